@@ -1,0 +1,75 @@
+"""Every threshold, with its symbol in the paper, its default and its source; two presets.
+
+`default` is what vidmem uses; `paper` reproduces T-REN (arXiv 2604.18573) with the choices of its public code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from .errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConfig:
+    """Merging region tokens within one frame (T-REN section 3.1, "Merge similar visual region tokens").
+
+    token_threshold: tau_token, cosine above which two tokens are one (paper .975).
+    mask_threshold: tau_mask, IoU of the binarised masks above which two tokens are one (paper .8).
+    binarise: a mask holds a patch when its max-normalised attention exceeds this (authors' code .5).
+    keep_singletons: keep regions that only one token found. The authors' code drops them, and with them small
+    objects; where all are single it keeps the one with the largest mask.
+    """
+
+    token_threshold: float = 0.975
+    mask_threshold: float = 0.8
+    binarise: float = 0.5
+    keep_singletons: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TrackConfig:
+    """Following regions over frames (T-REN section 3.1, "Temporal aggregation for videos").
+
+    threshold: tau_track, cosine to a track's running mean from which a region may join it (paper .65).
+    max_gap: sampled frames that a track may miss and still be continued; 0 in the paper.
+    """
+
+    threshold: float = 0.65
+    max_gap: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """Indexing. fps: sampled frames per second of media time, 0 for every frame (Ego4D VQ2D uses 5).
+
+    checkpoint_frames: sampled frames per transaction; what a crash can lose. batch: frames per encoder call.
+    """
+
+    fps: float = 5.0
+    checkpoint_frames: int = 50
+    batch: int = 4
+    merge: MergeConfig = MergeConfig()
+    track: TrackConfig = TrackConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fps <= 1000:
+            raise UsageError(f"--fps must lie in (0, 1000], or be 'all'; got {self.fps}")
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data for the store: what makes two memories comparable."""
+        return asdict(self)
+
+
+PRESETS = {
+    "default": IndexConfig(),
+    "paper": IndexConfig(merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
+}
+
+
+def preset(name: str) -> IndexConfig:
+    """The preset called `name`. Raises UsageError when there is none."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise UsageError(f"no preset {name!r}; there are: {', '.join(PRESETS)}") from None

@@ -1,0 +1,42 @@
+"""Every error that vidmem raises on purpose. Each message names the cause and the remedy, paths last.
+
+The exit code of the command line hangs on the class, so that code and message cannot drift apart.
+"""
+
+from __future__ import annotations
+
+
+class VidmemError(Exception):
+    """Base of the tree. `exit_code` is what the command line returns for it."""
+
+    exit_code = 4
+
+
+class UsageError(VidmemError):
+    """The request itself makes no sense: a malformed time, box, option or query."""
+
+    exit_code = 2
+
+
+class MediaError(VidmemError):
+    """A source cannot be opened or holds no picture at all."""
+
+
+class ModelError(VidmemError):
+    """An encoder is unknown, or its weights are missing, damaged or of the wrong shape."""
+
+
+class StoreError(VidmemError):
+    """A memory cannot be read or written: damaged, read-only, disk full."""
+
+
+class ModelMismatchError(StoreError):
+    """A memory was made by another encoder, other weights or other thresholds."""
+
+
+class VersionError(StoreError):
+    """A memory was made by a newer vidmem."""
+
+
+class LockedError(StoreError):
+    """Another process is writing to the memory."""

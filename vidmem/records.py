@@ -1,0 +1,160 @@
+"""The plain data that flows through vidmem: frozen dataclasses, shapes and units in their docstrings.
+
+Conventions: time is `int` nanoseconds on the source's own clock; a box is `(x0, y0, x1, y1)` in pixels
+of the upright video (rotation already applied), x to the right, y down, x1 and y1 exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+NS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded picture.
+
+    image: `(H, W, 3)` uint8 RGB, upright. t_ns: presentation time in ns, from the container's pts.
+    index: ordinal of the sampled frame within its source, from 0.
+    """
+
+    image: NDArray[np.uint8]
+    t_ns: int
+    index: int
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"a frame is (H, W, 3) uint8, not {self.image.shape} {self.image.dtype}")
+
+    def __repr__(self) -> str:
+        h, w = self.image.shape[:2]
+        return f"Frame({w}x{h}, t_ns={self.t_ns}, index={self.index})"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source before it is decoded.
+
+    uri: absolute path as given to the store. width, height: pixels, upright. duration_ns: 0 when unknown.
+    start_ns: wall clock of t_ns = 0 in ns since the epoch, or None. fingerprint: identifies the content.
+    """
+
+    uri: str
+    kind: str
+    width: int
+    height: int
+    duration_ns: int
+    fingerprint: str
+    start_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionTokens:
+    """The regions of one frame.
+
+    visual `(M, Dv)` and text `(M, Dt)` float32 tokens (any norm); masks `(M, h, w)` float32 in [0, 1] on the
+    patch grid; points `(M, 2)` float32 x, y and boxes `(M, 4)` float32 x0, y0, x1, y1, both in pixels of the
+    frame; area `(M,)` float32, the share of the frame that the mask covers.
+    """
+
+    visual: Float32
+    text: Float32
+    masks: Float32
+    points: Float32
+    boxes: Float32
+    area: Float32
+
+    def __post_init__(self) -> None:
+        m = len(self.visual)
+        shapes = {"visual": 2, "text": 2, "masks": 3, "points": 2, "boxes": 2, "area": 1}
+        for name, ndim in shapes.items():
+            array = getattr(self, name)
+            if array.ndim != ndim or len(array) != m:
+                raise ValueError(f"RegionTokens.{name} has shape {array.shape}, want {ndim} axes and {m} rows")
+
+    def __len__(self) -> int:
+        return len(self.visual)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> RegionTokens:
+        """The regions at `rows`, in that order."""
+        return RegionTokens(self.visual[rows], self.text[rows], self.masks[rows],
+                            self.points[rows], self.boxes[rows], self.area[rows])  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"RegionTokens({len(self)} of Dv={self.visual.shape[1]}, Dt={self.text.shape[1]})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameRegions:
+    """What the store keeps of one sampled frame.
+
+    t_ns: its time. tracks `(M,)` int64: ordinals of tracks within the source, unique. boxes `(M, 4)` float32
+    pixels. masks `(M, h, w)` bool on the patch grid.
+    """
+
+    t_ns: int
+    tracks: NDArray[np.int64]
+    boxes: Float32
+    masks: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One thing followed over frames of one source.
+
+    ordinal: number within the source, from 0, in order of birth. start_ns, end_ns: first and last frame in which
+    it was seen (both inclusive). frames: how many sampled frames hold it. visual `(Dv,)` and text `(Dt,)`
+    float32: running means of its tokens. best_ns, best_box: the frame in which it is largest.
+    """
+
+    ordinal: int
+    start_ns: int
+    end_ns: int
+    frames: int
+    visual: Float32
+    text: Float32
+    best_ns: int
+    best_box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One contiguous time in which the thing asked for was in view.
+
+    source: path of the video. start_ns, end_ns: its span, inclusive. score: what it was ranked and tested by,
+    the product of text_score and visual_score (cosines) where both were asked for; the one not asked for is None.
+    frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store.
+    """
+
+    source: str
+    start_ns: int
+    end_ns: int
+    score: float
+    text_score: float | None
+    visual_score: float | None
+    frame_ns: int
+    box: Box
+    tracks: tuple[int, ...] = field(default=())
+
+    @property
+    def start_s(self) -> float:
+        return self.start_ns / NS
+
+    @property
+    def end_s(self) -> float:
+        return self.end_ns / NS
+
+    @property
+    def frame_s(self) -> float:
+        return self.frame_ns / NS
