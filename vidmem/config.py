@@ -43,11 +43,12 @@ class TrackConfig:
 class IndexConfig:
     """Indexing. fps: sampled frames per second of media time, 0 for every frame (Ego4D VQ2D uses 5).
 
-    checkpoint_frames: sampled frames per transaction; what a crash can lose. batch: frames per encoder call.
+    checkpoint_frames: sampled frames per transaction, what a crash can lose, a multiple of batch. batch: frames per
+    encoder call.
     """
 
     fps: float = 5.0
-    checkpoint_frames: int = 50
+    checkpoint_frames: int = 48
     batch: int = 4
     merge: MergeConfig = MergeConfig()
     track: TrackConfig = TrackConfig()
@@ -55,6 +56,9 @@ class IndexConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.fps <= 1000:
             raise UsageError(f"--fps must lie in (0, 1000], or be 'all'; got {self.fps}")
+
+        if self.batch < 1 or self.checkpoint_frames % self.batch:
+            raise UsageError(f"checkpoint_frames ({self.checkpoint_frames}) must be a multiple of batch ({self.batch})")
 
     def as_dict(self) -> dict[str, object]:
         """Plain data for the store: what makes two memories comparable."""

@@ -1,1 +1,7 @@
+"""A memory on disk: SQLite is the truth, the vector cache can be rebuilt from it."""
 
+from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
+from .store import Store
+from .vectors import Columns, VectorCache
+
+__all__ = ["Columns", "ModelRecord", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache"]

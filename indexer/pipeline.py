@@ -1,0 +1,103 @@
+"""From a source to the store: decode ahead, encode in batches, merge, follow, write one transaction per checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from ..config import IndexConfig
+from ..encoders.base import Encoder
+from ..media import Source, decode_ahead
+from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
+from ..store import SourceRow, Store
+from .merge import merge
+from .track import Tracker
+
+Progress = Callable[[int, int], None]
+"""Called with the media time done and the frames done after each batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What indexing one source came to. frames: sampled in all; new_frames: of these, in this run. media_s: seconds
+    of video from its start to the last sampled frame. damaged: packets or frames skipped, with the first few causes
+    in notes. skipped: it was done before."""
+
+    info: SourceInfo
+    frames: int
+    new_frames: int
+    media_s: float
+    seconds: float
+    tracks: int
+    damaged: int
+    notes: tuple[str, ...] = ()
+    skipped: bool = False
+
+
+def index_source(
+    source: Source, encoder: Encoder, store: Store, config: IndexConfig, progress: Progress | None = None
+) -> SourceReport:
+    """Index `source` into `store`, from where an earlier run stopped.
+
+    Interrupted and resumed, it writes exactly what an uninterrupted run writes: batches start at the same frames,
+    and the tracker's state is part of every checkpoint. Raises MediaError when no frame at all can be read.
+    """
+    began = time.perf_counter()
+    info = source.info
+    row = store.begin_source(info)
+    if row.state != "open":
+        return _report(store, row, info, 0, began, (), skipped=True)
+    tracker = Tracker.restore(row.tracker_state, config.track) if row.tracker_state else Tracker(config.track)
+    start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
+    first = done
+    pending: list[FrameRegions] = []
+
+    def checkpoint(state: str) -> None:
+        store.checkpoint(
+            row.id, tracker.drain(), pending, next_t_ns=start_ns, frames_done=done,
+            damaged=damaged_before + source.damage.packets + source.damage.frames,
+            tracker_state=tracker.state() if state == "open" else b"", state=state,  # type: ignore[arg-type]
+        )  # fmt: skip
+        pending.clear()
+
+    frames = source.frames(config.fps, start_ns, start_index=done, shape=encoder.working_size)
+    with closing(decode_ahead(frames, 2 * config.batch)) as ahead:
+        for batch in _batches(ahead, config.batch):
+            for frame, tokens in zip(batch, _encode(encoder, batch, info), strict=True):
+                merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
+                ordinals = tracker.update(frame.t_ns, merged)
+                pending.append(FrameRegions(frame.t_ns, ordinals, merged.boxes, merged.masks > config.merge.binarise))
+            done += len(batch)
+            start_ns = batch[-1].t_ns + 1
+            if len(pending) >= config.checkpoint_frames:
+                checkpoint("open")
+            if progress:
+                progress(batch[-1].t_ns, done)
+    tracker.close()
+    checkpoint("partial" if damaged_before or source.damage else "done")
+    return _report(store, store.source_by_id(row.id), info, done - first, began, tuple(source.damage.notes))
+
+
+def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:
+    # Pictures of a folder may differ in size; a batch is one array, so it is cut where the size changes.
+    out: list[RegionTokens] = []
+    for _, same in itertools.groupby(batch, lambda frame: frame.image.shape):
+        out += encoder.encode([frame.image for frame in same], info.width, info.height)
+    return out
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    while batch := list(itertools.islice(frames, size)):
+        yield batch
+
+
+def _report(store: Store, row: SourceRow, info: SourceInfo, new: int, began: float, notes: tuple[str, ...],
+            skipped: bool = False) -> SourceReport:  # fmt: skip
+    return SourceReport(
+        info=info, frames=row.frames, new_frames=new, media_s=max(row.next_t_ns or 0, 0) / 1e9,
+        seconds=time.perf_counter() - began, tracks=store.count_tracks(row.id), damaged=row.damaged, notes=notes,
+        skipped=skipped,
+    )  # fmt: skip

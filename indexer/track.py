@@ -1,0 +1,270 @@
+"""Follow regions over frames: one track per thing (T-REN section 3.1, "Temporal aggregation for videos").
+
+A tracker holds the tracks that may still be continued and nothing else, so that a frame costs the same in the
+first minute and in the tenth hour. Its state is a few arrays; saved and restored it goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ..config import TrackConfig
+from ..errors import StoreError
+from ..records import Float32, RegionTokens, Track
+
+Int64 = NDArray[np.int64]
+Rows = NDArray[np.intp]
+
+FORMAT = 1
+"""Version of the bytes that `Tracker.state` writes."""
+
+FACTS = np.dtype([
+    ("ordinal", "<i8"), ("start_ns", "<i8"), ("end_ns", "<i8"), ("frames", "<i8"),
+    ("seen", "<i8"),        # number of the last sampled frame that held it
+    ("best_ns", "<i8"), ("best_area", "<f8"), ("best_box", "<f4", (4,)),
+    ("fresh", "?"),         # changed since the last drain
+])  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tracks:
+    """Tracks in order of birth: facts `(A,)` of FACTS; visual `(A, Dv)` and text `(A, Dt)` float32 sums of tokens.
+
+    Sums and not means: a sum is exactly what was added to it, whenever it was saved, and has the mean's direction.
+    In float32 the mean of 100,000 frames is off by some 1e-5 of its length.
+    """
+
+    facts: NDArray[np.void]
+    visual: Float32
+    text: Float32
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def take(self, rows: Rows | NDArray[np.bool_]) -> _Tracks:
+        return _Tracks(self.facts[rows], self.visual[rows], self.text[rows])
+
+
+class Tracker:
+    """Tracks of one source, fed its sampled frames in order of time.
+
+    A track is active while the last frame that held it is at most `max_gap` + 1 sampled frames back; a frame
+    without regions counts as one. Per frame: one matrix product of active tracks with regions.
+    """
+
+    def __init__(self, config: TrackConfig) -> None:
+        self._config = config
+        self._open: _Tracks | None = None
+        self._closed: list[_Tracks] = []
+        self._born = 0
+        self._frame = 0
+        self._last_ns: int | None = None
+
+    @property
+    def born(self) -> int:
+        """Tracks ever started; the next gets this ordinal."""
+        return self._born
+
+    def update(self, t_ns: int, tokens: RegionTokens) -> Int64:
+        """The ordinal `(M,)` of each region's track, in the frame of time t_ns; each ordinal at most once.
+
+        Raises ValueError when the frame is not later than the one before, or a token has another width than the
+        first ones or is not finite; the tracker is then as it was before.
+        """
+        if self._last_ns is not None and t_ns <= self._last_ns:
+            raise ValueError(f"frames must come in order of time: {t_ns} ns does not follow {self._last_ns} ns")
+        if not (np.isfinite(tokens.visual).all() and np.isfinite(tokens.text).all()):
+            raise ValueError(f"a region token at {t_ns} ns is not finite; the encoder's output is damaged")
+        before = self._open
+        if before is None:
+            before = _no_tracks(tokens.visual.shape[1], tokens.text.shape[1])
+        widths = before.visual.shape[1], before.text.shape[1]
+        if widths != (tokens.visual.shape[1], tokens.text.shape[1]):
+            raise ValueError(f"{tokens!r} does not fit the tracks before it, of Dv={widths[0]}, Dt={widths[1]}")
+
+        dead = before.facts["seen"] < self._frame - 1 - self._config.max_gap
+        if dead.any():
+            if (shut := before.take(dead & before.facts["fresh"])).facts.size:
+                self._closed.append(shut)
+            before = before.take(~dead)
+        rows, regions = match(_cosines(before.visual, tokens.visual), self._config.threshold)
+        _continue(before, rows, tokens, regions, t_ns, self._frame)
+
+        new = np.ones(len(tokens), dtype=bool)
+        new[regions] = False
+        born = _start(tokens.take(new), t_ns, self._frame, self._born)
+        ordinals = np.empty(len(tokens), dtype=np.int64)
+        ordinals[regions] = before.facts["ordinal"][rows]
+        ordinals[new] = born.facts["ordinal"]
+        self._open = _join([before, born]) if len(born) else before
+        self._born += len(born)
+        self._frame += 1
+        self._last_ns = t_ns
+        return ordinals
+
+    def close(self) -> None:
+        """Ends every open track: the source is over. `drain` then hands out what is left."""
+        if self._open is not None:
+            self._closed.append(self._open.take(self._open.facts["fresh"]))
+            self._open = self._open.take(np.zeros(len(self._open), dtype=bool))
+
+    def drain(self) -> list[Track]:
+        """The tracks that changed since the last drain, ended or still open, by ordinal.
+
+        An open track comes again, under the same ordinal, when it has gone on.
+        """
+        changed = list(self._closed)
+        if self._open is not None:
+            changed.append(self._open.take(self._open.facts["fresh"]))
+            self._open.facts["fresh"] = False
+        self._closed = []
+        records = [track for tracks in changed for track in _records(tracks)]
+        return sorted(records, key=lambda track: track.ordinal)
+
+    def state(self) -> bytes:
+        """All that the tracker knows, tracks not yet drained included. The same state gives the same bytes."""
+        tracks = _join([*self._closed, self._open]) if self._open is not None else _no_tracks(0, 0)
+        started = self._open is not None
+        open_ = len(self._open) if self._open is not None else 0
+        head = [FORMAT, self._born, self._frame, started, open_, self._last_ns is not None, self._last_ns or 0]
+        return save({
+            "head": np.array(head, dtype=np.int64),
+            "facts": np.frombuffer(tracks.facts.tobytes(), dtype=np.uint8),
+            "visual": np.ascontiguousarray(tracks.visual),
+            "text": np.ascontiguousarray(tracks.text),
+        })  # fmt: skip
+
+    @classmethod
+    def restore(cls, state: bytes, config: TrackConfig) -> Tracker:
+        """The tracker whose `state` that was. Raises StoreError when the bytes are no such state."""
+        try:
+            saved = load(state)
+            version, born, frame, started, open_, timed, last_ns = saved["head"].tolist()
+            facts = np.frombuffer(saved["facts"].tobytes(), dtype=FACTS)
+            visual, text = saved["visual"], saved["text"]
+            fits = version == FORMAT and len(facts) == len(visual) == len(text) and 0 <= open_ <= len(facts)
+            if not fits or {visual.dtype, text.dtype} != {np.dtype(np.float32)} or visual.ndim != 2 or text.ndim != 2:
+                raise ValueError(f"version {version}, {len(facts)} tracks, {visual.shape} and {text.shape} sums")
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"the saved tracker is damaged or of another version ({error}); index again") from error
+        tracker = cls(config)
+        tracker._born, tracker._frame, tracker._last_ns = born, frame, last_ns if timed else None
+        if started:
+            tracks, shut = _Tracks(facts, visual, text), len(facts) - open_
+            tracker._open = tracks.take(np.arange(shut, len(facts)))
+            tracker._closed = [tracks.take(np.arange(shut))] if shut else []
+        return tracker
+
+
+def match(similarity: Float32, threshold: float) -> tuple[Rows, Rows]:
+    """Greedy one-to-one matching of tracks with regions: rows `(P,)` and columns `(P,)` of the pairs, rows ascending.
+
+    similarity `(A, M)`. Greedy takes the pairs >= threshold from the most similar down, and each whose row and
+    column are both free; of equals the one with the lower row (the older track), then the lower column, goes first.
+
+    The same without sorting: a pair that is first in its row and first in its column is taken by greedy for certain,
+    since nothing before it can take either. Take all such pairs, strike out their rows and columns, repeat. The first
+    pair of all is always such a pair, so it ends; on video after a few rounds, at worst after min(A, M).
+    """
+    rows, columns = np.arange(similarity.shape[0]), np.arange(similarity.shape[1])
+    matched: list[tuple[Rows, Rows]] = []
+    left = similarity
+    # As the paper's pairs: compared in float32, in which the cosines are.
+    floor = np.float32(threshold)
+    while left.size:
+        # argmax takes the first of equals: the lower column in a row, the lower row in a column, as above.
+        column, row = left.argmax(axis=1), left.argmax(axis=0)
+        here = np.arange(len(rows))
+        good = left[here, column] >= floor
+        mutual = good & (row[column] == here)
+        if not mutual.any():
+            break
+        matched.append((rows[mutual], columns[column[mutual]]))
+        # A row whose best is below the threshold will never match either.
+        free_row, free_column = good & ~mutual, np.ones(len(columns), dtype=bool)
+        free_column[column[mutual]] = False
+        left = left[np.ix_(free_row, free_column)]
+        rows, columns = rows[free_row], columns[free_column]
+    if not matched:
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
+    a, b = (np.concatenate(side) for side in zip(*matched, strict=True))
+    order = np.argsort(a)
+    return a[order], b[order]
+
+
+def _cosines(tracks: Float32, regions: Float32) -> Float32:
+    """Cosines `(A, M)` of sums `(A, Dv)`, which point where the means point, with tokens `(M, Dv)`; 0 for a zero."""
+    dots = np.asarray(tracks @ regions.T, dtype=np.float32)
+    dots *= _inverse_norms(tracks)[:, None]
+    dots *= _inverse_norms(regions)
+    return dots
+
+
+def _inverse_norms(rows: Float32) -> Float32:
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return np.asarray(1 / np.where(norms > 0, norms, 1), dtype=np.float32)
+
+
+def _areas(boxes: Float32) -> NDArray[np.float64]:
+    """Areas `(M,)` in square pixels of boxes `(M, 4)`."""
+    sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def _continue(tracks: _Tracks, rows: Rows, tokens: RegionTokens, regions: Rows, t_ns: int, frame: int) -> None:
+    """Adds, in place, to each track in `rows` its region in `regions`."""
+    tracks.visual[rows] += tokens.visual[regions]
+    tracks.text[rows] += tokens.text[regions]
+    facts = tracks.facts
+    facts["end_ns"][rows] = t_ns
+    facts["frames"][rows] += 1
+    facts["seen"][rows] = frame
+    facts["fresh"][rows] = True
+    boxes = tokens.boxes[regions]
+    areas = _areas(boxes)
+    larger = areas > facts["best_area"][rows]
+    facts["best_ns"][rows[larger]] = t_ns
+    facts["best_area"][rows[larger]] = areas[larger]
+    facts["best_box"][rows[larger]] = boxes[larger]
+
+
+def _start(tokens: RegionTokens, t_ns: int, frame: int, ordinal: int) -> _Tracks:
+    """A new track per region, in their order, from `ordinal` up."""
+    facts = np.zeros(len(tokens), dtype=FACTS)
+    facts["ordinal"] = np.arange(ordinal, ordinal + len(tokens))
+    for name in ("start_ns", "end_ns", "best_ns"):
+        facts[name] = t_ns
+    facts["frames"] = 1
+    facts["seen"] = frame
+    facts["fresh"] = True
+    facts["best_area"] = _areas(tokens.boxes)
+    facts["best_box"] = tokens.boxes
+    return _Tracks(facts, tokens.visual, tokens.text)
+
+
+def _no_tracks(visual: int, text: int) -> _Tracks:
+    zeros = np.zeros
+    return _Tracks(zeros(0, FACTS), zeros((0, visual), np.float32), zeros((0, text), np.float32))
+
+
+def _join(parts: list[_Tracks]) -> _Tracks:
+    return _Tracks(
+        np.concatenate([part.facts for part in parts]),
+        np.concatenate([part.visual for part in parts]),
+        np.concatenate([part.text for part in parts]),
+    )
+
+
+def _records(tracks: _Tracks) -> list[Track]:
+    count = tracks.facts["frames"].astype(np.float32)[:, None]
+    visual, text = tracks.visual / count, tracks.text / count
+    facts = (tracks.facts[name].tolist() for name in ("ordinal", "start_ns", "end_ns", "frames", "best_ns", "best_box"))
+    return [
+        Track(ordinal, start_ns, end_ns, frames, visual[row], text[row], best_ns, (box[0], box[1], box[2], box[3]))
+        for row, (ordinal, start_ns, end_ns, frames, best_ns, box) in enumerate(zip(*facts, strict=True))
+    ]

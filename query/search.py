@@ -1,0 +1,91 @@
+"""Exact search for tracks by text, by picture, or by both, and what counts as found.
+
+With both, a track's score is the product of its two cosines (T-REN, "Where"). Both factors are at most 1, so a
+product >= t needs each factor >= t: one range search finds all candidates, the other factor is checked on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encoders.base import Calibration
+from ..records import Float32
+from ..store import VectorCache
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits:
+    """Tracks that passed: rows `(n,)` of the cache, score `(n,)` float32, and the factors asked for (None else)."""
+
+    rows: Rows
+    score: Float32
+    text: Float32 | None = None
+    visual: Float32 | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Hits:
+        pick = lambda a: None if a is None else a[index]  # noqa: E731
+        return Hits(self.rows[index], self.score[index], pick(self.text), pick(self.visual))
+
+
+def find(
+    cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
+    contrast: Float32 | None = None, threshold: float | None = None,
+) -> Hits:  # fmt: skip
+    """All tracks that count as found for a text vector `(Dt,)`, a visual token `(Dv,)` or both.
+
+    threshold overrides the calibrated one and switches the contrast phrases `(c, Dt)` off: it is the score alone then.
+    """
+    if text is not None and visual is not None:
+        limit = calibration.product_threshold if threshold is None else threshold
+        rows, seen = cache.range_search("visual", visual, limit)
+        read = cache.scores("text", text, rows)
+        product = seen * read
+        # Two negative factors have a positive product; neither is a match.
+        hits = Hits(rows, product, read, seen).take((product >= limit) & (read >= limit))
+        least = calibration.contrast_probability_product
+    elif text is not None:
+        rows, read = cache.range_search("text", text, calibration.text_threshold if threshold is None else threshold)
+        hits, least = Hits(rows, read, read, None), calibration.contrast_probability
+    elif visual is not None:
+        rows, seen = cache.range_search(
+            "visual", visual, calibration.visual_threshold if threshold is None else threshold
+        )
+        return Hits(rows, seen, None, seen)
+    else:
+        raise ValueError("a text, a picture or both")
+    if threshold is None and contrast is not None and least > 0 and len(hits):
+        hits = hits.take(share(cache, hits, contrast, calibration.temperature) >= least)
+    return hits
+
+
+def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float) -> Float32:
+    """Softmax share `(n,)` of the phrase among itself and the contrast phrases, at each hit's text token."""
+    assert hits.text is not None
+    out = np.empty(len(hits), np.float32)
+    for start in range(0, len(hits), 4096):  # bounded memory whatever the number of hits
+        part = slice(start, start + 4096)
+        against = cache.reconstruct("text", hits.rows[part]) @ contrast.T
+        own = hits.text[part]
+        out[part] = 1 / (1 + np.exp((against - own[:, None]) / temperature).sum(1))
+    return out
+
+
+def nearest(cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int) -> Hits:
+    """The k best tracks whatever their score: near misses for an answer of "not found"."""
+    kind = "text" if visual is None else "visual"
+    vector = text if visual is None else visual
+    assert vector is not None
+    rows, scores = cache.top("text" if kind == "text" else "visual", vector, k)
+    if text is not None and visual is not None:
+        read = cache.scores("text", text, rows)
+        order = np.argsort(-(read * scores), kind="stable")
+        return Hits(rows, scores * read, read, scores).take(order)
+    return Hits(rows, scores, scores if visual is None else None, scores if text is None else None)

@@ -1,0 +1,279 @@
+"""The tracker: greedy matching, gaps, what it hands out, and going on from its saved state bit for bit."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load, save
+from vidmem.indexer.track import Tracker, match
+
+from vidmem.config import TrackConfig
+from vidmem.errors import StoreError
+from vidmem.records import Float32, RegionTokens, Track
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "tren" / "tracks.npz"
+PAPER = TrackConfig(max_gap=0)
+
+
+def regions(visual: Float32, text: Float32 | None = None, boxes: Float32 | None = None) -> RegionTokens:
+    n = len(visual)
+    boxes = np.tile(np.array([0, 0, 2, 3], np.float32), (n, 1)) if boxes is None else boxes
+    text = visual[:, :1].copy() if text is None else text
+    return RegionTokens(visual, text, np.ones((n, 1, 1), np.float32), boxes[:, :2], boxes, np.ones(n, np.float32))
+
+
+def axes(*which: int) -> RegionTokens:
+    """Regions that are unit vectors: the same number is the same thing, and no two others are alike."""
+    return regions(np.eye(8, dtype=np.float32)[list(which)])
+
+
+def video(seed: int, frames: int) -> list[RegionTokens]:
+    """Noisy things that come and go; some frames are empty."""
+    rng = np.random.default_rng(seed)
+    things = rng.standard_normal((9, 6))
+    out = []
+    for _ in range(frames):
+        seen = rng.permutation(9)[: rng.integers(0, 8)]
+        visual = things[seen] + 0.3 * rng.standard_normal((len(seen), 6))
+        boxes = rng.integers(0, 9, (len(seen), 4)) + np.array([0, 0, 9, 9])
+        out.append(regions(visual.astype(np.float32), visual[:, :2].astype(np.float32), boxes.astype(np.float32)))
+    return out
+
+
+def plain_match(similarity: Float32, threshold: float) -> list[tuple[int, int]]:
+    """All pairs in order, each taken when both sides are free."""
+    a, m = similarity.shape
+    pairs = [(-similarity[i, j], i, j) for i in range(a) for j in range(m) if similarity[i, j] >= np.float32(threshold)]
+    rows: set[int] = set()
+    columns: set[int] = set()
+    taken = []
+    for _, i, j in sorted(pairs):
+        if i not in rows and j not in columns:
+            rows.add(i)
+            columns.add(j)
+            taken.append((i, j))
+    return sorted(taken)
+
+
+def same(a: list[Track], b: list[Track]) -> bool:
+    def key(track: Track) -> tuple[object, ...]:
+        return (track.ordinal, track.start_ns, track.end_ns, track.frames, track.visual.tobytes(),
+                track.text.tobytes(), track.best_ns, track.best_box)  # fmt: skip
+
+    return [key(track) for track in a] == [key(track) for track in b]
+
+
+@pytest.mark.golden
+def test_tracks_are_the_golden_ones() -> None:
+    golden = np.load(GOLDEN, allow_pickle=False)
+    tracker = Tracker(TrackConfig(threshold=float(golden["threshold"]), max_gap=0))
+    members = []
+    for frame in range(int(golden["n_frames"])):
+        tokens = regions(golden[f"frame{frame}_tokens"], golden[f"frame{frame}_text"])
+        ordinals = tracker.update(frame, tokens)
+        members += [(int(ordinal), frame, region) for region, ordinal in enumerate(ordinals)]
+    tracker.close()
+    tracks = tracker.drain()
+    assert sorted(members) == sorted(tuple(row) for row in golden["members_track_frame_region"].tolist())
+    np.testing.assert_allclose([track.visual for track in tracks], golden["track_tokens"], atol=1e-5)
+    np.testing.assert_allclose([track.text for track in tracks], golden["track_text"], atol=1e-5)
+    assert [track.frames for track in tracks] == golden["counts"].tolist()
+    assert [track.end_ns for track in tracks] == golden["last_frame"].tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    # Quarters: most values are tied with others.
+    quarters=hnp.arrays(np.int8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9),
+                        elements=st.integers(-4, 4)),
+    threshold=st.sampled_from([-1.0, 0.0, 0.25, 0.65, 1.0]),
+)  # fmt: skip
+def test_match_is_greedy_with_ties(quarters: np.ndarray, threshold: float) -> None:
+    similarity = np.asarray(quarters / 4, dtype=np.float32)
+    rows, columns = match(similarity, threshold)
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == plain_match(similarity, threshold)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), a=st.integers(0, 40), m=st.integers(0, 40))
+def test_match_is_greedy_and_one_to_one(seed: int, a: int, m: int) -> None:
+    similarity = np.random.default_rng(seed).uniform(-1, 1, (a, m)).astype(np.float32)
+    rows, columns = match(similarity, 0.3)
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == plain_match(similarity, 0.3)
+    assert len(set(rows.tolist())) == len(rows) == len(set(columns.tolist()))
+
+
+def test_match_takes_a_pair_at_the_threshold_and_fails_below() -> None:
+    at = np.array([[0.65]], dtype=np.float32)
+    assert match(at, 0.65)[0].tolist() == [0]
+    assert match(np.nextafter(at, np.float32(0)), 0.65)[0].tolist() == []
+
+
+def test_a_thing_keeps_its_ordinal_and_a_new_one_gets_the_next() -> None:
+    tracker = Tracker(PAPER)
+    assert tracker.update(10, axes(0, 1)).tolist() == [0, 1]
+    assert tracker.update(20, axes(1, 2, 0)).tolist() == [1, 2, 0]
+    assert tracker.born == 3
+
+
+@pytest.mark.parametrize("max_gap", [0, 1, 2, 5])
+def test_a_track_outlives_max_gap_frames_and_fails_to_outlive_more(max_gap: int) -> None:
+    for missed, ordinal in ((max_gap, 0), (max_gap + 1, 2)):
+        tracker = Tracker(TrackConfig(max_gap=max_gap))
+        tracker.update(0, axes(0))
+        for frame in range(missed):  # empty frames count, and so do frames with other things
+            tracker.update(frame + 1, axes(1) if frame == 0 else axes())
+        born = 1 if missed else 0
+        want = 0 if ordinal == 0 else 1 + born
+        assert tracker.update(100, axes(0)).tolist() == [want]
+
+
+def test_a_track_knows_its_span_its_mean_and_its_best_frame() -> None:
+    tracker = Tracker(PAPER)
+    for t_ns, length, side in ((5, 1, 4), (7, 2, 9), (9, 6, 9), (11, 3, 2)):
+        box = np.array([[1, 1, 1 + side, 1 + side]], dtype=np.float32)
+        visual = np.array([[length, 0]], dtype=np.float32)
+        tracker.update(t_ns, regions(visual, -visual, box))
+    (track,) = tracker.drain()
+    assert (track.ordinal, track.start_ns, track.end_ns, track.frames) == (0, 5, 11, 4)
+    np.testing.assert_array_equal(track.visual, [3, 0])  # the mean is of the tokens as they are, not of unit ones
+    np.testing.assert_array_equal(track.text, [-3, 0])
+    assert (track.best_ns, track.best_box) == (7, (1.0, 1.0, 10.0, 10.0))  # the first of equals
+
+
+def test_drain_hands_out_what_changed_and_nothing_twice() -> None:
+    tracker = Tracker(TrackConfig(max_gap=1))
+    tracker.update(0, axes(0, 1))
+    assert [(t.ordinal, t.frames) for t in tracker.drain()] == [(0, 1), (1, 1)]
+    assert tracker.drain() == []
+    tracker.update(1, axes(0))
+    tracker.update(2, axes(2))
+    tracker.update(3, axes(2))
+    tracker.update(4, axes(3))  # 0 and 1 have ended by now; only 0 changed since the drain
+    assert [(t.ordinal, t.end_ns, t.frames) for t in tracker.drain()] == [(0, 1, 2), (2, 3, 2), (3, 4, 1)]
+    tracker.close()
+    assert tracker.drain() == []
+    assert tracker.update(5, axes(3)).tolist() == [4]  # what was closed is not continued
+
+
+def test_close_leaves_the_undrained_to_drain() -> None:
+    tracker = Tracker(PAPER)
+    tracker.close()
+    tracker.update(0, axes(4))
+    tracker.close()
+    assert [track.ordinal for track in tracker.drain()] == [0]
+
+
+def test_a_drained_track_does_not_change_later() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0))
+    (track,) = tracker.drain()
+    tracker.update(1, regions(5 * np.eye(1, 8, dtype=np.float32)))
+    assert (track.frames, track.visual[0]) == (1, 1)
+
+
+def test_the_caller_may_reuse_its_arrays() -> None:
+    tracker = Tracker(PAPER)
+    tokens = axes(0)
+    tracker.update(0, tokens)
+    tokens.visual[:] = 9
+    assert tracker.drain()[0].visual[0] == 1
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cut=st.integers(0, 12),
+    max_gap=st.integers(0, 3),
+    threshold=st.sampled_from([0.1, 0.65, 0.9]),
+    drained=st.booleans(),
+)
+def test_interrupted_plus_resumed_is_uninterrupted(
+    seed: int, cut: int, max_gap: int, threshold: float, drained: bool
+) -> None:
+    config = TrackConfig(threshold=threshold, max_gap=max_gap)
+    whole, first = Tracker(config), Tracker(config)
+    frames = video(seed, 12)
+    for t_ns, tokens in enumerate(frames[:cut]):
+        np.testing.assert_array_equal(whole.update(t_ns, tokens), first.update(t_ns, tokens))
+    if drained:
+        assert same(whole.drain(), first.drain())
+    second = Tracker.restore(first.state(), config)
+    assert second.state() == first.state()
+    for t_ns, tokens in enumerate(frames[cut:], start=cut):
+        np.testing.assert_array_equal(whole.update(t_ns, tokens), second.update(t_ns, tokens))
+    whole.close()
+    second.close()
+    assert second.state() == whole.state()
+    assert same(whole.drain(), second.drain())
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), max_gap=st.integers(0, 3))
+def test_tracks_partition_the_regions(seed: int, max_gap: int) -> None:
+    tracker = Tracker(TrackConfig(max_gap=max_gap))
+    frames = video(seed, 10)
+    given_out = [tracker.update(t_ns, tokens) for t_ns, tokens in enumerate(frames)]
+    tracker.close()
+    tracks = tracker.drain()
+    assert [track.ordinal for track in tracks] == list(range(tracker.born))
+    assert sum(track.frames for track in tracks) == sum(len(tokens) for tokens in frames)
+    for ordinals in given_out:
+        assert len(set(ordinals.tolist())) == len(ordinals)
+    for track in tracks:
+        held = [t for t, ordinals in enumerate(given_out) if track.ordinal in ordinals]
+        assert (held[0], held[-1], len(held)) == (track.start_ns, track.end_ns, track.frames)
+        assert all(b - a <= max_gap + 1 for a, b in pairwise(held))
+        tokens = [frames[t].visual[given_out[t] == track.ordinal][0] for t in held]
+        np.testing.assert_allclose(track.visual, np.mean(tokens, axis=0), atol=1e-5)
+
+
+def test_the_state_holds_only_active_tracks() -> None:
+    rng = np.random.default_rng(0)
+    tracker = Tracker(TrackConfig(max_gap=0, threshold=0.99))
+    sizes = []
+    for t_ns in range(30):
+        tracker.update(t_ns, regions(rng.standard_normal((20, 16)).astype(np.float32)))
+        tracker.drain()
+        sizes.append(len(tracker.state()))
+    assert tracker.born == 600
+    assert max(sizes[1:]) == min(sizes[1:])
+
+
+def test_update_fails_when_time_does_not_go_on() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(5, axes(0))
+    for t_ns in (5, 4):
+        with pytest.raises(ValueError, match="order of time"):
+            tracker.update(t_ns, axes(0))
+    assert tracker.update(6, axes(0)).tolist() == [0]
+
+
+def test_update_fails_on_damaged_or_unfitting_tokens_and_stays_as_it_was() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0))
+    before = tracker.state()
+    with pytest.raises(ValueError, match="not finite"):
+        tracker.update(1, regions(np.full((1, 8), np.nan, np.float32)))
+    with pytest.raises(ValueError, match="does not fit"):
+        tracker.update(1, regions(np.ones((1, 3), np.float32)))
+    assert tracker.state() == before
+
+
+def test_restore_fails_on_bytes_that_are_no_state() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0, 1))
+    state = tracker.state()
+    parts = load(state)
+    newer = save(parts | {"head": parts["head"] + 1})
+    short = save(parts | {"visual": parts["visual"][:1].copy()})
+    flat = save(parts | {"head": np.array([3])})
+    for damaged in (b"", b"no state", state[:-7], newer, short, flat, save({"visual": parts["visual"]})):
+        with pytest.raises(StoreError, match="index again"):
+            Tracker.restore(damaged, PAPER)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vidmem.errors import MediaError, UsageError
+from vidmem.media import discover
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [
+        "v10.mp4", "v2.MP4", "notes.txt", ".hidden.mp4", "deep/er/a.mkv", "deep/b.webm", "deep/cover.jpg",
+        "photos/p10.jpg", "photos/p2.png", "-x.mp4", "[1].mp4", "empty/readme.txt",
+    ]:  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _names(tree: Path, *paths: str) -> list[str]:
+    return [os.path.relpath(p, tree) for p in discover(paths)]
+
+
+def test_folder_gives_videos_below_and_picture_folders(tree: Path) -> None:
+    found = _names(tree, ".")
+    assert sorted(found) == sorted(
+        ["v2.MP4", "v10.mp4", "-x.mp4", "[1].mp4", "deep/b.webm", "deep/er/a.mkv", "photos"]
+    )
+    assert found.index("v2.MP4") < found.index("v10.mp4")
+    assert found == _names(tree, ".")
+
+
+def test_folder_of_pictures_is_one_source(tree: Path) -> None:
+    assert _names(tree, "photos") == ["photos"]
+
+
+def test_patterns_are_expanded(tree: Path) -> None:
+    assert _names(tree, "v*") == ["v2.MP4", "v10.mp4"]
+    assert _names(tree, "**/*.mkv") == ["deep/er/a.mkv"]
+
+
+def test_odd_names_are_taken_as_they_are(tree: Path) -> None:
+    assert _names(tree, "-x.mp4", "[1].mp4") == ["-x.mp4", "[1].mp4"]
+    assert discover(["-x.mp4"])[0].startswith("/")
+
+
+def test_duplicates_go_and_order_stays(tree: Path) -> None:
+    os.symlink("v2.MP4", tree / "link.mp4")
+    assert _names(tree, "v10.mp4", "v2.MP4", "./v10.mp4", "link.mp4") == ["v10.mp4", "v2.MP4"]
+
+
+def test_named_file_needs_no_known_suffix(tree: Path) -> None:
+    assert _names(tree, "notes.txt") == ["notes.txt"]
+
+
+@pytest.mark.parametrize("url", ["https://a.b/c.mp4", "rtsp://cam/1", "HTTP://x", "s3://bucket/v.mp4"])
+def test_address_fails(url: str) -> None:
+    with pytest.raises(UsageError, match=r"only local files.*download it first"):
+        discover([url])
+
+
+def test_missing_file_fails_with_near_names(tree: Path) -> None:
+    with pytest.raises(MediaError, match=r"did you mean .*v10\.mp4.*: v11\.mp4$"):
+        discover(["v11.mp4"])
+
+
+def test_missing_folder_fails(tree: Path) -> None:
+    with pytest.raises(MediaError, match="nor its folder"):
+        discover(["nowhere/v.mp4"])
+
+
+def test_pattern_without_match_fails(tree: Path) -> None:
+    with pytest.raises(MediaError, match="matches no file"):
+        discover(["*.avi"])
+
+
+def test_folder_without_media_fails(tree: Path) -> None:
+    with pytest.raises(MediaError, match="no video and no picture"):
+        discover(["empty"])

@@ -1,0 +1,67 @@
+"""What an encoder is to the rest of vidmem. No encoder knows the store; the indexer knows no encoder by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Float32, RegionTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """When an answer counts as found, fitted per encoder (benchmarks/calibrate.py for `tiny`).
+
+    text_threshold: least cosine of a track's text token to the phrase. contrast_probability: least softmax share of
+    the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
+    of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
+    contrast_probability_product: the least share when both are given.
+    """
+
+    text_threshold: float
+    contrast_probability: float
+    visual_threshold: float
+    product_threshold: float
+    contrast_probability_product: float = 0.0
+    temperature: float = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """name: as on the command line. weights: sha256 over all weights, what makes two memories comparable.
+    knows: one line for people, what it can name. open_vocabulary: whether any phrase is fair."""
+
+    name: str
+    weights: str
+    visual_dim: int
+    text_dim: int
+    knows: str
+    open_vocabulary: bool
+    calibration: Calibration
+
+
+class TextEncoder(Protocol):
+    """The text side alone: what `where` needs for a phrase. Must be quick to load."""
+
+    info: EncoderInfo
+
+    def encode_text(self, phrases: Sequence[str]) -> Float32:
+        """`(n, Dt)` float32 unit vectors. Raises UsageError for a phrase that it cannot read."""
+
+    def contrast(self, vector: Float32) -> Float32:
+        """`(c, Dt)` unit vectors of phrases that a track must be less like than `vector` `(Dt,)` to count as found."""
+
+
+class Encoder(TextEncoder, Protocol):
+    """Both sides."""
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size (width, height) in which it wants pictures of the given size."""
+
+    def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
+        """Region tokens, not yet merged, of pictures `(h, w, 3)` uint8 RGB of one working size; points and boxes are
+        given in pixels of the `width` x `height` original."""

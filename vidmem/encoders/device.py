@@ -1,0 +1,26 @@
+"""Which device and number format to compute in."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import UsageError
+
+
+def pick_device(name: str | None = None) -> tuple[torch.device, torch.dtype]:
+    """The device called `name`, by default the best there is (cuda, mps, cpu), and the fastest safe dtype on it.
+
+    bfloat16 on GPUs and on CPUs that multiply it in hardware; float32 elsewhere. Raises UsageError.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} cannot be used here ({reason}); try --device cpu") from None
+    if device.type == "cpu":
+        fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return device, torch.bfloat16 if fast else torch.float32
+    return device, torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

@@ -1,0 +1,176 @@
+"""`tiny`: the encoder that ships with vidmem. Offline, a few megabytes, real time on a laptop's CPU.
+
+The text side is numpy alone; torch is imported only when pictures are to be encoded.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..geometry import mask_boxes
+from ..records import Float32, RegionTokens
+from .base import Calibration, EncoderInfo
+from .text_table import TextTable
+
+if TYPE_CHECKING:
+    from .tiny_net import TinyNet
+
+PIXELS = 448 * 256
+"""Working pictures have about so many pixels, the ratio of the original kept, sides multiples of 16."""
+GRID, PEAKS = (6, 10), 68
+"""Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
+MIN_SCORE = 0.4
+"""Tokens whose mask is expected to overlap no region by so much are left out before the merge."""
+
+
+def _folder() -> Traversable:
+    return files("vidmem.encoders") / "weights"
+
+
+@functools.cache
+def card() -> dict[str, Any]:
+    """tiny.json: calibration, the hashes of the weights, the names that it was taught."""
+    try:
+        data: dict[str, Any] = json.loads((_folder() / "tiny.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the weights of `tiny` are missing or damaged ({error}); reinstall vidmem") from None
+    return data
+
+
+def _read(name: str) -> bytes:
+    try:
+        data = (_folder() / name).read_bytes()
+    except OSError as error:
+        raise ModelError(f"the weights of `tiny` are missing ({error}); reinstall vidmem") from None
+    if hashlib.sha256(data).hexdigest() != card()["sha256"][name]:
+        raise ModelError(f"the weights of `tiny` are damaged ({name} has another sha256); reinstall vidmem")
+    return data
+
+
+class TinyText:
+    """The text side of `tiny`."""
+
+    def __init__(self) -> None:
+        from safetensors.numpy import load
+
+        facts = card()
+        tensors = load(_read("tiny-text.safetensors"))
+        vocabulary = _read("tiny-vocabulary.txt").decode("utf-8").splitlines()
+        self.table = TextTable(vocabulary, tensors["table"], tensors["scale"].astype(np.float32))
+        self.names = tensors["names"].astype(np.float32)  # (C, Dt): every taught name and "background", unit rows
+        weights = "-".join(facts["sha256"][k][:16] for k in sorted(facts["sha256"]))
+        self.info = EncoderInfo(
+            name="tiny", weights=weights, visual_dim=facts["visual_dim"], text_dim=facts["text_dim"],
+            knows=facts["knows"], open_vocabulary=False, calibration=Calibration(**facts["calibration"]),
+        )  # fmt: skip
+
+    def encode_text(self, phrases: Sequence[str]) -> Float32:
+        return self.table.encode(phrases)
+
+    def contrast(self, vector: Float32) -> Float32:
+        # Names that mean nearly the same as the question do not speak against it.
+        return self.names[self.names @ vector < card()["same_meaning"]]
+
+
+class Tiny(TinyText):
+    """Both sides of `tiny` on a torch device."""
+
+    def __init__(self, device: str | None = None) -> None:
+        super().__init__()
+        import torch
+
+        from .device import pick_device
+
+        self.device, self.dtype = pick_device(device)
+        self.net = _load_net().to(self.device)
+        if self.device.type == "cpu":
+            self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        scale = (PIXELS / (width * height)) ** 0.5
+        w, h = (max(64, round(side * scale / 16) * 16) for side in (width, height))
+        return min(w, 1792), min(h, 1792)
+
+    def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
+        import torch
+
+        from .tiny_net import choose_points
+
+        batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        grid = GRID if width >= height else GRID[::-1]
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features, heat = self.net.backbone(batch)
+            points = choose_points(heat.float(), grid, PEAKS)
+            tokens, attention, queries = self.net.regions(features, points)
+            scores = self.net.score(queries).squeeze(-1).float().sigmoid()
+            texts = self.net.regions.project(tokens).float()
+            masks = attention.float()
+            masks = masks / masks.amax(-1, keepdim=True).clamp_min(1e-12)
+        h, w = features.shape[-2:]
+        size = np.array([width, height], np.float32)
+        k = tokens.shape[2]
+        points_px = points.float().cpu().numpy() * size
+        kept = (scores > MIN_SCORE).cpu().numpy()
+        out = []
+        for visual, text, mask, keep, point in zip(
+            tokens.float().cpu().numpy(), texts.cpu().numpy(), masks.cpu().numpy(), kept, points_px, strict=True
+        ):
+            out.append(_regions(visual[keep], text[keep], mask[keep].reshape(-1, h, w),
+                                np.repeat(point, k, axis=0)[keep.ravel()], size))  # fmt: skip
+        return out
+
+
+def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, size: Float32) -> RegionTokens:
+    boxes = mask_boxes(masks, int(size[0]), int(size[1]))
+    area = (masks > 0.5).mean((1, 2), dtype=np.float32)
+    return RegionTokens(visual, text, masks, points.astype(np.float32), boxes, area)
+
+
+def _load_net() -> TinyNet:
+    from safetensors.torch import load
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    from .tiny_net import TinyNet
+
+    net = TinyNet()
+    state = {k: v.float() if v.is_floating_point() else v for k, v in load(_read("tiny.safetensors")).items()}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"the weights of `tiny` do not fit this version ({error}); reinstall vidmem") from None
+    net.eval().requires_grad_(False)
+    # Batch norm folds into the convolution before it: the same function for less time.
+    from torch import nn
+
+    for module in list(net.modules()):
+        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
+            module[0] = fuse_conv_bn_eval(module[0], module[1])
+            module[1] = nn.Identity()
+    return net
+
+
+def load(backbone: str = "", device: str | None = None) -> Tiny:
+    """Raises ModelError for a backbone (`tiny` has but one) and for weights that are missing or damaged."""
+    _only_one(backbone)
+    return Tiny(device)
+
+
+def load_text(backbone: str = "") -> TinyText:
+    _only_one(backbone)
+    return TinyText()
+
+
+def _only_one(backbone: str) -> None:
+    if backbone:
+        raise ModelError(f"`tiny` has no backbone {backbone!r} to choose; write --encoder tiny")

@@ -1,0 +1,54 @@
+"""Boxes and masks: small array functions that more than one layer needs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Box, Float32
+
+
+def box_iou(boxes: Float32, box: Box) -> Float32:
+    """Intersection over union of each of `boxes` `(M, 4)` with `box`, `(M,)` float32; 0 for empty ones."""
+    x0, y0 = np.maximum(boxes[:, 0], box[0]), np.maximum(boxes[:, 1], box[1])
+    x1, y1 = np.minimum(boxes[:, 2], box[2]), np.minimum(boxes[:, 3], box[3])
+    inter = np.clip(x1 - x0, 0, None) * np.clip(y1 - y0, 0, None)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    union = areas + (box[2] - box[0]) * (box[3] - box[1]) - inter
+    return np.where(union > 0, inter / np.maximum(union, 1e-12), 0).astype(np.float32)
+
+
+def cell_share(box: Box, grid: tuple[int, int], width: float, height: float) -> Float32:
+    """How much of each cell of a `(h, w)` grid over a `width` x `height` picture lies in `box`: `(h, w)` in [0, 1]."""
+    h, w = grid
+
+    def along(low: float, high: float, size: float, cells: int) -> NDArray[np.float64]:
+        edges = np.linspace(0, size, cells + 1)
+        return np.clip((np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)) / (size / cells), 0, 1)
+
+    return np.outer(along(box[1], box[3], height, h), along(box[0], box[2], width, w)).astype(np.float32)
+
+
+def mask_boxes(masks: Float32, frame_width: int, frame_height: int, *, binarise: float = 0.5) -> Float32:
+    """Boxes `(n, 4)` float32 x0, y0, x1, y1 in pixels of the patches that masks `(n, h, w)` hold.
+
+    A mask holds a patch when its max-normalised value exceeds `binarise`. An empty mask has the box 0, 0, 0, 0.
+    """
+    n, h, w = masks.shape
+    held = binarised(masks.reshape(n, h * w), binarise).reshape(n, h, w)
+    columns, rows = np.asarray(held.any(axis=1)), np.asarray(held.any(axis=2))
+    boxes = np.empty((n, 4), dtype=np.float32)
+    boxes[:, 0] = columns.argmax(axis=1) * (frame_width / w)
+    boxes[:, 1] = rows.argmax(axis=1) * (frame_height / h)
+    boxes[:, 2] = (w - columns[:, ::-1].argmax(axis=1)) * (frame_width / w)
+    boxes[:, 3] = (h - rows[:, ::-1].argmax(axis=1)) * (frame_height / h)
+    boxes[~columns.any(axis=1)] = 0
+    return boxes
+
+
+def binarised(flat: Float32, binarise: float) -> NDArray[np.bool_]:
+    """Which patches `(n, p)` masks `(n, p)` hold: those whose share of the mask's maximum exceeds `binarise`."""
+    peak = flat.max(axis=1, initial=0)
+    if not np.isfinite(peak).all():
+        raise ValueError("a region mask holds a value that is not finite; the encoder's output is damaged")
+    return np.asarray(flat > np.float32(binarise) * peak[:, None])

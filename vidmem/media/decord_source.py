@@ -1,0 +1,111 @@
+"""Video files through decord, for those who want it (`--decoder decord`).
+
+Known faults of decord 0.6.0, which is why PyAV is the default: wrong frames in files with edit lists (trimmed phone
+clips); damaged and truncated files are refused whole or break off; no AV1; times are 32-bit floats, good to about
+0.1 ms in the first hour; the whole file is scanned on opening; mirrored pictures stay mirrored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MediaError
+from ..records import NS, Frame, SourceInfo
+from . import fingerprint
+from .base import Damage, Shape, check_open, check_size
+from .sampling import Sampler
+
+_THREADS = 2
+
+
+def _reader(path: str, **size: int) -> Any:
+    try:
+        import decord
+    except ImportError:
+        raise MediaError(f"decord is not installed; run pip install 'vidmem[decord]', or use pyav: {path}") from None
+    try:
+        return decord.VideoReader(path, num_threads=_THREADS, **size)
+    except (decord.DECORDError, RuntimeError):
+        raise MediaError(f"decord cannot open the video; use --decoder pyav, which reads more: {path}") from None
+
+
+class DecordSource:
+    """One video file read by decord; implements `Source` within the limits that the module names.
+
+    Raises:
+        MediaError: decord is not installed, or cannot read the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.damage = Damage()
+        self._path = path
+        self._closed = False
+        self._reader = _reader(path)
+        spans = np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))), dtype=np.float64)
+        if not len(spans):
+            raise MediaError(f"decord finds no picture in the video; use --decoder pyav: {path}")
+        self._times = [round(t * NS) for t in spans[:, 0]]
+        height, width = self._picture(self._reader, 0).shape[:2]
+        check_size(width, height, path)
+        self.info = SourceInfo(
+            uri=path, kind="video", width=width, height=height,
+            duration_ns=round(spans[-1, 1] * NS), fingerprint=fingerprint.of_file(path),
+        )  # fmt: skip
+
+    def frames(
+        self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
+    ) -> Iterator[Frame]:
+        """See `Source.frames`."""
+        check_open(self._closed, self._path)
+        width, height = self.info.width, self.info.height
+        if shape is not None:
+            width, height = shape(width, height)
+        reader = _reader(self._path, width=width, height=height)  # its own: reading moves a reader's place
+        sampler = Sampler(fps, self._times[0])
+        index, last_ns = start_index, self._times[0] - 1
+        for number, t_ns in enumerate(self._times):
+            check_open(self._closed, self._path)
+            if t_ns <= last_ns or not sampler.take(t_ns) or t_ns < start_ns:
+                last_ns = max(last_ns, t_ns)
+                continue
+            last_ns = t_ns
+            try:
+                image = self._picture(reader, number)
+            except MediaError as error:
+                self.damage.frames += 1
+                self.damage.note(str(error))
+                continue
+            yield Frame(image, t_ns, index)
+            index += 1
+
+    def frame_at(self, t_ns: int) -> Frame:
+        """See `Source.frame_at`."""
+        check_open(self._closed, self._path)
+        number = max(0, int(np.searchsorted(self._times, t_ns, side="right")) - 1)
+        return Frame(self._picture(self._reader, number), self._times[number], -1)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._closed = True
+        self._reader = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _picture(self, reader: Any, number: int) -> NDArray[np.uint8]:
+        import decord
+
+        try:
+            return np.ascontiguousarray(reader[number].asnumpy(), dtype=np.uint8)
+        except (decord.DECORDError, RuntimeError, IndexError):
+            raise MediaError(f"decord cannot decode frame {number}; use --decoder pyav: {self._path}") from None

@@ -1,0 +1,30 @@
+"""What identifies the content of a source without reading all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+
+_EDGE = 1 << 20
+
+
+def of_file(path: str) -> str:
+    """sha256 in hex over size, first and last MiB: reads 2 MiB of a 50 GB file, survives moving and copying."""
+    size = os.path.getsize(path)
+    digest = hashlib.sha256(f"{size}\n".encode())
+    with open(path, "rb") as file:
+        digest.update(file.read(_EDGE))
+        if size > _EDGE:
+            file.seek(max(_EDGE, size - _EDGE))
+            digest.update(file.read(_EDGE))
+    return digest.hexdigest()
+
+
+def of_files(paths: Iterable[str]) -> str:
+    """sha256 in hex over the sorted (name, size, mtime in ns) of a folder's pictures."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        stat = os.stat(path)
+        digest.update(os.fsencode(os.path.basename(path)) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""A folder of pictures, or one picture, as a source: one second from picture to picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import MediaError
+from ..records import NS, Frame, SourceInfo
+from . import fingerprint
+from .base import Damage, Shape, check_open, check_size
+from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .orient import Orientation
+
+_ORIENTATION_TAG = 0x0112
+_EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels are
+    2: Orientation(False, False, True), 3: Orientation(False, True, True), 4: Orientation(False, True, False),
+    5: Orientation(True, False, False), 6: Orientation(True, False, True), 7: Orientation(True, True, True),
+    8: Orientation(True, True, False),
+}  # fmt: skip
+
+
+class ImageSource:
+    """A picture file, or the pictures directly in a folder in natural order; implements `Source`.
+
+    The picture at position i is shown from i to i + 1 seconds and is one sample whatever the fps: photos have no
+    frame rate. Each keeps its own size. One that cannot be read is left out and counted; its second stays empty.
+    width and height in `info` are those of the first readable one. EXIF orientation is applied.
+
+    Raises:
+        MediaError: there is no picture, or none can be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.damage = Damage()
+        self._path = path
+        self._closed = False
+        folder = os.path.isdir(path)
+        self._files = _pictures_in(path) if folder else [path]
+        width, height = self._first_size()
+        self.info = SourceInfo(
+            uri=path, kind="images" if folder else "image", width=width, height=height,
+            duration_ns=len(self._files) * NS,
+            fingerprint=fingerprint.of_files(self._files) if folder else fingerprint.of_file(path),
+        )  # fmt: skip
+
+    def frames(
+        self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
+    ) -> Iterator[Frame]:
+        """See `Source.frames`."""
+        index = start_index
+        for position in range(max(0, -(-start_ns // NS)), len(self._files)):
+            check_open(self._closed, self._path)
+            try:
+                image = _load(self._files[position], shape)
+            except MediaError as error:
+                self.damage.frames += 1
+                self.damage.note(str(error))
+                continue
+            yield Frame(image, position * NS, index)
+            index += 1
+
+    def frame_at(self, t_ns: int) -> Frame:
+        """See `Source.frame_at`."""
+        check_open(self._closed, self._path)
+        shown = min(max(t_ns // NS, 0), len(self._files) - 1)
+        for position in (*range(shown, -1, -1), *range(shown + 1, len(self._files))):
+            try:
+                return Frame(_load(self._files[position], None), position * NS, -1)
+            except MediaError:
+                continue
+        raise MediaError(f"no picture can be read any more; were the files moved?: {self._path}")
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _first_size(self) -> tuple[int, int]:
+        failure: MediaError | None = None
+        for file in self._files:
+            try:
+                height, width = _load(file, None).shape[:2]
+                return width, height
+            except MediaError as error:
+                failure = failure or error
+        if failure is None:
+            raise MediaError(f"the folder holds no picture (jpg, png, webp, bmp): {self._path}")
+        if len(self._files) == 1:
+            raise failure
+        raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self._path}")
+
+
+def _pictures_in(folder: str) -> list[str]:
+    try:
+        names = [n for n in os.listdir(folder) if suffix(n) in IMAGE_SUFFIXES and not n.startswith(".")]
+    except OSError as error:
+        raise MediaError(f"the folder cannot be read ({error.strerror}); change its rights: {folder}") from None
+    return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def _load(path: str, shape: Shape | None) -> NDArray[np.uint8]:
+    """The upright picture, RGB `(H, W, 3)`. Raises MediaError when it cannot be read or is too large."""
+    try:
+        with Image.open(path) as image:
+            check_size(*image.size, path)  # the header alone was read: nothing is allocated yet
+            orientation = _EXIF.get(image.getexif().get(_ORIENTATION_TAG, 1), Orientation())
+            wanted = image.size
+            if shape is not None:
+                wanted = orientation.size(*shape(*orientation.size(*image.size)))
+                image.draft("RGB", wanted)  # JPEG: decode at 1/2, 1/4 or 1/8, never below what is wanted
+            rgb = _rgb(image)
+            if rgb.size != wanted:
+                rgb = rgb.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
+            return orientation.apply(np.asarray(rgb))
+    except Image.DecompressionBombError:
+        raise MediaError(f"the picture is far too large; scale it down first: {path}") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+        cause = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16 bits a channel, and deeper: PIL would clip at 255
+        deep = np.asarray(image, dtype=np.float64)
+        top = 255.0 if deep.max(initial=0) <= 255 else 65535.0
+        image = Image.fromarray((deep.clip(0, top) * (255.0 / top)).astype(np.uint8))
+    return image.convert("RGB")

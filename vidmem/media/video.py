@@ -1,0 +1,160 @@
+"""Video files through PyAV (FFmpeg): exact times, upright pictures, damage survived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from ..errors import MediaError
+from ..records import NS, Frame, SourceInfo
+from . import fingerprint, orient
+from .base import Damage, Shape, check_open, check_size
+from .container import open_video
+from .lookahead import DoubtError
+from .packets import decode, demux
+from .reading import Clock, Way, read
+from .sampling import Sampler
+
+_SCALE_THREADS = 2
+
+_NO_ZERO = ("mpegts", "mpeg")  # formats in which the clock starts anywhere
+
+
+class VideoSource:
+    """One video file; implements `Source`.
+
+    t_ns is pts * time_base rounded down, edit lists applied. Where the first frame has a negative time, or the
+    format has no zero of its own (MPEG-TS and PS), times count from the start of the file. Of several video streams
+    the one that FFmpeg ranks best is read. Pictures that come out damaged are left out.
+
+    Raises:
+        MediaError: not a readable video, or no picture in it can be decoded.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.damage = Damage()
+        self._path = path
+        self._closed = False
+        with open_video(path, frame_threads=False) as (container, stream):
+            first = _first_frame(container, stream)
+            if first is None or first.pts is None or stream.time_base is None:
+                raise MediaError(f"no picture of the video can be decoded; it is damaged or encrypted: {path}")
+            check_size(first.width, first.height, path)
+            self._orientation = orient.of_frame(first)
+            self._clock = _clock(container, stream.time_base, first.pts)
+            width, height = self._orientation.size(first.width, first.height)
+            self.info = SourceInfo(
+                uri=path, kind="video", width=width, height=height,
+                duration_ns=_duration_ns(container, stream), fingerprint=fingerprint.of_file(path),
+            )  # fmt: skip
+
+    def frames(
+        self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
+    ) -> Iterator[Frame]:
+        """See `Source.frames`. Only the sampled frames are converted to RGB, scaled in the same step."""
+        check_open(self._closed, self._path)
+        convert = self._converter(shape)
+        index = start_index
+        for way in Way:
+            met = Damage()
+            sampler = Sampler(fps, self._clock.first_ns)
+            try:
+                for t_ns, picture in read(self._path, way, self._clock, start_ns, fps, met):
+                    if not sampler.take(t_ns) or t_ns < start_ns:
+                        continue
+                    self.damage.take(met)
+                    yield Frame(convert(picture), t_ns, index)
+                    check_open(self._closed, self._path)
+                    index, start_ns = index + 1, t_ns + 1
+            except DoubtError:
+                continue
+            self.damage.take(met)
+            return
+
+    def frame_at(self, t_ns: int) -> Frame:
+        """See `Source.frame_at`."""
+        check_open(self._closed, self._path)
+        t_ns = max(t_ns, self._clock.first_ns)
+        for way in (Way.CAREFUL, Way.WHOLE):
+            shown: tuple[int, VideoFrame] | None = None
+            try:
+                for at_ns, picture in read(self._path, way, self._clock, t_ns, 0, Damage()):
+                    if at_ns > t_ns and shown is not None:
+                        break
+                    shown = at_ns, picture
+            except DoubtError:
+                continue
+            if shown is not None:
+                return Frame(self._converter(None)(shown[1]), shown[0], -1)
+        raise MediaError(f"no picture of the video can be decoded any more; was the file changed?: {self._path}")
+
+    def close(self) -> None:
+        """See `Source.close`. A pass under way is ended with MediaError."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _converter(self, shape: Shape | None) -> Callable[[VideoFrame], NDArray[np.uint8]]:
+        """A function from a decoded frame to upright RGB `(H, W, 3)`. It keeps the scaler's tables between calls."""
+        reformatter = VideoReformatter()
+        orientation = self._orientation
+
+        def convert(frame: VideoFrame) -> NDArray[np.uint8]:
+            check_size(frame.width, frame.height, self._path)
+            width, height = orientation.size(frame.width, frame.height)
+            if shape is not None:
+                width, height = shape(width, height)
+            width, height = orientation.size(width, height)
+            try:
+                rgb = reformatter.reformat(
+                    frame, width, height, "rgb24", interpolation="AREA", threads=_SCALE_THREADS
+                )  # fmt: skip
+            except av.error.FFmpegError as error:
+                raise MediaError(
+                    f"pixels of format {frame.format.name} cannot be made RGB ({error.strerror}); "
+                    f"convert the video to yuv420p: {self._path}"
+                ) from None
+            return orientation.apply(rgb.to_ndarray().astype(np.uint8, copy=False))
+
+        return convert
+
+
+def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
+    met = Damage()
+    for packet in demux(container, stream, met):
+        for frame in decode(stream, packet, met):
+            if frame.pts is not None:
+                return frame
+    return next((frame for frame in decode(stream, None, met) if frame.pts is not None), None)
+
+
+def _clock(container: InputContainer, time_base: Fraction, first_pts: int) -> Clock:
+    num, den = time_base.numerator * NS, time_base.denominator
+    first = first_pts * num
+    zero = min(0, first)
+    if container.format.name in _NO_ZERO:
+        start_us = container.start_time  # of the earliest stream
+        zero = first if start_us is None else min(start_us * 1000 * den, first)
+    return Clock(num, den, zero, (first - zero) // den)
+
+
+def _duration_ns(container: InputContainer, stream: VideoStream) -> int:
+    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
+        return int(stream.duration * stream.time_base * NS)
+    return max(container.duration or 0, 0) * 1000

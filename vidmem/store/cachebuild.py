@@ -1,0 +1,132 @@
+"""Bringing the cached arrays up to date with SQLite: the whole of it, or only what changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StoreError
+from ..records import Float32
+from . import cachefile
+from .cachefile import COLUMNS, CacheData
+from .lock import take_lock
+from .rows import half_to_float
+from .store import Store
+
+_log = logging.getLogger(__name__)
+
+BLOCK = 1024
+"""Rows widened to float32 at a time: stays in the processor's cache."""
+
+_KEEP_UNWRITTEN = 0.02
+"""Share of rows that may be newer than the file before the file is written again: applying them takes milliseconds,
+writing takes seconds on a large memory, and a robot asks after every checkpoint."""
+
+
+def current(store: Store) -> CacheData:
+    """The arrays of `store` as of now: from its cache file if that is sound, and else rebuilt and written back."""
+    old: CacheData | None = None
+    try:
+        old = cachefile.load(store.cache_folder, store.memory_id())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
+    data, fresh = updated(store, old)
+    if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
+        _write(store, data)
+    return data
+
+
+def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
+    """`old` with what has changed since, and how many rows were read from SQLite for it: all of them when tracks
+    were removed, or when it cannot be told what changed. `old` itself when nothing did.
+
+    Raises:
+        StoreError: the memory is damaged.
+    """
+    memory = store.memory_id()
+    if old is not None:
+        with store.track_changes(old.generation) as (generation, removed, chunks):
+            if generation == old.generation:
+                return old, 0
+            if removed <= old.generation < generation:
+                new = _stack(memory, generation, chunks, (old.visual.shape[1], old.text.shape[1]))
+                merged = _merged(old, new) if len(old) else new
+                if merged is not None:
+                    return merged, len(new)
+        _log.info("the vector cache is rebuilt (tracks were removed): %s", store.cache_folder)
+    model = store.model()
+    with store.track_changes(-1) as (generation, _, chunks):
+        data = _stack(memory, generation, chunks, (model.visual_dim, model.text_dim) if model else None)
+    return data, len(data)
+
+
+def _stack(
+    memory: str, generation: int, chunks: Iterable[list[tuple[Any, ...]]], dims: tuple[int, int] | None
+) -> CacheData:
+    columns: list[NDArray[np.int64]] = []
+    halves: tuple[list[NDArray[np.float16]], list[NDArray[np.float16]]] = ([], [])
+    for rows in chunks:
+        dims = dims or (len(rows[0][6]) // 2, len(rows[0][7]) // 2)
+        columns.append(np.array([row[:6] for row in rows], np.int64).T)
+        for kind in (0, 1):
+            blobs = [row[6 + kind] for row in rows]
+            if any(len(blob) != 2 * dims[kind] for blob in blobs):
+                raise StoreError("the memory is damaged (vectors of unequal length); restore it or index again")
+            halves[kind].append(np.frombuffer(b"".join(blobs), "<f2").reshape(len(rows), dims[kind]))
+    if not columns:
+        dv, dt = dims or (0, 0)
+        return CacheData(memory, generation, np.empty((len(COLUMNS), 0), np.int64), np.empty((0, dv), np.float16),
+                         np.empty((0, dt), np.float16), np.empty((2, 0), np.float32))  # fmt: skip
+    visual, text = np.concatenate(halves[0]), np.concatenate(halves[1])
+    scale = np.stack([_inverse_norms(visual), _inverse_norms(text)])
+    return CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
+
+
+def _merged(old: CacheData, new: CacheData) -> CacheData | None:
+    """`old` with rows of `new` in place of those with the same id, and the rest behind: ids only grow.
+
+    None when `old` does not fit, as when memory.sqlite was restored from a backup under its cache.
+    """
+    ids = old.columns[0]
+    known = new.columns[0] <= ids[-1]
+    at = np.searchsorted(ids, new.columns[0][known])
+    if not np.array_equal(ids[at], new.columns[0][known]):
+        return None
+    columns = np.concatenate([old.columns, new.columns[:, ~known]], axis=1)
+    scale = np.concatenate([old.scale, new.scale[:, ~known]], axis=1)
+    visual = np.concatenate([old.visual, new.visual[~known]])
+    text = np.concatenate([old.text, new.text[~known]])
+    columns[:, at], scale[:, at] = new.columns[:, known], new.scale[:, known]
+    visual[at], text[at] = new.visual[known], new.text[known]
+    return CacheData(new.memory, new.generation, columns, visual, text, scale)
+
+
+def _inverse_norms(half: NDArray[np.float16]) -> Float32:
+    norms = np.empty(len(half), np.float32)
+    for start in range(0, len(half), BLOCK):
+        wide = half_to_float(half[start : start + BLOCK])
+        norms[start : start + BLOCK] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    inverse: Float32 = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+    return inverse
+
+
+def _write(store: Store, data: CacheData) -> None:
+    """Keep `data` for the next process, if this one may and no other is at it."""
+    try:
+        fd = take_lock(store.cache_lock, wait=False)
+        if fd is None:
+            return
+        try:
+            with store.track_changes(data.generation) as (_, removed, _):
+                stale = removed > data.generation
+            if not stale:  # what was forgotten since must not come back to disk
+                cachefile.save(store.cache_folder, data)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        _log.info("the vector cache is kept in memory only (%s): %s", error, store.cache_folder)

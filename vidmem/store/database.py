@@ -1,0 +1,135 @@
+"""The SQLite connection of a memory: how it is opened, what a transaction is, and what its errors mean."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import StoreError
+
+DATABASE_NAME = "memory.sqlite"
+APPLICATION_ID = 0x76696D6D  # "vimm": tells a memory from any other SQLite file
+BUSY_SECONDS = 5.0
+
+
+def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode to the memory in `folder`.
+
+    A writer makes the file when it is missing. A reader that may not create SQLite's side files (a read-only
+    folder) reads the file as it stands.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened or is no database.
+    """
+    path = folder / DATABASE_NAME
+    if write:
+        conn = _open(path, "mode=rwc")
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute("PRAGMA synchronous = FULL")  # what is checkpointed survives a power cut
+            conn.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
+            conn.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            conn.close()
+            raise
+        return conn
+    try:
+        return _probed(_open(path, "mode=ro"))
+    except sqlite3.OperationalError as error:
+        # WAL needs its side files. Where they can neither be found nor made, nobody can be writing either,
+        # unless a log was left behind by a crash: it holds checkpoints that reading "immutable" would miss.
+        wal = path.with_name(path.name + "-wal")
+        barred = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not barred or not path.exists() or (wal.exists() and wal.stat().st_size):
+            raise
+        return _probed(_open(path, "mode=ro&immutable=1"))
+
+
+def _open(path: Path, options: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?{options}"
+    # The Store serialises its calls, so that a writer thread and a reader thread may share one connection.
+    conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    conn.execute("PRAGMA trusted_schema = OFF")
+    return conn
+
+
+def _probed(conn: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        conn.execute("SELECT count(*) FROM sqlite_master")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+@contextmanager
+def transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    """All of the block or nothing of it, whatever ends it."""
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:  # SQLite rolls back by itself on some errors
+            conn.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def snapshot(conn: sqlite3.Connection) -> Iterator[None]:
+    """Every read in the block sees the same state, whatever a writer does meanwhile."""
+    conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+
+
+@contextmanager
+def store_errors(folder: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into a StoreError with a remedy; the path ends every message."""
+    try:
+        yield
+    except StoreError as error:
+        if str(error).endswith(str(folder)):
+            raise
+        raise type(error)(f"{error}: {folder}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{explain(error, folder)}: {folder}") from error
+
+
+def explain(error: sqlite3.Error | OSError, folder: Path) -> str:
+    """Cause and remedy of `error`, in one line without the path."""
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _full(folder)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return "the folder of the memory is read-only; change its permissions or choose another --memory"
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            return "a memory is a folder and there is a file in its place; choose another --memory"
+        return f"the memory cannot be accessed ({error.strerror or error}); check the disk or choose another --memory"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    if code == sqlite3.SQLITE_FULL:
+        return _full(folder)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return "the memory is read-only; change its permissions or choose another --memory"
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return "the memory cannot be opened; check that the folder exists and may be read and written"
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"the memory is damaged ({error}); restore {DATABASE_NAME} from a backup or index again"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "another process keeps the memory busy; run again when it is done"
+    return f"the memory cannot be accessed ({error}); check the disk, then run again"
+
+
+def _full(folder: Path) -> str:
+    try:
+        free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free"
+    except OSError:
+        free = "free space unknown"
+    return f"the disk is full ({free}); nothing checkpointed is lost, make room and run again"

@@ -1,0 +1,86 @@
+"""One writer at a time: an advisory lock on a file, which the kernel releases however the process ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import LockedError
+
+LOCK_NAME = "lock"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Windows locks bytes, and other processes cannot read locked ones: lock one far behind the pid.
+    _OFFSET = 1 << 30
+
+    def _take(fd: int, wait: bool) -> None:
+        os.lseek(fd, _OFFSET, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _take(fd: int, wait: bool) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def take_lock(path: Path, *, wait: bool) -> int | None:
+    """A file descriptor that holds the lock on `path` until it is closed; None when another holds it.
+
+    Raises:
+        OSError: the lock file cannot be made, as in a read-only folder.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        _take(fd, wait)
+    except (BlockingIOError, PermissionError):
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def take_writer_lock(folder: Path) -> int:
+    """The descriptor of the one writer of the memory in `folder`; the lock file then holds this process's pid.
+
+    Raises:
+        LockedError: another process, or another Store in this one, is writing.
+        OSError: the lock file cannot be made.
+    """
+    path = folder / LOCK_NAME
+    fd = take_lock(path, wait=False)
+    if fd is None:
+        raise LockedError(f"process {_holder(path)} is writing to this memory; wait for it or stop it: {folder}")
+    try:
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, b"%d\n" % os.getpid())
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text().strip() or "(pid unknown)"
+    except (OSError, UnicodeDecodeError):
+        return "(pid unknown)"
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Wait for the lock on `path` and hold it for the length of the block."""
+    fd = take_lock(path, wait=True)
+    try:
+        yield
+    finally:
+        if fd is not None:
+            os.close(fd)

@@ -1,0 +1,97 @@
+"""The schema of a memory, as numbered steps. A step that was released is never edited: add the next one.
+
+sqlite-utils is imported only when a step has to be applied: its 100 ms would be felt by every `vidmem where`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError, VersionError
+from .database import APPLICATION_ID, transaction
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def m001_first(db: Database) -> None:
+    """Sources, their tracks, their regions, and the one model they were made by."""
+    db.table("meta").create({"key": str, "value": str}, pk="key", not_null={"value"})
+    db.table("model").create(
+        {"id": int, "encoder": str, "weights": str, "visual_dim": int, "text_dim": int, "config": str},
+        pk="id",
+        not_null={"encoder", "weights", "visual_dim", "text_dim", "config"},
+    )
+    # AUTOINCREMENT, which sqlite-utils cannot write: the id of a forgotten thing is never given to another.
+    db.conn.execute("""
+        CREATE TABLE sources (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, uri TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+            width INTEGER NOT NULL, height INTEGER NOT NULL, duration_ns INTEGER NOT NULL, start_ns INTEGER,
+            fingerprint TEXT NOT NULL, state TEXT NOT NULL, frames INTEGER NOT NULL, damaged INTEGER NOT NULL,
+            next_t_ns INTEGER, tracker_state BLOB NOT NULL, added_at INTEGER NOT NULL, finished_at INTEGER)""")
+    db.conn.execute("""
+        CREATE TABLE tracks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, source_id INTEGER NOT NULL REFERENCES sources(id),
+            ordinal INTEGER NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, frames INTEGER NOT NULL,
+            best_ns INTEGER NOT NULL, x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
+            generation INTEGER NOT NULL, visual BLOB NOT NULL, text BLOB NOT NULL, UNIQUE (source_id, ordinal))""")
+    db.conn.execute("""
+        CREATE TABLE regions (
+            source_id INTEGER NOT NULL REFERENCES sources(id), seq INTEGER NOT NULL, start_ns INTEGER NOT NULL,
+            end_ns INTEGER NOT NULL, frames INTEGER NOT NULL, regions INTEGER NOT NULL, blob BLOB NOT NULL,
+            PRIMARY KEY (source_id, seq))""")
+    db.table("sources").create_index(["fingerprint"])
+    db.table("tracks").create_index(["generation"])
+    meta = {"memory": uuid.uuid4().hex, "generation": "0", "removed": "0", "scrub": "0"}
+    db.conn.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", meta.items())
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first,)
+
+
+def version(conn: sqlite3.Connection) -> int:
+    """The number of the last step applied to this memory; 0 for an empty file.
+
+    Raises:
+        StoreError: a SQLite file, but no memory.
+        VersionError: made by a newer vidmem.
+    """
+    (application,) = conn.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        if application or conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreError("memory.sqlite was not made by vidmem; choose another --memory")
+        return 0
+    number = int(conn.execute("SELECT max(number) FROM migrations").fetchone()[0])
+    if number > len(MIGRATIONS):
+        raise VersionError(
+            f"this memory was made by a newer vidmem (format {number}, this one knows {len(MIGRATIONS)}); "
+            "upgrade with: pip install -U vidmem"
+        )
+    return number
+
+
+def migrate(conn: sqlite3.Connection) -> int:
+    """Apply the steps that are missing, each in its own transaction; how many there were.
+
+    Raises:
+        StoreError, VersionError: as `version`.
+        sqlite3.Error: a step failed; the steps before it stay applied.
+    """
+    applied = version(conn)
+    if applied == len(MIGRATIONS):
+        return 0
+    from sqlite_utils import Database
+
+    db = Database(conn)
+    for number, step in enumerate(MIGRATIONS[applied:], applied + 1):
+        with transaction(conn):
+            if number == 1:
+                conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                conn.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT, applied_at INTEGER)")
+            step(db)
+            conn.execute("INSERT INTO migrations VALUES (?, ?, ?)", (number, step.__name__, time.time_ns()))
+    return len(MIGRATIONS) - applied

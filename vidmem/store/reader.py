@@ -1,0 +1,151 @@
+"""Reading a memory: plain functions on a connection. They raise sqlite3.Error, which the Store translates."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..errors import StoreError, UsageError
+from ..records import FrameRegions
+from .codec import decode
+from .database import DATABASE_NAME
+from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, track_row
+
+_SOURCE_COLUMNS = (
+    "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
+    "tracker_state, added_at, finished_at"  # the order of SourceRow's fields
+)
+
+
+def meta(conn: sqlite3.Connection, key: str) -> str:
+    """One entry of the table `meta`. Raises StoreError when it is not there."""
+    row = conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        raise StoreError(f"the memory is damaged (no {key!r} in its table meta); restore it from a backup")
+    return str(row[0])
+
+
+def model(conn: sqlite3.Connection) -> ModelRecord | None:
+    """What made the memory; None before anything did."""
+    row = conn.execute("SELECT encoder, weights, visual_dim, text_dim, config FROM model").fetchone()
+    if row is None:
+        return None
+    encoder, weights, visual_dim, text_dim, config = row
+    return ModelRecord(encoder, weights, visual_dim, text_dim, json.loads(config))
+
+
+def sources(conn: sqlite3.Connection) -> list[SourceRow]:
+    """All sources in the order in which they were added."""
+    return [SourceRow(*row) for row in conn.execute(f"SELECT {_SOURCE_COLUMNS} FROM sources ORDER BY id")]
+
+
+def source_where(conn: sqlite3.Connection, condition: str, value: object) -> SourceRow | None:
+    """The oldest source for which `condition`, a constant of this package with one `?`, holds."""
+    query = f"SELECT {_SOURCE_COLUMNS} FROM sources WHERE {condition} ORDER BY id LIMIT 1"
+    row = conn.execute(query, (value,)).fetchone()
+    return None if row is None else SourceRow(*row)
+
+
+def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
+    """The source with the path `name`, or else the only one whose path ends with the folders and file in `name`.
+
+    Raises:
+        UsageError: none is called that, or several are.
+    """
+    exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", os.path.abspath(name))
+    if exact is not None:
+        return exact
+    paths = {int(id_): str(uri) for id_, uri in conn.execute("SELECT id, uri FROM sources ORDER BY id")}
+    wanted = PurePath(name).parts
+    hits = [id_ for id_, uri in paths.items() if wanted and PurePath(uri).parts[-len(wanted) :] == wanted]
+    if len(hits) == 1:
+        found = source_where(conn, "id = ?", hits[0])
+        if found is not None:
+            return found
+    if hits:
+        raise UsageError(f"{len(hits)} sources are called {name!r}; give one of: {_few([paths[i] for i in hits])}")
+    raise UsageError(f"no source is called {name!r}; {_nearest(name, list(paths.values()))}")
+
+
+def _nearest(name: str, uris: list[str]) -> str:
+    import difflib  # only a mistyped name needs it
+
+    if not uris:
+        return "the memory is empty, index a video first"
+    names = {PurePath(uri).name.lower(): uri for uri in uris}
+    close = difflib.get_close_matches(PurePath(name).name.lower(), names, n=3, cutoff=0.5)
+    return f"near: {_few([names[c] for c in close])}" if close else f"there are: {_few(uris)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def tracks(conn: sqlite3.Connection, ids: Sequence[int]) -> list[TrackRow]:
+    """The tracks with these ids, in their order; ids that are in the memory no more are left out."""
+    query = f"SELECT {TRACK_COLUMNS} FROM tracks WHERE id IN (SELECT value FROM json_each(?))"
+    found = {row[0]: row for row in conn.execute(query, (json.dumps([int(i) for i in ids]),))}
+    return [track_row(found[int(i)]) for i in ids if int(i) in found]
+
+
+def source_tracks(conn: sqlite3.Connection, source_id: int) -> list[TrackRow]:
+    """All tracks of one source, by ordinal."""
+    query = f"SELECT {TRACK_COLUMNS} FROM tracks WHERE source_id = ? ORDER BY ordinal"
+    return [track_row(row) for row in conn.execute(query, (source_id,))]
+
+
+def raw_tracks(conn: sqlite3.Connection, since: int, size: int = 16384) -> Iterator[list[tuple[Any, ...]]]:
+    """Tracks changed after generation `since` by id, in lists of at most `size` rows.
+
+    Each row: id, source_id, ordinal, start_ns, end_ns, frames, visual (fp16 bytes), text (fp16 bytes).
+    """
+    columns = "id, source_id, ordinal, start_ns, end_ns, frames, visual, text"
+    where = "" if since < 0 else "WHERE generation > :since"  # a full scan need not go through the index
+    cursor = conn.execute(f"SELECT {columns} FROM tracks {where} ORDER BY id", {"since": since})
+    while rows := cursor.fetchmany(size):
+        yield rows
+
+
+def region_blobs(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns: int) -> list[int]:
+    """The `seq` of the blobs that overlap `[start_ns, end_ns]`, in order."""
+    query = "SELECT seq FROM regions WHERE source_id = ? AND end_ns >= ? AND start_ns <= ? ORDER BY seq"
+    return [row[0] for row in conn.execute(query, (source_id, start_ns, end_ns))]
+
+
+def region_frames(conn: sqlite3.Connection, source_id: int, seq: int) -> list[FrameRegions]:
+    """The frames of one blob; none when it was forgotten meanwhile. Raises StoreError when it is damaged."""
+    query = "SELECT blob FROM regions WHERE source_id = ? AND seq = ?"
+    row = conn.execute(query, (source_id, seq)).fetchone()
+    return [] if row is None else decode(row[0])
+
+
+def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreStats:
+    """Counts and bytes on disk."""
+    n, frames, damaged, duration = conn.execute(
+        "SELECT count(*), total(frames), total(damaged), total(duration_ns) FROM sources"
+    ).fetchone()
+    (n_tracks,) = conn.execute("SELECT count(*) FROM tracks").fetchone()
+    regions, region_bytes = conn.execute("SELECT total(regions), total(length(blob)) FROM regions").fetchone()
+    cache = cache_folder.iterdir() if cache_folder.is_dir() else ()
+    return StoreStats(
+        sources=n,
+        frames=int(frames),
+        damaged=int(damaged),
+        tracks=n_tracks,
+        regions=int(regions),
+        region_bytes=int(region_bytes),
+        database_bytes=sum(_size(folder / (DATABASE_NAME + suffix)) for suffix in ("", "-wal", "-shm")),
+        cache_bytes=sum(_size(path) for path in cache),
+        duration_ns=int(duration),
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

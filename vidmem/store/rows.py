@@ -1,0 +1,168 @@
+"""What comes out of a memory: plain frozen records, and how vectors and settings are written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StoreError
+from ..records import NS, Float32, Track
+
+SourceState = Literal["open", "done", "partial"]
+
+HARMLESS_SETTINGS = frozenset({"batch", "checkpoint_frames"})
+"""Settings that change how fast a memory is made but not what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What made a memory. encoder: its name. weights: sha256 of its weights. visual_dim, text_dim: lengths of its
+    vectors. config: `IndexConfig.as_dict()`."""
+
+    encoder: str
+    weights: str
+    visual_dim: int
+    text_dim: int
+    config: Mapping[str, object]
+
+    def differences(self, other: ModelRecord) -> dict[str, tuple[object, object]]:
+        """Fields that differ, each with this record's value and the other's; settings as "merge.token_threshold"."""
+        mine, theirs = dict(_flat(self)), dict(_flat(other))
+        names = dict.fromkeys([*mine, *theirs])
+        return {n: (mine.get(n), theirs.get(n)) for n in names if mine.get(n) != theirs.get(n)}
+
+
+def _flat(record: ModelRecord) -> Iterator[tuple[str, object]]:
+    yield from [("encoder", record.encoder), ("weights", record.weights)]
+    yield from [("visual_dim", record.visual_dim), ("text_dim", record.text_dim)]
+    yield from _flat_settings("", record.config)
+
+
+def _flat_settings(prefix: str, settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat_settings(f"{prefix}{name}.", value)
+        elif prefix or name not in HARMLESS_SETTINGS:
+            yield prefix + name, json.loads(json.dumps(value))  # as it would come back from the memory
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One video or log in a memory, and how far it was indexed.
+
+    state: "open" (begun, to be resumed), "done", or "partial" (finished, with damage). frames: sampled so far.
+    damaged: packets or frames skipped so far. next_t_ns: where to resume, ns on the source's clock, None before
+    the first checkpoint. tracker_state: opaque bytes of the tracker, empty before the first checkpoint.
+    added_at, finished_at: ns since the epoch. The rest as in `SourceInfo`.
+    """
+
+    id: int
+    uri: str
+    kind: str
+    width: int
+    height: int
+    duration_ns: int
+    start_ns: int | None
+    fingerprint: str
+    state: SourceState
+    frames: int
+    damaged: int
+    next_t_ns: int | None
+    tracker_state: bytes
+    added_at: int
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackRow(Track):
+    """A track as stored: `id` is unique in the memory and never reused. visual and text have unit length (or are 0)
+    and were rounded to fp16."""
+
+    id: int
+    source_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a memory holds and what it costs.
+
+    frames: sampled; regions: of all frames. region_bytes: their compressed blobs. database_bytes: memory.sqlite with
+    its log; cache_bytes: files that can be rebuilt. duration_ns: of all sources together, where known.
+    """
+
+    sources: int
+    frames: int
+    damaged: int
+    tracks: int
+    regions: int
+    region_bytes: int
+    database_bytes: int
+    cache_bytes: int
+    duration_ns: int
+
+    @property
+    def bytes_per_hour(self) -> float | None:
+        """Bytes on disk per hour of video, the cache included; None when no duration is known."""
+        if not self.duration_ns:
+            return None
+        return (self.database_bytes + self.cache_bytes) / (self.duration_ns / NS / 3600)
+
+
+def pack_vector(vector: Float32) -> bytes:
+    """`(D,)` as little-endian fp16 of unit length: only directions are ever compared, and a token of any norm fits.
+
+    Raises:
+        StoreError: the vector holds NaN or infinity.
+    """
+    wide = np.asarray(vector, dtype=np.float64)
+    if not np.isfinite(wide).all():
+        raise StoreError("a track's vector holds NaN or infinity; check the encoder's weights, then index again")
+    peak = np.abs(wide).max(initial=0.0)
+    if peak:
+        wide = wide / peak  # keeps the squares below from overflowing or vanishing
+        wide /= np.sqrt(wide @ wide)
+    return wide.astype("<f2").tobytes()
+
+
+def unpack_vector(blob: bytes) -> Float32:
+    """`(D,)` float32 from what `pack_vector` wrote."""
+    return np.frombuffer(blob, "<f2").astype(np.float32)
+
+
+def half_to_float(half: NDArray[np.float16]) -> Float32:
+    """float32 of the same shape: exact for finite numbers, and three times as fast as NumPy's own conversion."""
+    bits = half.view(np.uint16).astype(np.uint32)
+    sign = (bits & 0x8000) << 16
+    bits &= 0x7FFF
+    bits <<= 13  # exponent and mantissa land in their float32 places, the exponent 112 too small
+    wide: Float32 = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    bits |= sign
+    return wide
+
+
+TRACK_COLUMNS = (
+    "id, source_id, ordinal, start_ns, end_ns, frames, visual, text, best_ns, x0, y0, x1, y1"  # as `track_row` reads
+)
+
+
+def track_row(row: tuple[Any, ...]) -> TrackRow:
+    """The record of one row of TRACK_COLUMNS."""
+    id_, source_id, ordinal, start, end, frames, visual, text, best_ns, *box = row
+    return TrackRow(
+        ordinal=ordinal,
+        start_ns=start,
+        end_ns=end,
+        frames=frames,
+        visual=unpack_vector(visual),
+        text=unpack_vector(text),
+        best_ns=best_ns,
+        best_box=(box[0], box[1], box[2], box[3]),
+        id=id_,
+        source_id=source_id,
+    )

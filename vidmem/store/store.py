@@ -1,0 +1,277 @@
+"""The Store: one memory folder, opened by many readers and at most one writer.
+
+SQLite is the truth; everything in `cache/` can be rebuilt from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import StoreError, UsageError
+from ..records import FrameRegions, SourceInfo, Track
+from . import migrations, reader, writer
+from .database import DATABASE_NAME, connect, snapshot, store_errors
+from .lock import take_writer_lock
+from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """One open memory; use it as a context manager. Threads may share it: its calls wait for each other.
+
+    folder: where it lies. writable: whether this Store is the one writer. Every method may raise StoreError when
+    the memory is damaged, the disk is full or the folder turns out to be read-only.
+    """
+
+    def __init__(self, folder: Path, conn: sqlite3.Connection, lock_fd: int | None) -> None:
+        self.folder = folder
+        self.writable = lock_fd is not None
+        self._conn: sqlite3.Connection | None = conn
+        self._lock_fd = lock_fd
+        self._turn = threading.RLock()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], write: bool = False, create: bool = False) -> Self:
+        """The memory in the folder `path`. create: make it when it is missing, which implies write.
+
+        Raises:
+            StoreError: no memory there, or it cannot be opened as asked.
+            LockedError: write, and another process writes already.
+            VersionError: made by a newer vidmem.
+        """
+        folder = Path(path)
+        with store_errors(folder):
+            if create:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif not (folder / DATABASE_NAME).exists():
+                raise StoreError("there is no memory here; index a video first, or choose --memory")
+            return cls._open_writer(folder) if write or create else cls._open_reader(folder)
+
+    @classmethod
+    def _open_reader(cls, folder: Path) -> Self:
+        conn = connect(folder, write=False)
+        try:
+            version = migrations.version(conn)
+        except BaseException:
+            conn.close()
+            raise
+        if version == len(migrations.MIGRATIONS):
+            return cls(folder, conn, None)
+        conn.close()
+        if version == 0:
+            raise StoreError("the memory is empty; index a video first")
+        cls._open_writer(folder).close()  # an older memory: only a writer may bring it up to date
+        return cls(folder, connect(folder, write=False), None)
+
+    @classmethod
+    def _open_writer(cls, folder: Path) -> Self:
+        lock_fd = take_writer_lock(folder)
+        try:
+            conn = connect(folder, write=True)
+            try:
+                migrations.migrate(conn)
+            except BaseException:
+                conn.close()
+                raise
+        except BaseException:
+            os.close(lock_fd)
+            raise
+        store = cls(folder, conn, lock_fd)
+        store._finish_scrub()
+        return store
+
+    def _finish_scrub(self) -> None:
+        """What an earlier `remove_source` was kept from, or a crash cut short."""
+        try:
+            with self._use() as conn:
+                if reader.meta(conn, "scrub") == "1":
+                    writer.scrub(conn, self.folder)
+        except StoreError as error:  # a reader in the way again must not keep a new video from being indexed
+            _log.warning("%s", error)
+
+    def close(self) -> None:
+        """Close the files and let go of the writer's lock. Does nothing the second time."""
+        with self._turn:
+            if self._conn is not None:
+                self._conn.close()
+                self._conn = None
+            if self._lock_fd is not None:
+                os.close(self._lock_fd)
+                self._lock_fd = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        mode = "closed" if self._conn is None else "write" if self.writable else "read"
+        return f"Store({str(self.folder)!r}, {mode})"
+
+    @contextmanager
+    def _use(self, write: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._turn, store_errors(self.folder):
+            if self._conn is None:
+                raise StoreError("this Store is closed; open it again")
+            if write and not self.writable:
+                raise StoreError("this Store was opened for reading; use Store.open(path, write=True)")
+            yield self._conn
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where files lie that can be rebuilt; it need not exist."""
+        return self.folder / writer.CACHE_NAME
+
+    @property
+    def cache_lock(self) -> Path:
+        """The lock that whoever changes files in the cache folder holds."""
+        return self.folder / writer.CACHE_LOCK_NAME
+
+    def model(self) -> ModelRecord | None:
+        """What made this memory; None before anything did."""
+        with self._use() as conn:
+            return reader.model(conn)
+
+    def check_model(self, record: ModelRecord) -> None:
+        """Raises ModelMismatchError, naming what differs, unless the memory was made as `record` says."""
+        with self._use() as conn:
+            writer.check_model(reader.model(conn), record)
+
+    def set_model(self, record: ModelRecord) -> None:
+        """Record what makes this memory; raises ModelMismatchError when it holds sources made otherwise."""
+        with self._use(write=True) as conn:
+            writer.set_model(conn, record)
+
+    def begin_source(self, info: SourceInfo) -> SourceRow:
+        """The row to index `info` into, with its resume position.
+
+        Content that is known, under this path or another, gives the row it has. A path whose content changed is
+        removed and begun anew.
+        """
+        with self._use(write=True) as conn:
+            return writer.begin_source(conn, self.folder, info)
+
+    def sources(self) -> list[SourceRow]:
+        """All sources in the order in which they were added."""
+        with self._use() as conn:
+            return reader.sources(conn)
+
+    def source(self, uri_or_suffix: str) -> SourceRow:
+        """The source with this path, or with this file name (and last folders) if only one has it.
+
+        Raises:
+            UsageError: unknown, with near names, or ambiguous, with the paths.
+        """
+        with self._use() as conn:
+            return reader.find_source(conn, uri_or_suffix)
+
+    def source_by_id(self, source_id: int) -> SourceRow:
+        """The source with this id. Raises UsageError when it is not there (any more)."""
+        with self._use() as conn:
+            row = reader.source_where(conn, "id = ?", source_id)
+        if row is None:
+            raise UsageError(f"no source has the id {source_id}")
+        return row
+
+    def checkpoint(
+        self,
+        source_id: int,
+        tracks: Sequence[Track],
+        frames: Sequence[FrameRegions],
+        *,
+        next_t_ns: int,
+        frames_done: int,
+        damaged: int,
+        tracker_state: bytes,
+        state: SourceState,
+    ) -> None:
+        """Keep everything since the last checkpoint, in one transaction that also survives a power cut.
+
+        tracks: all that are new or changed; a known ordinal is overwritten. frames: sampled since then, in order.
+        next_t_ns: where to resume. frames_done, damaged: totals of the source. tracker_state: what the tracker
+        needs to go on. state: "open", or "done" or "partial" for the last checkpoint.
+
+        Raises:
+            StoreError: disk full, read-only, source removed; the memory is as it was after the last checkpoint.
+            ValueError: data that cannot be stored (see `codec.encode`), or vectors of another length than the model's.
+        """
+        with self._use(write=True) as conn:
+            writer.checkpoint(
+                conn,
+                source_id,
+                tracks,
+                frames,
+                next_t_ns=next_t_ns,
+                frames_done=frames_done,
+                damaged=damaged,
+                tracker_state=tracker_state,
+                state=state,
+            )
+
+    def remove_source(self, source_id: int) -> None:
+        """Remove a source so that no byte of it is left in any file of the memory.
+
+        Raises:
+            StoreError: no such source; or another process is reading, and old bytes stay until the next writer.
+        """
+        with self._use(write=True) as conn:
+            writer.remove_rows(conn, self.folder, source_id)
+            writer.scrub(conn, self.folder)
+
+    def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterator[FrameRegions]:
+        """The frames of a source with `start_ns <= t_ns <= end_ns`, in order; one blob in memory at a time.
+
+        Raises:
+            StoreError: a blob is damaged.
+        """
+        with self._use() as conn:
+            numbers = reader.region_blobs(conn, source_id, start_ns, end_ns)
+        for seq in numbers:
+            with self._use() as conn:
+                frames = reader.region_frames(conn, source_id, seq)
+            yield from (frame for frame in frames if start_ns <= frame.t_ns <= end_ns)
+
+    def tracks(self, ids: Sequence[int]) -> list[TrackRow]:
+        """The tracks with these ids, in their order; ids that are in the memory no more are left out."""
+        with self._use() as conn:
+            return reader.tracks(conn, ids)
+
+    def source_tracks(self, source_id: int) -> list[TrackRow]:
+        """All tracks of one source, by ordinal."""
+        with self._use() as conn:
+            return reader.source_tracks(conn, source_id)
+
+    def stats(self) -> StoreStats:
+        """Counts, and bytes on disk."""
+        with self._use() as conn, snapshot(conn):
+            return reader.stats(conn, self.folder, self.cache_folder)
+
+    def memory_id(self) -> str:
+        """A random name that this memory got when it was made; a copy of the folder keeps it."""
+        with self._use() as conn:
+            return reader.meta(conn, "memory")
+
+    def generation(self) -> int:
+        """How often the tracks have changed."""
+        with self._use() as conn:
+            return int(reader.meta(conn, "generation"))
+
+    @contextmanager
+    def track_changes(self, since: int) -> Iterator[tuple[int, int, Iterator[list[tuple[Any, ...]]]]]:
+        """One consistent view for the cache: the generation, the generation of the last removal, and the tracks
+        changed after generation `since` (all for -1) as `reader.raw_tracks` gives them."""
+        with self._use() as conn, snapshot(conn):
+            removed, generation = int(reader.meta(conn, "removed")), int(reader.meta(conn, "generation"))
+            yield generation, removed, reader.raw_tracks(conn, since)

@@ -1,0 +1,170 @@
+"""Writing a memory: plain functions on the writer's connection, each one transaction or several named ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ModelMismatchError, StoreError
+from ..records import FrameRegions, SourceInfo, Track
+from . import reader
+from .codec import encode, same_grid
+from .database import transaction
+from .lock import holding
+from .rows import ModelRecord, SourceRow, SourceState, pack_vector
+
+CACHE_LOCK_NAME = "cache.lock"
+CACHE_NAME = "cache"
+
+_STATES = ("open", "done", "partial")
+
+
+def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
+    """Raises ModelMismatchError when `stored` was not made as `record` would; a fresh memory agrees with all."""
+    differ = {} if stored is None else stored.differences(record)
+    if stored is None or not differ:
+        return
+    fields = ", ".join(f"{name} ({ours} in the memory, {theirs} asked for)" for name, (ours, theirs) in differ.items())
+    if "encoder" in differ:
+        remedy = f"use --encoder {stored.encoder}"
+    elif differ.keys() & {"weights", "visual_dim", "text_dim"}:
+        remedy = f"use the weights of --encoder {stored.encoder} that it was made with"
+    else:
+        remedy = "use the same settings"
+    raise ModelMismatchError(f"the memory was made otherwise: {fields}; {remedy}, or another --memory folder")
+
+
+def set_model(conn: sqlite3.Connection, record: ModelRecord) -> None:
+    """Record what makes this memory. With sources in it, it must agree with what is recorded already."""
+    with transaction(conn):
+        if conn.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
+            check_model(reader.model(conn), record)
+        config = json.dumps(record.config, sort_keys=True)
+        row = (1, record.encoder, record.weights, record.visual_dim, record.text_dim, config)
+        conn.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> SourceRow:
+    """The row of the source: the known one when its content is known under any path, or else a new one."""
+    known = reader.source_where(conn, "uri = ?", info.uri)
+    if known is not None and known.fingerprint == info.fingerprint:
+        return known
+    if known is not None:  # the file was replaced: what was seen in the old one is not there any more
+        remove_rows(conn, folder, known.id)
+    known = reader.source_where(conn, "fingerprint = ?", info.fingerprint)
+    if known is not None:
+        return known
+    with transaction(conn):
+        conn.execute(
+            "INSERT INTO sources (uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged,"
+            " tracker_state, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'open', 0, 0, x'', ?)",
+            (info.uri, info.kind, info.width, info.height, info.duration_ns, info.start_ns, info.fingerprint,
+             time.time_ns()),
+        )  # fmt: skip
+    row = reader.source_where(conn, "uri = ?", info.uri)
+    assert row is not None
+    return row
+
+
+def checkpoint(
+    conn: sqlite3.Connection,
+    source_id: int,
+    tracks: Sequence[Track],
+    frames: Sequence[FrameRegions],
+    *,
+    next_t_ns: int,
+    frames_done: int,
+    damaged: int,
+    tracker_state: bytes,
+    state: SourceState,
+) -> None:
+    """One transaction; see `Store.checkpoint`."""
+    if state not in _STATES:
+        raise ValueError(f"state must be one of {', '.join(_STATES)}, not {state!r}")
+    blobs = [(run, encode(run)) for run in same_grid(frames)]  # slow work first: the lock is held briefly
+    finished = None if state == "open" else time.time_ns()
+    with transaction(conn):
+        updated = conn.execute(
+            "UPDATE sources SET next_t_ns = ?, frames = ?, damaged = ?, tracker_state = ?, state = ?, finished_at = ?"
+            " WHERE id = ?",
+            (next_t_ns, frames_done, damaged, tracker_state, state, finished, source_id),
+        )
+        if not updated.rowcount:
+            raise StoreError(f"source {source_id} is not in this memory (any more); begin it again")
+        if tracks:
+            _write_tracks(conn, source_id, tracks, bump_generation(conn))
+        (seq,) = conn.execute("SELECT ifnull(max(seq), -1) FROM regions WHERE source_id = ?", (source_id,)).fetchone()
+        for number, (run, blob) in enumerate(blobs, seq + 1):
+            times = [frame.t_ns for frame in run]
+            row = (source_id, number, min(times), max(times), len(run), sum(map(len, run)), blob)
+            conn.execute("INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Track], generation: int) -> None:
+    dims = conn.execute("SELECT visual_dim, text_dim FROM model").fetchone()
+    # By ordinal, and without INSERT ... ON CONFLICT, which spends an id on every update: ids then depend only on
+    # the order in which tracks were born, not on where checkpoints or interruptions fell.
+    for track in sorted(tracks, key=lambda track: track.ordinal):
+        if dims and (len(track.visual), len(track.text)) != dims:
+            raise ValueError(f"track vectors have {len(track.visual)} and {len(track.text)} values, want {dims}")
+        row = (track.start_ns, track.end_ns, track.frames, track.best_ns, *map(float, track.best_box), generation,
+               pack_vector(track.visual), pack_vector(track.text), source_id, track.ordinal)  # fmt: skip
+        updated = conn.execute(
+            "UPDATE tracks SET start_ns = ?, end_ns = ?, frames = ?, best_ns = ?, x0 = ?, y0 = ?, x1 = ?, y1 = ?,"
+            " generation = ?, visual = ?, text = ? WHERE source_id = ? AND ordinal = ?",
+            row,
+        )
+        if not updated.rowcount:
+            conn.execute(
+                "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
+                " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+
+def bump_generation(conn: sqlite3.Connection) -> int:
+    """Count one more change of the tracks, inside the caller's transaction."""
+    generation = int(reader.meta(conn, "generation")) + 1
+    conn.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(generation),))
+    return generation
+
+
+def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
+    """Delete a source with its tracks and regions, and mark the memory as in need of `scrub`.
+
+    Raises:
+        StoreError: there is no such source.
+    """
+    # The cache's lock: a reader that is writing the cache finishes first, and later ones see the removal.
+    with holding(folder / CACHE_LOCK_NAME), transaction(conn):
+        conn.execute("DELETE FROM regions WHERE source_id = ?", (source_id,))
+        conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
+        if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
+            raise StoreError(f"source {source_id} is not in this memory (any more)")
+        generation = bump_generation(conn)
+        conn.execute("UPDATE meta SET value = ? WHERE key = 'removed'", (str(generation),))
+        conn.execute("UPDATE meta SET value = '1' WHERE key = 'scrub'")
+
+
+def scrub(conn: sqlite3.Connection, folder: Path) -> None:
+    """Make what was deleted disappear from the files: the cache, SQLite's free pages and its log.
+
+    Raises:
+        StoreError: another process is reading; the mark stays and the next writer tries again.
+    """
+    with holding(folder / CACHE_LOCK_NAME):
+        if (folder / CACHE_NAME).exists():
+            shutil.rmtree(folder / CACHE_NAME)
+    conn.execute("VACUUM")
+    for mark in ("1", "0"):  # clear the mark only when the log is gone, then empty the log of that change too
+        conn.execute("UPDATE meta SET value = ? WHERE key = 'scrub'", (mark,))
+        (busy, _, _) = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(
+                "the source is removed, but another process is reading and keeps old bytes in SQLite's log; "
+                "stop it, then open the memory for writing once more"
+            )

@@ -1,0 +1,230 @@
+"""Training pictures for `tiny`: drawings pasted on backgrounds with scale, turn, blur, light, occlusion, compression.
+
+A scene knows, for each patch, which share of it every object covers, so that masks are soft at the rim.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageFilter
+
+from ..world.drawings import Drawing
+
+WIDTH, HEIGHT, STRIDE = 448, 256, 8
+GRID = (HEIGHT // STRIDE, WIDTH // STRIDE)
+MOST = 40
+"""Objects and surfaces per scene at the most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """image `(H, W, 3)` uint8; cover `(MOST, h, w)` float32, the share of each patch that a region covers (surfaces
+    count what lies on them as theirs); labels `(MOST,)` int64: index of the thing, -1 surface with the name
+    "background", -2 surface without a name, -3 unused row; centres `(MOST, 2)` patch x, y and sizes in patches."""
+
+    image: NDArray[np.uint8]
+    cover: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    centres: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+
+
+def load_photos(path: Path, most: int, seed: int = 0) -> list[Image.Image]:
+    """Up to `most` photos from a tar or folder, at most 360 px a side, for backgrounds. Of each class folder only the
+    first two thirds (by name) are used; the rest stays unseen for measurements."""
+    rng = np.random.default_rng(seed)
+    opened = tarfile.open(path) if path.is_file() else None
+    names = sorted(
+        [m.name for m in opened.getmembers()] if opened else [str(p) for p in path.rglob("*")],
+    )
+    names = [n for n in names if n.lower().endswith((".jpg", ".jpeg", ".png"))]
+    by_folder: dict[str, list[str]] = {}
+    for name in names:
+        by_folder.setdefault(str(Path(name).parent), []).append(name)
+    kept = [n for group in by_folder.values() for n in group[: len(group) * 2 // 3 or 1]]
+    out = []
+    for name in rng.permutation(kept)[:most]:
+        data = opened.extractfile(name).read() if opened else Path(name).read_bytes()  # type: ignore[union-attr]
+        photo = Image.open(io.BytesIO(data)).convert("RGB")
+        photo.thumbnail((360, 360))
+        if min(photo.size) >= 64:
+            out.append(photo)
+    return out
+
+
+class SceneMaker:
+    """An endless, seeded stream of scenes. names: the label of a drawing is the index of its name here."""
+
+    def __init__(self, drawings: Sequence[Drawing], names: Sequence[str], photos: Sequence[Image.Image], seed: int):
+        self.drawings = drawings
+        index = {n: i for i, n in enumerate(names)}
+        self.labels = [index[d.name] for d in drawings]
+        # Draw names evenly, whatever the number of drawings a name has.
+        self.by_label: dict[int, list[int]] = {}
+        for i, label in enumerate(self.labels):
+            self.by_label.setdefault(label, []).append(i)
+        self.photos = photos
+        self.rng = np.random.default_rng(seed)
+
+    def __iter__(self) -> Iterator[Scene]:
+        while True:
+            yield self.scene()
+
+    def scene(self) -> Scene:
+        rng = self.rng
+        canvas, surfaces = self._background()
+        count = int(rng.integers(16, 40))
+        owner = np.zeros((HEIGHT, WIDTH), np.uint8)
+        labels: list[int] = []
+        order = sorted((float(np.exp(rng.uniform(np.log(15), np.log(90)))) for _ in range(count)), reverse=True)
+        for k, size in enumerate(order, 1):
+            label = int(rng.integers(len(self.by_label)))
+            variants = self.by_label[label]
+            picture = self._distort(self.drawings[variants[int(rng.integers(len(variants)))]].image, size)
+            w, h = picture.size
+            x, y = int(rng.integers(-w // 3, WIDTH - 2 * w // 3)), int(rng.integers(-h // 3, HEIGHT - 2 * h // 3))
+            alpha = picture.getchannel("A")
+            if rng.random() < 0.5:
+                self._shadow(canvas, alpha, x, y)
+            canvas.paste(picture, (x, y), alpha)
+            x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, WIDTH), min(y + h, HEIGHT)
+            part = np.asarray(alpha)[y0 - y : y1 - y, x0 - x : x1 - x] > 127
+            owner[y0:y1, x0:x1][part] = k
+            labels.append(label)
+        image = self._camera(canvas)
+        return self._pack(image, owner, labels, surfaces)
+
+    def _pack(self, image: NDArray[np.uint8], owner: NDArray[np.uint8], labels: list[int],
+              surfaces: list[tuple[NDArray[np.bool_], int]]) -> Scene:  # fmt: skip
+        h, w = GRID
+        cell = (np.arange(HEIGHT)[:, None] // STRIDE * w + np.arange(WIDTH)[None] // STRIDE).astype(np.int64)
+        n = len(labels)
+        counts = np.bincount((owner.astype(np.int64) * (h * w) + cell).ravel(), minlength=(n + 1) * h * w)
+        shares = counts.reshape(-1, h, w)[1 : n + 1].astype(np.float32) / STRIDE**2
+        rows = [(s, label) for s, label in zip(shares, labels, strict=True) if s.sum() >= 1.5]
+        for mask, label in surfaces:
+            share = mask.reshape(h, STRIDE, w, STRIDE).mean((1, 3), dtype=np.float32)
+            if share.sum() >= 40:
+                rows.append((share, label))
+        rows = rows[:MOST]
+        cover = np.zeros((MOST, h, w), np.float32)
+        out_labels = np.full(MOST, -3, np.int64)
+        centres, sizes = np.zeros((MOST, 2), np.float32), np.ones(MOST, np.float32)
+        for i, (share, label) in enumerate(rows):
+            cover[i], out_labels[i] = share, label
+            total = share.sum()
+            centres[i] = (share.sum(0) @ np.arange(w) / total, share.sum(1) @ np.arange(h) / total)
+            sizes[i] = np.sqrt(total)
+        return Scene(image, cover, out_labels, centres, sizes)
+
+    def _background(self) -> tuple[Image.Image, list[tuple[NDArray[np.bool_], int]]]:
+        """A canvas and its surfaces: a wall, a floor and up to four boxes, each with a texture of its own."""
+        rng = self.rng
+        canvas, named = self._texture(WIDTH, HEIGHT)
+        surface = np.zeros((HEIGHT, WIDTH), np.uint8)
+        labels = [named]
+        for _ in range(int(rng.integers(0, 6))):
+            w, h = int(rng.integers(60, WIDTH)), int(rng.integers(40, HEIGHT))
+            x, y = int(rng.integers(-40, WIDTH - 40)), int(rng.integers(-30, HEIGHT - 30))
+            patch, named = self._texture(w, h)
+            canvas.paste(patch, (x, y))
+            surface[max(y, 0) : max(y + h, 0), max(x, 0) : max(x + w, 0)] = len(labels)
+            labels.append(named)
+        return canvas, [(surface == i, label) for i, label in enumerate(labels)]
+
+    def _texture(self, width: int, height: int) -> tuple[Image.Image, int]:
+        """A picture to lay down as a surface and its label."""
+        rng = self.rng
+        if self.photos and rng.random() < 0.4:
+            photo = self.photos[int(rng.integers(len(self.photos)))]
+            scale = rng.uniform(0.4, 1.0)
+            w, h = max(8, int(photo.width * scale)), max(8, int(photo.height * scale))
+            x, y = int(rng.integers(0, photo.width - w + 1)), int(rng.integers(0, photo.height - h + 1))
+            return photo.resize((width, height), box=(x, y, x + w, y + h)), -2
+        base = np.array(rng.uniform(20, 245, 3), np.float32)
+        if rng.random() < 0.5:
+            base = base.mean() + (base - base.mean()) * 0.3
+        small = np.tile(base, (8, 14, 1)) + rng.normal(0, rng.uniform(0, 14), (8, 14, 1))
+        field = np.asarray(_to_image(small).resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
+        style = rng.random()
+        if style < 0.25:  # stripes, boards
+            angle, period = rng.uniform(0, np.pi), rng.uniform(6, 60)
+            wave = np.sin((xx * np.cos(angle) + yy * np.sin(angle)) * 2 * np.pi / period)
+            field = field + (np.sign(wave) if rng.random() < 0.5 else wave)[..., None] * rng.normal(0, 25, 3)
+        elif style < 0.4:  # tiles
+            period = rng.uniform(8, 50)
+            lines = ((xx % period) < rng.uniform(1, 4)) | ((yy % period) < rng.uniform(1, 4))
+            field = field + lines[..., None] * rng.normal(0, 40, 3)
+        elif style < 0.55:  # gradient
+            field = field + ((xx / width - 0.5) * rng.normal(0, 80) + (yy / height - 0.5) * rng.normal(0, 80))[..., None]
+        elif style < 0.7:  # blotches
+            blot = rng.normal(0, 30, (int(rng.integers(4, 40)), int(rng.integers(4, 60)), 3))
+            field = field + np.asarray(_to_image(blot + 128).resize((width, height), Image.Resampling.BILINEAR), np.float32) - 128
+        field = field + rng.standard_normal((height, width, 1), np.float32) * rng.uniform(0, 10)
+        return _to_image(field), -1
+
+    def _distort(self, picture: Image.Image, size: float) -> Image.Image:
+        """A drawing with its longer side about `size` px, turned, stretched, lit, coloured, blurred."""
+        rng = self.rng
+        scale = size / max(picture.size)
+        stretch = float(np.exp(rng.normal(0, 0.1)))
+        w, h = max(5, round(picture.width * scale * stretch)), max(5, round(picture.height * scale / stretch))
+        out = picture.resize((w, h), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if rng.random() < 0.3:
+            out = out.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        angle = rng.normal(0, 12) if rng.random() < 0.9 else rng.uniform(-180, 180)
+        out = out.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+        alpha = out.getchannel("A")
+        rgb = np.asarray(out.convert("RGB"), np.float32)
+        gain = np.exp(rng.normal(0, 0.16)) * np.exp(rng.normal(0, 0.05, 3))
+        rgb = (rgb - 128) * rng.uniform(0.75, 1.15) + 128
+        if rng.random() < 0.3:
+            grey = rgb.mean(-1, keepdims=True)
+            rgb = grey + (rgb - grey) * rng.uniform(0.2, 1.3)
+        if rng.random() < 0.3:  # light from one side
+            ramp = np.linspace(-1, 1, rgb.shape[1])[None, :, None] * rng.uniform(-0.25, 0.25)
+            rgb = rgb * (1 + ramp)
+        out = _to_image(rgb * gain + rng.normal(0, 8))
+        out.putalpha(alpha)
+        if rng.random() < 0.25:
+            out = out.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, max(0.3, size / 40))))
+        return out
+
+    def _shadow(self, canvas: Image.Image, alpha: Image.Image, x: int, y: int) -> None:
+        dark = Image.new("RGB", alpha.size, (0, 0, 0))
+        dx, dy = self.rng.integers(-4, 5), self.rng.integers(0, 6)
+        canvas.paste(dark, (x + int(dx), y + int(dy)), alpha.point(lambda a: a // 3))
+
+    def _camera(self, canvas: Image.Image) -> NDArray[np.uint8]:
+        """Exposure, blur, noise and compression of the whole picture."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            canvas = ImageEnhance.Brightness(canvas).enhance(float(np.exp(rng.normal(0, 0.15))))
+        if rng.random() < 0.25:
+            size = int(rng.choice([3, 5]))
+            kernel = np.zeros((size, size))
+            if rng.random() < 0.7:
+                kernel[size // 2] = 1
+            else:
+                np.fill_diagonal(kernel, 1)
+            canvas = canvas.filter(ImageFilter.Kernel((size, size), kernel.ravel().tolist()))
+        if rng.random() < 0.6:
+            buffer = io.BytesIO()
+            canvas.save(buffer, "JPEG", quality=int(rng.integers(25, 92)))
+            canvas = Image.open(buffer).convert("RGB")
+        image = np.asarray(canvas, np.float32)
+        if rng.random() < 0.5:
+            image = image + rng.standard_normal((HEIGHT, WIDTH, 1), np.float32) * rng.uniform(0, 6)
+        return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _to_image(array: NDArray[np.floating]) -> Image.Image:
+    return Image.fromarray(np.clip(array, 0, 255).astype(np.uint8), "RGB")
