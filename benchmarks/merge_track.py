@@ -132,10 +132,10 @@ def bench_merge(rounds: int) -> dict[str, Any]:
     """Merge one frame of 3,072 tokens into some 380 groups."""
     import numpy as np
     import torch
-    from vidmem.indexer.merge import merge
 
     from benchmarks import plain
     from vidmem.config import MergeConfig
+    from vidmem.indexer.merge import merge
 
     tokens, config = frame_tokens(1, TOKENS, DRAWN), MergeConfig()
     lists = [list(torch.from_numpy(each)) for each in (tokens.visual, tokens.text, tokens.masks)]
@@ -160,10 +160,10 @@ def bench_track(frames: int, before: int) -> dict[str, Any]:
     """
     import numpy as np
     import torch
-    from vidmem.indexer.track import Tracker
 
     from benchmarks import plain
     from vidmem.config import TrackConfig
+    from vidmem.indexer.track import Tracker
 
     rng = np.random.default_rng(2)
     base = frame_tokens(2, GROUPS, GROUPS)
@@ -204,10 +204,10 @@ def bench_flat(tracks: int) -> dict[str, Any]:
     """Time per frame of 380 new regions each, at 1,000 and at `tracks` tracks ever made; the plain way to a tenth."""
     import numpy as np
     import torch
-    from vidmem.indexer.track import Tracker
 
     from benchmarks import plain
     from vidmem.config import TrackConfig
+    from vidmem.indexer.track import Tracker
 
     rng = np.random.default_rng(3)
     base = frame_tokens(3, GROUPS, GROUPS)

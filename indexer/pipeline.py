@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 class SourceReport:
     """What indexing one source came to. frames: sampled in all; new_frames: of these, in this run. media_s: seconds
     of video from its start to the last sampled frame. damaged: packets or frames skipped, with the first few causes
-    in notes. skipped: it was done before."""
+    in notes. skipped: it was done before (tracks is 0 then)."""
 
     info: SourceInfo
     frames: int
@@ -49,7 +49,7 @@ def index_source(
     info = source.info
     row = store.begin_source(info)
     if row.state != "open":
-        return _report(store, row, info, 0, began, (), skipped=True)
+        return _report(row, info, 0, began, (), 0, skipped=True)
     tracker = Tracker.restore(row.tracker_state, config.track) if row.tracker_state else Tracker(config.track)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done
@@ -78,7 +78,8 @@ def index_source(
                 progress(batch[-1].t_ns, done)
     tracker.close()
     checkpoint("partial" if damaged_before or source.damage else "done")
-    return _report(store, store.source_by_id(row.id), info, done - first, began, tuple(source.damage.notes))
+    notes = tuple(source.damage.notes)
+    return _report(store.source_by_id(row.id), info, done - first, began, notes, tracker.born)
 
 
 def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:
@@ -94,10 +95,10 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-def _report(store: Store, row: SourceRow, info: SourceInfo, new: int, began: float, notes: tuple[str, ...],
+def _report(row: SourceRow, info: SourceInfo, new: int, began: float, notes: tuple[str, ...], tracks: int,
             skipped: bool = False) -> SourceReport:  # fmt: skip
     return SourceReport(
         info=info, frames=row.frames, new_frames=new, media_s=max(row.next_t_ns or 0, 0) / 1e9,
-        seconds=time.perf_counter() - began, tracks=store.count_tracks(row.id), damaged=row.damaged, notes=notes,
+        seconds=time.perf_counter() - began, tracks=tracks, damaged=row.damaged, notes=notes,
         skipped=skipped,
     )  # fmt: skip

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from .errors import UsageError
 
@@ -63,6 +65,15 @@ class IndexConfig:
     def as_dict(self) -> dict[str, object]:
         """Plain data for the store: what makes two memories comparable."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The settings that `as_dict` wrote, maybe in an older version: what is unknown is left out."""
+        known = {f.name for f in fields(cls)}
+        kept = {k: v for k, v in data.items() if k in known}
+        kept["merge"] = MergeConfig(**kept.get("merge", {}))
+        kept["track"] = TrackConfig(**kept.get("track", {}))
+        return cls(**kept)
 
 
 PRESETS = {

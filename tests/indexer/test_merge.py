@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from vidmem.indexer import _graph
-from vidmem.geometry import mask_boxes
-from vidmem.indexer.merge import components, merge
 
 from vidmem.config import MergeConfig, preset
+from vidmem.geometry import mask_boxes
+from vidmem.indexer import _graph
+from vidmem.indexer.merge import components, merge
 from vidmem.records import Float32, RegionTokens
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren" / "merge.npz"

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, save
-from vidmem.indexer.track import Tracker, match
 
 from vidmem.config import TrackConfig
 from vidmem.errors import StoreError
+from vidmem.indexer.track import Tracker, match
 from vidmem.records import Float32, RegionTokens, Track
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren" / "tracks.npz"

@@ -3,17 +3,20 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidmem.media.lookahead import DoubtError, look_ahead
 from vidmem.media.sampling import SLACK_NS, Sampler, cell, exact_rate, sampled
 from vidmem.records import NS
 
+# A busy machine is no counterexample.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 times = st.lists(st.integers(0, 20 * NS), min_size=1, max_size=80, unique=True).map(sorted)
 rates = st.one_of(st.sampled_from([1.0, 5.0, 0.3, 29.97, 30000 / 1001]), st.floats(0.01, 200))
 
 
+@patient
 @given(times, rates)
 def test_sample_k_is_the_first_frame_from_k_over_fps_on(ts: list[int], fps: float) -> None:
     rate = exact_rate(fps)
@@ -25,6 +28,7 @@ def test_sample_k_is_the_first_frame_from_k_over_fps_on(ts: list[int], fps: floa
     assert sampled(ts, fps) == expected
 
 
+@patient
 @given(times, rates)
 def test_first_frame_is_sampled_and_none_twice(ts: list[int], fps: float) -> None:
     chosen = sampled(ts, fps)
@@ -32,6 +36,7 @@ def test_first_frame_is_sampled_and_none_twice(ts: list[int], fps: float) -> Non
     assert len(set(chosen)) == len(chosen)
 
 
+@patient
 @given(times, rates, st.integers(0, 79))
 def test_resuming_needs_only_the_frame_before(ts: list[int], fps: float, at: int) -> None:
     at = min(at, len(ts) - 1)
@@ -66,6 +71,7 @@ class Pack:
         self.pts, self.dts, self.is_discard = pts, dts, is_discard
 
 
+@patient
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(1, 6), st.integers(1, 20), st.randoms())
 def test_look_ahead_knows_what_will_be_sampled(gaps: list[int], group: int, width: int, random: object) -> None:
     shown, t = [], 0

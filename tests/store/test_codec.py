@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import lzma
+import zlib
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_decode_fails_on_a_forged_size_without_unpacking_it() -> None:
     good = encode([frame(0, [1])])
     packed = lzma.compress(bytes(1 << 24), lzma.FORMAT_RAW, filters=codec._FILTERS)
     head = codec._HEADER.pack(b"VR1\0", 0, 1 << 31, 1 << 28, 0, 0, 1, 1)
-    crc = codec.zlib.crc32(head[8:] + packed).to_bytes(4, "little")
+    crc = zlib.crc32(head[8:] + packed).to_bytes(4, "little")
     with pytest.raises(StoreError, match="sizes"):
         decode(good[:4] + crc + head[8:] + packed)
 

@@ -1,0 +1,109 @@
+"""From a picture of a thing to its visual token: for `where --image` and `where --crop`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..encoders.base import Encoder
+from ..errors import MediaError, UsageError
+from ..geometry import box_iou, cell_share
+from ..records import Box, Float32
+from ..store import SourceRow, Store, VectorCache
+
+CANVAS = (1280, 720)
+HEIGHTS = (110, 170)
+"""Heights in pixels at which the picture is laid on the canvas: things in video are seldom larger, and an encoder
+sees best at the size of its training. Longer sides are kept under 1.6 times that."""
+NEAR_NS = 1_000_000_000
+"""A crop's time may lie this far from the next indexed frame."""
+
+
+def load_picture(path: str | Path) -> Image.Image:
+    """An upright RGB picture; transparent parts become grey. Raises MediaError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = ImageOps.exif_transpose(Image.open(path))
+            rgba = picture.convert("RGBA")
+    except FileNotFoundError:
+        raise MediaError(f"no such picture; check the path: {path}") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise MediaError(f"the picture cannot be read ({error}); save it as JPEG or PNG: {path}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise MediaError(f"the picture is too large; scale it down first: {path}") from None
+    grey = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
+    grey.alpha_composite(rgba)
+    return grey.convert("RGB")
+
+
+def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
+    """The visual token `(Dv,)` of the thing that fills `picture`: mean of the tokens found for it at several sizes.
+
+    The picture is laid on a plain canvas at each size; of the regions found there, the one taken covers the middle of
+    the picture and leaves its rim free (a thing on a background), or else fits the picture best (a tight crop).
+    """
+    rgb = np.asarray(picture.convert("RGB"))
+    rim = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
+    canvas = Image.new("RGB", CANVAS, tuple(int(c) for c in np.median(rim, axis=0)))
+    boxes: list[Box] = []
+    for i, height in enumerate(HEIGHTS):
+        scale = min(height / picture.height, 1.6 * height / picture.width)
+        w, h = max(8, round(picture.width * scale)), max(8, round(picture.height * scale))
+        x = round(CANVAS[0] * (2 * i + 1) / (2 * len(HEIGHTS)) - w / 2)
+        y = (CANVAS[1] - h) // 2
+        canvas.paste(picture.resize((w, h), Image.Resampling.LANCZOS), (x, y))
+        boxes.append((x, y, x + w, y + h))
+    small = canvas.resize(encoder.working_size(*CANVAS), Image.Resampling.BOX)
+    (regions,) = encoder.encode([np.asarray(small)], *CANVAS)
+    if not len(regions):
+        raise UsageError("no region stands out in the picture; crop it closer to the thing")
+    found = []
+    for box in boxes:
+        row = _choose(regions.masks, box)
+        token = regions.visual[row]
+        found.append(token / max(float(np.linalg.norm(token)), 1e-12))
+    mean = np.mean(found, axis=0)
+    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+
+
+def _choose(masks: Float32, box: Box) -> int:
+    grid = (masks.shape[1], masks.shape[2])
+    x0, y0, x1, y1 = box
+    dx, dy = (x1 - x0) * 0.25, (y1 - y0) * 0.25
+    inside = cell_share(box, grid, *CANVAS)
+    middle = cell_share((x0 + dx, y0 + dy, x1 - dx, y1 - dy), grid, *CANVAS)
+    around = np.clip(cell_share((x0 - dx, y0 - dy, x1 + dx, y1 + dy), grid, *CANVAS) - inside, 0, 1)
+    held = (masks > 0.5).astype(np.float32)
+    flat = held.reshape(len(held), -1)
+    covers = flat @ middle.ravel() / max(float(middle.sum()), 1e-6)
+    spills = flat @ around.ravel() / max(float(around.sum()), 1e-6)
+    overlap = flat @ inside.ravel()
+    fit = overlap / np.maximum(flat.sum(1) + float(inside.sum()) - overlap, 1e-6)
+    return int(np.argmax(covers - spills + fit))
+
+
+def crop_track(store: Store, cache: VectorCache, source: SourceRow, t_ns: int, box: Box) -> int:
+    """The row in `cache` of the track whose region at the indexed frame nearest to t_ns fits `box` best (T-REN's crop
+    to region, on what the memory holds, so that the video need not be at hand).
+
+    Raises UsageError when nothing was indexed within a second of t_ns or no region overlaps the box.
+    """
+    frames = list(store.regions(source.id, t_ns - NEAR_NS, t_ns + NEAR_NS))
+    if not frames:
+        raise UsageError(f"nothing was indexed within a second of {t_ns / 1e9:g} s in {source.uri}")
+    frame = min(frames, key=lambda f: abs(f.t_ns - t_ns))
+    grid = (frame.masks.shape[1], frame.masks.shape[2])
+    share = cell_share(box, grid, source.width, source.height)
+    held = frame.masks.reshape(len(frame), -1).astype(np.float32)
+    inter = held @ share.ravel()
+    by_mask = inter / np.maximum(held.sum(1) + float(share.sum()) - inter, 1e-6)
+    fit = by_mask + box_iou(frame.boxes, box)
+    if not len(frame) or fit.max() <= 0.05:
+        raise UsageError(f"no region was found in that box at {frame.t_ns / 1e9:g} s; draw it around one thing")
+    ordinal = int(frame.tracks[int(fit.argmax())])
+    columns = cache.columns
+    return int(np.flatnonzero((columns.source_ids == source.id) & (columns.ordinals == ordinal))[0])

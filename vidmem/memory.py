@@ -1,0 +1,243 @@
+"""Memory: the Python front door. Open a folder, index videos, ask where things were last seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from .config import IndexConfig
+from .encoders import DEFAULT, Encoder, TextEncoder, load, load_text
+from .errors import MediaError, UsageError
+from .records import Box, Float32
+from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .indexer.pipeline import SourceReport
+    from .media import Source
+    from .query.where import Answer
+
+Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
+
+
+def default_folder() -> Path:
+    """VIDMEM_MEMORY, or a folder in the platform's place for data."""
+    if named := os.environ.get("VIDMEM_MEMORY"):
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
+
+
+class Memory:
+    """One memory folder and the encoder that made it. Use it as a context manager.
+
+        with Memory.open("house.memory") as m:
+            m.index("walk.mp4")
+            last = m.where("umbrella")[0]
+            last.source, last.start_s, last.box
+
+    A Memory opened with `read_only` never takes the writer's lock, so any number of them may be open at once.
+    """
+
+    def __init__(self, store: Store, encoder: str, device: str | None) -> None:
+        self.store = store
+        self._spec, self._device = encoder, device
+        self._encoder: Encoder | None = None
+        self._text: TextEncoder | None = None
+        self._cache: VectorCache | None = None
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str] | None = None, *, encoder: str | None = None, device: str | None = None,
+        read_only: bool = False,
+    ) -> Self:  # fmt: skip
+        """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
+
+        encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
+
+        Raises:
+            StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
+            LockedError: another process is writing to it. VersionError: made by a newer vidmem.
+            ModelMismatchError: it was made by another encoder. ModelError: there is no such encoder.
+        """
+        folder = default_folder() if path is None else Path(path)
+        store = Store.open(folder) if read_only else Store.open(folder, write=True, create=True)
+        try:
+            made = store.model()
+            spec = encoder or (made.encoder if made else DEFAULT)
+            memory = cls(store, spec, device)
+            if made is not None and (store.sources() or read_only):
+                store.check_model(memory._record(made.config))
+            return memory
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        """Close the files. Does nothing the second time."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The text side of the encoder; quick to load."""
+        if self._text is None:
+            self._text = load_text(self._spec)
+        return self._text
+
+    @property
+    def encoder(self) -> Encoder:
+        """Both sides of the encoder, loaded when first needed."""
+        if self._encoder is None:
+            self._encoder = load(self._spec, self._device)
+            self._text = self._encoder
+        return self._encoder
+
+    def _record(self, config: Any) -> ModelRecord:
+        info = self.text_encoder.info
+        return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config)
+
+    def index(
+        self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
+        on_source: Opened | None = None,
+    ) -> list[SourceReport]:  # fmt: skip
+        """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
+
+        config: by default the settings that made the memory, or the preset `default`. on_source: called with every
+        path and its opened source, or the error that kept it from opening; may return a callback for progress
+        (media ns, frames). Without it, the first source that cannot be opened raises.
+
+        Raises:
+            UsageError: no path, a URL, a bad decoder. MediaError: a file is missing or holds no picture.
+            ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
+        """
+        from .indexer.pipeline import index_source
+        from .media import discover, open_source
+
+        found = discover([os.fspath(p) for p in paths])
+        config = config or self._settings()
+        record = self._record(config.as_dict())
+        self.store.set_model(record)
+        reports = []
+        for path in found:
+            try:
+                source = open_source(path, decoder)
+            except MediaError as error:
+                if on_source is None:
+                    raise
+                on_source(path, error)
+                continue
+            with source:
+                progress = on_source(path, source) if on_source else None
+                try:
+                    reports.append(index_source(source, self.encoder, self.store, config, progress))
+                except MediaError as error:
+                    if on_source is None:
+                        raise
+                    on_source(path, error)
+        return reports
+
+    def _settings(self) -> IndexConfig:
+        made = self.store.model()
+        return IndexConfig.from_dict(made.config) if made and self.store.sources() else IndexConfig()
+
+    def where(
+        self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
+        crop: tuple[str, int, Box] | None = None, most: int | None = 1, threshold: float | None = None,
+    ) -> Answer:  # fmt: skip
+        """When and where the thing was seen, newest first; empty, with near misses, when it was not.
+
+        text: a phrase. image: a picture of the thing. crop: (source, t_ns, box) in an indexed video. A text and a
+        picture together are scored by the product. most: how many sightings, None for all. threshold: use this
+        score instead of the calibrated tests.
+
+        Raises:
+            UsageError: nothing asked for, both image and crop, an unreadable phrase, an empty box.
+            MediaError: the picture cannot be read. StoreError: the memory is damaged.
+        """
+        from .query.where import where
+
+        if text is not None and not text.strip():
+            raise UsageError("the text is empty; name a thing, such as vidmem where umbrella")
+        if text is None and image is None and crop is None:
+            raise UsageError("ask for something: a text, --image PICTURE, or --crop VIDEO@TIME:X,Y,W,H")
+        if image is not None and crop is not None:
+            raise UsageError("--image and --crop are two pictures; give one of them")
+        cache = self.cache()
+        visual = self._visual(image, crop)
+        vector = contrast = None
+        if text is not None:
+            vector = self.text_encoder.encode_text([text])[0]
+            contrast = self.text_encoder.contrast(vector)
+        query: dict[str, object] = {"text": text, "image": None, "crop": None}
+        if image is not None:
+            query["image"] = str(image) if isinstance(image, str | os.PathLike) else "picture"
+        if crop is not None:
+            query["crop"] = {"source": crop[0], "t_ns": str(crop[1]), "box": list(crop[2])}
+        return where(
+            self.store, cache, self.text_encoder.info.calibration, text=vector, visual=visual, contrast=contrast,
+            threshold=threshold, most=most, query=query,
+        )  # fmt: skip
+
+    def _visual(
+        self, image: str | os.PathLike[str] | Image.Image | None, crop: tuple[str, int, Box] | None
+    ) -> Float32 | None:
+        if image is not None:
+            from .query.picture import load_picture, picture_token
+
+            picture = load_picture(os.fspath(image)) if isinstance(image, str | os.PathLike) else image
+            return picture_token(self.encoder, picture)
+        if crop is not None:
+            from .query.picture import crop_track
+
+            name, t_ns, box = crop
+            if box[2] <= box[0] or box[3] <= box[1]:
+                raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
+            cache = self.cache()
+            row = crop_track(self.store, cache, self.store.source(name), t_ns, box)
+            return cast(Float32, cache.reconstruct("visual", _one(row))[0])
+        return None
+
+    def cache(self) -> VectorCache:
+        """The searchable vectors, brought up to date."""
+        if self._cache is None:
+            self._cache = VectorCache(self.store)
+        else:
+            self._cache.refresh()
+        return self._cache
+
+    def sources(self) -> list[SourceRow]:
+        """What is in the memory, in the order in which it was added."""
+        return self.store.sources()
+
+    def stats(self) -> StoreStats:
+        """Counts, and bytes on disk."""
+        return self.store.stats()
+
+    def remove(self, *names: str) -> list[SourceRow]:
+        """Forget sources, by path or unique file name: rows, vectors and masks are gone from the files.
+
+        Raises UsageError for a name that is not there, before anything is removed.
+        """
+        rows: Sequence[SourceRow] = [self.store.source(name) for name in names]
+        for row in {row.id: row for row in rows}.values():
+            self.store.remove_source(row.id)
+        return list(rows)
+
+
+def _one(row: int) -> Any:
+    import numpy as np
+
+    return np.array([row], np.int64)
