@@ -103,7 +103,7 @@ def _close_up(frame: NDArray[np.uint8], box: Box) -> Image.Image:
     crop = Image.fromarray(frame).resize((640, 360), box=region)
     draw = ImageDraw.Draw(crop)
     scale = 640 / wide
-    corners = [(box[0] - region[0]) * scale, (box[1] - region[1]) * scale, (box[2] - region[0]) * scale, (box[3] - region[1]) * scale]
+    corners = [(v - region[i % 2]) * scale for i, v in enumerate(box)]
     if corners[2] > corners[0] and corners[3] > corners[1]:
         draw.rectangle(corners, outline=_MARK, width=3)
     return crop

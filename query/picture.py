@@ -67,7 +67,8 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
         token = regions.visual[row]
         found.append(token / max(float(np.linalg.norm(token)), 1e-12))
     mean = np.mean(found, axis=0)
-    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    out: Float32 = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    return out
 
 
 def _choose(masks: Float32, box: Box) -> int:

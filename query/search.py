@@ -31,8 +31,9 @@ class Hits:
         return len(self.rows)
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Hits:
-        pick = lambda a: None if a is None else a[index]  # noqa: E731
-        return Hits(self.rows[index], self.score[index], pick(self.text), pick(self.visual))
+        text = None if self.text is None else self.text[index]
+        visual = None if self.visual is None else self.visual[index]
+        return Hits(self.rows[index], self.score[index], text, visual)
 
 
 def find(

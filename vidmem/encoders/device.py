@@ -21,6 +21,6 @@ def pick_device(name: str | None = None) -> tuple[torch.device, torch.dtype]:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} cannot be used here ({reason}); try --device cpu") from None
     if device.type == "cpu":
-        fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
         return device, torch.bfloat16 if fast else torch.float32
     return device, torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

@@ -35,7 +35,7 @@ class FourierPositions(nn.Module):
     def grid(self, height: int, width: int) -> Tensor:
         """Features of the centres of a patch grid, `(height * width, dim)`, rows first."""
         y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
-        return self(torch.stack([x, y], dim=-1).reshape(-1, 2).to(self.gaussian))
+        return self.forward(torch.stack([x, y], dim=-1).reshape(-1, 2).to(self.gaussian))
 
 
 class Attention(nn.Module):
@@ -53,7 +53,8 @@ class Attention(nn.Module):
             for proj, x in ((self.q_proj, query), (self.k_proj, memory), (self.v_proj, memory))
         )
         out = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
-        return self.out_proj(out.transpose(-3, -2).flatten(-2))
+        mixed: Tensor = self.out_proj(out.transpose(-3, -2).flatten(-2))
+        return mixed
 
 
 class DecoderLayer(nn.Module):
@@ -74,7 +75,8 @@ class DecoderLayer(nn.Module):
         x = x + self.cross_attn(self.query_norm(x), memory)
         x = self.out_norm(self.linear2(F.gelu(self.linear1(self.mlp_norm(x))))) + x
         x = self.region_norm(x).view(batch * points, k, dim)
-        return self.prompt_norm(self.prompt_attn(x, x)).view(batch, points, k, dim)
+        out: Tensor = self.prompt_norm(self.prompt_attn(x, x))
+        return out.view(batch, points, k, dim)
 
 
 class RegionEncoder(nn.Module):

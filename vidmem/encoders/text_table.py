@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import UsageError
 from ..records import Float32
 
-SKIPPED = frozenset(
-    "a an the my your our his her its their some any this that these those of on in with and or for to at by from is "
-    "are was were where i we you me please find last seen photo picture image".split()
-)
+_FUNCTION_WORDS = """
+a an the my your our his her its their some any this that these those of on in with and or for to at by from is are was
+were where i we you me please find last seen photo picture image
+"""
+SKIPPED = frozenset(_FUNCTION_WORDS.split())
 """Words that say nothing of the thing asked for; kept when the phrase holds nothing else."""
 
 

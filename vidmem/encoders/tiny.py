@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,8 @@ class TinyText:
 
     def contrast(self, vector: Float32) -> Float32:
         # Names that mean nearly the same as the question do not speak against it.
-        return self.names[self.names @ vector < card()["same_meaning"]]
+        against: Float32 = self.names[self.names @ vector < card()["same_meaning"]]
+        return against
 
 
 class Tiny(TinyText):
@@ -155,7 +156,7 @@ def _load_net() -> TinyNet:
 
     for module in list(net.modules()):
         if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
-            module[0] = fuse_conv_bn_eval(module[0], module[1])
+            module[0] = fuse_conv_bn_eval(cast(nn.Conv2d, module[0]), module[1])
             module[1] = nn.Identity()
     return net
 

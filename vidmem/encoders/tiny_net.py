@@ -1,7 +1,8 @@
 """The network of `tiny`: a small convolutional backbone and the T-REN region encoder on its features.
 
-The backbone is ours: plain residual blocks, since dense 3x3 convolutions are what a CPU does best. It gives features on a stride-8 grid and a heat map of object centres, from which the point prompts
-are chosen: a regular grid for coverage plus the highest peaks, so that small things get a point of their own.
+The backbone is ours: plain residual blocks, since dense 3x3 convolutions are what a CPU does best. It gives features
+on a stride-8 grid and a heat map of object centres, from which the point prompts are chosen: a regular grid for
+coverage plus the highest peaks, so that small things get a point of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Block(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.body = nn.Sequential(_conv(dim, dim), nn.ReLU(), _conv(dim, dim))
-        nn.init.zeros_(self.body[2][1].weight)  # type: ignore[arg-type, index]
+        nn.init.zeros_(self.body[2][1].weight)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,7 +12,7 @@ T = TypeVar("T")
 _JOIN_SECONDS = 5.0  # a live source may block in its read; the thread is a daemon and ends with it
 
 
-def decode_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def decode_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield `items` in order while a thread works up to `depth` of them ahead.
 
     An exception of the producer is raised here after the items before it. When this generator is closed or dropped
@@ -26,7 +26,7 @@ def decode_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     return _consume(items, depth)
 
 
-def _consume(items: Iterable[T], depth: int) -> Iterator[T]:
+def _consume(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     queue: deque[T] = deque()
     failure: list[BaseException] = []
     changed = threading.Condition()

@@ -40,7 +40,8 @@ def export(checkpoint: Path, tokens: Path, vocabulary: Path, out: Path) -> None:
     scale = np.abs(table).max(1) / 127
     quantised = np.round(table / scale[:, None]).astype(np.int8)
     names = TextTable(pieces, quantised, scale).encode([*(t.name for t in things()), BACKGROUND])
-    save_numpy({"table": quantised, "scale": scale.astype(np.float16), "names": names.astype(np.float16)}, out / FILES[1])
+    text = {"table": quantised, "scale": scale.astype(np.float16), "names": names.astype(np.float16)}
+    save_numpy(text, out / FILES[1])
     (out / FILES[2]).write_text("\n".join(pieces) + "\n", "utf-8")
     card = out / "tiny.json"
     old = json.loads(card.read_text("utf-8")) if card.exists() else {}

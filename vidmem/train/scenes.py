@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,23 +41,21 @@ class Scene:
 def load_photos(path: Path, most: int, seed: int = 0) -> list[Image.Image]:
     """Up to `most` photos from a tar or folder, at most 360 px a side, for backgrounds. Of each class folder only the
     first two thirds (by name) are used; the rest stays unseen for measurements."""
-    rng = np.random.default_rng(seed)
-    opened = tarfile.open(path) if path.is_file() else None
-    names = sorted(
-        [m.name for m in opened.getmembers()] if opened else [str(p) for p in path.rglob("*")],
-    )
-    names = [n for n in names if n.lower().endswith((".jpg", ".jpeg", ".png"))]
     by_folder: dict[str, list[str]] = {}
-    for name in names:
-        by_folder.setdefault(str(Path(name).parent), []).append(name)
-    kept = [n for group in by_folder.values() for n in group[: len(group) * 2 // 3 or 1]]
-    out = []
-    for name in rng.permutation(kept)[:most]:
-        data = opened.extractfile(name).read() if opened else Path(name).read_bytes()  # type: ignore[union-attr]
-        photo = Image.open(io.BytesIO(data)).convert("RGB")
-        photo.thumbnail((360, 360))
-        if min(photo.size) >= 64:
-            out.append(photo)
+    with tarfile.open(path) if path.is_file() else nullcontext() as tar:
+        every = [m.name for m in tar.getmembers()] if tar else [str(p) for p in path.rglob("*")]
+        for name in sorted(n for n in every if n.lower().endswith((".jpg", ".jpeg", ".png"))):
+            by_folder.setdefault(str(Path(name).parent), []).append(name)
+        kept = [n for group in by_folder.values() for n in group[: len(group) * 2 // 3 or 1]]
+        out = []
+        for name in np.random.default_rng(seed).permutation(kept)[:most]:
+            stream = tar.extractfile(str(name)) if tar else open(name, "rb")  # noqa: SIM115
+            assert stream is not None
+            with stream:
+                photo = Image.open(io.BytesIO(stream.read())).convert("RGB")
+            photo.thumbnail((360, 360))
+            if min(photo.size) >= 64:
+                out.append(photo)
     return out
 
 
@@ -152,7 +152,7 @@ class SceneMaker:
         if rng.random() < 0.5:
             base = base.mean() + (base - base.mean()) * 0.3
         small = np.tile(base, (8, 14, 1)) + rng.normal(0, rng.uniform(0, 14), (8, 14, 1))
-        field = np.asarray(_to_image(small).resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        field: NDArray[Any] = np.asarray(_to_image(small).resize((width, height), Image.Resampling.BICUBIC), np.float32)
         yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
         style = rng.random()
         if style < 0.25:  # stripes, boards
@@ -164,10 +164,12 @@ class SceneMaker:
             lines = ((xx % period) < rng.uniform(1, 4)) | ((yy % period) < rng.uniform(1, 4))
             field = field + lines[..., None] * rng.normal(0, 40, 3)
         elif style < 0.55:  # gradient
-            field = field + ((xx / width - 0.5) * rng.normal(0, 80) + (yy / height - 0.5) * rng.normal(0, 80))[..., None]
+            slope = (xx / width - 0.5) * rng.normal(0, 80) + (yy / height - 0.5) * rng.normal(0, 80)
+            field = field + slope[..., None]
         elif style < 0.7:  # blotches
             blot = rng.normal(0, 30, (int(rng.integers(4, 40)), int(rng.integers(4, 60)), 3))
-            field = field + np.asarray(_to_image(blot + 128).resize((width, height), Image.Resampling.BILINEAR), np.float32) - 128
+            laid = _to_image(blot + 128).resize((width, height), Image.Resampling.BILINEAR)
+            field = field + np.asarray(laid, np.float32) - 128
         field = field + rng.standard_normal((height, width, 1), np.float32) * rng.uniform(0, 10)
         return _to_image(field), -1
 

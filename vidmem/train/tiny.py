@@ -21,13 +21,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..encoders.text_table import phrase_pieces
-from ..encoders.tiny_net import DIM, STRIDE, TEXT_DIM, TinyNet, choose_points
+from ..encoders.tiny_net import TEXT_DIM, TinyNet, choose_points
 from ..world.drawings import load_drawings, things
 from .losses import distillation, mask_loss, match, text_contrast, visual_contrast
 from .scenes import Scene, SceneMaker, load_photos
 
 BACKGROUND = "background"
 TAU_TEXT = 0.06
+Batch = dict[str, Tensor]
 
 
 class Scenes(IterableDataset):  # type: ignore[type-arg]
@@ -44,9 +45,9 @@ class Scenes(IterableDataset):  # type: ignore[type-arg]
         return iter(SceneMaker(load_drawings(), names, photos, self.seed * 100 + (info.id if info else 0)))
 
 
-def collate(scenes: list[Scene]) -> dict[str, Tensor]:
-    stack = lambda name: torch.from_numpy(np.stack([getattr(s, name) for s in scenes]))  # noqa: E731
-    return {k: stack(k) for k in ("image", "cover", "labels", "centres", "sizes")}
+def collate(scenes: list[Scene]) -> Batch:
+    fields = ("image", "cover", "labels", "centres", "sizes")
+    return {name: torch.from_numpy(np.stack([getattr(s, name) for s in scenes])) for name in fields}
 
 
 class TextTower(nn.Module):
@@ -77,7 +78,7 @@ class TextTower(nn.Module):
         return F.normalize(bags, dim=-1)
 
     def drift(self) -> Tensor:
-        return (self.vectors - self.initial).square().sum(-1).mean()
+        return (self.vectors - self.get_buffer("initial")).square().sum(-1).mean()
 
 
 def _phrases(name: str, synonyms: tuple[str, ...]) -> list[str]:
@@ -91,7 +92,8 @@ def reduce_table(tokens: np.ndarray, dim: int = TEXT_DIM) -> np.ndarray:
     centred = tokens - tokens.mean(0)
     _, s, vt = np.linalg.svd(centred, full_matrices=False)
     reduced = centred @ vt[:dim].T / np.sqrt(s[:dim])
-    return (reduced / np.linalg.norm(reduced, axis=1, keepdims=True)).astype(np.float32)
+    unit: np.ndarray = (reduced / np.linalg.norm(reduced, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def pooled(features: Tensor, cover: Tensor) -> Tensor:
@@ -101,7 +103,7 @@ def pooled(features: Tensor, cover: Tensor) -> Tensor:
     return torch.bmm(weights.to(features.dtype), features.flatten(2).transpose(1, 2))
 
 
-def heat_targets(batch: dict[str, Tensor]) -> Tensor:
+def heat_targets(batch: Batch) -> Tensor:
     """Gaussian bumps on object centres (CornerNet style), `(B, h, w)`."""
     b, _, h, w = batch["cover"].shape
     y, x = torch.arange(h).view(1, 1, h, 1), torch.arange(w).view(1, 1, 1, w)
@@ -124,7 +126,7 @@ def text_labels(labels: Tensor, classes: int) -> Tensor:
     return torch.where(labels == -1, torch.full_like(labels, classes - 1), labels)
 
 
-def backbone_step(net: TinyNet, text: TextTower, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+def backbone_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Generator) -> Batch:
     """Stage 1: name every mask from its mean feature; tell masks apart; find centres."""
     images = batch["image"].permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
@@ -151,14 +153,14 @@ def backbone_step(net: TinyNet, text: TextTower, batch: dict[str, Tensor], rng: 
     }
 
 
-def region_step(net: TinyNet, text: TextTower, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Generator) -> Batch:
     """Stage 2 on the frozen backbone: Eqs. 1-5 and the score. Targets of a point: the object there, and the surface
     under it, so that a point has more than one region, as in the paper."""
     images = batch["image"].permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         features, heat = net.backbone(images)
     features, cover = features.float(), batch["cover"]
-    b, r, h, w = cover.shape
+    _, r, h, w = cover.shape
     points = choose_points(heat.float(), (6, 10), 68)
     drawn = torch.rand(len(points), 128).argsort(1)[:, :64]
     points = points.gather(1, drawn[..., None].expand(-1, -1, 2))
@@ -209,7 +211,7 @@ def region_step(net: TinyNet, text: TextTower, batch: dict[str, Tensor], rng: np
     }
 
 
-def evaluate(net: TinyNet, text: TextTower, batches: list[dict[str, Tensor]]) -> dict[str, float]:
+def evaluate(net: TinyNet, text: TextTower, batches: list[Batch]) -> dict[str, float]:
     """Name accuracy of mask-pooled features and of tokens at object centres, and the IoU of their masks."""
     net.eval()
     hits: dict[str, list[float]] = {"pooled": [], "token": [], "iou": []}
@@ -281,7 +283,7 @@ def train(args: argparse.Namespace) -> None:
     net.train()
     if args.stage == "regions":
         net.backbone.eval()
-    began, sums = time.time(), {}
+    began, sums = time.time(), dict[str, float]()
     with (out / f"{args.stage}.log").open("a") as log:
         for step, batch in enumerate(loader, first):
             losses = step_of(net, text, batch, rng)

@@ -1,0 +1,32 @@
+# Two commands: `make demo` and `make test`. Each sets up a .venv in this clone first.
+PYTHON ?= python3
+BIN := .venv/bin
+# Only for this Makefile: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
+PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
+
+.PHONY: setup demo test test-fast lint bench clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints-ci.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install -q -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/vidmem demo demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
+# mypy reads the package as it is installed, so that the mapped folders are found under their real names.
+lint: setup
+	$(BIN)/ruff check .
+	rm -rf .venv/types && $(PIP) install -q --no-deps --target .venv/types .
+	cd .venv/types && MYPYPATH=. ../bin/mypy -p vidmem --config-file ../../pyproject.toml --cache-dir ../mypy
+
+clean:
+	rm -rf .venv demo build *.egg-info
