@@ -5,11 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
+from ..errors import MediaError, StoreError
+from ..geometry import binarised
 from ..media import Source, decode_ahead
 from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
 from ..store import SourceRow, Store
@@ -69,13 +74,17 @@ def index_source(
             for frame, tokens in zip(batch, _encode(encoder, batch, info), strict=True):
                 merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
                 ordinals = tracker.update(frame.t_ns, merged)
-                pending.append(FrameRegions(frame.t_ns, ordinals, merged.boxes, merged.masks > config.merge.binarise))
+                pending.append(FrameRegions(frame.t_ns, ordinals, merged.boxes, _held(merged, config.merge.binarise)))
             done += len(batch)
             start_ns = batch[-1].t_ns + 1
             if len(pending) >= config.checkpoint_frames:
                 checkpoint("open")
             if progress:
                 progress(batch[-1].t_ns, done)
+    if not done:
+        with suppress(StoreError):  # a reader in the way of the scrub: there is nothing to scrub
+            store.remove_source(row.id)
+        raise MediaError(f"no frame can be read; is it damaged or empty?: {info.uri}")
     tracker.close()
     checkpoint("partial" if damaged_before or source.damage else "done")
     notes = tuple(source.damage.notes)
@@ -88,6 +97,12 @@ def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[Regi
     for _, same in itertools.groupby(batch, lambda frame: frame.image.shape):
         out += encoder.encode([frame.image for frame in same], info.width, info.height)
     return out
+
+
+def _held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
+    """The patches that each mask holds, as its box has them: a mean of masks can stay below `binarise` everywhere."""
+    m, h, w = regions.masks.shape
+    return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
 
 
 def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:

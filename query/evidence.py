@@ -8,23 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..clock import clock
 from ..media import Source
-from ..records import NS, Box, Sighting
+from ..records import Box, Sighting
+from ..store import Store
 
 WIDTH = 960
 _MARGIN = 16
 _INK, _PAPER, _FAINT, _MARK = (28, 30, 34), (250, 250, 248), (214, 214, 210), (230, 57, 70)
 _CLOSE_UPS = 3
-
-
-def clock(t_ns: int) -> str:
-    """Media time for people: 0:05.2, 12:05.2, 1:02:05.2."""
-    tenths = round(t_ns / (NS / 10))
-    seconds, tenth = divmod(tenths, 10)
-    hours, rest = divmod(seconds, 3600)
-    minutes, second = divmod(rest, 60)
-    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return f"{head}:{second:02d}.{tenth}"
 
 
 def contact_sheet(
@@ -36,10 +28,9 @@ def contact_sheet(
     moments: (t_ns, box) of the thing within the sighting, shown close up. others: all sightings in the same source,
     for the timeline. Raises MediaError when the video cannot be read any more.
     """
-    frame = source.frame_at(sighting.frame_ns).image
-    close_ups = [(t, _close_up(source.frame_at(t).image, box)) for t, box in _spread(moments, _CLOSE_UPS)]
+    close_ups = [(t, _close_up(*_shown(source, t, box))) for t, box in _spread(moments, _CLOSE_UPS)]
     inner = WIDTH - 2 * _MARGIN
-    picture = _with_box(frame, sighting.box, inner)
+    picture = _with_box(*_shown(source, sighting.frame_ns, sighting.box), inner)
     strip = (inner - (_CLOSE_UPS - 1) * _MARGIN) // _CLOSE_UPS * 9 // 16 if close_ups else 0
     top = 78
     height = top + picture.height + (strip + 40 if strip else 0) + 84
@@ -62,6 +53,14 @@ def contact_sheet(
         y += strip + 28
     _timeline(draw, y + 12, inner, sighting, others, max(duration_ns, sighting.end_ns))
     return sheet
+
+
+def _shown(source: Source, t_ns: int, box: Box) -> tuple[NDArray[np.uint8], Box]:
+    """The picture at t_ns and the box in its pixels: in a folder of pictures each has its own size, and boxes are kept
+    in that of the source."""
+    image = source.frame_at(t_ns).image
+    x, y = image.shape[1] / source.info.width, image.shape[0] / source.info.height
+    return image, (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
 
 def _timeline(draw: ImageDraw.ImageDraw, y: int, inner: int, sighting: Sighting, others: Sequence[Sighting],
@@ -122,3 +121,24 @@ def _fit(text: str, most: int) -> str:
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
+
+
+def moments(store: Store, sighting: Sighting) -> list[tuple[int, Box]]:
+    """When and where the thing of a sighting was seen, frame by frame. Where several of its tracks are in one frame,
+    the one of the evidence is taken, or else the largest."""
+    tracks = store.tracks(sighting.tracks)
+    if not tracks:
+        return []
+    main = next((t.ordinal for t in tracks if (t.best_ns, t.best_box) == (sighting.frame_ns, sighting.box)), -1)
+    wanted = np.array([t.ordinal for t in tracks], np.int64)
+    out: list[tuple[int, Box]] = []
+    for frame in store.regions(tracks[0].source_id, sighting.start_ns, sighting.end_ns):
+        rows = np.flatnonzero(np.isin(frame.tracks, wanted))
+        if not len(rows):
+            continue
+        boxes = frame.boxes[rows].astype(float)
+        rank = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        rank[frame.tracks[rows] == main] = np.inf
+        x0, y0, x1, y1 = boxes[int(rank.argmax())]
+        out.append((frame.t_ns, (x0, y0, x1, y1)))
+    return out

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..geometry import box_iou, cell_share
+from ..media.images import rgb
 from ..records import Box, Float32
 from ..store import SourceRow, Store, VectorCache
 
@@ -28,7 +29,7 @@ def load_picture(path: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = ImageOps.exif_transpose(Image.open(path))
-            rgba = picture.convert("RGBA")
+            rgba = (rgb(picture) if picture.mode.startswith(("I", "F")) else picture).convert("RGBA")
     except FileNotFoundError:
         raise MediaError(f"no such picture; check the path: {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -46,8 +47,8 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     The picture is laid on a plain canvas at each size; of the regions found there, the one taken covers the middle of
     the picture and leaves its rim free (a thing on a background), or else fits the picture best (a tight crop).
     """
-    rgb = np.asarray(picture.convert("RGB"))
-    rim = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
+    pixels = np.asarray(picture.convert("RGB"))
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     canvas = Image.new("RGB", CANVAS, tuple(int(c) for c in np.median(rim, axis=0)))
     boxes: list[Box] = []
     for i, height in enumerate(HEIGHTS):
@@ -97,14 +98,17 @@ def crop_track(store: Store, cache: VectorCache, source: SourceRow, t_ns: int, b
     if not frames:
         raise UsageError(f"nothing was indexed within a second of {t_ns / 1e9:g} s in {source.uri}")
     frame = min(frames, key=lambda f: abs(f.t_ns - t_ns))
+    nothing = UsageError(f"no region was found in that box at {frame.t_ns / 1e9:g} s; draw it around one thing")
+    if not len(frame):
+        raise nothing
     grid = (frame.masks.shape[1], frame.masks.shape[2])
     share = cell_share(box, grid, source.width, source.height)
     held = frame.masks.reshape(len(frame), -1).astype(np.float32)
     inter = held @ share.ravel()
     by_mask = inter / np.maximum(held.sum(1) + float(share.sum()) - inter, 1e-6)
     fit = by_mask + box_iou(frame.boxes, box)
-    if not len(frame) or fit.max() <= 0.05:
-        raise UsageError(f"no region was found in that box at {frame.t_ns / 1e9:g} s; draw it around one thing")
+    if fit.max() <= 0.05:
+        raise nothing
     ordinal = int(frame.tracks[int(fit.argmax())])
     columns = cache.columns
     return int(np.flatnonzero((columns.source_ids == source.id) & (columns.ordinals == ordinal))[0])

@@ -30,11 +30,11 @@ def group(columns: Columns, hits: Hits, order: NDArray[np.int64], gap_ns: int = 
     change = np.empty(len(start), bool)
     change[0] = True
     new_source = source[1:] != source[:-1]
-    # The furthest end so far, per source: shift each source's times above all of the one before.
+    # The furthest end so far, per source: count each source's times from its first one, above all of the one before.
     block = np.concatenate([[0], np.cumsum(new_source)])
-    span = int(end.max() - start.min()) + gap_ns + 1
-    low = int(start.min())
-    lifted_start, lifted_end = start - low + block * span, end - low + block * span
+    first = start[np.concatenate([[0], np.flatnonzero(new_source) + 1])][block]
+    span = int((end - first).max()) + gap_ns + 1
+    lifted_start, lifted_end = start - first + block * span, end - first + block * span
     furthest = np.maximum.accumulate(lifted_end)
     change[1:] = lifted_start[1:] > furthest[:-1] + gap_ns
     change[1:] |= new_source

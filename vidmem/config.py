@@ -59,7 +59,7 @@ class IndexConfig:
         if not 0 <= self.fps <= 1000:
             raise UsageError(f"--fps must lie in (0, 1000], or be 'all'; got {self.fps}")
 
-        if self.batch < 1 or self.checkpoint_frames % self.batch:
+        if self.batch < 1 or self.checkpoint_frames < 1 or self.checkpoint_frames % self.batch:
             raise UsageError(f"checkpoint_frames ({self.checkpoint_frames}) must be a multiple of batch ({self.batch})")
 
     def as_dict(self) -> dict[str, object]:
@@ -69,11 +69,15 @@ class IndexConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The settings that `as_dict` wrote, maybe in an older version: what is unknown is left out."""
-        known = {f.name for f in fields(cls)}
-        kept = {k: v for k, v in data.items() if k in known}
-        kept["merge"] = MergeConfig(**kept.get("merge", {}))
-        kept["track"] = TrackConfig(**kept.get("track", {}))
+        kept = _known(cls, data)
+        kept["merge"] = MergeConfig(**_known(MergeConfig, kept.get("merge", {})))
+        kept["track"] = TrackConfig(**_known(TrackConfig, kept.get("track", {})))
         return cls(**kept)
+
+
+def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    return {name: value for name, value in data.items() if name in names}
 
 
 PRESETS = {

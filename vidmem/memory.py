@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from .config import IndexConfig
-from .encoders import DEFAULT, Encoder, TextEncoder, load, load_text
+from .encoders import DEFAULT, Encoder, TextEncoder, check, load, load_text
 from .errors import MediaError, UsageError
-from .records import Box, Float32
+from .records import NS, Box, Float32, Sighting
 from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Memory:
             LockedError: another process is writing to it. VersionError: made by a newer vidmem.
             ModelMismatchError: it was made by another encoder. ModelError: there is no such encoder.
         """
+        if encoder is not None:
+            check(encoder)  # before a folder is made for it
         folder = default_folder() if path is None else Path(path)
         store = Store.open(folder) if read_only else Store.open(folder, write=True, create=True)
         try:
@@ -127,12 +129,13 @@ class Memory:
         from .media import discover, open_source
 
         found = discover([os.fspath(p) for p in paths])
-        config = config or self._settings()
+        config = config or self.settings()
         record = self._record(config.as_dict())
         self.store.set_model(record)
         reports = []
         for path in found:
             try:
+                _check_name(path)
                 source = open_source(path, decoder)
             except MediaError as error:
                 if on_source is None:
@@ -149,7 +152,8 @@ class Memory:
                     on_source(path, error)
         return reports
 
-    def _settings(self) -> IndexConfig:
+    def settings(self) -> IndexConfig:
+        """The settings that the memory was made with, or the preset `default` for a new one."""
         made = self.store.model()
         return IndexConfig.from_dict(made.config) if made and self.store.sources() else IndexConfig()
 
@@ -210,6 +214,31 @@ class Memory:
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
 
+    def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
+        """A contact sheet of `sighting` from its video: the frame with its box, close-ups, the timeline.
+
+        others: more sightings for the timeline; those in other sources are left out. Raises MediaError when the video
+        is gone or damaged.
+        """
+        from .media import open_source
+        from .query.evidence import contact_sheet, moments
+
+        _check_at_hand(sighting)
+        length = self.store.source(sighting.source).duration_ns
+        seen = moments(self.store, sighting)
+        same = [other for other in others if other.source == sighting.source and other != sighting]
+        with open_source(sighting.source) as source:
+            return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
+
+    def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS) -> None:
+        """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""
+        from .media import save_clip
+
+        _check_at_hand(sighting)
+        save_clip(
+            sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
+        )
+
     def cache(self) -> VectorCache:
         """The searchable vectors, brought up to date."""
         if self._cache is None:
@@ -235,6 +264,18 @@ class Memory:
         for row in {row.id: row for row in rows}.values():
             self.store.remove_source(row.id)
         return list(rows)
+
+
+def _check_name(path: str) -> None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise MediaError(f"the file name is not valid UTF-8, rename the file: {path}") from None
+
+
+def _check_at_hand(sighting: Sighting) -> None:
+    if not os.path.exists(sighting.source):
+        raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
 
 
 def _one(row: int) -> Any:

@@ -1,6 +1,7 @@
 """Encoders: a picture in, region tokens out; a phrase in, a vector out.
 
-A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS.
+A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS. One whose
+weights come with the package also has `shipped_bytes()`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ ENCODERS = {"tiny": "vidmem.encoders.tiny"}
 
 DEFAULT = "tiny"
 
-__all__ = ["DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "load", "load_text"]
+__all__ = ["DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "load", "load_text"]
 
 
 def _module(spec: str) -> tuple[ModuleType, str]:
@@ -28,6 +29,11 @@ def _module(spec: str) -> tuple[ModuleType, str]:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ModelError(f"no encoder {name!r}; {hint}There are: {', '.join(ENCODERS)} (see `vidmem models`)")
     return importlib.import_module(ENCODERS[name]), backbone
+
+
+def check(spec: str) -> None:
+    """Raises ModelError when there is no such encoder."""
+    _module(spec)
 
 
 def load(spec: str = DEFAULT, device: str | None = None) -> Encoder:

@@ -83,15 +83,17 @@ class RegionEncoder(nn.Module):
     """Patch features and point prompts -> k region tokens and attention masks per point.
 
     dim: width of the patch features and of the visual tokens; text_dim: width of the text space; k: tokens per point
-    (paper 3); layers: L (paper 2).
+    (paper 3); layers: L (paper 2). seed_queries: start each query from the patch feature under its point as well; not
+    in the paper; masks then start as feature similarity, which a small model has no steps to find by itself.
     """
 
     def __init__(
-        self, dim: int, text_dim: int, *, heads: int = 8, layers: int = 2, k: int = 3, mlp_dim: int | None = None
-    ) -> None:
+        self, dim: int, text_dim: int, *, heads: int = 8, layers: int = 2, k: int = 3, mlp_dim: int | None = None,
+        seed_queries: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         mlp_dim = mlp_dim or 2 * dim
-        self.k = k
+        self.k, self.seed_queries = k, seed_queries
         self.positions = FourierPositions(dim)
         self.scale_embeddings = nn.Embedding(k, dim)
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, mlp_dim) for _ in range(layers))
@@ -110,6 +112,9 @@ class RegionEncoder(nn.Module):
         memory = patches + self.positions.grid(height, width).to(patches.dtype)
         positions = self.positions(points).to(patches.dtype).unsqueeze(2)
         queries = self.scale_embeddings.weight.expand(*points.shape[:2], -1, -1)
+        if self.seed_queries:
+            at = F.grid_sample(features.float(), 2 * points.float().unsqueeze(1) - 1, align_corners=False)
+            queries = queries + at.squeeze(2).transpose(1, 2).unsqueeze(2).to(queries.dtype)
         for layer in self.layers:  # the position is injected anew before every layer
             queries = layer(queries + positions, memory)
         flat = queries.flatten(1, 2)

@@ -21,6 +21,8 @@ were where i we you me please find last seen photo picture image
 """
 SKIPPED = frozenset(_FUNCTION_WORDS.split())
 """Words that say nothing of the thing asked for; kept when the phrase holds nothing else."""
+LONGEST_WORD = 100
+"""Letters; what is longer is no word, and would take seconds to cut into pieces."""
 
 
 def words(phrase: str) -> list[str]:
@@ -33,6 +35,8 @@ def words(phrase: str) -> list[str]:
 
 def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
     """Greedy longest-match word pieces; [] when some part of the word is in no piece."""
+    if len(word) > LONGEST_WORD:
+        return []
     out, start = [], 0
     while start < len(word):
         for end in range(len(word), start, -1):
@@ -54,10 +58,13 @@ def phrase_pieces(phrase: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 class TextTable:
-    """table `(V, D)` int8 with a float32 scale per row `(V,)`; vocabulary: V word pieces in row order."""
+    """table `(V, D)` int8 with a float32 scale per row `(V,)`; vocabulary: V word pieces in row order.
+
+    Pieces beyond ASCII are left out: single letters of other scripts, which would make any Russian word a wrong one.
+    """
 
     def __init__(self, vocabulary: Sequence[str], table: np.ndarray, scale: np.ndarray) -> None:
-        self.vocabulary = {piece: i for i, piece in enumerate(vocabulary)}
+        self.vocabulary = {piece: i for i, piece in enumerate(vocabulary) if piece.isascii()}
         self.table, self.scale = table, scale
 
     def encode(self, phrases: Sequence[str]) -> Float32:

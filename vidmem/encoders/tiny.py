@@ -149,7 +149,8 @@ def _load_net() -> TinyNet:
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(f"the weights of `tiny` do not fit this version ({error}); reinstall vidmem") from None
+        cause = " ".join(str(error).split())[:200]
+        raise ModelError(f"the weights of `tiny` do not fit this version ({cause}); reinstall vidmem") from None
     net.eval().requires_grad_(False)
     # Batch norm folds into the convolution before it: the same function for less time.
     from torch import nn
@@ -175,3 +176,8 @@ def load_text(backbone: str = "") -> TinyText:
 def _only_one(backbone: str) -> None:
     if backbone:
         raise ModelError(f"`tiny` has no backbone {backbone!r} to choose; write --encoder tiny")
+
+
+def shipped_bytes() -> int:
+    """Bytes of the weights that came with the package."""
+    return sum(len(_read(name)) for name in card()["sha256"])

@@ -67,7 +67,7 @@ class TinyNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = TinyBackbone()
-        self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4)
+        self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True)
         self.score = nn.Linear(DIM, 1)
 
     def forward(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -122,10 +122,10 @@ def _load(path: str, shape: Shape | None) -> NDArray[np.uint8]:
             if shape is not None:
                 wanted = orientation.size(*shape(*orientation.size(*image.size)))
                 image.draft("RGB", wanted)  # JPEG: decode at 1/2, 1/4 or 1/8, never below what is wanted
-            rgb = _rgb(image)
-            if rgb.size != wanted:
-                rgb = rgb.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            return orientation.apply(np.asarray(rgb))
+            picture = rgb(image)
+            if picture.size != wanted:
+                picture = picture.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
+            return orientation.apply(np.asarray(picture))
     except Image.DecompressionBombError:
         raise MediaError(f"the picture is far too large; scale it down first: {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
@@ -133,7 +133,8 @@ def _load(path: str, shape: Shape | None) -> NDArray[np.uint8]:
         raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
+    """The picture as RGB of 8 bits a channel, whatever its mode."""
     if image.mode.startswith(("I", "F")):  # 16 bits a channel, and deeper: PIL would clip at 255
         deep = np.asarray(image, dtype=np.float64)
         top = 255.0 if deep.max(initial=0) <= 255 else 65535.0

@@ -43,6 +43,8 @@ def export(checkpoint: Path, tokens: Path, vocabulary: Path, out: Path) -> None:
     text = {"table": quantised, "scale": scale.astype(np.float16), "names": names.astype(np.float16)}
     save_numpy(text, out / FILES[1])
     (out / FILES[2]).write_text("\n".join(pieces) + "\n", "utf-8")
+    for name in FILES:
+        (out / name).chmod(0o644)  # safetensors writes for the owner alone; a wheel keeps that
     card = out / "tiny.json"
     old = json.loads(card.read_text("utf-8")) if card.exists() else {}
     facts = {

@@ -44,7 +44,7 @@ def mask_loss(attention: Tensor, masks: Tensor) -> Tensor:
 
     The cross-entropy is weighted so that the mask and the rest count alike, since most masks are small.
     """
-    p = (attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)).float().clamp(1e-4, 1 - 1e-4)
+    p = (attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)).clamp(1e-4, 1 - 1e-4)
     inside = masks.sum(-1, keepdim=True).clamp_min(1e-3)
     outside = (1 - masks).sum(-1, keepdim=True).clamp_min(1e-3)
     bce = -(masks * p.log() / inside + (1 - masks) * (1 - p).log() / outside).sum(-1) / 2

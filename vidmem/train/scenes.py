@@ -59,10 +59,23 @@ def load_photos(path: Path, most: int, seed: int = 0) -> list[Image.Image]:
     return out
 
 
+def make_rooms(count: int) -> list[Image.Image]:
+    """Empty rooms of the lostfound worlds as backgrounds, at the scale of a scene. Their seeds start at a million: no
+    world that is measured has such a room."""
+    from ..world.rooms import make_room
+
+    rooms = (make_room(np.random.default_rng(1_000_000 + i)).image for i in range(count))
+    return [room.resize((room.width * WIDTH // 1280, room.height * WIDTH // 1280)) for room in rooms]
+
+
 class SceneMaker:
     """An endless, seeded stream of scenes. names: the label of a drawing is the index of its name here."""
 
-    def __init__(self, drawings: Sequence[Drawing], names: Sequence[str], photos: Sequence[Image.Image], seed: int):
+    def __init__(
+        self, drawings: Sequence[Drawing], names: Sequence[str], photos: Sequence[Image.Image], seed: int,
+        rooms: Sequence[Image.Image] = (),
+    ):  # fmt: skip
+        self.rooms = rooms
         self.drawings = drawings
         index = {n: i for i, n in enumerate(names)}
         self.labels = [index[d.name] for d in drawings]
@@ -142,6 +155,12 @@ class SceneMaker:
     def _texture(self, width: int, height: int) -> tuple[Image.Image, int]:
         """A picture to lay down as a surface and its label."""
         rng = self.rng
+        if self.rooms and rng.random() < 0.35:
+            room = self.rooms[int(rng.integers(len(self.rooms)))]
+            scale = rng.uniform(0.8, 1.2)
+            w, h = min(width * scale, room.width), min(height * scale, room.height)
+            x, y = rng.uniform(0, room.width - w), rng.uniform(0, room.height - h)
+            return room.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h)), -2
         if self.photos and rng.random() < 0.4:
             photo = self.photos[int(rng.integers(len(self.photos)))]
             scale = rng.uniform(0.4, 1.0)
@@ -222,7 +241,7 @@ class SceneMaker:
             buffer = io.BytesIO()
             canvas.save(buffer, "JPEG", quality=int(rng.integers(25, 92)))
             canvas = Image.open(buffer).convert("RGB")
-        image = np.asarray(canvas, np.float32)
+        image: NDArray[Any] = np.asarray(canvas, np.float32)
         if rng.random() < 0.5:
             image = image + rng.standard_normal((HEIGHT, WIDTH, 1), np.float32) * rng.uniform(0, 6)
         return np.clip(image, 0, 255).astype(np.uint8)

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
+from ..encoders.region_encoder import RegionEncoder
 from ..encoders.text_table import phrase_pieces
 from ..encoders.tiny_net import TEXT_DIM, TinyNet, choose_points
 from ..world.drawings import load_drawings, things
 from .losses import distillation, mask_loss, match, text_contrast, visual_contrast
-from .scenes import Scene, SceneMaker, load_photos
+from .scenes import Scene, SceneMaker, load_photos, make_rooms
 
 BACKGROUND = "background"
 TAU_TEXT = 0.06
@@ -34,15 +35,16 @@ Batch = dict[str, Tensor]
 class Scenes(IterableDataset):  # type: ignore[type-arg]
     """Scenes for a DataLoader; every worker has a seed of its own."""
 
-    def __init__(self, photos: Path | None, seed: int) -> None:
-        self.photos, self.seed = photos, seed
+    def __init__(self, photos: Path | None, seed: int, rooms: int = 0) -> None:
+        self.photos, self.seed, self.rooms = photos, seed, rooms
 
     def __iter__(self) -> Iterator[Scene]:
         info = torch.utils.data.get_worker_info()
         torch.set_num_threads(1)
         photos = load_photos(self.photos, 600) if self.photos else []
         names = [thing.name for thing in things()]
-        return iter(SceneMaker(load_drawings(), names, photos, self.seed * 100 + (info.id if info else 0)))
+        seed = self.seed * 100 + (info.id if info else 0)
+        return iter(SceneMaker(load_drawings(), names, photos, seed, make_rooms(self.rooms)))
 
 
 def collate(scenes: list[Scene]) -> Batch:
@@ -171,9 +173,11 @@ def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Gene
 
     cell = (points[..., 1] * h).long().clamp(0, h - 1) * w + (points[..., 0] * w).long().clamp(0, w - 1)
     at_point = cover.flatten(2).gather(2, cell[:, None].expand(-1, r, -1))  # (B, R, P)
-    is_object, is_surface = batch["labels"] >= 0, (batch["labels"] == -1) | (batch["labels"] == -2)
+    is_object, is_surface, is_photo = (batch["labels"] >= 0), batch["labels"] == -1, batch["labels"] == -2
     best_object = (at_point * is_object[..., None]).max(1)
     best_surface = (at_point * is_surface[..., None]).max(1)
+    # Photos and rooms hold things that nobody outlined: what a point finds there is neither right nor wrong.
+    unknown = ((at_point * is_photo[..., None]).amax(1) > 0.5) & (best_object.values <= 0.5)
     target = torch.stack([best_object.indices, best_surface.indices], -1)  # (B, P, 2)
     valid = torch.stack([best_object.values > 0.5, best_surface.values > 0.5], -1)
 
@@ -190,9 +194,8 @@ def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Gene
 
     texts = text(rng)
     labels = text_labels(batch["labels"], len(texts))[bi, region]
-    named = labels >= 0
-    projected = net.regions.project(token[named])
-    pooled_text = net.regions.project(goal[bi, pi, ti][named]).detach()
+    projected = net.regions.project(token)
+    pooled_text = net.regions.project(goal[bi, pi, ti]).detach()
 
     with torch.no_grad():
         binary = mask / mask.amax(-1, keepdim=True).clamp_min(1e-12) > 0.5
@@ -203,12 +206,24 @@ def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Gene
     subset = torch.randperm(len(token))[:600]
     return {
         "visual": visual_contrast(token[subset], (bi * r + region)[subset]),
-        "text": text_contrast(projected, texts, labels[named], TAU_TEXT),
+        "text": text_contrast(projected, texts, labels, TAU_TEXT),
         "distil": distillation(token, goal[bi, pi, ti]) + distillation(projected, pooled_text),
         "mask": mask_loss(mask, truth),
-        "score": F.binary_cross_entropy_with_logits(scores, score_goal),
+        "score": F.binary_cross_entropy_with_logits(scores[~unknown], score_goal[~unknown]),
         "drift": 0.05 * text.drift(),
     }
+
+
+def near_identity(regions: RegionEncoder) -> None:
+    """Start the region encoder where a query passes through to the last layer and matches patches like the one under
+    its point: masks then begin as feature similarity instead of noise."""
+    with torch.no_grad():
+        eye = torch.eye(regions.q_proj.weight.shape[0])
+        linears = [regions.q_proj, regions.k_proj]
+        for layer in regions.layers:
+            linears += [layer.prompt_attn.v_proj, layer.prompt_attn.out_proj]  # type: ignore[union-attr, list-item]
+        for linear in linears:
+            linear.weight.mul_(0.3).add_(eye)
 
 
 def evaluate(net: TinyNet, text: TextTower, batches: list[Batch]) -> dict[str, float]:
@@ -254,12 +269,14 @@ def train(args: argparse.Namespace) -> None:
         step_of, parts = backbone_step, [net.backbone, net.regions.text1, net.regions.text2, text]
     else:
         step_of, parts = region_step, [net.regions, net.score, text]
+        if args.start:
+            near_identity(net.regions)
         net.backbone.requires_grad_(False)
     params = [p for part in parts for p in part.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=args.lr, weight_decay=0.01)
 
     def rate(step: int) -> float:
-        warm = min(1.0, (step + 1) / 300)
+        warm = min(1.0, (step + 1) / args.warmup)
         return float(warm * (0.02 + 0.98 * (1 + np.cos(np.pi * min(1, step / args.steps))) / 2))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -271,9 +288,10 @@ def train(args: argparse.Namespace) -> None:
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         first = state["step"]
-    held_out = DataLoader(Scenes(Path(args.photos) if args.photos else None, 9999), args.batch, collate_fn=collate)
+    photos = Path(args.photos) if args.photos else None
+    held_out = DataLoader(Scenes(photos, 9999), args.batch, collate_fn=collate)
     loader = DataLoader(
-        Scenes(Path(args.photos) if args.photos else None, args.seed + 1000 * first), args.batch,
+        Scenes(photos, args.seed + 1000 * first, args.rooms), args.batch,
         collate_fn=collate, num_workers=args.workers, prefetch_factor=4,
     )  # fmt: skip
     supply = iter(held_out)
@@ -319,10 +337,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", required=True, help="folder for checkpoints and logs")
     p.add_argument("--start", help="a checkpoint to take weights from")
     p.add_argument("--photos", help="tar or folder of photos for backgrounds")
+    p.add_argument("--rooms", type=int, default=0, help="empty rooms to make for backgrounds (1.5 s each)")
     p.add_argument("--tokens", required=True, help="(V, 384) float32 .npy: sentence-encoder vector of each word piece")
     p.add_argument("--vocabulary", required=True, help="the V word pieces, a line each")
     p.add_argument("--steps", type=int, default=4000)
     p.add_argument("--minutes", type=float, default=0, help="stop after so many minutes")
+    p.add_argument("--warmup", type=int, default=300, help="steps of linear warm-up")
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--every", type=int, default=200, help="steps between checkpoints")

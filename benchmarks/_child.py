@@ -1,0 +1,54 @@
+"""What crash.py and speed.py start as a process of its own: index one video, say how it goes on stdout, line by line.
+
+    python -m benchmarks._child VIDEO MEMORY [CHECKPOINT_FRAMES]
+
+"ready" when the encoder is loaded, "frames N" after every batch, then one line of JSON with the peak of memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def peak_rss() -> int | None:
+    """Most bytes of RAM that this process ever held; of this program alone, unlike `ru_maxrss`, which starts at what
+    the parent held. None where there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
+
+
+def main() -> None:
+    video, folder = sys.argv[1:3]
+    began = time.perf_counter()
+    from vidmem import Memory
+    from vidmem.config import IndexConfig
+
+    config = IndexConfig(checkpoint_frames=int(sys.argv[3])) if len(sys.argv) > 3 else IndexConfig()
+    with Memory.open(folder) as memory:
+        _ = memory.encoder
+        loaded = time.perf_counter()
+
+        def on_source(path: str, source: object) -> Callable[[int, int], None]:
+            if isinstance(source, Exception):
+                raise source
+            print("ready", flush=True)
+            return lambda t_ns, frames: print("frames", frames, flush=True)
+
+        (report,) = memory.index(video, config=config, on_source=on_source)
+        stats = memory.stats()
+    print(json.dumps({
+        "frames": report.frames, "new_frames": report.new_frames, "seconds": report.seconds, "media_s": report.media_s,
+        "tracks": stats.tracks, "load_s": loaded - began, "peak_rss": peak_rss(), "bytes_per_hour": stats.bytes_per_hour,
+        "skipped": report.skipped,
+    }), flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

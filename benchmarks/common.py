@@ -1,0 +1,174 @@
+"""What the benchmarks share: overlaps, facts about the machine, JSON, tables, plots."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+OUT = Path(__file__).resolve().parent / "out"
+"""Where generated worlds, memories and pictures are kept; ignored by git."""
+
+Span = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+def tiou(a: Span, b: Span) -> float:
+    """Temporal intersection over union of two spans (start, end) in one unit; 1 for two equal instants."""
+    overlap = min(a[1], b[1]) - max(a[0], b[0])
+    if overlap < 0:
+        return 0.0
+    union = max(a[1], b[1]) - min(a[0], b[0])
+    return float(overlap / union) if union > 0 else 1.0
+
+
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1; 0 when either is empty."""
+    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
+    return float(inter / union) if union > 0 else 0.0
+
+
+def parse_range(text: str) -> range:
+    """"9000:9020" as range(9000, 9020), "9000" as that one. Raises argparse.ArgumentTypeError."""
+    first, colon, last = text.partition(":")
+    if not first.isdigit() or (colon and not last.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B, such as 9000:9020")
+    return range(int(first), int(last) if colon else int(first) + 1)
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean, or None of nothing."""
+    held = list(values)
+    return sum(held) / len(held) if held else None
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The value below which the share q of the values lies, between neighbours by a straight line."""
+    held = sorted(values)
+    at = (len(held) - 1) * q
+    low = int(at)
+    high = min(low + 1, len(held) - 1)
+    return held[low] + (held[high] - held[low]) * (at - low)
+
+
+def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float] | None:
+    """The 95 % interval of a rate; None when nothing was counted."""
+    if not total:
+        return None
+    p = right / total
+    scale = 1 + z * z / total
+    middle = (p + z * z / (2 * total)) / scale
+    half = z * (p * (1 - p) / total + z * z / (4 * total * total)) ** 0.5 / scale
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on. Imports nothing heavy: versions come from the installed packages."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    cpu = platform.processor() or platform.machine()
+    memory = None
+    with suppress(OSError):
+        cpu = next(
+            (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), cpu
+        )
+        memory = int(re.findall(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())[0]) * 1024
+    versions = {}
+    for name in ("vidmem", "numpy", "torch", "av", "faiss-cpu", "pillow"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "cpu": cpu, "cores": os.cpu_count(), "memory_bytes": memory, "system": platform.platform(),
+        "python": platform.python_version(), "versions": versions, "load_before": os.getloadavg(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }  # fmt: skip
+
+
+def model() -> dict[str, Any]:
+    """Which weights the figures were measured with."""
+    from vidmem.encoders import load_text
+
+    info = load_text().info
+    from dataclasses import asdict
+
+    return {"encoder": info.name, "weights": info.weights, "calibration": asdict(info.calibration)}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write the result in one go: a run that is cut short leaves no half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(data, indent=2) + "\n", "utf-8")
+    part.replace(path)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A plain table: the first column to the left, the others to the right; None is a dash."""
+    cells = [list(head), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in cells
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else (
+        f"{value:,.0f}" if isinstance(value, float) else str(value)
+    )
+
+
+def say(text: str) -> None:
+    """Progress, to stderr at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def plot_bars(
+    path: Path, title: str, bars: Sequence[tuple[str, float, tuple[float, float] | None, float | None, bool]]
+) -> None:
+    """Rates as bars, saved as a PNG: (label, rate, its interval, the wanted rate, whether that is a ceiling)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(1.2 * len(bars) + 2, 4.2), layout="constrained")
+    for i, (_, rate, interval, wanted, ceiling) in enumerate(bars):
+        good = wanted is None or (rate <= wanted if ceiling else rate >= wanted)
+        axes.bar(i, rate, color="#3d6a9e" if good else "#c8553d", width=0.62)
+        if interval:
+            low, high = interval
+            axes.errorbar(i, rate, [[max(0, rate - low)], [max(0, high - rate)]], color="#222", capsize=4, linewidth=1)
+        if wanted is not None:
+            axes.plot([i - 0.4, i + 0.4], [wanted, wanted], color="#222", linestyle="--", linewidth=1.4)
+        axes.text(i - 0.29, rate + 0.01, f"{rate:.2f}", ha="left", va="bottom", fontsize=9)
+    axes.set_xticks(range(len(bars)), [label for label, *_ in bars])
+    axes.set_ylim(0, 1.05)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("dashed: wanted (at least; for false finds, at most); bars: 95 % interval", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def memory_place(cache: Path, *parts: str) -> Path:
+    """A folder for a memory made by the present weights: other weights get another folder, and nothing is mixed up."""
+    import hashlib
+
+    from vidmem.encoders import load_text
+
+    weights = hashlib.sha256(load_text().info.weights.encode()).hexdigest()[:10]
+    return cache.joinpath("memories", weights, *parts)

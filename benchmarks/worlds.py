@@ -1,0 +1,107 @@
+"""Made worlds, kept on disk: `python -m benchmarks.worlds --seeds 9000:9020 [--drawings FOLDER]`.
+
+A 60-second world takes some 40 seconds of one core. It is made beside its place and moved there when whole, so a run
+that is cut short leaves nothing behind, and the next one makes only what is missing.
+
+Seeds: 9000 and above are held out for lostfound.py, 5000..8999 are for calibrate.py; training makes no worlds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.common import OUT, parse_range, say
+from vidmem.errors import MediaError
+from vidmem.world.lostfound import World, load, make
+
+SIZE = (1280, 720, 30)
+"""Width, height, frames per second."""
+
+
+def vendor(drawings: Path | None) -> str:
+    """The name of the drawings: "noto" for those that ship, else the folder's name."""
+    return "noto" if drawings is None else drawings.resolve().name
+
+
+def place(cache: Path, drawings: Path | None, seed: int, seconds: float, size: tuple[int, int, int] = SIZE) -> Path:
+    """The folder of one world."""
+    name = f"{seed}-{seconds:g}" + ("" if size == SIZE else "-{}x{}@{}".format(*size))
+    return cache / "worlds" / vendor(drawings) / name
+
+
+def kept(folder: Path) -> World | None:
+    """The world in the folder, or None when it is missing or was cut short. truth.json is written last."""
+    try:
+        world = load(folder)
+    except MediaError:
+        return None
+    return world if world.video.exists() else None
+
+
+def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float,
+           size: tuple[int, int, int] = SIZE) -> World:  # fmt: skip
+    """The world, made when it is not there."""
+    folder = place(cache, drawings, seed, seconds, size)
+    if world := kept(folder):
+        return world
+    from vidmem.world.drawings import load_drawings, load_folder
+
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    began = time.perf_counter()
+    try:
+        width, height, fps = size
+        make(part, seed, seconds, load_folder(drawings) if drawings else load_drawings(),
+             width=width, height=height, fps=fps)  # fmt: skip
+        if kept(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    say(f"made {folder} in {time.perf_counter() - began:.0f} s")
+    return load(folder)
+
+
+def _ensure(job: tuple[Path, Path | None, int, float]) -> int:
+    ensure(*job)
+    return job[2]
+
+
+def ensure_all(cache: Path, drawings: Path | None, seeds: Sequence[int], seconds: float, processes: int) -> list[World]:
+    """All of them, in order; those that are missing are made by so many processes."""
+    missing = [s for s in seeds if kept(place(cache, drawings, s, seconds)) is None]
+    if missing:
+        say(f"making {len(missing)} of {len(seeds)} worlds ({vendor(drawings)}, {seconds:g} s each)")
+        jobs = [(cache, drawings, seed, seconds) for seed in missing]
+        if processes <= 1 or len(jobs) == 1:
+            for job in jobs:
+                _ensure(job)
+        else:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the children: one core each
+            with multiprocessing.get_context("spawn").Pool(processes) as pool:
+                for _ in pool.imap_unordered(_ensure, jobs):
+                    pass
+    return [load(place(cache, drawings, s, seconds)) for s in seeds]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=parse_range, default=range(9000, 9020), help="A:B, B excluded (9000:9020)")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--drawings", type=Path, help="folder of another vendor's drawings (second_vendor.py)")
+    parser.add_argument("--cache", type=Path, default=OUT, help="folder for what is made (benchmarks/out)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    args = parser.parse_args()
+    ensure_all(args.cache, args.drawings, args.seeds, args.seconds, args.processes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

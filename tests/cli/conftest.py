@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+from typer.testing import CliRunner
+
+from vidmem.cli import app
+from vidmem.encoders import ENCODERS
+from vidmem.memory import Memory
+
+TESTS = Path(fakes.__file__).parent
+SCENE = [("red", 0, 3, 8), ("blue", 1, 6, 60), ("red", 8, 11, 112), ("green", 4, 12, 24)]
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`--encoder colours`, a memory of the test's own, and nothing of the developer's."""
+    monkeypatch.setitem(ENCODERS, "colours", "fakes")
+    monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "memory"))
+    monkeypatch.delenv("VIDMEM_DEBUG", raising=False)
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run the command line in this process; has exit_code, stdout, stderr."""
+
+    def call(*args: object, input: str | None = None) -> Any:
+        result = CliRunner().invoke(app, [str(a) for a in args], input=input)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Red from 0 to 3 s and from 8 to 11 s, blue from 1 to 6 s, green from 4 to 12 s."""
+    return fakes.squares(tmp_path_factory.mktemp("videos") / "walk.mp4", SCENE, 12)
+
+
+@pytest.fixture(scope="session")
+def indexed(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A memory of walk.mp4, for reading."""
+    folder = tmp_path_factory.mktemp("memories") / "walk"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENCODERS, "colours", "fakes")
+        with Memory.open(folder, encoder="colours") as m:
+            m.index(walk)
+            m.cache()
+    return folder
+
+
+@pytest.fixture
+def copy(indexed: Path, tmp_path: Path) -> Path:
+    """The same memory, for writing."""
+    return Path(shutil.copytree(indexed, tmp_path / "copy"))
+
+
+def process(*args: object, memory: Path, wait: bool = True, **more: Any) -> Any:
+    """The command line in a process of its own, with `--encoder colours` known."""
+    code = f"import sys; sys.path.insert(0, {str(TESTS)!r}); import fakes; fakes.register(); " \
+           "from vidmem.cli import main; main()"  # fmt: skip
+    command = [sys.executable, "-c", code, *map(str, args)]
+    environment = {**os.environ, "VIDMEM_MEMORY": str(memory)}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
+    started = subprocess.Popen(command, env=environment, **streams)
+    if not wait:
+        return started
+    out, err = started.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, started.returncode, out, err)

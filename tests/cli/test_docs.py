@@ -1,0 +1,50 @@
+"""Every command and option has help, and stands in docs/cli.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from vidmem.cli import app
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def parameters() -> list[Any]:
+    found = [(name, p) for name, command in COMMANDS.items() for p in command.params if p.name != "help"]
+    return [pytest.param(name, p, id=f"{name} {p.name}") for name, p in found]
+
+
+def section(name: str) -> str:
+    match = re.search(rf"^## vidmem {name}\n(.*?)(?=^## |\Z)", DOCS.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert match, f"docs/cli.md has no section for {name}"
+    return match[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_told(name: str) -> None:
+    help = COMMANDS[name].help
+    assert help
+    assert help.split("\n")[0].endswith(".")
+    assert section(name).strip()
+
+
+@pytest.mark.parametrize(("name", "parameter"), parameters())
+def test_every_option_is_told(name: str, parameter: Any) -> None:
+    assert parameter.help, f"{parameter.name} has no help"
+    spellings = [o for o in parameter.opts if o.startswith("-")] or [parameter.metavar.strip(".")]
+    for spelling in spellings:
+        assert f"`{spelling}" in section(name) or f", {spelling}" in section(name), f"{spelling} is missing"
+
+
+def test_nothing_is_told_that_is_not_there() -> None:
+    text = DOCS.read_text("utf-8")
+    assert re.findall(r"^## vidmem (\w+)$", text, re.MULTILINE) == list(COMMANDS)
+    known = {o for command in COMMANDS.values() for p in command.params for o in p.opts}
+    known |= {"--help", "--version", "--install-completion", "--show-completion"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= known

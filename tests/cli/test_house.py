@@ -1,0 +1,160 @@
+"""models, doctor, demo."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fakes
+import pytest
+
+from vidmem.commands import doctor as doctor_command
+from vidmem.demo import overlap
+from vidmem.encoders import ENCODERS
+from vidmem.errors import ModelError
+from vidmem.world import lostfound
+from vidmem.world.queries import Query
+
+from .conftest import SCENE, Run
+
+
+def test_models(run: Run) -> None:
+    rows = {row["name"]: row for row in json.loads(run("models", "--json").stdout)}
+    assert rows.keys() == ENCODERS.keys()
+    assert rows["tiny"]["shipped"]
+    assert rows["tiny"]["default"]
+    assert 1e6 < rows["tiny"]["bytes"] <= 12e6
+    assert not rows["colours"]["shipped"]
+    table = run("models").stdout
+    assert "tiny (default)" in table
+    assert "needs download" in table
+
+
+@pytest.fixture
+def checks(run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the doctor: exit code, and the checks by name. The encoder is the fake one."""
+    monkeypatch.setattr("vidmem.encoders.DEFAULT", "colours")
+
+    def call(*args: object) -> tuple[int, dict[str, Any]]:
+        result = run("doctor", "--json", *args)
+        return result.exit_code, {row["check"]: row for row in json.loads(result.stdout)}
+
+    return call
+
+
+def test_doctor(checks: Any, run: Run, indexed: Path) -> None:
+    code, rows = checks("-m", indexed)
+    assert code == 0
+    assert all(row["ok"] for row in rows.values())
+    assert {"vidmem", "python", "torch", "av", "faiss-cpu", "sqlite", "device", "encoder", "memory"} <= rows.keys()
+    assert {f"codec {name}" for name in ("h264", "hevc", "vp9", "av1")} <= rows.keys()
+    assert "1 sources, 4 tracks" in rows["memory"]["found"]
+    assert run("doctor", "-m", indexed).stdout.count("ok  ") == len(rows)
+
+
+def test_doctor_without_a_memory(checks: Any, tmp_path: Path) -> None:
+    code, rows = checks("-m", tmp_path / "none")
+    assert code == 0
+    assert "none yet" in rows["memory"]["found"]
+    (tmp_path / "file").touch()
+    code, rows = checks("-m", tmp_path / "file" / "below")
+    assert code == 4
+    assert "is a file" in rows["memory"]["remedy"]
+
+
+def test_doctor_tells_what_is_broken(
+    checks: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def load(spec: str) -> None:
+        raise ModelError("the weights are damaged; reinstall vidmem")
+
+    def import_module(name: str) -> Any:
+        if name == "faiss":
+            raise ImportError("libgomp.so.1 is missing")
+        return importlib.import_module(name)
+
+    monkeypatch.setattr("vidmem.encoders.load", load)
+    monkeypatch.setattr(doctor_command, "import_module", import_module)
+    monkeypatch.setattr(doctor_command, "CODECS", ("h264", "nosuchcodec"))
+    code, rows = checks("-m", tmp_path / "none")
+    assert code == 4
+    broken = {name: row["remedy"] for name, row in rows.items() if not row["ok"]}
+    assert broken.keys() == {"faiss-cpu", "codec nosuchcodec", "encoder"}
+    assert broken["encoder"] == "the weights are damaged; reinstall vidmem"
+    plain = run("doctor", "-m", tmp_path / "none")
+    assert "faiss-cpu: pip install --force-reinstall faiss-cpu" in plain.stderr
+
+
+def test_doctor_sees_a_damaged_memory(checks: Any, copy: Path) -> None:
+    database = next(copy.glob("*.sqlite"))
+    database.write_bytes(b"x" * 5000)
+    code, rows = checks("-m", copy)
+    assert code == 4
+    assert "damaged" in rows["memory"]["remedy"]
+
+
+def queries(*spans: tuple[str, float, float]) -> tuple[Query, ...]:
+    there = [Query("name", name, None, 0, name, int(a * 1e9), int(b * 1e9)) for name, a, b in spans]
+    return (*there, Query("absent", None, "p.png", 0, "cyan", None, None),
+            Query("absent", "brown", None, 0, "brown", None, None))  # fmt: skip
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the demo make the coloured squares instead of a world, with these questions."""
+    monkeypatch.setattr("vidmem.memory.DEFAULT", "colours")
+
+    def set_queries(asked: tuple[Query, ...]) -> None:
+        def make(folder: Path, seed: int, seconds: float) -> Any:
+            folder.mkdir(exist_ok=True)
+            (folder / "truth.json").write_text("{}")
+            return SimpleNamespace(video=fakes.squares(folder / "video.mp4", SCENE, 12), queries=asked)
+
+        monkeypatch.setattr(lostfound, "make", make)
+
+    return set_queries
+
+
+def test_demo(run: Run, world: Any, tmp_path: Path) -> None:
+    world(queries(("red", 8, 10.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
+    for _ in range(2):  # the second time in the same folder
+        result = run("demo", tmp_path / "demo")
+        assert result.exit_code == 0, result.stdout
+        lines = result.stdout.splitlines()
+        assert len(lines) == 4
+        assert all(line.startswith("right") for line in lines)
+        assert "brown: not found (truth: never there)" in lines[3]
+        assert {p.name for p in (tmp_path / "demo").glob("*.png")} == {"red.png", "blue.png", "green.png"}
+
+
+def test_demo_fails_when_an_answer_is_wrong(run: Run, world: Any, tmp_path: Path) -> None:
+    world(queries(("red", 0, 2.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
+    result = run("demo", tmp_path / "demo")
+    assert result.exit_code == 1
+    assert "WRONG   red: 8.0 to 10.8 s (truth: 0.0 to 2.9 s)" in result.stdout
+
+
+def test_demo_fails_when_there_is_too_little_to_ask(run: Run, world: Any, tmp_path: Path) -> None:
+    world(queries(("red", 0, 2.9)))
+    assert run("demo", tmp_path / "demo").exit_code == 2
+
+
+@pytest.mark.parametrize("args", [("--seconds", "1"), ("--seconds", "nan"), ("--seed", "-1")])
+def test_demo_fails_on_bad_options(run: Run, tmp_path: Path, args: tuple[str, str]) -> None:
+    assert run("demo", tmp_path / "demo", *args).exit_code == 2
+    assert not (tmp_path / "demo").exists()
+
+
+def test_demo_leaves_other_folders_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_text("mine")
+    assert run("demo", tmp_path).exit_code == 2
+    assert os.listdir(tmp_path) == ["video.mp4"]
+
+
+def test_overlap() -> None:
+    assert overlap((0, 10), (5, 15)) == pytest.approx(1 / 3)
+    assert overlap((0, 10), (20, 30)) == 0

@@ -1,0 +1,51 @@
+"""Finding an encoder by its name, and a device to run it on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidmem import encoders
+from vidmem.encoders.device import pick_device
+from vidmem.errors import ModelError, UsageError
+
+
+def test_backbone_and_device_reach_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setitem(encoders.ENCODERS, "fake", "encoders.fake")
+    monkeypatch.setattr("encoders.fake.load", lambda *given: seen.append(given))
+    monkeypatch.setattr("encoders.fake.load_text", lambda *given: seen.append(given))
+    encoders.load("fake:ViT-B-16/openai", "cpu")
+    encoders.load_text("fake:large")
+    encoders.load("fake")
+    assert seen == [("ViT-B-16/openai", "cpu"), ("large",), ("", None)]
+
+
+def test_every_entry_can_be_imported() -> None:
+    for name in encoders.ENCODERS:
+        encoders.check(name)
+    assert encoders.DEFAULT in encoders.ENCODERS
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [("tny", "did you mean 'tiny'.*There are: tiny"), ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*There are"),
+     ("resnet", "no encoder 'resnet'; There are: tiny")],
+)  # fmt: skip
+def test_an_unknown_encoder_fails(spec: str, message: str) -> None:
+    for use in (encoders.load, encoders.load_text, encoders.check):
+        with pytest.raises(ModelError, match=message):
+            use(spec)
+
+
+def test_device_cpu_works() -> None:
+    device, dtype = pick_device("cpu")
+    assert device.type == "cpu"
+    assert dtype in (torch.float32, torch.bfloat16)
+    assert pick_device(None)[0].type in ("cuda", "mps", "cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "banana", "", "meta:x"])
+def test_a_device_that_is_not_there_fails(name: str) -> None:
+    with pytest.raises(UsageError, match=r"--device .*cannot be used here .*try --device cpu"):
+        pick_device(name)

@@ -1,0 +1,213 @@
+"""From pictures and boxes to visual tokens."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders import fake
+from encoders.fake import COLOURS, DV, GREY, NAMES, ColourEncoder
+from PIL import Image
+from store.making import MODEL, add, frame, info, track
+
+from vidmem.errors import MediaError, UsageError
+from vidmem.geometry import mask_boxes
+from vidmem.query.picture import CANVAS, crop_track, load_picture, picture_token
+from vidmem.records import NS, Box, FrameRegions
+from vidmem.store import Store, VectorCache
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "tren"
+
+
+def png_header(path: Path, width: int, height: int) -> Path:
+    """A PNG that says it is so large and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "p.png"
+    Image.new("L", (6, 4), 255).convert(mode).save(path)
+    picture = load_picture(path)
+    assert (picture.mode, picture.size) == ("RGB", (6, 4))
+    assert picture.getpixel((3, 2)) == (255, 255, 255)
+
+
+def test_16_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], np.uint16)).save(path)
+    assert np.asarray(load_picture(path))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_transparent_parts_become_grey(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    picture.putpixel((1, 1), (255, 0, 0, 255))
+    picture.save(tmp_path / "p.png")
+    loaded = load_picture(tmp_path / "p.png")
+    assert loaded.getpixel((0, 0)) == (128, 128, 128)
+    assert loaded.getpixel((1, 1)) == (255, 0, 0)
+
+
+def test_exif_turns_the_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "p.jpg", exif=exif)
+    assert load_picture(tmp_path / "p.jpg").size == (4, 8)
+
+
+def test_a_missing_picture_fails(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=rf"no such picture; check the path: {tmp_path}/no\.png"):
+        load_picture(tmp_path / "no.png")
+
+
+@pytest.mark.parametrize("data", [b"", b"just text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_what_is_no_picture_fails(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "p.png").write_bytes(data)
+    with pytest.raises(MediaError, match=r"the picture cannot be read \(.*p\.png"):
+        load_picture(tmp_path / "p.png")
+
+
+def test_a_folder_or_a_cut_off_picture_fails(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "p.png")
+    data = (tmp_path / "p.png").read_bytes()
+    (tmp_path / "p.png").write_bytes(data[: len(data) // 2])
+    for path in (tmp_path, tmp_path / "p.png"):
+        with pytest.raises(MediaError, match="cannot be read"):
+            load_picture(path)
+
+
+@pytest.mark.parametrize("side", [50_000, 10_000])
+def test_a_bomb_fails_before_it_is_unpacked(tmp_path: Path, side: int) -> None:
+    path = png_header(tmp_path / "bomb.png", side, side)
+    with pytest.raises(MediaError, match="the picture is too large; scale it down first"):
+        load_picture(path)
+
+
+@pytest.mark.parametrize("size", [(160, 96), (96, 160), (40, 300), (300, 40), (12, 12), (1600, 1200)])
+@pytest.mark.parametrize("name", ["red", "cyan"])
+def test_a_tight_crop_gives_the_token_of_the_thing(name: str, size: tuple[int, int]) -> None:
+    encoder = ColourEncoder()
+    token = picture_token(encoder, Image.new("RGB", size, COLOURS[name]))
+    assert token.shape == (DV,)
+    assert token.dtype == np.float32
+    assert np.linalg.norm(token) == pytest.approx(1, abs=1e-5)
+    assert token.argmax() == NAMES.index(name)
+    assert encoder.calls == [1]
+
+
+def test_the_thing_is_chosen_and_not_its_background() -> None:
+    picture = Image.new("RGB", (120, 120), COLOURS["blue"])
+    picture.paste(COLOURS["red"], (30, 30, 90, 90))
+    assert picture_token(ColourEncoder(), picture).argmax() == NAMES.index("red")
+
+
+def test_a_picture_of_nothing_fails() -> None:
+    with pytest.raises(UsageError, match="no region stands out in the picture; crop it closer"):
+        picture_token(ColourEncoder(), Image.new("RGB", (80, 80), GREY))
+
+
+def test_the_canvas_is_shown_in_the_encoders_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = ColourEncoder()
+    shapes: list[tuple[int, ...]] = []
+    whole = encoder.encode
+    monkeypatch.setattr(encoder, "working_size", lambda w, h: (w // 2, h // 2))
+    monkeypatch.setattr(encoder, "encode", lambda images, w, h: (shapes.append((*images[0].shape, w, h)), whole(images, w, h))[1])
+    picture_token(encoder, Image.new("RGB", (64, 64), COLOURS["red"]))
+    assert shapes == [(360, 640, 3, *CANVAS)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "memory", create=True) as store:
+        store.set_model(MODEL)
+        yield store
+
+
+def fill(store: Store) -> int:
+    """Two frames, at 1 s and 3 s, of a 1280x720 video: track 4 left and 7 right, later the other way round, and a
+    frame of nothing at 5 s. Another source comes first."""
+    add(store, store.begin_source(info("other.mp4", "other")).id, [track(i) for i in range(9)])
+    row = store.begin_source(info())
+    masks = np.zeros((2, 9, 16), bool)
+    masks[0, 2:6, 1:5], masks[1, 2:6, 10:14] = True, True
+    boxes = mask_boxes(masks.astype(np.float32), 1280, 720)
+    frames = [
+        FrameRegions(NS, np.array([4, 7]), boxes, masks),
+        FrameRegions(3 * NS, np.array([7, 4]), boxes, masks),
+        FrameRegions(5 * NS, np.empty(0, np.int64), boxes[:0], masks[:0]),
+    ]
+    add(store, row.id, [track(i) for i in range(9)], frames)
+    return row.id
+
+
+@pytest.mark.parametrize(
+    ("t_s", "box", "ordinal"),
+    [(1, (80, 160, 400, 480), 4), (1, (800, 160, 1120, 480), 7), (1.9, (90, 150, 380, 500), 4),
+     (2.1, (90, 150, 380, 500), 7), (0.2, (150, 200, 300, 300), 4), (3.5, (-50, 100, 500, 500), 7)],
+)  # fmt: skip
+def test_crop_gives_the_track_in_the_box(store: Store, t_s: float, box: Box, ordinal: int) -> None:
+    id_ = fill(store)
+    cache = VectorCache(store)
+    row = crop_track(store, cache, store.source_by_id(id_), int(t_s * NS), box)
+    assert (cache.columns.source_ids[row], cache.columns.ordinals[row]) == (id_, ordinal)
+
+
+@pytest.mark.parametrize(
+    ("t_s", "box", "message"),
+    [(8, (80, 160, 400, 480), r"nothing was indexed within a second of 8 s in /videos/walk\.mp4"),
+     (1, (500, 600, 600, 700), "no region was found in that box at 1 s; draw it around one thing"),
+     (1, (2000, 2000, 2100, 2100), "no region was found in that box"),
+     (5, (80, 160, 400, 480), "no region was found in that box at 5 s")],
+)  # fmt: skip
+def test_crop_of_nothing_fails(store: Store, t_s: float, box: Box, message: str) -> None:
+    id_ = fill(store)
+    with pytest.raises(UsageError, match=message):
+        crop_track(store, VectorCache(store), store.source_by_id(id_), int(t_s * NS), box)
+
+
+def test_crop_survives_other_regions(store: Store) -> None:
+    row = store.begin_source(info())
+    add(store, row.id, [track(i) for i in range(6)], [frame(NS, [0, 1, 2, 3, 4, 5])])
+    box = tuple(float(v) for v in (100, 100, 500, 400))
+    found = crop_track(store, VectorCache(store), store.source_by_id(row.id), NS, box)  # type: ignore[arg-type]
+    assert 0 <= found < 6
+
+
+@pytest.mark.golden
+def test_crop_equals_the_authors(store: Store) -> None:
+    """Which region a box means. Ours goes by the stored cells and the box together, theirs by the box of the mask
+    enlarged to pixels: the choice is the same, the boxes themselves are not compared."""
+    with np.load(GOLDEN / "crop_region.npz", allow_pickle=False) as file:
+        golden = dict(file)
+    height, width = golden["frame_resolution"].tolist()
+    masks = golden["masks"]
+    held = masks > 0.5 * masks.max((1, 2), keepdims=True)
+    row = store.begin_source(
+        type(info())("/v/g.mp4", "video", width, height, NS, "golden")  # the authors' frame
+    )
+    ordinals = np.arange(len(masks))
+    regions = FrameRegions(0, ordinals, mask_boxes(masks, width, height), held)
+    add(store, row.id, [track(int(i)) for i in ordinals], [regions])
+    cache = VectorCache(store)
+    found = [
+        int(cache.columns.ordinals[crop_track(store, cache, store.source_by_id(row.id), 0, (x, y, x + w, y + h))])
+        for x, y, w, h in golden["boxes_xywh"].tolist()
+    ]
+    assert found == golden["best_index"].tolist()
+
+
+def test_fake_pictures_are_what_the_encoder_knows() -> None:
+    (regions,) = ColourEncoder().encode([fake.picture({"red": (0, 0), "blue": (64, 32)})], 160, 96)
+    assert [NAMES[i] for i in regions.visual.argmax(1)] == ["red", "red", "blue", "blue"]
+    assert regions.boxes[2].tolist() == [64, 32, 96, 64]

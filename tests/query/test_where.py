@@ -1,0 +1,155 @@
+"""`where` on a store: sightings with their evidence, newest first, and near misses when nothing counts as found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from store.making import DT, DV, MODEL, add, info, track
+
+from vidmem.encoders import Calibration
+from vidmem.query.where import NEAR_MISSES, Answer, where
+from vidmem.records import NS, Float32
+from vidmem.store import Store, VectorCache
+
+CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "memory", create=True) as store:
+        store.set_model(MODEL)
+        yield store
+
+
+def axis(dim: int, number: int, other: float = 0.0) -> Float32:
+    """A unit vector along one axis, leaning by `other` towards the last one."""
+    vector = np.zeros(dim, np.float32)
+    vector[number], vector[-1] = 1, other
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+def seen(ordinal: int, what: int, start_s: float, end_s: float, lean: float = 0.0, **more: Any) -> Any:
+    """A track of thing number `what`."""
+    return track(ordinal, visual=axis(DV, what, lean), text=axis(DT, what, lean), start_ns=int(start_s * NS),
+                 end_ns=int(end_s * NS), best_ns=int((start_s + end_s) / 2 * NS), **more)  # fmt: skip
+
+
+def source(store: Store, name: str, tracks: list[Any], start_ns: int | None = None) -> int:
+    row = store.begin_source(dataclasses.replace(info(name, name), start_ns=start_ns))
+    add(store, row.id, tracks, state="done")
+    return row.id
+
+
+def ask(store: Store, what: int = 0, **more: Any) -> Answer:
+    more.setdefault("text", axis(DT, what))
+    more.setdefault("most", None)
+    return where(store, VectorCache(store), CALIBRATION, **more)
+
+
+def spans(answer: Answer) -> list[tuple[str, float, float]]:
+    return [(Path(s.source).name, s.start_s, s.end_s) for s in answer]
+
+
+def test_a_sighting_joins_its_tracks_and_shows_the_best(store: Store) -> None:
+    box = (10.0, 20.0, 30.0, 40.0)
+    source(store, "a.mp4", [
+        seen(0, 0, 1, 2, 0.5), seen(1, 1, 1, 9), seen(2, 0, 3, 6, best_box=box), seen(3, 0, 5, 7, 0.4),
+    ])  # fmt: skip
+    answer = ask(store, query={"text": "thing"})
+    (sighting,) = answer
+    assert (sighting.start_s, sighting.end_s) == (1, 7)
+    assert sighting.source == "/videos/a.mp4"
+    assert sighting.score == sighting.text_score == pytest.approx(1, abs=1e-3)
+    assert sighting.visual_score is None
+    assert (sighting.frame_s, sighting.box) == (4.5, box)  # of the track that fits best
+    assert [t.ordinal for t in store.tracks(sighting.tracks)] == [0, 2, 3]
+    assert answer.found
+    assert answer.query == {"text": "thing"}
+    assert (answer.total, answer.near_misses) == (1, ())
+
+
+def test_newest_first_by_order_of_adding(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 50, 60), seen(1, 0, 10, 12), seen(2, 0, 90, 99)])
+    source(store, "b.mp4", [seen(0, 0, 5, 6)])
+    expected = [("b.mp4", 5, 6), ("a.mp4", 90, 99), ("a.mp4", 50, 60), ("a.mp4", 10, 12)]
+    assert spans(ask(store)) == expected
+    for most in (1, 2, 9):
+        answer = ask(store, most=most)
+        assert spans(answer) == expected[:most]
+        assert answer.total == 4
+
+
+def test_newest_first_by_wall_clock_where_all_sources_have_one(store: Store) -> None:
+    source(store, "late.mp4", [seen(0, 0, 5, 6)], start_ns=2000 * NS)
+    source(store, "early.mp4", [seen(0, 0, 90, 99)], start_ns=1000 * NS)
+    assert spans(ask(store)) == [("late.mp4", 5, 6), ("early.mp4", 90, 99)]
+    source(store, "unknown.mp4", [seen(0, 1, 0, 1)])
+    assert spans(ask(store)) == [("early.mp4", 90, 99), ("late.mp4", 5, 6)]  # one has none: as they were added
+
+
+def test_picture_alone_and_both(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 1, 2), seen(1, 1, 10, 12)])
+    answer = ask(store, text=None, visual=axis(DV, 1))
+    assert spans(answer) == [("a.mp4", 10, 12)]
+    assert answer[0].text_score is None
+    assert answer[0].visual_score == answer[0].score
+    both = ask(store, visual=axis(DV, 0, 0.3))
+    assert spans(both) == [("a.mp4", 1, 2)]
+    assert both[0].text_score is not None
+    assert both[0].visual_score is not None
+    assert both[0].score == pytest.approx(both[0].text_score * both[0].visual_score)
+    assert not ask(store, visual=axis(DV, 1))  # the text says one thing, the picture another
+
+
+def test_not_found_gives_the_nearest(store: Store) -> None:
+    tracks = [seen(i, 1, 10 * i, 10 * i + 1, 0.1 * i) for i in range(6)]
+    source(store, "a.mp4", tracks)
+    answer = ask(store, text=axis(DT, 0, 0.9))
+    assert not answer
+    assert not answer.found
+    assert len(answer) == answer.total == 0
+    assert len(answer.near_misses) == NEAR_MISSES
+    scores = [near.score for near in answer.near_misses]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] < CALIBRATION.text_threshold
+    assert answer.near_misses[0].start_s == 50  # the one that leans most
+
+
+def test_a_threshold_of_ones_own(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 1, 2, 1.0)])  # cosine .71
+    assert ask(store, threshold=0.7)
+    assert not ask(store, threshold=0.72)
+    contrast = np.stack([axis(DT, DT - 1, 1)])
+    strict = dataclasses.replace(CALIBRATION, contrast_probability=0.6)
+    with_contrast = where(store, VectorCache(store), strict, text=axis(DT, 0), contrast=contrast)
+    assert not with_contrast
+    assert where(store, VectorCache(store), strict, text=axis(DT, 0), contrast=contrast, threshold=0.7)
+
+
+def test_an_empty_memory_finds_nothing(store: Store) -> None:
+    answer = ask(store)
+    assert not answer
+    assert answer.near_misses == ()
+
+
+def test_a_source_removed_meanwhile_is_left_out(store: Store) -> None:
+    gone = source(store, "a.mp4", [seen(0, 0, 1, 2)])
+    source(store, "b.mp4", [seen(0, 0, 5, 6)])
+    cache = VectorCache(store)
+    store.remove_source(gone)
+    assert spans(where(store, cache, CALIBRATION, text=axis(DT, 0), most=None)) == [("b.mp4", 5, 6)]
+
+
+def test_an_answer_is_a_sequence(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 1, 2), seen(1, 0, 50, 60)])
+    answer = ask(store)
+    assert answer[0] in answer
+    assert answer[:1] == answer.sightings[:1]
+    assert list(reversed(answer)) == [answer[1], answer[0]]
+    with pytest.raises(IndexError):
+        answer[2]

@@ -1,0 +1,119 @@
+"""The command line: what the commands share. Each command is a file in vidmem/commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from . import __version__
+from .commands.demo import demo
+from .commands.doctor import doctor
+from .commands.index import index
+from .commands.models import models
+from .commands.sources import info, ls, rm
+from .commands.where import where
+from .errors import UsageError, VidmemError
+from .output import say
+
+BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
+"""Exit codes beside those of the errors, as shells and sysexits.h have them."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done or found, 1 not found, 2 wrong usage, 3 partly done (some input was damaged), "
+    "4 a model or an input is missing, 130 interrupted."
+)
+
+
+class _Command(TyperCommand):
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        super().format_epilog(ctx, formatter)
+        if any(param.name == "memory" for param in self.params):
+            _tell_memory(formatter)
+
+
+class _Group(TyperGroup):
+    """Turns whatever ends a command into one line and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        super().format_epilog(ctx, formatter)
+        _tell_memory(formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # `vidmem ls | head`: not worth a word
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(PIPE_CLOSED) from None
+        except VidmemError as error:
+            _debug()
+            say(f"vidmem: {error}")
+            raise typer.Exit(error.exit_code) from None
+        except UnicodeEncodeError as error:  # neither SQLite nor JSON can hold it
+            _debug()
+            say(f"vidmem: a name is not valid UTF-8, rename the file: {error.object}")
+            raise typer.Exit(UsageError.exit_code) from None
+        except Exception as error:
+            if hasattr(error, "exit_code"):  # Typer's own: a wrong option
+                raise
+            _debug()
+            say(f"vidmem: a bug ({type(error).__name__}: {error}); run it with VIDMEM_DEBUG=1 and report what it says")
+            raise typer.Exit(BUG) from None
+
+
+def _tell_memory(formatter: Any) -> None:
+    from .memory import default_folder  # only --help pays for it
+
+    formatter.write_paragraph()
+    formatter.write(f"  Default memory: {default_folder()}\n")
+
+
+def _debug() -> None:
+    if os.environ.get("VIDMEM_DEBUG", "0") not in ("", "0"):
+        traceback.print_exc()
+
+
+# Plain help: Rich would cost every start 60 ms.
+app = typer.Typer(
+    cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+for _command in (index, where, ls, info, rm, models, doctor, demo):
+    app.command(cls=_Command)(_command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"vidmem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A memory for long video: watch once, then ask when and where a thing was last seen."""
+
+
+def main() -> None:
+    """The console entry."""
+    # A question needs no threads, and OpenBLAS's wait for one another: on a machine that is busy indexing, NumPy's
+    # import and the first product took three times as long. Must be set before NumPy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):  # file names need not be text
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="vidmem")

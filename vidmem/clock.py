@@ -1,0 +1,39 @@
+"""Media time as people write it: `12`, `12.5s`, `00:01:02.5`, and nanoseconds for logs."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from .errors import UsageError
+from .records import NS
+
+_SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)s?")
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
+_NANOSECONDS = re.compile(r"(\d+)ns")
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds from `12`, `12.5s` (seconds), `1:02.5`, `00:01:02.5` (a clock) or `90000000ns`; exact.
+
+    Raises UsageError for anything else.
+    """
+    text = text.strip()
+    if match := _NANOSECONDS.fullmatch(text):
+        return int(match[1])
+    if match := _SECONDS.fullmatch(text):
+        return int(Fraction(match[1]) * NS)
+    match = _CLOCK.fullmatch(text)
+    if match and int(match[2]) < 60 and Fraction(match[3]) < 60:
+        return int((int(match[1] or 0) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * NS)
+    raise UsageError(f"{text!r} is no time; write 12, 12.5s, 00:01:02.5 or 90000000ns")
+
+
+def clock(t_ns: int) -> str:
+    """Media time for people: 0:05.2, 12:05.2, 1:02:05.2."""
+    tenths = round(t_ns / (NS / 10))
+    seconds, tenth = divmod(tenths, 10)
+    hours, rest = divmod(seconds, 3600)
+    minutes, second = divmod(rest, 60)
+    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{head}:{second:02d}.{tenth}"

@@ -1,0 +1,177 @@
+"""`vidmem index`: watch videos once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import MediaError, UsageError
+from ..output import say, size
+from . import progress
+from .options import DeviceOption, EncoderOption, MemoryOption
+
+if TYPE_CHECKING:
+    from ..config import IndexConfig
+    from ..indexer.pipeline import Progress, SourceReport
+    from ..media import Source
+    from ..memory import Memory
+
+NOTES = 3
+"""Causes of damage that are told per source."""
+
+
+def index(
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Videos, folders or patterns such as '*.mp4'.",
+                                               show_default=False)],
+    fps: Annotated[str | None, typer.Option(
+        "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
+    preset: Annotated[str | None, typer.Option(
+        "--preset", metavar="NAME", help="Thresholds: default, or paper for T-REN as published.")] = None,
+    decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
+    encoder: EncoderOption = None,
+    device: DeviceOption = None,
+    memory: MemoryOption = None,
+) -> None:  # fmt: skip
+    """Watch videos once and remember what is in them.
+
+    What is done is skipped, what was interrupted goes on where it stopped: run the same command again.
+    """
+    from ..memory import Memory
+
+    rate = None if fps is None else _rate(fps)
+    found, failed = _discover(paths)
+    if not found:
+        raise typer.Exit(MediaError.exit_code)
+    with Memory.open(memory, encoder=encoder, device=device) as m:
+        try:
+            reports, more = _index(m, found, decoder, _config(m, rate, preset))
+        except KeyboardInterrupt:
+            say("interrupted; what was checkpointed is kept, run the same command again to go on")
+            raise typer.Exit(130) from None
+        if reports:
+            m.cache()  # so that the first question finds it ready
+            _summarise(m, reports)
+    if not reports:
+        raise typer.Exit(MediaError.exit_code)
+    if failed + more or any(report.damaged for report in reports):
+        raise typer.Exit(3)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = 0.0 if text == "all" else float(text)
+    except ValueError:
+        rate = -1.0
+    if text != "all" and not 0 < rate <= 1000:
+        raise UsageError(f"--fps is a number above 0 and up to 1000, or all; got {text}")
+    return rate
+
+
+def _config(memory: Memory, rate: float | None, preset: str | None) -> IndexConfig | None:
+    if rate is None and preset is None:
+        return None
+    from ..config import preset as named
+
+    config = memory.settings() if preset is None else named(preset)
+    return config if rate is None else replace(config, fps=rate)
+
+
+def _discover(paths: Sequence[str]) -> tuple[list[str], int]:
+    """The sources, and how many paths lead nowhere; those are reported."""
+    from ..media.discover import discover
+
+    found: list[str] = []
+    failed = 0
+    for path in paths:
+        try:
+            found += discover([path])
+        except MediaError as error:
+            say(f"vidmem: {error}")
+            failed += 1
+    return found, failed
+
+
+def _index(
+    memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None
+) -> tuple[list[SourceReport], int]:
+    durations = _durations(found, decoder) if progress.wanted() else {}
+    failed = finished_ns = 0
+    running = ""
+
+    with progress.progress_bar(sum(durations.values())) as advance:
+
+        def on_source(path: str, source: Source | MediaError) -> Progress | None:
+            nonlocal failed, finished_ns, running
+            if isinstance(source, MediaError):
+                say(f"vidmem: {source}")
+                failed += 1
+                return None
+            finished_ns += durations.get(running, 0)
+            running, before, label = path, finished_ns, os.path.basename(path)
+            advance(label, before)
+            return lambda t_ns, frames: advance(label, before + min(t_ns, durations.get(path, t_ns)))
+
+        reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source)
+        advance("done", sum(durations.values()))
+    return reports, failed
+
+
+def _durations(found: Sequence[str], decoder: str) -> dict[str, int]:
+    """Nanoseconds of every source that opens; the others are reported when their turn comes."""
+    from ..media import open_source
+
+    out = {}
+    for path in found:
+        try:
+            with open_source(path, decoder) as source:
+                out[path] = source.info.duration_ns
+        except MediaError:
+            continue
+    return out
+
+
+def _summarise(memory: Memory, reports: Sequence[SourceReport]) -> None:
+    new = [report for report in reports if not report.skipped]
+    if skipped := len(reports) - len(new):
+        say(f"{_count(skipped, 'source')} done before, skipped")
+    if new:
+        frames = sum(report.new_frames for report in new)
+        seconds = sum(report.seconds for report in new)
+        # Of a resumed source only the part that was watched now counts.
+        media = sum(report.media_s * report.new_frames / max(report.frames, 1) for report in new)
+        say(
+            f"indexed {_count(len(new), 'source')}: {_count(frames, 'frame')} in {seconds:.1f} s "
+            f"({frames / max(seconds, 1e-9):.1f} fps, {media / max(seconds, 1e-9):.1f}x real time), "
+            f"{_count(sum(report.tracks for report in new), 'track')}"
+        )
+    for report in reports:
+        if report.damaged:
+            causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""
+            say(f"damaged: {report.damaged} packets or frames left out of {Path(report.info.uri).name}{causes}")
+    stats = memory.stats()
+    total = size(stats.database_bytes + stats.cache_bytes)
+    hourly = "" if stats.bytes_per_hour is None else f", {size(stats.bytes_per_hour)} per hour of video"
+    say(f"memory: {_count(stats.sources, 'source')}, {_count(stats.tracks, 'track')}, {total}{hourly}")
+    say(_knowledge(memory))
+
+
+def _knowledge(memory: Memory) -> str:
+    from ..encoders import ENCODERS
+
+    info = memory.text_encoder.info
+    line = f"`{info.name}` knows {info.knows}"
+    if info.open_vocabulary:
+        return line
+    others = ", ".join(name for name in ENCODERS if name != info.name)
+    if others:
+        return f"{line}; for any phrase take another --encoder with a new --memory: {others}"
+    return f"{line}; encoders for any phrase (textregion, gem, tren) are not in this version yet"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

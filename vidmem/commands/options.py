@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MemoryOption = Annotated[
+    Path | None,
+    typer.Option("--memory", "-m", envvar="VIDMEM_MEMORY", metavar="FOLDER", help="Folder of the memory."),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them. By default the memory's."),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is."),
+]

@@ -1,0 +1,42 @@
+"""One progress bar on stderr with a true total, and nothing where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..clock import clock
+from ..output import printable
+
+Advance = Callable[[str, int], None]
+"""Called with what is being worked on and the nanoseconds of media that are done in all."""
+
+
+def wanted() -> bool:
+    """Whether anybody would see a bar."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def progress_bar(total_ns: int) -> Iterator[Advance]:
+    """A bar over `total_ns` of media, 0 when unknown. What is printed meanwhile appears above it."""
+    if not wanted():
+        yield lambda label, done_ns: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(),
+        TextColumn("{task.fields[position]}", markup=False), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("opening", total=total_ns or None, position="")
+
+        def advance(label: str, done_ns: int) -> None:
+            position = f"{clock(done_ns)} of {clock(total_ns)}" if total_ns else clock(done_ns)
+            bar.update(task, completed=min(done_ns, total_ns or done_ns), description=printable(label)[:40],
+                       position=position)  # fmt: skip
+
+        yield advance

@@ -1,0 +1,146 @@
+"""`vidmem where`: when and where a thing was last seen."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..clock import clock, parse_time
+from ..errors import MediaError, UsageError
+from ..output import Listing, Row, Show, listing, say
+from .options import DeviceOption, EncoderOption, MemoryOption
+
+if TYPE_CHECKING:
+    from ..memory import Memory
+    from ..query.where import Answer
+    from ..records import Box, Sighting
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
+
+
+@listing
+def where(
+    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in words.")] = None,
+    image: Annotated[Path | None, typer.Option("--image", metavar="PICTURE", help="A picture of the thing.")] = None,
+    crop: Annotated[str | None, typer.Option(
+        "--crop", metavar="VIDEO@TIME:X,Y,W,H", help="The thing in a box of an indexed video, in pixels. "
+        "TIME is 12, 12.5s, 00:01:02.5 or 90000000ns.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
+    top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
+    threshold: Annotated[float | None, typer.Option(
+        "--threshold", metavar="SCORE", help="Least score that counts as found, not the calibrated test.")] = None,
+    save: Annotated[Path | None, typer.Option(
+        "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
+    clip: Annotated[Path | None, typer.Option(
+        "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
+    memory: MemoryOption = None,
+    encoder: EncoderOption = None,
+    device: DeviceOption = None,
+    *,
+    show: Show,
+) -> int:  # fmt: skip
+    """Say when and where a thing was last seen.
+
+    Ask in words, with a picture, or both. Exit code 1 and the nearest misses when it was not found.
+    """
+    from ..memory import Memory
+
+    if everything and top is not None:
+        raise UsageError("--all and --top exclude each other; give one of them")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"--threshold is a score between 0 and 1; got {threshold}")
+    _check_suffix("--save", save, PICTURES)
+    _check_suffix("--clip", clip, (".mp4",))
+    box = None if crop is None else parse_crop(crop)
+    phrase = " ".join(text) if text else None
+    most = None if everything or save else top or 1  # the sheet's timeline shows all of them
+    with Memory.open(memory, encoder=encoder, device=device, read_only=True) as m:
+        answer = m.where(phrase, image=image, crop=box, most=most, threshold=threshold)
+        shown = answer.sightings if everything else answer.sightings[: top or 1]
+        show(_listing(answer, shown))
+        if not answer:
+            _not_found(m, answer)
+            return 1
+        if save is not None:
+            _save(m, answer, save, phrase or _title(image, crop))
+        if clip is not None:
+            m.clip(answer[0], clip)
+            say(f"saved {clip}")
+    return 0
+
+
+def parse_crop(text: str) -> tuple[str, int, Box]:
+    """Source, ns and box x0, y0, x1, y1 from VIDEO@TIME:X,Y,W,H. Raises UsageError."""
+    match = _CROP.fullmatch(text)
+    numbers = match["box"].split(",") if match else []
+    try:
+        x, y, w, h = (float(n) for n in numbers)
+    except ValueError:
+        match = None
+    if match is None or not all(map(math.isfinite, (x, y, w, h))):
+        raise UsageError(f"--crop is VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60; got {text!r}")
+    return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)
+
+
+def _check_suffix(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
+
+
+def _title(image: Path | None, crop: str | None) -> str:
+    return image.name if image else crop or ""
+
+
+def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
+    rows = [_row(s) for s in shown]
+    table = [("from", "to", "score", "frame", "box", "source")]
+    table += [
+        (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", clock(s.frame_ns), _box(s.box), s.source) for s in shown
+    ]
+    near = [_row(s) for s in answer.near_misses]
+    return Listing(
+        rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
+    )
+
+
+def _row(s: Sighting) -> Row:
+    return {
+        "source": s.source, "start_s": s.start_s, "end_s": s.end_s, "start_ns": str(s.start_ns),
+        "end_ns": str(s.end_ns), "score": round(s.score, 6),
+        "text_score": None if s.text_score is None else round(s.text_score, 6),
+        "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
+        "frame_s": s.frame_s, "box": [round(v, 2) for v in s.box], "tracks": list(s.tracks),
+    }  # fmt: skip
+
+
+def _box(box: Box) -> str:
+    return ",".join(f"{v:.0f}" for v in box)
+
+
+def _not_found(memory: Memory, answer: Answer) -> None:
+    near = "; ".join(
+        f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
+        for s in answer.near_misses
+    )
+    say(f"not found; nearest: {near}" if near else "not found")
+    sources = memory.sources()
+    if not sources:
+        say("the memory holds no video yet; `vidmem index` adds some")
+    elif waiting := sum(row.state == "open" for row in sources):
+        say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
+
+
+def _save(memory: Memory, answer: Answer, path: Path, title: str) -> None:
+    sheet = memory.picture(answer[0], title, others=answer.sightings)
+    try:
+        sheet.save(path)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise MediaError(f"the picture cannot be written ({cause}); check the folder: {path}") from None
+    say(f"saved {path}")

@@ -1,0 +1,101 @@
+"""The demo: a made-up walk with known answers, indexed and asked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+from .records import NS
+
+if TYPE_CHECKING:
+    from .query.where import Answer
+    from .world.queries import Query
+
+THERE = 3
+"""How many things are asked for that are there; one more is asked for that never was."""
+
+OVERLAP = 0.25
+"""Least temporal IoU of a right answer (the measure of Ego4D VQ2D)."""
+
+_MEMORY = "demo.memory"
+_STATE = "truth.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """text: what was asked. truth: ns from and to when it was last in view, None when it never was. sheet: the
+    picture that was saved, None when nothing was found."""
+
+    text: str
+    truth: tuple[int, int] | None
+    answer: Answer
+    sheet: Path | None
+
+    @property
+    def right(self) -> bool:
+        """Found at the right time, or rightly not found."""
+        if self.truth is None or not self.answer:
+            return self.truth is None and not self.answer
+        return overlap(self.truth, (self.answer[0].start_ns, self.answer[0].end_ns)) >= OVERLAP
+
+
+def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
+    """Temporal IoU of two spans in ns."""
+    both = min(a[1], b[1]) - max(a[0], b[0])
+    return max(both, 0) / max(max(a[1], b[1]) - min(a[0], b[0]), 1)
+
+
+def demo(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) -> list[Question]:
+    """Make a world of `seconds` in `folder`, index it, ask, and save contact sheets beside the video.
+
+    Raises UsageError when the folder holds something else, or the world is too short to ask anything.
+    """
+    from .memory import Memory
+    from .world import lostfound
+
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _STATE).exists())):
+        raise UsageError(f"the demo wants a folder of its own, and there is something else; give another: {folder}")
+    if not 10 <= seconds <= 3600:
+        raise UsageError(f"--seconds lies between 10 and 3600; got {seconds:g}")
+    say(f"making a walk of {seconds:g} s through rooms full of things (seed {seed})")
+    world = lostfound.make(folder, seed=seed, seconds=seconds)
+    asked = choose(world.queries)
+    shutil.rmtree(folder / _MEMORY, ignore_errors=True)
+    with Memory.open(folder / _MEMORY) as memory:
+        (report,) = memory.index(world.video)
+        say(f"indexed {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
+        return [_ask(memory, query, folder) for query in asked]
+
+
+def choose(queries: Sequence[Query]) -> list[Query]:
+    """Three things by name, the longest in view first as nobody could argue about them, and one that never was."""
+    there = sorted(
+        (q for q in queries if q.kind == "name"), key=lambda q: (q.start_ns or 0) - (q.end_ns or 0)
+    )[:THERE]  # fmt: skip
+    absent = [q for q in queries if q.kind == "absent" and q.text][:1]
+    if len(there) < THERE or not absent:
+        raise UsageError("too little happens in this world to ask for; give more --seconds or another --seed")
+    return there + absent
+
+
+def _ask(memory: object, query: Query, folder: Path) -> Question:
+    from .memory import Memory
+
+    assert isinstance(memory, Memory)
+    text = query.text or query.name
+    answer = memory.where(text, most=None)
+    truth = None if query.start_ns is None or query.end_ns is None else (query.start_ns, query.end_ns)
+    sheet = None
+    if answer:
+        sheet = folder / f"{text.replace(' ', '-').replace('/', '-')}.png"
+        memory.picture(answer[0], text, others=answer.sightings).save(sheet)
+    return Question(text, truth, answer, sheet)
+
+
+def seconds_of(span: tuple[int, int]) -> str:
+    """A span for people."""
+    return f"{span[0] / NS:.1f} to {span[1] / NS:.1f} s"
