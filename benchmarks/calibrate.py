@@ -39,6 +39,7 @@ from vidmem.query.where import where
 from vidmem.records import Float32
 from vidmem.store import VectorCache
 from vidmem.world.drawings import things
+from vidmem.world.furniture import WORDS as FURNITURE_WORDS
 from vidmem.world.lostfound import World
 
 TEMPERATURES = (0.03, 0.045, 0.06, 0.08, 0.11)
@@ -85,11 +86,20 @@ def newest_span(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int, 
 
 
 def household() -> list[str]:
-    """Phrases that share no word with any name or synonym."""
-    known = {w for thing in things() for phrase in (thing.name, *thing.synonyms) for w in words(phrase)}
+    """The phrases of household.txt that are neither a name nor a synonym of anything."""
+    known = {phrase.lower() for thing in things() for phrase in (thing.name, *thing.synonyms)}
     lines = Path(__file__).with_name("household.txt").read_text("utf-8").splitlines()
     phrases = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    return [phrase for phrase in phrases if not set(words(phrase)) & known]
+    return [phrase for phrase in phrases if phrase.lower() not in known]
+
+
+def absent_phrases(world: World, phrases: Sequence[str]) -> list[str]:
+    """Those that share no word with anything in the world, its furniture included: "violin bow" is no fair question
+    where a violin lies."""
+    there = set(world.truth.names()) | {shown.name for shown in world.truth.shown}
+    said = {w for thing in things() if thing.name in there for p in (thing.name, *thing.synonyms) for w in words(p)}
+    said |= set(FURNITURE_WORDS)
+    return [phrase for phrase in phrases if not set(words(phrase)) & said]
 
 
 def prepare(
@@ -128,7 +138,7 @@ def questions(memory: Memory, world: World, number: int, unknown: Sequence[str])
         if span is None and visual is not None:
             name = memory.text_encoder.encode_text([query.name])[0]
             out.append(prepare(memory, number, "absent_name_picture", query.name, None, name, visual))
-    for phrase in unknown:
+    for phrase in absent_phrases(world, unknown):
         try:
             text = memory.text_encoder.encode_text([phrase])[0]
         except UsageError:
@@ -152,9 +162,10 @@ def examples(cache: VectorCache, boxes: NDArray[np.float64], best_ns: NDArray[np
     right: int | None = None
     wrong: int | None = None
     for row in map(int, order[:400]):
-        fits = question.span is not None and (
-            true_box_iou(world.truth, question.asked, int(best_ns[row]), tuple(boxes[row])) or 0.0
-        ) >= RIGHT_BOX
+        fits = (
+            question.span is not None
+            and (true_box_iou(world.truth, question.asked, int(best_ns[row]), tuple(boxes[row])) or 0.0) >= RIGHT_BOX
+        )
         if fits and right is None:
             right = row
         if not fits and wrong is None:
@@ -162,12 +173,12 @@ def examples(cache: VectorCache, boxes: NDArray[np.float64], best_ns: NDArray[np
         if wrong is not None and (right is not None or question.span is None):
             break
     out: dict[str, float | None] = {}
-    for name, row in (("right", right), ("wrong", wrong)):
-        out[name] = None if row is None else float(score[row])
+    for name, best in (("right", right), ("wrong", wrong)):
+        out[name] = None if best is None else float(score[best])
         if question.text is not None:
             out[name + "_share"] = None
-            if row is not None and question.contrast is not None:
-                at = np.array([row], np.int64)
+            if best is not None and question.contrast is not None:
+                at = np.array([best], np.int64)
                 read = cache.scores("text", question.text, at)
                 hits = Hits(at, read, read)
                 out[name + "_share"] = float(share(cache, hits, question.contrast, 0.06)[0])
@@ -205,15 +216,14 @@ def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def pick(rates: NDArray[np.float64], false: Sequence[NDArray[np.float64]], most: float) -> tuple[int, ...]:
     """The index of the best smoothed rate where every (smoothed and plain) rate of false finds is within bounds; where
-    none is, the one that comes nearest to them."""
-    wide = smooth(rates)
+    none is, the one that comes nearest to them. Among equals, the one nearest to their middle."""
     excess = np.zeros_like(rates)
     for one in false:
         excess += np.maximum(0, np.maximum(one, smooth(one)) - most)
-    value = np.where(excess <= 1e-12, wide, -1 - excess)
-    # Among equals the strictest setting, which is the last one.
-    flat = value.size - 1 - int(np.argmax(value.ravel()[::-1]))
-    return tuple(int(i) for i in np.unravel_index(flat, rates.shape))
+    value = np.where(excess <= 1e-12, smooth(smooth(rates)), -1 - excess)
+    ties = np.argwhere(value >= value.max() - 1e-9)
+    middle = ties[np.argmin(((ties - ties.mean(0)) ** 2).sum(1))]
+    return tuple(int(i) for i in middle)
 
 
 def grids(mode: str) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
@@ -222,6 +232,15 @@ def grids(mode: str) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
         return [(float(v),) for v in VISUAL], (len(VISUAL),)
     axis = TEXT if mode == "text" else PRODUCT
     return [(float(a), float(s)) for a, s in itertools.product(axis, SHARE)], (len(axis), len(SHARE))
+
+
+def settings_of(calibration: Calibration) -> dict[str, tuple[float, ...]]:
+    """The setting of each kind of question, as `grids` writes it."""
+    return {
+        "text": (calibration.text_threshold, calibration.contrast_probability),
+        "visual": (calibration.visual_threshold,),
+        "product": (calibration.product_threshold, calibration.contrast_probability_product),
+    }
 
 
 Tables = dict[tuple[str, int], list[tuple[Question, NDArray[np.bool_], NDArray[np.bool_]]]]
@@ -247,7 +266,7 @@ def choose(tables: Tables, most: float, leave: int | None = None) -> Calibration
         held = [row for row in tables[mode, t] if row[0].world != leave]
 
         def rate(kind: str, column: int) -> NDArray[np.float64]:
-            rows = [row[column] for row in held if row[0].kind == kind]
+            rows = [row[1] if column == 1 else row[2] for row in held if row[0].kind == kind]
             return np.mean(rows, axis=0).reshape(shape) if rows else np.zeros(shape)
 
         rates = np.mean([rate(kind, 2) for kind in GROUPS[mode]], axis=0)
@@ -255,7 +274,7 @@ def choose(tables: Tables, most: float, leave: int | None = None) -> Calibration
         index = pick(rates, false, most)
         excess = sum(max(0.0, float(one[index]) - most) for one in false)
         flat = int(np.ravel_multi_index(index, shape))
-        return (float(smooth(rates)[index]) if excess <= 1e-12 else -excess), settings[flat]
+        return (float(smooth(smooth(rates))[index]) if excess <= 1e-12 else -excess), settings[flat]
 
     _, (visual,) = best("visual", 0)
     chosen: tuple[float, Calibration] | None = None
@@ -273,11 +292,7 @@ def rates(tables: Tables, calibration: Calibration, only: int | None = None) -> 
     """By kind: questions, found, right, under one calibration of the grid."""
     out: dict[str, dict[str, Any]] = {}
     t = TEMPERATURES.index(calibration.temperature)
-    setting = {
-        "text": (calibration.text_threshold, calibration.contrast_probability),
-        "visual": (calibration.visual_threshold,),
-        "product": (calibration.product_threshold, calibration.contrast_probability_product),
-    }
+    setting = settings_of(calibration)
     for mode, kinds in GROUPS.items():
         at = grids(mode)[0].index(setting[mode])
         held = [r for r in tables[mode, t if mode != "visual" else 0] if only is None or r[0].world == only]
@@ -307,15 +322,15 @@ def check(memories: Sequence[Memory], asked: Sequence[Question], calibration: Ca
     t = TEMPERATURES.index(calibration.temperature)
     differ = 0
     for question in asked:
-        setting = {"text": (calibration.text_threshold, calibration.contrast_probability),
-                   "visual": (calibration.visual_threshold,),
-                   "product": (calibration.product_threshold, calibration.contrast_probability_product)}[question.mode]  # fmt: skip
+        setting = settings_of(calibration)[question.mode]
         found, right = outcomes(question, [setting], t)
         memory = memories[question.world]
         answer = where(memory.store, memory.cache(), calibration, text=question.text, visual=question.visual,
                        contrast=question.contrast)  # fmt: skip
-        ok = question.span is not None and answer.found and (
-            tiou((answer[0].start_ns, answer[0].end_ns), question.span) >= LEAST_TIOU
+        ok = (
+            question.span is not None
+            and answer.found
+            and (tiou((answer[0].start_ns, answer[0].end_ns), question.span) >= LEAST_TIOU)
         )
         differ += answer.found != bool(found[0]) or ok != bool(right[0])
     return differ

@@ -38,7 +38,7 @@ def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def parse_range(text: str) -> range:
-    """"9000:9020" as range(9000, 9020), "9000" as that one. Raises argparse.ArgumentTypeError."""
+    """ "9000:9020" as range(9000, 9020), "9000" as that one. Raises argparse.ArgumentTypeError."""
     first, colon, last = text.partition(":")
     if not first.isdigit() or (colon and not last.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not A:B, such as 9000:9020")
@@ -77,10 +77,8 @@ def machine() -> dict[str, Any]:
 
     cpu = platform.processor() or platform.machine()
     memory = None
-    with suppress(OSError):
-        cpu = next(
-            (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), cpu
-        )
+    with suppress(OSError, IndexError):
+        cpu = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[0]
         memory = int(re.findall(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())[0]) * 1024
     versions = {}
     for name in ("vidmem", "numpy", "torch", "av", "faiss-cpu", "pillow"):
@@ -116,7 +114,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     cells = [list(head), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return "\n".join(
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in cells
     )
 
@@ -126,8 +126,10 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "NO"
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else (
-        f"{value:,.0f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:.3g}"
+        if isinstance(value, float) and abs(value) < 1000
+        else (f"{value:,.0f}" if isinstance(value, float) else str(value))
     )
 
 

@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import (
-    OUT, box_iou, machine, mean, memory_place, model, parse_range, plot_bars, say, table, tiou, wilson, write_json,
+    OUT,
+    box_iou,
+    machine,
+    mean,
+    memory_place,
+    model,
+    parse_range,
+    plot_bars,
+    say,
+    table,
+    tiou,
+    wilson,
+    write_json,
 )  # fmt: skip
 from benchmarks.worlds import ensure_all, vendor
 from vidmem import Memory
@@ -33,6 +45,10 @@ TARGETS = {
     "name": 0.75, "synonym": 0.60, "name_picture": 0.85, "absent": 0.10, "queries": 200, "bytes_per_hour": 60e6,
 }  # fmt: skip
 PRESENT = ("name", "synonym", "picture", "name_picture")
+LABELS = {
+    "name_picture": "name and\npicture", "absent": "absent:\nfound", "absent_word": "absent word:\nfound",
+    "absent_picture": "absent picture:\nfound", "absent_name_picture": "absent both:\nfound",
+}  # fmt: skip
 ABSENT = ("absent", "absent_word", "absent_picture", "absent_name_picture")
 
 
@@ -68,9 +84,7 @@ def score(query: Query, truth: Truth, sightings: list[Sighting]) -> dict[str, An
     row["right"] = row["tiou"] >= LEAST_TIOU
     # Of all the times at which it was to be seen, how many does some sighting answer?
     row["spans"] = len(spans)
-    row["spans_found"] = sum(
-        any(tiou((s.start_ns, s.end_ns), span) >= LEAST_TIOU for s in sightings) for span in spans
-    )
+    row["spans_found"] = sum(any(tiou((s.start_ns, s.end_ns), span) >= LEAST_TIOU for s in sightings) for span in spans)
     row["any"] = row["spans_found"] > 0
     return row
 
@@ -198,8 +212,9 @@ def main() -> int:
     write_json(args.out, result)
     plot_bars(
         args.out.with_suffix(".png"),
-        f"lostfound, {len(worlds)} held-out worlds of {args.seconds:g} s, {asked} queries, drawings: {vendor(args.drawings)}",
-        [(kind.replace("absent", "absent:\nfound").replace("_", "\n"), row["rate"], row["interval"],
+        f"lostfound, {len(worlds)} held-out worlds of {args.seconds:g} s, {asked} queries, "
+        f"drawings: {vendor(args.drawings)}",
+        [(LABELS.get(kind, kind), row["rate"], row["interval"],
           TARGETS["absent"] if kind in ABSENT else TARGETS.get(kind), kind in ABSENT) for kind, row in kinds.items()],
     )  # fmt: skip
     report(result)
@@ -216,8 +231,10 @@ def report(result: dict[str, Any]) -> None:
           row.get("box_iou_of_right")] for kind, row in result["kinds"].items()],
     ))  # fmt: skip
     cost = result["costs"]
-    speed = "" if cost["index_fps"] is None else (
-        f", indexed at {cost['index_fps']:.1f} frames a second ({cost['times_real_time']:.1f} x real time)"
+    speed = (
+        ""
+        if cost["index_fps"] is None
+        else (f", indexed at {cost['index_fps']:.1f} frames a second ({cost['times_real_time']:.1f} x real time)")
     )
     print(f"{cost['regions_per_track']:.1f} region tokens and {cost['patches_per_track']:.0f} patches per track, "
           f"{cost['tracks_per_hour']:.0f} tracks and {cost['bytes_per_hour'] / 1e6:.1f} MB an hour{speed}")  # fmt: skip

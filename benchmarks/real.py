@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,18 @@ def verdict(answer: Any, clip: str, spans: list[list[float]]) -> dict[str, Any]:
         return {"found": False, "right": False, "near_miss": near and Path(near.source).name, "near_miss_score": score}
     first = answer[0]
     here = Path(first.source).name == clip
-    overlap = tiou((first.start_s, first.end_s), (spans[-1][0], spans[-1][1])) if here else 0.0
+    last = (spans[-1][0], spans[-1][1])
+    overlap = tiou((first.start_s, first.end_s), last) if here else 0.0
+    # For whoever looks into a miss: would the best of all sightings have been right, instead of the newest?
+    best = max(answer, key=lambda s: s.score)
+    best_right = Path(best.source).name == clip and any(
+        tiou((best.start_s, best.end_s), (span[0], span[1])) >= LEAST_TIOU for span in spans
+    )
     return {
         "found": True, "right": overlap >= LEAST_TIOU, "right_clip": here, "tiou": round(overlap, 4),
         "clip": Path(first.source).name, "start_s": first.start_s, "end_s": first.end_s, "frame_s": first.frame_s,
         "box": list(first.box), "score": round(first.score, 4), "sightings": answer.total,
+        "best_right": best_right, "best_clip": Path(best.source).name, "best_score": round(best.score, 4),
     }  # fmt: skip
 
 
@@ -67,12 +75,15 @@ def ask(memory: Memory, clips: Path, queries: list[dict[str, Any]]) -> tuple[lis
         path, t_ns = clips / query["clip"], round(query["t_s"] * NS)
         box: Box = (query["box"][0], query["box"][1], query["box"][2], query["box"][3])
         with open_source(path) as source:
-            picture = Image.fromarray(source.frame_at(t_ns).image).crop(tuple(map(int, box)))
+            picture = Image.fromarray(source.frame_at(t_ns).image).crop(box)
         row: dict[str, Any] = {key: query[key] for key in ("clip", "label", "t_s", "box", "spans", "whole")}
-        for name, asked in (("picture", {"image": picture}), ("crop", {"crop": (str(path), t_ns, box)})):
+        for name, asked in (
+            ("picture", partial(memory.where, image=picture)),
+            ("crop", partial(memory.where, crop=(str(path), t_ns, box))),
+        ):
             began = time.perf_counter()
             try:
-                row[name] = verdict(memory.where(**asked, most=None), query["clip"], query["spans"])  # type: ignore[arg-type]
+                row[name] = verdict(asked(most=None), query["clip"], query["spans"])
             except VidmemError as error:
                 row[name] = {"found": False, "right": False, "error": str(error)}
             row[name]["seconds"] = round(time.perf_counter() - began, 3)
@@ -94,7 +105,9 @@ def tile(clips: Path, label: str, picture: Image.Image, answer: dict[str, Any]) 
         ImageDraw.Draw(frame).rectangle(answer["box"], outline=(230, 57, 70), width=max(2, frame.width // 160))
         frame.thumbnail((264, 128))
         out.paste(frame, (128, 34))
-        note = f"{answer['start_s']:.1f}-{answer['end_s']:.1f} s  tIoU {answer['tiou']:.2f}  score {answer['score']:.2f}"
+        note = (
+            f"{answer['start_s']:.1f}-{answer['end_s']:.1f} s  tIoU {answer['tiou']:.2f}  score {answer['score']:.2f}"
+        )
     else:
         note = "not found"
     draw.text((6, 2), label, fill=(28, 30, 34))
@@ -140,6 +153,7 @@ def main() -> int:
         "damaged": sum(row.get("damaged", 0) for row in result["index"]), "queries": len(rows),
         **{f"{how}_{part}": sum(row[how]["right"] for row in rows if part == "right" or not row["whole"])
            for how in ("picture", "crop") for part in ("right", "right_not_whole_clip")},
+        "picture_best_right": sum(row["picture"].get("best_right", False) for row in rows),
         "not_whole_clip": sum(not row["whole"] for row in rows),
     }  # fmt: skip
     write_json(args.out, result)

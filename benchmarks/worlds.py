@@ -54,7 +54,9 @@ def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float,
     from vidmem.world.drawings import load_drawings, load_folder
 
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}.*"):  # by processes that were killed
+        if not Path("/proc", left.suffix[1:]).exists() or left == part:
+            shutil.rmtree(left, ignore_errors=True)
     began = time.perf_counter()
     try:
         width, height, fps = size

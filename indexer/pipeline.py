@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
 from ..store import SourceRow, Store
 from .merge import merge
 from .track import Tracker
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with the media time done and the frames done after each batch."""
@@ -58,19 +61,20 @@ def index_source(
     tracker = Tracker.restore(row.tracker_state, config.track) if row.tracker_state else Tracker(config.track)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done
+    met = 0
     pending: list[FrameRegions] = []
 
     def checkpoint(state: str) -> None:
         store.checkpoint(
             row.id, tracker.drain(), pending, next_t_ns=start_ns, frames_done=done,
-            damaged=damaged_before + source.damage.packets + source.damage.frames,
+            damaged=damaged_before + met,
             tracker_state=tracker.state() if state == "open" else b"", state=state,  # type: ignore[arg-type]
         )  # fmt: skip
         pending.clear()
 
-    frames = source.frames(config.fps, start_ns, start_index=done, shape=encoder.working_size)
-    with closing(decode_ahead(frames, 2 * config.batch)) as ahead:
-        for batch in _batches(ahead, config.batch):
+    with closing(decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)) as ahead:
+        for pairs in _batches(ahead, config.batch):
+            batch, met = [frame for frame, _ in pairs], pairs[-1][1]
             for frame, tokens in zip(batch, _encode(encoder, batch, info), strict=True):
                 merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
                 ordinals = tracker.update(frame.t_ns, merged)
@@ -86,9 +90,19 @@ def index_source(
             store.remove_source(row.id)
         raise MediaError(f"no frame can be read; is it damaged or empty?: {info.uri}")
     tracker.close()
-    checkpoint("partial" if damaged_before or source.damage else "done")
+    met = source.damage.packets + source.damage.frames
+    checkpoint("partial" if damaged_before + met else "done")
     notes = tuple(source.damage.notes)
     return _report(store.source_by_id(row.id), info, done - first, began, notes, tracker.born)
+
+
+def _frames(
+    source: Source, encoder: Encoder, config: IndexConfig, start_ns: int, index: int
+) -> Iterator[tuple[Frame, int]]:
+    """Frames, each with the damage met until then: the thread that decodes ahead has met more than a checkpoint may
+    count, since a resumed run meets it again."""
+    for frame in source.frames(config.fps, start_ns, start_index=index, shape=encoder.working_size):
+        yield frame, source.damage.packets + source.damage.frames
 
 
 def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:
@@ -105,8 +119,8 @@ def _held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
     return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
 
 
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    while batch := list(itertools.islice(frames, size)):
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while batch := list(itertools.islice(items, size)):
         yield batch
 
 

@@ -34,8 +34,15 @@ def test_settings_survive_the_store(name: str) -> None:
 
 
 def test_settings_of_another_version_are_read() -> None:
-    newer = {**IndexConfig(fps=2).as_dict(), "novel": 1, "merge": {"token_threshold": 0.9, "novel": 2}, "track": {"x": 3}}
-    assert IndexConfig.from_dict(newer) == IndexConfig(fps=2, merge=MergeConfig(token_threshold=0.9), track=TrackConfig())
+    newer = {
+        **IndexConfig(fps=2).as_dict(),
+        "novel": 1,
+        "merge": {"token_threshold": 0.9, "novel": 2},
+        "track": {"x": 3},
+    }
+    assert IndexConfig.from_dict(newer) == IndexConfig(
+        fps=2, merge=MergeConfig(token_threshold=0.9), track=TrackConfig()
+    )
     assert IndexConfig.from_dict({}) == IndexConfig()
 
 
@@ -59,6 +66,8 @@ def test_checkpoints_that_cut_batches_fail(frames: int, batch: int) -> None:
 def test_exit_codes() -> None:
     from vidmem import errors
 
-    codes = {c.__name__: c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, VidmemError)}
+    codes = {
+        c.__name__: c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, VidmemError)
+    }
     assert codes.pop("UsageError") == 2
     assert set(codes.values()) == {4}

@@ -69,7 +69,10 @@ def test_no_masks_have_no_boxes() -> None:
 
 
 def test_half_the_maximum_is_not_held() -> None:
-    assert binarised(np.array([[0.5, 1.0, 0.51], [0, 0, 0]], np.float32), 0.5).tolist() == [[False, True, True], [False] * 3]
+    assert binarised(np.array([[0.5, 1.0, 0.51], [0, 0, 0]], np.float32), 0.5).tolist() == [
+        [False, True, True],
+        [False] * 3,
+    ]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -25,7 +25,12 @@ def test_a_frame_says_what_it_is() -> None:
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((3, 4, 6), np.uint8), np.zeros((4, 6, 3), np.float32)],
+    [
+        np.zeros((4, 6), np.uint8),
+        np.zeros((4, 6, 4), np.uint8),
+        np.zeros((3, 4, 6), np.uint8),
+        np.zeros((4, 6, 3), np.float32),
+    ],
 )
 def test_what_is_no_picture_fails(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"a frame is \(H, W, 3\) uint8, not"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +32,9 @@ EXIT_CODES = (
 
 
 class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _spare_pydantic(super().get_params(ctx))
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         super().format_epilog(ctx, formatter)
         if any(param.name == "memory" for param in self.params):
@@ -38,6 +43,9 @@ class _Command(TyperCommand):
 
 class _Group(TyperGroup):
     """Turns whatever ends a command into one line and an exit code."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _spare_pydantic(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
@@ -70,6 +78,28 @@ class _Group(TyperGroup):
             _debug()
             say(f"vidmem: a bug ({type(error).__name__}: {error}); run it with VIDMEM_DEBUG=1 and report what it says")
             raise typer.Exit(BUG) from None
+
+
+def _spare_pydantic(params: Sequence[Any]) -> list[Any]:
+    """Texts, and options that were not given, need no check. Typer 0.29 sends them through pydantic all the same, and
+    importing that would be a quarter of a question's time."""
+    for param in params:
+        annotation = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+        if annotation is not None and "process_value" not in vars(param):  # other versions do without pydantic
+            param.process_value = partial(_process_value, param, annotation, param.process_value)
+    return list(params)
+
+
+def _process_value(param: Any, annotation: Any, check: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    if param.required or (param.callback is not None and value is not None):
+        return check(ctx, value)
+    if value is None and param.nargs == 1:
+        return param.callback(ctx, param, None) if param.callback else None
+    if annotation is str and isinstance(value, str):
+        return value
+    if annotation == list[str] and param.nargs == -1:
+        return list(value or ())
+    return check(ctx, value)
 
 
 def _tell_memory(formatter: Any) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .clock import NS
 from .errors import UsageError
-from .records import NS
 
 if TYPE_CHECKING:
     from .query.where import Answer

@@ -128,6 +128,8 @@ class Memory:
         from .indexer.pipeline import index_source
         from .media import discover, open_source
 
+        if not paths:
+            raise UsageError("nothing to index; name a file, a folder or a glob")
         found = discover([os.fspath(p) for p in paths])
         config = config or self.settings()
         record = self._record(config.as_dict())

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .clock import NS as NS
+
 Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
-
-NS = 1_000_000_000
-"""Nanoseconds in a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from vidmem.store import ModelRecord, Store
 from .conftest import Run
 
 VIDMEM = [sys.executable, "-c", "from vidmem.cli import main; main()"]
-HEAVY = {"torch", "av", "rich", "PIL", "sqlite_utils", "platformdirs"}
+HEAVY = {"torch", "av", "rich", "PIL", "sqlite_utils", "platformdirs", "pydantic"}
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ class ColourEncoder:
         return names[names @ vector < 0.5]
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        return max(PATCH, width // PATCH * PATCH), max(PATCH, height // PATCH * PATCH)
+        step = 2 * PATCH if width > 640 else PATCH  # half size, for speed
+        return max(PATCH, width // step * PATCH), max(PATCH, height // step * PATCH)
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         assert len({image.shape for image in images}) == 1

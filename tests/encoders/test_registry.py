@@ -29,7 +29,8 @@ def test_every_entry_can_be_imported() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("tny", "did you mean 'tiny'.*There are: tiny"), ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*There are"),
+    [("tny", "did you mean 'tiny'.*There are: tiny"),
+     ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*There are"),
      ("resnet", "no encoder 'resnet'; There are: tiny")],
 )  # fmt: skip
 def test_an_unknown_encoder_fails(spec: str, message: str) -> None:

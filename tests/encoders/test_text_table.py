@@ -51,7 +51,8 @@ def test_words_are_stable(phrase: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("keys", ["keys"]), ("umbrella", ["um", "##brella"]), ("umbrellas", ["um", "##brella", "##s"]), ("k9", ["k", "##9"]),
+    [("keys", ["keys"]), ("umbrella", ["um", "##brella"]), ("umbrellas", ["um", "##brella", "##s"]),
+     ("k9", ["k", "##9"]),
      ("umb", ["um", "##b"]), ("xyz", []), ("keyx", []), ("", [])],
 )  # fmt: skip
 def test_pieces_are_the_longest_from_the_left(word: str, expected: list[str]) -> None:
@@ -80,7 +81,9 @@ def test_a_word_of_any_length_is_quick() -> None:
     assert time.perf_counter() - began < 1
 
 
-@pytest.mark.parametrize("phrase", ["the red key", "my red key", "Where is the red key?", "photo of a red key", "red key's"])
+@pytest.mark.parametrize(
+    "phrase", ["the red key", "my red key", "Where is the red key?", "photo of a red key", "red key's"]
+)
 def test_words_that_say_nothing_are_ignored(table: TextTable, phrase: str) -> None:
     np.testing.assert_array_equal(table.encode([phrase]), table.encode(["red key"]))
 
@@ -107,7 +110,9 @@ def test_a_phrase_is_the_unit_mean_of_its_pieces(table: TextTable) -> None:
     np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), rtol=1e-5)
 
 
-@given(st.lists(st.lists(st.sampled_from(["red", "keys", "umbrella", "k9", "the"]), min_size=1), min_size=1, max_size=5))
+@given(
+    st.lists(st.lists(st.sampled_from(["red", "keys", "umbrella", "k9", "the"]), min_size=1), min_size=1, max_size=5)
+)
 def test_vectors_have_unit_length_and_depend_on_nothing_else(phrases: list[list[str]]) -> None:
     rng = np.random.default_rng(1)
     table = TextTable(VOCABULARY, rng.integers(1, 128, (len(VOCABULARY), 8)).astype(np.int8),
@@ -121,7 +126,7 @@ def test_vectors_have_unit_length_and_depend_on_nothing_else(phrases: list[list[
 
 @pytest.mark.parametrize("phrase", ["", "   ", "!?", "🔑", "ключ", "鍵", "กุญแจ", "é?ж", "zzz", "keyx " * 3])
 def test_nothing_readable_fails(table: TextTable, phrase: str) -> None:
-    with pytest.raises(UsageError, match="no English word in .*try --image"):
+    with pytest.raises(UsageError, match=r"no English word in .*try --image"):
         table.encode(["red", phrase])
 
 

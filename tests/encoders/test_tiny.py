@@ -69,7 +69,10 @@ def damage_byte(path: Path) -> None:
 @pytest.mark.parametrize("name", ["tiny-text.safetensors", "tiny-vocabulary.txt"])
 @pytest.mark.parametrize(
     ("harm", "message"),
-    [(damage_byte, "damaged .*{name} has another sha256.*reinstall vidmem"), (Path.unlink, "missing .*reinstall vidmem")],
+    [
+        (damage_byte, "damaged .*{name} has another sha256.*reinstall vidmem"),
+        (Path.unlink, "missing .*reinstall vidmem"),
+    ],
 )
 def test_text_weights_missing_or_damaged_fail(
     weights: Path, name: str, harm: Callable[[Path], None], message: str
@@ -83,7 +86,7 @@ def test_text_weights_missing_or_damaged_fail(
 def test_picture_weights_missing_or_damaged_fail(weights: Path, harm: Callable[[Path], None]) -> None:
     harm(weights / "tiny.safetensors")
     load_text("tiny")  # does not need them
-    with pytest.raises(ModelError, match="weights of `tiny` are (damaged|missing)"):
+    with pytest.raises(ModelError, match=r"weights of `tiny` are (damaged|missing)"):
         load("tiny", "cpu")
 
 
@@ -188,7 +191,9 @@ def test_working_size_of_common_videos(encoder: Tiny) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (720, 1280), (640, 640)])
-def test_regions_have_the_promised_form(encoder: Tiny, monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> None:
+def test_regions_have_the_promised_form(
+    encoder: Tiny, monkeypatch: pytest.MonkeyPatch, width: int, height: int
+) -> None:
     monkeypatch.setattr(tiny, "MIN_SCORE", -1.0)  # every token, whatever the weights think of it
     w, h = encoder.working_size(width, height)
     grid = tiny.GRID if width >= height else tiny.GRID[::-1]
@@ -216,7 +221,8 @@ def test_tokens_without_a_region_are_left_out(encoder: Tiny, monkeypatch: pytest
     image = noise(448, 256)
     monkeypatch.setattr(tiny, "MIN_SCORE", -1.0)
     (every,) = encoder.encode([image], 1280, 720)
-    (kept,) = [encoder.encode([image], 1280, 720)[0] for tiny.MIN_SCORE in (0.4,)]
+    monkeypatch.setattr(tiny, "MIN_SCORE", 0.4)
+    (kept,) = encoder.encode([image], 1280, 720)
     assert len(kept) <= len(every)
     monkeypatch.setattr(tiny, "MIN_SCORE", 2.0)
     (none,) = encoder.encode([image], 1280, 720)
@@ -233,12 +239,14 @@ def test_a_batch_gives_what_its_pictures_give(encoder: Tiny, monkeypatch: pytest
     for image, batched, repeated in zip(images, together, again, strict=True):
         np.testing.assert_array_equal(batched.visual, repeated.visual)
         (alone,) = encoder.encode([image], 1280, 720)
-        # Nearly equal peaks may change places, and with them the points: compare those chosen both times.
-        same = np.flatnonzero((alone.points == batched.points).all(1))
-        assert len(same) >= 0.9 * len(alone)
+        # Nearly equal peaks may change places, or fall out: compare the points chosen both times.
+        spots = [{tuple(p): i for i, p in enumerate(r.points[::3].round(1).tolist())} for r in (alone, batched)]
+        common = sorted(spots[0].keys() & spots[1].keys())
+        assert len(common) >= 0.75 * len(spots[0])
+        rows = [np.array([3 * spot[p] for p in common])[:, None] + np.arange(3) for spot in spots]
         loose = 0.05 if encoder.dtype == torch.bfloat16 else 1e-3
         for name in ("visual", "text"):
-            a, b = getattr(alone, name)[same], getattr(batched, name)[same]
+            a, b = getattr(alone, name)[rows[0].ravel()], getattr(batched, name)[rows[1].ravel()]
             cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
             assert np.quantile(cosine, 0.02) > 1 - loose, name
 

@@ -17,7 +17,7 @@ from store.making import MODEL, add, frame, info, track
 from vidmem.errors import MediaError, UsageError
 from vidmem.geometry import mask_boxes
 from vidmem.query.picture import CANVAS, crop_track, load_picture, picture_token
-from vidmem.records import NS, Box, FrameRegions
+from vidmem.records import NS, Box, FrameRegions, RegionTokens
 from vidmem.store import Store, VectorCache
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren"
@@ -30,7 +30,8 @@ def png_header(path: Path, width: int, height: int) -> Path:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     return path
 
 
@@ -122,7 +123,12 @@ def test_the_canvas_is_shown_in_the_encoders_size(monkeypatch: pytest.MonkeyPatc
     shapes: list[tuple[int, ...]] = []
     whole = encoder.encode
     monkeypatch.setattr(encoder, "working_size", lambda w, h: (w // 2, h // 2))
-    monkeypatch.setattr(encoder, "encode", lambda images, w, h: (shapes.append((*images[0].shape, w, h)), whole(images, w, h))[1])
+
+    def encode(images: list[np.ndarray], w: int, h: int) -> list[RegionTokens]:
+        shapes.append((*images[0].shape, w, h))
+        return whole(images, w, h)
+
+    monkeypatch.setattr(encoder, "encode", encode)
     picture_token(encoder, Image.new("RGB", (64, 64), COLOURS["red"]))
     assert shapes == [(360, 640, 3, *CANVAS)]
 

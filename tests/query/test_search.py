@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +42,15 @@ def cache_of(folder: Path, visual: Float32, text: Float32, spans: NDArray[np.int
 
 
 @pytest.fixture(scope="module")
-def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Memory:
     """A cache, and its unit visual and text vectors in float64 as they are stored."""
     rng = np.random.default_rng(5)
     visual = rng.standard_normal((N, DV)).astype(np.float32)
     text = rng.standard_normal((N, DT)).astype(np.float32)
     cache = cache_of(tmp_path_factory.mktemp("search"), visual, text)
     rows = np.arange(N)
-    yield cache, cache.reconstruct("visual", rows).astype(np.float64), cache.reconstruct("text", rows).astype(np.float64)
+    stored = [cache.reconstruct(kind, rows).astype(np.float64) for kind in ("visual", "text")]
+    return cache, stored[0], stored[1]
 
 
 def query(seed: int, dim: int) -> Float32:
@@ -168,7 +169,9 @@ def test_nothing_asked_for_fails(memory: Memory) -> None:
 
 
 @pytest.mark.parametrize("use", [lambda c, v: find(c, CALIBRATION, v, None), lambda c, v: nearest(c, v, None, 3)])
-@pytest.mark.parametrize("vector", [np.zeros(DT, np.float32), np.ones(DT + 1, np.float32), np.full(DT, np.nan, np.float32)])
+@pytest.mark.parametrize(
+    "vector", [np.zeros(DT, np.float32), np.ones(DT + 1, np.float32), np.full(DT, np.nan, np.float32)]
+)
 def test_a_vector_that_does_not_fit_fails(
     memory: Memory, use: Callable[[VectorCache, Float32], Hits], vector: Float32
 ) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
-import platform
-import sqlite3
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -40,6 +36,9 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
 
     Exit code 4, and a remedy for each thing that is broken.
     """
+    import platform
+    import sqlite3
+
     from .. import __version__
     from ..memory import default_folder
 
@@ -52,7 +51,7 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
         _guarded("device", _device),
         *(_guarded(f"codec {name}", partial(_codec, name)) for name in CODECS),
         _guarded("encoder", _encoder),
-        _memory(memory or default_folder()),
+        _memory(Path(memory) if memory else default_folder()),
     ]
     rows = [{"check": c.name, "ok": not c.remedy, "found": c.found, "remedy": c.remedy} for c in checks]
     table = [("", "check", "found")]
@@ -74,6 +73,8 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _module(name: str, package: str) -> Check:
+    import importlib.metadata
+
     try:
         import_module(name)
         return Check(package, importlib.metadata.version(package))
@@ -85,7 +86,9 @@ def _module(name: str, package: str) -> Check:
 
 
 def _optional(name: str, package: str) -> Check:
-    if importlib.util.find_spec(name) is None:
+    from importlib.util import find_spec
+
+    if find_spec(name) is None:
         return Check(package, f"not installed (optional; pip install 'vidmem[{package}]')")
     return _module(name, package)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 MemoryOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--memory", "-m", envvar="VIDMEM_MEMORY", metavar="FOLDER", help="Folder of the memory."),
 ]
 EncoderOption = Annotated[

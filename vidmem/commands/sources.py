@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..clock import clock
+from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
-from ..records import NS
 from .options import MemoryOption
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
 """States of a source for people."""
 
 
-def _open(memory: Path | None, *, write: bool = False) -> Store:
+def _open(memory: str | None, *, write: bool = False) -> Store:
     from ..memory import default_folder
     from ..store import Store
 

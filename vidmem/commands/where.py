@@ -27,7 +27,7 @@ _CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
 @listing
 def where(
     text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in words.")] = None,
-    image: Annotated[Path | None, typer.Option("--image", metavar="PICTURE", help="A picture of the thing.")] = None,
+    image: Annotated[str | None, typer.Option("--image", metavar="PICTURE", help="A picture of the thing.")] = None,
     crop: Annotated[str | None, typer.Option(
         "--crop", metavar="VIDEO@TIME:X,Y,W,H", help="The thing in a box of an indexed video, in pixels. "
         "TIME is 12, 12.5s, 00:01:02.5 or 90000000ns.")] = None,
@@ -35,9 +35,9 @@ def where(
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
     threshold: Annotated[float | None, typer.Option(
         "--threshold", metavar="SCORE", help="Least score that counts as found, not the calibrated test.")] = None,
-    save: Annotated[Path | None, typer.Option(
+    save: Annotated[str | None, typer.Option(
         "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
-    clip: Annotated[Path | None, typer.Option(
+    clip: Annotated[str | None, typer.Option(
         "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
@@ -88,13 +88,13 @@ def parse_crop(text: str) -> tuple[str, int, Box]:
     return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)
 
 
-def _check_suffix(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
-    if path is not None and path.suffix.lower() not in suffixes:
+def _check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
+    if path is not None and Path(path).suffix.lower() not in suffixes:
         raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
 
 
-def _title(image: Path | None, crop: str | None) -> str:
-    return image.name if image else crop or ""
+def _title(image: str | None, crop: str | None) -> str:
+    return Path(image).name if image else crop or ""
 
 
 def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
@@ -136,7 +136,7 @@ def _not_found(memory: Memory, answer: Answer) -> None:
         say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
 
 
-def _save(memory: Memory, answer: Answer, path: Path, title: str) -> None:
+def _save(memory: Memory, answer: Answer, path: str, title: str) -> None:
     sheet = memory.picture(answer[0], title, others=answer.sightings)
     try:
         sheet.save(path)

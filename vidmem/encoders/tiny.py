@@ -29,8 +29,8 @@ PIXELS = 448 * 256
 """Working pictures have about so many pixels, the ratio of the original kept, sides multiples of 16."""
 GRID, PEAKS = (6, 10), 68
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
-MIN_SCORE = 0.4
-"""Tokens whose mask is expected to overlap no region by so much are left out before the merge."""
+MIN_SCORE, LEAST = 0.25, 16
+"""Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
 
 
 def _folder() -> Traversable:
@@ -122,7 +122,8 @@ class Tiny(TinyText):
         size = np.array([width, height], np.float32)
         k = tokens.shape[2]
         points_px = points.float().cpu().numpy() * size
-        kept = (scores > MIN_SCORE).cpu().numpy()
+        ranked = scores.flatten(1).topk(LEAST, dim=1).values[:, -1]
+        kept = (scores >= ranked.clamp_max(MIN_SCORE)[:, None, None]).cpu().numpy()
         out = []
         for visual, text, mask, keep, point in zip(
             tokens.float().cpu().numpy(), texts.cpu().numpy(), masks.cpu().numpy(), kept, points_px, strict=True

@@ -1,0 +1,508 @@
+"""Speed and cost: `python -m benchmarks.speed --out FILE.json [--only index,rss,cold,warm]`.
+
+index  throughput on a 720p30 lostfound video at 5 sampled frames a second, and where the time goes
+rss    peak memory of a process that indexes 2 minutes, and one that indexes 40 (the same video 20 times over)
+cold   `vidmem where umbrella --json` as a process of its own, wall time; and that it imports no torch
+warm   `where` in one process over 100,000 and 1,000,000 synthetic tracks of 128 numbers in a real memory; every
+       answer is checked against brute force
+
+Targets: index >= 6 x real time on 2 cores; peak RSS <= 1.0 GB, within 10 % between both lengths; cold <= 0.5 s; warm
+p50 <= 10 ms and <= 60 ms. Run it on an idle machine: `load_before` in the JSON tells whether it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._child import peak_rss
+from benchmarks.common import OUT, machine, memory_place, model, quantile, say, table, write_json
+from benchmarks.worlds import ensure
+from vidmem import Memory
+from vidmem.config import IndexConfig
+from vidmem.query.sightings import GAP_NS
+from vidmem.records import NS, Float32, SourceInfo
+from vidmem.store import Store, VectorCache
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED = 8900
+PARTS = ("index", "rss", "cold", "warm")
+TARGETS = {
+    "times_real_time": 6.0, "peak_rss": 1.0e9, "rss_ratio": 1.10, "cold_s": 0.5,
+    "warm_p50_ms": {"100000": 10.0, "1000000": 60.0}, "bytes_per_hour": 60e6,
+}  # fmt: skip
+
+
+class Stopwatch:
+    """Wall time by name; the decoding thread writes a name of its own."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+        return timed
+
+    def iterate(self, name: str, frames: Iterator[Any]) -> Iterator[Any]:
+        step = self.wrap(name, lambda: next(frames, None))
+        while (frame := step()) is not None:
+            yield frame
+
+
+@contextmanager
+def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Attributes replaced for a while."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """Index afresh `rounds` times plainly, the median counts; then once with a stopwatch on every stage."""
+    from vidmem.indexer import pipeline
+    from vidmem.indexer.track import Tracker
+    from vidmem.media import open_source
+
+    shutil.rmtree(folder, ignore_errors=True)
+    runs = []
+    config = IndexConfig()
+    for number in range(rounds + 1):  # the first one warms up
+        place = folder / f"round-{number}"
+        with Memory.open(place) as memory:
+            _ = memory.encoder
+            if number == 0:
+                with open_source(video) as source:
+                    frame = next(iter(source.frames(0, shape=memory.encoder.working_size)))
+                    memory.encoder.encode([frame.image] * 4, source.info.width, source.info.height)
+                continue
+            (report,) = memory.index(video, config=config)
+            runs.append((report.media_s / report.seconds, report))
+        say(f"index {number}/{rounds}: {runs[-1][0]:.1f} x real time")
+    watch = Stopwatch()
+    with Memory.open(folder / "split") as memory, open_source(video) as source:
+        memory.store.set_model(memory._record(config.as_dict()))
+        # Decoding runs in a thread of its own: its time is not on the path unless the others wait for it.
+        frames = source.frames
+        source.frames = lambda *a, **k: watch.iterate("decode (its own thread)", frames(*a, **k))  # type: ignore[method-assign]
+        with replaced(
+            (pipeline, "_encode", watch.wrap("encode", pipeline._encode)),
+            (pipeline, "merge", watch.wrap("merge", pipeline.merge)),
+            (Tracker, "update", watch.wrap("track", Tracker.update)),
+            (memory.store, "checkpoint", watch.wrap("store", memory.store.checkpoint)),
+        ):
+            report = pipeline.index_source(source, memory.encoder, memory.store, config)
+        stats = memory.stats()
+    seconds = dict(watch.seconds)
+    on_path = sum(value for name, value in seconds.items() if not name.startswith("decode"))
+    seconds["wait for decode, rest"] = report.seconds - on_path
+    speeds = [speed for speed, _ in runs]
+    return {
+        "video": str(video), "media_s": report.media_s, "frames": report.frames, "sampled_fps": config.fps,
+        "times_real_time": statistics.median(speeds), "all_rounds": speeds,
+        "frames_per_second": statistics.median([r.new_frames / r.seconds for _, r in runs]),
+        "split_ms_per_frame": {name: 1e3 * value / report.frames for name, value in seconds.items()},
+        "split_seconds": report.seconds, "tracks": stats.tracks, "regions_per_frame": stats.regions / stats.frames,
+        "bytes_per_hour": stats.bytes_per_hour,
+    }  # fmt: skip
+
+
+def repeat(video: Path, out: Path, times: int) -> Path:
+    """The same compressed pictures `times` over in one file: copied, not encoded again."""
+    import av
+
+    if out.exists():
+        return out
+    part = out.with_name(".part-" + out.name)
+    with av.open(str(part), "w", format="mp4") as target, av.open(str(video)) as first:
+        template = first.streams.video[0]
+        stream = target.add_stream_from_template(template)
+        frame = Fraction(1) / Fraction(template.average_rate or 30)
+        shift = 0
+        for _ in range(times):
+            with av.open(str(video)) as source:
+                track = source.streams.video[0]
+                assert track.time_base is not None
+                step, last = round(frame / track.time_base), 0
+                for packet in source.demux(track):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    last = max(last, packet.pts + step)
+                    packet.pts += shift
+                    packet.dts += shift
+                    packet.stream = stream
+                    target.mux(packet)
+                shift += last
+    part.replace(out)
+    return out
+
+
+def index_apart(video: Path, folder: Path) -> dict[str, Any]:
+    """Index in a fresh process; what it says of itself."""
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "benchmarks._child", str(video), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    say(f"indexed {said['media_s']:.0f} s in {said['seconds']:.0f} s, peak {(said['peak_rss'] or 0) / 1e6:.0f} MB")
+    return said
+
+
+def bench_rss(video: Path, folder: Path, times: int) -> dict[str, Any]:
+    long = repeat(video, video.with_name(f"video-x{times}.mp4"), times)
+    short_run, long_run = index_apart(video, folder / "short"), index_apart(long, folder / "long")
+    return {
+        "short": short_run, "long": long_run, "ratio": long_run["peak_rss"] / short_run["peak_rss"],
+        "bytes_per_hour": long_run["bytes_per_hour"],
+        "long_times_real_time": long_run["media_s"] / long_run["seconds"],
+    }  # fmt: skip
+
+
+def command_line() -> list[str]:
+    """The console script of this environment, or the module."""
+    script = Path(sys.executable).with_name("vidmem")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "vidmem.cli"]
+
+
+def bench_cold(folder: Path, rounds: int) -> dict[str, Any]:
+    """`where` by text as a new process, files in the page cache."""
+    asked = ["where", "umbrella", "--json", "--memory", str(folder)]
+    times, spent, code, said = [], [], 0, ""
+    for _ in range(rounds + 1):  # the first one fills the caches
+        began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([*command_line(), *asked], capture_output=True, text=True)
+        times.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime)
+        code, said = done.returncode, done.stdout
+        if code not in (0, 1):  # 1: not found, an answer too
+            raise RuntimeError(f"{' '.join([*command_line(), *asked])} failed ({code}): {done.stderr[-1000:]}")
+    found = json.loads(said)["found"]
+    traced = subprocess.run([sys.executable, "-X", "importtime", "-m", "vidmem.cli", *asked], capture_output=True,
+                            text=True)  # fmt: skip
+    imports = [line.split("|")[-1].strip() for line in traced.stderr.splitlines() if line.startswith("import time:")]
+    heavy = sorted({name.split(".")[0] for name in imports} & {"torch", "av", "rich", "sqlite_utils", "PIL", "faiss"})
+    bare = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import numpy, faiss"], check=True)
+        bare.append(time.perf_counter() - began)
+    return {
+        "command": "vidmem where umbrella --json", "median_s": statistics.median(times[1:]), "all_s": times,
+        "cpu_s": statistics.median(spent[1:]),
+        "exit_code": code, "found": found, "torch_imported": "torch" in heavy, "modules": len(imports),
+        "heavy_imports": heavy, "python_numpy_faiss_alone_s": statistics.median(bare),
+    }  # fmt: skip
+
+
+def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> None:
+    """A memory of `tracks` tracks: a part of them things with names (text tokens about the name's vector), the rest
+    anything; visual tokens in clumps; spans of seconds over recordings of hours. Made by the Store, but for the rows
+    of tracks, which are written with the Store's own SQL in one transaction."""
+    if (folder / "complete").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    rng = np.random.default_rng(seed)
+    with Memory.open(folder) as memory:
+        record = memory._record(IndexConfig().as_dict())
+        memory.store.set_model(record)
+        names = memory.text_encoder.names  # type: ignore[attr-defined]
+        ids = []
+        hours = 4 * 3600 * NS
+        for number in range(sources):
+            info = SourceInfo(f"/synthetic/{number:03d}.mp4", "video", 1280, 720, hours, f"synthetic-{number}")
+            row = memory.store.begin_source(info)
+            memory.store.checkpoint(row.id, (), (), next_t_ns=hours, frames_done=4 * 3600 * 5, damaged=0,
+                                    tracker_state=b"", state="done")  # fmt: skip
+            ids.append(row.id)
+    conn = sqlite3.connect(folder / "memory.sqlite", isolation_level=None)
+    conn.execute("PRAGMA synchronous = OFF")
+    conn.execute("BEGIN")
+    dv, dt = record.visual_dim, record.text_dim
+    clumps = unit(rng.standard_normal((2000, dv), dtype=np.float32))
+    per_source = -(-tracks // sources)
+    done = 0
+    for source in ids:
+        n = min(per_source, tracks - done)
+        start = np.sort(rng.integers(0, hours - 120 * NS, n))
+        end = start + (np.clip(rng.lognormal(1.0, 1.0, n), 0, 100) * NS).astype(np.int64)
+        which = rng.integers(0, len(names), n)
+        # A tenth are things with a name, more or less clear; about 150 of each name at a million, 15 at 100,000.
+        strength = np.where(rng.random(n) < 0.1, rng.uniform(0.5, 0.95, n), rng.uniform(0, 0.35, n))[:, None]
+        noise = unit(rng.standard_normal((n, dt), dtype=np.float32))
+        text = unit((strength * names[which] + (1 - strength**2) ** 0.5 * noise).astype(np.float32)).astype("<f2")
+        visual = unit(clumps[rng.integers(0, len(clumps), n)] + 0.09 * rng.standard_normal((n, dv), dtype=np.float32))
+        half = visual.astype("<f2")
+        rows = ((int(start[i]), int(end[i]), 5, int(start[i]), 10.0, 10.0, 90.0, 90.0, 1, half[i].tobytes(),
+                 text[i].tobytes(), source, i) for i in range(n))  # fmt: skip
+        conn.executemany(
+            "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
+            " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # fmt: skip
+        done += n
+    conn.execute("UPDATE meta SET value = '1' WHERE key = 'generation'")
+    conn.execute("COMMIT")
+    conn.close()
+    (folder / "complete").touch()
+
+
+def unit(vectors: Float32) -> Float32:
+    out: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return out
+
+
+def newest(source: Sequence[int], start: Sequence[int], end: Sequence[int]) -> tuple[int, int, int] | None:
+    """(source, start, end) of the newest sighting of these tracks, by plain loops: the newest source, and in it the
+    tracks up to the last pause of more than the gap. For the brute force that answers are checked against."""
+    if not len(source):
+        return None
+    last = max(source)
+    spans = sorted((s, e) for o, s, e in zip(source, start, end, strict=True) if o == last)
+    first, furthest = spans[0]
+    for s, e in spans[1:]:
+        if s > furthest + GAP_NS:
+            first, furthest = s, e
+        else:
+            furthest = max(furthest, e)
+    return last, first, furthest
+
+
+def brute(folder: Path) -> dict[str, NDArray[Any]]:
+    """All tracks straight from SQLite, vectors widened and made unit in float64."""
+    conn = sqlite3.connect(f"file:{folder / 'memory.sqlite'}?mode=ro", uri=True)
+    rows = conn.execute("SELECT id, source_id, start_ns, end_ns, text, visual FROM tracks ORDER BY id").fetchall()
+    conn.close()
+    columns = np.array([row[:4] for row in rows], np.int64).T
+    out: dict[str, NDArray[Any]] = dict(zip(("id", "source", "start", "end"), columns, strict=True))
+    for name, at in (("text", 4), ("visual", 5)):
+        out[name] = np.frombuffer(b"".join(row[at] for row in rows), "<f2").reshape(len(rows), -1)
+    return out
+
+
+def cosines(half: NDArray[Any], query: Float32) -> NDArray[np.float64]:
+    """Cosines in float64, block by block."""
+    wanted = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
+    out = np.empty(len(half))
+    for at in range(0, len(half), 65536):
+        wide = half[at : at + 65536].astype(np.float64)
+        out[at : at + 65536] = wide @ wanted / np.linalg.norm(wide, axis=1)
+    return out
+
+
+def check(answer: Any, truth: dict[str, NDArray[Any]], score: NDArray[np.float64], threshold: float) -> int:
+    """Raises AssertionError unless the answer holds exactly the tracks of brute force (but for those within float32
+    rounding of the threshold) and the same newest sighting. Returns how many matched."""
+    ids = {i for sighting in answer for i in sighting.tracks}
+    over, near = score >= threshold, np.abs(score - threshold) < 3e-6
+    want = set(truth["id"][over].tolist())
+    loose = set(truth["id"][near].tolist())
+    if (ids ^ want) - loose:
+        raise AssertionError(f"{len(ids ^ want)} tracks differ from brute force")
+    kept = np.isin(truth["id"], list(ids))
+    best = newest(truth["source"][kept].tolist(), truth["start"][kept].tolist(), truth["end"][kept].tolist())
+    first = answer[0] if answer.found else None
+    if (best is None) != (first is None):
+        raise AssertionError("found and not found")
+    if best is not None and first is not None and (first.start_ns, first.end_ns) != best[1:]:
+        raise AssertionError("the newest sighting differs from brute force")
+    return len(want)
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    value = call()
+    return (time.perf_counter() - began) * 1e3, value
+
+
+def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str, Any]:
+    """Latencies in one process, and what it takes to get there."""
+    from vidmem.query.where import where
+    from vidmem.world.drawings import things
+
+    began = time.perf_counter()
+    synthetic(folder, tracks)
+    made = time.perf_counter() - began
+    rng = np.random.default_rng(1)
+    words = [thing.name for thing in things()]
+    asked = ["umbrella", *(words[i] for i in rng.permutation(len(words)))]
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    with Store.open(folder) as store:
+        rebuild_ms, cache = timed(lambda: VectorCache(store))  # from SQLite, and written back
+        probe = np.ones(cache.dim("text"), np.float32)
+        index_ms, _ = timed(lambda: cache.range_search("text", probe, 0.9))
+        del cache
+        load_ms, cache = timed(lambda: VectorCache(store))
+        del cache
+    threshold = 0.6
+    result: dict[str, Any] = {
+        "tracks": tracks, "threshold": threshold, "made_s": round(made, 1), "rebuild_s": rebuild_ms / 1e3,
+        "first_index_s": index_ms / 1e3, "load_from_file_s": load_ms / 1e3,
+        "cache_bytes": sum(p.stat().st_size for p in (folder / "cache").rglob("*") if p.is_file()),
+    }  # fmt: skip
+    with Memory.open(folder, read_only=True) as memory:
+        cache = memory.cache()
+        calibration = memory.text_encoder.info.calibration
+        for word in asked[:5]:
+            memory.where(word)
+            memory.where(word, threshold=threshold)
+        plain: list[float] = []
+        fixed: list[float] = []
+        both: list[float] = []
+        picture: list[float] = []
+        for i in range(queries):
+            word = asked[i % len(asked)]
+            plain.append(timed(partial(memory.where, word))[0])
+            fixed.append(timed(partial(memory.where, word, threshold=threshold))[0])
+            text = memory.text_encoder.encode_text([word])[0]
+            token = cache.reconstruct("visual", rng.integers(0, tracks, 1))[0]
+            ask = partial(where, memory.store, cache, calibration, visual=token)
+            picture.append(timed(partial(ask, threshold=0.6))[0])
+            both.append(timed(partial(ask, text=text, threshold=0.1))[0])
+        for name, times in (("text_calibrated", plain), ("text", fixed), ("picture", picture), ("text_picture", both)):
+            result[name] = {"p50_ms": quantile(times, 0.5), "p95_ms": quantile(times, 0.95), "queries": len(times)}
+        result["p50_ms"] = max(result["text"]["p50_ms"], result["text_calibrated"]["p50_ms"])
+        result["peak_rss"] = peak_rss()
+        truth = brute(folder)
+        matched: dict[str, list[int]] = {"text": [], "picture": [], "text_picture": []}
+        for word in asked[:checks]:
+            text = memory.text_encoder.encode_text([word])[0]
+            token = cache.reconstruct("visual", rng.integers(0, tracks, 1))[0]
+            read, seen = cosines(truth["text"], text), cosines(truth["visual"], token)
+            matched["text"].append(check(memory.where(word, threshold=threshold, most=None), truth, read, threshold))
+            answer = where(memory.store, cache, calibration, visual=token, threshold=0.6, most=None)
+            matched["picture"].append(check(answer, truth, seen, 0.6))
+            answer = where(memory.store, cache, calibration, text=text, visual=token, threshold=0.1, most=None)
+            product = np.where((read > 0) & (seen > 0), read * seen, -1.0)
+            matched["text_picture"].append(check(answer, truth, product, 0.1))
+        result["checked"] = {kind: {"queries": len(n), "tracks_matched_median": statistics.median(n), "least": min(n),
+                                    "most": max(n)} for kind, n in matched.items()}  # fmt: skip
+        result["equal_to_brute_force"] = True
+    return result
+
+
+def plot(path: Path, result: dict[str, Any]) -> None:
+    """Where indexing spends its time, and how `where` grows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
+    if "index" in result:
+        split = result["index"]["split_ms_per_frame"]
+        left.barh(list(split), list(split.values()), color="#3d6a9e")
+        left.invert_yaxis()
+        left.set_xlabel("ms per sampled frame")
+        left.set_title(f"indexing 720p30 at 5 fps: {result['index']['times_real_time']:.1f} x real time", fontsize=10)
+    if result.get("warm"):
+        sizes = [row["tracks"] for row in result["warm"]]
+        for kind, colour in (("text", "#3d6a9e"), ("picture", "#d9a441"), ("text_picture", "#4c9f70")):
+            right.plot(sizes, [row[kind]["p50_ms"] for row in result["warm"]], "o-", color=colour, label=f"{kind} p50")
+            right.plot(sizes, [row[kind]["p95_ms"] for row in result["warm"]], "o:", color=colour, alpha=0.6)
+        for size, wanted in TARGETS["warm_p50_ms"].items():  # type: ignore[attr-defined]
+            right.plot([int(size) * 0.7, int(size) * 1.4], [wanted, wanted], color="#222", linestyle="--")
+        right.set_xscale("log")
+        right.set_yscale("log")
+        right.set_xlabel("tracks")
+        right.set_ylabel("ms")
+        right.set_title("warm `where` (dotted: p95, dashed: wanted p50)", fontsize=10)
+        right.legend(fontsize=8)
+    left.set_visible("index" in result)
+    right.set_visible(bool(result.get("warm")))
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (index,rss,cold,warm)")
+    parser.add_argument("--video", type=Path, help="use this video instead of making a world")
+    parser.add_argument("--seconds", type=float, default=120, help="length of the made world (120)")
+    parser.add_argument("--times", type=int, default=20, help="how often the long video repeats the short one (20)")
+    parser.add_argument("--rounds", type=int, default=3, help="of indexing; the median counts (3)")
+    parser.add_argument("--tracks", default="100000,1000000", help="sizes of the synthetic memories")
+    parser.add_argument("--queries", type=int, default=100, help="timed, of each kind (100)")
+    parser.add_argument("--checks", type=int, default=10, help="answers checked against brute force (10)")
+    parser.add_argument("--cache", type=Path, default=OUT, help="folder for what is made (benchmarks/out)")
+    args = parser.parse_args()
+    parts = args.only.split(",")
+    if wrong := set(parts) - set(PARTS):
+        parser.error(f"no part {', '.join(wrong)}; there are: {', '.join(PARTS)}")
+    result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS}
+    folder = memory_place(args.cache, "speed")
+    video = args.video
+    if video is None and set(parts) - {"warm"}:
+        video = ensure(args.cache, None, SEED, args.seconds).video
+    lines: list[list[object]] = []
+    if "index" in parts:
+        result["index"] = part = bench_index(video, folder / "index", args.rounds)
+        lines.append(["indexing, x real time", part["times_real_time"], ">= 6"])
+        lines += [[f"  {name}, ms a frame", value, None] for name, value in part["split_ms_per_frame"].items()]
+        lines.append(["  MB an hour", part["bytes_per_hour"] / 1e6, "<= 60"])
+    if "rss" in parts:
+        result["rss"] = part = bench_rss(video, folder / "rss", args.times)
+        for name in ("short", "long"):
+            lines.append(
+                [f"peak RSS, {part[name]['media_s'] / 60:.0f} min, MB", part[name]["peak_rss"] / 1e6, "<= 1000"]
+            )
+        lines.append(["  ratio", part["ratio"], "<= 1.1"])
+        lines.append(["  MB an hour", part["bytes_per_hour"] / 1e6, "<= 60"])
+    if "cold" in parts:
+        small, large = folder / "cold", memory_place(args.cache, "synthetic", "100000")
+        with Memory.open(small) as memory:
+            memory.index(video, config=IndexConfig())
+        synthetic(large, 100_000)
+        result["cold"] = []
+        for name, place in (("the video", small), ("100,000 tracks", large)):
+            result["cold"].append(part := {"memory": name, **bench_cold(place, 7)})
+            lines.append([f"cold where, {name}, s", part["median_s"], "<= 0.5"])
+            lines.append(["  of it processor time, s", part["cpu_s"], None])
+            lines.append(["  imports torch", "yes" if part["torch_imported"] else "no", "no"])
+    if "warm" in parts:
+        result["warm"] = []
+        for tracks in map(int, args.tracks.split(",")):
+            result["warm"].append(row := bench_warm(memory_place(args.cache, "synthetic", str(tracks)), tracks,
+                                                    args.queries, args.checks))  # fmt: skip
+            wanted = TARGETS["warm_p50_ms"].get(str(tracks))  # type: ignore[attr-defined]
+            for kind in ("text", "text_calibrated", "picture", "text_picture"):
+                least = f"<= {wanted:g}" if wanted and kind in ("text", "text_calibrated") else None
+                lines.append([f"warm where, {tracks:,} tracks, {kind}: p50 ms", row[kind]["p50_ms"], least])
+                lines.append(["  p95 ms", row[kind]["p95_ms"], None])
+            lines.append(["  rebuild of the vector cache, s", row["rebuild_s"] + row["first_index_s"], None])
+            lines.append(["  equal to brute force", row["equal_to_brute_force"], "yes"])
+    result["load_after"] = os.getloadavg()
+    write_json(args.out, result)
+    if "index" in result or result.get("warm"):
+        plot(args.out.with_suffix(".png"), result)
+    print(table(["", "measured", "wanted"], lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,348 @@
+"""The Python front door: index, ask, forget; and everything that it refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from encoders import fake
+from encoders.fake import COLOURS, picture, save, video, walk
+from PIL import Image
+
+import vidmem
+from vidmem.config import IndexConfig, preset
+from vidmem.errors import LockedError, MediaError, ModelError, ModelMismatchError, StoreError, UsageError
+from vidmem.media import open_source
+from vidmem.memory import Memory, default_folder
+from vidmem.query.evidence import contact_sheet
+from vidmem.records import NS
+
+CONFIG = IndexConfig(checkpoint_frames=8)
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.register(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 s: blue until 2.2 s and from 9.6 s, green at 6 s, red nearly always."""
+    return video(tmp_path_factory.mktemp("clip") / "walk.mp4", walk())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "memory"
+
+
+@pytest.fixture
+def memory(folder: Path, clip: Path) -> Iterator[Memory]:
+    with Memory.open(folder) as m:
+        m.index(clip, config=CONFIG)
+        yield m
+
+
+def test_index_ask_forget(folder: Path, clip: Path) -> None:
+    with vidmem.Memory.open(folder) as m:
+        (report,) = m.index(clip)
+        assert (report.frames, report.skipped) == (60, False)
+        answer = m.where("blue")
+        assert answer.found
+        assert len(answer) == 1
+        assert answer.total == 2
+        assert answer[0].source == str(clip)
+        assert (answer[0].start_s, answer[0].end_s) == pytest.approx((9.6, 11.8))
+        x0, y0, x1, y1 = answer[0].box
+        assert abs(x0 - 64) <= 8
+        assert (y0, y1) == (56, 88)
+        assert x1 - x0 >= 32
+        assert [s.start_s for s in m.where("blue", most=None)] == pytest.approx([9.6, 0])
+        assert answer.query == {"text": "blue", "image": None, "crop": None}
+
+        missing = m.where("yellow")
+        assert not missing
+        assert missing.near_misses
+
+        assert [row.uri for row in m.sources()] == [str(clip)]
+        assert m.stats().tracks == 5
+        assert [row.uri for row in m.remove("walk.mp4")] == [str(clip)]
+        assert m.sources() == []
+        assert m.stats().tracks == m.stats().regions == 0
+        assert not m.where("blue")
+
+
+def test_what_was_indexed_is_there_in_a_new_process(memory: Memory, folder: Path, clip: Path) -> None:
+    memory.close()
+    memory.close()
+    with Memory.open(folder) as again:
+        assert again.where("green")[0].start_s == pytest.approx(6)
+        assert again.index(clip)[0].skipped
+
+
+def test_by_picture_and_by_both(memory: Memory, tmp_path: Path) -> None:
+    path = save(tmp_path / "thing.png", {"green": (64, 32)})
+    by_path = memory.where(image=path)
+    assert by_path[0].start_s == pytest.approx(6)
+    assert by_path[0].text_score is None
+    assert by_path.query["image"] == str(path)
+    by_picture = memory.where(image=Image.new("RGB", (50, 50), COLOURS["green"]))
+    assert by_picture[0].tracks == by_path[0].tracks
+    assert by_picture.query["image"] == "picture"
+    both = memory.where("green", image=path)
+    assert both[0].score == pytest.approx(both[0].text_score * both[0].visual_score)  # type: ignore[operator]
+    assert not memory.where("red", image=path)
+
+
+def test_by_a_box_in_an_indexed_video(memory: Memory) -> None:
+    answer = memory.where(crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)), most=None)
+    assert [s.start_s for s in answer] == pytest.approx([9.6, 0])
+    assert answer.query["crop"] == {"source": "walk.mp4", "t_ns": str(NS), "box": [60, 50, 110, 90]}
+    assert not memory.where("red", crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "ask for something: a text, --image PICTURE, or --crop"),
+        ({"text": "  "}, "the text is empty"),
+        ({"text": "gibberish"}, "no colour in"),
+        ({"image": Image.new("RGB", (9, 9)), "crop": ("walk.mp4", 0, (0, 0, 9, 9))}, "give one of them"),
+        ({"crop": ("walk.mp4", 0, (9, 9, 9, 20))}, "the crop's box is empty"),
+        ({"crop": ("walk.mp4", 50 * NS, (0, 0, 9, 9))}, "nothing was indexed within a second of 50 s"),
+        ({"crop": ("walk.mp4", 4_200_000_000, (0, 0, 90, 90))}, "no region was found in that box"),
+        ({"crop": ("talk.mp4", 0, (0, 0, 9, 9))}, "no source is called 'talk.mp4'; near: .*walk.mp4"),
+        ({"image": Image.new("RGB", (9, 9))}, "no region stands out"),
+    ],
+)
+def test_a_question_that_makes_no_sense_fails(memory: Memory, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        memory.where(**asked)
+
+
+def test_a_picture_that_is_not_there_fails(memory: Memory, tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no such picture"):
+        memory.where(image=tmp_path / "no.png")
+
+
+def test_resume_after_an_interruption(folder: Path, clip: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def on_source(path: str, source: object) -> Any:
+        def progress(t_ns: int, frames: int) -> None:
+            if frames == 28:
+                raise Stop
+
+        return progress
+
+    with Memory.open(folder) as m, pytest.raises(Stop):
+        m.index(clip, config=CONFIG, on_source=on_source)
+    with Memory.open(folder) as m:
+        assert m.where("blue")[0].start_s == 0  # what was kept can be asked already
+        (report,) = m.index(clip)  # goes on with the settings that made the memory
+        assert (report.new_frames, report.frames) == (36, 60)
+        resumed = m.where("blue", most=None)
+    with Memory.open(tmp_path / "other") as m:
+        m.index(clip, config=CONFIG)
+        whole = m.where("blue", most=None)
+    assert resumed == whole
+
+
+def test_another_encoders_memory_fails(memory: Memory, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.close()
+    for read_only in (False, True):
+        with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use --encoder fake"):
+            Memory.open(folder, encoder="tiny", read_only=read_only)
+    monkeypatch.setattr("encoders.fake.load_text", lambda backbone: fake.ColourEncoder("fake-2"))
+    with pytest.raises(ModelMismatchError, match=r"weights \(fake-1 in the memory, fake-2 asked for\)"):
+        Memory.open(folder)
+    monkeypatch.undo()
+    fake.register(monkeypatch)
+    Memory.open(folder).close()  # the lock was let go of each time
+
+
+def test_other_settings_fail(memory: Memory, tmp_path: Path) -> None:
+    other = save(tmp_path / "p.png", {"red": (0, 0)})
+    with pytest.raises(ModelMismatchError, match=r"merge\.keep_singletons"):
+        memory.index(other, config=preset("paper"))
+    assert len(memory.sources()) == 1
+
+
+def test_an_empty_memory_takes_any_encoder_and_settings(folder: Path, clip: Path) -> None:
+    with Memory.open(folder, encoder="tiny") as m:
+        assert not m.where("umbrella")
+    with Memory.open(folder, encoder="fake") as m:
+        m.index(clip, config=preset("paper"))
+    with Memory.open(folder) as m:
+        assert m.store.model().encoder == "fake"  # type: ignore[union-attr]
+        assert m.index(clip)[0].skipped  # and keeps them
+
+
+def test_an_unknown_encoder_fails_and_makes_nothing(folder: Path) -> None:
+    with pytest.raises(ModelError, match="no encoder 'fak'; did you mean 'fake'"):
+        Memory.open(folder, encoder="fak")
+    assert not folder.exists()
+
+
+def test_missing_weights_fail(folder: Path, clip: Path) -> None:
+    with Memory.open(folder, encoder="fake:broken") as m, pytest.raises(ModelError, match="the weights are missing"):
+        m.index(clip)
+    Memory.open(folder).close()
+
+
+def test_one_writer_and_many_readers(memory: Memory, folder: Path) -> None:
+    with pytest.raises(LockedError):
+        Memory.open(folder)
+    with Memory.open(folder, read_only=True) as a, Memory.open(folder, read_only=True) as b:
+        assert a.where("green")[0] == b.where("green")[0] == memory.where("green")[0]
+
+
+def test_a_reader_cannot_write(memory: Memory, folder: Path, clip: Path) -> None:
+    with Memory.open(folder, read_only=True) as reader:
+        for write in (lambda: reader.index(clip), lambda: reader.remove("walk.mp4")):
+            with pytest.raises(StoreError, match="opened for reading"):
+                write()
+
+
+def test_a_reader_sees_what_the_writer_adds(memory: Memory, folder: Path, tmp_path: Path) -> None:
+    with Memory.open(folder, read_only=True) as reader:
+        assert not reader.where("yellow")
+        memory.index(save(tmp_path / "p.png", {"yellow": (32, 32)}))
+        assert reader.where("yellow")[0].source == str(tmp_path / "p.png")
+        memory.remove("p.png")
+        assert not reader.where("yellow")
+
+
+def test_reading_what_is_not_there_fails(folder: Path) -> None:
+    with pytest.raises(StoreError, match="there is no memory here"):
+        Memory.open(folder, read_only=True)
+    assert not folder.exists()
+
+
+def test_a_closed_memory_fails(memory: Memory) -> None:
+    memory.close()
+    with pytest.raises(StoreError, match="closed"):
+        memory.sources()
+
+
+def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip: Path) -> None:
+    monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "mine"))
+    assert default_folder() == tmp_path / "mine"
+    with Memory.open() as m:
+        assert m.store.folder == tmp_path / "mine"
+    for value in (None, ""):
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        monkeypatch.delenv("VIDMEM_MEMORY") if value is None else monkeypatch.setenv("VIDMEM_MEMORY", value)
+        assert default_folder().parts[-2:] == ("vidmem", "memory")
+
+
+def test_a_folder_of_pictures_of_different_sizes(folder: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    save(pictures / "1.png", {"red": (32, 32)}, (160, 96))
+    save(pictures / "2.png", {"blue": (64, 96)}, (192, 384))
+    save(pictures / "10.png", {"red": (64, 64)}, (320, 192))
+    with Memory.open(folder) as m:
+        (report,) = m.index(pictures)
+        assert (report.frames, report.info.kind) == (3, "images")
+        seen = m.where("blue")[0]
+        assert (seen.source, seen.start_s) == (str(pictures), 1)
+        red = m.where("red", most=None)
+        assert [(s.start_s, s.end_s) for s in red] == [(0, 2)]  # natural order: 10 comes after 2
+    with open_source(pictures) as source:
+        sheet = np.asarray(contact_sheet(source, seen, "blue"))
+    # the box is drawn around the square, although the picture is larger than the first one
+    blue = (np.abs(sheet.astype(int) - COLOURS["blue"]) < 40).all(-1)
+    ys, xs = np.nonzero(blue)
+    mark = (sheet == (230, 57, 70)).all(-1)[: ys.max() + 20]
+    my, mx = np.nonzero(mark)
+    assert abs(int(mx.min()) - int(xs.min())) < 12
+    assert abs(int(my.max()) - int(ys.max())) < 12
+
+
+def test_the_same_content_under_two_paths_is_one(memory: Memory, clip: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(clip, tmp_path / "copy.mp4"))
+    (report,) = memory.index(copy)
+    assert report.skipped
+    assert [row.uri for row in memory.sources()] == [str(clip)]
+
+
+def test_a_changed_file_is_indexed_anew(memory: Memory, tmp_path: Path) -> None:
+    path = tmp_path / "cam.mp4"
+    video(path, [{"yellow": (32, 32)}] * 10)
+    memory.index(path)
+    assert memory.where("yellow")[0].end_s == pytest.approx(1.8)
+    video(path, [{"magenta": (32, 32)}] * 6)
+    (report,) = memory.index(path)
+    assert (report.skipped, report.frames) == (False, 6)
+    assert not memory.where("yellow")
+    assert memory.where("magenta")[0].source == str(path)
+    assert len(memory.sources()) == 2
+
+
+def test_several_paths_a_folder_and_a_glob(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "more").mkdir()
+    for i, name in enumerate(("a.mp4", "more/b.mp4", "more/c.mp4", "d.mp4")):
+        video(tmp_path / name, [{"red": (8 * i, 8)}] * 4)
+    monkeypatch.chdir(tmp_path)
+    with Memory.open(folder) as m:
+        reports = m.index("a.mp4", "more", "d*.mp4", "a.mp4")
+        assert [os.path.basename(r.info.uri) for r in reports] == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+        assert m.where("red")[0].source == str(tmp_path / "d.mp4")
+        assert len(m.where("red", most=None)) == 4
+
+
+@pytest.mark.parametrize("bad", ["missing.mp4", "http://example.com/a.mp4"])
+def test_a_path_that_cannot_be_fails(folder: Path, bad: str) -> None:
+    with Memory.open(folder) as m, pytest.raises((MediaError, UsageError)):
+        m.index(bad)
+
+
+def test_no_path_and_no_such_decoder_fail(memory: Memory, clip: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to index"):
+        memory.index()
+    with pytest.raises(UsageError, match="no decoder 'ffmpeg'; there are: pyav, decord"):
+        memory.index(clip, decoder="ffmpeg")
+
+
+def test_one_bad_file_does_not_stop_the_others(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    video(tmp_path / "good.mp4", [{"red": (0, 0)}] * 4)
+    seen: list[tuple[str, str]] = []
+    with Memory.open(folder) as m:
+        reports = m.index(tmp_path / "bad.mp4", tmp_path / "good.mp4",
+                          on_source=lambda path, what: seen.append((Path(path).name, type(what).__name__)))  # fmt: skip
+        assert [r.frames for r in reports] == [4]
+        assert seen == [("bad.mp4", "MediaError"), ("good.mp4", "VideoSource")]
+        with pytest.raises(MediaError, match=r"bad\.mp4"):
+            m.index(tmp_path / "bad.mp4")
+
+
+def test_removing_what_is_not_there_removes_nothing(memory: Memory) -> None:
+    with pytest.raises(UsageError, match=r"no source is called 'talk\.mp4'"):
+        memory.remove("walk.mp4", "talk.mp4")
+    assert len(memory.sources()) == 1
+    assert len(memory.remove("walk.mp4", "walk.mp4")) == 2  # named twice, removed once
+
+
+def test_nothing_of_a_removed_source_is_left_in_the_files(folder: Path, clip: Path, tmp_path: Path) -> None:
+    path = video(tmp_path / "secret-name.mp4", [{"yellow": (i, 8)} for i in range(20)])
+    with Memory.open(folder) as m:
+        m.index(clip, path)
+        m.where("yellow")
+        (token,) = [t.visual for t in m.store.source_tracks(2)]
+        m.remove("secret-name.mp4")
+        left = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+    assert b"secret-name" not in left
+    assert token.astype("<f2").tobytes() not in left
+    assert b"walk.mp4" in left
+
+
+def test_the_fake_draws_what_it_says() -> None:
+    assert tuple(picture({"red": (8, 8)})[10, 10]) == COLOURS["red"]
