@@ -43,6 +43,9 @@ from vidmem.world.furniture import WORDS as FURNITURE_WORDS
 from vidmem.world.lostfound import World
 
 TEMPERATURES = (0.03, 0.045, 0.06, 0.08, 0.11)
+RELATIVES = (0.0, 0.7, 0.8, 0.85, 0.9, 0.94)
+VARIANTS = tuple(itertools.product(TEMPERATURES, RELATIVES))
+"""What all kinds of question share: the temperature of the contrast, and how near to the best hit others must come."""
 TEXT = np.round(np.arange(0.20, 0.86, 0.025), 4)
 SHARE = np.round(np.concatenate([[0.0, 0.01, 0.02, 0.035], np.arange(0.05, 0.96, 0.05)]), 4)
 VISUAL = np.round(np.arange(0.20, 0.98, 0.01), 4)
@@ -186,15 +189,18 @@ def examples(cache: VectorCache, boxes: NDArray[np.float64], best_ns: NDArray[np
 
 
 def outcomes(
-    question: Question, settings: Sequence[tuple[float, ...]], temperature: int
+    question: Question, settings: Sequence[tuple[float, ...]], variant: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For every setting (threshold, share): is anything found, and is the newest sighting right."""
     found, right = np.zeros(len(settings), bool), np.zeros(len(settings), bool)
     seen: dict[bytes, tuple[bool, bool]] = {}
+    temperature, relative = TEMPERATURES.index(VARIANTS[variant][0]), np.float32(VARIANTS[variant][1])
     for i, (threshold, *least) in enumerate(settings):
         keep = question.score >= np.float32(threshold)
         if least and least[0] > 0 and question.shares is not None:
             keep &= question.shares[temperature] >= least[0]
+        if relative > 0 and keep.any():
+            keep &= question.score >= relative * question.score[keep].max()
         key = keep.tobytes()
         if key not in seen:
             ok = False
@@ -252,8 +258,8 @@ def tabulate(asked: Sequence[Question]) -> Tables:
     for mode in GROUPS:
         settings, _ = grids(mode)
         mine = [q for q in asked if q.mode == mode]
-        for t in range(len(TEMPERATURES) if mode != "visual" else 1):
-            out[mode, t] = [(q, *outcomes(q, settings, t)) for q in mine]
+        for v in range(len(VARIANTS)):
+            out[mode, v] = [(q, *outcomes(q, settings, v)) for q in mine]
         say(f"tried {len(settings)} settings of {mode} on {len(mine)} questions")
     return out
 
@@ -276,14 +282,14 @@ def choose(tables: Tables, most: float, leave: int | None = None) -> Calibration
         flat = int(np.ravel_multi_index(index, shape))
         return (float(smooth(smooth(rates))[index]) if excess <= 1e-12 else -excess), settings[flat]
 
-    _, (visual,) = best("visual", 0)
     chosen: tuple[float, Calibration] | None = None
-    for t, temperature in enumerate(TEMPERATURES):
-        text_value, (text, contrast) = best("text", t)
-        product_value, (product, contrast_product) = best("product", t)
-        value = 2 * text_value + product_value
+    for v, (temperature, relative) in enumerate(VARIANTS):
+        visual_value, (visual,) = best("visual", v)
+        text_value, (text, contrast) = best("text", v)
+        product_value, (product, contrast_product) = best("product", v)
+        value = 2 * text_value + visual_value + product_value
         if chosen is None or value > chosen[0]:
-            chosen = value, Calibration(text, contrast, visual, product, contrast_product, temperature)
+            chosen = value, Calibration(text, contrast, visual, product, contrast_product, temperature, relative)
     assert chosen is not None
     return chosen[1]
 
@@ -291,11 +297,11 @@ def choose(tables: Tables, most: float, leave: int | None = None) -> Calibration
 def rates(tables: Tables, calibration: Calibration, only: int | None = None) -> dict[str, dict[str, Any]]:
     """By kind: questions, found, right, under one calibration of the grid."""
     out: dict[str, dict[str, Any]] = {}
-    t = TEMPERATURES.index(calibration.temperature)
+    v = VARIANTS.index((calibration.temperature, calibration.relative))
     setting = settings_of(calibration)
     for mode, kinds in GROUPS.items():
         at = grids(mode)[0].index(setting[mode])
-        held = [r for r in tables[mode, t if mode != "visual" else 0] if only is None or r[0].world == only]
+        held = [r for r in tables[mode, v] if only is None or r[0].world == only]
         for kind in (*kinds, *CONSTRAINTS[mode]):
             rows = [row for row in held if row[0].kind == kind]
             if rows:
@@ -319,11 +325,11 @@ def leave_one_out(tables: Tables, most: float, worlds: int) -> dict[str, dict[st
 
 def check(memories: Sequence[Memory], asked: Sequence[Question], calibration: Calibration, tables: Tables) -> int:
     """How many answers of vidmem.query.where differ from the simulated ones; 0 unless the simulation is wrong."""
-    t = TEMPERATURES.index(calibration.temperature)
+    v = VARIANTS.index((calibration.temperature, calibration.relative))
     differ = 0
     for question in asked:
         setting = settings_of(calibration)[question.mode]
-        found, right = outcomes(question, [setting], t)
+        found, right = outcomes(question, [setting], v)
         memory = memories[question.world]
         answer = where(memory.store, memory.cache(), calibration, text=question.text, visual=question.visual,
                        contrast=question.contrast)  # fmt: skip
@@ -425,9 +431,9 @@ def main() -> int:
     fitted = rates(tables, calibration)
     crossed = leave_one_out(tables, args.false_found, len(worlds)) if len(worlds) > 1 else {}
     found_words: dict[str, int] = {}
-    t = TEMPERATURES.index(calibration.temperature)
+    v = VARIANTS.index((calibration.temperature, calibration.relative))
     at = grids("text")[0].index((calibration.text_threshold, calibration.contrast_probability))
-    for q, hit, _ in tables["text", t]:
+    for q, hit, _ in tables["text", v]:
         if q.kind == "unknown_word" and hit[at]:
             found_words[q.asked] = found_words.get(q.asked, 0) + 1
     differ = check(memories, asked, calibration, tables)

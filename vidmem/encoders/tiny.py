@@ -116,6 +116,7 @@ class Tiny(TinyText):
             tokens, attention, queries = self.net.regions(features, points)
             scores = self.net.score(queries).squeeze(-1).float().sigmoid()
             texts = self.net.regions.project(tokens).float()
+            visuals = self.net.visual(tokens)
             masks = attention.float()
             masks = masks / masks.amax(-1, keepdim=True).clamp_min(1e-12)
         h, w = features.shape[-2:]
@@ -126,7 +127,7 @@ class Tiny(TinyText):
         kept = (scores >= ranked.clamp_max(MIN_SCORE)[:, None, None]).cpu().numpy()
         out = []
         for visual, text, mask, keep, point in zip(
-            tokens.float().cpu().numpy(), texts.cpu().numpy(), masks.cpu().numpy(), kept, points_px, strict=True
+            visuals.float().cpu().numpy(), texts.cpu().numpy(), masks.cpu().numpy(), kept, points_px, strict=True
         ):
             out.append(_regions(visual[keep], text[keep], mask[keep].reshape(-1, h, w),
                                 np.repeat(point, k, axis=0)[keep.ravel()], size))  # fmt: skip

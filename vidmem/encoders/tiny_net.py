@@ -61,11 +61,17 @@ class TinyBackbone(nn.Module):
 class TinyNet(nn.Module):
     """Backbone, region encoder and a score per token: the IoU that its mask is expected to have (0 for none).
 
-    The score is our addition to T-REN: queries that found no region of their own are left out before the merge.
+    The score is our addition to T-REN: queries that found no region of their own are left out before the merge. So is
+    `visual`, an affine map after the pooling (see vidmem/train/whiten.py), with which it commutes.
     """
+
+    visual_mean: Tensor
+    visual_map: Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("visual_mean", torch.zeros(DIM))
+        self.register_buffer("visual_map", torch.eye(DIM))
         self.backbone = TinyBackbone()
         self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True)
         self.score = nn.Linear(DIM, 1)
@@ -76,6 +82,10 @@ class TinyNet(nn.Module):
         features, _ = self.backbone(images)
         tokens, attention, queries = self.regions(features, points)
         return tokens, attention, self.score(queries).squeeze(-1)
+
+    def visual(self, tokens: Tensor) -> Tensor:
+        """Region tokens `(..., DIM)` in the space where their cosines mean most, float32."""
+        return (tokens.float() - self.visual_mean) @ self.visual_map
 
 
 def choose_points(heat: Tensor, grid: tuple[int, int], peaks: int) -> Tensor:

@@ -1,0 +1,80 @@
+"""Fit the affine map of the visual tokens of `tiny`: centred, and whitened by how much one thing varies by itself.
+
+    python -m vidmem.train.whiten runs/regions.pt runs/final.pt --photos PHOTOS.tar
+
+Pooled backbone features share a large mean, so that all cosines are high, and differ within one thing more in some
+directions than in others. With S the covariance of tokens around the mean of their own name, tokens become
+`S^(-1/2) (v - mean)` (within-class covariance normalisation, Hatch et al. 2006), S shrunk towards a multiple of the
+identity (Ledoit and Wolf 2004, with a fixed weight).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..encoders.tiny_net import TinyNet, choose_points
+from .tiny import Scenes, collate
+
+SHRINK = 0.1
+"""Weight of the identity: the map must not blow up directions in which drawings happen not to vary."""
+
+
+def within_class_map(tokens: Tensor, labels: Tensor, shrink: float = SHRINK) -> tuple[Tensor, Tensor]:
+    """Mean `(D,)`, map `(D, D)` from tokens `(N, D)` and labels `(N,)`: a row vector v becomes (v - mean) @ map."""
+    tokens = tokens.double()
+    mean = tokens.mean(0)
+    _, index, counts = labels.unique(return_inverse=True, return_counts=True)
+    centres = torch.zeros(len(counts), tokens.shape[1], dtype=torch.double).index_add_(0, index, tokens)
+    residual = tokens - (centres / counts[:, None])[index]
+    spread = residual.T @ residual / max(1, len(tokens) - len(counts))
+    dim = len(spread)
+    spread = (1 - shrink) * spread + shrink * torch.eye(dim) * spread.trace() / dim
+    values, vectors = torch.linalg.eigh(spread)
+    return mean.float(), (vectors / values.sqrt() @ vectors.T).float()
+
+
+@torch.inference_mode()
+def collect(net: TinyNet, scenes: DataLoader, batches: int) -> tuple[Tensor, Tensor]:  # type: ignore[type-arg]
+    """Tokens `(N, D)` that found an object (mask IoU above one half) and its label `(N,)`."""
+    tokens, labels = [], []
+    for _, batch in zip(range(batches), scenes, strict=False):
+        images = batch["image"].permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
+        features, heat = net.backbone(images)
+        token, attention, _ = net.regions(features, choose_points(heat, (6, 10), 68))
+        mask = (attention / attention.amax(-1, keepdim=True) > 0.5).flatten(1, 2).float()
+        cover = batch["cover"].flatten(2) * (batch["labels"] >= 0)[..., None]
+        inter = mask @ cover.transpose(1, 2)
+        iou = inter / (mask.sum(-1)[..., None] + cover.sum(-1)[:, None] - inter).clamp_min(1e-3)
+        best = iou.max(-1)
+        good = best.values > 0.5
+        tokens.append(token.flatten(1, 2)[good])
+        labels.append(batch["labels"].gather(1, best.indices)[good])
+    return torch.cat(tokens), torch.cat(labels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("start", type=Path, help="checkpoint of the stage `regions`")
+    parser.add_argument("out", type=Path, help="checkpoint to write")
+    parser.add_argument("--photos", type=Path, help="as for vidmem.train.tiny")
+    parser.add_argument("--batches", type=int, default=40, help="of 8 scenes each")
+    args = parser.parse_args()
+    state = torch.load(args.start, weights_only=True)
+    net = TinyNet()
+    missing, unexpected = net.load_state_dict(state["net"], strict=False)
+    if unexpected or not set(missing) <= {"visual_mean", "visual_map"}:
+        raise SystemExit(f"{args.start} is no checkpoint of `tiny`: {missing} missing, {unexpected} unknown")
+    net.eval()
+    tokens, labels = collect(net, DataLoader(Scenes(args.photos, 31337), 8, collate_fn=collate), args.batches)
+    net.visual_mean, net.visual_map = within_class_map(tokens, labels)
+    print(f"{len(tokens)} tokens of {len(labels.unique())} names")
+    torch.save({"net": net.state_dict(), "text": state["text"]}, args.out)
+
+
+if __name__ == "__main__":
+    main()
