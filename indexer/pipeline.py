@@ -45,6 +45,14 @@ class SourceReport:
     skipped: bool = False
 
 
+def done_before(source: Source, store: Store) -> SourceReport | None:
+    """The report of a source that an earlier run finished; None when there is something to do."""
+    row = store.begin_source(source.info)
+    if row.state == "open":
+        return None
+    return _report(row, source.info, 0, time.perf_counter(), (), 0, skipped=True)
+
+
 def index_source(
     source: Source, encoder: Encoder, store: Store, config: IndexConfig, progress: Progress | None = None
 ) -> SourceReport:
@@ -54,10 +62,10 @@ def index_source(
     and the tracker's state is part of every checkpoint. Raises MediaError when no frame at all can be read.
     """
     began = time.perf_counter()
+    if known := done_before(source, store):
+        return known
     info = source.info
     row = store.begin_source(info)
-    if row.state != "open":
-        return _report(row, info, 0, began, (), 0, skipped=True)
     tracker = Tracker.restore(row.tracker_state, config.track) if row.tracker_state else Tracker(config.track)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done

@@ -42,18 +42,8 @@ def find(
 ) -> Hits:  # fmt: skip
     """All tracks that count as found for a text vector `(Dt,)`, a visual token `(Dv,)` or both.
 
-    threshold overrides the calibrated one and switches the other tests off: it is the score alone then.
+    threshold overrides the calibrated one and switches the contrast phrases `(c, Dt)` off: it is the score alone then.
     """
-    hits = _above(cache, calibration, text, visual, contrast, threshold)
-    if threshold is None and len(hits):
-        hits = hits.take(hits.score >= calibration.relative * hits.score.max())
-    return hits
-
-
-def _above(
-    cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None, threshold: float | None,
-) -> Hits:  # fmt: skip
     if text is not None and visual is not None:
         limit = calibration.product_threshold if threshold is None else threshold
         rows, seen = cache.range_search("visual", visual, limit)

@@ -125,7 +125,7 @@ class Memory:
             UsageError: no path, a URL, a bad decoder. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
-        from .indexer.pipeline import index_source
+        from .indexer.pipeline import done_before, index_source
         from .media import discover, open_source
 
         if not paths:
@@ -147,11 +147,13 @@ class Memory:
             with source:
                 progress = on_source(path, source) if on_source else None
                 try:
-                    reports.append(index_source(source, self.encoder, self.store, config, progress))
+                    known = done_before(source, self.store)  # asked first: the encoder may take seconds to load
+                    reports.append(known or index_source(source, self.encoder, self.store, config, progress))
                 except MediaError as error:
                     if on_source is None:
                         raise
                     on_source(path, error)
+        self.store.settle()
         return reports
 
     def settings(self) -> IndexConfig:

@@ -19,8 +19,7 @@ class Calibration:
     text_threshold: least cosine of a track's text token to the phrase. contrast_probability: least softmax share of
     the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
-    contrast_probability_product: the least share when both are given. relative: a track must also score at least
-    this share of the best one that passed, so that a weak look-alike seen later does not hide the thing itself.
+    contrast_probability_product: the least share when both are given.
     """
 
     text_threshold: float
@@ -29,7 +28,6 @@ class Calibration:
     product_threshold: float
     contrast_probability_product: float = 0.0
     temperature: float = 0.06
-    relative: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

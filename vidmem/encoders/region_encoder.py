@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+FEW = 8
+"""Keys up to which attention is written out."""
+
 
 class FourierPositions(nn.Module):
     """Gaussian random Fourier features of positions in [0, 1]^2: `(..., 2)` x, y -> `(..., dim)`.
@@ -52,7 +55,11 @@ class Attention(nn.Module):
             proj(x).unflatten(-1, (self.heads, -1)).transpose(-3, -2)
             for proj, x in ((self.q_proj, query), (self.k_proj, memory), (self.v_proj, memory))
         )
-        out = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if k.shape[-2] <= FEW:  # thousands of attentions over three keys: the fused kernel takes five times as long
+            out = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1) @ v
+        else:
+            out = F.scaled_dot_product_attention(q, k, v)
         mixed: Tensor = self.out_proj(out.transpose(-3, -2).flatten(-2))
         return mixed
 
@@ -83,17 +90,18 @@ class RegionEncoder(nn.Module):
     """Patch features and point prompts -> k region tokens and attention masks per point.
 
     dim: width of the patch features and of the visual tokens; text_dim: width of the text space; k: tokens per point
-    (paper 3); layers: L (paper 2). seed_queries: start each query from the patch feature under its point as well; not
-    in the paper; masks then start as feature similarity, which a small model has no steps to find by itself.
+    (paper 3); layers: L (paper 2). Two options that the paper does not have, for small models. seed_queries: start each
+    query from the patch feature under its point as well; masks then begin as feature similarity. coarse: the decoder
+    layers look at features averaged over so many patches a side; the pooling at the end always sees every patch.
     """
 
     def __init__(
         self, dim: int, text_dim: int, *, heads: int = 8, layers: int = 2, k: int = 3, mlp_dim: int | None = None,
-        seed_queries: bool = False,
+        seed_queries: bool = False, coarse: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
         mlp_dim = mlp_dim or 2 * dim
-        self.k, self.seed_queries = k, seed_queries
+        self.k, self.seed_queries, self.coarse = k, seed_queries, coarse
         self.positions = FourierPositions(dim)
         self.scale_embeddings = nn.Embedding(k, dim)
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, mlp_dim) for _ in range(layers))
@@ -110,13 +118,18 @@ class RegionEncoder(nn.Module):
         height, width = features.shape[-2:]
         patches = features.flatten(2).transpose(1, 2)
         memory = patches + self.positions.grid(height, width).to(patches.dtype)
+        overview = memory
+        if self.coarse > 1:
+            small = F.avg_pool2d(features, self.coarse)
+            grid = self.positions.grid(*small.shape[-2:]).to(patches.dtype)
+            overview = small.flatten(2).transpose(1, 2) + grid
         positions = self.positions(points).to(patches.dtype).unsqueeze(2)
         queries = self.scale_embeddings.weight.expand(*points.shape[:2], -1, -1)
         if self.seed_queries:
             at = F.grid_sample(features.float(), 2 * points.float().unsqueeze(1) - 1, align_corners=False)
             queries = queries + at.squeeze(2).transpose(1, 2).unsqueeze(2).to(queries.dtype)
         for layer in self.layers:  # the position is injected anew before every layer
-            queries = layer(queries + positions, memory)
+            queries = layer(queries + positions, overview)
         flat = queries.flatten(1, 2)
         scores = self.q_norm(self.q_proj(flat)) @ self.k_norm(self.k_proj(memory)).transpose(1, 2)
         attention = (scores / math.sqrt(features.shape[1])).softmax(-1)

@@ -29,7 +29,7 @@ PIXELS = 448 * 256
 """Working pictures have about so many pixels, the ratio of the original kept, sides multiples of 16."""
 GRID, PEAKS = (6, 10), 68
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
-MIN_SCORE, LEAST = 0.25, 16
+MIN_SCORE, LEAST = 0.15, 16
 """Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
 
 
@@ -115,23 +115,18 @@ class Tiny(TinyText):
             points = choose_points(heat.float(), grid, PEAKS)
             tokens, attention, queries = self.net.regions(features, points)
             scores = self.net.score(queries).squeeze(-1).float().sigmoid()
-            texts = self.net.regions.project(tokens).float()
-            visuals = self.net.visual(tokens)
-            masks = attention.float()
+            limit = scores.flatten(1).topk(LEAST, dim=1).values[:, -1].clamp_max(MIN_SCORE)
+            kept = scores >= limit[:, None, None]  # (B, P, k); from here on only these
+            frame, point, _ = kept.nonzero(as_tuple=True)
+            found = tokens[kept]
+            masks = attention[kept].float()
             masks = masks / masks.amax(-1, keepdim=True).clamp_min(1e-12)
+            rows = (self.net.visual(found), self.net.regions.project(found), masks, points[frame, point])
         h, w = features.shape[-2:]
         size = np.array([width, height], np.float32)
-        k = tokens.shape[2]
-        points_px = points.float().cpu().numpy() * size
-        ranked = scores.flatten(1).topk(LEAST, dim=1).values[:, -1]
-        kept = (scores >= ranked.clamp_max(MIN_SCORE)[:, None, None]).cpu().numpy()
-        out = []
-        for visual, text, mask, keep, point in zip(
-            visuals.float().cpu().numpy(), texts.cpu().numpy(), masks.cpu().numpy(), kept, points_px, strict=True
-        ):
-            out.append(_regions(visual[keep], text[keep], mask[keep].reshape(-1, h, w),
-                                np.repeat(point, k, axis=0)[keep.ravel()], size))  # fmt: skip
-        return out
+        counts = kept.flatten(1).sum(1).cpu().numpy()
+        parts = (np.split(row.float().cpu().numpy(), np.cumsum(counts)[:-1]) for row in rows)
+        return [_regions(v, t, m.reshape(-1, h, w), p * size, size) for v, t, m, p in zip(*parts, strict=True)]
 
 
 def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, size: Float32) -> RegionTokens:

@@ -73,7 +73,7 @@ class TinyNet(nn.Module):
         self.register_buffer("visual_mean", torch.zeros(DIM))
         self.register_buffer("visual_map", torch.eye(DIM))
         self.backbone = TinyBackbone()
-        self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True)
+        self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True, coarse=2)
         self.score = nn.Linear(DIM, 1)
 
     def forward(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

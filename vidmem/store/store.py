@@ -98,6 +98,12 @@ class Store:
         except StoreError as error:  # a reader in the way again must not keep a new video from being indexed
             _log.warning("%s", error)
 
+    def settle(self) -> None:
+        """Move what is in SQLite's log into the database file, so that `stats` tells what the memory costs at rest. A
+        reader in the way keeps the log as it is."""
+        with self._use(write=True) as conn:
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def close(self) -> None:
         """Close the files and let go of the writer's lock. Does nothing the second time."""
         with self._turn:

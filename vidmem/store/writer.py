@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelMismatchError, StoreError
@@ -56,8 +58,12 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
     if known is not None:  # the file was replaced: what was seen in the old one is not there any more
         remove_rows(conn, folder, known.id)
     known = reader.source_where(conn, "fingerprint = ?", info.fingerprint)
-    if known is not None:
+    if known is not None and os.path.exists(known.uri):
         return known
+    if known is not None:  # the file was moved: pictures of it are at the new place
+        with transaction(conn):
+            conn.execute("UPDATE sources SET uri = ? WHERE id = ?", (info.uri, known.id))
+        return replace(known, uri=info.uri)
     with transaction(conn):
         conn.execute(
             "INSERT INTO sources (uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged,"

@@ -93,10 +93,10 @@ class SceneMaker:
     def scene(self) -> Scene:
         rng = self.rng
         canvas, surfaces = self._background()
-        count = int(rng.integers(16, 40))
+        count = int(rng.integers(10, 34))
         owner = np.zeros((HEIGHT, WIDTH), np.uint8)
         labels: list[int] = []
-        order = sorted((float(np.exp(rng.uniform(np.log(15), np.log(90)))) for _ in range(count)), reverse=True)
+        order = sorted((float(np.exp(rng.uniform(np.log(18), np.log(90)))) for _ in range(count)), reverse=True)
         for k, size in enumerate(order, 1):
             label = int(rng.integers(len(self.by_label)))
             variants = self.by_label[label]
@@ -155,7 +155,7 @@ class SceneMaker:
     def _texture(self, width: int, height: int) -> tuple[Image.Image, int]:
         """A picture to lay down as a surface and its label."""
         rng = self.rng
-        if self.rooms and rng.random() < 0.35:
+        if self.rooms and rng.random() < 0.5:
             room = self.rooms[int(rng.integers(len(self.rooms)))]
             scale = rng.uniform(0.8, 1.2)
             w, h = min(width * scale, room.width), min(height * scale, room.height)

@@ -263,13 +263,13 @@ def train(args: argparse.Namespace) -> None:
     net, text = TinyNet().to(memory_format=torch.channels_last), TextTower(table, vocabulary)  # type: ignore[call-overload]
     if args.start:
         state = torch.load(args.start, weights_only=True)
-        net.load_state_dict(state["net"])
+        net.load_state_dict(state["net"], strict=False)  # older checkpoints have no map of the visual tokens
         text.load_state_dict(state["text"])
     if args.stage == "backbone":
         step_of, parts = backbone_step, [net.backbone, net.regions.text1, net.regions.text2, text]
     else:
         step_of, parts = region_step, [net.regions, net.score, text]
-        if args.start:
+        if args.start and "backbone" in Path(args.start).name:
             near_identity(net.regions)
         net.backbone.requires_grad_(False)
     params = [p for part in parts for p in part.parameters() if p.requires_grad]
