@@ -80,14 +80,16 @@ def index_source(
         )  # fmt: skip
         pending.clear()
 
-    with closing(decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)) as ahead:
-        for pairs in _batches(ahead, config.batch):
-            batch, met = [frame for frame, _ in pairs], pairs[-1][1]
-            for frame, tokens in zip(batch, _encode(encoder, batch, info), strict=True):
+    # Two threads ahead: one decodes, one encodes, while this one merges and follows, so that no core waits.
+    frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
+    encoded = decode_ahead(_encoded(frames, encoder, config.batch, info), 1)
+    with closing(frames), closing(encoded):
+        for batch, regions, damage in encoded:
+            for frame, tokens in zip(batch, regions, strict=True):
                 merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
                 ordinals = tracker.update(frame.t_ns, merged)
                 pending.append(FrameRegions(frame.t_ns, ordinals, merged.boxes, _held(merged, config.merge.binarise)))
-            done += len(batch)
+            done, met = done + len(batch), damage
             start_ns = batch[-1].t_ns + 1
             if len(pending) >= config.checkpoint_frames:
                 checkpoint("open")
@@ -111,6 +113,14 @@ def _frames(
     count, since a resumed run meets it again."""
     for frame in source.frames(config.fps, start_ns, start_index=index, shape=encoder.working_size):
         yield frame, source.damage.packets + source.damage.frames
+
+
+def _encoded(
+    frames: Iterator[tuple[Frame, int]], encoder: Encoder, size: int, info: SourceInfo
+) -> Iterator[tuple[list[Frame], list[RegionTokens], int]]:
+    for pairs in _batches(frames, size):
+        batch = [frame for frame, _ in pairs]
+        yield batch, _encode(encoder, batch, info), pairs[-1][1]
 
 
 def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:

@@ -29,7 +29,7 @@ PIXELS = 448 * 256
 """Working pictures have about so many pixels, the ratio of the original kept, sides multiples of 16."""
 GRID, PEAKS = (6, 10), 68
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
-MIN_SCORE, LEAST = 0.15, 16
+MIN_SCORE, LEAST = 0.2, 16
 """Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
 
 
