@@ -212,7 +212,7 @@ class SceneMaker:
             rgb = grey + (rgb - grey) * rng.uniform(0.2, 1.3)
         if rng.random() < 0.3:  # light from one side
             ramp = np.linspace(-1, 1, rgb.shape[1])[None, :, None] * rng.uniform(-0.25, 0.25)
-            rgb = rgb * (1 + ramp)
+            rgb = np.asarray(rgb * (1 + ramp), np.float32)
         out = _to_image(rgb * gain + rng.normal(0, 8))
         out.putalpha(alpha)
         if rng.random() < 0.25:
@@ -244,7 +244,8 @@ class SceneMaker:
         image: NDArray[Any] = np.asarray(canvas, np.float32)
         if rng.random() < 0.5:
             image = image + rng.standard_normal((HEIGHT, WIDTH, 1), np.float32) * rng.uniform(0, 6)
-        return np.clip(image, 0, 255).astype(np.uint8)
+        out: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
+        return out
 
 
 def _to_image(array: NDArray[np.floating]) -> Image.Image:

@@ -28,10 +28,10 @@ def within_class_map(tokens: Tensor, labels: Tensor, shrink: float = SHRINK) -> 
     """Mean `(D,)`, map `(D, D)` from tokens `(N, D)` and labels `(N,)`: a row vector v becomes (v - mean) @ map."""
     tokens = tokens.double()
     mean = tokens.mean(0)
-    _, index, counts = labels.unique(return_inverse=True, return_counts=True)
-    centres = torch.zeros(len(counts), tokens.shape[1], dtype=torch.double).index_add_(0, index, tokens)
-    residual = tokens - (centres / counts[:, None])[index]
-    spread = residual.T @ residual / max(1, len(tokens) - len(counts))
+    counts = torch.bincount(labels)
+    sums = torch.zeros(len(counts), tokens.shape[1], dtype=torch.double).index_add_(0, labels, tokens)
+    residual = tokens - (sums / counts.clamp_min(1)[:, None])[labels]
+    spread = residual.T @ residual / max(1, len(tokens) - int((counts > 0).sum()))
     dim = len(spread)
     spread = (1 - shrink) * spread + shrink * torch.eye(dim) * spread.trace() / dim
     values, vectors = torch.linalg.eigh(spread)
@@ -72,7 +72,7 @@ def main() -> None:
     net.eval()
     tokens, labels = collect(net, DataLoader(Scenes(args.photos, 31337), 8, collate_fn=collate), args.batches)
     net.visual_mean, net.visual_map = within_class_map(tokens, labels)
-    print(f"{len(tokens)} tokens of {len(labels.unique())} names")
+    print(f"{len(tokens)} tokens of {len(set(labels.tolist()))} names")
     torch.save({"net": net.state_dict(), "text": state["text"]}, args.out)
 
 
