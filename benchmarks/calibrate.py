@@ -51,8 +51,9 @@ PRESENT = ("name", "synonym", "picture", "name_picture")
 GROUPS = {"text": ("name", "synonym"), "visual": ("picture",), "product": ("name_picture",)}
 CONSTRAINTS = {"text": ("absent_word", "unknown_word"), "visual": ("absent_picture",),
                "product": ("absent_name_picture",)}  # fmt: skip
-LOOSER = {"product": 2}
-"""Who brings a name and a picture of it has mostly seen the thing: false finds weigh half there."""
+LOOSER = {"visual": 1.8, "product": 2}
+"""Who brings a picture of a thing has mostly seen it: false finds weigh less there. Words, the most of what is asked,
+stay well below, so that all that is absent together keeps the limit."""
 FLOOR = {"text": float(TEXT[0]), "visual": float(VISUAL[0]), "product": float(PRODUCT[0])}
 RIGHT_BOX = 0.3
 
