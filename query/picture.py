@@ -16,9 +16,9 @@ from ..records import Box, Float32
 from ..store import SourceRow, Store, VectorCache
 
 CANVAS = (1280, 720)
-HEIGHTS = (110, 170)
-"""Heights in pixels at which the picture is laid on the canvas: things in video are seldom larger, and an encoder
-sees best at the size of its training. Longer sides are kept under 1.6 times that."""
+HEIGHTS = (120, 300)
+"""Heights in pixels at which the picture is laid on the canvas: a thing across the room and one at hand. Longer
+sides are kept under 1.6 times that."""
 NEAR_NS = 1_000_000_000
 """A crop's time may lie this far from the next indexed frame."""
 

@@ -59,6 +59,9 @@ def find(
         rows, seen = cache.range_search(
             "visual", visual, calibration.visual_threshold if threshold is None else threshold
         )
+        if threshold is None and len(seen):
+            near = seen >= calibration.visual_relative * seen.max()
+            rows, seen = rows[near], seen[near]
         return Hits(rows, seen, None, seen)
     else:
         raise ValueError("a text, a picture or both")

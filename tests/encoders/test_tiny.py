@@ -226,9 +226,9 @@ def test_tokens_without_a_region_are_left_out(encoder: Tiny, monkeypatch: pytest
     assert len(kept) <= len(every)
     monkeypatch.setattr(tiny, "MIN_SCORE", 2.0)
     (best,) = encoder.encode([image], 1280, 720)
-    assert len(best) == tiny.LEAST  # a picture of anything has its best regions, however poor
-    assert best.masks.shape == (tiny.LEAST, 32, 56)
-    assert best.boxes.shape == (tiny.LEAST, 4)
+    assert tiny.LEAST <= len(best) < len(every)  # any picture has its best regions, however poor; equals count as one
+    assert best.masks.shape == (len(best), 32, 56)
+    assert best.boxes.shape == (len(best), 4)
 
 
 def test_a_batch_gives_what_its_pictures_give(encoder: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ class Calibration:
     text_threshold: least cosine of a track's text token to the phrase. contrast_probability: least softmax share of
     the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
-    contrast_probability_product: the least share when both are given.
+    contrast_probability_product: the least share when both are given. visual_relative: with a picture alone, a track
+    must also score at least this share of the best one, so that a look-alike seen later does not hide the thing itself.
     """
 
     text_threshold: float
@@ -28,6 +29,7 @@ class Calibration:
     product_threshold: float
     contrast_probability_product: float = 0.0
     temperature: float = 0.06
+    visual_relative: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
