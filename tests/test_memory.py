@@ -273,6 +273,16 @@ def test_the_same_content_under_two_paths_is_one(memory: Memory, clip: Path, tmp
     assert [row.uri for row in memory.sources()] == [str(clip)]
 
 
+def test_a_moved_file_is_known_at_its_new_place(memory: Memory, tmp_path: Path) -> None:
+    path = tmp_path / "old.mp4"
+    video(path, [{"yellow": (32, 32)}] * 10)
+    memory.index(path)
+    moved = path.rename(tmp_path / "new.mp4")
+    (report,) = memory.index(moved)
+    assert report.skipped
+    assert memory.where("yellow")[0].source == str(moved)
+
+
 def test_a_changed_file_is_indexed_anew(memory: Memory, tmp_path: Path) -> None:
     path = tmp_path / "cam.mp4"
     video(path, [{"yellow": (32, 32)}] * 10)

@@ -237,3 +237,15 @@ def test_selection_and_window_equal_the_authors(
         last = group(cache.columns, hits, np.zeros(len(hits), np.int64), gap_ns=NS)[0]
         first = cache.columns.start_ns[hits.rows[last]].min(), cache.columns.end_ns[hits.rows[last]].max()
         np.testing.assert_array_equal(np.array(first) // NS, search[f"q{number}_window"])
+
+
+def test_a_picture_wants_hits_near_to_the_best(memory: Memory) -> None:
+    cache, visual, _ = memory
+    vector = query(5, DV)
+    scores = visual @ vector.astype(float)
+    loose = Calibration(0.3, 0.5, 0.05, 0.18)
+    near = Calibration(0.3, 0.5, 0.05, 0.18, visual_relative=0.9)
+    assert len(find(cache, loose, None, vector)) > len(find(cache, near, None, vector)) >= 1
+    assert find(cache, near, None, vector).score.min() >= np.float32(0.9) * np.float32(scores.max()) - 1e-5
+    # A threshold of one's own is the score alone.
+    assert len(find(cache, near, None, vector, threshold=0.05)) == len(find(cache, loose, None, vector))
