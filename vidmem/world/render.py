@@ -148,7 +148,7 @@ def encode(pictures: Iterable[av.VideoFrame], lens: Lens, path: Path, crf: int =
     with av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as box:
         stream = box.add_stream("libx264", rate=lens.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = lens.width, lens.height, "yuv420p"
-        # x264's output depends on the number of threads: a fixed one gives the same file on every machine.
+        # x264 decides otherwise with another number of threads: a fixed one keeps files alike.
         stream.codec_context.thread_count = 2
         for i, frame in enumerate(pictures):
             frame.pts = i
