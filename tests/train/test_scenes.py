@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vidmem.encoders.tiny_net import TEXT_DIM, TinyNet
+from vidmem.encoders.tiny_net import DIM, TEXT_DIM, TinyNet
 from vidmem.train.scenes import GRID, HEIGHT, MOST, WIDTH, Scene, SceneMaker, load_photos
 from vidmem.train.tiny import (
+    Prototypes,
     TextTower,
     backbone_step,
     collate,
@@ -26,7 +27,7 @@ from vidmem.train.tiny import (
 )
 from vidmem.world.drawings import Drawing, load_drawings, things
 
-FIELDS = ("image", "cover", "labels", "centres", "sizes")
+FIELDS = ("image", "cover", "labels", "centres", "sizes", "drawings")
 NAMES = [thing.name for thing in things()]
 
 
@@ -68,6 +69,9 @@ def test_scenes_have_the_promised_form(scenes: list[Scene]) -> None:
         assert scene.cover[scene.labels >= 0].sum(0).max() <= 1 + 1e-5
         h, w = GRID
         assert ((scene.centres >= 0) & (scene.centres <= (w - 1, h - 1))).all()
+        drawn = scene.drawings[scene.labels >= 0]
+        assert [NAMES[i] for i in scene.labels[scene.labels >= 0]] == [load_drawings()[d].name for d in drawn]
+        assert (scene.drawings[scene.labels < 0] == -1).all()
         np.testing.assert_allclose(scene.sizes[used] ** 2, scene.cover[used].sum((1, 2)), rtol=1e-4)
 
 
@@ -161,6 +165,16 @@ def test_text_tower_gives_one_unit_vector_per_name(text: TextTower) -> None:
     assert text.drift() == 0
 
 
+def test_prototypes_tell_drawings_apart() -> None:
+    drawn = Prototypes(3)
+    with torch.no_grad():
+        drawn.vectors.zero_()[torch.arange(3), torch.arange(3)] = 2.0  # length must not matter
+        drawn.centre.fill_(0.5)
+    tokens = torch.eye(DIM)[:3] * 7 + 0.5
+    assert drawn(tokens, torch.tensor([0, 1, 2])) < 1e-4
+    assert drawn(tokens, torch.tensor([1, 2, 0])) > 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [backbone_step, region_step])
 def test_a_step_lowers_the_loss(text: TextTower, scenes: list[Scene], stage: object) -> None:
@@ -168,13 +182,14 @@ def test_a_step_lowers_the_loss(text: TextTower, scenes: list[Scene], stage: obj
     torch.manual_seed(0)
     net, batch = TinyNet().to(memory_format=torch.channels_last), collate(scenes[:2])  # type: ignore[call-overload]
     net.train()
+    drawn = Prototypes(len(load_drawings()))
     parts = [net.regions, net.score] if stage is region_step else [net]
     parameters = [p for part in parts for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     totals = []
     for _ in range(4):
         torch.manual_seed(1)
-        losses = stage(net, text, batch, np.random.default_rng(0))
+        losses = stage(net, text, drawn, batch, np.random.default_rng(0))
         assert all(loss.isfinite() and loss.ndim == 0 for loss in losses.values()), losses
         total = sum(losses.values())
         optimizer.zero_grad()

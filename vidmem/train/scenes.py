@@ -29,13 +29,15 @@ MOST = 40
 class Scene:
     """image `(H, W, 3)` uint8; cover `(MOST, h, w)` float32, the share of each patch that a region covers (surfaces
     count what lies on them as theirs); labels `(MOST,)` int64: index of the thing, -1 surface with the name
-    "background", -2 surface without a name, -3 unused row; centres `(MOST, 2)` patch x, y and sizes in patches."""
+    "background", -2 surface without a name, -3 unused row; centres `(MOST, 2)` patch x, y and sizes `(MOST,)` in patches;
+    drawings `(MOST,)` int64: index of the drawing, -1 where there is none."""
 
     image: NDArray[np.uint8]
     cover: NDArray[np.float32]
     labels: NDArray[np.int64]
     centres: NDArray[np.float32]
     sizes: NDArray[np.float32]
+    drawings: NDArray[np.int64]
 
 
 def load_photos(path: Path, most: int, seed: int = 0) -> list[Image.Image]:
@@ -96,11 +98,14 @@ class SceneMaker:
         count = int(rng.integers(10, 34))
         owner = np.zeros((HEIGHT, WIDTH), np.uint8)
         labels: list[int] = []
-        order = sorted((float(np.exp(rng.uniform(np.log(18), np.log(90)))) for _ in range(count)), reverse=True)
+        drawn: list[int] = []
+        # Sizes as in a room seen from two to five metres; one in four anything from a speck to a close-up.
+        order = sorted((self._size() for _ in range(count)), reverse=True)
         for k, size in enumerate(order, 1):
             label = int(rng.integers(len(self.by_label)))
             variants = self.by_label[label]
-            picture = self._distort(self.drawings[variants[int(rng.integers(len(variants)))]].image, size)
+            variant = variants[int(rng.integers(len(variants)))]
+            picture = self._distort(self.drawings[variant].image, size)
             w, h = picture.size
             x, y = int(rng.integers(-w // 3, WIDTH - 2 * w // 3)), int(rng.integers(-h // 3, HEIGHT - 2 * h // 3))
             alpha = picture.getchannel("A")
@@ -111,31 +116,37 @@ class SceneMaker:
             part = np.asarray(alpha)[y0 - y : y1 - y, x0 - x : x1 - x] > 127
             owner[y0:y1, x0:x1][part] = k
             labels.append(label)
+            drawn.append(variant)
         image = self._camera(canvas)
-        return self._pack(image, owner, labels, surfaces)
+        return self._pack(image, owner, labels, drawn, surfaces)
 
-    def _pack(self, image: NDArray[np.uint8], owner: NDArray[np.uint8], labels: list[int],
+    def _size(self) -> float:
+        """Longer side of an object in pixels."""
+        low, high = (18, 110) if self.rng.random() < 0.25 else (26, 76)
+        return float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
+
+    def _pack(self, image: NDArray[np.uint8], owner: NDArray[np.uint8], labels: list[int], drawn: list[int],
               surfaces: list[tuple[NDArray[np.bool_], int]]) -> Scene:  # fmt: skip
         h, w = GRID
         cell = (np.arange(HEIGHT)[:, None] // STRIDE * w + np.arange(WIDTH)[None] // STRIDE).astype(np.int64)
         n = len(labels)
         counts = np.bincount((owner.astype(np.int64) * (h * w) + cell).ravel(), minlength=(n + 1) * h * w)
         shares = counts.reshape(-1, h, w)[1 : n + 1].astype(np.float32) / STRIDE**2
-        rows = [(s, label) for s, label in zip(shares, labels, strict=True) if s.sum() >= 1.5]
+        rows = [row for row in zip(shares, labels, drawn, strict=True) if row[0].sum() >= 1.5]
         for mask, label in surfaces:
             share = mask.reshape(h, STRIDE, w, STRIDE).mean((1, 3), dtype=np.float32)
             if share.sum() >= 40:
-                rows.append((share, label))
+                rows.append((share, label, -1))
         rows = rows[:MOST]
         cover = np.zeros((MOST, h, w), np.float32)
-        out_labels = np.full(MOST, -3, np.int64)
+        out_labels, drawings = np.full(MOST, -3, np.int64), np.full(MOST, -1, np.int64)
         centres, sizes = np.zeros((MOST, 2), np.float32), np.ones(MOST, np.float32)
-        for i, (share, label) in enumerate(rows):
-            cover[i], out_labels[i] = share, label
+        for i, (share, label, drawing) in enumerate(rows):
+            cover[i], out_labels[i], drawings[i] = share, label, drawing
             total = share.sum()
             centres[i] = (share.sum(0) @ np.arange(w) / total, share.sum(1) @ np.arange(h) / total)
             sizes[i] = np.sqrt(total)
-        return Scene(image, cover, out_labels, centres, sizes)
+        return Scene(image, cover, out_labels, centres, sizes, drawings)
 
     def _background(self) -> tuple[Image.Image, list[tuple[NDArray[np.bool_], int]]]:
         """A canvas and its surfaces: a wall, a floor and up to four boxes, each with a texture of its own."""

@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..encoders.region_encoder import RegionEncoder
 from ..encoders.text_table import phrase_pieces
-from ..encoders.tiny_net import TEXT_DIM, TinyNet, choose_points
+from ..encoders.tiny_net import DIM, TEXT_DIM, TinyNet, choose_points
 from ..world.drawings import load_drawings, things
 from .losses import distillation, mask_loss, match, text_contrast, visual_contrast
 from .scenes import Scene, SceneMaker, load_photos, make_rooms
 
 BACKGROUND = "background"
-TAU_TEXT = 0.06
+TAU_TEXT, TAU_DRAWING = 0.06, 0.08
 Batch = dict[str, Tensor]
 
 
@@ -48,7 +48,7 @@ class Scenes(IterableDataset):  # type: ignore[type-arg]
 
 
 def collate(scenes: list[Scene]) -> Batch:
-    fields = ("image", "cover", "labels", "centres", "sizes")
+    fields = ("image", "cover", "labels", "centres", "sizes", "drawings")
     return {name: torch.from_numpy(np.stack([getattr(s, name) for s in scenes])) for name in fields}
 
 
@@ -81,6 +81,21 @@ class TextTower(nn.Module):
 
     def drift(self) -> Tensor:
         return (self.vectors - self.get_buffer("initial")).square().sum(-1).mean()
+
+
+class Prototypes(nn.Module):
+    """One vector per drawing in the space of visual tokens, for training only: a cosine softmax over them makes the
+    cosine of two tokens tell drawings apart, which is what a question by picture asks of it."""
+
+    def __init__(self, drawings: int) -> None:
+        super().__init__()
+        self.centre = nn.Parameter(torch.zeros(DIM))
+        self.vectors = nn.Parameter(torch.randn(drawings, DIM) / DIM**0.5)
+
+    def forward(self, tokens: Tensor, drawings: Tensor) -> Tensor:
+        """Cross-entropy of tokens `(N, DIM)` against their drawings `(N,)`, a scalar."""
+        cosines = F.normalize(tokens - self.centre, dim=-1) @ F.normalize(self.vectors, dim=-1).T
+        return F.cross_entropy(cosines / TAU_DRAWING, drawings)
 
 
 def _phrases(name: str, synonyms: tuple[str, ...]) -> list[str]:
@@ -128,8 +143,10 @@ def text_labels(labels: Tensor, classes: int) -> Tensor:
     return torch.where(labels == -1, torch.full_like(labels, classes - 1), labels)
 
 
-def backbone_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Generator) -> Batch:
-    """Stage 1: name every mask from its mean feature; tell masks apart; find centres."""
+def backbone_step(
+    net: TinyNet, text: TextTower, drawn: Prototypes, batch: Batch, rng: np.random.Generator
+) -> Batch:
+    """Stage 1: name every mask from its mean feature; tell drawings and masks apart; find centres."""
     images = batch["image"].permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         features, heat = net.backbone(images)
@@ -147,15 +164,19 @@ def backbone_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Ge
     patches = features.flatten(2).transpose(1, 2)[where, spots]  # (n, 3, D)
     pick = torch.randperm(len(patches))[:200]
     groups = torch.arange(len(pick)).repeat_interleave(3)
+    seen = batch["drawings"] >= 0
     return {
         "text": text_contrast(tokens, texts, labels[named], TAU_TEXT),
+        "drawing": 0.5 * drawn(means[seen], batch["drawings"][seen]),
         "visual": 0.3 * visual_contrast(patches[pick].flatten(0, 1), groups),
         "heat": 0.3 * heat_loss(heat, heat_targets(batch)),
         "drift": 0.05 * text.drift(),
     }
 
 
-def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Generator) -> Batch:
+def region_step(
+    net: TinyNet, text: TextTower, drawn: Prototypes, batch: Batch, rng: np.random.Generator
+) -> Batch:
     """Stage 2 on the frozen backbone: Eqs. 1-5 and the score. Targets of a point: the object there, and the surface
     under it, so that a point has more than one region, as in the paper."""
     images = batch["image"].permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
@@ -164,8 +185,8 @@ def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Gene
     features, cover = features.float(), batch["cover"]
     _, r, h, w = cover.shape
     points = choose_points(heat.float(), (6, 10), 68)
-    drawn = torch.rand(len(points), 128).argsort(1)[:, :64]
-    points = points.gather(1, drawn[..., None].expand(-1, -1, 2))
+    kept = torch.rand(len(points), 128).argsort(1)[:, :64]
+    points = points.gather(1, kept[..., None].expand(-1, -1, 2))
     with torch.autocast("cpu", torch.bfloat16):
         tokens, attention, queries = net.regions(features, points)
         scores = net.score(queries).squeeze(-1)
@@ -204,9 +225,11 @@ def region_step(net: TinyNet, text: TextTower, batch: Batch, rng: np.random.Gene
         score_goal = torch.zeros_like(scores)
         score_goal[bi, pi, ki] = iou
     subset = torch.randperm(len(token))[:600]
+    drawing = batch["drawings"][bi, region]
     return {
         "visual": visual_contrast(token[subset], (bi * r + region)[subset]),
         "text": text_contrast(projected, texts, labels, TAU_TEXT),
+        "drawing": 0.5 * drawn(token[drawing >= 0], drawing[drawing >= 0]),
         "distil": distillation(token, goal[bi, pi, ti]) + distillation(projected, pooled_text),
         "mask": mask_loss(mask, truth),
         "score": F.binary_cross_entropy_with_logits(scores[~unknown], score_goal[~unknown]),
@@ -261,17 +284,21 @@ def train(args: argparse.Namespace) -> None:
     vocabulary = Path(args.vocabulary).read_text("utf-8").splitlines()
     table = reduce_table(np.load(args.tokens, allow_pickle=False))
     net, text = TinyNet().to(memory_format=torch.channels_last), TextTower(table, vocabulary)  # type: ignore[call-overload]
+    drawn = Prototypes(len(load_drawings()))
     if args.start:
         state = torch.load(args.start, weights_only=True)
+        if "drawn" in state:
+            drawn.load_state_dict(state["drawn"])
         net.load_state_dict(state["net"], strict=False)  # older checkpoints have no map of the visual tokens
         text.load_state_dict(state["text"])
     if args.stage == "backbone":
-        step_of, parts = backbone_step, [net.backbone, net.regions.text1, net.regions.text2, text]
+        step_of, parts = backbone_step, [net.backbone, net.regions.text1, net.regions.text2, text, drawn]
     else:
         step_of, parts = region_step, [net.regions, net.score, text]
         if args.start and "backbone" in Path(args.start).name:
             near_identity(net.regions)
         net.backbone.requires_grad_(False)
+        drawn.requires_grad_(False)
     params = [p for part in parts for p in part.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=args.lr, weight_decay=0.01)
 
@@ -285,6 +312,7 @@ def train(args: argparse.Namespace) -> None:
         state = torch.load(checkpoint, weights_only=True)
         net.load_state_dict(state["net"])
         text.load_state_dict(state["text"])
+        drawn.load_state_dict(state["drawn"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         first = state["step"]
@@ -304,7 +332,7 @@ def train(args: argparse.Namespace) -> None:
     began, sums = time.time(), dict[str, float]()
     with (out / f"{args.stage}.log").open("a") as log:
         for step, batch in enumerate(loader, first):
-            losses = step_of(net, text, batch, rng)
+            losses = step_of(net, text, drawn, batch, rng)
             loss = sum(losses.values())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[union-attr]
@@ -324,8 +352,8 @@ def train(args: argparse.Namespace) -> None:
                 print(json.dumps(row), file=log, flush=True)
                 sums = {}
                 partial = checkpoint.with_suffix(".part")
-                torch.save({"net": net.state_dict(), "text": text.state_dict(), "optimizer": optimizer.state_dict(),
-                            "schedule": schedule.state_dict(), "step": done}, partial)  # fmt: skip
+                torch.save({"net": net.state_dict(), "text": text.state_dict(), "drawn": drawn.state_dict(),
+                            "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": done}, partial)  # fmt: skip
                 partial.replace(checkpoint)
             if done >= args.steps or (args.minutes and time.time() - began > args.minutes * 60):
                 break

@@ -32,7 +32,7 @@ class World:
 def make(folder: str | Path, seed: int, seconds: float = 60, drawings: Sequence[Drawing] | None = None, *,
          width: int = 1280, height: int = 720, fps: int = 30, rooms: int | None = None, targets: int | None = None,
          crf: int = 25) -> World:  # fmt: skip
-    """Make a world; the same arguments give the same truth, bytes and all, and the same video.
+    """Make a world; the same arguments give the same files, byte for byte (on one version of x264).
 
     drawings: what things may lie about; those that ship with vidmem when None. rooms and targets follow from the
     length when None. Raises UsageError when time, size or drawings do not suffice.

@@ -144,7 +144,8 @@ def develop(script: Script, pictures: Iterable[Planes]) -> Iterator[av.VideoFram
 def encode(pictures: Iterable[av.VideoFrame], lens: Lens, path: Path, crf: int = 25) -> None:
     """Write H.264 in MP4: yuv420p, B-frames, a key frame every two seconds."""
     part = path.with_name(path.name + ".part")
-    options = {"preset": PRESET, "crf": str(crf), "g": str(2 * lens.fps)}
+    # x264's macroblock tree reads memory that nobody set, so that the same pictures give other files: without it.
+    options = {"preset": PRESET, "crf": str(crf), "g": str(2 * lens.fps), "x264-params": "mbtree=0"}
     with av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as box:
         stream = box.add_stream("libx264", rate=lens.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = lens.width, lens.height, "yuv420p"
