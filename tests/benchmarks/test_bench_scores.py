@@ -6,7 +6,16 @@ import sqlite3
 import numpy as np
 import pytest
 
-from benchmarks import calibrate, crash, lostfound, real, second_vendor, speed, worlds
+from benchmarks import (
+    calibrate_questions,
+    calibrate_settings,
+    crash,
+    lostfound,
+    real,
+    second_vendor,
+    speed_warm,
+    worlds,
+)
 from vidmem.encoders.base import Calibration
 from vidmem.query.search import Hits
 from vidmem.query.sightings import group
@@ -62,29 +71,29 @@ def test_newest_span_is_the_first_group_of_where():
             columns = Columns(np.arange(n), one, np.arange(n), start, end, one)
             first = group(columns, Hits(np.arange(n), np.ones(n, np.float32)), one)[0]
             expected = (int(start[first].min()), int(end[first].max()))
-            assert calibrate.newest_span(start, end) == expected
-            assert speed.newest(one.tolist(), start.tolist(), end.tolist()) == (1, *expected)
-    assert speed.newest([], [], []) is None
+            assert calibrate_questions.newest_span(start, end) == expected
+            assert speed_warm.newest(one.tolist(), start.tolist(), end.tolist()) == (1, *expected)
+    assert speed_warm.newest([], [], []) is None
 
 
 def test_pick_stays_away_from_cliffs_and_within_bounds():
     rates = np.array([0.0, 0.8, 0.8, 0.8, 0.8, 0.8, 0.0])
     false = np.array([1.0, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0])
-    (at,) = calibrate.pick(rates, [false], 0.06)
+    (at,) = calibrate_settings.pick(rates, [false], 0.06)
     assert at in (3, 4)
-    assert calibrate.pick(rates, [np.ones(7)], 0.06)[0] in range(7)  # nothing is within bounds: no error
+    assert calibrate_settings.pick(rates, [np.ones(7)], 0.06)[0] in range(7)  # nothing is within bounds: no error
 
 
 def test_the_search_covers_what_it_chooses_from():
     chosen = Calibration(0.5, 0.3, 0.6, 0.3, 0.0, 0.06)
-    for mode, setting in calibrate.settings_of(chosen).items():
-        settings, shape = calibrate.grids(mode)
+    for mode, setting in calibrate_settings.settings_of(chosen).items():
+        settings, shape = calibrate_settings.grids(mode)
         assert len(settings) == np.prod(shape)
         assert setting in settings
 
 
 def test_household_phrases_are_nobodys_names():
-    phrases = calibrate.household()
+    phrases = calibrate_questions.household()
     assert len(phrases) >= 40
     assert "passport" in phrases
     assert "umbrella" not in phrases
