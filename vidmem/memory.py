@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from .closing import Closing
 from .config import IndexConfig
 from .encoders import DEFAULT, Encoder, TextEncoder, check, load, load_text
 from .errors import MediaError, UsageError
@@ -33,7 +33,7 @@ def default_folder() -> Path:
     return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
 
 
-class Memory:
+class Memory(Closing):
     """One memory folder and the encoder that made it. Use it as a context manager.
 
         with Memory.open("house.memory") as m:
@@ -83,14 +83,6 @@ class Memory:
     def close(self) -> None:
         """Close the files. Does nothing the second time."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def text_encoder(self) -> TextEncoder:

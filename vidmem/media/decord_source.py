@@ -8,12 +8,12 @@ clips); damaged and truncated files are refused whole or break off; no AV1; time
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint
@@ -34,7 +34,7 @@ def _reader(path: str, **size: int) -> Any:
         raise MediaError(f"decord cannot open the video; use --decoder pyav, which reads more: {path}") from None
 
 
-class DecordSource:
+class DecordSource(Closing):
     """One video file read by decord; implements `Source` within the limits that the module names.
 
     Raises:
@@ -93,14 +93,6 @@ class DecordSource:
         """See `Source.close`."""
         self._closed = True
         self._reader = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _picture(self, reader: Any, number: int) -> NDArray[np.uint8]:
         import decord

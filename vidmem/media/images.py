@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint
@@ -26,7 +25,7 @@ _EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels a
 }  # fmt: skip
 
 
-class ImageSource:
+class ImageSource(Closing):
     """A picture file, or the pictures directly in a folder in natural order; implements `Source`.
 
     The picture at position i is shown from i to i + 1 seconds and is one sample whatever the fps: photos have no
@@ -80,14 +79,6 @@ class ImageSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _first_size(self) -> tuple[int, int]:
         failure: MediaError | None = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import av.error
 import numpy as np
@@ -15,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint, orient
@@ -30,7 +29,7 @@ _SCALE_THREADS = 2
 _NO_ZERO = ("mpegts", "mpeg")  # formats in which the clock starts anywhere
 
 
-class VideoSource:
+class VideoSource(Closing):
     """One video file; implements `Source`.
 
     t_ns is pts * time_base rounded down, edit lists applied. Where the first frame has a negative time, or the
@@ -101,14 +100,6 @@ class VideoSource:
     def close(self) -> None:
         """See `Source.close`. A pass under way is ended with MediaError."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _converter(self, shape: Shape | None) -> Callable[[VideoFrame], NDArray[np.uint8]]:
         """A function from a decoded frame to upright RGB `(H, W, 3)`. It keeps the scaler's tables between calls."""

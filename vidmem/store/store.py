@@ -12,9 +12,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from ..closing import Closing
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, SourceInfo, Track
 from . import migrations, reader, writer
@@ -25,7 +25,7 @@ from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 _log = logging.getLogger(__name__)
 
 
-class Store:
+class Store(Closing):
     """One open memory; use it as a context manager. Threads may share it: its calls wait for each other.
 
     folder: where it lies. writable: whether this Store is the one writer. Every method may raise StoreError when
@@ -113,14 +113,6 @@ class Store:
             if self._lock_fd is not None:
                 os.close(self._lock_fd)
                 self._lock_fd = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         mode = "closed" if self._conn is None else "write" if self.writable else "read"
