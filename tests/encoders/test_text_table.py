@@ -98,8 +98,10 @@ def test_accents_are_ignored(table: TextTable) -> None:
     np.testing.assert_array_equal(table.encode(["piñata"]), table.encode(["PINATA"]))
 
 
-def test_words_it_cannot_read_are_left_out(table: TextTable) -> None:
-    np.testing.assert_array_equal(table.encode(["red zzz"]), table.encode(["red"]))
+@pytest.mark.parametrize("phrase", ["red zzz", "red ключ", "the ключ red"])
+def test_a_phrase_that_is_read_in_part_fails(table: TextTable, phrase: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot read '(zzz|ключ)'"):
+        table.encode([phrase])
 
 
 def test_a_phrase_is_the_unit_mean_of_its_pieces(table: TextTable) -> None:

@@ -87,3 +87,10 @@ def test_a_folder_without_drawings_fails(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"")
     with pytest.raises(MediaError, match=f"no drawings named by code point .*{tmp_path}"):
         load_folder(tmp_path)
+
+
+def test_a_drawing_that_is_no_picture_fails(tmp_path: Path) -> None:
+    path = tmp_path / f"{glyph_key(things()[0].glyphs[0])}.png"
+    path.write_bytes(b"not a picture")
+    with pytest.raises(MediaError, match=rf"the drawing cannot be read .*{path.name}"):
+        load_folder(tmp_path)

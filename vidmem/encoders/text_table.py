@@ -50,11 +50,15 @@ def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
     return out
 
 
+def said(phrase: str) -> list[str]:
+    """The words of `phrase` that count: without function words, unless there are no others."""
+    every = words(phrase)
+    return [w for w in every if w not in SKIPPED] or every
+
+
 def phrase_pieces(phrase: str, vocabulary: dict[str, int]) -> list[int]:
     """Rows of the table that make up `phrase`; [] when it holds no known word."""
-    all_words = words(phrase)
-    kept = [w for w in all_words if w not in SKIPPED] or all_words
-    return [p for w in kept for p in pieces(w, vocabulary)]
+    return [p for w in said(phrase) for p in pieces(w, vocabulary)]
 
 
 class TextTable:
@@ -68,10 +72,15 @@ class TextTable:
         self.table, self.scale = table, scale
 
     def encode(self, phrases: Sequence[str]) -> Float32:
-        """`(n, D)` float32 unit vectors. Raises UsageError for a phrase without a known word."""
+        """`(n, D)` float32 unit vectors. Raises UsageError for a phrase without words, or with one that is in no table:
+        what is left of "red ключ" is another question."""
         out = np.empty((len(phrases), self.table.shape[1]), np.float32)
         for i, phrase in enumerate(phrases):
+            strange = [w for w in said(phrase) if not pieces(w, self.vocabulary)]
             rows = phrase_pieces(phrase, self.vocabulary)
+            if strange and rows:
+                raise UsageError(f"`tiny` reads English and cannot read {strange[0][:40]!r}; leave it out or say it "
+                                 "otherwise")  # fmt: skip
             if not rows:
                 raise UsageError(f"no English word in {phrase!r}; `tiny` reads English, try --image with a picture")
             vector = (self.table[rows].astype(np.float32) * self.scale[rows, None]).mean(0)

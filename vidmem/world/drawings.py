@@ -87,16 +87,23 @@ def load_drawings() -> tuple[Drawing, ...]:
 
 def load_folder(folder: Path) -> tuple[Drawing, ...]:
     """Drawings of another vendor: `<code points>.png` (or upper case) for the emoji of names.txt; missing ones are
-    left out. Raises MediaError when the folder holds none."""
+    left out. Raises MediaError when the folder holds none, or one that cannot be read."""
     stems = {p.stem.lower().replace("-fe0f", ""): p for p in sorted(folder.glob("*.png"))}
     found = [
-        Drawing(thing.name, thing.synonyms, glyph, _trim(Image.open(stems[glyph_key(glyph)]).convert("RGBA")))
+        Drawing(thing.name, thing.synonyms, glyph, _trim(_read(stems[glyph_key(glyph)])))
         for thing, glyph in _entries()
         if glyph_key(glyph) in stems
     ]
     if not found:
         raise MediaError(f"no drawings named by code point (such as 1f511.png) in {folder}")
     return tuple(found)
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        return Image.open(path).convert("RGBA")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MediaError(f"the drawing cannot be read ({error}); copy it again: {path}") from None
 
 
 def make_sheet(font: Path, out: Path) -> None:
