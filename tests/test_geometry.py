@@ -47,10 +47,25 @@ def test_a_box_outside_or_empty_covers_nothing(box: Box) -> None:
 def test_mask_boxes_by_hand() -> None:
     masks = np.zeros((4, 3, 4), np.float32)
     masks[0, 1, 2] = 1
-    masks[1, 0:2, 1:3] = [[0.2, 0.05], [0.1, 0.11]]  # max .2: more than half of it counts
+    # max .2, more than half of it counts: right of .2 the column's .11 counts too, its edge lies where .11 falls to .1
+    masks[1, 0:2, 1:3] = [[0.2, 0.05], [0.1, 0.11]]
     masks[2] = 0.3
-    expected = [[200, 50, 300, 100], [100, 0, 300, 100], [0, 0, 400, 150], [0, 0, 0, 0]]
-    np.testing.assert_allclose(mask_boxes(masks, 400, 150), expected)
+    right, low = 100 * (2.5 + 0.01 / 0.11), 50 * (1.5 + 0.01 / 0.11)
+    expected = [[200, 50, 300, 100], [100, 0, right, low], [0, 0, 400, 150], [0, 0, 0, 0]]
+    np.testing.assert_allclose(mask_boxes(masks, 400, 150), expected, rtol=1e-6)
+
+
+@given(st.floats(3, 5), st.floats(0.2, 2))
+def test_boxes_of_fading_masks_are_finer_than_a_patch(centre: float, half: float) -> None:
+    """Shares of patches under an interval: what a fading rim says of where it ends is off by a third of a patch at
+    most; whole patches are off by up to one half."""
+    low, high = centre - half, centre + half
+    share = np.clip(np.minimum(np.arange(1, 9), high) - np.maximum(np.arange(8), low), 0, 1)
+    if share.max() < 1:  # narrower than a patch: its largest value stands for the whole
+        return
+    (box,) = mask_boxes(share.astype(np.float32).reshape(1, 1, 8), 8, 1)
+    assert abs(box[0] - low) <= 0.34
+    assert abs(box[2] - high) <= 0.34
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**16))

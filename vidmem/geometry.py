@@ -30,20 +30,32 @@ def cell_share(box: Box, grid: tuple[int, int], width: float, height: float) -> 
 
 
 def mask_boxes(masks: Float32, frame_width: int, frame_height: int, *, binarise: float = 0.5) -> Float32:
-    """Boxes `(n, 4)` float32 x0, y0, x1, y1 in pixels of the patches that masks `(n, h, w)` hold.
+    """Boxes `(n, 4)` float32 x0, y0, x1, y1 in pixels around what masks `(n, h, w)` hold.
 
-    A mask holds a patch when its max-normalised value exceeds `binarise`. An empty mask has the box 0, 0, 0, 0.
+    A mask holds a patch when its max-normalised value exceeds `binarise`. An edge lies where the largest value along
+    its side, drawn through the centres of the patches, crosses `binarise`: finer than a patch where a mask fades, at
+    the border of the patches where it is 0 or 1. An empty mask has the box 0, 0, 0, 0.
     """
     n, h, w = masks.shape
     held = binarised(masks.reshape(n, h * w), binarise).reshape(n, h, w)
-    columns, rows = np.asarray(held.any(axis=1)), np.asarray(held.any(axis=2))
+    limit = np.float32(binarise) * masks.reshape(n, h * w).max(axis=1, initial=0)
     boxes = np.empty((n, 4), dtype=np.float32)
-    boxes[:, 0] = columns.argmax(axis=1) * (frame_width / w)
-    boxes[:, 1] = rows.argmax(axis=1) * (frame_height / h)
-    boxes[:, 2] = (w - columns[:, ::-1].argmax(axis=1)) * (frame_width / w)
-    boxes[:, 3] = (h - rows[:, ::-1].argmax(axis=1)) * (frame_height / h)
-    boxes[~columns.any(axis=1)] = 0
+    for axis, (cells, size) in enumerate(((w, frame_width), (h, frame_height))):
+        profile, on = masks.max(axis=1 + axis, initial=0), held.any(axis=1 + axis)  # (n, cells)
+        boxes[:, axis] = _first_edge(profile, on, limit) * (size / cells)
+        boxes[:, axis + 2] = (cells - _first_edge(profile[:, ::-1], on[:, ::-1], limit)) * (size / cells)
+    boxes[~held.any(axis=(1, 2))] = 0
     return boxes
+
+
+def _first_edge(profile: Float32, on: NDArray[np.bool_], limit: Float32) -> Float32:
+    """Where each row of profile `(n, cells)` first rises above its limit `(n,)`, in cells from the left: between the
+    centres of the last cell below and of the first one above; 0 when that is the first of all."""
+    first = on.argmax(axis=1)
+    rows = np.arange(len(profile))
+    below, above = profile[rows, np.maximum(first - 1, 0)], profile[rows, first]
+    rise = (limit - below) / np.maximum(above - below, np.float32(1e-12))
+    return np.where(first > 0, first - 0.5 + rise, 0).astype(np.float32)
 
 
 def binarised(flat: Float32, binarise: float) -> NDArray[np.bool_]:
