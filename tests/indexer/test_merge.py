@@ -197,7 +197,8 @@ def test_a_group_takes_the_point_of_its_largest_mask_and_the_box_of_its_merged_m
     out = merge(tokens, MergeConfig(), frame_width=640, frame_height=480)
     np.testing.assert_array_equal(out.visual, [[2, 0], [0, 1]])
     np.testing.assert_array_equal(out.points[0], tokens.points[1])
-    # The mean is 1 in the two shared patches and .5, not over .5, in the rest: right and below the edge runs through their centres.
+    # The mean is 1 in the two shared patches and .5, not over .5, in the rest: right and below, the edge runs
+    # through their centres.
     np.testing.assert_array_equal(out.boxes[0], [160, 120, 320 + 40, 240 + 60])
     assert out.area[0] == pytest.approx(2 / 32)
     # A group of one is untouched, box and area as the encoder gave them.
