@@ -22,6 +22,13 @@ def test_presets_differ_as_the_paper_does() -> None:
     assert default.track.threshold == paper.track.threshold == 0.65
 
 
+def test_the_baseline_joins_nothing_in_a_frame() -> None:
+    plain, tracked = preset("patches"), preset("patches-tracked")
+    assert min(plain.merge.token_threshold, plain.merge.mask_threshold, plain.track.threshold) > 1
+    assert tracked.merge == plain.merge
+    assert tracked.track == preset("paper").track
+
+
 def test_an_unknown_preset_fails() -> None:
     with pytest.raises(UsageError, match="no preset 'papre'; there are: default, paper"):
         preset("papre")

@@ -18,6 +18,7 @@ from .commands.doctor import doctor
 from .commands.index import index
 from .commands.models import models
 from .commands.sources import info, ls, rm
+from .commands.train import train
 from .commands.where import where
 from .errors import UsageError, VidmemError
 from .output import say
@@ -121,6 +122,7 @@ app = typer.Typer(
 )  # fmt: skip
 for _command in (index, where, ls, info, rm, models, doctor, demo):
     app.command(cls=_Command)(_command)
+app.add_typer(train, name="train")
 
 
 def _version(wanted: bool) -> None:

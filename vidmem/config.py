@@ -1,6 +1,7 @@
-"""Every threshold, with its symbol in the paper, its default and its source; two presets.
+"""Every threshold, with its symbol in the paper, its default and its source; presets.
 
 `default` is what vidmem uses; `paper` reproduces T-REN (arXiv 2604.18573) with the choices of its public code.
+`patches` and `patches-tracked` are for its baseline: nothing is merged in a frame, and nothing or something over time.
 """
 
 from __future__ import annotations
@@ -80,9 +81,14 @@ def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name in names}
 
 
+NEVER = 2.0
+"""No cosine and no IoU reaches it: nothing is joined."""
+
 PRESETS = {
     "default": IndexConfig(),
     "paper": IndexConfig(merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
+    "patches": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),
+    "patches-tracked": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(max_gap=0)),
 }
 
 

@@ -64,3 +64,16 @@ def binarised(flat: Float32, binarise: float) -> NDArray[np.bool_]:
     if not np.isfinite(peak).all():
         raise ValueError("a region mask holds a value that is not finite; the encoder's output is damaged")
     return np.asarray(flat > np.float32(binarise) * peak[:, None])
+
+
+def stretching(cells: int, pixels: int) -> Float32:
+    """The matrix `(pixels, cells)` float32 that stretches a row of cells bilinearly, pixel centres on cell centres and
+    the outermost cells held beyond theirs: `stretching(h, H) @ mask @ stretching(w, W).T` is a mask `(H, W)`."""
+    at = np.clip((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5, 0, cells - 1)
+    low = np.floor(at).astype(np.intp)
+    share = (at - low).astype(np.float32)
+    out = np.zeros((pixels, cells), np.float32)
+    rows = np.arange(pixels)
+    out[rows, low] = 1 - share
+    out[rows, np.minimum(low + 1, cells - 1)] += share
+    return out

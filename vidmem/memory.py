@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from .closing import Closing
-from .config import IndexConfig
-from .encoders import DEFAULT, Encoder, TextEncoder, check, load, load_text
+from .config import IndexConfig, preset
+from .encoders import DEFAULT, Encoder, TextEncoder, check, default_preset, load, load_text
 from .errors import MediaError, UsageError
 from .records import NS, Box, Float32, Sighting
 from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
@@ -44,9 +44,11 @@ class Memory(Closing):
     A Memory opened with `read_only` never takes the writer's lock, so any number of them may be open at once.
     """
 
-    def __init__(self, store: Store, encoder: str, device: str | None) -> None:
+    def __init__(
+        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None
+    ) -> None:
         self.store = store
-        self._spec, self._device = encoder, device
+        self._spec, self._device, self._weights = encoder, device, weights
         self._encoder: Encoder | None = None
         self._text: TextEncoder | None = None
         self._cache: VectorCache | None = None
@@ -54,11 +56,12 @@ class Memory(Closing):
     @classmethod
     def open(
         cls, path: str | os.PathLike[str] | None = None, *, encoder: str | None = None, device: str | None = None,
-        read_only: bool = False,
+        read_only: bool = False, weights: str | os.PathLike[str] | None = None,
     ) -> Self:  # fmt: skip
         """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
 
         encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
+        weights: the folder of the encoder's weights, by default VIDMEM_WEIGHTS or the platform's folder for data.
 
         Raises:
             StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
@@ -72,7 +75,7 @@ class Memory(Closing):
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)
-            memory = cls(store, spec, device)
+            memory = cls(store, spec, device, weights)
             if made is not None and (store.sources() or read_only):
                 store.check_model(memory._record(made.config))
             return memory
@@ -88,14 +91,14 @@ class Memory(Closing):
     def text_encoder(self) -> TextEncoder:
         """The text side of the encoder; quick to load."""
         if self._text is None:
-            self._text = load_text(self._spec)
+            self._text = load_text(self._spec, self._weights)
         return self._text
 
     @property
     def encoder(self) -> Encoder:
         """Both sides of the encoder, loaded when first needed."""
         if self._encoder is None:
-            self._encoder = load(self._spec, self._device)
+            self._encoder = load(self._spec, self._device, self._weights)
             self._text = self._encoder
         return self._encoder
 
@@ -149,9 +152,11 @@ class Memory(Closing):
         return reports
 
     def settings(self) -> IndexConfig:
-        """The settings that the memory was made with, or the preset `default` for a new one."""
+        """The settings that the memory was made with, or the encoder's preset for a new one."""
         made = self.store.model()
-        return IndexConfig.from_dict(made.config) if made and self.store.sources() else IndexConfig()
+        if made and self.store.sources():
+            return IndexConfig.from_dict(made.config)
+        return preset(default_preset(self._spec))
 
     def where(
         self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,

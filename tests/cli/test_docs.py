@@ -12,7 +12,18 @@ import typer.main
 from vidmem.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def flat(group: Any, before: str = "") -> dict[str, Any]:
+    """All commands by what is typed, those of a group after the group itself."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        found[before + name] = command
+        found |= flat(command, f"{before}{name} ") if hasattr(command, "commands") else {}
+    return found
+
+
+COMMANDS = flat(typer.main.get_command(app))
 
 
 def parameters() -> list[Any]:
@@ -44,7 +55,7 @@ def test_every_option_is_told(name: str, parameter: Any) -> None:
 
 def test_nothing_is_told_that_is_not_there() -> None:
     text = DOCS.read_text("utf-8")
-    assert re.findall(r"^## vidmem (\w+)$", text, re.MULTILINE) == list(COMMANDS)
-    known = {o for command in COMMANDS.values() for p in command.params for o in p.opts}
+    assert re.findall(r"^## vidmem ([\w ]+)$", text, re.MULTILINE) == list(COMMANDS)
+    known = {o for command in COMMANDS.values() for p in command.params for o in (*p.opts, *p.secondary_opts)}
     known |= {"--help", "--version", "--install-completion", "--show-completion"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= known

@@ -15,7 +15,9 @@ import pytest
 from vidmem.commands import doctor as doctor_command
 from vidmem.demo import overlap
 from vidmem.encoders import ENCODERS
+from vidmem.encoders.hub import Wanted
 from vidmem.errors import ModelError
+from vidmem.memory import Memory
 from vidmem.world import lostfound
 from vidmem.world.queries import Query
 
@@ -32,6 +34,66 @@ def test_models(run: Run) -> None:
     table = run("models").stdout
     assert "tiny (default)" in table
     assert "needs download" in table
+
+
+def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bpe_simple_vocab_16e6.txt.gz").write_bytes(b"1234")
+    result = run("models", "--json", "--weights", tmp_path)
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert (rows["tren"]["state"], rows["tren"]["bytes"]) == ("3 of 4 missing", 4)
+    assert rows["tren"]["missing"] == ["region encoder", "DINOv3 backbone", "dino.txt text tower and vision head"]
+    assert rows["tren"]["open_vocabulary"]
+    assert "DINOv3 licence" in rows["tren"]["licence"]
+    assert f"missing weights go to {tmp_path}" in result.stderr
+    for name in ("tren_region_encoder.pth", "dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
+        (tmp_path / name).touch()
+    assert {row["name"]: row["state"] for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)} == {
+        "tiny": "shipped", "tren": "here", "patches": "here", "colours": "needs download",
+    }  # fmt: skip
+    (tmp_path / "y_dinotxt.pth").touch()
+    assert "not clear, see `pull`" in run("models", "--weights", tmp_path).stdout
+
+
+def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
+        (tmp_path / name).write_bytes(b"weights")
+    result = run("models", "pull", "tren", "--json", "--weights", tmp_path)
+    assert result.exit_code == 4
+    roles = [row["role"] for row in json.loads(result.stdout)]
+    assert roles == ["DINOv3 backbone", "dino.txt text tower and vision head"]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("vidmem: ")]
+    assert len(errors) == 2
+    assert "run `hf download savyak2/T-REN tren_region_encoder.pth --local-dir weights` and copy" in errors[0]
+    assert "CLIP vocabulary cannot be fetched (HF_HUB_OFFLINE is set)" in errors[1]
+    (tmp_path / "tren_region_encoder.pth").write_bytes(b"weights")
+    monkeypatch.setattr("vidmem.encoders.tren.VOCABULARY", Wanted("CLIP vocabulary", ("x_dinotxt.pth",), "MIT"))
+    result = run("models", "pull", "tren", "--weights", tmp_path)
+    assert result.exit_code == 0
+    assert "tren_region_encoder.pth" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [(("fetch", "tren"), 2, "vidmem models pull tren"), (("pull",), 2, "vidmem models pull tren"),
+     (("pull", "tiny"), 2, "`tiny` needs no download"), (("pull", "tern"), 4, "did you mean 'tren'"),
+     (("pull", "tren:vitx"), 4, "no DINOv3 backbone 'vitx'")],
+)  # fmt: skip
+def test_models_misused_fails(run: Run, arguments: tuple[str, ...], code: int, message: str) -> None:
+    result = run("models", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", [("index", "walk"), ("where", "mug")])
+def test_missing_weights_are_one_line(run: Run, walk: Path, tmp_path: Path, command: tuple[str, str]) -> None:
+    path = walk if command[0] == "index" else command[1]
+    memory = Memory.open(tmp_path / "memory", encoder="colours")
+    memory.close()
+    result = run(command[0], path, "--encoder", "tren", "--weights", tmp_path, "-m", tmp_path / "memory")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.count("\n") == 1
+    assert "is missing" in result.stderr
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typing import Any
 import fakes
 import pytest
 
-from vidmem import encoders
 from vidmem.config import IndexConfig
 from vidmem.errors import StoreError
 from vidmem.store import Store
@@ -52,15 +51,9 @@ def test_index_ends_with_a_summary(run: Run, walk: Path, short: Path, tmp_path: 
     assert done.startswith("indexed 2 sources: 70 frames in ")
     assert re.search(r" s \(\d+\.\d fps, \d+\.\dx real time\), 5 tracks$", done)
     assert re.fullmatch(r"memory: 2 sources, 5 tracks, [\d.]+ kB, [\d.]+ MB per hour of video", memory)
-    assert knows == ("`colours` knows eight colours by name; for any phrase take another --encoder with a new "
-                     "--memory: tiny")  # fmt: skip
+    assert knows == ("`colours` knows eight colours by name; for any phrase take --encoder tren with a new "
+                     "--memory (its weights: `vidmem models`)")  # fmt: skip
     assert run("where", "red").exit_code == 0
-
-
-def test_an_encoder_alone_names_what_is_to_come(run: Run, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(encoders.ENCODERS, "tiny")
-    last = run("index", short, *COLOURS).stderr.splitlines()[-1]
-    assert last.endswith("; encoders for any phrase (textregion, gem, tren) are not in this version yet")
 
 
 def test_done_is_skipped(run: Run, short: Path, walk: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,22 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidmem.config import MergeConfig
-from vidmem.encoders.region_encoder import FourierPositions, RegionEncoder
+from vidmem.encoders.positions import FourierPositions
+from vidmem.encoders.region_encoder import RegionEncoder
+from vidmem.encoders.tren_checkpoint import our_name
 from vidmem.geometry import mask_boxes
 from vidmem.indexer.merge import merge
 from vidmem.records import RegionTokens
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren"
 PIXELS = 128
-
-
-def our_name(theirs: str) -> str:
-    """The name of one of the authors' tensors in our module."""
-    name = re.sub(r"^prompt_attention_layers\.(\d+)\.", r"layers.\1.prompt_attn.", theirs)
-    name = re.sub(r"^prompt_attention_norms\.(\d+)\.", r"layers.\1.prompt_norm.", name)
-    name = re.sub(r"^region_attention_norms\.(\d+)\.", r"layers.\1.region_norm.", name)
-    name = re.sub(r"^region_attention_layers\.(\d+)\.", r"layers.\1.", name).replace(".mlp.", ".")
-    return name.removeprefix("token_prediction_head.").replace("text_alignment_block.linear", "text")
 
 
 def points_of(pixels_yx: NDArray[np.int64], size: int) -> Tensor:

@@ -13,7 +13,7 @@ import typer
 from ..errors import MediaError, UsageError
 from ..output import say, size
 from . import progress
-from .options import DeviceOption, EncoderOption, MemoryOption
+from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -31,10 +31,12 @@ def index(
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
-        "--preset", metavar="NAME", help="Thresholds: default, or paper for T-REN as published.")] = None,
+        "--preset", metavar="NAME", help="Thresholds: default, paper for T-REN as published, or patches for its "
+        "baseline. By default the memory's; the encoder's if new.")] = None,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
+    weights: WeightsOption = None,
     memory: MemoryOption = None,
 ) -> None:  # fmt: skip
     """Watch videos once and remember what is in them.
@@ -47,7 +49,7 @@ def index(
     found, failed = _discover(paths)
     if not found:
         raise typer.Exit(MediaError.exit_code)
-    with Memory.open(memory, encoder=encoder, device=device) as m:
+    with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
         try:
             reports, more = _index(m, found, decoder, _config(m, rate, preset))
         except KeyboardInterrupt:
@@ -161,16 +163,11 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport]) -> None:
 
 
 def _knowledge(memory: Memory) -> str:
-    from ..encoders import ENCODERS
-
     info = memory.text_encoder.info
     line = f"`{info.name}` knows {info.knows}"
     if info.open_vocabulary:
         return line
-    others = ", ".join(name for name in ENCODERS if name != info.name)
-    if others:
-        return f"{line}; for any phrase take another --encoder with a new --memory: {others}"
-    return f"{line}; encoders for any phrase (textregion, gem, tren) are not in this version yet"
+    return f"{line}; for any phrase take --encoder tren with a new --memory (its weights: `vidmem models`)"
 
 
 def _count(n: int, noun: str) -> str:

@@ -14,6 +14,11 @@ EncoderOption = Annotated[
     str | None,
     typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them. By default the memory's."),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option("--weights", metavar="FOLDER", help="Folder of the encoder's weights. By default VIDMEM_WEIGHTS, or "
+                 "the platform's."),
+]  # fmt: skip
 DeviceOption = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is."),

@@ -13,7 +13,7 @@ import typer
 from ..clock import clock, parse_time
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
-from .options import DeviceOption, EncoderOption, MemoryOption
+from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
     from ..memory import Memory
@@ -42,6 +42,7 @@ def where(
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
+    weights: WeightsOption = None,
     *,
     show: Show,
 ) -> int:  # fmt: skip
@@ -60,7 +61,7 @@ def where(
     box = None if crop is None else parse_crop(crop)
     phrase = " ".join(text) if text else None
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
-    with Memory.open(memory, encoder=encoder, device=device, read_only=True) as m:
+    with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
         answer = m.where(phrase, image=image, crop=box, most=most, threshold=threshold)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         show(_listing(answer, shown))

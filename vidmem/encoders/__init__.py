@@ -1,25 +1,31 @@
 """Encoders: a picture in, region tokens out; a phrase in, a vector out.
 
 A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS. One whose
-weights come with the package also has `shipped_bytes()`.
+weights come with the package also has `shipped_bytes()`. One whose weights lie in a folder of their own takes
+`weights` as a last argument of both and has `wanted(backbone)` (see hub.py), KNOWS and LICENCE. PRESET is the preset of
+a new memory, if it is not `default`.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from types import ModuleType
 from typing import cast
 
-from ..errors import ModelError
+from ..errors import ModelError, UsageError
 from .base import Calibration, Encoder, EncoderInfo, TextEncoder
 
-ENCODERS = {"tiny": "vidmem.encoders.tiny"}
+ENCODERS = {"tiny": "vidmem.encoders.tiny", "tren": "vidmem.encoders.tren", "patches": "vidmem.encoders.patches"}
 """Name on the command line -> module. Spelled `name` or `name:backbone`."""
 
 DEFAULT = "tiny"
 
-__all__ = ["DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "load", "load_text"]
+__all__ = [
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "default_preset", "load",
+    "load_text",
+]  # fmt: skip
 
 
 def _module(spec: str) -> tuple[ModuleType, str]:
@@ -32,17 +38,36 @@ def _module(spec: str) -> tuple[ModuleType, str]:
 
 
 def check(spec: str) -> None:
-    """Raises ModelError when there is no such encoder."""
-    _module(spec)
-
-
-def load(spec: str = DEFAULT, device: str | None = None) -> Encoder:
-    """The encoder spelled `spec`, on `device` (cuda, mps or cpu; by default the best there is). Raises ModelError."""
+    """Raises ModelError when there is no such encoder or backbone. Its weights may still be missing."""
     module, backbone = _module(spec)
-    return cast(Encoder, module.load(backbone, device))
+    if hasattr(module, "wanted"):
+        module.wanted(backbone)
 
 
-def load_text(spec: str = DEFAULT) -> TextEncoder:
-    """Only the text side of it, quick to load. Raises ModelError."""
+def default_preset(spec: str) -> str:
+    """The name of the preset that a new memory of the encoder gets. Raises ModelError."""
+    return str(getattr(_module(spec)[0], "PRESET", "default"))
+
+
+def load(spec: str = DEFAULT, device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Encoder:
+    """The encoder spelled `spec`, on `device` (cuda, mps or cpu; by default the best there is).
+
+    weights: the folder of its weights, by default that of VIDMEM_WEIGHTS or the platform. Raises ModelError, and
+    UsageError when it has no such folder.
+    """
     module, backbone = _module(spec)
-    return cast(TextEncoder, module.load_text(backbone))
+    return cast(Encoder, module.load(backbone, device, *_folder(spec, module, weights)))
+
+
+def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None) -> TextEncoder:
+    """Only the text side of it, quick to load. Raises as `load`."""
+    module, backbone = _module(spec)
+    return cast(TextEncoder, module.load_text(backbone, *_folder(spec, module, weights)))
+
+
+def _folder(spec: str, module: ModuleType, weights: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    if weights is None:
+        return ()
+    if not hasattr(module, "wanted"):
+        raise UsageError(f"`{spec}` has no folder of weights; leave --weights out")
+    return (os.fspath(weights),)

@@ -1,0 +1,176 @@
+"""Where weights lie, how they get there, and whether they are still what they were.
+
+All families share one flat folder: `--weights`, else VIDMEM_WEIGHTS, else the platform's folder for data. The sha256
+of each file stands in `weights.json` beside it, from the first pull or the first use on; a file that has another one
+later is refused. A file is read for that only when its size or its time of change differ from the record (reading
+4 GB takes seconds): a change that keeps both goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+RECORD = "weights.json"
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file, or folder, of weights. role: what it is, for people. patterns: globs in the folder, the first that
+    finds something counts. licence: its name. access: what to do for it, when it cannot simply be fetched.
+    repo, files: where Hugging Face has it (files go to `repo`'s name as a folder when `nested`). url, sha256: another
+    place, and what its file must be.
+    """
+
+    role: str
+    patterns: tuple[str, ...]
+    licence: str
+    access: str = ""
+    repo: str = ""
+    files: tuple[str, ...] = ()
+    nested: bool = False
+    url: str = ""
+    sha256: str = ""
+
+
+def weights_folder(given: str | os.PathLike[str] | None = None) -> Path:
+    """The folder given, or VIDMEM_WEIGHTS, or `weights` in the platform's folder for data."""
+    if given is not None or (given := os.environ.get("VIDMEM_WEIGHTS")):
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "weights"
+
+
+def find(wanted: Wanted, folder: Path) -> Path | None:
+    """Its file or folder, None when it is not there. Raises ModelError when it could be several."""
+    for pattern in wanted.patterns:
+        found = sorted(path for path in folder.glob(pattern) if not path.name.endswith(".part"))
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found[:3])
+            raise ModelError(f"the {wanted.role} could be {names}; leave one of them in {folder}")
+        if found:
+            return found[0]
+    return None
+
+
+def locate(wanted: Wanted, folder: Path) -> Path:
+    """Its file or folder. Raises ModelError with what to do when it is not there."""
+    path = find(wanted, folder)
+    if path is None:
+        remedy = wanted.access or "`vidmem models pull tren` fetches it"
+        raise ModelError(f"the {wanted.role} is missing: {remedy}; --weights or VIDMEM_WEIGHTS name another folder "
+                         f"than {folder}")  # fmt: skip
+    return path
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or what counts in a folder of Hugging Face."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.name == "config.json" or ".safetensors" in p.suffixes or
+                  p.name.endswith(".safetensors.index.json"))  # fmt: skip
+
+
+def fingerprint(wanted: Sequence[Wanted], folder: Path) -> str:
+    """One sha256 over the sha256 of all files of `wanted`, each under its role. Files that are recorded but not here
+    count as recorded, so that a machine for questions needs no backbone.
+
+    Raises ModelError when a file is missing or not what the record says.
+    """
+    total = hashlib.sha256()
+    record = read_record(folder)
+    for each in wanted:
+        path = find(each, folder)
+        if path is None:
+            known = recorded(each, record)
+            if not known:
+                locate(each, folder)
+            hashes = [record[name]["sha256"] for name in known]
+        else:
+            hashes = [checked(file, folder) for file in files_of(path)]
+        total.update("".join(f"{each.role} {sha}\n" for sha in hashes).encode())
+    return total.hexdigest()
+
+
+def recorded(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
+    """The names in the record that are files of `wanted`, of the first pattern that fits any."""
+    for pattern in wanted.patterns:
+        whole = re.compile(re.escape(pattern).replace(r"\*", "[^/]*") + "(/.*)?")
+        if names := sorted(name for name in record if whole.fullmatch(name)):
+            return names
+    return []
+
+
+def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "") -> str:
+    """The sha256 of a file in `folder`, recorded now if it was not. origin: where it came from, for the record.
+
+    Raises ModelError when it is not the recorded one, not the given one, or not the one that the file's own name
+    begins to tell, as names from PyTorch's hub do (`name-1a2b3c4d.pth`).
+    """
+    name, stat, record = path.relative_to(folder).as_posix(), path.stat(), read_record(folder)
+    entry = record.get(name)
+    at = [stat.st_size, stat.st_mtime_ns]
+    if entry and entry.get("at") == at and sha256 in ("", entry["sha256"]):
+        return str(entry["sha256"])
+    found = _sha256(path)
+    start = match[1] if (match := re.search(r"-([0-9a-f]{8})\.pth$", path.name)) else ""
+    if sha256 not in ("", found) or not found.startswith(start):
+        raise ModelError(f"the weights are not the published ones or were cut short (sha256 {found[:16]}..., want "
+                         f"{(sha256 or start)[:16]}...); fetch them again: {path}")  # fmt: skip
+    if entry and entry["sha256"] != found:
+        raise ModelError(f"the weights have changed since they were recorded (sha256 {found[:16]}..., recorded "
+                         f"{entry['sha256'][:16]}...); fetch them again, or take {name} out of {RECORD} if that was "
+                         f"meant: {path}")  # fmt: skip
+    entry = {"sha256": found, "at": at, "from": origin or (entry or {}).get("from", "")}
+    with suppress(OSError):  # a read-only folder: it is read again next time
+        write_atomically(folder / RECORD, json.dumps(read_record(folder) | {name: entry}, indent=1).encode())
+    return found
+
+
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """`weights.json` of the folder, {} when there is none. Raises ModelError when it is damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+        if not all(re.fullmatch("[0-9a-f]{64}", entry["sha256"]) for entry in record.values()):
+            raise ValueError("a sha256 is none")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ModelError(f"the record of weights is damaged ({error}); remove it: {folder / RECORD}") from None
+    return record  # type: ignore[no-any-return]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that appears under its name when it is whole. Raises OSError."""
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                total.update(chunk)
+    except OSError as error:
+        raise ModelError(f"the weights cannot be read ({error.strerror}); check the path: {path}") from None
+    return total.hexdigest()
