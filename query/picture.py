@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,6 +15,7 @@ from ..geometry import box_iou, cell_share
 from ..media.images import rgb
 from ..records import Box, Float32
 from ..store import SourceRow, Store, VectorCache
+from .paper import crop_region
 
 CANVAS = (1280, 720)
 HEIGHTS = (120, 300)
@@ -88,9 +90,15 @@ def _choose(masks: Float32, box: Box) -> int:
     return int(np.argmax(covers - spills + fit))
 
 
-def crop_track(store: Store, cache: VectorCache, source: SourceRow, t_ns: int, box: Box) -> int:
+def crop_track(
+    store: Store, cache: VectorCache, source: SourceRow, t_ns: int, box: Box, *,
+    rule: Literal["default", "paper"] = "default",
+) -> int:  # fmt: skip
     """The row in `cache` of the track whose region at the indexed frame nearest to t_ns fits `box` best (T-REN's crop
     to region, on what the memory holds, so that the video need not be at hand).
+
+    rule "default": by the cells that a region holds and its box together, for things that are bent or hollow share
+    their box with others; "paper": by the authors' box alone (see paper.crop_region), whatever its overlap.
 
     Raises UsageError when nothing was indexed within a second of t_ns or no region overlaps the box.
     """
@@ -101,6 +109,9 @@ def crop_track(store: Store, cache: VectorCache, source: SourceRow, t_ns: int, b
     nothing = UsageError(f"no region was found in that box at {frame.t_ns / 1e9:g} s; draw it around one thing")
     if not len(frame):
         raise nothing
+    if rule == "paper":
+        best = crop_region(frame.masks.astype(np.float32), box, source.width, source.height)
+        return _row(cache, source, int(frame.tracks[best]))
     grid = (frame.masks.shape[1], frame.masks.shape[2])
     share = cell_share(box, grid, source.width, source.height)
     held = frame.masks.reshape(len(frame), -1).astype(np.float32)
@@ -109,6 +120,9 @@ def crop_track(store: Store, cache: VectorCache, source: SourceRow, t_ns: int, b
     fit = by_mask + box_iou(frame.boxes, box)
     if fit.max() <= 0.05:
         raise nothing
-    ordinal = int(frame.tracks[int(fit.argmax())])
+    return _row(cache, source, int(frame.tracks[int(fit.argmax())]))
+
+
+def _row(cache: VectorCache, source: SourceRow, ordinal: int) -> int:
     columns = cache.columns
     return int(np.flatnonzero((columns.source_ids == source.id) & (columns.ordinals == ordinal))[0])

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -190,8 +191,23 @@ def test_crop_survives_other_regions(store: Store) -> None:
     assert 0 <= found < 6
 
 
+def test_the_rules_of_a_crop_differ_for_a_bent_thing(store: Store) -> None:
+    """A frame around a picture has the picture's box, but holds other cells."""
+    row = store.begin_source(info())
+    masks = np.zeros((2, 9, 16), bool)
+    masks[0, 1:8, 2:12], masks[0, 2:7, 3:11] = True, False
+    masks[1, 1:8, 2:11] = True
+    boxes = mask_boxes(masks.astype(np.float32), 1280, 720)
+    add(store, row.id, [track(0), track(1)], [FrameRegions(0, np.arange(2), boxes, masks)])
+    cache, source = VectorCache(store), store.source_by_id(row.id)
+    box = (180, 90, 940, 630)
+    assert crop_track(store, cache, source, 0, box, rule="paper") == 0
+    assert crop_track(store, cache, source, 0, box) == 1
+
+
 @pytest.mark.golden
-def test_crop_equals_the_authors(store: Store) -> None:
+@pytest.mark.parametrize("rule", ["default", "paper"])
+def test_crop_equals_the_authors(store: Store, rule: Literal["default", "paper"]) -> None:
     """Which region a box means. Ours goes by the stored cells and the box together, theirs by the box of the mask
     enlarged to pixels: the choice is the same, the boxes themselves are not compared."""
     with np.load(GOLDEN / "crop_region.npz", allow_pickle=False) as file:
@@ -207,7 +223,11 @@ def test_crop_equals_the_authors(store: Store) -> None:
     add(store, row.id, [track(int(i)) for i in ordinals], [regions])
     cache = VectorCache(store)
     found = [
-        int(cache.columns.ordinals[crop_track(store, cache, store.source_by_id(row.id), 0, (x, y, x + w, y + h))])
+        int(
+            cache.columns.ordinals[
+                crop_track(store, cache, store.source_by_id(row.id), 0, (x, y, x + w, y + h), rule=rule)
+            ]
+        )
         for x, y, w, h in golden["boxes_xywh"].tolist()
     ]
     assert found == golden["best_index"].tolist()

@@ -1,0 +1,69 @@
+"""The search of T-REN (arXiv 2604.18573, section 4.3) just as its authors evaluate it, on arrays: preset `paper`.
+
+vidmem's own search (search.py, sightings.py) says "not found" where this one answers with the best track there is,
+takes two negative cosines for no match, and groups by time instead of frame numbers. This one is for comparing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import box_iou, stretching
+from ..records import Box, Float32
+
+THRESHOLD = 0.18
+"""tau_sim of the paper."""
+
+
+def similarity(visual: Float32, text: Float32, query_visual: Float32, query_text: Float32) -> Float32:
+    """visual x textual similarity `(n,)` of tracks with tokens visual `(n, Dv)` and text `(n, Dt)` of any norm to the
+    tokens `(Dv,)` and `(Dt,)` of a query."""
+    return _cosines(visual, query_visual) * _cosines(text, query_text)
+
+
+def select(scores: Float32, threshold: float = THRESHOLD) -> NDArray[np.intp]:
+    """The tracks that are meant, by their scores `(n,)`: those of at least `threshold`, else the single best (the first
+    of equals). Empty only where there are none at all."""
+    selected = np.flatnonzero(scores >= np.float32(threshold))
+    return selected if len(selected) or not len(scores) else np.array([scores.argmax()])
+
+
+def window(frames: Sequence[NDArray[np.int64]]) -> tuple[int, int] | None:
+    """First and last frame, both inclusive, of the last contiguous run of the union of `frames`, those that each of the
+    selected tracks was seen in. None where they were seen in none.
+
+    The paper says "the temporal window of the last-ending track"; its code takes the union, and so does this.
+    """
+    held = np.unique(np.concatenate(frames)) if len(frames) else np.empty(0, np.int64)
+    if not len(held):
+        return None
+    breaks = np.flatnonzero(np.diff(held) > 1)
+    first = held[breaks[-1] + 1] if len(breaks) else held[0]
+    return int(first), int(held[-1])
+
+
+def crop_region(masks: Float32, box: Box, width: int, height: int) -> int:
+    """The region whose box has the best IoU with `box`, among masks `(M, h, w)` in [0, 1] of a width x height frame.
+
+    A region's box bounds the pixels over min(.6, .8 of its maximum) after bilinear stretching to the frame; x1 and y1
+    are the last pixels themselves. The first of equals. Raises ValueError where there is no region.
+    """
+    if not len(masks):
+        raise ValueError("no region to choose from")
+    down, right = stretching(masks.shape[1], height), stretching(masks.shape[2], width)
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for out, mask in zip(boxes, masks, strict=True):  # one at a time: at full size each is as large as the frame
+        pixels = down @ mask @ right.T
+        held = pixels > min(0.6, 0.8 * float(pixels.max()))
+        x, y = np.flatnonzero(held.any(axis=0)), np.flatnonzero(held.any(axis=1))
+        if len(x):
+            out[:] = x[0], y[0], x[-1], y[-1]
+    return int(box_iou(boxes, box).argmax())
+
+
+def _cosines(rows: Float32, vector: Float32) -> Float32:
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(vector)
+    return np.asarray(rows @ vector / np.maximum(norms, 1e-12), dtype=np.float32)
