@@ -20,6 +20,7 @@ from vidmem.train.tiny import (
     evaluate,
     heat_loss,
     heat_targets,
+    nameless,
     pooled,
     reduce_table,
     region_step,
@@ -27,7 +28,7 @@ from vidmem.train.tiny import (
 )
 from vidmem.world.drawings import Drawing, load_drawings, things
 
-FIELDS = ("image", "cover", "labels", "centres", "sizes", "drawings")
+FIELDS = ("image", "cover", "labels", "centres", "sizes", "drawings", "scenery")
 NAMES = [thing.name for thing in things()]
 
 
@@ -72,6 +73,7 @@ def test_scenes_have_the_promised_form(scenes: list[Scene]) -> None:
         drawn = scene.drawings[scene.labels >= 0]
         assert [NAMES[i] for i in scene.labels[scene.labels >= 0]] == [load_drawings()[d].name for d in drawn]
         assert (scene.drawings[scene.labels < 0] == -1).all()
+        assert ((scene.scenery >= 0) & (scene.scenery + scene.cover[scene.labels >= 0].sum(0) <= 1 + 1e-5)).all()
         np.testing.assert_allclose(scene.sizes[used] ** 2, scene.cover[used].sum((1, 2)), rtol=1e-4)
 
 
@@ -173,6 +175,12 @@ def test_prototypes_tell_drawings_apart() -> None:
     tokens = torch.eye(DIM)[:3] * 7 + 0.5
     assert drawn(tokens, torch.tensor([0, 1, 2])) < 1e-4
     assert drawn(tokens, torch.tensor([1, 2, 0])) > 10
+
+
+def test_nameless_tokens_want_the_last_name() -> None:
+    texts = torch.eye(3)
+    assert nameless(torch.tensor([[0.0, 0.0, 5.0]]), texts) < 1e-4 < nameless(torch.tensor([[5.0, 0.0, 0.0]]), texts)
+    assert nameless(torch.empty(0, 3), texts) == 0
 
 
 @pytest.mark.slow

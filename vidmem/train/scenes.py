@@ -23,14 +23,19 @@ WIDTH, HEIGHT, STRIDE = 448, 256, 8
 GRID = (HEIGHT // STRIDE, WIDTH // STRIDE)
 MOST = 40
 """Objects and surfaces per scene at the most."""
+LEAST_OBJECT, LEAST_SURFACE = 1.5, 40
+"""Patches that an object or a surface must fill to count."""
+ROOM = -4
+"""An empty room as a surface: like a photo it is no region (label -2 in the end), but nothing in it has a name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """image `(H, W, 3)` uint8; cover `(MOST, h, w)` float32, the share of each patch that a region covers (surfaces
     count what lies on them as theirs); labels `(MOST,)` int64: index of the thing, -1 surface with the name
-    "background", -2 surface without a name, -3 unused row; centres `(MOST, 2)` patch x, y and sizes `(MOST,)` in patches;
-    drawings `(MOST,)` int64: index of the drawing, -1 where there is none."""
+    "background", -2 surface without a name, -3 unused row; centres `(MOST, 2)` patch x, y and sizes `(MOST,)` in
+    patches; drawings `(MOST,)` int64: index of the drawing, -1 where there is none or it is not known. scenery
+    `(h, w)` float32: the share of each patch that shows nothing that has a name."""
 
     image: NDArray[np.uint8]
     cover: NDArray[np.float32]
@@ -38,6 +43,7 @@ class Scene:
     centres: NDArray[np.float32]
     sizes: NDArray[np.float32]
     drawings: NDArray[np.int64]
+    scenery: NDArray[np.float32]
 
 
 def load_photos(path: Path, most: int, seed: int = 0) -> list[Image.Image]:
@@ -132,21 +138,13 @@ class SceneMaker:
         n = len(labels)
         counts = np.bincount((owner.astype(np.int64) * (h * w) + cell).ravel(), minlength=(n + 1) * h * w)
         shares = counts.reshape(-1, h, w)[1 : n + 1].astype(np.float32) / STRIDE**2
-        rows = [row for row in zip(shares, labels, drawn, strict=True) if row[0].sum() >= 1.5]
+        rows = list(zip(shares, labels, drawn, strict=True))
+        scenery = np.zeros((HEIGHT, WIDTH), np.bool_)
         for mask, label in surfaces:
-            share = mask.reshape(h, STRIDE, w, STRIDE).mean((1, 3), dtype=np.float32)
-            if share.sum() >= 40:
-                rows.append((share, label, -1))
-        rows = rows[:MOST]
-        cover = np.zeros((MOST, h, w), np.float32)
-        out_labels, drawings = np.full(MOST, -3, np.int64), np.full(MOST, -1, np.int64)
-        centres, sizes = np.zeros((MOST, 2), np.float32), np.ones(MOST, np.float32)
-        for i, (share, label, drawing) in enumerate(rows):
-            cover[i], out_labels[i], drawings[i] = share, label, drawing
-            total = share.sum()
-            centres[i] = (share.sum(0) @ np.arange(w) / total, share.sum(1) @ np.arange(h) / total)
-            sizes[i] = np.sqrt(total)
-        return Scene(image, cover, out_labels, centres, sizes, drawings)
+            rows.append((per_patch(mask), -2 if label == ROOM else label, -1))
+            if label in (-1, ROOM):
+                scenery |= mask
+        return pack(image, rows, per_patch(scenery & (owner == 0)))
 
     def _background(self) -> tuple[Image.Image, list[tuple[NDArray[np.bool_], int]]]:
         """A canvas and its surfaces: a wall, a floor and up to four boxes, each with a texture of its own."""
@@ -171,7 +169,7 @@ class SceneMaker:
             scale = rng.uniform(0.8, 1.2)
             w, h = min(width * scale, room.width), min(height * scale, room.height)
             x, y = rng.uniform(0, room.width - w), rng.uniform(0, room.height - h)
-            return room.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h)), -2
+            return room.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h)), ROOM
         if self.photos and rng.random() < 0.4:
             photo = self.photos[int(rng.integers(len(self.photos)))]
             scale = rng.uniform(0.4, 1.0)
@@ -257,6 +255,28 @@ class SceneMaker:
             image = image + rng.standard_normal((HEIGHT, WIDTH, 1), np.float32) * rng.uniform(0, 6)
         out: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
         return out
+
+
+def per_patch(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Share of each patch that a mask `(HEIGHT, WIDTH)` holds: GRID."""
+    h, w = GRID
+    return mask.reshape(h, STRIDE, w, STRIDE).mean((1, 3), dtype=np.float32)
+
+
+def pack(image: NDArray[np.uint8], rows: Sequence[tuple[NDArray[np.float32], int, int]],
+         scenery: NDArray[np.float32]) -> Scene:  # fmt: skip
+    """A Scene of regions given as (share of each patch, label, drawing); slivers are left out."""
+    kept = [row for row in rows if row[0].sum() >= (LEAST_OBJECT if row[1] >= 0 else LEAST_SURFACE)][:MOST]
+    h, w = GRID
+    cover = np.zeros((MOST, h, w), np.float32)
+    labels, drawings = np.full(MOST, -3, np.int64), np.full(MOST, -1, np.int64)
+    centres, sizes = np.zeros((MOST, 2), np.float32), np.ones(MOST, np.float32)
+    for i, (share, label, drawing) in enumerate(kept):
+        cover[i], labels[i], drawings[i] = share, label, drawing
+        total = share.sum()
+        centres[i] = (share.sum(0) @ np.arange(w) / total, share.sum(1) @ np.arange(h) / total)
+        sizes[i] = np.sqrt(total)
+    return Scene(image, cover, labels, centres, sizes, drawings, scenery)
 
 
 def _to_image(array: NDArray[np.floating]) -> Image.Image:

@@ -26,17 +26,20 @@ from ..encoders.tiny_net import DIM, TEXT_DIM, TinyNet, choose_points
 from ..world.drawings import load_drawings, things
 from .losses import distillation, mask_loss, match, text_contrast, visual_contrast
 from .scenes import Scene, SceneMaker, load_photos, make_rooms
+from .world_scenes import WorldScenes
 
 BACKGROUND = "background"
 TAU_TEXT, TAU_DRAWING = 0.06, 0.08
+WORLD_SHARE = 0.4
+"""Share of the scenes that are frames of worlds, where there are such."""
 Batch = dict[str, Tensor]
 
 
 class Scenes(IterableDataset):  # type: ignore[type-arg]
     """Scenes for a DataLoader; every worker has a seed of its own."""
 
-    def __init__(self, photos: Path | None, seed: int, rooms: int = 0) -> None:
-        self.photos, self.seed, self.rooms = photos, seed, rooms
+    def __init__(self, photos: Path | None, seed: int, rooms: int = 0, worlds: Path | None = None) -> None:
+        self.photos, self.seed, self.rooms, self.worlds = photos, seed, rooms, worlds
 
     def __iter__(self) -> Iterator[Scene]:
         info = torch.utils.data.get_worker_info()
@@ -44,11 +47,14 @@ class Scenes(IterableDataset):  # type: ignore[type-arg]
         photos = load_photos(self.photos, 600) if self.photos else []
         names = [thing.name for thing in things()]
         seed = self.seed * 100 + (info.id if info else 0)
-        return iter(SceneMaker(load_drawings(), names, photos, seed, make_rooms(self.rooms)))
+        maker = SceneMaker(load_drawings(), names, photos, seed, make_rooms(self.rooms))
+        frames = WorldScenes(self.worlds, load_drawings(), names, seed) if self.worlds else None
+        while True:
+            yield frames.scene() if frames and maker.rng.random() < WORLD_SHARE else maker.scene()
 
 
 def collate(scenes: list[Scene]) -> Batch:
-    fields = ("image", "cover", "labels", "centres", "sizes", "drawings")
+    fields = ("image", "cover", "labels", "centres", "sizes", "drawings", "scenery")
     return {name: torch.from_numpy(np.stack([getattr(s, name) for s in scenes])) for name in fields}
 
 
@@ -143,6 +149,14 @@ def text_labels(labels: Tensor, classes: int) -> Tensor:
     return torch.where(labels == -1, torch.full_like(labels, classes - 1), labels)
 
 
+def nameless(tokens: Tensor, texts: Tensor) -> Tensor:
+    """Cross-entropy of projected tokens `(N, Dt)` to the last name, "background"; 0 for none."""
+    if not len(tokens):
+        return tokens.sum()
+    logits = F.normalize(tokens, dim=-1) @ texts.T / TAU_TEXT
+    return F.cross_entropy(logits, torch.full((len(tokens),), len(texts) - 1))
+
+
 def backbone_step(
     net: TinyNet, text: TextTower, drawn: Prototypes, batch: Batch, rng: np.random.Generator
 ) -> Batch:
@@ -165,8 +179,12 @@ def backbone_step(
     pick = torch.randperm(len(patches))[:200]
     groups = torch.arange(len(pick)).repeat_interleave(3)
     seen = batch["drawings"] >= 0
+    plain = (1 - F.max_pool2d(1 - batch["scenery"], 3, 1, 1)).flatten() > 0.99
+    bare = features.permute(0, 2, 3, 1).flatten(0, 2)[plain]
+    scenery = net.regions.project(bare[torch.randperm(len(bare))[:256]])
     return {
         "text": text_contrast(tokens, texts, labels[named], TAU_TEXT),
+        "scenery": 0.2 * nameless(scenery, texts),
         "drawing": 0.5 * drawn(means[seen], batch["drawings"][seen]),
         "visual": 0.3 * visual_contrast(patches[pick].flatten(0, 1), groups),
         "heat": 0.3 * heat_loss(heat, heat_targets(batch)),
@@ -226,9 +244,15 @@ def region_step(
         score_goal[bi, pi, ki] = iou
     subset = torch.randperm(len(token))[:600]
     drawing = batch["drawings"][bi, region]
+    with torch.no_grad():  # tokens whose mask lies on scenery alone must not take the name of anything
+        held = (attention / attention.amax(-1, keepdim=True).clamp_min(1e-12) > 0.5).float()
+        on = torch.einsum("bpkn,bn->bpk", held, batch["scenery"].flatten(1)) / held.sum(-1).clamp_min(1)
+    bare = tokens[on > 0.95]
+    scenery = net.regions.project(bare[torch.randperm(len(bare))[:256]])
     return {
         "visual": visual_contrast(token[subset], (bi * r + region)[subset]),
         "text": text_contrast(projected, texts, labels, TAU_TEXT),
+        "scenery": 0.3 * nameless(scenery, texts),
         "drawing": 0.5 * drawn(token[drawing >= 0], drawing[drawing >= 0]),
         "distil": distillation(token, goal[bi, pi, ti]) + distillation(projected, pooled_text),
         "mask": mask_loss(mask, truth),
@@ -317,13 +341,18 @@ def train(args: argparse.Namespace) -> None:
         schedule.load_state_dict(state["schedule"])
         first = state["step"]
     photos = Path(args.photos) if args.photos else None
+    worlds = Path(args.worlds) if args.worlds else None
     held_out = DataLoader(Scenes(photos, 9999), args.batch, collate_fn=collate)
     loader = DataLoader(
-        Scenes(photos, args.seed + 1000 * first, args.rooms), args.batch,
+        Scenes(photos, args.seed + 1000 * first, args.rooms, worlds), args.batch,
         collate_fn=collate, num_workers=args.workers, prefetch_factor=4,
     )  # fmt: skip
     supply = iter(held_out)
     tests = [next(supply) for _ in range(4)]
+    frames = []
+    if worlds:
+        rest = WorldScenes(worlds, load_drawings(), [t.name for t in things()], 0, held_out=True)
+        frames = [collate([rest.scene() for _ in range(args.batch)]) for _ in range(4)]
     torch.set_num_threads(args.threads)
     rng = np.random.default_rng(args.seed + first)
     net.train()
@@ -344,6 +373,7 @@ def train(args: argparse.Namespace) -> None:
             done = step + 1
             if done % args.every == 0 or done >= args.steps:
                 measured = evaluate(net, text, tests)
+                measured |= {f"world_{k}": v for k, v in (evaluate(net, text, frames) if frames else {}).items()}
                 if args.stage == "regions":
                     net.backbone.eval()
                 row: dict[str, Any] = {k: round(v / args.every, 4) for k, v in sums.items()} | {
@@ -352,8 +382,8 @@ def train(args: argparse.Namespace) -> None:
                 print(json.dumps(row), file=log, flush=True)
                 sums = {}
                 partial = checkpoint.with_suffix(".part")
-                torch.save({"net": net.state_dict(), "text": text.state_dict(), "drawn": drawn.state_dict(),
-                            "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": done}, partial)  # fmt: skip
+                saved = {"net": net, "text": text, "drawn": drawn, "optimizer": optimizer, "schedule": schedule}
+                torch.save({k: v.state_dict() for k, v in saved.items()} | {"step": done}, partial)
                 partial.replace(checkpoint)
             if done >= args.steps or (args.minutes and time.time() - began > args.minutes * 60):
                 break
@@ -366,6 +396,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", help="a checkpoint to take weights from")
     p.add_argument("--photos", help="tar or folder of photos for backgrounds")
     p.add_argument("--rooms", type=int, default=0, help="empty rooms to make for backgrounds (1.5 s each)")
+    p.add_argument("--worlds", help="folder of frames and masks of worlds (vidmem.train.tren.world.render_worlds)")
     p.add_argument("--tokens", required=True, help="(V, 384) float32 .npy: sentence-encoder vector of each word piece")
     p.add_argument("--vocabulary", required=True, help="the V word pieces, a line each")
     p.add_argument("--steps", type=int, default=4000)

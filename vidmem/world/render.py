@@ -50,9 +50,9 @@ def frames(script: Script, hide: Collection[int] = ()) -> Iterator[Planes]:
         screens = [(o, to_planes(o.sprite.convert("RGB")), o.sprite.getchannel("A")) for o in room.occluders]
         before = last
         for k in range(visit.last - visit.first):
-            shown = _view(planes, visit, k, lens, room.width)
+            shown = view(planes, visit, k, lens, room.width)
             for occluder, colours, alpha in screens:
-                _stand_before(shown, occluder, colours, alpha, visit.poses[k], lens)
+                stand_before(shown, occluder, colours, alpha, visit.poses[k], lens)
             if before is not None and k / lens.fps < DISSOLVE:
                 y, cb, cr = (Image.blend(a, b, melt(k / lens.fps)) for a, b in zip(before, shown, strict=True))
                 shown = y, cb, cr
@@ -65,8 +65,8 @@ def melt(t: float) -> float:
     return min(1.0, (t + 0.02) / DISSOLVE)
 
 
-def _view(room: Planes, visit: Visit, k: int, lens: Lens, width: int) -> Planes:
-    """What the camera sees of a room, `width` panorama pixels wide, in frame k of the visit."""
+def view(room: Planes, visit: Visit, k: int, lens: Lens, width: int) -> Planes:
+    """What the camera sees of a room, `width` panorama pixels wide, in frame k of the visit, smeared by its turn."""
     cx, cy, zoom = visit.poses[k]
     w, h = lens.view_width / zoom, 720 / zoom
     smear = visit.smear[k] * lens.scale
@@ -85,7 +85,7 @@ def _view(room: Planes, visit: Visit, k: int, lens: Lens, width: int) -> Planes:
     return look(room[0], (lens.width, lens.height)), look(room[1], half), look(room[2], half)
 
 
-def _stand_before(
+def stand_before(
     shown: Planes, occluder: Occluder, colours: Planes, alpha: Image.Image, pose: Floats, lens: Lens
 ) -> None:
     """Paste an occluder where it stands under this pose."""
