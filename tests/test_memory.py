@@ -356,3 +356,9 @@ def test_nothing_of_a_removed_source_is_left_in_the_files(folder: Path, clip: Pa
 
 def test_the_fake_draws_what_it_says() -> None:
     assert tuple(picture({"red": (8, 8)})[10, 10]) == COLOURS["red"]
+
+
+def test_no_folder_is_made_for_an_encoder_without_weights(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the region encoder is missing"):
+        Memory.open(folder, encoder="tren", weights=tmp_path / "none")
+    assert not folder.exists()

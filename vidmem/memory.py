@@ -66,10 +66,10 @@ class Memory(Closing):
         Raises:
             StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
             LockedError: another process is writing to it. VersionError: made by a newer vidmem.
-            ModelMismatchError: it was made by another encoder. ModelError: there is no such encoder.
+            ModelMismatchError: it was made by another encoder. ModelError: there is no such encoder, or its weights are missing.
         """
         if encoder is not None:
-            check(encoder)  # before a folder is made for it
+            check(encoder, weights, complete=not read_only)  # before a folder is made for it
         folder = default_folder() if path is None else Path(path)
         store = Store.open(folder) if read_only else Store.open(folder, write=True, create=True)
         try:

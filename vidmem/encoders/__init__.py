@@ -37,11 +37,16 @@ def _module(spec: str) -> tuple[ModuleType, str]:
     return importlib.import_module(ENCODERS[name]), backbone
 
 
-def check(spec: str) -> None:
-    """Raises ModelError when there is no such encoder or backbone. Its weights may still be missing."""
+def check(spec: str, weights: str | os.PathLike[str] | None = None, *, complete: bool = False) -> None:
+    """Raises ModelError when there is no such encoder or backbone, and with `complete` when a file of its weights is
+    missing; what the files hold is seen only when they are loaded."""
     module, backbone = _module(spec)
     if hasattr(module, "wanted"):
-        module.wanted(backbone)
+        from .hub import locate, weights_folder
+
+        for wanted in module.wanted(backbone):
+            if complete:
+                locate(wanted, weights_folder(weights))
 
 
 def default_preset(spec: str) -> str:
