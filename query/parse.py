@@ -80,4 +80,5 @@ def hard_labels(masks: Float32, scores: Float32, height: int, width: int) -> Lab
 
 
 def _unit(rows: Float32) -> Float32:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.float32(1e-12))
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, np.float32(1e-12)), dtype=np.float32)

@@ -41,7 +41,7 @@ def mask_boxes(masks: Float32, frame_width: int, frame_height: int, *, binarise:
     limit = np.float32(binarise) * masks.reshape(n, h * w).max(axis=1, initial=0)
     boxes = np.empty((n, 4), dtype=np.float32)
     for axis, (cells, size) in enumerate(((w, frame_width), (h, frame_height))):
-        profile, on = masks.max(axis=1 + axis, initial=0), held.any(axis=1 + axis)  # (n, cells)
+        profile, on = masks.max(axis=1 + axis, initial=0), np.asarray(held.any(axis=1 + axis))  # (n, cells)
         boxes[:, axis] = _first_edge(profile, on, limit) * (size / cells)
         boxes[:, axis + 2] = (cells - _first_edge(profile[:, ::-1], on[:, ::-1], limit)) * (size / cells)
     boxes[~held.any(axis=(1, 2))] = 0

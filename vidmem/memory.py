@@ -66,7 +66,8 @@ class Memory(Closing):
         Raises:
             StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
             LockedError: another process is writing to it. VersionError: made by a newer vidmem.
-            ModelMismatchError: it was made by another encoder. ModelError: there is no such encoder, or its weights are missing.
+            ModelMismatchError: it was made by another encoder.
+            ModelError: there is no such encoder, or its weights are missing.
         """
         if encoder is not None:
             check(encoder, weights, complete=not read_only)  # before a folder is made for it

@@ -83,6 +83,10 @@ def other_dtype(model: RegionEncoder, state: dict[str, Tensor]) -> None:
     state["features"] = state["features"].double()
 
 
+def other_positions(model: RegionEncoder, _: dict[str, Tensor]) -> None:
+    model.positions.kind = "resized"
+
+
 def write_weight(model: RegionEncoder, _: dict[str, Tensor]) -> None:
     with torch.no_grad():
         model.layers[0].cross_attn.q_norm.bias.add_(0.3)  # type: ignore[union-attr,operator]
@@ -107,7 +111,17 @@ def train_a_step(model: RegionEncoder, state: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [change_points, more_points, other_grid, other_dtype, write_weight, load_weights, assign_weights, train_a_step],
+    [
+        change_points,
+        more_points,
+        other_grid,
+        other_dtype,
+        other_positions,
+        write_weight,
+        load_weights,
+        assign_weights,
+        train_a_step,
+    ],
 )
 def test_what_changes_is_noticed(
     counted: list[int], change: Callable[[RegionEncoder, dict[str, Tensor]], None]
@@ -182,7 +196,8 @@ def test_other_kernels_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         tokens, attention, queries = model(features, points)
         text = model.project(tokens)
         monkeypatch.setattr(products, "WIDE", 8)
-        assert products._onednn(tokens)
+        assert products.quick(tokens)
+        assert products._LINEAR is not None
         same(model(features, points), (tokens, attention, queries), 2e-5)
         same((model.project(tokens),), (text,), 1e-5)
 

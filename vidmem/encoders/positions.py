@@ -39,7 +39,7 @@ class FourierPositions(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follows the module to another device, but not to another dtype."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         device = fn(self.gaussian.new_empty(0)).device
         if device.type != "meta":
             self.gaussian = self.gaussian.to(device)
@@ -64,8 +64,8 @@ class FourierPositions(nn.Module):
         """Features of the centres of a patch grid, `(height * width, dim)`, rows first."""
         if self.kind == "exact" or (height, width) == (self.side, self.side):
             return self._at(self._centres(height, width))
-        table = self._at(self._centres(self.side, self.side)).T.unflatten(1, (self.side, self.side))
-        return F.interpolate(table[None], (height, width), mode="bilinear")[0].flatten(1).T.contiguous()
+        table = self._at(self._centres(self.side, self.side)).T.reshape(1, -1, self.side, self.side)
+        return F.interpolate(table, (height, width), mode="bilinear")[0].flatten(1).T.contiguous()
 
     def _at(self, points: Tensor) -> Tensor:
         angles = 2 * math.pi * ((2 * points - 1) @ self.gaussian)

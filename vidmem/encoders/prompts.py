@@ -74,7 +74,8 @@ class PromptCache:
         if weights is None:
             self.clear()
             return None
-        key = (weights, tuple(features.shape[-2:]), features.dtype, features.device)
+        found = (model.positions.kind, model.positions.side, model.positions.pixels)
+        key = (weights, found, tuple(features.shape[-2:]), features.dtype, features.device)
         if self._prompts is None or self._key != key or not self._same(points):
             self._prompts = model.prompts(points, features)
             self._points, self._key = points.clone(), key

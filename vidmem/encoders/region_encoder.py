@@ -21,13 +21,13 @@ from torch.nn import functional as F
 
 from .positions import FourierPositions as FourierPositions
 from .positions import Kind
-from .products import mlp, pairs, products
+from .products import attend_few, mlp, pairs, products
 from .prompts import PromptCache, Prompts
 
 FEW = 8
 """Keys up to which attention is written out."""
-PART = 256
-"""Points at a time on a CPU: with 3 queries each of width 1024 an activation is 3 MB."""
+PART = 384
+"""Points at a time on a CPU: with 3 queries each of width 1024 an activation is 5 MB."""
 
 
 class Attention(nn.Module):
@@ -58,15 +58,15 @@ class Attention(nn.Module):
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """What the queries take from the values, `(B, Q, D)`. Norms come before the heads change places with the rows:
         the fused kernel reads and writes rows with their heads side by side, so nothing is ever copied."""
-        q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
-        if k.shape[-2] <= FEW:  # thousands of attentions over three keys: the fused kernel takes longer
-            out = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1) @ v
+        if k.shape[-3] <= FEW:
+            out = attend_few(q, k, v)
         else:
-            out = F.scaled_dot_product_attention(q, k, v)
-        return products(out.transpose(-3, -2).flatten(-2), self.out_proj.weight)[0]
+            q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v).transpose(-3, -2)
+        return products(out.flatten(-2), self.out_proj.weight)[0]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1))
+        return x.view(*x.shape[:-1], self.heads, -1)
 
 
 class DecoderLayer(nn.Module):
@@ -194,7 +194,7 @@ class RegionEncoder(nn.Module):
     def look_at(self, features: Tensor, prompts: Prompts) -> Memory:
         """Keys and values of the patches, for all layers and for the pooling; each is computed once for all points."""
         patches = features.flatten(2)
-        memory = patches.transpose(1, 2) + prompts.grid
+        memory = torch.add(patches.transpose(1, 2), prompts.grid).contiguous()  # it would keep the columns together
         overview = memory
         if prompts.coarse is not None:
             overview = F.avg_pool2d(features, self.coarse).flatten(2).transpose(1, 2) + prompts.coarse
@@ -211,12 +211,13 @@ class RegionEncoder(nn.Module):
         q = self.q_norm(products(queries.flatten(1, 2), self.q_proj.weight)[0])
         attention = (pairs(q, memory.keys) / math.sqrt(self.dim)).softmax(-1)
         tokens = pairs(attention, memory.patches)
-        return tokens.unflatten(1, (-1, self.k)), attention.unflatten(1, (-1, self.k)), queries
+        shape = *queries.shape[:3], -1
+        return tokens.view(shape), attention.view(shape), queries
 
     def compile_decoder(self, **options: Any) -> None:
         """Have torch.compile (with its `options`) make a graph of what is done for every picture; prompts stay kept.
-        Compiling the whole module works as well, as one graph, and computes them anew each time. A copy made later would
-        run this module's weights: copy first."""
+        Compiling the whole module works as well, as one graph, and computes them anew each time. A copy made later
+        would run this module's weights: copy first."""
         self.decode = torch.compile(self.decode, **options)  # type: ignore[method-assign]
         self.look_at = torch.compile(self.look_at, **options)  # type: ignore[method-assign]
 

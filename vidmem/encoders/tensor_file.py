@@ -27,13 +27,14 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
 
     try:
         with open(path, "rb") as file:
-            head = file.read(2)
+            head = file.read(9)
     except OSError as error:
         raise ModelError(f"{what} cannot be read ({error.strerror}); check the path: {path}") from None
-    if head[:1] == b"\x80":
+    table = head[8:] == b"{"  # safetensors begin with a length, whose bytes can be those of a zip or of a pickle
+    if head[:1] == b"\x80" and not table:
         fail(what, "it is a bare pickle, which can run code; save it with torch 1.6 or later", path)
     try:
-        if head == b"PK":
+        if head[:2] == b"PK" and not table:
             loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         else:
             loaded = load_file(path)

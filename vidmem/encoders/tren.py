@@ -173,14 +173,14 @@ class Tren(TrenText):
             patches = features(self.backbone, normalised(images, self.device)).patches
             grid = int(patches.shape[-2]), int(patches.shape[-1])
             if grid not in self._points:  # the same tensor each time: what depends on it alone is computed once
-                self._points[grid] = grid_points(*grid).to(self.device)
+                self._points[grid] = grid_points(*grid)  # on the CPU, where comparing them waits for no GPU
             points = self._points[grid]
             tokens, attention, _ = self.region(patches, points[None])
             peaks = attention.float()
             parts = tokens, self.region.project(tokens), peaks / peaks.amax(-1, keepdim=True).clamp_min(1e-12)
             visual, text, masks = (part.flatten(1, 2).float().cpu().numpy() for part in parts)
         size = np.array([width, height], np.float32)
-        places = np.repeat(points.cpu().numpy(), self.region.k, axis=0) * size  # k tokens of a point side by side
+        places = np.repeat(points.numpy(), self.region.k, axis=0) * size  # k tokens of a point side by side
         return [
             _regions(v, t, m.reshape(-1, *grid), places, width, height)
             for v, t, m in zip(visual, text, masks, strict=True)

@@ -7,6 +7,7 @@ Nothing in a file is ever run: pickles are read with `weights_only`, and a file 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import re
@@ -143,7 +144,7 @@ def _width(state: dict[str, Tensor], path: Path) -> int:
 
 
 def _side(grid: Tensor) -> int:
-    return round(len(grid) ** 0.5)
+    return math.isqrt(len(grid))
 
 
 def _regenerated(name: str, found: Tensor, dim: int) -> bool:

@@ -260,7 +260,8 @@ class SceneMaker:
 def per_patch(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Share of each patch that a mask `(HEIGHT, WIDTH)` holds: GRID."""
     h, w = GRID
-    return mask.reshape(h, STRIDE, w, STRIDE).mean((1, 3), dtype=np.float32)
+    share: NDArray[np.float32] = mask.reshape(h, STRIDE, w, STRIDE).mean((1, 3), dtype=np.float32)
+    return share
 
 
 def pack(image: NDArray[np.uint8], rows: Sequence[tuple[NDArray[np.float32], int, int]],
