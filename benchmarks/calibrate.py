@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=parse_range, default=range(5000, 5006), help="A:B below 9000 (5000:5006)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--drawings", type=Path, help="another vendor's drawings")
-    parser.add_argument("--false-found", type=float, default=0.06, help="most false finds of any kind (.06)")
+    parser.add_argument("--false-found", type=float, default=0.05, help="most false finds of any kind (.05)")
     parser.add_argument("--cache", type=Path, default=OUT)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for making worlds")
     parser.add_argument("--fresh", action="store_true", help="index again")
