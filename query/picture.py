@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +19,11 @@ from ..store import SourceRow, Store, VectorCache
 from .paper import crop_region
 
 CANVAS = (1280, 720)
-HEIGHTS = (120, 300)
+HEIGHTS = (110, 260)
 """Heights in pixels at which the picture is laid on the canvas: a thing across the room and one at hand. Longer
 sides are kept under 1.6 times that."""
+OWN = (24, 400)
+"""It is laid there in its own height too, which for a cutting from a video is the right one, within these bounds."""
 NEAR_NS = 1_000_000_000
 """A crop's time may lie this far from the next indexed frame."""
 
@@ -44,34 +47,45 @@ def load_picture(path: str | Path) -> Image.Image:
 
 
 def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
-    """The visual token `(Dv,)` of the thing that fills `picture`: mean of the tokens found for it at several sizes.
+    """The visual token `(Dv,)` of the thing that fills `picture`: mean of the tokens found for it at several sizes, at
+    two places each.
 
     The picture is laid on a plain canvas at each size; of the regions found there, the one taken covers the middle of
     the picture and leaves its rim free (a thing on a background), or else fits the picture best (a tight crop).
     """
-    pixels = np.asarray(picture.convert("RGB"))
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    canvas = Image.new("RGB", CANVAS, tuple(int(c) for c in np.median(rim, axis=0)))
-    boxes: list[Box] = []
-    for i, height in enumerate(HEIGHTS):
-        scale = min(height / picture.height, 1.6 * height / picture.width)
-        w, h = max(8, round(picture.width * scale)), max(8, round(picture.height * scale))
-        x = round(CANVAS[0] * (2 * i + 1) / (2 * len(HEIGHTS)) - w / 2)
-        y = (CANVAS[1] - h) // 2
-        canvas.paste(picture.resize((w, h), Image.Resampling.LANCZOS), (x, y))
-        boxes.append((x, y, x + w, y + h))
-    small = canvas.resize(encoder.working_size(*CANVAS), Image.Resampling.BOX)
-    (regions,) = encoder.encode([np.asarray(small)], *CANVAS)
-    if not len(regions):
-        raise UsageError("no region stands out in the picture; crop it closer to the thing")
+    heights = [*HEIGHTS, min(max(picture.height, OWN[0]), OWN[1])]
+    laid = [_lay(picture, order) for order in (heights, heights[::-1])]
+    size = encoder.working_size(*CANVAS)
+    small = [np.asarray(canvas.resize(size, Image.Resampling.BOX)) for canvas, _ in laid]
     found = []
-    for box in boxes:
-        row = _choose(regions.masks, box)
-        token = regions.visual[row]
-        found.append(token / max(float(np.linalg.norm(token)), 1e-12))
+    for regions, (_, boxes) in zip(encoder.encode(small, *CANVAS), laid, strict=True):
+        for box in boxes if len(regions) else ():
+            token = regions.visual[_choose(regions.masks, box)]
+            found.append(token / max(float(np.linalg.norm(token)), 1e-12))
+    if not found:
+        raise UsageError("no region stands out in the picture; crop it closer to the thing")
     mean = np.mean(found, axis=0)
     out: Float32 = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
     return out
+
+
+def _lay(picture: Image.Image, heights: Sequence[int]) -> tuple[Image.Image, list[Box]]:
+    """A canvas in the colour of the picture's rim with the picture on it in each height, from left to right, and where
+    it lies."""
+    pixels = np.asarray(picture.convert("RGB"))
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    canvas = Image.new("RGB", CANVAS, tuple(int(c) for c in np.median(rim, axis=0)))
+    scales = [min(height / picture.height, 1.6 * height / picture.width) for height in heights]
+    sizes = [(max(8, round(picture.width * s)), max(8, round(picture.height * s))) for s in scales]
+    gap = (CANVAS[0] - sum(w for w, _ in sizes)) / (len(sizes) + 1)
+    boxes: list[Box] = []
+    x = gap
+    for w, h in sizes:
+        left, top = round(x), (CANVAS[1] - h) // 2
+        canvas.paste(picture.resize((w, h), Image.Resampling.LANCZOS), (left, top))
+        boxes.append((left, top, left + w, top + h))
+        x += w + gap
+    return canvas, boxes
 
 
 def _choose(masks: Float32, box: Box) -> int:

@@ -105,7 +105,7 @@ def test_a_tight_crop_gives_the_token_of_the_thing(name: str, size: tuple[int, i
     assert token.dtype == np.float32
     assert np.linalg.norm(token) == pytest.approx(1, abs=1e-5)
     assert token.argmax() == NAMES.index(name)
-    assert encoder.calls == [1]
+    assert encoder.calls == [2]
 
 
 def test_the_thing_is_chosen_and_not_its_background() -> None:
