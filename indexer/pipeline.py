@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -80,10 +83,12 @@ def index_source(
         )  # fmt: skip
         pending.clear()
 
-    # Two threads ahead: one decodes, one encodes, while this one merges and follows, so that no core waits.
+    # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
     frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
-    encoded = decode_ahead(_encoded(frames, encoder, config.batch, info), 1)
-    with closing(frames), closing(encoded):
+    parallel = getattr(encoder, "parallel", partial(nullcontext, 1))
+    with closing(frames), parallel() as workers, closing(
+        _encoded(frames, encoder, config.batch, info, workers)
+    ) as encoded:
         for batch, regions, damage in encoded:
             for frame, tokens in zip(batch, regions, strict=True):
                 merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
@@ -116,11 +121,39 @@ def _frames(
 
 
 def _encoded(
-    frames: Iterator[tuple[Frame, int]], encoder: Encoder, size: int, info: SourceInfo
-) -> Iterator[tuple[list[Frame], list[RegionTokens], int]]:
-    for pairs in _batches(frames, size):
-        batch = [frame for frame, _ in pairs]
-        yield batch, _encode(encoder, batch, info), pairs[-1][1]
+    frames: Iterator[tuple[Frame, int]], encoder: Encoder, size: int, info: SourceInfo, workers: int
+) -> Generator[tuple[list[Frame], list[RegionTokens], int]]:
+    """Batches in order, with their regions and the damage met until then; `workers` encoded at a time, one waiting.
+
+    A source that breaks off does so after the batches before.
+    """
+    running: deque[tuple[list[Frame], Future[list[RegionTokens]], int]] = deque()
+
+    def oldest() -> tuple[list[Frame], list[RegionTokens], int]:
+        batch, result, damage = running.popleft()
+        return batch, result.result(), damage
+
+    pool = ThreadPoolExecutor(workers, "vidmem-encode")
+    batches = _batches(frames, size)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                if (pairs := next(batches, None)) is None:
+                    break
+            except Exception as error:
+                failure = error
+                break
+            batch = [frame for frame, _ in pairs]
+            running.append((batch, pool.submit(_encode, encoder, batch, info), pairs[-1][1]))
+            if len(running) > workers:
+                yield oldest()
+        while running:
+            yield oldest()
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:

@@ -272,3 +272,11 @@ def test_points_are_a_grid_and_the_highest_peaks() -> None:
     torch.testing.assert_close(points[:6], torch.tensor(expected))
     # (3, 2) beats its neighbour (4, 2), which is no peak
     torch.testing.assert_close(points[6:], torch.tensor([(0.35, 2.5 / 8), (0.95, 7.5 / 8), (0.05, 0.5 / 8)]))
+
+
+def test_batches_side_by_side_share_the_threads() -> None:
+    encoder, before = Tiny("cpu"), torch.get_num_threads()
+    with encoder.parallel() as workers:
+        assert 1 <= workers <= before
+        assert torch.get_num_threads() == before // workers
+    assert torch.get_num_threads() == before

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +305,51 @@ def test_pictures_of_different_sizes(folder: Path, tmp_path: Path) -> None:
     # boxes are in pixels of the first picture
     assert kept[1].boxes[0].tolist() == [32, 32, 64, 64]
     assert kept[3].boxes[0].tolist() == [16, 16, 32, 32]
+
+
+class Parallel(ColourEncoder):
+    """Encodes three batches at a time, the earlier ones slower, and counts how many there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.most, self.entered, self.fail_at = 0, 0, 0, -1
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def parallel(self) -> Iterator[int]:
+        self.entered += 1
+        yield 3
+        self.entered -= 1
+
+    def encode(self, images: Sequence[np.ndarray], width: int, height: int) -> list[RegionTokens]:
+        with self.lock:
+            number = len(self.calls)
+            self.now += 1
+            self.most = max(self.most, self.now)
+            found = super().encode(images, width, height)
+        if number == self.fail_at:
+            raise RuntimeError("the encoder broke")
+        time.sleep(0.03 * (3 - number % 3))
+        with self.lock:
+            self.now -= 1
+        return found
+
+
+def test_batches_side_by_side_give_the_same(folder: Path, tmp_path: Path) -> None:
+    encoder = Parallel()
+    run(folder, Fake(frames(30)), encoder=encoder)
+    assert (encoder.most, encoder.entered) == (3, 0)
+    run(tmp_path / "one", Fake(frames(30)))
+    assert rows(folder) == rows(tmp_path / "one")
+
+
+def test_an_encoder_that_breaks_leaves_what_came_before(folder: Path, tmp_path: Path) -> None:
+    encoder = Parallel()
+    encoder.fail_at = 4
+    with pytest.raises(RuntimeError, match="the encoder broke"):
+        run(folder, Fake(frames(30)), encoder=encoder)
+    with Store.open(folder) as store:
+        assert (store.sources()[0].state, store.sources()[0].frames) == ("open", 16)
+    run(folder, Fake(frames(30)), encoder=Parallel())
+    run(tmp_path / "one", Fake(frames(30)))
+    assert rows(folder) == rows(tmp_path / "one")

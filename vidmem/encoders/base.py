@@ -59,7 +59,12 @@ class TextEncoder(Protocol):
 
 
 class Encoder(TextEncoder, Protocol):
-    """Both sides."""
+    """Both sides.
+
+    It may also have `parallel()`, a context manager that gives the number of calls of `encode` that may run at a time
+    while it is entered; without it there is one. On a CPU whole batches side by side waste less than each operation
+    cut into parts that wait for each other.
+    """
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         """The size (width, height) in which it wants pictures of the given size."""

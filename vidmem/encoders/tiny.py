@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +32,10 @@ GRID, PEAKS = (6, 10), 68
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
 MIN_SCORE, LEAST = 0.2, 16
 """Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
+
+
+MOST_WORKERS = 4
+"""Batches at a time on a CPU: with more, one thread that decodes cannot keep up, and memory grows."""
 
 
 def _folder() -> Traversable:
@@ -101,6 +106,19 @@ class Tiny(TinyText):
         scale = (PIXELS / (width * height)) ** 0.5
         w, h = (max(64, round(side * scale / 16) * 16) for side in (width, height))
         return min(w, 1792), min(h, 1792)
+
+    @contextmanager
+    def parallel(self) -> Iterator[int]:
+        """See Encoder. Threads that are started while it is entered share torch's threads among them."""
+        import torch
+
+        threads = torch.get_num_threads()
+        workers = min(threads, MOST_WORKERS) if self.device.type == "cpu" else 1
+        torch.set_num_threads(threads // workers)
+        try:
+            yield workers
+        finally:
+            torch.set_num_threads(threads)
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         import torch
