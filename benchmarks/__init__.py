@@ -1,6 +1,5 @@
-"""Measured claims: each module is a command that writes JSON. Set up as the command line sets itself up."""
+"""Measured claims: each module is a command that writes JSON. They set themselves up as the command line does."""
 
-import os
+from vidmem.process import settle
 
-# As in vidmem.cli: numpy's products here are small, and two BLAS threads beside torch's wait for each other.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+settle()

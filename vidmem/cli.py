@@ -22,6 +22,7 @@ from .commands.train import train
 from .commands.where import where
 from .errors import UsageError, VidmemError
 from .output import say
+from .process import settle
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 """Exit codes beside those of the errors, as shells and sysexits.h have them."""
@@ -142,9 +143,7 @@ def _root(
 
 def main() -> None:
     """The console entry."""
-    # A question needs no threads, and OpenBLAS's wait for one another: on a machine that is busy indexing, NumPy's
-    # import and the first product took three times as long. Must be set before NumPy is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    settle()
     for stream in (sys.stdout, sys.stderr):  # file names need not be text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
