@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -85,7 +84,7 @@ def index_source(
 
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
     frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
-    parallel: Callable[[], AbstractContextManager[int]] = getattr(encoder, "parallel", partial(nullcontext, 1))
+    parallel: Callable[[], AbstractContextManager[int]] = getattr(encoder, "parallel", lambda: nullcontext(1))
     with closing(frames), parallel() as workers, closing(
         _encoded(frames, encoder, config.batch, info, workers)
     ) as encoded:
