@@ -6,19 +6,19 @@ import ctypes
 import os
 import sys
 
-ARENAS = 2
-"""Heaps of glibc's allocator. By default each thread may get its own, up to eight a core, and what they hold in pieces
-grows for minutes while pictures pass from thread to thread; with two, memory stays where it is after the first."""
-_M_ARENA_MAX = -8
+LARGE = 8 << 20
+"""Bytes from which a block is mapped by itself and given back at once. glibc raises its own limit to 32 MB as it goes:
+the arrays of one picture after the other then leave holes in its heaps, which grow by a fifth over half an hour."""
+_M_MMAP_THRESHOLD = -3
 
 
 def settle() -> None:
-    """One BLAS thread, few heaps. Before NumPy is imported, before threads are started."""
+    """One BLAS thread, large blocks given back. Before NumPy is imported."""
     # A question needs no threads, and OpenBLAS's wait for one another: on a machine that is busy indexing, NumPy's
     # import and the first product took three times as long.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
         try:
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
-        except (OSError, AttributeError):  # another C library, which has no arenas
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE)
+        except (OSError, AttributeError):  # another C library, which needs no such thing
             return
