@@ -1,4 +1,4 @@
-"""Quality on held-out worlds: `python -m benchmarks.lostfound --out FILE.json [--seeds 9000:9020] [--drawings FOLDER]`.
+"""Quality on held-out worlds: `python -m benchmarks.lostfound --out FILE.json [--seeds 9100:9120] [--drawings FOLDER]`.
 
 Every world (see vidmem.world) gets a memory of its own, made with the default settings, and is asked all its questions.
 Right: the first (newest) sighting overlaps the last span of the truth by tIoU >= .25. For what was never there: how
@@ -173,8 +173,8 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
-    parser.add_argument("--seeds", type=parse_range, default=range(9000, 9020), help="A:B, B excluded (9000:9020)")
-    parser.add_argument("--seconds", type=float, default=60, help="length of a world (60)")
+    parser.add_argument("--seeds", type=parse_range, default=range(9100, 9120), help="A:B, B excluded (9100:9120)")
+    parser.add_argument("--seconds", type=float, default=40, help="length of a world (40)")
     parser.add_argument("--drawings", type=Path, help="another vendor's drawings (benchmarks/out/twemoji)")
     parser.add_argument("--limit", type=int, help="only the first so many worlds")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for worlds and memories (benchmarks/out)")

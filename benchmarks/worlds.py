@@ -1,9 +1,9 @@
-"""Made worlds, kept on disk: `python -m benchmarks.worlds --seeds 9000:9020 [--drawings FOLDER]`.
+"""Made worlds, kept on disk: `python -m benchmarks.worlds --seeds 9100:9120 [--drawings FOLDER]`.
 
 A 60-second world takes some 40 seconds of one core. It is made beside its place and moved there when whole, so a run
 that is cut short leaves nothing behind, and the next one makes only what is missing.
 
-Seeds: 9000 and above are held out for lostfound.py, 5000..8999 are for calibrate.py; training makes no worlds.
+Seeds: 9000 and above are held out for lostfound.py, 5000..8999 are for calibrate.py; training uses seeds below 5000.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def ensure_all(cache: Path, drawings: Path | None, seeds: Sequence[int], seconds
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=parse_range, default=range(9000, 9020), help="A:B, B excluded (9000:9020)")
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seeds", type=parse_range, default=range(9100, 9120), help="A:B, B excluded (9100:9120)")
+    parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--drawings", type=Path, help="folder of another vendor's drawings (second_vendor.py)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for what is made (benchmarks/out)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
