@@ -36,7 +36,7 @@ def lay(folder: Path, count: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Pa
 
 
 def test_held_out_frames_are_the_last_tenth_as_they_are(tmp_path: Path) -> None:
-    frames = WorldScenes(lay(tmp_path / "w", 20), DRAWINGS, NAMES, 0, held_out=True)
+    frames = WorldScenes(lay(tmp_path / "w", 20), DRAWINGS, NAMES.index, 0, held_out=True)
     for i in (18, 19):
         scene = frames.scene()
         assert scene.image[0, -1].tolist() == [40 + i] * 3
@@ -49,7 +49,7 @@ def test_held_out_frames_are_the_last_tenth_as_they_are(tmp_path: Path) -> None:
 
 
 def test_the_rest_is_mirrored_together_with_its_masks(tmp_path: Path) -> None:
-    frames = WorldScenes(lay(tmp_path / "w", 20), DRAWINGS, NAMES, 1)
+    frames = WorldScenes(lay(tmp_path / "w", 20), DRAWINGS, NAMES.index, 1)
     sides = set()
     for _ in range(12):
         scene = frames.scene()
@@ -63,6 +63,6 @@ def test_the_rest_is_mirrored_together_with_its_masks(tmp_path: Path) -> None:
 
 
 def test_frames_of_another_size_fail(tmp_path: Path) -> None:
-    frames = WorldScenes(lay(tmp_path / "w", 2, (320, 192)), DRAWINGS, NAMES, 0)
+    frames = WorldScenes(lay(tmp_path / "w", 2, (320, 192)), DRAWINGS, NAMES.index, 0)
     with pytest.raises(UsageError, match="must be 448x256"):
         frames.scene()

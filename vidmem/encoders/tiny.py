@@ -157,9 +157,10 @@ def _load_net() -> TinyNet:
     from safetensors.torch import load
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+    from .mobile_net import MobileBackbone
     from .tiny_net import TinyNet
 
-    net = TinyNet()
+    net = TinyNet(MobileBackbone() if card().get("backbone") == "mobile" else None)
     state = {k: v.float() if v.is_floating_point() else v for k, v in load(_read("tiny.safetensors")).items()}
     try:
         net.load_state_dict(state)

@@ -61,6 +61,8 @@ class TinyBackbone(nn.Module):
 class TinyNet(nn.Module):
     """Backbone, region encoder and a score per token: the IoU that its mask is expected to have (0 for none).
 
+    backbone: a TinyBackbone, or whatever gives the same (mobile_net.py).
+
     The score is our addition to T-REN: queries that found no region of their own are left out before the merge. So is
     `visual`, an affine map after the pooling (see vidmem/train/whiten.py), with which it commutes.
     """
@@ -68,11 +70,11 @@ class TinyNet(nn.Module):
     visual_mean: Tensor
     visual_map: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, backbone: nn.Module | None = None) -> None:
         super().__init__()
         self.register_buffer("visual_mean", torch.zeros(DIM))
         self.register_buffer("visual_map", torch.eye(DIM))
-        self.backbone = TinyBackbone()
+        self.backbone = backbone or TinyBackbone()
         self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True, coarse=2)
         self.score = nn.Linear(DIM, 1)
 

@@ -22,11 +22,16 @@ def visual_contrast(tokens: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
     return (logits[kept].logsumexp(1) - positives[kept].logsumexp(1)).mean()
 
 
-def text_contrast(tokens: Tensor, texts: Tensor, labels: Tensor, tau: float = 0.1) -> Tensor:
+def text_contrast(
+    tokens: Tensor, texts: Tensor, labels: Tensor, tau: float = 0.1, near: Tensor | None = None
+) -> Tensor:
     """Eq. 2 against a whole vocabulary: tokens `(N, D)`, texts `(C, D)`, labels `(N,)` in [0, C). The token-to-text
-    half has every name as a negative (the paper: those of the batch); the text-to-token half has the batch."""
+    half has every name as a negative (the paper: those of the batch), but for those that `near (C, C)` bool calls
+    nearly the same (the paper: synonym clusters); the text-to-token half has the batch."""
+    if not len(tokens):
+        return tokens.sum()
     logits = F.normalize(tokens, dim=-1) @ F.normalize(texts, dim=-1).T / tau
-    to_text = F.cross_entropy(logits, labels)
+    to_text = F.cross_entropy(logits if near is None else logits.masked_fill(near[labels], -torch.inf), labels)
     chosen = logits[:, labels]  # (N, N): token i with the name of token j
     same = labels[:, None] == labels[None]
     own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)

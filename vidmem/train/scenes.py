@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ MOST = 40
 """Objects and surfaces per scene at the most."""
 LEAST_OBJECT, LEAST_SURFACE = 1.5, 40
 """Patches that an object or a surface must fill to count."""
+CUTOUT_SHARE = 0.4
+"""How many of the things in a scene are cut from photos, where there are such."""
 ROOM = -4
 """An empty room as a surface: like a photo it is no region (label -2 in the end), but nothing in it has a name."""
 
@@ -35,7 +37,9 @@ class Scene:
     count what lies on them as theirs); labels `(MOST,)` int64: index of the thing, -1 surface with the name
     "background", -2 surface without a name, -3 unused row; centres `(MOST, 2)` patch x, y and sizes `(MOST,)` in
     patches; drawings `(MOST,)` int64: index of the drawing, -1 where there is none or it is not known. scenery
-    `(h, w)` float32: the share of each patch that shows nothing that has a name."""
+    `(h, w)` float32: the share of each patch that shows nothing that has a name. teachers `(MOST,)` int64: the row of
+    the teacher's answer for a region of a photo, -1 for none. outlined `()` bool: every thing has its outline; in
+    photos many have none, and what covers a region is a box then."""
 
     image: NDArray[np.uint8]
     cover: NDArray[np.float32]
@@ -44,6 +48,8 @@ class Scene:
     sizes: NDArray[np.float32]
     drawings: NDArray[np.int64]
     scenery: NDArray[np.float32]
+    teachers: NDArray[np.int64]
+    outlined: NDArray[np.bool_]
 
 
 def load_photos(path: Path, most: int, seed: int = 0) -> list[Image.Image]:
@@ -77,20 +83,21 @@ def make_rooms(count: int) -> list[Image.Image]:
 
 
 class SceneMaker:
-    """An endless, seeded stream of scenes. names: the label of a drawing is the index of its name here."""
+    """An endless, seeded stream of scenes. label_of: the label of a name. cutouts: things cut from photos, which are
+    pasted like drawings."""
 
     def __init__(
-        self, drawings: Sequence[Drawing], names: Sequence[str], photos: Sequence[Image.Image], seed: int,
-        rooms: Sequence[Image.Image] = (),
+        self, drawings: Sequence[Drawing], label_of: Callable[[str], int], photos: Sequence[Image.Image], seed: int,
+        rooms: Sequence[Image.Image] = (), cutouts: Sequence[Drawing] = (),
     ):  # fmt: skip
         self.rooms = rooms
-        self.drawings = drawings
-        index = {n: i for i, n in enumerate(names)}
-        self.labels = [index[d.name] for d in drawings]
+        self.drawings = [*drawings, *cutouts]
+        self.real = len(drawings)
         # Draw names evenly, whatever the number of drawings a name has.
-        self.by_label: dict[int, list[int]] = {}
-        for i, label in enumerate(self.labels):
-            self.by_label.setdefault(label, []).append(i)
+        self.drawn, self.cut = dict[int, list[int]](), dict[int, list[int]]()
+        for i, drawing in enumerate(self.drawings):
+            pool = self.drawn if i < self.real else self.cut
+            pool.setdefault(label_of(drawing.name), []).append(i)
         self.photos = photos
         self.rng = np.random.default_rng(seed)
 
@@ -108,8 +115,9 @@ class SceneMaker:
         # Sizes as in a room seen from two to five metres; one in four anything from a speck to a close-up.
         order = sorted((self._size() for _ in range(count)), reverse=True)
         for k, size in enumerate(order, 1):
-            label = int(rng.integers(len(self.by_label)))
-            variants = self.by_label[label]
+            pool = self.cut if self.cut and rng.random() < CUTOUT_SHARE else self.drawn
+            label = list(pool)[int(rng.integers(len(pool)))]
+            variants = pool[label]
             variant = variants[int(rng.integers(len(variants)))]
             picture = self._distort(self.drawings[variant].image, size)
             w, h = picture.size
@@ -122,7 +130,7 @@ class SceneMaker:
             part = np.asarray(alpha)[y0 - y : y1 - y, x0 - x : x1 - x] > 127
             owner[y0:y1, x0:x1][part] = k
             labels.append(label)
-            drawn.append(variant)
+            drawn.append(variant if variant < self.real else -1)
         image = self._camera(canvas)
         return self._pack(image, owner, labels, drawn, surfaces)
 
@@ -138,10 +146,10 @@ class SceneMaker:
         n = len(labels)
         counts = np.bincount((owner.astype(np.int64) * (h * w) + cell).ravel(), minlength=(n + 1) * h * w)
         shares = counts.reshape(-1, h, w)[1 : n + 1].astype(np.float32) / STRIDE**2
-        rows = list(zip(shares, labels, drawn, strict=True))
+        rows = [(share, label, d, -1) for share, label, d in zip(shares, labels, drawn, strict=True)]
         scenery = np.zeros((HEIGHT, WIDTH), np.bool_)
         for mask, label in surfaces:
-            rows.append((per_patch(mask), -2 if label == ROOM else label, -1))
+            rows.append((per_patch(mask), -2 if label == ROOM else label, -1, -1))
             if label in (-1, ROOM):
                 scenery |= mask
         return pack(image, rows, per_patch(scenery & (owner == 0)))
@@ -264,20 +272,21 @@ def per_patch(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return share
 
 
-def pack(image: NDArray[np.uint8], rows: Sequence[tuple[NDArray[np.float32], int, int]],
-         scenery: NDArray[np.float32]) -> Scene:  # fmt: skip
-    """A Scene of regions given as (share of each patch, label, drawing); slivers are left out."""
-    kept = [row for row in rows if row[0].sum() >= (LEAST_OBJECT if row[1] >= 0 else LEAST_SURFACE)][:MOST]
+def pack(image: NDArray[np.uint8], rows: Sequence[tuple[NDArray[np.float32], int, int, int]],
+         scenery: NDArray[np.float32], outlined: bool = True) -> Scene:  # fmt: skip
+    """A Scene of regions given as (share of each patch, label, drawing, teacher); slivers are left out."""
+    least = ((LEAST_OBJECT if row[1] >= 0 or row[3] >= 0 else LEAST_SURFACE) for row in rows)
+    kept = [row for row, enough in zip(rows, least, strict=True) if row[0].sum() >= enough][:MOST]
     h, w = GRID
     cover = np.zeros((MOST, h, w), np.float32)
-    labels, drawings = np.full(MOST, -3, np.int64), np.full(MOST, -1, np.int64)
+    labels, drawings, teachers = np.full(MOST, -3, np.int64), np.full(MOST, -1, np.int64), np.full(MOST, -1, np.int64)
     centres, sizes = np.zeros((MOST, 2), np.float32), np.ones(MOST, np.float32)
-    for i, (share, label, drawing) in enumerate(kept):
-        cover[i], labels[i], drawings[i] = share, label, drawing
+    for i, (share, label, drawing, teacher) in enumerate(kept):
+        cover[i], labels[i], drawings[i], teachers[i] = share, label, drawing, teacher
         total = share.sum()
         centres[i] = (share.sum(0) @ np.arange(w) / total, share.sum(1) @ np.arange(h) / total)
         sizes[i] = np.sqrt(total)
-    return Scene(image, cover, labels, centres, sizes, drawings, scenery)
+    return Scene(image, cover, labels, centres, sizes, drawings, scenery, teachers, np.array(outlined))
 
 
 def _to_image(array: NDArray[np.floating]) -> Image.Image:

@@ -1,6 +1,6 @@
 """Fit the affine map of the visual tokens of `tiny`: centred, and whitened by how much one thing varies by itself.
 
-    python -m vidmem.train.whiten runs/regions.pt runs/final.pt --photos PHOTOS.tar
+    python -m vidmem.train.whiten runs/regions.pt runs/final.pt --text runs/text --data ../shared/data ...
 
 Pooled backbone features share a large mean, so that all cosines are high, and differ within one thing more in some
 directions than in others. With S the covariance of tokens around the mean of their own name, tokens become
@@ -11,14 +11,17 @@ identity (Ledoit and Wolf 2004, with a fixed weight).
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
+from ..encoders.mobile_net import MobileBackbone
 from ..encoders.tiny_net import TinyNet, choose_points
-from .tiny import Scenes, collate
+from .steps import pixels
+from .supply import Batch, Material, Shares, loader
+from .towers import TextTower
 
 SHRINK = 0.1
 """Weight of the identity: the map must not blow up directions in which drawings happen not to vary."""
@@ -39,12 +42,11 @@ def within_class_map(tokens: Tensor, labels: Tensor, shrink: float = SHRINK) -> 
 
 
 @torch.inference_mode()
-def collect(net: TinyNet, scenes: DataLoader, batches: int) -> tuple[Tensor, Tensor]:  # type: ignore[type-arg]
+def collect(net: TinyNet, scenes: Iterable[Batch], batches: int) -> tuple[Tensor, Tensor]:
     """Tokens `(N, D)` that found an object (mask IoU above one half) and its label `(N,)`."""
     tokens, labels = [], []
     for _, batch in zip(range(batches), scenes, strict=False):
-        images = batch["image"].permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
-        features, heat = net.backbone(images)
+        features, heat = net.backbone(pixels(batch))
         token, attention, _ = net.regions(features, choose_points(heat, (6, 10), 68))
         mask = (attention / attention.amax(-1, keepdim=True) > 0.5).flatten(1, 2).float()
         cover = batch["cover"].flatten(2) * (batch["labels"] >= 0)[..., None]
@@ -61,19 +63,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("start", type=Path, help="checkpoint of the stage `regions`")
     parser.add_argument("out", type=Path, help="checkpoint to write")
-    parser.add_argument("--photos", type=Path, help="as for vidmem.train.tiny")
+    parser.add_argument("--text", type=Path, required=True, help="this and the next as for vidmem.train.tiny")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--photos", type=Path)
     parser.add_argument("--batches", type=int, default=40, help="of 8 scenes each")
     args = parser.parse_args()
     state = torch.load(args.start, weights_only=True)
-    net = TinyNet()
-    missing, unexpected = net.load_state_dict(state["net"], strict=False)
-    if unexpected or not set(missing) <= {"visual_mean", "visual_map"}:
-        raise SystemExit(f"{args.start} is no checkpoint of `tiny`: {missing} missing, {unexpected} unknown")
+    net = TinyNet(MobileBackbone())
+    net.load_state_dict(state["net"])
     net.eval()
-    tokens, labels = collect(net, DataLoader(Scenes(args.photos, 31337), 8, collate_fn=collate), args.batches)
+    material = Material(TextTower(args.text).names, args.data, args.photos, None)
+    scenes = loader(material, 31337, Shares(0, 0.2, outlines_only=True), 8, 0)
+    tokens, labels = collect(net, scenes, args.batches)
     net.visual_mean, net.visual_map = within_class_map(tokens, labels)
     print(f"{len(tokens)} tokens of {len(set(labels.tolist()))} names")
-    torch.save({"net": net.state_dict(), "text": state["text"]}, args.out)
+    torch.save(state | {"net": net.state_dict()}, args.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ The frames come from vidmem.train.tren.world; their seeds lie below all that is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,11 @@ class WorldScenes:
     random ones of the rest, mirrored and lit at random. Raises UsageError when the frames have another size."""
 
     def __init__(
-        self, folder: Path, drawings: Sequence[Drawing], names: Sequence[str], seed: int, held_out: bool = False
-    ) -> None:
+        self, folder: Path, drawings: Sequence[Drawing], label_of: Callable[[str], int], seed: int,
+        held_out: bool = False,
+    ) -> None:  # fmt: skip
         self.frames = Folder(folder)
-        self.labels = {name: i for i, name in enumerate(names)}
+        self.labels = {drawing.name: label_of(drawing.name) for drawing in drawings}
         self.rng = np.random.default_rng(seed)
         self.held_out, self.next = held_out, len(self.frames) * 9 // 10
         # The masks know names alone: which drawing it is, is certain where a name has one.
@@ -44,21 +45,21 @@ class WorldScenes:
         if sample.image.shape[:2] != (HEIGHT, WIDTH):
             raise UsageError(f"frames must be {WIDTH}x{HEIGHT}, this one is not: {sample.source}")
         scenery = np.zeros((HEIGHT, WIDTH), np.bool_)
-        rows: list[tuple[NDArray[np.float32], int, int]] = []
+        rows: list[tuple[NDArray[np.float32], int, int, int]] = []
         for mask, name in zip(sample.masks, sample.names, strict=True):
             if name == SCENERY:
                 scenery |= mask
             elif name in self.labels:
-                rows.append((per_patch(mask), self.labels[name], self.drawing.get(name, -1)))
+                rows.append((per_patch(mask), self.labels[name], self.drawing.get(name, -1), -1))
         empty = per_patch(scenery)
-        rows.append((empty, -2, -1))
+        rows.append((empty, -2, -1, -1))
         image = sample.image
         if not self.held_out:
             gain = np.exp(self.rng.normal(0, 0.12)) * np.exp(self.rng.normal(0, 0.03, 3))
             image = np.clip(image * gain + self.rng.normal(0, 5), 0, 255).astype(np.uint8)
             if self.rng.random() < 0.5:
                 image = image[:, ::-1].copy()
-                rows = [(share[:, ::-1], label, drawing) for share, label, drawing in rows]
+                rows = [(share[:, ::-1], *rest) for share, *rest in rows]  # type: ignore[misc]
                 empty = empty[:, ::-1].copy()
         assert empty.shape == GRID
         return pack(image, rows, empty)

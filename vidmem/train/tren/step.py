@@ -36,7 +36,7 @@ def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
             mlp_dim=config.mlp_dim, seed_queries=config.seed_queries, coarse=config.coarse,
         )  # fmt: skip
     if config.start == "near_identity":
-        from ..tiny import near_identity
+        from ..steps import near_identity
 
         near_identity(model)
     if config.text_start == "head":

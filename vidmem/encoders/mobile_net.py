@@ -1,0 +1,110 @@
+"""A small convolutional backbone that starts from published weights: an EfficientNet-Lite0 body (Tan and Le 2019:
+inverted residuals, ReLU6, no squeeze-and-excite) and a feature pyramid on it.
+
+It gives what TinyBackbone gives (see tiny_net.py), so TinyNet takes either.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .tiny_net import DIM
+
+MEAN, SPREAD = 127 / 255, 128 / 255
+"""What EfficientNet-Lite takes off pictures in [0, 1] and divides them by."""
+STAGES = (
+    (1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112), (4, 6, 5, 2, 192),
+    (1, 6, 3, 1, 320),
+)  # fmt: skip
+"""EfficientNet-Lite0: blocks, expansion, kernel, stride of the first, channels."""
+TAPS = (4, 10, 15)
+"""Blocks whose output the pyramid takes: the last at strides 8, 16 and 32."""
+
+
+def _conv(cin: int, cout: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(cin, cout, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(cout))
+
+
+def _still(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups)
+
+
+class Inverted(nn.Module):
+    """Inverted residual (Sandler et al. 2018), batch norms folded. `(B, Cin, h, w) -> (B, Cout, h / stride, ...)`."""
+
+    def __init__(self, cin: int, cout: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = cin * expansion
+        self.expand = _still(cin, wide, 1) if expansion > 1 else None
+        self.depthwise = _still(wide, wide, kernel, stride, groups=wide)
+        self.project = _still(wide, cout, 1)
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        out: Tensor = x + y if self.residual else y
+        return out
+
+
+class MobileBody(nn.Module):
+    """`(B, 3, H, W)` -> features after the blocks TAPS, at strides 8, 16 and 32 (sides rounded up).
+
+    Cell i of stride s looks at the pixels around s * i. It has no batch norms: their statistics never change here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = _still(3, 32, 3, 2)
+        blocks, cin = [], 32
+        for count, expansion, kernel, stride, cout in STAGES:
+            for i in range(count):
+                blocks.append(Inverted(cin, cout, expansion, kernel, stride if i == 0 else 1))
+                cin = cout
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = F.relu6(self.stem(x), inplace=True)
+        out = []
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i in TAPS:
+                out.append(x)
+        return out
+
+
+def _up(coarse: Tensor, fine: Tensor) -> Tensor:
+    """`coarse` at twice its resolution, as large as `fine`: cell i lies on cell 2 i, those between are means."""
+    h, w = coarse.shape[-2:]
+    padded = F.pad(coarse, (0, 1, 0, 1), mode="replicate")
+    doubled = F.interpolate(padded, (2 * h + 1, 2 * w + 1), mode="bilinear", align_corners=True)
+    return doubled[..., : fine.shape[-2], : fine.shape[-1]]
+
+
+class MobileBackbone(nn.Module):
+    """`(B, 3, H, W)` in [0, 1] -> features `(B, DIM, H/8, W/8)` and heat logits `(B, H/8, W/8)`.
+
+    H and W are multiples of 16.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = MobileBody()
+        self.top = nn.Sequential(_conv(320, 384, 1), nn.ReLU(), nn.Conv2d(384, DIM, 1))
+        self.middle, self.lateral = nn.Conv2d(112, DIM, 1), nn.Conv2d(40, DIM, 1)
+        self.join = nn.Sequential(nn.ReLU(), _conv(DIM, DIM, 3))
+        self.fuse = nn.Sequential(nn.ReLU(), _conv(DIM, DIM, 3), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
+        self.heat = nn.Conv2d(DIM, 1, 1)
+        nn.init.constant_(self.heat.bias, -3.0)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        # Cells look at the pixels around stride * i: moved by 3, that is the middle of the patch they stand for.
+        moved = F.pad((images - MEAN) / SPREAD, (-3, 3, -3, 3))
+        fine, middle, coarse = self.body(moved)
+        top = self.top(coarse)
+        middle = self.middle(middle) + _up(top, middle)
+        middle = middle + self.join(middle)
+        fine = self.lateral(fine) + _up(middle, fine)
+        features = fine + self.fuse(fine)
+        return features, self.heat(features).squeeze(1)
