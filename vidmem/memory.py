@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .indexer.pipeline import SourceReport
     from .media import Source
     from .query.where import Answer
+    from .retention import Forgetting
+    from .when import Moment
 
 Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
 
@@ -266,6 +268,61 @@ class Memory(Closing):
         for row in {row.id: row for row in rows}.values():
             self.store.remove_source(row.id)
         return list(rows)
+
+
+    def forget(
+        self, *, before: Moment | None = None, sources: Sequence[str] = (), thing: str | None = None,
+        dry_run: bool = True,
+    ) -> list[Forgetting]:  # fmt: skip
+        """What was seen before a time, sources, or one thing; with dry_run (the default) it is only told.
+
+        before: see `when.parse_moment`; of these sources, or of all. thing: a phrase, or the id of a track: its tracks
+        and all that look like them, in these sources or in all. Nothing of what is forgotten is left in the files; a
+        track that goes on after `before` keeps its vectors, which are means over all its frames.
+
+        Raises UsageError as `retention.plan`, StoreError as `Store.remove_parts`; nothing is forgotten then.
+        """
+        from .retention import carry_out, plan
+
+        if before is not None and thing is not None:
+            raise UsageError("--object forgets a thing at all times; give it without --before")
+        tracks = None if thing is None else self._tracks_of(thing)
+        steps = plan(self.store, before=before, sources=sources, tracks=tracks)
+        if not dry_run:
+            carry_out(self.store, steps)
+        return steps
+
+    def _tracks_of(self, thing: str) -> dict[int, list[int]]:
+        """Ids of all tracks of a thing, by source."""
+        import numpy as np
+
+        from .query.search import find
+        from .query.things import seen_again, things
+
+        cache = self.cache()
+        if thing.isdecimal():
+            row = cache.rows_of(np.array([min(int(thing), (1 << 62))], np.int64))
+            if row[0] < 0:
+                raise UsageError(f"there is no track {thing}; `vidmem where --json` tells the numbers")
+            alike = seen_again(cache, row)
+            groups = things(self.store, cache, alike)
+            rows = next(alike[group] for group in groups if row[0] in alike[group])
+        else:
+            vector = self.text_encoder.encode_text([thing])[0]
+            info = self.text_encoder.info
+            hits = find(cache, info.calibration, vector, None, self.text_encoder.contrast(vector))
+            rows = seen_again(cache, hits.rows)
+        out: dict[int, list[int]] = {}
+        columns = cache.columns
+        for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):
+            out.setdefault(source, []).append(track)
+        return out
+
+    def compact(self) -> int:
+        """Join small blobs and give free space on disk back; how many blobs there are fewer."""
+        joined = self.store.compact()
+        self._cache = None
+        return joined
 
 
 def _check_name(path: str) -> None:
