@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..geometry import nearest
 
 Form = Literal["strict", "legacy"]
 Cells = NDArray[np.int32]
@@ -111,9 +112,7 @@ def shrink(picture: NDArray[np.generic], grid: tuple[int, int]) -> NDArray[np.ge
         raise UsageError(f"a grid is 1 to {MOST_CELLS} cells, such as 16x16; got {h}x{w}")
     if not picture.size:
         raise UsageError("the mask is empty; it has no pixels")
-    rows = (2 * np.arange(h) + 1) * picture.shape[0] // (2 * h)
-    columns = (2 * np.arange(w) + 1) * picture.shape[1] // (2 * w)
-    return np.asarray(picture[rows][:, columns])
+    return nearest(picture, h, w)
 
 
 def from_mask(mask: NDArray[np.bool_], label: Label | str, grid: tuple[int, int] = (16, 16)) -> TextMask:
@@ -142,7 +141,7 @@ def from_masks(
     if len(masks) != len(labels):
         raise ValueError(f"{len(masks)} masks and {len(labels)} labels")
     cells = np.full(grid, BACKGROUND, np.int32)
-    for index in np.argsort(-masks.reshape(len(masks), -1).sum(axis=1), kind="stable"):
+    for index in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
         cells[np.asarray(shrink(masks[index], grid), bool)] = index
     return build(cells, labels)
 

@@ -15,9 +15,11 @@ from typer.core import TyperCommand, TyperGroup
 from . import __version__
 from .commands.demo import demo
 from .commands.doctor import doctor
+from .commands.export import export
 from .commands.forget import compact, forget
 from .commands.index import index
 from .commands.models import models
+from .commands.parse import parse
 from .commands.sources import info, ls, rm
 from .commands.train import train
 from .commands.where import where
@@ -122,7 +124,7 @@ app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-for _command in (index, where, ls, info, rm, forget, compact, models, doctor, demo):
+for _command in (index, where, parse, export, ls, info, rm, forget, compact, models, doctor, demo):
     app.command(cls=_Command)(_command)
 app.add_typer(train, name="train")
 

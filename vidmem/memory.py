@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .indexer.pipeline import SourceReport
     from .media import Source
+    from .query.labels import LabelSet
+    from .query.scenes import Parse, Way
     from .query.where import Answer
     from .retention import Forgetting
     from .when import Moment
@@ -217,6 +219,38 @@ class Memory(Closing):
             row = crop_track(self.store, cache, self.store.source(name), t_ns, box)
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
+
+    def parse(self, source: str, labels: LabelSet | str, *, way: Way = "track", apart: bool = False) -> Parse:
+        """The labels of every frame of an indexed source, from its tracks; `Parse.frames(memory.store)` has them.
+
+        labels: names, or what `query.labels.load_labels` takes. way: "track" or "vote" (see query/scenes.py). apart:
+        compare things with things only, stuff with all (DenseVLM's finding, here for labelling).
+
+        Raises UsageError for an unknown source or way, no labels, and labels that the encoder cannot read.
+        """
+        from .query.labels import load_labels
+        from .query.scenes import parse
+
+        row = self.store.source(source)
+        known = load_labels(labels) if isinstance(labels, str) else labels
+        temperature = self.text_encoder.info.calibration.temperature if apart else None
+        return parse(self.store, row, known, self._vectors(known.names), way=way, temperature=temperature)
+
+    def _vectors(self, names: Sequence[str]) -> Float32:
+        try:
+            return self.text_encoder.encode_text(names)
+        except UsageError:
+            strange = []
+            for name in names:
+                try:
+                    self.text_encoder.encode_text([name])
+                except UsageError:
+                    strange.append(name)
+            few = ", ".join(repr(name[:40]) for name in strange[:5])
+            more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+            raise UsageError(
+                f"`{self.text_encoder.info.name}` cannot read {few}{more}; leave them out or say them otherwise"
+            ) from None
 
     def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
         """A contact sheet of `sighting` from its video: the frame with its box, close-ups, the timeline.

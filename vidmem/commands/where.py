@@ -56,8 +56,8 @@ def where(
         raise UsageError("--all and --top exclude each other; give one of them")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"--threshold is a score between 0 and 1; got {threshold}")
-    _check_suffix("--save", save, PICTURES)
-    _check_suffix("--clip", clip, (".mp4",))
+    check_suffix("--save", save, PICTURES)
+    check_suffix("--clip", clip, (".mp4",))
     box = None if crop is None else parse_crop(crop)
     phrase = " ".join(text) if text else None
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
@@ -89,7 +89,7 @@ def parse_crop(text: str) -> tuple[str, int, Box]:
     return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)
 
 
-def _check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
+def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
     if path is not None and Path(path).suffix.lower() not in suffixes:
         raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
 
