@@ -83,7 +83,8 @@ class TextMask:
         """The cells at the size of a picture, `(height, width)` int32, nearest as the paper's code has it: pixel y is
         of cell floor(y h / height)."""
         h, w = self.cells.shape
-        return self.cells[np.arange(height) * h // height][:, np.arange(width) * w // width]
+        rows, columns = np.arange(height) * h // height, np.arange(width) * w // width
+        return np.asarray(self.cells[rows][:, columns], np.int32)
 
 
 def build(cells: NDArray[np.integer], labels: Sequence[Label | str]) -> TextMask:

@@ -21,6 +21,7 @@ from .commands.index import index
 from .commands.models import models
 from .commands.parse import parse
 from .commands.sources import info, ls, rm
+from .commands.timeline import timeline, watch_list
 from .commands.train import train
 from .commands.where import where
 from .errors import UsageError, VidmemError
@@ -124,7 +125,10 @@ app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-for _command in (index, where, parse, export, ls, info, rm, forget, compact, models, doctor, demo):
+_COMMANDS = (
+    index, where, timeline, watch_list, parse, export, ls, info, rm, forget, compact, models, doctor, demo,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command(cls=_Command)(_command)
 app.add_typer(train, name="train")
 
