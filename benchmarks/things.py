@@ -108,6 +108,12 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
+def _line(row: dict[str, Any]) -> list[object]:
+    alone = row["like"] is None
+    return ["tracks alone" if alone else "things", row["like"], None if alone else row["look"], row["purity"],
+            row["completeness"], row["groups"], row["drawings"]]  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
@@ -118,7 +124,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for making worlds")
     args = parser.parse_args()
     likes = args.like or [LIKE]
-    settings: list[tuple[float | None, bool]] = [(None, True), *((like, look) for like in likes for look in (True, False))]
+    settings: list[tuple[float | None, bool]] = [(None, True)]
+    settings += [(like, look) for like in likes for look in (True, False)]
     rows: list[dict[str, Any]] = []
     for world in ensure_all(args.cache, None, list(args.seeds), args.seconds, args.processes):
         rows += measure(world, memory_place(args.cache, "lostfound", "noto", world.folder.name), settings)
@@ -128,8 +135,7 @@ def main() -> int:
                           "settings": found, "worlds": rows})  # fmt: skip
     print(table(
         ["", "like", "apart in view", "purity", "completeness", "groups", "drawings"],
-        [["tracks alone" if row["like"] is None else "things", row["like"],
-          None if row["like"] is None else row["look"], row["purity"], row["completeness"], row["groups"], row["drawings"]] for row in found],
+        [_line(row) for row in found],
     ))  # fmt: skip
     return 0
 

@@ -222,8 +222,8 @@ def area_plot(areas: Areas, names: Sequence[str], title: str) -> Image.Image:
         draw.rectangle((right + 14, y + 3, right + 30, y + 17), fill=colour)
         label = name if len(name) <= 20 else name[:19] + "…"
         draw.text((right + 36, y), label, fill=ink, font=small)
-    for share in (0, 0.5, 1):
-        draw.text((left - 8, base - share * (base - top)), f"{share:.0%}", fill=ink, font=small, anchor="rm")
+    for level in (0.0, 0.5, 1.0):
+        draw.text((left - 8, base - level * (base - top)), f"{level:.0%}", fill=ink, font=small, anchor="rm")
     draw.text((left, base + 8), clock(ends[0]), fill=ink, font=small)
     draw.text((right, base + 8), clock(ends[1]), fill=ink, font=small, anchor="ra")
     return sheet
@@ -240,16 +240,16 @@ def write_all(scenes: Iterable[Scene], writers: Sequence[Writer]) -> Iterator[Sc
             yield scene
 
 
-class _writing(ExitStack):
+class _writing:
     """Turns what the file system raises into a MediaError."""
 
     def __init__(self, path: str) -> None:
-        super().__init__()
         self._path = path
 
-    def __exit__(self, *error: Any) -> bool:
-        super().__exit__(*error)
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *error: Any) -> None:
         if isinstance(error[1], OSError):
             cause = error[1].strerror or str(error[1])
             raise MediaError(f"it cannot be written ({cause}); check folder and disk: {self._path}") from None
-        return False
