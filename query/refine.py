@@ -41,7 +41,8 @@ def prompt_logits(mask: NDArray[np.bool_]) -> Float32:
     # In float32, as theirs: ln(p / (1 - p)) of .999 and .001 then differ in the sixth digit.
     sure, rest = np.float32(SURE), np.float32(1) - np.float32(SURE)
     low = np.float32(0.001)
-    logits = np.where(mask, np.log(sure / rest), np.log(low / (np.float32(1) - low))).astype(np.float32)
+    logits = np.full(mask.shape, np.log(low / (np.float32(1) - low)), np.float32)
+    logits[mask] = np.log(sure / rest)
     scale = SIDE / max(mask.shape)
     size = max(1, round(mask.shape[0] * scale)), max(1, round(mask.shape[1] * scale))
     scaled = interpolate(torch.from_numpy(logits)[None, None], size, mode="bilinear", antialias=True)[0, 0].numpy()
@@ -55,7 +56,8 @@ def prompt_points(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Up to `count` pixels x, y inside the mask `(H, W)` and as many outside, `(n, 2)`, and their labels 1 and 0
     `(n,)`."""
-    points, labels = [], []
+    points: list[NDArray[np.intp]] = []
+    labels: list[NDArray[np.int32]] = []
     for label, where in ((1, mask), (0, ~mask)):
         y, x = np.nonzero(where)
         chosen = rng.choice(len(y), min(count, len(y)), replace=False)

@@ -101,6 +101,8 @@ def _process_value(param: Any, annotation: Any, check: Callable[[Any, Any], Any]
         return check(ctx, value)
     if value is None and param.nargs == 1:
         return param.callback(ctx, param, None) if param.callback else None
+    if getattr(param, "multiple", False) and not value:  # an option that may be given again, and was not
+        return param.callback(ctx, param, None) if param.callback else None
     if annotation is str and isinstance(value, str):
         return value
     if annotation == list[str] and param.nargs == -1:

@@ -32,19 +32,21 @@ WithinOption = Annotated[
     str, typer.Option("--within", metavar="TIME", help="Near: both in view so far apart at the most.")
 ]
 ApartOption = Annotated[
-    float, typer.Option("--apart", metavar="N", help="Near: gap between the boxes, in longest sides of the two.")
+    float | None,  # a default would be checked by pydantic, whose import costs a quarter of a question
+    typer.Option("--apart", metavar="N", help="Near: gap between the boxes, in longest sides of the two; 1."),
 ]
 
 
 def conditions(
     source: Sequence[str] | None, after: str | None, before: str | None, between: str | None,
-    near: Sequence[str] | None, within: str, apart: float,
+    near: Sequence[str] | None, within: str, apart: float | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The options as arguments of `Memory.where`. Raises UsageError for times and distances that are none."""
     from ..when import parse_moment, parse_span
 
     if between is not None and (after is not None or before is not None):
         raise UsageError("--between is --after and --before in one; give either")
+    apart = 1.0 if apart is None else apart
     if not math.isfinite(apart) or apart < 0:
         raise UsageError(f"--apart is a number of 0 or more; got {apart}")
     moments = (None, None) if between is None else parse_span(between)

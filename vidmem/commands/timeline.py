@@ -47,7 +47,7 @@ def timeline(
     between: BetweenOption = None,
     near: NearOption = None,
     within: WithinOption = "2s",
-    apart: ApartOption = 1.0,
+    apart: ApartOption = None,
     threshold: Annotated[float | None, typer.Option(
         "--threshold", metavar="SCORE", help="Least score that counts as found, not the calibrated test.")] = None,
     memory: MemoryOption = None,

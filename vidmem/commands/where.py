@@ -55,7 +55,7 @@ def where(
     between: BetweenOption = None,
     near: NearOption = None,
     within: WithinOption = "2s",
-    apart: ApartOption = 1.0,
+    apart: ApartOption = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
