@@ -41,6 +41,22 @@ def soft_votes(masks: Float32, scores: Float32, elsewhere: Float32 | None = None
     return votes.astype(np.float32).reshape(-1, h, w)
 
 
+def decoupled(scores: Float32, things: NDArray[np.bool_], temperature: float) -> Float32:
+    """`scores` `(n, C)` with things and stuff apart, after DenseVLM (arXiv 2412.06244, Eqs. 3 and 4, there for
+    training): a region that is rather a thing is compared with things only, any other with all classes.
+
+    things `(C,)` bool. A region is rather a thing when the softmax at `temperature` gives the things together more than
+    half; it then scores every stuff as low as the class that it is least like.
+    """
+    if not things.any() or things.all() or not len(scores):
+        return scores
+    wide = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))
+    rather = wide[:, things].sum(axis=1) > wide[:, ~things].sum(axis=1)
+    out = scores.copy()
+    out[np.ix_(rather, ~things)] = scores[rather].min(axis=1, keepdims=True)
+    return out
+
+
 def dense_scores(tokens: Float32, classes: Float32, grid: tuple[int, int]) -> Float32:
     """Score of each class at each point of a grid (h, w), `(C, h, w)`: cosines with the mean of the point's k text
     tokens, tokens `(h * w, k, Dt)`, points in rows first."""

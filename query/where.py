@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import SourceRow, Store, TrackRow, VectorCache
+from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, near
 from .search import Hits, find, nearest
 from .sightings import group
+from .things import seen_again, things
 
 NEAR_MISSES = 3
 _NEAREST_TRACKS = 12
@@ -23,13 +25,15 @@ _NEAREST_TRACKS = 12
 class Answer(Sequence[Sighting]):
     """The sightings found, newest first: a sequence. near_misses: the best there is when nothing counts as found.
 
-    query: what was asked, as plain data. total: how many sightings there are in all, whatever was asked for.
+    query: what was asked, as plain data. total: how many sightings there are in all, whatever was asked for. notes:
+    what was left out, in words.
     """
 
     sightings: tuple[Sighting, ...]
     near_misses: tuple[Sighting, ...] = ()
     query: dict[str, object] = field(default_factory=dict)
     total: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -52,23 +56,101 @@ class Answer(Sequence[Sighting]):
         return self.sightings[index]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What is looked for: vectors as in `search.find`, and conditions as in narrow.py. near: one or more other things,
+    each a text vector with its contrast phrases."""
+
+    text: Float32 | None = None
+    visual: Float32 | None = None
+    contrast: Float32 | None = None
+    threshold: float | None = None
+    spans: Spans | None = None
+    near: tuple[tuple[Float32, Float32 | None], ...] = ()
+    within_ns: int = WITHIN_NS
+    apart: float = APART
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing and its sightings, newest first. tracks: ids of them all."""
+
+    sightings: tuple[Sighting, ...]
+    tracks: tuple[int, ...]
+
+
 def where(
     store: Store, cache: VectorCache, calibration: Calibration, *, text: Float32 | None = None,
     visual: Float32 | None = None, contrast: Float32 | None = None, threshold: float | None = None,
-    most: int | None = 1, query: dict[str, object] | None = None,
+    most: int | None = 1, query: dict[str, object] | None = None, spans: Spans | None = None,
+    near: Sequence[tuple[Float32, Float32 | None]] = (), within_ns: int = WITHIN_NS, apart: float = APART,
+    notes: Sequence[str] = (),
 ) -> Answer:  # fmt: skip
-    """Sightings of what the vectors stand for, the `most` newest (None: all). See `search.find` for the vectors."""
+    """Sightings of what the vectors stand for, the `most` newest (None: all). See `Asked` for the rest."""
+    asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart)
     sources = {row.id: row for row in store.sources()}
-    hits = find(cache, calibration, text, visual, contrast, threshold)
-    groups = group(cache.columns, hits, _source_order(cache, sources, hits))
+    alone, found = _found(store, cache, calibration, asked)
+    groups = group(found.columns, found.hits, _source_order(cache, sources, found.hits))
     if groups:
         wanted = groups if most is None else groups[:most]
-        found = _sightings(store, sources, cache, hits, wanted)
-        return Answer(tuple(found), (), query or {}, len(groups))
-    near = nearest(cache, text, visual, _NEAREST_TRACKS)
-    near_groups = group(cache.columns, near, _source_order(cache, sources, near))
-    near_groups.sort(key=lambda members: -float(near.score[members].max()))
-    return Answer((), tuple(_sightings(store, sources, cache, near, near_groups[:NEAR_MISSES])), query or {}, 0)
+        sightings = _sightings(store, sources, cache, found, wanted)
+        return Answer(tuple(sightings), (), query or {}, len(groups), tuple(notes))
+    if not len(alone.hits):  # there are near misses by score; else what was seen, but not near the other thing
+        alone = _narrowed(store, cache, nearest(cache, text, visual, _NEAREST_TRACKS), spans)
+    near_groups = group(alone.columns, alone.hits, _source_order(cache, sources, alone.hits))
+    near_groups.sort(key=lambda members: -float(alone.hits.score[members].max()))
+    misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES])
+    return Answer((), tuple(misses), query or {}, 0, tuple(notes))
+
+
+def timeline(
+    store: Store, cache: VectorCache, calibration: Calibration, asked: Asked, *, alike: bool = False
+) -> list[Thing]:
+    """Everything that was found, thing by thing (see things.py), the one seen last first. alike: with the sightings of
+    what looks like one of them, though the question alone did not find it.
+
+    Raises UsageError when there is too much to tell things apart.
+    """
+    sources = {row.id: row for row in store.sources()}
+    _, found = _found(store, cache, calibration, asked)
+    if alike and len(found.hits):
+        found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows)), asked.spans)
+    order = _source_order(cache, sources, found.hits)
+    out = []
+    for members in things(store, cache, found.hits.rows):
+        one = Narrowed(found.hits.take(members), found.columns, found.evidence)
+        groups = group(found.columns, one.hits, order[members])
+        sightings = tuple(_sightings(store, sources, cache, one, groups))
+        if sightings:
+            newest = groups[0]
+            last = (int(order[members][newest[0]]), int(found.columns.end_ns[one.hits.rows[newest]].max()))
+            out.append((last, Thing(sightings, tuple(sorted(t for s in sightings for t in s.tracks)))))
+    return [thing for _, thing in sorted(out, key=lambda pair: pair[0], reverse=True)]
+
+
+def _found(
+    store: Store, cache: VectorCache, calibration: Calibration, asked: Asked
+) -> tuple[Narrowed, Narrowed]:
+    """What was found in time, and what of that is near the other things as well."""
+    hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold)
+    alone = _narrowed(store, cache, hits, asked.spans)
+    others = [
+        _narrowed(store, cache, find(cache, calibration, vector, None, contrast), asked.spans)
+        for vector, contrast in asked.near
+    ]
+    return alone, near(store, alone, others, asked.within_ns, asked.apart)
+
+
+def _narrowed(store: Store, cache: VectorCache, hits: Hits, spans: Spans | None) -> Narrowed:
+    return Narrowed(hits, cache.columns) if spans is None else by_time(store, cache.columns, hits, spans)
+
+
+def _scored(cache: VectorCache, asked: Asked, rows: NDArray[np.int64]) -> Hits:
+    text = None if asked.text is None else cache.scores("text", asked.text, rows)
+    visual = None if asked.visual is None else cache.scores("visual", asked.visual, rows)
+    score = text if visual is None else visual if text is None else text * visual
+    assert score is not None
+    return Hits(rows, score, text, visual)
 
 
 def _source_order(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDArray[np.int64]:
@@ -83,9 +165,9 @@ def _source_order(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits)
 
 
 def _sightings(
-    store: Store, sources: dict[int, SourceRow], cache: VectorCache, hits: Hits, groups: Sequence[NDArray[np.intp]]
+    store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed, groups: Sequence[NDArray[np.intp]]
 ) -> list[Sighting]:
-    columns = cache.columns
+    hits, columns = found.hits, found.columns
     best = [members[int(np.argmax(hits.score[members]))] for members in groups]
     evidence: dict[int, TrackRow] = {t.id: t for t in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
     out = []
@@ -94,6 +176,7 @@ def _sightings(
         track = evidence.get(int(columns.ids[hits.rows[top]]))
         if track is None or track.source_id not in sources:
             continue  # removed by another process since the cache was read
+        frame_ns, box = found.evidence.get(int(hits.rows[top]), (track.best_ns, track.best_box))
         out.append(
             Sighting(
                 source=sources[track.source_id].uri,
@@ -102,8 +185,8 @@ def _sightings(
                 score=float(hits.score[top]),
                 text_score=None if hits.text is None else float(hits.text[top]),
                 visual_score=None if hits.visual is None else float(hits.visual[top]),
-                frame_ns=track.best_ns,
-                box=track.best_box,
+                frame_ns=frame_ns,
+                box=box,
                 tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
             )
         )

@@ -15,9 +15,13 @@ from typer.core import TyperCommand, TyperGroup
 from . import __version__
 from .commands.demo import demo
 from .commands.doctor import doctor
+from .commands.export import export
+from .commands.forget import compact, forget
 from .commands.index import index
 from .commands.models import models
+from .commands.parse import parse
 from .commands.sources import info, ls, rm
+from .commands.timeline import timeline, watch_list
 from .commands.train import train
 from .commands.where import where
 from .errors import UsageError, VidmemError
@@ -97,6 +101,8 @@ def _process_value(param: Any, annotation: Any, check: Callable[[Any, Any], Any]
         return check(ctx, value)
     if value is None and param.nargs == 1:
         return param.callback(ctx, param, None) if param.callback else None
+    if getattr(param, "multiple", False) and not value:  # an option that may be given again, and was not
+        return param.callback(ctx, param, None) if param.callback else None
     if annotation is str and isinstance(value, str):
         return value
     if annotation == list[str] and param.nargs == -1:
@@ -121,7 +127,10 @@ app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-for _command in (index, where, ls, info, rm, models, doctor, demo):
+_COMMANDS = (
+    index, where, timeline, watch_list, parse, export, ls, info, rm, forget, compact, models, doctor, demo,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command(cls=_Command)(_command)
 app.add_typer(train, name="train")
 

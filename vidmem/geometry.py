@@ -66,6 +66,13 @@ def binarised(flat: Float32, binarise: float) -> NDArray[np.bool_]:
     return np.asarray(flat > np.float32(binarise) * peak[:, None])
 
 
+def nearest(picture: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+    """The values of `(H, W)` at another size, `(height, width)`: that of the pixel under the middle of each new one."""
+    rows = (2 * np.arange(height) + 1) * picture.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * picture.shape[1] // (2 * width)
+    return np.asarray(picture[rows][:, columns])
+
+
 def stretching(cells: int, pixels: int) -> Float32:
     """The matrix `(pixels, cells)` float32 that stretches a row of cells bilinearly, pixel centres on cell centres and
     the outermost cells held beyond theirs: `stretching(h, H) @ mask @ stretching(w, W).T` is a mask `(H, W)`."""

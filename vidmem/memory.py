@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from .indexer.pipeline import SourceReport
     from .media import Source
-    from .query.where import Answer
+    from .query.labels import LabelSet
+    from .query.scenes import Parse, Way
+    from .query.where import Answer, Asked, Thing
+    from .retention import Forgetting
+    from .when import Moment
 
 Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
 
@@ -162,18 +166,72 @@ class Memory(Closing):
     def where(
         self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
         crop: tuple[str, int, Box] | None = None, most: int | None = 1, threshold: float | None = None,
+        sources: Sequence[str] = (), after: Moment | None = None, before: Moment | None = None,
+        near: Sequence[str] = (), within_ns: int = 2 * NS, apart: float = 1.0,
     ) -> Answer:  # fmt: skip
         """When and where the thing was seen, newest first; empty, with near misses, when it was not.
 
         text: a phrase. image: a picture of the thing. crop: (source, t_ns, box) in an indexed video. A text and a
         picture together are scored by the product. most: how many sightings, None for all. threshold: use this
-        score instead of the calibrated tests.
+        score instead of the calibrated tests. sources: in these alone. after, before: from that moment on, and until
+        just before it (see `when.parse_moment`). near: other things, each in view within within_ns, with a gap of at
+        most `apart` longest sides between the boxes.
 
         Raises:
-            UsageError: nothing asked for, both image and crop, an unreadable phrase, an empty box.
+            UsageError: nothing asked for, both image and crop, an unreadable phrase, an empty box, a name that is not
+                there, a time that ends before it begins, clock time where no source has it.
             MediaError: the picture cannot be read. StoreError: the memory is damaged.
         """
         from .query.where import where
+
+        asked, query, notes = self._asked(
+            text, image, crop, threshold, sources, after, before, near, within_ns, apart
+        )
+        return where(
+            self.store, self.cache(), self.text_encoder.info.calibration, text=asked.text, visual=asked.visual,
+            contrast=asked.contrast, threshold=threshold, most=most, query=query, spans=asked.spans, near=asked.near,
+            within_ns=within_ns, apart=apart, notes=notes,
+        )  # fmt: skip
+
+    def timeline(
+        self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
+        crop: tuple[str, int, Box] | None = None, threshold: float | None = None, sources: Sequence[str] = (),
+        after: Moment | None = None, before: Moment | None = None, near: Sequence[str] = (), within_ns: int = 2 * NS,
+        apart: float = 1.0, alike: bool = False,
+    ) -> list[Thing]:  # fmt: skip
+        """All sightings, thing by thing, the one seen last first; tracks that look alike are one thing seen again (see
+        query/things.py). alike: with those of what looks like a thing that was found. The rest as in `where`."""
+        from .query.where import timeline
+
+        asked, _, _ = self._asked(text, image, crop, threshold, sources, after, before, near, within_ns, apart)
+        return timeline(self.store, self.cache(), self.text_encoder.info.calibration, asked, alike=alike)
+
+    def watch(
+        self, names: Sequence[str], *, sources: Sequence[str] = (), after: Moment | None = None,
+        before: Moment | None = None,
+    ) -> list[Answer]:  # fmt: skip
+        """When and where each of `names` was seen last, as `where` tells it for one. They are read in one go, and all
+        are looked for in the same state of the memory."""
+        from .query.where import where
+
+        if not names:
+            return []
+        spans, notes = self._spans(sources, after, before)
+        cache = self.cache()
+        calibration = self.text_encoder.info.calibration
+        return [
+            where(self.store, cache, calibration, text=vector, contrast=self.text_encoder.contrast(vector),
+                  query={"text": name, "image": None, "crop": None}, spans=spans, notes=notes)
+            for name, vector in zip(names, self._vectors(names), strict=True)
+        ]  # fmt: skip
+
+    def _asked(
+        self, text: str | None, image: str | os.PathLike[str] | Image.Image | None,
+        crop: tuple[str, int, Box] | None, threshold: float | None, sources: Sequence[str], after: Moment | None,
+        before: Moment | None, near: Sequence[str], within_ns: int, apart: float,
+    ) -> tuple[Asked, dict[str, object], list[str]]:  # fmt: skip
+        """The question as vectors and conditions, as plain data, and what is left out."""
+        from .query.where import Asked
 
         if text is not None and not text.strip():
             raise UsageError("the text is empty; name a thing, such as vidmem where umbrella")
@@ -181,21 +239,49 @@ class Memory(Closing):
             raise UsageError("ask for something: a text, --image PICTURE, or --crop VIDEO@TIME:X,Y,W,H")
         if image is not None and crop is not None:
             raise UsageError("--image and --crop are two pictures; give one of them")
-        cache = self.cache()
+        if within_ns < 0 or not apart >= 0:
+            raise UsageError("near is a time and a distance of 0 or more")
         visual = self._visual(image, crop)
         vector = contrast = None
         if text is not None:
             vector = self.text_encoder.encode_text([text])[0]
             contrast = self.text_encoder.contrast(vector)
+        others = self.text_encoder.encode_text(near) if near else ()
         query: dict[str, object] = {"text": text, "image": None, "crop": None}
         if image is not None:
             query["image"] = str(image) if isinstance(image, str | os.PathLike) else "picture"
         if crop is not None:
             query["crop"] = {"source": crop[0], "t_ns": str(crop[1]), "box": list(crop[2])}
-        return where(
-            self.store, cache, self.text_encoder.info.calibration, text=vector, visual=visual, contrast=contrast,
-            threshold=threshold, most=most, query=query,
-        )  # fmt: skip
+        if sources:
+            query["sources"] = list(sources)
+        query |= {name: m.text for name, m in (("after", after), ("before", before)) if m is not None}
+        if near:
+            query |= {"near": list(near), "within_ns": str(within_ns), "apart": apart}
+        spans, notes = self._spans(sources, after, before)
+        pairs = tuple((other, self.text_encoder.contrast(other)) for other in others)
+        return Asked(vector, visual, contrast, threshold, spans, pairs, within_ns, apart), query, notes
+
+    def _spans(
+        self, sources: Sequence[str], after: Moment | None, before: Moment | None
+    ) -> tuple[dict[int, tuple[int, int]] | None, list[str]]:
+        """What of each source counts, None for everything, and what is left out."""
+        if not sources and after is None and before is None:
+            return None, []
+        if after and before and after.wall == before.wall and after.ns >= before.ns:
+            raise UsageError(f"{after.text!r} is not before {before.text!r}; nothing lies between them")
+        rows = [self.store.source(name) for name in sources] if sources else self.store.sources()
+        spans, strange = {}, 0
+        for row in rows:
+            low = 0 if after is None else after.media_ns(row.start_ns)
+            high = (1 << 62) if before is None else before.media_ns(row.start_ns)
+            if low is None or high is None:
+                strange += 1
+            else:
+                spans[row.id] = (low, high - (before is not None))
+        if strange and strange == len(rows):
+            raise UsageError("no video here knows when it was recorded; give times in the video, such as 12.5s or 1:02")
+        note = f"{strange} of {len(rows)} sources do not know when they were recorded, left out"
+        return spans, [note] if strange else []
 
     def _visual(
         self, image: str | os.PathLike[str] | Image.Image | None, crop: tuple[str, int, Box] | None
@@ -215,6 +301,38 @@ class Memory(Closing):
             row = crop_track(self.store, cache, self.store.source(name), t_ns, box)
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
+
+    def parse(self, source: str, labels: LabelSet | str, *, way: Way = "track", apart: bool = False) -> Parse:
+        """The labels of every frame of an indexed source, from its tracks; `Parse.frames(memory.store)` has them.
+
+        labels: names, or what `query.labels.load_labels` takes. way: "track" or "vote" (see query/scenes.py). apart:
+        compare things with things only, stuff with all (DenseVLM's finding, here for labelling).
+
+        Raises UsageError for an unknown source or way, no labels, and labels that the encoder cannot read.
+        """
+        from .query.labels import load_labels
+        from .query.scenes import parse
+
+        row = self.store.source(source)
+        known = load_labels(labels) if isinstance(labels, str) else labels
+        temperature = self.text_encoder.info.calibration.temperature if apart else None
+        return parse(self.store, row, known, self._vectors(known.names), way=way, temperature=temperature)
+
+    def _vectors(self, names: Sequence[str]) -> Float32:
+        try:
+            return self.text_encoder.encode_text(names)
+        except UsageError:
+            strange = []
+            for name in names:
+                try:
+                    self.text_encoder.encode_text([name])
+                except UsageError:
+                    strange.append(name)
+            few = ", ".join(repr(name[:40]) for name in strange[:5])
+            more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+            raise UsageError(
+                f"`{self.text_encoder.info.name}` cannot read {few}{more}; leave them out or say them otherwise"
+            ) from None
 
     def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
         """A contact sheet of `sighting` from its video: the frame with its box, close-ups, the timeline.
@@ -266,6 +384,61 @@ class Memory(Closing):
         for row in {row.id: row for row in rows}.values():
             self.store.remove_source(row.id)
         return list(rows)
+
+
+    def forget(
+        self, *, before: Moment | None = None, sources: Sequence[str] = (), thing: str | None = None,
+        dry_run: bool = True,
+    ) -> list[Forgetting]:  # fmt: skip
+        """What was seen before a time, sources, or one thing; with dry_run (the default) it is only told.
+
+        before: see `when.parse_moment`; of these sources, or of all. thing: a phrase, or the id of a track: its tracks
+        and all that look like them, in these sources or in all. Nothing of what is forgotten is left in the files; a
+        track that goes on after `before` keeps its vectors, which are means over all its frames.
+
+        Raises UsageError as `retention.plan`, StoreError as `Store.remove_parts`; nothing is forgotten then.
+        """
+        from .retention import carry_out, plan
+
+        if before is not None and thing is not None:
+            raise UsageError("--object forgets a thing at all times; give it without --before")
+        tracks = None if thing is None else self._tracks_of(thing)
+        steps = plan(self.store, before=before, sources=sources, tracks=tracks)
+        if not dry_run:
+            carry_out(self.store, steps)
+        return steps
+
+    def _tracks_of(self, thing: str) -> dict[int, list[int]]:
+        """Ids of all tracks of a thing, by source."""
+        import numpy as np
+
+        from .query.search import find
+        from .query.things import seen_again, things
+
+        cache = self.cache()
+        if thing.isdecimal():
+            row = cache.rows_of(np.array([min(int(thing), (1 << 62))], np.int64))
+            if row[0] < 0:
+                raise UsageError(f"there is no track {thing}; `vidmem where --json` tells the numbers")
+            alike = seen_again(cache, row)
+            groups = things(self.store, cache, alike)
+            rows = next(alike[group] for group in groups if row[0] in alike[group])
+        else:
+            vector = self.text_encoder.encode_text([thing])[0]
+            info = self.text_encoder.info
+            hits = find(cache, info.calibration, vector, None, self.text_encoder.contrast(vector))
+            rows = seen_again(cache, hits.rows)
+        out: dict[int, list[int]] = {}
+        columns = cache.columns
+        for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):
+            out.setdefault(source, []).append(track)
+        return out
+
+    def compact(self) -> int:
+        """Join small blobs and give free space on disk back; how many blobs there are fewer."""
+        joined = self.store.compact()
+        self._cache = None
+        return joined
 
 
 def _check_name(path: str) -> None:

@@ -55,7 +55,7 @@ def test_every_option_is_told(name: str, parameter: Any) -> None:
 
 def test_nothing_is_told_that_is_not_there() -> None:
     text = DOCS.read_text("utf-8")
-    assert re.findall(r"^## vidmem ([\w ]+)$", text, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^## vidmem ([\w -]+)$", text, re.MULTILINE) == list(COMMANDS)
     known = {o for command in COMMANDS.values() for p in command.params for o in (*p.opts, *p.secondary_opts)}
     known |= {"--help", "--version", "--install-completion", "--show-completion"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= known

@@ -13,6 +13,16 @@ import typer
 from ..clock import clock, parse_time
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
+from .conditions import (
+    AfterOption,
+    ApartOption,
+    BeforeOption,
+    BetweenOption,
+    NearOption,
+    SourceOption,
+    WithinOption,
+    conditions,
+)
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -39,6 +49,13 @@ def where(
         "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
     clip: Annotated[str | None, typer.Option(
         "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
+    source: SourceOption = None,
+    after: AfterOption = None,
+    before: BeforeOption = None,
+    between: BetweenOption = None,
+    near: NearOption = None,
+    within: WithinOption = "2s",
+    apart: ApartOption = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
@@ -56,14 +73,17 @@ def where(
         raise UsageError("--all and --top exclude each other; give one of them")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"--threshold is a score between 0 and 1; got {threshold}")
-    _check_suffix("--save", save, PICTURES)
-    _check_suffix("--clip", clip, (".mp4",))
+    check_suffix("--save", save, PICTURES)
+    check_suffix("--clip", clip, (".mp4",))
     box = None if crop is None else parse_crop(crop)
     phrase = " ".join(text) if text else None
+    narrowed = conditions(source, after, before, between, near, within, apart)
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
     with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
-        answer = m.where(phrase, image=image, crop=box, most=most, threshold=threshold)
+        answer = m.where(phrase, image=image, crop=box, most=most, threshold=threshold, **narrowed)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
+        for note in answer.notes:
+            say(note)
         show(_listing(answer, shown))
         if not answer:
             _not_found(m, answer)
@@ -89,7 +109,7 @@ def parse_crop(text: str) -> tuple[str, int, Box]:
     return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)
 
 
-def _check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
+def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
     if path is not None and Path(path).suffix.lower() not in suffixes:
         raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
 
@@ -99,18 +119,18 @@ def _title(image: str | None, crop: str | None) -> str:
 
 
 def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
-    rows = [_row(s) for s in shown]
+    rows = [sighting_row(s) for s in shown]
     table = [("from", "to", "score", "frame", "box", "source")]
     table += [
         (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", clock(s.frame_ns), _box(s.box), s.source) for s in shown
     ]
-    near = [_row(s) for s in answer.near_misses]
+    near = [sighting_row(s) for s in answer.near_misses]
     return Listing(
         rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
     )
 
 
-def _row(s: Sighting) -> Row:
+def sighting_row(s: Sighting) -> Row:
     return {
         "source": s.source, "start_s": s.start_s, "end_s": s.end_s, "start_ns": str(s.start_ns),
         "end_ns": str(s.end_ns), "score": round(s.score, 6),
@@ -129,7 +149,9 @@ def _not_found(memory: Memory, answer: Answer) -> None:
         f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
         for s in answer.near_misses
     )
-    say(f"not found; nearest: {near}" if near else "not found")
+    said = answer.query.get("near")
+    beside = f" near {' and '.join(map(str, said))}" if isinstance(said, list) else ""
+    say(f"not found{beside}; nearest: {near}" if near else f"not found{beside}")
     sources = memory.sources()
     if not sources:
         say("the memory holds no video yet; `vidmem index` adds some")

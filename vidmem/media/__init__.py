@@ -8,13 +8,13 @@ from collections.abc import Callable
 from ..errors import UsageError
 from .ahead import decode_ahead
 from .base import Damage, Shape, Source
-from .clip import save_clip
+from .clip import save_clip, save_frames
 from .discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, discover, missing, suffix
 
 __all__ = [
     "DECODERS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES",
     "Damage", "Shape", "Source",
-    "decode_ahead", "discover", "open_source", "save_clip",
+    "decode_ahead", "discover", "open_source", "save_clip", "save_frames",
 ]  # fmt: skip
 
 

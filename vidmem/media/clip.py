@@ -31,21 +31,30 @@ def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int) -> None:
 
     if end_ns < start_ns:
         raise MediaError(f"the span ends at {end_ns} ns before it starts at {start_ns} ns; swap them: {path_in}")
-    part = f"{path_out}.part"
     with open_source(path_in) as source:
         if os.path.realpath(path_in) == os.path.realpath(path_out):
             raise MediaError(f"the clip would overwrite its source; give another name: {path_out}")
         first = source.frame_at(start_ns)
         rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(0, first.t_ns + 1))
-        try:
-            _write(chain([first], rest), part)
-            os.replace(part, path_out)
-        except (av.error.FFmpegError, OSError) as error:
-            cause = error.strerror or str(error)
-            raise MediaError(f"the clip cannot be written ({cause}); check folder and disk: {path_out}") from None
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
+        save_frames(chain([first], rest), path_out)
+
+
+def save_frames(frames: Iterable[Frame], path_out: str) -> None:
+    """Write frames, in order of time, to path_out as `save_clip` does.
+
+    Raises:
+        MediaError: path_out cannot be written; or what the frames themselves raise.
+    """
+    part = f"{path_out}.part"
+    try:
+        _write(frames, part)
+        os.replace(part, path_out)
+    except (av.error.FFmpegError, OSError) as error:
+        cause = error.strerror or str(error)
+        raise MediaError(f"the clip cannot be written ({cause}); check folder and disk: {path_out}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
 
 
 def _write(frames: Iterable[Frame], path: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from ..closing import Closing
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, SourceInfo, Track
-from . import migrations, reader, writer
+from . import forget, migrations, reader, writer
 from .database import DATABASE_NAME, connect, snapshot, store_errors
 from .lock import take_writer_lock
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
@@ -227,6 +227,40 @@ class Store(Closing):
         with self._use(write=True) as conn:
             writer.remove_rows(conn, self.folder, source_id)
             writer.scrub(conn, self.folder)
+
+    def preview_removal(self, part: forget.Part) -> forget.Loss:
+        """What `remove_part` would take away."""
+        with self._use() as conn, snapshot(conn):
+            return forget.preview(conn, part)
+
+    def remove_parts(self, parts: Sequence[forget.Part]) -> list[forget.Loss]:
+        """Remove parts of sources, all or none, so that no byte of them is left in any file of the memory.
+
+        Raises:
+            StoreError: as `remove_source`; or a source is not indexed to its end.
+        """
+        with self._use(write=True) as conn:
+            losses = forget.remove_parts(conn, self.folder, parts)
+            writer.scrub(conn, self.folder)
+            return losses
+
+    def compact(self) -> int:
+        """Join small blobs of regions and give free pages back; how many blobs there are fewer. The cache is removed.
+
+        Raises:
+            StoreError: another process is reading; open the memory for writing once more when it is done.
+        """
+        with self._use(write=True) as conn:
+            joined = sum(forget.join_blobs(conn, row.id) for row in reader.sources(conn))
+            writer.scrub(conn, self.folder)
+            return joined
+
+    def free_bytes(self) -> int:
+        """Bytes of the database file that hold nothing."""
+        with self._use() as conn:
+            (pages,) = conn.execute("PRAGMA freelist_count").fetchone()
+            (size,) = conn.execute("PRAGMA page_size").fetchone()
+            return int(pages) * int(size)
 
     def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterator[FrameRegions]:
         """The frames of a source with `start_ns <= t_ns <= end_ns`, in order; one blob in memory at a time.

@@ -151,9 +151,15 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
         conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
         if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
             raise StoreError(f"source {source_id} is not in this memory (any more)")
-        generation = bump_generation(conn)
-        conn.execute("UPDATE meta SET value = ? WHERE key = 'removed'", (str(generation),))
-        conn.execute("UPDATE meta SET value = '1' WHERE key = 'scrub'")
+        mark_removed(conn)
+
+
+def mark_removed(conn: sqlite3.Connection) -> int:
+    """Count a removal of tracks, inside the caller's transaction: caches are made anew, and the next `scrub` is due."""
+    generation = bump_generation(conn)
+    conn.execute("UPDATE meta SET value = ? WHERE key = 'removed'", (str(generation),))
+    conn.execute("UPDATE meta SET value = '1' WHERE key = 'scrub'")
+    return generation
 
 
 def scrub(conn: sqlite3.Connection, folder: Path) -> None:

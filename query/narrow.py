@@ -1,0 +1,168 @@
+"""Conditions on what was found: in a span of time, in some sources, near something else.
+
+A track that meets a condition only for a part of its time counts for that part alone: its span is cut, and its
+evidence is a frame from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import NS, Box, Float32
+from ..store import Columns, Store
+from .search import Hits
+
+WITHIN_NS = 2 * NS
+"""Two things are near in time when they are in view so far apart at the most: a head turns from one to the other."""
+APART = 1.0
+"""They are near in place when the gap between their boxes is at most so many times the longest side of the two."""
+
+Spans = Mapping[int, tuple[int, int]]
+"""By source id, the first and last ns (inclusive) that count; sources that are not in it do not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Narrowed:
+    """hits that are left; columns in which their spans are cut; evidence by row of the cache, for those whose own lies
+    outside."""
+
+    hits: Hits
+    columns: Columns
+    evidence: dict[int, tuple[int, Box]] = field(default_factory=dict)
+
+
+def by_time(store: Store, columns: Columns, hits: Hits, spans: Spans) -> Narrowed:
+    """The hits that were seen within `spans`."""
+    rows = hits.rows
+    sources = columns.source_ids[rows]
+    low, high = (np.array([spans.get(s, (1, 0))[end] for s in sources.tolist()], np.int64) for end in (0, 1))
+    start, end = columns.start_ns[rows], columns.end_ns[rows]
+    meets = (start <= high) & (end >= low) & (low <= high)
+    inside = meets & (start >= low) & (end <= high)
+    crossing = np.flatnonzero(meets & ~inside)
+    seen: dict[int, _Seen] = {}
+    for source in np.unique(sources[crossing]).tolist():
+        here = crossing[sources[crossing] == source]
+        wanted = {int(columns.ordinals[rows[i]]): int(rows[i]) for i in here}
+        for t_ns, row, box in _boxes(store, source, wanted, *spans[source]):
+            _add(seen, row, t_ns, box)
+    keep = inside | np.isin(rows, list(seen))  # a track may be out of view at just that time
+    return _cut(columns, hits.take(keep), seen)
+
+
+def near(
+    store: Store, found: Narrowed, others: Sequence[Narrowed], within_ns: int = WITHIN_NS, apart: float = APART
+) -> Narrowed:
+    """The hits of `found` that are near a hit of each of `others`: seen within_ns of it at the most, with no more than
+    `apart` longest sides between the boxes. Across frames boxes are compared as they are: the camera counts as still.
+    """
+    for other in others:
+        found = _near(store, found, other, within_ns, apart)
+    return found
+
+
+def _near(store: Store, found: Narrowed, other: Narrowed, within_ns: int, apart: float) -> Narrowed:
+    a, b = found.hits.rows, other.hits.rows
+    seen: dict[int, _Seen] = {}
+    for source in np.intersect1d(found.columns.source_ids[a], other.columns.source_ids[b]).tolist():
+        ours, theirs = (
+            rows[columns.source_ids[rows] == source] for rows, columns in ((a, found.columns), (b, other.columns))
+        )
+        for start, end in _together(found.columns, ours, other.columns, theirs, within_ns):
+            mine = _arrays(store, source, found.columns, ours, start, end)
+            yours = _arrays(store, source, other.columns, theirs, start, end)
+            for t_ns, row, box in zip(*mine, strict=True):
+                low, high = np.searchsorted(yours[0], [t_ns - within_ns, t_ns + within_ns + 1])
+                rivals = yours[1][low:high] != row  # a thing is not near itself
+                if _gaps_fit(box, yours[2][low:high][rivals], apart):
+                    _add(seen, int(row), int(t_ns), box)
+    keep = np.isin(a, list(seen))
+    return _cut(found.columns, found.hits.take(keep), seen)
+
+
+def _together(
+    ours: Columns, a: NDArray[np.int64], theirs: Columns, b: NDArray[np.int64], within_ns: int
+) -> Iterator[tuple[int, int]]:
+    """Times that hold a track of both kinds, widened by within_ns, in order and apart."""
+    times = []
+    for i in a.tolist():
+        start = np.maximum(ours.start_ns[i], theirs.start_ns[b] - within_ns)
+        end = np.minimum(ours.end_ns[i], theirs.end_ns[b] + within_ns)
+        times += [(int(s), int(e)) for s, e in zip(start, end, strict=True) if s <= e]
+    last: tuple[int, int] | None = None
+    for start_ns, end_ns in sorted((s - within_ns, e + within_ns) for s, e in times):
+        if last is not None and start_ns <= last[1]:
+            last = last[0], max(last[1], end_ns)
+            continue
+        if last is not None:
+            yield last
+        last = start_ns, end_ns
+    if last is not None:
+        yield last
+
+
+def _arrays(
+    store: Store, source: int, columns: Columns, rows: NDArray[np.int64], start: int, end: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
+    """Times, rows and boxes of what the tracks show from start to end, each within its span, by time."""
+    wanted = {int(columns.ordinals[row]): int(row) for row in rows}
+    items = [
+        (t_ns, row, box) for t_ns, row, box in _boxes(store, source, wanted, start, end)
+        if columns.start_ns[row] <= t_ns <= columns.end_ns[row]
+    ]  # fmt: skip
+    times, numbers = (np.array([item[i] for item in items], np.int64) for i in (0, 1))
+    return times, numbers, np.array([box for _, _, box in items], np.float32).reshape(-1, 4)
+
+
+def _boxes(
+    store: Store, source: int, wanted: Mapping[int, int], start: int, end: int
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Time, row and box of every region of the tracks in `wanted` (ordinal: row) from start to end."""
+    ordinals = np.array(list(wanted), np.int64)
+    for frame in store.regions(source, max(start, -(1 << 63)), min(end, (1 << 63) - 1)):
+        for i in np.flatnonzero(np.isin(frame.tracks, ordinals)).tolist():
+            yield frame.t_ns, wanted[int(frame.tracks[i])], frame.boxes[i]
+
+
+def _gaps_fit(box: NDArray[np.float32], others: Float32, apart: float) -> bool:
+    if not len(others):
+        return False
+    dx = np.maximum(0, np.maximum(others[:, 0] - box[2], box[0] - others[:, 2]))
+    dy = np.maximum(0, np.maximum(others[:, 1] - box[3], box[1] - others[:, 3]))
+    own = max(box[2] - box[0], box[3] - box[1])
+    longest = np.maximum(own, np.maximum(others[:, 2] - others[:, 0], others[:, 3] - others[:, 1]))
+    return bool((np.hypot(dx, dy) <= apart * longest).any())
+
+
+@dataclass(slots=True)
+class _Seen:
+    start_ns: int
+    end_ns: int
+    area: float
+    best: tuple[int, Box]
+
+
+def _add(seen: dict[int, _Seen], row: int, t_ns: int, box: NDArray[np.float32]) -> None:
+    x0, y0, x1, y1 = box.tolist()
+    area = (x1 - x0) * (y1 - y0)
+    known = seen.get(row)
+    if known is None:
+        seen[row] = _Seen(t_ns, t_ns, area, (t_ns, (x0, y0, x1, y1)))
+        return
+    known.end_ns = max(known.end_ns, t_ns)
+    known.start_ns = min(known.start_ns, t_ns)
+    if area > known.area:
+        known.area, known.best = area, (t_ns, (x0, y0, x1, y1))
+
+
+def _cut(columns: Columns, hits: Hits, seen: Mapping[int, _Seen]) -> Narrowed:
+    if not seen:
+        return Narrowed(hits, columns)
+    start, end = columns.start_ns.copy(), columns.end_ns.copy()
+    for row, part in seen.items():
+        start[row], end[row] = part.start_ns, part.end_ns
+    return Narrowed(hits, replace(columns, start_ns=start, end_ns=end), {row: p.best for row, p in seen.items()})

@@ -1,0 +1,64 @@
+"""Names to label with, and what is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vidmem.errors import MediaError, UsageError
+from vidmem.query.labels import BUILT_IN, MOST, load_labels, parse_labels
+
+
+@pytest.mark.parametrize(("name", "count", "first", "last"), [
+    ("vspw", 124, "wall", "train"), ("ade20k", 150, "wall", "flag"), ("coco", 80, "person", "toothbrush"),
+])  # fmt: skip
+def test_built_in_lists(name: str, count: int, first: str, last: str) -> None:
+    labels = load_labels(name)
+    assert (len(labels), labels.names[0], labels.names[-1]) == (count, first, last)
+    assert all("_" not in n for n in labels.names)
+    assert labels.things.any()
+    assert bool(labels.things.all()) == (name == "coco")
+    assert set(BUILT_IN) == {"vspw", "ade20k", "coco"}
+
+
+def test_things_and_stuff() -> None:
+    known = dict(zip(load_labels("vspw").names, load_labels("vspw").things.tolist(), strict=True))
+    assert known["car"]
+    assert known["bottle or cup"]
+    assert not known["sky"]
+    assert not known["floor"]
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("﻿# what is in my kitchen\nmug\n\n  чайник \nfloor\tstuff\nред|stop *2\tthing\r\n杯子\n", "utf-8")
+    labels = load_labels(str(path))
+    assert labels.names == ("mug", "чайник", "floor", "ред|stop *2", "杯子")
+    assert labels.things.tolist() == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "there is no label"), ("\n# x\n", "there is no label"),
+     ("mug\nmug\n", "'mug' is there twice, again in line 2"),
+     ("mug\tstuf", "line 1 is no name"), ("\tthing\n", "line 1 is no name"), ("x" * 201, "line 1 is no name"),
+     ("\n".join(map(str, range(MOST + 1))), "5001 labels are too many")],
+)  # fmt: skip
+def test_bad_lists_fail(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_labels(text, "labels.txt")
+
+
+def test_as_many_as_allowed() -> None:
+    assert len(parse_labels("\n".join(map(str, range(MOST))), "x")) == MOST
+
+
+def test_a_file_that_cannot_be_read_fails(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="give a text file or vspw, ade20k, coco"):
+        load_labels(str(tmp_path / "none.txt"))
+    with pytest.raises(MediaError, match="cannot be read"):
+        load_labels(str(tmp_path))
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    with pytest.raises(MediaError, match="not UTF-8"):
+        load_labels(str(tmp_path / "latin"))

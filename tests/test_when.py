@@ -1,0 +1,66 @@
+"""Points in time, and what is none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from vidmem.errors import UsageError
+from vidmem.records import NS
+from vidmem.when import Moment, parse_moment, parse_span
+
+NOW = 1_800_000_000 * NS
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("12", 12 * NS), ("12.5s", 12_500_000_000), ("00:01:02.5", 62_500_000_000), ("90000000ns", 90_000_000)],
+)
+def test_video_time(text: str, ns: int) -> None:
+    moment = parse_moment(text, NOW)
+    assert (moment.ns, moment.wall) == (ns, False)
+    assert moment.media_ns(None) == moment.media_ns(5) == ns
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30d", 30 * 86400), ("12h", 43200), ("90min", 5400), ("90m", 5400), ("2w", 14 * 86400),
+                          ("1.5h ago", 5400), ("now", 0)]
+)  # fmt: skip
+def test_ages(text: str, seconds: int) -> None:
+    assert parse_moment(text, NOW) == Moment(NOW - seconds * NS, True, text)
+
+
+def test_dates() -> None:
+    noon = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()) * NS
+    assert parse_moment("2026-01-31T12:00Z").ns == noon
+    assert parse_moment("2026-01-31 14:00:00.25+02:00").ns == noon + NS // 4
+    local = int(datetime(2026, 1, 31).timestamp()) * NS  # local midnight, whatever zone the test runs in
+    assert parse_moment("2026-01-31").ns == local
+    assert parse_moment("2026-01-31").media_ns(local - 7) == 7
+    assert parse_moment("2026-01-31").media_ns(None) is None
+
+
+def test_spans() -> None:
+    first, last = parse_span("1:00..2:30")
+    assert (first.ns, last.ns) == (60 * NS, 150 * NS)
+    assert parse_span("2d..1d", NOW)[0].wall
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday-ish", "-5", "30 y", "99999999999999999999d", "2026-13-01", "2026-01-31T99:00", "9999-01-01",
+             "0001-01-01", "9" * 30, "nan", "1e5d"]
+)  # fmt: skip
+def test_what_is_no_time_fails(text: str) -> None:
+    with pytest.raises(UsageError, match=r"write |too far away"):
+        parse_moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("1:00", "is A..B"), ("..5", "is A..B"), ("5..", "is A..B"), ("5..3", "ends before it begins"),
+     ("5..2d", "mixes video time and clock"), ("1d..2d", "ends before it begins")],
+)  # fmt: skip
+def test_what_is_no_span_fails(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_span(text, NOW)

@@ -1,0 +1,88 @@
+"""What to forget: from ages, sources and things to parts of sources. It is told first and done when it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import UsageError
+from .store import Loss, Part, SourceRow, Store
+from .when import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """One source and what it loses. whole: all of it, its row as well. part: what goes otherwise."""
+
+    source: SourceRow
+    whole: bool
+    part: Part
+    loss: Loss
+
+
+def plan(
+    store: Store, *, before: Moment | None = None, sources: Sequence[str] = (),
+    tracks: Mapping[int, Sequence[int]] | None = None,
+) -> list[Forgetting]:  # fmt: skip
+    """What would go, source by source; sources that lose nothing are left out.
+
+    before: what was seen earlier than that. A source whose recording time is not known counts as recorded when it was
+    added: nothing in it is younger. sources: names, only these; all when empty. tracks: ids by source, only these.
+
+    Raises UsageError for nothing to go by, a name that is not there, both `before` and `tracks`, video time without a
+    source, and for a part of a source that is not indexed to its end, which could not be gone on with.
+    """
+    if before is None and tracks is None and not sources:
+        raise UsageError("say what to forget: --before, --source or --object")
+    if before is not None and tracks is not None:
+        raise UsageError("--object forgets a thing at all times; give it without --before")
+    if before is not None and not before.wall and not sources:
+        raise UsageError(f"{before.text!r} is a time in a video; say in which with --source, or give an age or a date")
+    rows = {row.id: row for row in map(store.source, sources)}.values() if sources else store.sources()
+    out = []
+    for row in rows:
+        if tracks is not None:
+            step = _part(store, row, Part(row.id, None, tuple(tracks.get(row.id, ()))))
+        elif before is None:
+            step = _whole(store, row)
+        else:
+            step = _before(store, row, before)
+        if step is None:
+            continue
+        if not step.whole and row.state == "open":
+            raise UsageError(
+                f"a part cannot be forgotten before a source is indexed to its end; index it, or forget all of it: "
+                f"{row.uri}"
+            )
+        out.append(step)
+    return out
+
+
+def carry_out(store: Store, steps: Sequence[Forgetting]) -> None:
+    """Do what `plan` told. Raises StoreError as `Store.remove_parts` and `Store.remove_source`."""
+    if parts := [step.part for step in steps if not step.whole]:
+        store.remove_parts(parts)
+    for step in steps:
+        if step.whole:
+            store.remove_source(step.source.id)
+
+
+def _before(store: Store, row: SourceRow, before: Moment) -> Forgetting | None:
+    cut = before.media_ns(row.start_ns)
+    if cut is None:
+        return _whole(store, row) if row.added_at < before.ns else None
+    if cut <= 0:
+        return None
+    if cut > max(row.duration_ns, row.next_t_ns or 0):
+        return _whole(store, row)
+    return _part(store, row, Part(row.id, cut))
+
+
+def _part(store: Store, row: SourceRow, part: Part) -> Forgetting | None:
+    loss = store.preview_removal(part)
+    return Forgetting(row, False, part, loss) if loss else None
+
+
+def _whole(store: Store, row: SourceRow) -> Forgetting:
+    part = Part(row.id, 1 << 62)
+    return Forgetting(row, True, part, store.preview_removal(part))
