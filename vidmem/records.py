@@ -17,17 +17,28 @@ Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a picture stands in its log. log_ns: when it was recorded; stamp_ns: as its sender stamped it, None
+    without one; both in ns since the epoch of that clock. sequence: number that the log gives it, None without one."""
+
+    log_ns: int
+    stamp_ns: int | None
+    sequence: int | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture.
 
     image: `(H, W, 3)` uint8 RGB, upright. t_ns: presentation time in ns, from the container's pts.
-    index: ordinal of the sampled frame within its source, from 0.
+    index: ordinal of the sampled frame within its source, from 0. mark: its place in a log, for sources that are one.
     """
 
     image: NDArray[np.uint8]
     t_ns: int
     index: int
+    mark: Mark | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
