@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import SourceRow, Store, TrackRow, VectorCache
+from .logpoints import LogPoints
 from .search import Hits, find, nearest
 from .sightings import group
 
@@ -60,7 +61,9 @@ def where(
     """Sightings of what the vectors stand for, the `most` newest (None: all). See `search.find` for the vectors."""
     sources = {row.id: row for row in store.sources()}
     hits = find(cache, calibration, text, visual, contrast, threshold)
-    groups = group(cache.columns, hits, _source_order(cache, sources, hits))
+    groups = group(
+        cache.columns, hits, _source_order(cache, sources, hits), zero_ns=_zeros(cache, sources, hits)
+    )  # fmt: skip
     if groups:
         wanted = groups if most is None else groups[:most]
         found = _sightings(store, sources, cache, hits, wanted)
@@ -82,29 +85,42 @@ def _source_order(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits)
     return ranks[places] if len(ids) else np.empty(0, np.int64)
 
 
+def _zeros(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDArray[np.int64] | None:
+    """For every hit, where its source has its zero by the wall clock; None unless all sources know it."""
+    if any(row.start_ns is None for row in sources.values()):
+        return None
+    ids, places = np.unique(cache.columns.source_ids[hits.rows], return_inverse=True)
+    zeros = [(sources[int(i)].start_ns or 0) if int(i) in sources else 0 for i in ids]
+    return np.array(zeros, np.int64)[places] if zeros else np.empty(0, np.int64)
+
+
 def _sightings(
     store: Store, sources: dict[int, SourceRow], cache: VectorCache, hits: Hits, groups: Sequence[NDArray[np.intp]]
 ) -> list[Sighting]:
     columns = cache.columns
     best = [members[int(np.argmax(hits.score[members]))] for members in groups]
     evidence: dict[int, TrackRow] = {t.id: t for t in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
+    logs = LogPoints(store, sources)
     out = []
     for members, top in zip(groups, best, strict=True):
         rows = hits.rows[members]
         track = evidence.get(int(columns.ids[hits.rows[top]]))
         if track is None or track.source_id not in sources:
             continue  # removed by another process since the cache was read
+        end_ns = int(columns.end_ns[rows].max())
         out.append(
             Sighting(
                 source=sources[track.source_id].uri,
                 start_ns=int(columns.start_ns[rows].min()),
-                end_ns=int(columns.end_ns[rows].max()),
+                end_ns=end_ns,
                 score=float(hits.score[top]),
                 text_score=None if hits.text is None else float(hits.text[top]),
                 visual_score=None if hits.visual is None else float(hits.visual[top]),
                 frame_ns=track.best_ns,
                 box=track.best_box,
                 tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
+                seen=logs.at(track.source_id, track.best_ns),
+                last=logs.at(track.source_id, end_ns),
             )
         )
     return out

@@ -43,12 +43,23 @@ def split(text: str) -> Address:
         place = len(text)
         while (place := text.rfind("#", 0, place)) > 0:
             if os.path.exists(text[:place]):
-                part, clock = text[place + 1 :], "log"
-                head, colon, rest = part.partition(":")
-                if colon and head in CLOCKS:
-                    clock, part = head, rest
-                return Address(text[:place], part, clock)
+                return _parted(text, place)
     return Address(text)
+
+
+def split_known(text: str) -> Address:
+    """The address `text` of a source that is known to be part of something, also when its file is gone."""
+    address = split(text)
+    place = text.find("#")
+    return address if address.part or place <= 0 else _parted(text, place)
+
+
+def _parted(text: str, place: int) -> Address:
+    part, clock = text[place + 1 :], "log"
+    head, colon, rest = part.partition(":")
+    if colon and head in CLOCKS:
+        clock, part = head, rest
+    return Address(text[:place], part, clock)
 
 
 def absolute(text: str) -> str:
@@ -60,15 +71,6 @@ def absolute(text: str) -> str:
 def exists(text: str) -> bool:
     """Whether the file or folder of the address is there."""
     return os.path.exists(split(text).path)
-
-
-def file_of(text: str) -> str:
-    """The path in the address `text`, also when the file is gone: then a # that ends a file name's suffix counts."""
-    address = split(text)
-    if address.part or os.path.exists(text):
-        return address.path
-    head, mark, _ = text.partition("#")
-    return head if mark and head else text
 
 
 def check_clock(clock: str) -> None:

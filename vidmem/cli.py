@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
+from .commands.annotate import annotate
 from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.index import index
@@ -121,7 +122,7 @@ app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-for _command in (index, where, ls, info, rm, models, doctor, demo):
+for _command in (index, where, annotate, ls, info, rm, models, doctor, demo):
     app.command(cls=_Command)(_command)
 app.add_typer(train, name="train")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, Encoder, TextEncoder, check, default_preset, load, load_text
@@ -109,24 +110,26 @@ class Memory(Closing):
 
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
-        on_source: Opened | None = None,
+        on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log",
     ) -> list[SourceReport]:  # fmt: skip
         """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
 
         config: by default the settings that made the memory, or the preset `default`. on_source: called with every
         path and its opened source, or the error that kept it from opening; may return a callback for progress
-        (media ns, frames). Without it, the first source that cannot be opened raises.
+        (media ns, frames). Without it, the first source that cannot be opened raises. topics: names or patterns of the
+        topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
+        whose times count there, log (when it was recorded) or header (the sender's stamp).
 
         Raises:
-            UsageError: no path, a URL, a bad decoder. MediaError: a file is missing or holds no picture.
+            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from .indexer.pipeline import done_before, index_source
-        from .media import discover, open_source
+        from .media import discover, open_source, parts
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
-        found = discover([os.fspath(p) for p in paths])
+        found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
         config = config or self.settings()
         record = self._record(config.as_dict())
         self.store.set_model(record)
@@ -212,7 +215,10 @@ class Memory(Closing):
             if box[2] <= box[0] or box[3] <= box[1]:
                 raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
             cache = self.cache()
-            row = crop_track(self.store, cache, self.store.source(name), t_ns, box)
+            source = self.store.source(name)
+            if source.start_ns and t_ns >= source.start_ns:  # in a log's own terms: since the epoch
+                t_ns -= source.start_ns
+            row = crop_track(self.store, cache, source, t_ns, box)
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
 
@@ -276,7 +282,7 @@ def _check_name(path: str) -> None:
 
 
 def _check_at_hand(sighting: Sighting) -> None:
-    if not os.path.exists(sighting.source):
+    if not exists(sighting.source):
         raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
 
 

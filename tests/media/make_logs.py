@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-import make
+import fakes
 import numpy as np
 from mcap.writer import CompressionType, Writer
+from media import make
 from PIL import Image
 
 START = 1_700_000_000_000_000_000
@@ -227,3 +228,77 @@ def video(path: Path, n: int, codec: str, drop: Sequence[int] = (), change: Call
             data = change(i, data) if change else data
             log.protobuf("/cam", _message("CompressedVideo", t - SKEW, data, {"format": name}), t)
     return log.close()
+
+
+def scene(path: Path, squares: fakes.Scene, seconds: float, topics: Sequence[str] = ("/cam/front",), fps: int = 10,
+          poses: Callable[[Log, int, float], None] | None = None, close: bool = True) -> Path:  # fmt: skip
+    """Coloured squares, as `fakes.squares` has them, in sensor_msgs/msg/CompressedImage on each topic. poses: called
+    with the log, the log time and the seconds before each picture."""
+    log = Log(path, chunk_size=20_000)
+    for number in range(round(seconds * fps)):
+        t = START + number * 10**9 // fps
+        if poses:
+            poses(log, t, number / fps)
+        image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
+        for colour, start, end, x in squares:
+            if start <= number / fps < end:
+                image[32:64, x : x + 32] = fakes.COLOURS[colour]
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "PNG")
+        for topic in topics:
+            log.compressed(topic, 0, t, data=out.getvalue())
+    return log.close() if close else log.crash()
+
+
+def pose(x: float, y: float, z: float = 0.0) -> dict[str, Any]:
+    return {"position": {"x": x, "y": y, "z": z}, "orientation": {"x": 0.0, "y": 0.0, "z": 0.0, "w": 1.0}}
+
+
+def add_pose(log: Log, t: int, x: float, y: float, frame: str = "map", topic: str = "/pose") -> None:
+    value = {"header": header(t, frame), "pose": pose(x, y)}
+    log.ros2(topic, "geometry_msgs/msg/PoseStamped", POSE, value, t)
+
+
+def add_odometry(log: Log, t: int, x: float, y: float, frame: str = "odom") -> None:
+    value = {"header": header(t, frame), "child_frame_id": "base", "pose": {"pose": pose(x, y), "covariance": [0.0] * 36}}
+    log.ros2("/odom", "nav_msgs/msg/Odometry", ODOMETRY, value, t)
+
+
+def add_transform(log: Log, t: int, parent: str, child: str, xyz: tuple[float, float, float],
+                  q: tuple[float, float, float, float] = (0, 0, 0, 1), topic: str = "/tf") -> None:  # fmt: skip
+    transform = {"translation": dict(zip("xyz", map(float, xyz), strict=True)),
+                 "rotation": dict(zip("xyzw", map(float, q), strict=True))}  # fmt: skip
+    link = {"header": header(t, parent), "child_frame_id": child, "transform": transform}
+    log.ros2(topic, "tf2_msgs/msg/TFMessage", TF, {"transforms": [link]}, t)
+
+
+def bag(path: Path, n: int, kind: str) -> Path:
+    """A rosbag2 folder (kind sqlite3 or mcap) or a ROS 1 bag (kind ros1) of n compressed pictures."""
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC if kind == "ros1" else Stores.ROS2_HUMBLE)
+    types = store.types
+    name = "sensor_msgs/msg/CompressedImage"
+
+    def message(i: int, t: int) -> Any:
+        stamp = types["builtin_interfaces/msg/Time"](sec=(t - SKEW) // 10**9, nanosec=(t - SKEW) % 10**9)
+        seq = {"seq": 500 + i} if kind == "ros1" else {}
+        head = types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera", **seq)
+        return types[name](header=head, format="png", data=np.frombuffer(encoded(i), np.uint8))
+
+    if kind == "ros1":
+        from rosbags.rosbag1 import Writer as Writer1
+
+        with Writer1(path) as writer1:
+            connection1 = writer1.add_connection("/cam/front", name, typestore=store)
+            for i, t in enumerate(times(n)):
+                writer1.write(connection1, t, store.serialize_ros1(message(i, t), name))
+        return path
+    from rosbags.rosbag2 import StoragePlugin, Writer as Writer2
+
+    plugin = StoragePlugin.SQLITE3 if kind == "sqlite3" else StoragePlugin.MCAP
+    with Writer2(path, version=9, storage_plugin=plugin) as writer2:
+        connection2 = writer2.add_connection("/cam/front", name, typestore=store)
+        for i, t in enumerate(times(n)):
+            writer2.write(connection2, t, store.serialize_cdr(message(i, t), name))
+    return path

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import make
-import make_logs
 import numpy as np
 import pytest
+from media import make_logs
 from PIL import Image
 
 from vidmem.errors import MediaError, UsageError
@@ -59,6 +59,14 @@ def _mcap_no_summary(folder: Path) -> Source:
     return open_source(path)
 
 
+def _rosbag2(folder: Path) -> Source:
+    return open_source(make_logs.bag(folder / "run", N, "sqlite3"))
+
+
+def _ros1(folder: Path) -> Source:
+    return open_source(make_logs.bag(folder / "run.bag", N, "ros1"))
+
+
 SOURCES = [
     pytest.param(_pyav, id="pyav"),
     pytest.param(_pyav_vfr, id="pyav-vfr"),
@@ -68,6 +76,8 @@ SOURCES = [
     pytest.param(_mcap_header, id="mcap-header"),
     pytest.param(_mcap_h264, id="mcap-h264"),
     pytest.param(_mcap_no_summary, id="mcap-no-summary"),
+    pytest.param(_rosbag2, id="rosbag2"),
+    pytest.param(_ros1, id="ros1"),
 ]
 
 

@@ -11,6 +11,7 @@ from .ahead import decode_ahead
 from .base import Damage, Shape, Source
 from .clip import save_clip
 from .discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, discover, missing, suffix
+from .lerobot import is_dataset
 from .logs import is_log
 from .parts import parts
 
@@ -46,6 +47,12 @@ def _log(path: str) -> Source:
     return LogSource(split(one))
 
 
+def _episode(path: str) -> Source:
+    from .episodes import EpisodeSource
+
+    return EpisodeSource(split(path))
+
+
 DECODERS: dict[str, Callable[[str], Source]] = {"pyav": _pyav, "decord": _decord}
 """What may read a video file, by the name that is given to `--decoder`."""
 
@@ -54,7 +61,8 @@ _BY_SUFFIX: dict[str, Callable[[str], Source]] = dict.fromkeys(IMAGE_SUFFIXES, _
 
 
 def open_source(path: str | os.PathLike[str], decoder: str = "pyav") -> Source:
-    """Open a video, a picture, a folder of pictures, or a topic of a log (`run.mcap#/cam/front`).
+    """Open a video, a picture, a folder of pictures, a topic of a log (`run.mcap#/cam/front`), or an
+    episode of a dataset (`pusht#3/observation.image`).
 
     Raises:
         UsageError: there is no such decoder, or the log has several topics and none is named.
@@ -65,6 +73,8 @@ def open_source(path: str | os.PathLike[str], decoder: str = "pyav") -> Source:
     path = absolute(os.fspath(path))
     if is_log(split(path).path) and os.path.exists(split(path).path):
         return _log(path)
+    if is_dataset(split(path).path):
+        return _episode(path)
     if os.path.isdir(path):
         return _images(path)
     if not os.path.exists(path):

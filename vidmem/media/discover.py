@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ..address import absolute, split
 from ..errors import MediaError, UsageError
+from .lerobot import is_dataset
 from .logs import LOG_SUFFIXES, is_bag_folder, is_log
 
 VIDEO_SUFFIXES = frozenset({
@@ -25,8 +26,8 @@ def discover(paths: Sequence[str]) -> list[str]:
     """Absolute paths of the sources that `paths` mean, without duplicates, in the order given.
 
     A file is taken whatever its suffix. A folder gives the videos in it and below it, by suffix, in natural order;
-    a folder that holds pictures and no video is itself one source, and so is a rosbag2. Logs come whole: `parts` names
-    the topics in them. Patterns that no shell expanded are expanded.
+    a folder that holds pictures and no video is itself one source, and so are a rosbag2 and a LeRobot dataset. Logs come
+    whole: `parts` names what is in them. Patterns that no shell expanded are expanded.
 
     Raises:
         UsageError: a path is an address on a network.
@@ -71,7 +72,7 @@ def _expand(path: str) -> Iterator[str]:
         yield from _folder(path)
     elif os.path.exists(path):  # before patterns: a file may be called [1].mp4
         yield path
-    elif (address := split(path)).part and is_log(address.path):
+    elif (address := split(path)).part and (is_log(address.path) or is_dataset(address.path)):
         yield path
     elif glob.has_magic(path):
         matches = sorted(glob.glob(path, recursive=True), key=natural_key)
@@ -96,7 +97,7 @@ def _folder(path: str) -> list[str]:
 
 def _sources_below(top: str) -> Iterator[str]:
     for folder, folders, files in os.walk(top):
-        if is_bag_folder(folder):
+        if is_bag_folder(folder) or is_dataset(folder):
             folders.clear()
             yield folder
             continue

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ..address import Address, check_clock, split
 from ..errors import MediaError, UsageError
+from .lerobot import Dataset, episode_part, is_dataset
 from .logs import is_log, open_log
 from .logs.base import Topic
 
@@ -14,9 +15,10 @@ _FEW = 20
 
 
 def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str]:
-    """Addresses of the sources in `path`: itself for a video, one per topic with pictures for a log.
+    """Addresses of the sources in `path`: itself for a video, one per topic with pictures for a log, one per episode
+    and camera for a dataset.
 
-    topics: names or patterns such as '/cam/*'. Without any, a log must have one topic with pictures. clock: log or
+    topics: names of topics or cameras, or patterns such as '/cam/*'. Without any there must be only one. clock: log or
     header, whose times count.
 
     Raises:
@@ -31,9 +33,21 @@ def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str
                 raise UsageError(f"the topic stands in the name already; leave --topic out: {path}")
             return [str(address)]
         return [str(Address(address.path, name, clock)) for name in _topics(address.path, topics)]
+    if is_dataset(address.path):
+        if clock != "log":
+            raise UsageError(f"--clock is for logs; a dataset has one clock: {path}")
+        if address.part and topics:
+            raise UsageError(f"the camera stands in the name already; leave --topic out: {path}")
+        return [path] if address.part else _episodes(address.path, topics)
     if topics:
-        raise UsageError(f"--topic is for logs; leave it out: {path}")
+        raise UsageError(f"--topic is for logs and datasets; leave it out: {path}")
     return [path]
+
+
+def _episodes(path: str, wanted: Sequence[str]) -> list[str]:
+    dataset = Dataset(path)
+    cameras = choose(dataset.cameras, wanted, ", ".join(dataset.cameras), path)
+    return [str(Address(path, episode_part(n, camera))) for n in dataset.episodes for camera in cameras]
 
 
 def _topics(path: str, wanted: Sequence[str]) -> list[str]:

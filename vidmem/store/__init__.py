@@ -1,7 +1,8 @@
 """A memory on disk: SQLite is the truth, the vector cache can be rebuilt from it."""
 
+from .reader import PARTED
 from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
 from .store import Store
 from .vectors import Columns, VectorCache
 
-__all__ = ["Columns", "ModelRecord", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache"]
+__all__ = ["PARTED", "Columns", "ModelRecord", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache"]

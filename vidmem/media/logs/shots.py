@@ -41,8 +41,16 @@ class Shot:
         return self._value
 
     def mark(self) -> Mark:
-        """Its place in the log."""
-        return Mark(self.message.log_ns, stamp_ns(self.value()), self.message.sequence)
+        """Its place in the log. ROS 1 numbers messages in their header."""
+        value, number = self.value(), self.message.sequence
+        if number is None and (own := getattr(getattr(value, "header", None), "seq", None)) is not None:
+            number = int(own)
+        return Mark(self.message.log_ns, stamp_ns(value), number)
+
+    def frame_id(self) -> str:
+        """Name of the camera's frame; empty when the message has none."""
+        value = self.value()
+        return str(getattr(getattr(value, "header", value), "frame_id", ""))
 
     def decoded(self, frame: av.VideoFrame) -> Shot:
         """This shot with its picture from a video decoder."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ...address import Address
 from ...closing import Closing
 from ...errors import MediaError
-from ...records import NS, Frame, SourceInfo
+from ...records import NS, Frame, SourceInfo, Trail
 from .. import fingerprint
 from ..base import Damage, Shape, check_open
 from ..sampling import Sampler, exact_rate
@@ -43,6 +43,7 @@ class LogSource(Closing):
         self._closed = False
         self._uri, self._topic = str(address), address.part
         self._header = address.clock == "header"
+        self._frame_id = ""
         self._index: tuple[array[int], array[int]] | None = None
         self._reader = open_log(address.path)
         try:
@@ -76,6 +77,7 @@ class LogSource(Closing):
             first = first or shot
             try:
                 height, width = shot.picture(None).shape[:2]
+                self._frame_id = shot.frame_id()
                 return first.t_ns, first.message.log_ns, width, height
             except MediaError as error:
                 met.note(cause_of(error, self._uri))
@@ -133,6 +135,13 @@ class LogSource(Closing):
             if not start:
                 break
         raise MediaError(f"no picture of the topic can be read any more; was the file changed?: {self._uri}")
+
+    def trail(self) -> Trail | None:
+        """The poses in the log, of the camera where transforms lead to it; None without any. Reads all of the log."""
+        check_open(self._closed, self._uri)
+        from .poses import read_trail
+
+        return read_trail(self._reader, self._frame_id, header=self._header, zero_ns=self._shots.zero or 0)
 
     def close(self) -> None:
         """See `Source.close`."""
