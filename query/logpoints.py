@@ -17,7 +17,11 @@ class LogPoints:
         self._trails: dict[int, Trail | None] = {}
 
     def at(self, source_id: int, t_ns: int) -> LogPoint | None:
-        """The sampled frame of the source at t_ns; None for sources that are neither logs nor datasets. Raises StoreError."""
+        """The sampled frame of the source at t_ns; None for sources that are neither logs nor datasets.
+
+        Raises:
+            StoreError: the memory is damaged.
+        """
         source = self._sources[source_id]
         if source.kind not in PARTED:
             return None
@@ -30,6 +34,7 @@ class LogPoints:
         trail = self._trails[source_id]
         address = split_known(source.uri)
         return LogPoint(
-            topic=address.part, clock=address.clock if source.kind == "log" else "episode", time_ns=(source.start_ns or 0) + t_ns, log_ns=mark.log_ns,
-            stamp_ns=mark.stamp_ns, sequence=mark.sequence, pose=None if trail is None else trail.at(t_ns),
+            topic=address.part, clock=address.clock if source.kind == "log" else "episode",
+            time_ns=(source.start_ns or 0) + t_ns, log_ns=mark.log_ns, stamp_ns=mark.stamp_ns,
+            sequence=mark.sequence, pose=None if trail is None else trail.at(t_ns),
         )  # fmt: skip

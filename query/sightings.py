@@ -22,8 +22,8 @@ def group(
 
     order: `(n,)` int64, a key of each hit's source that sorts sources by time (older first); spans are compared
     within a source only. zero_ns: `(n,)` int64, where each hit's source has its zero on one clock, if all have: then
-    that clock says what is newest, and sources that ran side by side, as a robot's cameras do, take turns. No Python loop over hits: a sighting ends where the next start lies beyond the furthest end
-    so far plus the gap.
+    that clock says what is newest, and sources that ran side by side, as a robot's cameras do, take turns. No Python
+    loop over hits: a sighting ends where the next start lies beyond the furthest end so far plus the gap.
     """
     if not len(hits):
         return []

@@ -18,6 +18,8 @@ from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .annotate import Written
+    from .indexer.live import Policy, Session
     from .indexer.pipeline import SourceReport
     from .media import Source
     from .query.where import Answer
@@ -53,6 +55,7 @@ class Memory(Closing):
         self._encoder: Encoder | None = None
         self._text: TextEncoder | None = None
         self._cache: VectorCache | None = None
+        self._sessions: dict[str, Session] = {}
 
     @classmethod
     def open(
@@ -86,8 +89,13 @@ class Memory(Closing):
             raise
 
     def close(self) -> None:
-        """Close the files. Does nothing the second time."""
-        self.store.close()
+        """Close the sessions and the files. Does nothing the second time."""
+        try:
+            for session in self._sessions.values():
+                session.close()
+        finally:
+            self._sessions.clear()
+            self.store.close()
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -121,7 +129,8 @@ class Memory(Closing):
         whose times count there, log (when it was recorded) or header (the sender's stamp).
 
         Raises:
-            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named. MediaError: a file is missing or holds no picture.
+            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named. MediaError: a file is
+            missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from .indexer.pipeline import done_before, index_source
@@ -154,6 +163,35 @@ class Memory(Closing):
                     on_source(path, error)
         self.store.settle()
         return reports
+
+    def session(
+        self, name: str, *, config: IndexConfig | None = None, depth: int = 8, interval_s: float = 2.0,
+        drop: Policy = "oldest",
+    ) -> Session:  # fmt: skip
+        """Watch a camera live: the session's `append` takes pictures and never waits for the encoder.
+
+            with memory.session("cam0") as session:
+                session.append(image, time.time_ns())
+
+        name: of the source; a later session of the same name goes on where it ended. depth: pictures that may wait for
+        the encoder; drop: which goes when they are that many, "oldest" or "newest"; `session.stats` counts them.
+        interval_s: a checkpoint at least this often. Memories opened with `read_only`, in threads or processes of
+        their own, see what is in it, tracks that are still open too; a crash loses what came after it.
+
+        Raises:
+            UsageError: no such name, depth, interval or policy; or a session of the name is open already.
+            ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
+        """
+        from .indexer.live import Session
+
+        running = self._sessions.get(name)
+        if running is not None and not running.closed:
+            raise UsageError(f"a session {name!r} is open already; close it first")
+        config = config or self.settings()
+        self.store.set_model(self._record(config.as_dict()))
+        session = Session(self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop)
+        self._sessions[name] = session
+        return session
 
     def settings(self) -> IndexConfig:
         """The settings that the memory was made with, or the encoder's preset for a new one."""
@@ -246,6 +284,20 @@ class Memory(Closing):
         save_clip(
             sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
         )
+
+    def annotate(
+        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Sequence[str] = (),
+        everything: bool = False,
+    ) -> Written:  # fmt: skip
+        """Write tracks beside the recording: .mcap a copy of an MCAP log with annotations, .rrd for Rerun, .parquet a
+        table of spans.
+
+        labels: phrases; what `where` finds for them bears their names, and nothing else is written unless there are no
+        labels, or everything is true. Raises UsageError and MediaError as `annotate.annotate`.
+        """
+        from .annotate import annotate
+
+        return annotate(self, os.fspath(source), os.fspath(out), labels=labels, everything=everything)
 
     def cache(self) -> VectorCache:
         """The searchable vectors, brought up to date."""

@@ -187,9 +187,9 @@ class Pose:
 @dataclass(frozen=True, slots=True)
 class LogPoint:
     """A moment of a sighting in the terms of its log or dataset. topic, clock: of the source; for a dataset the episode
-    with its camera, and "episode". time_ns: the moment by that clock, log_ns and stamp_ns by both; ns since the epoch, or
-    since the episode's start. sequence: of the message, None where the log has no numbers, or frame_index. pose: where
-    the camera or the robot was, None where the log does not say."""
+    with its camera, and "episode". time_ns: the moment by that clock, log_ns and stamp_ns by both; ns since the epoch,
+    or since the episode's start. sequence: of the message, None where the log has no numbers, or frame_index. pose:
+    where the camera or the robot was, None where the log does not say."""
 
     topic: str
     clock: str

@@ -135,7 +135,10 @@ def test_rerun(run: Run, log: Path, tmp_path: Path) -> None:
     result = run("annotate", log, "-o", out, "--label", "red")
     assert result.exit_code == 0, result.stderr
     tables = [chunk.to_record_batch() for chunk in RrdReader(out).stream()]
-    text = "\n".join(str(table.schema) + str(table.to_pydict())[:4000] for table in tables)
+    text = "\n".join(
+        str(table.schema) + "".join(str(c.to_pylist())[:2000] for c in table.columns if "timestamp" not in str(c.type))
+        for table in tables
+    )
     for wanted in ("/cam/front", "/cam/front/things", "EncodedImage", "Boxes2D", "#0 red", "sightings"):
         assert wanted in text, wanted
     assert "blue" not in text

@@ -260,7 +260,8 @@ def add_pose(log: Log, t: int, x: float, y: float, frame: str = "map", topic: st
 
 
 def add_odometry(log: Log, t: int, x: float, y: float, frame: str = "odom") -> None:
-    value = {"header": header(t, frame), "child_frame_id": "base", "pose": {"pose": pose(x, y), "covariance": [0.0] * 36}}
+    value = {"header": header(t, frame), "child_frame_id": "base",
+             "pose": {"pose": pose(x, y), "covariance": [0.0] * 36}}  # fmt: skip
     log.ros2("/odom", "nav_msgs/msg/Odometry", ODOMETRY, value, t)
 
 
@@ -294,7 +295,8 @@ def bag(path: Path, n: int, kind: str) -> Path:
             for i, t in enumerate(times(n)):
                 writer1.write(connection1, t, store.serialize_ros1(message(i, t), name))
         return path
-    from rosbags.rosbag2 import StoragePlugin, Writer as Writer2
+    from rosbags.rosbag2 import StoragePlugin
+    from rosbags.rosbag2 import Writer as Writer2
 
     plugin = StoragePlugin.SQLITE3 if kind == "sqlite3" else StoragePlugin.MCAP
     with Writer2(path, version=9, storage_plugin=plugin) as writer2:

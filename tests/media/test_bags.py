@@ -54,7 +54,7 @@ def test_a_damaged_bag_fails_in_one_line(tmp_path: Path, kind: str) -> None:
     path = make_logs.bag(tmp_path / ("run.bag" if kind == "ros1" else "run"), 5, kind)
     file = path if kind == "ros1" else next(path.glob("*.db3"))
     file.write_bytes(b"nonsense" * 100)
-    with pytest.raises(MediaError, match="the bag cannot be opened .* repair it with `ros") as caught:
+    with pytest.raises(MediaError, match=r"the bag cannot be opened .* repair it with `ros") as caught:
         open_source(path)
     assert "\n" not in str(caught.value)
 

@@ -74,8 +74,7 @@ def v3(folder: Path) -> Path:
         numbered(path, range(sum(LENGTHS)))
     write(folder / "meta/episodes/chunk-000/file-000.parquet", episodes)
     whole = [rows(i) for i in range(len(LENGTHS))]
-    write(folder / "data/chunk-000/file-000.parquet", {k: np.concatenate([r[k] for r in whole]) if k != "action" else
-                                                       sum((r[k] for r in whole), []) for k in whole[0]})  # fmt: skip
+    write(folder / "data/chunk-000/file-000.parquet", {k: [v for r in whole for v in r[k]] for k in whole[0]})
     return folder
 
 
@@ -114,7 +113,7 @@ def test_cameras_are_listed(dataset: Path) -> None:
         parts(str(dataset))
     with pytest.raises(UsageError, match="--clock is for logs"):
         parts(str(dataset), [TOP], "header")
-    for part, cause in ((f"9/{TOP}", "no episode 9"), ("0/left", "no episode 0 of left"), (TOP, "is named such as #3/")):
+    for part, cause in ((f"9/{TOP}", "no episode 9"), ("0/left", "no episode 0 of left"), (TOP, "is named such as")):
         with pytest.raises(MediaError, match=cause):
             open_source(f"{dataset}#{part}")
 
@@ -148,11 +147,11 @@ def test_a_bad_info_fails_in_one_line(tmp_path: Path, change: dict[str, Any], ca
 def test_missing_tables_and_videos_fail(tmp_path: Path) -> None:
     dataset = v3(tmp_path / "pusht")
     (dataset / "data/chunk-000/file-000.parquet").write_bytes(b"no table")
-    with pytest.raises(MediaError, match="fetch it again: .*file-000.parquet$"):
+    with pytest.raises(MediaError, match=r"fetch it again: .*file-000\.parquet$"):
         open_source(f"{dataset}#0/{TOP}")
     other = v2(tmp_path / "other")
     (other / f"videos/chunk-000/{TOP}/episode_000001.mp4").unlink()
-    with pytest.raises(MediaError, match="episode_000001.mp4$"):
+    with pytest.raises(MediaError, match=r"episode_000001\.mp4$"):
         open_source(f"{other}#1/{TOP}")
 
 

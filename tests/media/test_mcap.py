@@ -258,7 +258,7 @@ def test_a_schema_that_lies_fails_in_one_line(tmp_path: Path) -> None:
     log.json("/cam", "foxglove.RawImage", {"pixels": "none"}, START)
     log.add("/other", "sensor_msgs/msg/Image", "cdr", "ros2msg", b"int32 x\n", b"\0\1\0\0", START)
     path = log.close()
-    with pytest.raises(MediaError, match="not what its schema foxglove.RawImage says"):
+    with pytest.raises(MediaError, match=r"not what its schema foxglove\.RawImage says"):
         open_source(f"{path}#/cam")
     with pytest.raises(MediaError, match="cannot be decoded"):
         open_source(f"{path}#/other")

@@ -22,8 +22,8 @@ TIMELINE = "time"
 
 
 def write(notes: Notes, part: str, out: str) -> Written:
-    """See `annotate`. Entities: `<topic>`, or `video`, with the pictures, `<topic>/things` with boxes, `sightings` with a
-    line per named track. Times: since the epoch where the source knows it, else from its start."""
+    """See `annotate`. Entities: `<topic>`, or `video`, with the pictures, `<topic>/things` with boxes, `sightings` with
+    a line per named track. Times: since the epoch where the source knows it, else from its start."""
     try:
         import rerun as rr
     except ImportError as error:

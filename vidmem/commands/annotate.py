@@ -13,10 +13,12 @@ from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 def annotate(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="An indexed log, dataset or video.",
                                           show_default=False)],
-    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="What to write: .mcap a copy of an MCAP log with "
-                                     "annotations, .rrd for Rerun, .parquet a table of spans.", show_default=False)],
+    out: Annotated[str, typer.Option(
+        "--out", "-o", metavar="FILE", help="What to write: .mcap a copy of an MCAP log with annotations, .rrd for "
+        "Rerun, .parquet a table of spans.", show_default=False)],
     label: Annotated[list[str] | None, typer.Option(
-        "--label", metavar="TEXT", help="Name what is found for it, and write nothing else; may be given again.")] = None,
+        "--label", metavar="TEXT", help="Name what is found for it, and write nothing else; may be given "
+        "again.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Beside what is named, all other tracks too.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
@@ -28,11 +30,10 @@ def annotate(
     For frames that were looked at when it was indexed: `vidmem index --fps all` for every frame. Exit code 3 when parts
     of the recording are damaged and left out.
     """
-    from ..annotate import annotate as write
     from ..memory import Memory
 
     with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
-        written = write(m, source, out, labels=label or (), everything=everything)
+        written = m.annotate(source, out, labels=label or (), everything=everything)
     say(f"{written.path}: {written.boxes} boxes in {written.frames} frames")
     if written.damaged:
         causes = f" ({'; '.join(written.notes[:3])})" if written.notes else ""

@@ -25,19 +25,19 @@ NOTES = 3
 
 
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Videos, logs, folders or patterns such as '*.mp4'.",
-                                               show_default=False)],
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", show_default=False,
+                                               help="Videos, logs, folders or patterns such as '*.mp4'.")],
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
         "--preset", metavar="NAME", help="Thresholds: default, paper for T-REN as published, or patches for its "
         "baseline. By default the memory's; the encoder's if new.")] = None,
     topic: Annotated[list[str] | None, typer.Option(
-        "--topic", metavar="TOPIC", help="Topic of a log, or a pattern such as '/cam/*'; may be given again. May be left "
-        "out when only one has pictures.")] = None,
+        "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
+        "given again. May be left out when only one has pictures.")] = None,
     clock: Annotated[str, typer.Option(
-        "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the sender's "
-        "stamp.")] = "log",
+        "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the "
+        "sender's stamp.")] = "log",
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,

@@ -164,7 +164,7 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     sources = memory.sources()
     if not sources:
         say("the memory holds no video yet; `vidmem index` adds some")
-    elif waiting := sum(row.state == "open" for row in sources):
+    elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
         say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
 
 

@@ -26,8 +26,8 @@ def discover(paths: Sequence[str]) -> list[str]:
     """Absolute paths of the sources that `paths` mean, without duplicates, in the order given.
 
     A file is taken whatever its suffix. A folder gives the videos in it and below it, by suffix, in natural order;
-    a folder that holds pictures and no video is itself one source, and so are a rosbag2 and a LeRobot dataset. Logs come
-    whole: `parts` names what is in them. Patterns that no shell expanded are expanded.
+    a folder that holds pictures and no video is itself one source, and so are a rosbag2 and a LeRobot dataset. Logs
+    come whole: `parts` names what is in them. Patterns that no shell expanded are expanded.
 
     Raises:
         UsageError: a path is an address on a network.
@@ -70,9 +70,7 @@ def _expand(path: str) -> Iterator[str]:
         path = os.path.expanduser(path)
     if os.path.isdir(path):
         yield from _folder(path)
-    elif os.path.exists(path):  # before patterns: a file may be called [1].mp4
-        yield path
-    elif (address := split(path)).part and (is_log(address.path) or is_dataset(address.path)):
+    elif os.path.exists(path) or _is_part(path):  # before patterns: a file may be called [1].mp4
         yield path
     elif glob.has_magic(path):
         matches = sorted(glob.glob(path, recursive=True), key=natural_key)
@@ -87,11 +85,16 @@ def _expand(path: str) -> Iterator[str]:
         raise missing(path)
 
 
+def _is_part(path: str) -> bool:
+    address = split(path)
+    return bool(address.part) and (is_log(address.path) or is_dataset(address.path))
+
+
 def _folder(path: str) -> list[str]:
     sources = list(_sources_below(path))
     if not sources:
         kinds = " ".join(sorted(s[1:] for s in VIDEO_SUFFIXES | IMAGE_SUFFIXES | LOG_SUFFIXES))
-        raise MediaError(f"the folder holds no video, no log and no picture ({kinds}); name the files themselves: {path}")
+        raise MediaError(f"the folder holds no video, log or picture ({kinds}); name the files themselves: {path}")
     return sources
 
 

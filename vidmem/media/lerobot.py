@@ -56,8 +56,8 @@ class Dataset:
             self._video_path = str(info.get("video_path") or "")
             self._chunk_size = int(info.get("chunks_size") or 1000)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MediaError(f"meta/info.json of the dataset cannot be read ({type(error).__name__}: {error}): {path}") \
-                from None  # fmt: skip
+            cause = f"{type(error).__name__}: {error}"
+            raise MediaError(f"meta/info.json of the dataset cannot be read ({cause}): {path}") from None
         if not version.startswith(("v2.", "v3.")):
             raise MediaError(f"a dataset of version {version}; v2 and v3 are read, convert it with lerobot: {path}")
         if not self.fps > 0:
@@ -106,7 +106,7 @@ class Dataset:
             video = {name: int(row[f"videos/{camera}/{name}"]) for name in data}
             start_s = float(row[f"videos/{camera}/from_timestamp"])
         except TypeError:
-            raise MediaError(f"the dataset does not say where episode {episode} of {camera} lies: {self.path}") from None
+            raise MediaError(f"the dataset does not say where episode {episode} of {camera} is: {self.path}") from None
         return Span(self._file(self._video_path, video | {"video_key": camera}), self._file(self._data_path, data),
                     start_s)  # fmt: skip
 
@@ -115,7 +115,8 @@ class Dataset:
         try:
             path = os.path.normpath(os.path.join(self.path, template.format(**names)))
         except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise MediaError(f"meta/info.json has a path that means nothing ({template}: {error}): {self.path}") from None
+            raise MediaError(f"meta/info.json has a path that means nothing ({template}: {error}): {self.path}") \
+                from None  # fmt: skip
         root = os.path.normpath(self.path)  # links are not followed: caches link files into a dataset's folder
         if os.path.commonpath([root, path]) != root:
             raise MediaError(f"meta/info.json names a file outside of the dataset ({template}): {self.path}")

@@ -86,7 +86,9 @@ class BagReader(Closing):
                     return
                 check_open(self._closed, self.path)
                 kind = connection.msgtype
-                decode: Callable[[], Any] = partial(bag.deserialize, data, kind)
+                types = bag.typestore  # held on to: messages may be decoded after the bag is closed
+                read = types.deserialize_cdr if bag.is2 else types.deserialize_ros1
+                decode: Callable[[], Any] = partial(read, data, kind)
                 yield Message(connection.topic, kind, kind_of(kind), int(log_ns), None, len(data), decode)
 
     def close(self) -> None:
