@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -90,12 +91,11 @@ class Memory(Closing):
 
     def close(self) -> None:
         """Close the sessions and the files. Does nothing the second time."""
-        try:
+        with ExitStack() as stack:  # all of them, whatever one of them raises
+            stack.callback(self.store.close)
             for session in self._sessions.values():
-                session.close()
-        finally:
-            self._sessions.clear()
-            self.store.close()
+                stack.callback(session.close)
+            self._sessions = {}
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -269,7 +269,7 @@ class Memory(Closing):
         from .media import open_source
         from .query.evidence import contact_sheet, moments
 
-        _check_at_hand(sighting)
+        self._check_at_hand(sighting)
         length = self.store.source(sighting.source).duration_ns
         seen = moments(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
@@ -280,10 +280,16 @@ class Memory(Closing):
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""
         from .media import save_clip
 
-        _check_at_hand(sighting)
+        self._check_at_hand(sighting)
         save_clip(
             sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
         )
+
+    def _check_at_hand(self, sighting: Sighting) -> None:
+        if self.store.source(sighting.source).kind == "live":
+            raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
+        if not exists(sighting.source):
+            raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
 
     def annotate(
         self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Sequence[str] = (),
@@ -331,11 +337,6 @@ def _check_name(path: str) -> None:
         path.encode("utf-8")
     except UnicodeEncodeError:
         raise MediaError(f"the file name is not valid UTF-8, rename the file: {path}") from None
-
-
-def _check_at_hand(sighting: Sighting) -> None:
-    if not exists(sighting.source):
-        raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
 
 
 def _one(row: int) -> Any:

@@ -195,6 +195,7 @@ def test_wrong_use_fails(run: Run, log: Path, tmp_path: Path) -> None:
         ((tmp_path / "other.mcap", "-o", tmp_path / "out.mcap"), 2, "run `vidmem index` on it first"),
         ((log, "-o", tmp_path / "none" / "out.mcap"), 4, "check folder and disk"),
         ((log, "-o", tmp_path / "none" / "out.parquet"), 4, "check folder and disk"),
+        ((log, "-o", tmp_path / "none" / "out.rrd"), 4, "check folder and disk"),
     ):
         result = run("annotate", *args)
         assert (result.exit_code, result.stdout) == (code, ""), result.stderr

@@ -16,7 +16,7 @@ import pytest
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
-from vidmem.errors import StoreError, UsageError
+from vidmem.errors import MediaError, StoreError, UsageError
 from vidmem.memory import Memory
 from vidmem.records import NS
 
@@ -63,6 +63,8 @@ def test_what_was_seen_live_is_found(memory: Memory) -> None:
     assert (sighting.start_s, sighting.end_s) == pytest.approx((0, 2.8))
     assert sighting.box == pytest.approx((16, 64, 80, 128), abs=17)
     assert not memory.where("green")
+    with pytest.raises(MediaError, match="a live source keeps no pictures"):
+        memory.picture(sighting)
 
 
 def test_readers_see_open_tracks_while_it_runs(memory: Memory) -> None:

@@ -57,6 +57,9 @@ def annotate(
 @contextmanager
 def _replacing(path: str) -> Iterator[str]:
     """A name beside `path`, with its suffix, that becomes `path` if all goes well."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):  # asked first: not every library says so in an error of the system
+        raise MediaError(f"the result cannot be written (no such folder); check folder and disk: {path}")
     stem, suffix = os.path.splitext(path)
     part = f"{stem}.part{suffix}"
     try:
