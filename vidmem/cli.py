@@ -20,6 +20,7 @@ from .commands.index import index
 from .commands.models import models
 from .commands.sources import info, ls, rm
 from .commands.train import train
+from .commands.watch import watch
 from .commands.where import where
 from .errors import UsageError, VidmemError
 from .output import say
@@ -122,7 +123,7 @@ app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-for _command in (index, where, annotate, ls, info, rm, models, doctor, demo):
+for _command in (index, where, watch, annotate, ls, info, rm, models, doctor, demo):
     app.command(cls=_Command)(_command)
 app.add_typer(train, name="train")
 

@@ -55,7 +55,7 @@ def write(notes: Notes, part: str, out: str) -> Written:
     topics = {split_known(row.uri).part: _topic(notes, row) for row in reversed(notes.rows)}
     met, frames, boxes = Damage(), 0, 0
     with open(notes.path, "rb") as file, open(part, "wb") as copy:
-        writer = Writer(copy)
+        writer: Any = Writer(copy)  # partly untyped
         started = False
         ids = _Ids()
         schema = 0
