@@ -50,6 +50,15 @@ def test_what_is_no_video_fails(run: Run, tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_playlists_are_not_followed(tmp_path: Path) -> None:
+    video = fakes.squares(tmp_path / "walk.ts", [("red", 0, 1, 8)], 1)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n"
+    done = process("watch", "-", "--encoder", "colours", memory=tmp_path / "memory", wait=False, stdin=subprocess.PIPE)
+    out, err = done.communicate(playlist, timeout=400)
+    assert (done.returncode, out) == (4, "")
+    assert "it cannot be opened" in err
+
+
 def test_names_hide_passwords() -> None:
     assert plain_name("rtsp://user:secret@camera.local/stream") == "rtsp://camera.local/stream"
     assert plain_name("rtsp://camera.local/a@b") == "rtsp://camera.local/a@b"

@@ -10,12 +10,14 @@ from itertools import chain
 
 import av
 import av.error
+import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, UsageError
 from ..records import Frame
 from .base import MAX_PIXELS, Damage, check_size
+from .container import FORMATS
 from .orient import Orientation, of_frame
 from .packets import decode, demux
 
@@ -26,6 +28,8 @@ _PROTOCOLS = {
     "tcp": "tcp", "http": "http,tcp", "https": "https,tls,tcp", "srt": "srt", "rtmp": "rtmp,tcp",
 }  # fmt: skip
 _TIMEOUT_S = 10.0
+_STREAMS = f"{FORMATS},mjpeg,mpjpeg"  # no playlists: they name other files and addresses
+_LOCAL = {"protocol_whitelist": "file", "format_whitelist": _STREAMS}
 
 
 def plain_name(source: str) -> str:
@@ -59,8 +63,12 @@ def watch(source: str, met: Damage, *, network: bool = False) -> Iterator[Frame]
                 t_ns = time.time_ns()
                 if picture.pts is not None and first_pts is not None and stream.time_base is not None:
                     t_ns = first_ns + int((picture.pts - first_pts) * stream.time_base * 1_000_000_000)
-                rgb = reformatter.reformat(picture, picture.width, picture.height, "rgb24").to_ndarray()
-                yield Frame(orientation.apply(rgb), t_ns, index)
+                try:
+                    rgb = reformatter.reformat(picture, picture.width, picture.height, "rgb24").to_ndarray()
+                except av.error.FFmpegError as error:
+                    raise MediaError(f"pixels of format {picture.format.name} cannot be made RGB ({error.strerror}): "
+                                     f"{plain_name(source)}") from None  # fmt: skip
+                yield Frame(orientation.apply(rgb.astype(np.uint8, copy=False)), t_ns, index)
                 index += 1
 
 
@@ -69,17 +77,18 @@ def _opened(source: str, network: bool) -> InputContainer:
     name = plain_name(source)
     try:
         if source == PIPE:
-            return av.open(sys.stdin.buffer, "r", metadata_errors="ignore")
+            return av.open(sys.stdin.buffer, "r", metadata_errors="ignore", container_options=_LOCAL)
         if match is None:
             form = "v4l2" if source.startswith("/dev/video") else None
             return av.open(f"file:{source}" if form is None else source, "r", format=form, metadata_errors="ignore",
-                           container_options={"protocol_whitelist": "file"})  # fmt: skip
+                           container_options=_LOCAL if form is None else {})  # fmt: skip
         if not network:
             raise UsageError(f"addresses are opened only with --network, nothing leaves this machine unasked: {name}")
         protocols = _PROTOCOLS.get(match[1].lower())
         if protocols is None:
             raise UsageError(f"no such kind of address; there are {', '.join(_PROTOCOLS)}: {name}")
-        options = {"protocol_whitelist": protocols, "rtsp_transport": "tcp"}
+        formats = f"{_STREAMS},rtsp,sdp,rtp"
+        options = {"protocol_whitelist": protocols, "format_whitelist": formats, "rtsp_transport": "tcp"}
         return av.open(source, "r", timeout=_TIMEOUT_S, metadata_errors="ignore", container_options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or type(error).__name__

@@ -68,7 +68,7 @@ class McapReader(Closing):
         return schema.name if schema is not None else ""
 
     def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
-        """See `LogReader.messages`. At most MAX_WAITING bytes and two chunks are in memory."""
+        """See `LogReader.messages`. MAX_WAITING bytes and a few chunks are in memory at most."""
         check_open(self._closed, self.path)
         wanted = {c.id: c for c in self._table.channels.values() if c.topic in topics}
         waiting: list[tuple[int, int, Message | Gap]] = []
