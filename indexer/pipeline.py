@@ -19,7 +19,7 @@ from ..encoders.base import Encoder
 from ..errors import MediaError, StoreError
 from ..geometry import binarised
 from ..media import Source, decode_ahead
-from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
+from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo, Trail
 from ..store import SourceRow, Store
 from .merge import merge
 from .track import Tracker
@@ -73,14 +73,20 @@ def index_source(
     first = done
     met = 0
     pending: list[FrameRegions] = []
+    marks: list[tuple[int, Mark]] = []
+    read_trail: Callable[[], Trail | None] = getattr(source, "trail", lambda: None)
+    if row.next_t_ns is None and (trail := read_trail()) is not None:
+        store.set_trail(row.id, trail)
 
     def checkpoint(state: str) -> None:
         store.checkpoint(
             row.id, tracker.drain(), pending, next_t_ns=start_ns, frames_done=done,
             damaged=damaged_before + met,
             tracker_state=tracker.state() if state == "open" else b"", state=state,  # type: ignore[arg-type]
+            marks=marks,
         )  # fmt: skip
         pending.clear()
+        marks.clear()
 
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
     frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
@@ -92,6 +98,8 @@ def index_source(
             for frame, tokens in zip(batch, regions, strict=True):
                 merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
                 ordinals = tracker.update(frame.t_ns, merged)
+                if frame.mark is not None:
+                    marks.append((frame.t_ns, frame.mark))
                 pending.append(FrameRegions(frame.t_ns, ordinals, merged.boxes, _held(merged, config.merge.binarise)))
             done, met = done + len(batch), damage
             start_ns = batch[-1].t_ns + 1

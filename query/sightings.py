@@ -14,12 +14,16 @@ GAP_NS = 2 * NS
 passes, for a second or two without having left."""
 
 
-def group(columns: Columns, hits: Hits, order: NDArray[np.int64], gap_ns: int = GAP_NS) -> list[NDArray[np.intp]]:
+def group(
+    columns: Columns, hits: Hits, order: NDArray[np.int64], gap_ns: int = GAP_NS, *,
+    zero_ns: NDArray[np.int64] | None = None,
+) -> list[NDArray[np.intp]]:  # fmt: skip
     """Positions in `hits` of the members of each sighting, newest sighting first.
 
     order: `(n,)` int64, a key of each hit's source that sorts sources by time (older first); spans are compared
-    within a source only. No Python loop over hits: a sighting ends where the next start lies beyond the furthest end
-    so far plus the gap.
+    within a source only. zero_ns: `(n,)` int64, where each hit's source has its zero on one clock, if all have: then
+    that clock says what is newest, and sources that ran side by side, as a robot's cameras do, take turns. No Python
+    loop over hits: a sighting ends where the next start lies beyond the furthest end so far plus the gap.
     """
     if not len(hits):
         return []
@@ -42,5 +46,8 @@ def group(columns: Columns, hits: Hits, order: NDArray[np.int64], gap_ns: int = 
     # Newest first: by source, then by when it was last in view.
     ends = np.maximum.reduceat(end, np.flatnonzero(change))
     keys = order[by_time][np.flatnonzero(change)]
-    newest = np.lexsort((ends, keys))[::-1]
+    if zero_ns is not None:
+        newest = np.lexsort((keys, ends + zero_ns[by_time][np.flatnonzero(change)]))[::-1]
+    else:
+        newest = np.lexsort((ends, keys))[::-1]
     return [parts[i] for i in newest]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import SourceRow, Store, TrackRow, VectorCache
+from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, near
 from .search import Hits, find, nearest
 from .sightings import group
@@ -90,7 +91,8 @@ def where(
     asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart)
     sources = {row.id: row for row in store.sources()}
     alone, found = _found(store, cache, calibration, asked)
-    groups = group(found.columns, found.hits, _source_order(cache, sources, found.hits))
+    order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
+    groups = group(found.columns, found.hits, order, zero_ns=zeros)
     if groups:
         wanted = groups if most is None else groups[:most]
         sightings = _sightings(store, sources, cache, found, wanted)
@@ -164,30 +166,43 @@ def _source_order(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits)
     return ranks[places] if len(ids) else np.empty(0, np.int64)
 
 
+def _zeros(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDArray[np.int64] | None:
+    """For every hit, where its source has its zero by the wall clock; None unless all sources know it."""
+    if any(row.start_ns is None for row in sources.values()):
+        return None
+    ids, places = np.unique(cache.columns.source_ids[hits.rows], return_inverse=True)
+    zeros = [(sources[int(i)].start_ns or 0) if int(i) in sources else 0 for i in ids]
+    return np.array(zeros, np.int64)[places] if zeros else np.empty(0, np.int64)
+
+
 def _sightings(
     store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed, groups: Sequence[NDArray[np.intp]]
 ) -> list[Sighting]:
     hits, columns = found.hits, found.columns
     best = [members[int(np.argmax(hits.score[members]))] for members in groups]
     evidence: dict[int, TrackRow] = {t.id: t for t in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
+    logs = LogPoints(store, sources)
     out = []
     for members, top in zip(groups, best, strict=True):
         rows = hits.rows[members]
         track = evidence.get(int(columns.ids[hits.rows[top]]))
         if track is None or track.source_id not in sources:
             continue  # removed by another process since the cache was read
+        end_ns = int(columns.end_ns[rows].max())
         frame_ns, box = found.evidence.get(int(hits.rows[top]), (track.best_ns, track.best_box))
         out.append(
             Sighting(
                 source=sources[track.source_id].uri,
                 start_ns=int(columns.start_ns[rows].min()),
-                end_ns=int(columns.end_ns[rows].max()),
+                end_ns=end_ns,
                 score=float(hits.score[top]),
                 text_score=None if hits.text is None else float(hits.text[top]),
                 visual_score=None if hits.visual is None else float(hits.visual[top]),
                 frame_ns=frame_ns,
                 box=box,
                 tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
+                seen=logs.at(track.source_id, frame_ns),
+                last=logs.at(track.source_id, end_ns),
             )
         )
     return out

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
+from .commands.annotate import annotate
 from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.export import export
@@ -23,6 +24,7 @@ from .commands.parse import parse
 from .commands.sources import info, ls, rm
 from .commands.timeline import timeline, watch_list
 from .commands.train import train
+from .commands.watch import watch
 from .commands.where import where
 from .errors import UsageError, VidmemError
 from .output import say
@@ -128,7 +130,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 _COMMANDS = (
-    index, where, timeline, watch_list, parse, export, ls, info, rm, forget, compact, models, doctor, demo,
+    index, where, watch, annotate, timeline, watch_list, parse, export, ls, info, rm, forget, compact, models, doctor,
+    demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command(cls=_Command)(_command)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, Encoder, TextEncoder, check, default_preset, load, load_text
@@ -17,6 +19,8 @@ from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .annotate import Written
+    from .indexer.live import Policy, Session
     from .indexer.pipeline import SourceReport
     from .media import Source
     from .query.labels import LabelSet
@@ -56,6 +60,7 @@ class Memory(Closing):
         self._encoder: Encoder | None = None
         self._text: TextEncoder | None = None
         self._cache: VectorCache | None = None
+        self._sessions: dict[str, Session] = {}
 
     @classmethod
     def open(
@@ -89,8 +94,12 @@ class Memory(Closing):
             raise
 
     def close(self) -> None:
-        """Close the files. Does nothing the second time."""
-        self.store.close()
+        """Close the sessions and the files. Does nothing the second time."""
+        with ExitStack() as stack:  # all of them, whatever one of them raises
+            stack.callback(self.store.close)
+            for session in self._sessions.values():
+                stack.callback(session.close)
+            self._sessions = {}
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -113,24 +122,27 @@ class Memory(Closing):
 
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
-        on_source: Opened | None = None,
+        on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log",
     ) -> list[SourceReport]:  # fmt: skip
         """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
 
         config: by default the settings that made the memory, or the preset `default`. on_source: called with every
         path and its opened source, or the error that kept it from opening; may return a callback for progress
-        (media ns, frames). Without it, the first source that cannot be opened raises.
+        (media ns, frames). Without it, the first source that cannot be opened raises. topics: names or patterns of the
+        topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
+        whose times count there, log (when it was recorded) or header (the sender's stamp).
 
         Raises:
-            UsageError: no path, a URL, a bad decoder. MediaError: a file is missing or holds no picture.
+            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named. MediaError: a file is
+            missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from .indexer.pipeline import done_before, index_source
-        from .media import discover, open_source
+        from .media import discover, open_source, parts
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
-        found = discover([os.fspath(p) for p in paths])
+        found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
         config = config or self.settings()
         record = self._record(config.as_dict())
         self.store.set_model(record)
@@ -155,6 +167,35 @@ class Memory(Closing):
                     on_source(path, error)
         self.store.settle()
         return reports
+
+    def session(
+        self, name: str, *, config: IndexConfig | None = None, depth: int = 8, interval_s: float = 2.0,
+        drop: Policy = "oldest",
+    ) -> Session:  # fmt: skip
+        """Watch a camera live: the session's `append` takes pictures and never waits for the encoder.
+
+            with memory.session("cam0") as session:
+                session.append(image, time.time_ns())
+
+        name: of the source; a later session of the same name goes on where it ended. depth: pictures that may wait for
+        the encoder; drop: which goes when they are that many, "oldest" or "newest"; `session.stats` counts them.
+        interval_s: a checkpoint at least this often. Memories opened with `read_only`, in threads or processes of
+        their own, see what is in it, tracks that are still open too; a crash loses what came after it.
+
+        Raises:
+            UsageError: no such name, depth, interval or policy; or a session of the name is open already.
+            ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
+        """
+        from .indexer.live import Session
+
+        running = self._sessions.get(name)
+        if running is not None and not running.closed:
+            raise UsageError(f"a session {name!r} is open already; close it first")
+        config = config or self.settings()
+        self.store.set_model(self._record(config.as_dict()))
+        session = Session(self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop)
+        self._sessions[name] = session
+        return session
 
     def settings(self) -> IndexConfig:
         """The settings that the memory was made with, or the encoder's preset for a new one."""
@@ -298,7 +339,10 @@ class Memory(Closing):
             if box[2] <= box[0] or box[3] <= box[1]:
                 raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
             cache = self.cache()
-            row = crop_track(self.store, cache, self.store.source(name), t_ns, box)
+            source = self.store.source(name)
+            if source.start_ns and t_ns >= source.start_ns:  # in a log's own terms: since the epoch
+                t_ns -= source.start_ns
+            row = crop_track(self.store, cache, source, t_ns, box)
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
 
@@ -343,7 +387,7 @@ class Memory(Closing):
         from .media import open_source
         from .query.evidence import contact_sheet, moments
 
-        _check_at_hand(sighting)
+        self._check_at_hand(sighting)
         length = self.store.source(sighting.source).duration_ns
         seen = moments(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
@@ -354,10 +398,30 @@ class Memory(Closing):
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""
         from .media import save_clip
 
-        _check_at_hand(sighting)
+        self._check_at_hand(sighting)
         save_clip(
             sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
         )
+
+    def _check_at_hand(self, sighting: Sighting) -> None:
+        if self.store.source(sighting.source).kind == "live":
+            raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
+        if not exists(sighting.source):
+            raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
+
+    def annotate(
+        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Sequence[str] = (),
+        everything: bool = False,
+    ) -> Written:  # fmt: skip
+        """Write tracks beside the recording: .mcap a copy of an MCAP log with annotations, .rrd for Rerun, .parquet a
+        table of spans.
+
+        labels: phrases; what `where` finds for them bears their names, and nothing else is written unless there are no
+        labels, or everything is true. Raises UsageError and MediaError as `annotate.annotate`.
+        """
+        from .annotate import annotate
+
+        return annotate(self, os.fspath(source), os.fspath(out), labels=labels, everything=everything)
 
     def cache(self) -> VectorCache:
         """The searchable vectors, brought up to date."""
@@ -446,11 +510,6 @@ def _check_name(path: str) -> None:
         path.encode("utf-8")
     except UnicodeEncodeError:
         raise MediaError(f"the file name is not valid UTF-8, rename the file: {path}") from None
-
-
-def _check_at_hand(sighting: Sighting) -> None:
-    if not os.path.exists(sighting.source):
-        raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
 
 
 def _one(row: int) -> Any:

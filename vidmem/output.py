@@ -102,7 +102,14 @@ def _csv(listing: Listing) -> None:
     out = csv.DictWriter(sys.stdout, list(listing.rows[0]), lineterminator="\n")
     out.writeheader()
     for row in listing.rows:
-        out.writerow({k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
+        out.writerow({k: _plain(v) for k, v in row.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A cell of CSV: lists joined by spaces, what is nested as JSON."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def _table(listing: Listing) -> None:

@@ -17,17 +17,28 @@ Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a picture stands in its log. log_ns: when it was recorded; stamp_ns: as its sender stamped it, None
+    without one; both in ns since the epoch of that clock. sequence: number that the log gives it, None without one."""
+
+    log_ns: int
+    stamp_ns: int | None
+    sequence: int | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture.
 
     image: `(H, W, 3)` uint8 RGB, upright. t_ns: presentation time in ns, from the container's pts.
-    index: ordinal of the sampled frame within its source, from 0.
+    index: ordinal of the sampled frame within its source, from 0. mark: its place in a log, for sources that are one.
     """
 
     image: NDArray[np.uint8]
     t_ns: int
     index: int
+    mark: Mark | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
@@ -127,13 +138,76 @@ class Track:
     best_box: Box
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trail:
+    """Poses over one source. topic: where they are from, or "tf". frame: that they are in. t_ns `(n,)` int64,
+    increasing; values `(n, 7)` float64: x, y, z in metres, then the quaternion x, y, z, w."""
+
+    topic: str
+    frame: str
+    t_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def at(self, t_ns: int, most_ns: int = 2 * NS) -> Pose | None:
+        """The pose at t_ns, straight between the samples around it; None where the nearest is more than most_ns off."""
+        if not len(self.t_ns):
+            return None
+        after = int(np.searchsorted(self.t_ns, t_ns))
+        before = max(after - 1, 0)
+        after = min(after, len(self.t_ns) - 1)
+        t0, t1 = int(self.t_ns[before]), int(self.t_ns[after])
+        share = min(max((t_ns - t0) / (t1 - t0), 0.0), 1.0) if t1 > t0 else 0.0
+        if t1 - t0 > most_ns:
+            share = round(share)
+        if min(abs(t_ns - t0), abs(t1 - t_ns)) > most_ns:
+            return None
+        a, b = self.values[before], self.values[after]
+        b = np.concatenate([b[:3], b[3:] if a[3:] @ b[3:] >= 0 else -b[3:]])  # q and -q are the same rotation
+        value = a + share * (b - a)
+        value[3:] /= np.linalg.norm(value[3:]) or 1.0
+        return Pose(self.topic, self.frame, *map(float, value))
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where something was. topic: the source of the pose, "tf" for transforms. frame: the frame that it is in. x, y, z:
+    metres; qx, qy, qz, qw: a unit quaternion."""
+
+    topic: str
+    frame: str
+    x: float
+    y: float
+    z: float
+    qx: float
+    qy: float
+    qz: float
+    qw: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogPoint:
+    """A moment of a sighting in the terms of its log or dataset. topic, clock: of the source; for a dataset the episode
+    with its camera, and "episode". time_ns: the moment by that clock, log_ns and stamp_ns by both; ns since the epoch,
+    or since the episode's start. sequence: of the message, None where the log has no numbers, or frame_index. pose:
+    where the camera or the robot was, None where the log does not say."""
+
+    topic: str
+    clock: str
+    time_ns: int
+    log_ns: int
+    stamp_ns: int | None
+    sequence: int | None
+    pose: Pose | None
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One contiguous time in which the thing asked for was in view.
 
     source: path of the video. start_ns, end_ns: its span, inclusive. score: what it was ranked and tested by,
     the product of text_score and visual_score (cosines) where both were asked for; the one not asked for is None.
-    frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store.
+    frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store. seen, last:
+    the evidence and the end of the span in the terms of a log, None for sources that are none.
     """
 
     source: str
@@ -145,6 +219,8 @@ class Sighting:
     frame_ns: int
     box: Box
     tracks: tuple[int, ...] = field(default=())
+    seen: LogPoint | None = None
+    last: LogPoint | None = None
 
     @property
     def start_s(self) -> float:

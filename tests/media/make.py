@@ -53,8 +53,9 @@ def video(
     degrees: int = 0,
     turn: int = 0,
     hflip: bool = False,
+    first: int = 0,
 ) -> Path:
-    """Write frame i, showing i, at ticks[i] * time_base. turn: quarter turns (counterclockwise) of the pixels;
+    """Write frame i, showing first + i, at ticks[i] * time_base. turn: quarter turns (counterclockwise) of the pixels;
     degrees, hflip: the display matrix. Skips the test when this build has no such encoder."""
     require_encoder(codec)
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -66,7 +67,7 @@ def video(
         if degrees or hflip:
             stream.set_display_rotation(degrees, hflip=hflip)
         for number, tick in enumerate(ticks):
-            image = picture(number, *size)
+            image = picture(first + number, *size)
             image = np.ascontiguousarray(np.rot90(image[:, ::-1] if hflip else image, turn))
             frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = tick, time_base

@@ -79,5 +79,5 @@ def test_pattern_without_match_fails(tree: Path) -> None:
 
 
 def test_folder_without_media_fails(tree: Path) -> None:
-    with pytest.raises(MediaError, match="no video and no picture"):
+    with pytest.raises(MediaError, match="no video, log or picture"):
         discover(["empty"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import make
 import numpy as np
 import pytest
+from media import make_logs
 from PIL import Image
 
 from vidmem.errors import MediaError, UsageError
@@ -39,11 +40,44 @@ def _images(folder: Path) -> Source:
     return open_source(folder)
 
 
+def _mcap(folder: Path) -> Source:
+    return open_source(make_logs.ros2_compressed(folder / "run.mcap", N))
+
+
+def _mcap_header(folder: Path) -> Source:
+    path = make_logs.ros2_compressed(folder / "run.mcap", N)
+    return open_source(f"{path}#header:/cam/front")
+
+
+def _mcap_h264(folder: Path) -> Source:
+    return open_source(make_logs.video(folder / "run.mcap", N, "libx264"))
+
+
+def _mcap_no_summary(folder: Path) -> Source:
+    path = make_logs.ros2_compressed(folder / "run.mcap", N, use_summary_offsets=False, use_chunking=False,
+                                     repeat_channels=False, repeat_schemas=False, use_statistics=False)  # fmt: skip
+    return open_source(path)
+
+
+def _rosbag2(folder: Path) -> Source:
+    return open_source(make_logs.bag(folder / "run", N, "sqlite3"))
+
+
+def _ros1(folder: Path) -> Source:
+    return open_source(make_logs.bag(folder / "run.bag", N, "ros1"))
+
+
 SOURCES = [
     pytest.param(_pyav, id="pyav"),
     pytest.param(_pyav_vfr, id="pyav-vfr"),
     pytest.param(_decord, id="decord", marks=needs_decord),
     pytest.param(_images, id="images"),
+    pytest.param(_mcap, id="mcap"),
+    pytest.param(_mcap_header, id="mcap-header"),
+    pytest.param(_mcap_h264, id="mcap-h264"),
+    pytest.param(_mcap_no_summary, id="mcap-no-summary"),
+    pytest.param(_rosbag2, id="rosbag2"),
+    pytest.param(_ros1, id="ros1"),
 ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vidmem.errors import StoreError
-from vidmem.records import FrameRegions
+from vidmem.records import FrameRegions, Mark, Trail
 from vidmem.store import Part, Store, VectorCache
 from vidmem.store.rows import pack_vector
 
@@ -31,6 +31,23 @@ def fill(store: Store, state: str = "done") -> int:
 
 def regions(store: Store, source: int) -> list[tuple[int, list[int]]]:
     return [(f.t_ns, f.tracks.tolist()) for f in store.regions(source, 0, 1000)]
+
+
+def test_what_a_log_said_before_a_time_goes(store: Store) -> None:
+    source = fill(store)
+    marks = [(t, Mark(1000 + t, None, t // 10)) for t in range(0, 200, 10)]
+    add(store, source, [], [], frames_done=20, state="done", marks=marks)
+    times = np.arange(0, 200, 20)
+    store.set_trail(source, Trail("/odom", "map", times, np.arange(70.0).reshape(10, 7)))
+    store.remove_parts([Part(source, 110)])
+    assert [t for t, _ in store.marks(source, 0, 1000)] == list(range(110, 200, 10))
+    left = store.trail(source)
+    assert left is not None
+    assert left.t_ns.tolist() == [120, 140, 160, 180]
+    np.testing.assert_array_equal(left.values, np.arange(70.0).reshape(10, 7)[6:])
+    store.remove_parts([Part(source, 190)])
+    assert store.trail(source) is None
+    assert [t for t, _ in store.marks(source, 0, 1000)] == [190]
 
 
 def test_what_was_before_a_time_goes(store: Store, folder: Path) -> None:

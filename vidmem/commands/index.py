@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..address import split
 from ..errors import MediaError, UsageError
 from ..output import say, size
 from . import progress
@@ -26,13 +25,19 @@ NOTES = 3
 
 
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Videos, folders or patterns such as '*.mp4'.",
-                                               show_default=False)],
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", show_default=False,
+                                               help="Videos, logs, folders or patterns such as '*.mp4'.")],
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
         "--preset", metavar="NAME", help="Thresholds: default, paper for T-REN as published, or patches for its "
         "baseline. By default the memory's; the encoder's if new.")] = None,
+    topic: Annotated[list[str] | None, typer.Option(
+        "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
+        "given again. May be left out when only one has pictures.")] = None,
+    clock: Annotated[str, typer.Option(
+        "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the "
+        "sender's stamp.")] = "log",
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
@@ -46,7 +51,7 @@ def index(
     from ..memory import Memory
 
     rate = None if fps is None else _rate(fps)
-    found, failed = _discover(paths)
+    found, failed = _discover(paths, topic or (), clock)
     if not found:
         raise typer.Exit(MediaError.exit_code)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
@@ -83,18 +88,25 @@ def _config(memory: Memory, rate: float | None, preset: str | None) -> IndexConf
     return config if rate is None else replace(config, fps=rate)
 
 
-def _discover(paths: Sequence[str]) -> tuple[list[str], int]:
+def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[list[str], int]:
     """The sources, and how many paths lead nowhere; those are reported."""
-    from ..media.discover import discover
+    from ..media import discover, parts
 
     found: list[str] = []
     failed = 0
     for path in paths:
         try:
-            found += discover([path])
+            whole = discover([path])
         except MediaError as error:
             say(f"vidmem: {error}")
             failed += 1
+            continue
+        for one in whole:
+            try:
+                found += parts(one, topics, clock)
+            except MediaError as error:
+                say(f"vidmem: {error}")
+                failed += 1
     return found, failed
 
 
@@ -114,7 +126,7 @@ def _index(
                 failed += 1
                 return None
             finished_ns += durations.get(running, 0)
-            running, before, label = path, finished_ns, os.path.basename(path)
+            running, before, label = path, finished_ns, split(path).label
             advance(label, before)
             return lambda t_ns, frames: advance(label, before + min(t_ns, durations.get(path, t_ns)))
 
@@ -154,7 +166,7 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport]) -> None:
     for report in reports:
         if report.damaged:
             causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""
-            say(f"damaged: {report.damaged} packets or frames left out of {Path(report.info.uri).name}{causes}")
+            say(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
     stats = memory.stats()
     total = size(stats.database_bytes + stats.cache_bytes)
     hourly = "" if stats.bytes_per_hour is None else f", {size(stats.bytes_per_hour)} per hour of video"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..address import exists
 from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
@@ -107,7 +107,7 @@ def _row(row: SourceRow) -> Row:
 def _source(store: Store, name: str) -> Row:
     row = store.source(name)
     tracks = len(store.source_tracks(row.id))
-    return {**_row(row), "tracks": tracks, "fingerprint": row.fingerprint, "at_hand": Path(row.uri).exists()}
+    return {**_row(row), "tracks": tracks, "fingerprint": row.fingerprint, "at_hand": exists(row.uri)}
 
 
 def _memory(store: Store) -> Row:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..clock import clock, parse_time
+from ..clock import NS, clock, parse_time
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
 from .conditions import (
@@ -28,7 +30,7 @@ from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 if TYPE_CHECKING:
     from ..memory import Memory
     from ..query.where import Answer
-    from ..records import Box, Sighting
+    from ..records import Box, LogPoint, Sighting
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
@@ -120,10 +122,13 @@ def _title(image: str | None, crop: str | None) -> str:
 
 def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
     rows = [sighting_row(s) for s in shown]
-    table = [("from", "to", "score", "frame", "box", "source")]
+    table: list[tuple[str, ...]] = [("from", "to", "score", "frame", "box", "source")]
     table += [
         (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", clock(s.frame_ns), _box(s.box), s.source) for s in shown
     ]
+    if any(s.last for s in shown):
+        told = [("last seen",), *((_told(s.last),) for s in shown)]
+        table = [row + more for row, more in zip(table, told, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
     return Listing(
         rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
@@ -137,7 +142,33 @@ def sighting_row(s: Sighting) -> Row:
         "text_score": None if s.text_score is None else round(s.text_score, 6),
         "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
         "frame_s": s.frame_s, "box": [round(v, 2) for v in s.box], "tracks": list(s.tracks),
+        "seen": _point(s.seen), "last": _point(s.last),
     }  # fmt: skip
+
+
+def _point(point: LogPoint | None) -> Row | None:
+    if point is None:
+        return None
+    return {
+        "topic": point.topic, "clock": point.clock, "time_ns": str(point.time_ns), "log_ns": str(point.log_ns),
+        "stamp_ns": None if point.stamp_ns is None else str(point.stamp_ns), "sequence": point.sequence,
+        "pose": None if point.pose is None else asdict(point.pose),
+    }  # fmt: skip
+
+
+def _told(point: LogPoint | None) -> str:
+    """A moment in a log for people: UTC, message, pose."""
+    if point is None:
+        return ""
+    if point.clock == "episode":
+        return f"episode {point.topic.partition('/')[0]}, frame {point.sequence}"
+    day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(point.time_ns // NS))
+    text = f"{day}.{point.time_ns % NS // 1_000_000:03d} UTC"
+    if point.sequence is not None:
+        text += f", message {point.sequence}"
+    if point.pose is not None:
+        text += f", at x={point.pose.x:.1f} y={point.pose.y:.1f} {point.pose.frame}"
+    return text
 
 
 def _box(box: Box) -> str:
@@ -155,7 +186,7 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     sources = memory.sources()
     if not sources:
         say("the memory holds no video yet; `vidmem index` adds some")
-    elif waiting := sum(row.state == "open" for row in sources):
+    elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
         say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
 
 

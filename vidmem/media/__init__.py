@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from ..address import absolute, split
 from ..errors import UsageError
 from .ahead import decode_ahead
 from .base import Damage, Shape, Source
 from .clip import save_clip, save_frames
 from .discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, discover, missing, suffix
+from .lerobot import is_dataset
+from .logs import is_log
+from .parts import parts
 
 __all__ = [
     "DECODERS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES",
     "Damage", "Shape", "Source",
-    "decode_ahead", "discover", "open_source", "save_clip", "save_frames",
+    "decode_ahead", "discover", "open_source", "parts", "save_clip", "save_frames",
 ]  # fmt: skip
 
 
@@ -36,6 +40,19 @@ def _images(path: str) -> Source:
     return ImageSource(path)
 
 
+def _log(path: str) -> Source:
+    from .logs.source import LogSource
+
+    (one,) = parts(path)  # without a topic in the address there must be only one
+    return LogSource(split(one))
+
+
+def _episode(path: str) -> Source:
+    from .episodes import EpisodeSource
+
+    return EpisodeSource(split(path))
+
+
 DECODERS: dict[str, Callable[[str], Source]] = {"pyav": _pyav, "decord": _decord}
 """What may read a video file, by the name that is given to `--decoder`."""
 
@@ -44,15 +61,20 @@ _BY_SUFFIX: dict[str, Callable[[str], Source]] = dict.fromkeys(IMAGE_SUFFIXES, _
 
 
 def open_source(path: str | os.PathLike[str], decoder: str = "pyav") -> Source:
-    """Open a video, a picture or a folder of pictures.
+    """Open a video, a picture, a folder of pictures, a topic of a log (`run.mcap#/cam/front`), or an
+    episode of a dataset (`pusht#3/observation.image`).
 
     Raises:
-        UsageError: there is no such decoder.
+        UsageError: there is no such decoder, or the log has several topics and none is named.
         MediaError: the path does not exist, or holds no picture that can be read.
     """
     if decoder not in DECODERS:
         raise UsageError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
-    path = os.path.abspath(path)
+    path = absolute(os.fspath(path))
+    if is_log(split(path).path) and os.path.exists(split(path).path):
+        return _log(path)
+    if is_dataset(split(path).path):
+        return _episode(path)
     if os.path.isdir(path):
         return _images(path)
     if not os.path.exists(path):

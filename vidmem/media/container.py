@@ -16,11 +16,11 @@ from ..errors import MediaError
 from .base import MAX_PIXELS, check_size
 
 # Formats that hold pictures themselves. Playlists (hls, dash, concat) are left out on purpose: they name other files.
-_FORMATS = (
+FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,ogg,mxf,gif,dv,nut,"
     "h264,hevc,av1,obu,ivf,yuv4mpegpipe,rm,wtv,apng"
 )
-_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, "fflags": "+genpts"}
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "fflags": "+genpts"}
 
 _THREADS = 2  # more gain little below 4K, and the encoder wants the other cores
 

@@ -8,7 +8,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from ..address import absolute, split
 from ..errors import MediaError, UsageError
+from .lerobot import is_dataset
+from .logs import LOG_SUFFIXES, is_bag_folder, is_log
 
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".3g2", ".flv",
@@ -23,7 +26,8 @@ def discover(paths: Sequence[str]) -> list[str]:
     """Absolute paths of the sources that `paths` mean, without duplicates, in the order given.
 
     A file is taken whatever its suffix. A folder gives the videos in it and below it, by suffix, in natural order;
-    a folder that holds pictures and no video is itself one source. Patterns that no shell expanded are expanded.
+    a folder that holds pictures and no video is itself one source, and so are a rosbag2 and a LeRobot dataset. Logs
+    come whole: `parts` names what is in them. Patterns that no shell expanded are expanded.
 
     Raises:
         UsageError: a path is an address on a network.
@@ -32,7 +36,7 @@ def discover(paths: Sequence[str]) -> list[str]:
     found: dict[str, str] = {}
     for path in paths:
         for source in _expand(path):
-            found.setdefault(os.path.realpath(source), os.path.abspath(source))
+            found.setdefault(os.path.realpath(source), absolute(source))
     return list(found.values())
 
 
@@ -66,7 +70,7 @@ def _expand(path: str) -> Iterator[str]:
         path = os.path.expanduser(path)
     if os.path.isdir(path):
         yield from _folder(path)
-    elif os.path.exists(path):  # before patterns: a file may be called [1].mp4
+    elif os.path.exists(path) or _is_part(path):  # before patterns: a file may be called [1].mp4
         yield path
     elif glob.has_magic(path):
         matches = sorted(glob.glob(path, recursive=True), key=natural_key)
@@ -81,19 +85,28 @@ def _expand(path: str) -> Iterator[str]:
         raise missing(path)
 
 
+def _is_part(path: str) -> bool:
+    address = split(path)
+    return bool(address.part) and (is_log(address.path) or is_dataset(address.path))
+
+
 def _folder(path: str) -> list[str]:
     sources = list(_sources_below(path))
     if not sources:
-        kinds = " ".join(sorted(s[1:] for s in VIDEO_SUFFIXES | IMAGE_SUFFIXES))
-        raise MediaError(f"the folder holds no video and no picture ({kinds}); name the files themselves: {path}")
+        kinds = " ".join(sorted(s[1:] for s in VIDEO_SUFFIXES | IMAGE_SUFFIXES | LOG_SUFFIXES))
+        raise MediaError(f"the folder holds no video, log or picture ({kinds}); name the files themselves: {path}")
     return sources
 
 
 def _sources_below(top: str) -> Iterator[str]:
     for folder, folders, files in os.walk(top):
+        if is_bag_folder(folder) or is_dataset(folder):
+            folders.clear()
+            yield folder
+            continue
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
         names = sorted((f for f in files if not f.startswith(".")), key=natural_key)
-        videos = [name for name in names if suffix(name) in VIDEO_SUFFIXES]
+        videos = [name for name in names if suffix(name) in VIDEO_SUFFIXES | LOG_SUFFIXES]
         if not videos and any(suffix(name) in IMAGE_SUFFIXES for name in names):
             yield folder
         for name in videos:

@@ -28,3 +28,15 @@ def of_files(paths: Iterable[str]) -> str:
         stat = os.stat(path)
         digest.update(os.fsencode(os.path.basename(path)) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def of_log(path: str) -> str:
+    """`of_file`, or of a folder: sha256 in hex over the names and `of_file` of all files directly in it."""
+    if not os.path.isdir(path):
+        return of_file(path)
+    digest = hashlib.sha256()
+    for name in sorted(os.listdir(path)):
+        file = os.path.join(path, name)
+        if os.path.isfile(file):
+            digest.update(os.fsencode(name) + f"\0{of_file(file)}\n".encode())
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,9 +105,17 @@ def _pictures_in(folder: str) -> list[str]:
 
 
 def _load(path: str, shape: Shape | None) -> NDArray[np.uint8]:
-    """The upright picture, RGB `(H, W, 3)`. Raises MediaError when it cannot be read or is too large."""
+    return load(path, shape, path)
+
+
+def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.uint8]:
+    """The upright picture, RGB `(H, W, 3)`. path: what errors call it.
+
+    Raises:
+        MediaError: it cannot be read or is too large.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             check_size(*image.size, path)  # the header alone was read: nothing is allocated yet
             orientation = _EXIF.get(image.getexif().get(_ORIENTATION_TAG, 1), Orientation())
             wanted = image.size

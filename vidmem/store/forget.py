@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..records import Box, FrameRegions
-from . import reader
+from . import logs, reader
 from .codec import encode, same_grid
 from .database import transaction
 from .lock import holding
@@ -115,6 +115,8 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
              ordinal),
         )  # fmt: skip
     conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (frames, part.source_id))
+    if part.before_ns is not None:
+        logs.forget(conn, part.source_id, part.before_ns)
     return Loss(len(gone), len(left), frames, regions)
 
 

@@ -50,7 +50,20 @@ def m001_first(db: Database) -> None:
     db.conn.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", meta.items())
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first,)
+def m002_logs(db: Database) -> None:
+    """What logs tell of their pictures: both times and the number of each, and the poses over a source."""
+    # Times as small numbers: log_ns from the source's zero and t_ns, the stamp from log_ns.
+    db.conn.execute("""
+        CREATE TABLE marks (
+            source_id INTEGER NOT NULL REFERENCES sources(id), t_ns INTEGER NOT NULL, late_ns INTEGER NOT NULL,
+            stamp_late_ns INTEGER, sequence INTEGER, PRIMARY KEY (source_id, t_ns)) WITHOUT ROWID""")
+    db.conn.execute("""
+        CREATE TABLE trails (
+            source_id INTEGER PRIMARY KEY REFERENCES sources(id), topic TEXT NOT NULL, frame TEXT NOT NULL,
+            blob BLOB NOT NULL)""")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first, m002_logs)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..address import absolute, split_known
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions
 from .codec import decode
 from .database import DATABASE_NAME
 from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, track_row
+
+PARTED = frozenset({"log", "episode"})
+"""Kinds of sources that are one part of a file or folder."""
 
 _SOURCE_COLUMNS = (
     "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
@@ -51,17 +54,23 @@ def source_where(conn: sqlite3.Connection, condition: str, value: object) -> Sou
 
 
 def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
-    """The source with the path `name`, or else the only one whose path ends with the folders and file in `name`.
+    """The source with the path `name`, or else the only one whose path ends with the folders and file in `name`; for
+    part of a log or a dataset, its path without the part will do.
 
     Raises:
         UsageError: none is called that, or several are.
     """
-    exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", os.path.abspath(name))
+    exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", absolute(name))
     if exact is not None:
         return exact
-    paths = {int(id_): str(uri) for id_, uri in conn.execute("SELECT id, uri FROM sources ORDER BY id")}
+    rows = conn.execute("SELECT id, uri, kind FROM sources ORDER BY id").fetchall()
+    paths = {int(id_): str(uri) for id_, uri, _ in rows}
+    wholes = {int(id_): split_known(uri).path if kind in PARTED else str(uri) for id_, uri, kind in rows}
     wanted = PurePath(name).parts
-    hits = [id_ for id_, uri in paths.items() if wanted and PurePath(uri).parts[-len(wanted) :] == wanted]
+    hits = [
+        id_ for id_, uri in paths.items()
+        if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (uri, wholes[id_]))
+    ]  # fmt: skip
     if len(hits) == 1:
         found = source_where(conn, "id = ?", hits[0])
         if found is not None:

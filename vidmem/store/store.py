@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from ..closing import Closing
 from ..errors import StoreError, UsageError
-from ..records import FrameRegions, SourceInfo, Track
-from . import forget, migrations, reader, writer
+from ..records import FrameRegions, Mark, SourceInfo, Track, Trail
+from . import forget, logs, migrations, reader, writer
 from .database import DATABASE_NAME, connect, snapshot, store_errors
 from .lock import take_writer_lock
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
@@ -194,12 +194,14 @@ class Store(Closing):
         damaged: int,
         tracker_state: bytes,
         state: SourceState,
+        marks: Sequence[tuple[int, Mark]] = (),
     ) -> None:
         """Keep everything since the last checkpoint, in one transaction that also survives a power cut.
 
         tracks: all that are new or changed; a known ordinal is overwritten. frames: sampled since then, in order.
         next_t_ns: where to resume. frames_done, damaged: totals of the source. tracker_state: what the tracker
-        needs to go on. state: "open", or "done" or "partial" for the last checkpoint.
+        needs to go on. state: "open", or "done" or "partial" for the last checkpoint. marks: t_ns and the place in the
+        log of frames that have one.
 
         Raises:
             StoreError: disk full, read-only, source removed; the memory is as it was after the last checkpoint.
@@ -216,7 +218,23 @@ class Store(Closing):
                 damaged=damaged,
                 tracker_state=tracker_state,
                 state=state,
+                marks=marks,
             )
+
+    def set_trail(self, source_id: int, trail: Trail) -> None:
+        """Keep the poses over a source, in place of those it had. Raises StoreError for poses that are not finite."""
+        with self._use(write=True) as conn:
+            logs.set_trail(conn, source_id, trail)
+
+    def trail(self, source_id: int) -> Trail | None:
+        """The poses over a source; None when it has none. Raises StoreError when they are damaged."""
+        with self._use() as conn:
+            return logs.trail(conn, source_id)
+
+    def marks(self, source_id: int, start_ns: int, end_ns: int) -> list[tuple[int, Mark]]:
+        """t_ns and the place in the log of the sampled frames with `start_ns <= t_ns <= end_ns`, in order."""
+        with self._use() as conn:
+            return logs.marks(conn, source_id, start_ns, end_ns)
 
     def remove_source(self, source_id: int) -> None:
         """Remove a source so that no byte of it is left in any file of the memory.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import time
@@ -11,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .. import address
 from ..errors import ModelMismatchError, StoreError
-from ..records import FrameRegions, SourceInfo, Track
-from . import reader
+from ..records import FrameRegions, Mark, SourceInfo, Track
+from . import logs, reader
 from .codec import encode, same_grid
 from .database import transaction
 from .lock import holding
@@ -58,7 +58,7 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
     if known is not None:  # the file was replaced: what was seen in the old one is not there any more
         remove_rows(conn, folder, known.id)
     known = reader.source_where(conn, "fingerprint = ?", info.fingerprint)
-    if known is not None and os.path.exists(known.uri):
+    if known is not None and address.exists(known.uri):
         return known
     if known is not None:  # the file was moved: pictures of it are at the new place
         with transaction(conn):
@@ -87,6 +87,7 @@ def checkpoint(
     damaged: int,
     tracker_state: bytes,
     state: SourceState,
+    marks: Sequence[tuple[int, Mark]] = (),
 ) -> None:
     """One transaction; see `Store.checkpoint`."""
     if state not in _STATES:
@@ -108,6 +109,7 @@ def checkpoint(
             times = [frame.t_ns for frame in run]
             row = (source_id, number, min(times), max(times), len(run), sum(map(len, run)), blob)
             conn.execute("INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        logs.write_marks(conn, source_id, marks)
 
 
 def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Track], generation: int) -> None:
@@ -148,6 +150,8 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
     # The cache's lock: a reader that is writing the cache finishes first, and later ones see the removal.
     with holding(folder / CACHE_LOCK_NAME), transaction(conn):
         conn.execute("DELETE FROM regions WHERE source_id = ?", (source_id,))
+        conn.execute("DELETE FROM marks WHERE source_id = ?", (source_id,))
+        conn.execute("DELETE FROM trails WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
         if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
             raise StoreError(f"source {source_id} is not in this memory (any more)")

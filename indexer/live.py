@@ -1,0 +1,232 @@
+"""A session: frames come from a camera that does not wait. What the encoder is too slow for is dropped, and counted.
+
+One thread encodes, merges, follows and writes; `append` only puts a copy of a picture into a short queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..closing import Closing
+from ..config import IndexConfig
+from ..encoders.base import Encoder
+from ..errors import UsageError
+from ..geometry import binarised
+from ..media.base import check_size
+from ..media.sampling import Sampler
+from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
+from ..store import SourceRow, Store
+from .merge import merge
+from .track import Tracker
+
+Policy = Literal["oldest", "newest"]
+"""Which picture goes when the queue is full: the one that has waited longest, or the one that comes."""
+
+KIND = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """Counts of this session. appended: pictures given. unsampled: not needed at the memory's fps. dropped: needed, but
+    the encoder was too slow. late: with a time not after the one before. encoded: looked at. committed: of these, what
+    a reader sees. waiting: in the queue now."""
+
+    appended: int = 0
+    unsampled: int = 0
+    dropped: int = 0
+    late: int = 0
+    encoded: int = 0
+    committed: int = 0
+    waiting: int = 0
+
+
+class Session(Closing):
+    """One camera, live; see `Memory.session`. Threads may share it.
+
+    name: of the source. depth: pictures that may wait. interval_s: a checkpoint at least this often, which is what a
+    crash can lose and what readers wait for; tracks that are still open are in it. drop: see Policy.
+
+    Raises:
+        UsageError: an empty name, a depth below 1, an interval of 0 or less, no such policy, or a name that belongs to
+            something else.
+    """
+
+    def __init__(
+        self, store: Store, encoder: Encoder, config: IndexConfig, name: str, *, depth: int = 8,
+        interval_s: float = 2.0, drop: Policy = "oldest",
+    ) -> None:  # fmt: skip
+        if not name.strip() or depth < 1 or not interval_s > 0 or drop not in get_args(Policy):
+            raise UsageError(
+                f"a session has a name, a depth above 0, an interval above 0 and drops {' or '.join(get_args(Policy))};"
+                f" got {name!r}, {depth}, {interval_s} and {drop!r}"
+            )
+        self._known = next((row for row in store.sources() if row.uri == name), None)
+        if self._known is not None and self._known.kind != KIND:
+            raise UsageError(f"{name} is in the memory already, and no live source; take another name")
+        self.name = name
+        self._store, self._encoder, self._config = store, encoder, config
+        self._depth, self._interval_s, self._drop = depth, interval_s, drop
+        self._queue: deque[Frame] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._counts = dict.fromkeys(("appended", "unsampled", "dropped", "late", "encoded", "committed"), 0)
+        self._sampler = Sampler(config.fps, 0)
+        self._zero_ns = self._known.start_ns if self._known is not None else None
+        self._last_ns = -1
+        if self._known is not None and self._known.next_t_ns is not None:
+            self._last_ns = self._known.next_t_ns - 1
+            self._sampler.take(self._last_ns)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
+
+    @property
+    def stats(self) -> SessionStats:
+        """What happened so far."""
+        with self._changed:
+            return SessionStats(**self._counts, waiting=len(self._queue))
+
+    def append(self, image: NDArray[np.uint8], t_ns: int) -> bool:
+        """Give a picture `(H, W, 3)` uint8 RGB, upright, taken at t_ns (any clock that goes on over sessions of this
+        name, best ns since the epoch). Whether it will be looked at, unless a later one takes its place.
+
+        Never waits for the encoder or the disk: it takes one copy of the picture, and a lock that is held for moments.
+
+        Raises:
+            UsageError: the session is closed. MediaError: the picture exceeds the limits.
+            ValueError: it is no such array. Whatever ended the thread that encodes, such as StoreError.
+        """
+        frame = Frame(image, t_ns, 0)  # checks shape and type
+        height, width = image.shape[:2]
+        check_size(width, height, self.name)
+        with self._changed:
+            self._check()
+            self._counts["appended"] += 1
+            if self._zero_ns is None:
+                self._zero_ns = t_ns
+            since = t_ns - self._zero_ns
+            if since <= self._last_ns:
+                self._counts["late"] += 1
+                return False
+            self._last_ns = since
+            if not self._sampler.take(since):
+                self._counts["unsampled"] += 1
+                return False
+            if len(self._queue) >= self._depth:
+                self._counts["dropped"] += 1
+                if self._drop == "newest":
+                    return False
+                self._queue.popleft()
+            self._queue.append(Frame(frame.image.copy(), since, 0))
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, args=(width, height), name="vidmem-session", daemon=True
+                )  # fmt: skip
+                self._thread.start()
+            self._changed.notify_all()
+            return True
+
+    def close(self) -> None:
+        """Look at what waits, write it, and end. Raises what ended the thread that encodes, if something did."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._closing:
+            raise UsageError(f"the session {self.name!r} is closed; begin another one of this name to go on")
+
+    def _begin(self, width: int, height: int) -> SourceRow:
+        if self._known is not None:
+            return self._known
+        digest = hashlib.sha256(f"{KIND}\n{self.name}\n{self._zero_ns}".encode()).hexdigest()
+        return self._store.begin_source(
+            SourceInfo(self.name, KIND, width, height, duration_ns=0, fingerprint=digest, start_ns=self._zero_ns)
+        )
+
+    def _run(self, width: int, height: int) -> None:
+        try:
+            self._work(self._begin(width, height))
+        except BaseException as error:
+            with self._changed:
+                self._failure = error
+                self._counts["dropped"] += len(self._queue)
+                self._queue.clear()
+
+    def _work(self, row: SourceRow) -> None:
+        tracker = Tracker.restore(row.tracker_state, self._config.track) if row.tracker_state else \
+            Tracker(self._config.track)  # fmt: skip
+        pending: list[FrameRegions] = []
+        done, next_ns = row.frames, row.next_t_ns or 0
+        written = time.monotonic()
+        parallel: Callable[[], AbstractContextManager[int]] = getattr(self._encoder, "parallel", lambda: nullcontext(1))
+        with parallel():
+            while True:
+                batch, closing = self._take(written + self._interval_s if pending else None)
+                for frame, tokens in zip(batch, self._encode(batch, row), strict=True):
+                    merged = merge(tokens, self._config.merge, frame_width=row.width, frame_height=row.height)
+                    m, h, w = merged.masks.shape
+                    held = binarised(merged.masks.reshape(m, h * w), self._config.merge.binarise).reshape(m, h, w)
+                    pending.append(FrameRegions(frame.t_ns, tracker.update(frame.t_ns, merged), merged.boxes, held))
+                    done, next_ns = done + 1, frame.t_ns + 1
+                with self._changed:
+                    self._counts["encoded"] += len(batch)
+                over = closing and not batch
+                if over or (pending and time.monotonic() - written >= self._interval_s):
+                    # The state stays with a source that is done: a later session of the name goes on from it.
+                    self._store.checkpoint(
+                        row.id, tracker.drain(), pending, next_t_ns=next_ns, frames_done=done, damaged=0,
+                        tracker_state=tracker.state(), state="done" if over else "open",
+                    )  # fmt: skip
+                    with self._changed:
+                        self._counts["committed"] += len(pending)
+                    pending.clear()
+                    written = time.monotonic()
+                if over:
+                    return
+
+    def _take(self, until: float | None) -> tuple[list[Frame], bool]:
+        """What waits, at most a batch, and whether the session is closing; nothing when `until` (monotonic) comes."""
+        with self._changed:
+            timeout = None if until is None else max(0.0, until - time.monotonic())
+            self._changed.wait_for(lambda: bool(self._queue) or self._closing, timeout)
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.batch))]
+            return batch, self._closing
+
+    def _encode(self, batch: list[Frame], row: SourceRow) -> list[RegionTokens]:
+        out: list[RegionTokens] = []
+        pictures = [self._scaled(frame.image) for frame in batch]
+        for _, same in itertools.groupby(pictures, lambda image: image.shape):  # a batch is one array
+            out += self._encoder.encode(list(same), row.width, row.height)
+        return out
+
+    def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = image.shape[:2]
+        wanted = self._encoder.working_size(width, height)
+        if wanted == (width, height):
+            return image
+        picture = Image.fromarray(image).resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(picture, np.uint8)

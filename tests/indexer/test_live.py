@@ -1,0 +1,205 @@
+"""Live sessions: nothing waits for the encoder, what is dropped is counted, readers see what is committed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+
+from vidmem.config import IndexConfig
+from vidmem.encoders import ENCODERS
+from vidmem.errors import MediaError, StoreError, UsageError
+from vidmem.memory import Memory
+from vidmem.records import NS
+
+START = 1_700_000_000 * NS
+STEP = NS // 10
+EVERY = IndexConfig(fps=0)
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENCODERS, "colours", "fakes")
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with Memory.open(tmp_path / "memory", encoder="colours") as m:
+        yield m
+
+
+def picture(colour: str | None, size: int = 1) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
+    if colour:
+        image[32:64, 8:40] = fakes.COLOURS[colour]
+    return image.repeat(size, 0).repeat(size, 1)
+
+
+def wait_until(true: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+def test_what_was_seen_live_is_found(memory: Memory) -> None:
+    with memory.session("cam0", depth=100) as session:
+        for i in range(60):
+            session.append(picture("red" if i < 30 else None, 2), START + i * STEP)
+    stats = session.stats
+    assert (stats.appended, stats.unsampled, stats.dropped, stats.late) == (60, 30, 0, 0)
+    assert stats.encoded == stats.committed == 30
+    (row,) = memory.sources()
+    assert (row.uri, row.kind, row.state, row.frames, row.start_ns) == ("cam0", "live", "done", 30, START)
+    (sighting,) = memory.where("red")
+    assert (sighting.start_s, sighting.end_s) == pytest.approx((0, 2.8))
+    assert sighting.box == pytest.approx((16, 64, 80, 128), abs=17)
+    assert not memory.where("green")
+    with pytest.raises(MediaError, match="a live source keeps no pictures"):
+        memory.picture(sighting)
+
+
+def test_readers_see_open_tracks_while_it_runs(memory: Memory) -> None:
+    with memory.session("cam0", config=EVERY, interval_s=0.05) as session:
+        session.append(picture("blue"), START)
+        wait_until(lambda: session.stats.committed)
+        with Memory.open(memory.store.folder, read_only=True) as reader:
+            assert reader.where("blue")[0].end_ns == 0
+            session.append(picture("blue"), START + STEP)
+            wait_until(lambda: session.stats.committed == 2)
+            assert reader.where("blue")[0].end_ns == STEP
+            assert reader.sources()[0].state == "open"
+
+
+@pytest.mark.parametrize("drop", ["oldest", "newest"])
+def test_a_slow_encoder_holds_nobody_up(memory: Memory, drop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    encode = memory.encoder.encode
+
+    def slow(*args: Any) -> Any:
+        assert free.wait(60)
+        return encode(*args)
+
+    monkeypatch.setattr(memory.encoder, "encode", slow)
+    session = memory.session("cam0", config=EVERY, depth=5, drop=drop)
+    session.append(picture("red"), START)
+    wait_until(lambda: not session.stats.waiting)  # the encoder has it, and sits there
+    taken = [session.append(picture("red"), START + i * STEP) for i in range(1, 101)]
+    assert session.stats.waiting == 5
+    assert session.stats.dropped == 95
+    assert sum(taken) == (100 if drop == "oldest" else 5)
+    free.set()
+    session.close()
+    assert session.stats.encoded == 6
+    times = [frame.t_ns for frame in memory.store.regions(memory.sources()[0].id, 0, 1 << 62)]
+    kept = range(96, 101) if drop == "oldest" else range(1, 6)
+    assert times == [0, *(i * STEP for i in kept)]
+
+
+def test_the_callers_array_may_change(memory: Memory) -> None:
+    image = picture("red")
+    with memory.session("cam0", config=EVERY) as session:
+        session.append(image, START)
+        image[:] = 0
+    assert memory.where("red")
+
+
+def test_times_that_go_back_are_counted(memory: Memory) -> None:
+    with memory.session("cam0", config=EVERY) as session:
+        assert [session.append(picture(None), START + t) for t in (5, 5, 4, 6)] == [True, False, False, True]
+    assert session.stats.late == 2
+
+
+def test_a_later_session_goes_on(memory: Memory) -> None:
+    for part in range(2):
+        with memory.session("cam0", config=EVERY, depth=100) as session:
+            for i in range(10 * part, 10 * part + 10):
+                session.append(picture("red"), START + i * STEP)
+    (row,) = memory.sources()
+    assert row.frames == 20
+    (track,) = memory.store.source_tracks(row.id)
+    assert (track.start_ns, track.end_ns, track.frames) == (0, 19 * STEP, 20)
+    with memory.session("cam0", config=EVERY) as session:
+        assert not session.append(picture("red"), START)
+    assert session.stats.late == 1
+
+
+def test_a_crash_loses_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    code = f"""
+import os, sys, time
+sys.path[:0] = {[str(Path(fakes.__file__).parent), str(Path(__file__).parent)]!r}
+import fakes
+fakes.register()
+from test_live import EVERY, START, STEP, picture
+from vidmem.memory import Memory
+memory = Memory.open({str(tmp_path / "memory")!r}, encoder="colours")
+session = memory.session("cam0", config=EVERY, interval_s=0.05, depth=100)
+session.append(picture("red"), START)
+while not session.stats.committed:
+    time.sleep(0.01)
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=300, check=False).returncode == 9
+    with Memory.open(tmp_path / "memory", encoder="colours") as m:
+        assert m.where("red")
+        with m.session("cam0") as session:
+            session.append(picture("red"), START + STEP)
+        (row,) = m.sources()
+        assert (row.state, row.frames) == ("done", 2)
+        (track,) = m.store.source_tracks(row.id)
+        assert track.frames == 2
+
+
+def test_a_failure_of_the_encoder_is_told(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(memory.encoder, "encode", fail)
+    session = memory.session("cam0", config=EVERY)
+    session.append(picture("red"), START)
+    wait_until(lambda: session._failure is not None)
+    with pytest.raises(StoreError, match="disk is full"):
+        session.append(picture("red"), START + STEP)
+    with pytest.raises(StoreError, match="disk is full"):
+        session.close()
+    session.close()
+
+
+def test_wrong_use_fails(memory: Memory) -> None:
+    for bad in ({"depth": 0}, {"interval_s": 0}, {"interval_s": float("nan")}, {"drop": "all"}):
+        with pytest.raises(UsageError, match="a session has a name, a depth above 0"):
+            memory.session("cam0", **bad)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a session has a name"):
+        memory.session(" ")
+    session = memory.session("cam0")
+    with pytest.raises(UsageError, match="open already"):
+        memory.session("cam0")
+    with pytest.raises(ValueError, match="uint8"):
+        session.append(np.zeros((4, 4), np.uint8), 0)
+    session.close()
+    with pytest.raises(UsageError, match="is closed"):
+        session.append(picture(None), START)
+    assert memory.sources() == []
+
+
+def test_a_video_is_no_camera(memory: Memory, tmp_path: Path) -> None:
+    path = fakes.squares(tmp_path / "walk.mp4", [("red", 0, 1, 8)], 2)
+    memory.index(path)
+    with pytest.raises(UsageError, match="no live source"):
+        memory.session(str(path))
+
+
+def test_closing_the_memory_closes_its_sessions(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "memory", encoder="colours") as m:
+        m.session("cam0", config=EVERY).append(picture("red"), START)
+    with Memory.open(tmp_path / "memory", read_only=True) as m:
+        assert m.where("red")
+        assert m.sources()[0].state == "done"

@@ -1,0 +1,95 @@
+"""Pictures from what does not wait: a camera of this machine, a pipe, or, when allowed, an address on a network."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+
+from ..errors import MediaError, UsageError
+from ..records import Frame
+from .base import MAX_PIXELS, Damage, check_size
+from .container import FORMATS
+from .orient import Orientation, of_frame
+from .packets import decode, demux
+
+PIPE = "-"
+_URL = re.compile(r"^([a-z][a-z0-9+.-]+)://(?:[^/@]*@)?(.*)$", re.IGNORECASE | re.DOTALL)
+_PROTOCOLS = {
+    "rtsp": "rtsp,rtp,rtcp,tcp,udp", "rtsps": "rtsps,rtsp,rtp,rtcp,tcp,udp,tls", "udp": "udp,rtp", "rtp": "rtp,udp",
+    "tcp": "tcp", "http": "http,tcp", "https": "https,tls,tcp", "srt": "srt", "rtmp": "rtmp,tcp",
+}  # fmt: skip
+_TIMEOUT_S = 10.0
+_STREAMS = f"{FORMATS},mjpeg,mpjpeg"  # no playlists: they name other files and addresses
+_LOCAL = {"protocol_whitelist": "file", "format_whitelist": _STREAMS}
+
+
+def plain_name(source: str) -> str:
+    """What to call a source: its text, but an address without user and password."""
+    match = _URL.match(source)
+    return f"{match[1]}://{match[2]}" if match else "stdin" if source == PIPE else source
+
+
+def watch(source: str, met: Damage, *, network: bool = False) -> Iterator[Frame]:
+    """Upright pictures as they come, t_ns in ns since the epoch: when the first one came, and the stream's own times
+    from there on. Damage is counted in `met`.
+
+    source: a device such as /dev/video0, - for a stream on stdin, or an address (rtsp, http, ...) if network is true.
+
+    Raises:
+        UsageError: an address without network. MediaError: it cannot be opened, or there is no video in it.
+    """
+    with _opened(source, network) as container:
+        if not container.streams.video:
+            raise MediaError(f"there is no video in the stream: {plain_name(source)}")
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        reformatter, orientation = VideoReformatter(), Orientation()
+        first_ns, first_pts = 0, None
+        index = 0
+        for packet in chain(demux(container, stream, met), [None]):
+            for picture in decode(stream, packet, met):
+                check_size(picture.width, picture.height, plain_name(source))
+                if first_pts is None:
+                    first_ns, first_pts, orientation = time.time_ns(), picture.pts, of_frame(picture)
+                t_ns = time.time_ns()
+                if picture.pts is not None and first_pts is not None and stream.time_base is not None:
+                    t_ns = first_ns + int((picture.pts - first_pts) * stream.time_base * 1_000_000_000)
+                try:
+                    rgb = reformatter.reformat(picture, picture.width, picture.height, "rgb24").to_ndarray()
+                except av.error.FFmpegError as error:
+                    raise MediaError(f"pixels of format {picture.format.name} cannot be made RGB ({error.strerror}): "
+                                     f"{plain_name(source)}") from None  # fmt: skip
+                yield Frame(orientation.apply(rgb.astype(np.uint8, copy=False)), t_ns, index)
+                index += 1
+
+
+def _opened(source: str, network: bool) -> InputContainer:
+    match = _URL.match(source)
+    name = plain_name(source)
+    try:
+        if source == PIPE:
+            return av.open(sys.stdin.buffer, "r", metadata_errors="ignore", container_options=_LOCAL)
+        if match is None:
+            form = "v4l2" if source.startswith("/dev/video") else None
+            return av.open(f"file:{source}" if form is None else source, "r", format=form, metadata_errors="ignore",
+                           container_options=_LOCAL if form is None else {})  # fmt: skip
+        if not network:
+            raise UsageError(f"addresses are opened only with --network, nothing leaves this machine unasked: {name}")
+        protocols = _PROTOCOLS.get(match[1].lower())
+        if protocols is None:
+            raise UsageError(f"no such kind of address; there are {', '.join(_PROTOCOLS)}: {name}")
+        formats = f"{_STREAMS},rtsp,sdp,rtp"
+        options = {"protocol_whitelist": protocols, "format_whitelist": formats, "rtsp_transport": "tcp"}
+        return av.open(source, "r", timeout=_TIMEOUT_S, metadata_errors="ignore", container_options=options)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        raise MediaError(f"it cannot be opened ({cause}); check that it is there and sends video: {name}") from None

@@ -1,0 +1,165 @@
+"""LeRobot datasets, v2 and v3: where the episodes of a camera lie.
+
+v2 has one MP4 per episode and camera; v3 puts several episodes into one and notes in meta/episodes where each lies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..address import Address
+from ..errors import MediaError
+from ..records import NS
+
+INFO = os.path.join("meta", "info.json")
+
+
+def is_dataset(path: str) -> bool:
+    """Whether the folder is a LeRobot dataset, of whatever version."""
+    try:
+        return "codebase_version" in _json(os.path.join(path, INFO))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where an episode of one camera lies. video, data: files. start_s: of the episode in the video."""
+
+    video: str
+    data: str
+    start_s: float
+
+
+class Dataset:
+    """A LeRobot dataset on disk.
+
+    fps: frames per second. cameras: keys of the features that are video. episodes: their numbers, in order.
+
+    Raises:
+        MediaError: not such a dataset, a version that is not known, no video in it, or pyarrow is not installed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            info = _json(os.path.join(path, INFO))
+            version, features = str(info["codebase_version"]), dict(info["features"])
+            self.fps = float(info["fps"])
+            self._data_path = str(info["data_path"])
+            self._video_path = str(info.get("video_path") or "")
+            self._chunk_size = int(info.get("chunks_size") or 1000)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            cause = f"{type(error).__name__}: {error}"
+            raise MediaError(f"meta/info.json of the dataset cannot be read ({cause}): {path}") from None
+        if not version.startswith(("v2.", "v3.")):
+            raise MediaError(f"a dataset of version {version}; v2 and v3 are read, convert it with lerobot: {path}")
+        if not self.fps > 0:
+            raise MediaError(f"the dataset says it has {self.fps:g} frames per second: {path}")
+        self.cameras = sorted(k for k, v in features.items() if isinstance(v, dict) and v.get("dtype") == "video")
+        if not self.cameras:
+            raise MediaError(f"the dataset has no video; pictures in its tables are not read: {path}")
+        self._rows: dict[int, dict[str, Any]] | None = None
+        if version.startswith("v2."):
+            self.episodes = self._v2_episodes()
+        else:
+            self._rows = self._v3_rows()
+            self.episodes = sorted(self._rows)
+
+    def _v2_episodes(self) -> list[int]:
+        file = os.path.join(self.path, "meta", "episodes.jsonl")
+        try:
+            with open(file, encoding="utf-8") as lines:
+                return sorted(int(json.loads(line)["episode_index"]) for line in lines if line.strip())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MediaError(f"the dataset's list of episodes cannot be read ({error}): {file}") from None
+
+    def _v3_rows(self) -> dict[int, dict[str, Any]]:
+        folder = os.path.join(self.path, "meta", "episodes")
+        files = sorted(os.path.join(top, n) for top, _, names in os.walk(folder) for n in names if n[-8:] == ".parquet")
+        columns = ["episode_index", "data/chunk_index", "data/file_index"]
+        for key in self.cameras:
+            columns += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+        rows = [row for file in files for row in read_table(file, columns).to_pylist()]
+        if not rows:
+            raise MediaError(f"the dataset has no episodes: {folder}")
+        return {int(row["episode_index"]): row for row in rows}
+
+    def span(self, episode: int, camera: str) -> Span:
+        """Where the episode lies in files. Raises MediaError when there is no such episode or camera."""
+        if camera not in self.cameras or episode not in self.episodes:
+            raise MediaError(f"the dataset has no episode {episode} of {camera}; it has {len(self.episodes)} episodes "
+                             f"of {', '.join(self.cameras)}: {self.path}")  # fmt: skip
+        if self._rows is None:
+            names: dict[str, Any] = {"episode_chunk": episode // self._chunk_size, "episode_index": episode,
+                                     "video_key": camera}  # fmt: skip
+            return Span(self._file(self._video_path, names), self._file(self._data_path, names), 0.0)
+        row = self._rows[episode]
+        try:
+            data = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
+            video = {name: int(row[f"videos/{camera}/{name}"]) for name in data}
+            start_s = float(row[f"videos/{camera}/from_timestamp"])
+        except TypeError:
+            raise MediaError(f"the dataset does not say where episode {episode} of {camera} is: {self.path}") from None
+        return Span(self._file(self._video_path, video | {"video_key": camera}), self._file(self._data_path, data),
+                    start_s)  # fmt: skip
+
+    def _file(self, template: str, names: dict[str, Any]) -> str:
+        """The file that a template of info.json means; one outside of the dataset is refused."""
+        try:
+            path = os.path.normpath(os.path.join(self.path, template.format(**names)))
+        except (KeyError, ValueError, IndexError, AttributeError) as error:
+            raise MediaError(f"meta/info.json has a path that means nothing ({template}: {error}): {self.path}") \
+                from None  # fmt: skip
+        root = os.path.normpath(self.path)  # links are not followed: caches link files into a dataset's folder
+        if os.path.commonpath([root, path]) != root:
+            raise MediaError(f"meta/info.json names a file outside of the dataset ({template}): {self.path}")
+        return path
+
+    def rows(self, episode: int, data: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Timestamps in ns from the episode's start `(n,)`, and frame_index `(n,)`, by time. Raises MediaError."""
+        table = read_table(data, ["timestamp", "frame_index"], [("episode_index", "=", episode)])
+        times = np.round(np.asarray(table["timestamp"].to_numpy(), np.float64).reshape(-1) * NS).astype(np.int64)
+        frames = np.asarray(table["frame_index"].to_numpy(), np.int64).reshape(-1)
+        order = np.argsort(times, kind="stable")
+        if not len(order):
+            raise MediaError(f"the dataset has no rows of episode {episode}: {data}")
+        return times[order], frames[order]
+
+
+def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]] | None = None) -> Any:
+    """A pyarrow table. Raises MediaError when it cannot be read, or pyarrow is not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MediaError(f"pyarrow is not installed; run pip install 'vidmem[robotics]': {file}") from None
+    try:
+        return pyarrow.parquet.read_table(file, columns=columns, filters=filters)
+    except (OSError, pyarrow.ArrowException, KeyError) as error:
+        cause = str(error).splitlines()[0][:200]
+        raise MediaError(f"a table of the dataset cannot be read ({cause}); fetch it again: {file}") from None
+
+
+def episode_part(episode: int, camera: str) -> str:
+    """The part of an address that means one episode of one camera."""
+    return f"{episode}/{camera}"
+
+
+def parse_part(address: Address) -> tuple[int, str]:
+    """Episode and camera of an address. Raises MediaError."""
+    number, slash, camera = address.part.partition("/")
+    if not slash or not number.isascii() or not number.isdigit():
+        raise MediaError(f"an episode is named such as #3/observation.images.top, not #{address.part}: {address.path}")
+    return int(number), camera
+
+
+def _json(path: str) -> Any:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)

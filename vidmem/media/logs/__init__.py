@@ -1,0 +1,41 @@
+"""Robot logs: MCAP, rosbag2 and ROS 1 bags as sources, one per topic with pictures."""
+
+from __future__ import annotations
+
+import os
+
+from .base import LogReader
+
+LOG_SUFFIXES = frozenset({".mcap", ".bag", ".db3"})
+"""Files that are logs. A rosbag2 is a folder of them with a metadata.yaml."""
+
+
+def is_bag_folder(path: str) -> bool:
+    """Whether the folder is a rosbag2."""
+    try:
+        with open(os.path.join(path, "metadata.yaml"), "rb") as file:
+            return b"rosbag2_bagfile_information" in file.read(1 << 16)
+    except OSError:
+        return False
+
+
+def is_log(path: str) -> bool:
+    """Whether `open_log` is the one to open it."""
+    if os.path.isdir(path):
+        return is_bag_folder(path)
+    return os.path.splitext(path)[1].lower() in LOG_SUFFIXES
+
+
+def open_log(path: str) -> LogReader:
+    """Open a log for reading.
+
+    Raises:
+        MediaError: a library is not installed, or it is not such a log, or nothing in it can be read.
+    """
+    if path.lower().endswith(".mcap") and not os.path.isdir(path):
+        from .mcap_reader import McapReader
+
+        return McapReader(path)
+    from .bags import BagReader
+
+    return BagReader(path)

@@ -1,0 +1,114 @@
+"""rosbag2 folders (sqlite3 and mcap) and ROS 1 bags, through `rosbags`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...closing import Closing
+from ...errors import MediaError
+from ..base import Damage, check_open
+from . import is_bag_folder
+from .base import Gap, Message, Topic, kind_of, lacking
+
+_CDR, _ROS1 = "cdr", "ros1"
+
+
+class BagReader(Closing):
+    """One bag; implements `LogReader`. path: a rosbag2 folder, a file in one, or a ROS 1 .bag.
+
+    Bags without message definitions (rosbag2 before Iron) are read with those of ROS 2 Humble. The files' own formats
+    have no checksums: where one cannot be read on, the pass ends there and is counted as damaged.
+
+    Raises:
+        MediaError: rosbags is not installed, or it is no bag, or it has no index.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._closed = False
+        self._place = _place(path)
+        with self._opened() as bag:
+            self.start_ns, self.end_ns = int(bag.start_time), max(int(bag.start_time), int(bag.end_time) - 1)
+            self._encoding = _CDR if bag.is2 else _ROS1
+            self._topics = [
+                Topic(name, " and ".join(types), self._encoding, frozenset(k for t in types if (k := kind_of(t))),
+                      int(info.msgcount))
+                for name, info in sorted(bag.topics.items())
+                if (types := list(dict.fromkeys(c.msgtype for c in info.connections)))
+            ]  # fmt: skip
+            if not bag.message_count:
+                raise MediaError(f"the bag holds no message: {path}")
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """An AnyReader of its own for each pass: passes may run in several threads."""
+        try:
+            from rosbags.highlevel import AnyReader
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError as error:
+            raise lacking(error.name or "rosbags", self.path) from None
+        try:
+            bag = AnyReader([self._place], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+            bag.open()
+        except Exception as error:  # the library passes on what YAML, SQLite and its own parsers raise
+            raise MediaError(f"the bag cannot be opened ({_told(error)}); repair it with `{_remedy(self._place)}`: "
+                             f"{self.path}") from None  # fmt: skip
+        try:
+            yield bag
+        finally:
+            bag.close()
+
+    def topics(self) -> list[Topic]:
+        """See `LogReader.topics`."""
+        return self._topics
+
+    def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
+        """See `LogReader.messages`. The library reads one message, or one chunk of a ROS 1 bag, at a time."""
+        check_open(self._closed, self.path)
+        with self._opened() as bag:
+            connections = [c for c in bag.connections if c.topic in topics]
+            if not connections:
+                return
+            found = iter(bag.messages(connections, start=start_ns))
+            while True:
+                try:
+                    connection, log_ns, data = next(found)
+                except StopIteration:
+                    return
+                except Exception as error:  # see above
+                    met.packets += 1
+                    met.note(f"the bag cannot be read on ({_told(error)})")
+                    return
+                check_open(self._closed, self.path)
+                kind = connection.msgtype
+                types = bag.typestore  # held on to: messages may be decoded after the bag is closed
+                read = types.deserialize_cdr if bag.is2 else types.deserialize_ros1
+                decode: Callable[[], Any] = partial(read, data, kind)
+                yield Message(connection.topic, kind, kind_of(kind), int(log_ns), None, len(data), decode)
+
+    def close(self) -> None:
+        """See `LogReader.close`."""
+        self._closed = True
+
+
+def _place(path: str) -> Path:
+    if path.lower().endswith(".bag") or is_bag_folder(path):
+        return Path(path)
+    folder = os.path.dirname(path)
+    if is_bag_folder(folder):
+        return Path(folder)
+    raise MediaError(f"a rosbag2 is a folder with a metadata.yaml, and there is none; make it with `ros2 bag reindex`: "
+                     f"{path}")  # fmt: skip
+
+
+def _remedy(place: Path) -> str:
+    return "rosbag reindex" if place.suffix == ".bag" else "ros2 bag reindex"
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

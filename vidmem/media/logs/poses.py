@@ -1,0 +1,166 @@
+"""Where the camera, or the robot, was: poses from PoseStamped, Odometry, foxglove.PoseInFrame, or from tf.
+
+Of what a log has the best is taken: the camera's own pose through tf, where a chain of transforms leads from its
+frame to a root and some of them move; else a pose topic, in the frame map before odom before others, by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...records import NS, Trail
+from ..base import Damage
+from .base import Gap, Kind, LogReader, Message, seconds_nanoseconds, stamp_ns
+
+CELL_NS = NS // 10
+"""One pose is kept per tenth of a second, the first in it."""
+_RANKS = {"map": 0, "odom": 1}
+_LONGEST = 64  # links of a chain; more are a loop
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+"""x, y, z, w."""
+Rigid = tuple[Vector, Quaternion]
+
+
+def rotate(q: Quaternion, v: Vector) -> Vector:
+    """The vector turned by the unit quaternion."""
+    x, y, z, w = q
+    tx, ty, tz = 2 * (y * v[2] - z * v[1]), 2 * (z * v[0] - x * v[2]), 2 * (x * v[1] - y * v[0])
+    return (v[0] + w * tx + y * tz - z * ty, v[1] + w * ty + z * tx - x * tz, v[2] + w * tz + x * ty - y * tx)
+
+
+def compose(a: Rigid, b: Rigid) -> Rigid:
+    """First b, then a."""
+    (ta, (x, y, z, w)), (tb, (i, j, k, r)) = a, b
+    turned = rotate(a[1], tb)
+    q = (w * i + x * r + y * k - z * j, w * j - x * k + y * r + z * i,
+         w * k + x * j - y * i + z * r, w * r - x * i - y * j - z * k)  # fmt: skip
+    return (ta[0] + turned[0], ta[1] + turned[1], ta[2] + turned[2]), q
+
+
+@dataclass(slots=True)
+class _Samples:
+    frame: str = ""
+    times: list[int] = field(default_factory=list)
+    values: list[tuple[float, ...]] = field(default_factory=list)
+
+    def add(self, t_ns: int, frame: str, pose: Rigid) -> None:
+        """Keep it if it is the first of its cell, later than those before, and in the same frame as they. Of several at
+        the same time, as transforms come, the last is kept: it knows the most."""
+        numbers = (*pose[0], *pose[1])
+        if not all(map(math.isfinite, numbers)):
+            return
+        if not self.times:
+            self.frame = frame
+        elif frame == self.frame and t_ns == self.times[-1]:
+            self.values[-1] = numbers
+            return
+        elif frame != self.frame or t_ns // CELL_NS <= self.times[-1] // CELL_NS:
+            return
+        self.times.append(t_ns)
+        self.values.append(numbers)
+
+
+@dataclass(slots=True)
+class _Tree:
+    """Transforms as they are known so far: child -> (parent, transform, whether it moves)."""
+
+    links: dict[str, tuple[str, Rigid, bool]] = field(default_factory=dict)
+
+    def pose(self, frame: str) -> tuple[str, Rigid] | None:
+        """The root above `frame` and the pose of the frame in it; None when nothing between them moves."""
+        pose: Rigid = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+        moves = False
+        for _ in range(_LONGEST):
+            if frame not in self.links:
+                return (frame, pose) if moves else None
+            frame, link, moving = self.links[frame]
+            pose, moves = compose(link, pose), moves or moving
+        return None
+
+
+def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int) -> Trail | None:
+    """The poses of a log on a source's clock; None when it has none.
+
+    camera: frame_id of the pictures. header: times are stamps, else log times. zero_ns: taken from them.
+    """
+    wanted = [t.name for t in reader.topics() if t.kinds & {Kind.POSE, Kind.TRANSFORMS}]
+    if not wanted:
+        return None
+    tree, by_tf, topics = _Tree(), _Samples(), dict[str, _Samples]()
+    camera = camera.lstrip("/")
+    for item in reader.messages(wanted, reader.start_ns, Damage()):
+        if isinstance(item, Gap):
+            continue
+        try:
+            value = item.decode()
+            if item.kind is Kind.POSE:
+                t_ns, frame, pose = _pose(item, value, header)
+                topics.setdefault(item.topic, _Samples()).add(t_ns - zero_ns, frame, pose)
+            elif item.kind is Kind.TRANSFORMS:
+                t_ns = _learn(tree, item, value, header)
+                if (found := tree.pose(camera)) is not None:
+                    by_tf.add(t_ns - zero_ns, *found)
+        except Exception:  # one pose less, of ten a second; a damaged chunk is counted with the pictures
+            continue
+    if by_tf.times:
+        return _trail("tf", by_tf)
+    named = [(name, samples) for name, samples in topics.items() if samples.times]
+    if not named:
+        return None
+    return _trail(*min(named, key=lambda pair: (_RANKS.get(pair[1].frame, len(_RANKS)), pair[0])))
+
+
+def _trail(topic: str, samples: _Samples) -> Trail:
+    return Trail(topic, samples.frame, np.array(samples.times, np.int64), np.array(samples.values, np.float64))
+
+
+def _pose(message: Message, value: Any, header: bool) -> tuple[int, str, Rigid]:
+    pose = value.pose
+    pose = getattr(pose, "pose", pose)  # with covariance
+    frame = value.header.frame_id if hasattr(value, "header") else value.frame_id
+    return _time(message, stamp_ns(value), header), str(frame).lstrip("/"), (
+        _vector(pose.position), _quaternion(pose.orientation))  # fmt: skip
+
+
+def _learn(tree: _Tree, message: Message, value: Any, header: bool) -> int:
+    """Take the message's transforms into the tree; the time of the last one."""
+    t_ns = message.log_ns
+    moving = not message.topic.endswith("tf_static")
+    for link in _links(value):
+        if hasattr(link, "header"):  # ROS
+            parent, child, stamp = link.header.frame_id, link.child_frame_id, stamp_ns(link)
+            rigid = _vector(link.transform.translation), _quaternion(link.transform.rotation)
+        else:
+            parent, child = link.parent_frame_id, link.child_frame_id
+            stamp = seconds_nanoseconds(link.timestamp)
+            rigid = _vector(link.translation), _quaternion(link.rotation)
+        tree.links[str(child).lstrip("/")] = (str(parent).lstrip("/"), rigid, moving)
+        t_ns = _time(message, stamp, header)
+    return t_ns
+
+
+def _links(value: Any) -> Iterator[Any]:
+    yield from getattr(value, "transforms", None) or ([value] if hasattr(value, "child_frame_id") else [])
+
+
+def _time(message: Message, stamp: int | None, header: bool) -> int:
+    return stamp if header and stamp is not None else message.log_ns
+
+
+def _vector(value: Any) -> Vector:
+    return float(value.x), float(value.y), float(value.z)
+
+
+def _quaternion(value: Any) -> Quaternion:
+    x, y, z, w = float(value.x), float(value.y), float(value.z), float(value.w)
+    length = math.sqrt(x * x + y * y + z * z + w * w)
+    if not length:
+        return 0.0, 0.0, 0.0, 1.0  # all zeros: never set
+    return x / length, y / length, z / length, w / length

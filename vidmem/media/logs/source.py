@@ -1,0 +1,215 @@
+"""One topic of a log as a source: its pictures by the recorder's clock or by the sender's."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+
+from ...address import Address
+from ...closing import Closing
+from ...errors import MediaError
+from ...records import NS, Frame, SourceInfo, Trail
+from .. import fingerprint
+from ..base import Damage, Shape, check_open
+from ..sampling import Sampler, exact_rate
+from . import open_log
+from .base import Gap, Kind
+from .shots import Shot, Shots, cause_of
+from .video import codec_of, is_key
+
+_BACK_NS = (2 * NS, 16 * NS, 128 * NS)
+"""How far back a keyframe, or the picture on display, is looked for before all of the log is."""
+_KEPT = 8  # pictures before the one asked for, should that be damaged
+
+
+class LogSource(Closing):
+    """The pictures of one topic; implements `Source`.
+
+    address: the log, the topic, and whose clock counts. By `log` t_ns is log_time since the first message of any topic,
+    so that all topics of a log share one clock; by `header`, the stamp since the topic's first picture. `info.start_ns`
+    is that zero in ns since the epoch. A picture whose time is not after the one before is left out and counted, and
+    so is one that cannot be read, without another of the same sample in its place. Pictures may change in size and
+    encoding; width and height are those of the first one that can be read.
+
+    Raises:
+        MediaError: the log cannot be opened, or no picture of the topic can be read.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.damage = Damage()
+        self._closed = False
+        self._uri, self._topic = str(address), address.part
+        self._header = address.clock == "header"
+        self._frame_id = ""
+        self._index: tuple[array[int], array[int]] | None = None
+        self._reader = open_log(address.path)
+        try:
+            self._video = self._has_video()
+            self._shots = Shots(self._reader, self._topic, self._uri, header=self._header,
+                                zero=None if self._header else self._reader.start_ns)  # fmt: skip
+            self._first_ns, first_log_ns, width, height = self._first()
+        except BaseException:
+            self._reader.close()
+            raise
+        self.info = SourceInfo(
+            uri=self._uri, kind="log", width=width, height=height,
+            duration_ns=self._reader.end_ns - (first_log_ns if self._header else self._reader.start_ns),
+            fingerprint=_fingerprint(address), start_ns=self._shots.zero,
+        )  # fmt: skip
+
+    def _has_video(self) -> bool:
+        path = self._reader.path
+        topic = next((t for t in self._reader.topics() if t.name == self._topic), None)
+        if topic is None:
+            raise MediaError(f"the log has no topic {self._topic!r}; name one that it has: {path}")
+        if not topic.pictures:
+            raise MediaError(f"there are no pictures in {self._topic} ({topic.schema}); choose another topic: {path}")
+        return Kind.VIDEO in topic.kinds
+
+    def _first(self) -> tuple[int, int, int, int]:
+        """Source time and log time of the first picture; width and height of the first that can be read."""
+        met = Damage()
+        first: Shot | None = None
+        for shot in self._shots.read(self._reader.start_ns, None, met):
+            first = first or shot
+            try:
+                height, width = shot.picture(None).shape[:2]
+                self._frame_id = shot.frame_id()
+                return first.t_ns, first.message.log_ns, width, height
+            except MediaError as error:
+                met.note(cause_of(error, self._uri))
+        cause = met.notes[0] if met.notes else "it has no messages"
+        raise MediaError(f"no picture of the topic can be read ({cause}): {self._uri}")
+
+    def frames(
+        self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
+    ) -> Iterator[Frame]:
+        """See `Source.frames`."""
+        check_open(self._closed, self._uri)
+        # The picture before start_ns tells which sample start_ns is in; it matters only within one sample's time.
+        back = NS + (int(NS / exact_rate(fps)) if fps else 0)
+        met, sampler, index = Damage(), Sampler(fps, self._first_ns), start_index
+        for shot in self._from(start_ns - back if start_ns else 0, met):
+            check_open(self._closed, self._uri)
+            wanted = sampler.take(shot.t_ns)
+            if shot.t_ns < start_ns:
+                met = _emptied(met)  # counted by the pass that came this far
+                continue
+            self.damage.take(met)
+            if not wanted:
+                continue
+            try:
+                frame = Frame(shot.picture(shape), shot.t_ns, index, shot.mark())
+            except MediaError as error:
+                self.damage.frames += 1
+                self.damage.note(cause_of(error, self._uri))
+                continue
+            yield frame
+            index += 1
+        self.damage.take(met)
+
+    def frame_at(self, t_ns: int) -> Frame:
+        """See `Source.frame_at`. By the stamps' clock the first call reads the times of the whole log."""
+        check_open(self._closed, self._uri)
+        if self._header and self._index is None and not self._video:
+            self._index = self._times()
+        for back in (*_BACK_NS, None):
+            start = 0 if back is None else max(0, t_ns - back)
+            before: deque[Shot] = deque(maxlen=_KEPT)
+            for shot in self._from(start, Damage()):
+                if shot.t_ns > t_ns:
+                    if frame := _readable(reversed(before)):
+                        return frame
+                    if start:
+                        break
+                    if frame := _readable([shot]):
+                        return frame
+                    continue
+                before.append(shot)
+            else:
+                if frame := _readable(reversed(before)):
+                    return frame
+            if not start:
+                break
+        raise MediaError(f"no picture of the topic can be read any more; was the file changed?: {self._uri}")
+
+    def trail(self) -> Trail | None:
+        """The poses in the log, of the camera where transforms lead to it; None without any. Reads all of the log."""
+        check_open(self._closed, self._uri)
+        from .poses import read_trail
+
+        return read_trail(self._reader, self._frame_id, header=self._header, zero_ns=self._shots.zero or 0)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._closed = True
+        self._reader.close()
+
+    def _from(self, from_ns: int, met: Damage) -> Iterator[Shot]:
+        """Pictures from some time at or before from_ns on, the same ones that a pass over all gives."""
+        start = self._reader.start_ns
+        log_ns, last_ns = start, None
+        if from_ns > 0 and not self._header:
+            log_ns = start + from_ns
+            if self._video:
+                log_ns = self._key_before(log_ns)
+            last_ns = log_ns - start - 1
+        elif from_ns > 0 and self._index is not None:
+            times, logged = self._index
+            place = bisect_right(times, from_ns) - 1
+            if place >= 0:
+                log_ns, last_ns = logged[place], times[place] - 1
+        yield from self._shots.read(log_ns, last_ns, met)
+
+    def _key_before(self, log_ns: int) -> int:
+        """Log time of a keyframe at or before log_ns; the start of the log when none is near."""
+        for back in _BACK_NS:
+            found = None
+            for item in self._reader.messages([self._topic], max(self._reader.start_ns, log_ns - back), Damage()):
+                if isinstance(item, Gap):
+                    continue
+                if item.log_ns > log_ns:
+                    break
+                try:
+                    value = item.decode()
+                    if is_key(bytes(value.data), codec_of(value, self._uri)):
+                        found = item.log_ns
+                except Exception:  # damaged: it is counted when it is read
+                    continue
+            if found is not None:
+                return found
+            if log_ns - back <= self._reader.start_ns:
+                break
+        return self._reader.start_ns
+
+    def _times(self) -> tuple[array[int], array[int]]:
+        """Source times and log times of all pictures. By stamps only; the log's own index tells its own times."""
+        times, logged = array("q"), array("q")
+        for shot in self._shots.read(self._reader.start_ns, None, Damage()):
+            times.append(shot.t_ns)
+            logged.append(shot.message.log_ns)
+        return times, logged
+
+
+def _readable(shots: Iterator[Shot] | list[Shot]) -> Frame | None:
+    for shot in shots:
+        try:
+            return Frame(shot.picture(None), shot.t_ns, -1, shot.mark())
+        except MediaError:
+            continue
+    return None
+
+
+def _emptied(met: Damage) -> Damage:
+    met.packets = met.frames = 0
+    met.notes.clear()
+    return met
+
+
+def _fingerprint(address: Address) -> str:
+    """sha256 in hex of the log's content, the topic and the clock."""
+    content = fingerprint.of_log(address.path)
+    return hashlib.sha256(f"{content}\n{address.clock}\n{address.part}".encode()).hexdigest()
