@@ -22,9 +22,9 @@ def dense(logits: Float32, masks: Float32, *, temperature: float = TEMPERATURE, 
     """Labels `(H, W)` int64 and their probabilities `(C, H, W)` from the regions' cosines to C labels `(R, C)` and soft
     masks `(R, h, w)`: softmax of temperature * sum_r logits_r M_r, masks clamped to [0, 1] (Eq. 4).
 
-    size: (H, W) that the masks are stretched to, bilinearly, by default their own. uncovered: the label that pixels in
-    no mask have for certain, also those between a mask and a place in none, as in the authors' code; None leaves all
-    labels alike there (the first one).
+    size: (H, W) that the masks are stretched to, bilinearly, by default their own. uncovered: the label of a region
+    more, as in the authors' code: all that is in no mask, with the cosine 1 to that label and 0 to the others; None
+    leaves all labels alike there (the first one).
     """
     soft = np.clip(masks, 0, 1).astype(np.float32)
     empty = (~soft.any(axis=0)).astype(np.float32)
@@ -32,12 +32,11 @@ def dense(logits: Float32, masks: Float32, *, temperature: float = TEMPERATURE, 
         down, across = stretching(soft.shape[1], size[0]), stretching(soft.shape[2], size[1]).T
         soft, empty = down @ soft @ across, down @ empty @ across
     scores = temperature * np.einsum("rc,rhw->chw", logits.astype(np.float32), soft)
+    if uncovered is not None:
+        scores[uncovered] += temperature * empty
     scores -= scores.max(axis=0, keepdims=True)
     share = np.exp(scores)
     share /= share.sum(axis=0, keepdims=True)
-    if uncovered is not None:
-        share[:, empty > 0] = 0
-        share[uncovered, empty > 0] = 1
     return share.argmax(axis=0), np.asarray(share, np.float32)
 
 
