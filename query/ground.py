@@ -30,7 +30,7 @@ def dense(logits: Float32, masks: Float32, *, temperature: float = TEMPERATURE, 
     empty = (~soft.any(axis=0)).astype(np.float32)
     if size is not None:
         down, across = stretching(soft.shape[1], size[0]), stretching(soft.shape[2], size[1]).T
-        soft, empty = down @ soft @ across, down @ empty @ across
+        soft, empty = (np.asarray(down @ each @ across, np.float32) for each in (soft, empty))
     scores = temperature * np.einsum("rc,rhw->chw", logits.astype(np.float32), soft)
     if uncovered is not None:
         scores[uncovered] += temperature * empty

@@ -112,7 +112,8 @@ def test_tokens_are_as_recorded(
 def test_the_semantic_path_is_as_recorded(
     golden: dict[str, Tensor], tower: ClipTower, values: Tensor, name: str, tau: float | None, unit: bool
 ) -> None:
-    tau = float(golden["named_c112_thr_median"]) if name == "thrmed" else tau
+    if name == "thrmed":  # the score of one of the patches, whose last bit hangs on the order of sums; it is kept
+        tau = float(golden["named_c112_thr_median"]) - 1e-6
     masks = golden["named_c112_rm1_feature_masks"]
     with torch.inference_mode():
         found, kept = pool(values.flatten(0, 1), masks, project(tower, False), Pooling(tau, unit_values=unit))

@@ -92,26 +92,24 @@ def _published(backbone: str) -> tuple[str, dict[str, Any]]:
 
 def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded:
     """Raises ModelError: a file is missing, changed, damaged or does not fit, or open_clip is not installed."""
-    import torch  # noqa: F401 - a missing torch is no matter of open_clip
-
     if backbone.startswith(_LOCAL):
         home, path = _local(backbone)
         return _from_config(family, backbone, home, path, checked(path, home))
     where = folder or weights_folder()
     (file,) = wanted(family, backbone)
-    home_or_none = find(file, where)
-    path = None if home_or_none is None else home_or_none / file.files[0]
-    if home_or_none is None or path is None or not path.is_file():
+    found = find(file, where)
+    if found is None or not (found / file.files[0]).is_file():
         raise ModelError(f"the {file.role} are missing: `vidmem models pull {file.spec}` fetches them; without a "
                          f"network here, {offline_remedy(file, where)}")  # fmt: skip
+    path = found / file.files[0]
     sha = fingerprint([file], where)
     if backbone.startswith(_HUB):
-        return _from_config(family, backbone, home_or_none, path, sha)
+        return _from_config(family, backbone, found, path, sha)
     name, facts = _published(backbone or DEFAULT)
     config = json.loads(json.dumps(_open_clip().get_model_config(name)))
     # open_clip only warns when the activation is not the one that the weights were trained with.
     config["quick_gelu"] = bool(facts.get("quick_gelu") or config.get("quick_gelu"))
-    return _build(f"{family}:{backbone or DEFAULT}", config, facts, home_or_none, path, sha)
+    return _build(f"{family}:{backbone or DEFAULT}", config, facts, found, path, sha)
 
 
 def _local(backbone: str) -> tuple[Path, Path]:

@@ -234,7 +234,7 @@ def stretched(table: Tensor, native: tuple[int, ...], grid: tuple[int, int], str
     """Position embeddings `(1 + n * m, D)` of the grid `native` -> `(1 + h * w, D)` of `grid`; the first row stays."""
     if tuple(native) == grid:
         return table
-    places = table[1:].unflatten(0, tuple(native)).permute(2, 0, 1)[None]
+    places = table[1:].reshape(*native, -1).permute(2, 0, 1)[None]
     if stretch == "antialiased":
         places = F.interpolate(places, grid, mode="bicubic", antialias=True)
     else:

@@ -79,8 +79,8 @@ class Gem(ClipText):
             pixels = normalised(images, self._loaded.mean, self._loaded.std, self.device)
             tokens = gem_tokens(self.tower, pixels, blocks=self.blocks)[:, 1:]
         rows = images[0].shape[0] // self.tower.patch
-        unit: Float32 = F.normalize(tokens.float(), dim=-1).unflatten(1, (rows, -1)).cpu().numpy()
-        return unit
+        unit: Float32 = F.normalize(tokens.float(), dim=-1).cpu().numpy()
+        return unit.reshape(len(unit), rows, -1, unit.shape[-1])
 
 
 def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Gem:

@@ -32,13 +32,14 @@ def self_self(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, iterations: int = 1
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T) v: the temperature is in q. `(3, B, heads, L, d)`; the fused kernel wants four axes."""
     flat = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale=1.0)
-    return flat.unflatten(0, q.shape[:2])
+    return flat.reshape(v.shape)
 
 
 def inverse_temperature(normed: Tensor, head_dim: int) -> Tensor:
     """1 / tau of Eq. 4 per picture: the mean length of the tokens `(B, L, D)`, class token included, over the root of
     the heads' width; `(B,)`."""
-    return normed.float().norm(dim=-1).mean(dim=-1) * head_dim**-0.5
+    lengths: Tensor = torch.linalg.vector_norm(normed.float(), dim=-1)
+    return lengths.mean(dim=-1) * head_dim**-0.5
 
 
 def gem_tokens(tower: ClipTower, pixels: Tensor, *, blocks: int = BLOCKS, iterations: int = 1,
@@ -48,7 +49,8 @@ def gem_tokens(tower: ClipTower, pixels: Tensor, *, blocks: int = BLOCKS, iterat
     path: Tensor | None = None
     for block, x in tower.last_blocks(pixels, blocks, "antialiased"):
         normed = block.normed(x)
-        q, k, v = (part.unflatten(-1, (block.heads, -1)).transpose(1, 2) for part in block.queries_keys_values(normed))
+        parts = block.queries_keys_values(normed)
+        q, k, v = (part.reshape(*part.shape[:2], block.heads, -1).transpose(1, 2) for part in parts)
         hot = inverse_temperature(normed, q.shape[-1]) if beta is None else normed.new_full((len(x),), beta)
         attended = self_self(q, k, v, hot, iterations).transpose(1, 2).flatten(2)
         path = (x if path is None else path) + block.out(attended)

@@ -105,7 +105,7 @@ class TextRegion(ClipText):
         tower = self.tower
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             picture = normalised([image], self._loaded.mean, self._loaded.std, self.device)[0]
-            grid = crop_grid(*picture.shape[-2:], self.side)
+            grid = crop_grid(picture.shape[-2], picture.shape[-1], self.side)
             squares = crops(picture, self.side)
             if tower.pools:
                 maps = tower.pool_inputs(squares)
@@ -114,7 +114,7 @@ class TextRegion(ClipText):
                 maps = block.values(block.normed(x))[:, 1:]
             n = round(maps.shape[1] ** 0.5)
             share = LOW_SHARE_POOLED if tower.pools else 1.0
-            return fuse_resolutions(maps.float().unflatten(1, (n, n)), *grid, low_share=share)
+            return fuse_resolutions(maps.float().reshape(len(maps), n, n, -1), *grid, low_share=share)
 
     def tokens(self, features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """features `(h, w, D)` of `features`, masks `(R, h * w)` in [0, 1] -> unit tokens `(R', dim)`, kept `(R,)`."""

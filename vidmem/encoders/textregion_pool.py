@@ -36,7 +36,7 @@ def crop_grid(height: int, width: int, side: int) -> tuple[int, int]:
 def crops(picture: Tensor, side: int) -> Tensor:
     """The whole picture, then its crops row by row, each squashed to a square: `(3, H, W)` -> `(1 + rows * columns, 3,
     side, side)`. The crops cover it without overlap; the last of a row or column may be smaller by a pixel or so."""
-    rows, columns = crop_grid(*picture.shape[-2:], side)
+    rows, columns = crop_grid(picture.shape[-2], picture.shape[-1], side)
     parts = [picture]
     for band in picture.tensor_split(rows, dim=1):
         parts += band.tensor_split(columns, dim=2)

@@ -44,8 +44,8 @@ def _define() -> None:
 
     from .sam_masks import keep_highest
 
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        library.define(name + _SCHEMA)
-        library.impl(name, keep_highest, "CPU")
+        library.define(name + _SCHEMA)  # type: ignore[no-untyped-call]
+        library.impl(name, keep_highest, "CPU")  # type: ignore[no-untyped-call]
     _kept.append(library)
