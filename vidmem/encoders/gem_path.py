@@ -6,6 +6,8 @@ projections to themselves, taken from the original stream, without its MLP.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,7 +41,7 @@ def inverse_temperature(normed: Tensor, head_dim: int) -> Tensor:
     """1 / tau of Eq. 4 per picture: the mean length of the tokens `(B, L, D)`, class token included, over the root of
     the heads' width; `(B,)`."""
     lengths: Tensor = torch.linalg.vector_norm(normed.float(), dim=-1)
-    return lengths.mean(dim=-1) * head_dim**-0.5
+    return lengths.mean(dim=-1) / math.sqrt(head_dim)
 
 
 def gem_tokens(tower: ClipTower, pixels: Tensor, *, blocks: int = BLOCKS, iterations: int = 1,
