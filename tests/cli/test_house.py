@@ -48,7 +48,8 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
     for name in ("tren_region_encoder.pth", "dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
         (tmp_path / name).touch()
     assert {row["name"]: row["state"] for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)} == {
-        "tiny": "shipped", "tren": "here", "patches": "here", "colours": "needs download",
+        "tiny": "shipped", "tren": "here", "patches": "here", "textregion": "1 of 1 missing", "gem": "1 of 1 missing",
+        "colours": "needs download",
     }  # fmt: skip
     (tmp_path / "y_dinotxt.pth").touch()
     assert "not clear, see `pull`" in run("models", "--weights", tmp_path).stdout

@@ -17,7 +17,10 @@ from typing import cast
 from ..errors import ModelError, UsageError
 from .base import Calibration, Encoder, EncoderInfo, TextEncoder
 
-ENCODERS = {"tiny": "vidmem.encoders.tiny", "tren": "vidmem.encoders.tren", "patches": "vidmem.encoders.patches"}
+ENCODERS = {
+    "tiny": "vidmem.encoders.tiny", "tren": "vidmem.encoders.tren", "patches": "vidmem.encoders.patches",
+    "textregion": "vidmem.encoders.textregion", "gem": "vidmem.encoders.gem",
+}  # fmt: skip
 """Name on the command line -> module. Spelled `name` or `name:backbone`."""
 
 DEFAULT = "tiny"

@@ -90,6 +90,9 @@ def features(model: nn.Module, pixels: Tensor) -> Features:
 
 
 def _transformers() -> Any:
+    from .torchvision_compat import ready
+
+    ready()  # transformers imports torchvision where it is installed
     try:
         import transformers
 

@@ -30,7 +30,7 @@ class Wanted:
     """One file, or folder, of weights. role: what it is, for people. patterns: globs in the folder, the first that
     finds something counts. licence: its name. access: what to do for it, when it cannot simply be fetched.
     repo, files: where Hugging Face has it (files go to `repo`'s name as a folder when `nested`). url, sha256: another
-    place, and what its file must be.
+    place, and what its file must be. spec: the encoder that `vidmem models pull` is to be asked for.
     """
 
     role: str
@@ -42,6 +42,7 @@ class Wanted:
     nested: bool = False
     url: str = ""
     sha256: str = ""
+    spec: str = "tren"
 
 
 def weights_folder(given: str | os.PathLike[str] | None = None) -> Path:
@@ -69,7 +70,7 @@ def locate(wanted: Wanted, folder: Path) -> Path:
     """Its file or folder. Raises ModelError with what to do when it is not there."""
     path = find(wanted, folder)
     if path is None:
-        remedy = wanted.access or "`vidmem models pull tren` fetches it"
+        remedy = wanted.access or f"`vidmem models pull {wanted.spec}` fetches it"
         raise ModelError(f"the {wanted.role} is missing: {remedy}; --weights or VIDMEM_WEIGHTS name another folder "
                          f"than {folder}")  # fmt: skip
     return path
@@ -79,8 +80,11 @@ def files_of(path: Path) -> list[Path]:
     """The file itself, or what counts in a folder of Hugging Face."""
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.iterdir() if p.name == "config.json" or ".safetensors" in p.suffixes or
-                  p.name.endswith(".safetensors.index.json"))  # fmt: skip
+    found = sorted(p for p in path.iterdir() if p.name == "config.json" or ".safetensors" in p.suffixes or
+                   p.name.endswith(".safetensors.index.json"))  # fmt: skip
+    if not any(p.suffix == ".safetensors" for p in found):  # an older model, which has nothing else
+        found += sorted(path.glob("*.bin"))
+    return found
 
 
 def fingerprint(wanted: Sequence[Wanted], folder: Path) -> str:

@@ -46,6 +46,9 @@ class SentenceEncoder:
     """A BERT sentence encoder from a folder, mean pooled, unit vectors."""
 
     def __init__(self, folder: Path) -> None:
+        from ...encoders.torchvision_compat import ready
+
+        ready()
         from tokenizers import Tokenizer
         from transformers import BertModel
 

@@ -1,0 +1,70 @@
+"""Regions by joining patches that are alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidmem.encoders.patch_clusters import cluster, one_hot
+
+
+def scene() -> np.ndarray:
+    """A 2 x 3 thing and a single patch on a background, with a little noise."""
+    kinds = np.zeros((6, 8), int)
+    kinds[1:3, 1:4] = 1
+    kinds[4, 6] = 2
+    noise = np.random.default_rng(0).normal(0, 0.05, (6, 8, 16))
+    return (np.eye(3, 16)[kinds] + noise).astype(np.float32)
+
+
+def test_things_are_found() -> None:
+    labels = cluster(scene(), threshold=0.8)
+    assert labels.max() == 2
+    assert labels[0, 0] == 0
+    assert (labels[1:3, 1:4] == 1).all()
+    assert (labels == 1).sum() == 6
+    assert (labels == 2).sum() == 1
+    masks = one_hot(labels)
+    assert masks.shape == (3, 6, 8)
+    np.testing.assert_array_equal(masks.sum(0), 1)
+
+
+def test_small_and_surplus_regions_are_joined() -> None:
+    assert cluster(scene(), threshold=0.8, least=2).max() == 1
+    assert cluster(scene(), threshold=0.8, most=2).max() == 1
+    assert cluster(scene(), threshold=0.8, most=1).max() == 0
+    assert cluster(np.zeros((3, 3, 4), np.float32), threshold=0.5).max() == 8  # no direction: nothing is alike
+    assert cluster(np.ones((1, 1, 4), np.float32), threshold=0.5).tolist() == [[0]]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-0.5, 0.9), st.integers(1, 4), st.none() | st.integers(1, 9))
+def test_regions_are_whole_and_the_same_each_time(seed: int, threshold: float, least: int, most: int | None) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(6, 7, 5)).astype(np.float32)
+    labels = cluster(features, threshold=threshold, least=least, most=most)
+    np.testing.assert_array_equal(labels, cluster(features.copy(), threshold=threshold, least=least, most=most))
+    sizes = np.bincount(labels.ravel())
+    assert (sizes >= least).all()
+    assert most is None or len(sizes) <= most
+    first = [int(np.flatnonzero(labels.ravel() == i)[0]) for i in range(len(sizes))]
+    assert first == sorted(first)
+    for i in range(len(sizes)):
+        inside = labels == i
+        reached = np.zeros_like(inside)
+        reached.ravel()[first[i]] = True
+        for _ in range(inside.size):
+            grown = reached.copy()
+            grown[1:] |= reached[:-1]
+            grown[:-1] |= reached[1:]
+            grown[:, 1:] |= reached[:, :-1]
+            grown[:, :-1] |= reached[:, 1:]
+            reached = grown & inside
+        assert (reached == inside).all()
+
+
+def test_alike_neighbours_end_in_one() -> None:
+    row = np.array([[1, 0], [0.99, 0.14], [0.95, 0.3], [0, 1]], np.float32)[None]
+    assert cluster(row, threshold=0.9).tolist() == [[0, 0, 0, 1]]
+    assert pytest.approx(1) == np.linalg.norm(row[0, 0])

@@ -1,0 +1,246 @@
+"""TextRegion against recordings of its authors' code, and `textregion` as an encoder on a small random model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from encoders import clip_folder
+from torch import Tensor
+from torch.nn import functional as F
+
+from vidmem.encoders import load
+from vidmem.encoders.clip_model import ClipTower
+from vidmem.encoders.clip_pictures import normalised
+from vidmem.encoders.textregion import TextRegion
+from vidmem.encoders.textregion_pool import (
+    Pooling,
+    attention_pool,
+    crop_grid,
+    crops,
+    fuse_resolutions,
+    local_similarity,
+    patch_masks,
+    pool,
+)  # fmt: skip
+from vidmem.errors import ModelError
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Tensor]:
+    with np.load(clip_folder.GOLDEN / "textregion" / "textregion_golden.npz", allow_pickle=False) as file:
+        return {name: torch.from_numpy(file[name]) for name in file if file[name].dtype.kind != "U"}
+
+
+@pytest.fixture(scope="module")
+def tower() -> ClipTower:
+    clip_folder.required()
+    return ClipTower(clip_folder.golden_tower("ViT-B-16-quickgelu"))
+
+
+@pytest.fixture(scope="module")
+def values(golden: dict[str, Tensor], tower: ClipTower) -> Tensor:
+    """V_final `(14, 14, D)` from the recorded input of the last block: the whole picture, 2 x 2 crops of 112 pixels."""
+    x, block = golden["named_c112_rm1_last_blk_in"].transpose(0, 1), tower.blocks[-1]
+    with torch.inference_mode():
+        maps = block.values(block.normed(x))[:, 1:].unflatten(1, (7, 7))
+        return fuse_resolutions(maps, 2, 2)
+
+
+def project(tower: ClipTower, mlp: bool) -> Any:
+    block = tower.blocks[-1]
+    return lambda y: tower.head(block.mlp(block.out(y)) if mlp else block.out(y))
+
+
+@pytest.mark.golden
+def test_crops_are_as_recorded(golden: dict[str, Tensor]) -> None:
+    h, w = golden["named_c112_rm1_resized_hw"].tolist()
+    picture = golden["image_u8"].permute(2, 0, 1).float()[None]
+    small = F.interpolate(picture, (h, w), mode="bilinear")[0]
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
+    assert crop_grid(h, w, 112) == (2, 2)
+    found = crops((small / 255 - mean) / std, 112)
+    # The recorded picture was rounded to whole numbers after it was made smaller: half a step is .0075.
+    torch.testing.assert_close(found, golden["named_c112_rm1_clip_inputs"].float(), atol=0.012, rtol=0)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_the_backbone_is_as_recorded(golden: dict[str, Tensor], tower: ClipTower) -> None:
+    pixels = golden["named_c112_rm1_clip_inputs"].float()
+    with torch.inference_mode():
+        _, x = next(tower.last_blocks(pixels, 1, "offset"))
+    # The recorded pixels are in half precision, the activations go to 16: .01 of that is 1e-3 of their size.
+    torch.testing.assert_close(x.transpose(0, 1), golden["named_c112_rm1_last_blk_in"], atol=0.01, rtol=0)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_local_similarity_is_as_recorded(golden: dict[str, Tensor], values: Tensor) -> None:
+    masks = golden["named_c112_rm1_feature_masks"]
+    found = local_similarity(values.flatten(0, 1), masks)
+    torch.testing.assert_close(found, golden["named_c112_diff_score"], atol=1e-5, rtol=0)
+    assert torch.equal((masks > 0) & (found >= 0.07), golden["named_c112_rm1_masks_after"])
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize(("filtered", "name"), [(True, "rm1"), (False, "rm0")])
+def test_tokens_are_as_recorded(
+    golden: dict[str, Tensor], tower: ClipTower, values: Tensor, filtered: bool, name: str
+) -> None:
+    settings = Pooling(0.07 if filtered else None, mlp=True, unit_values=filtered)
+    masks = golden["named_c112_rm1_feature_masks"]
+    with torch.inference_mode():
+        found, kept = pool(values.flatten(0, 1), masks, project(tower, True), settings)
+    assert kept.all()
+    torch.testing.assert_close(found, golden[f"named_c112_{name}_region_feat"], atol=1e-5, rtol=0)
+    logits = found @ golden["named_query_feat"].T
+    torch.testing.assert_close(logits, golden[f"named_c112_{name}_region_logits"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "tau", "unit"),
+    [("thr0.07", 0.07, True), ("thr-10", -10.0, True), ("nofilter", None, False), ("thrmed", None, True)],
+)
+def test_the_semantic_path_is_as_recorded(
+    golden: dict[str, Tensor], tower: ClipTower, values: Tensor, name: str, tau: float | None, unit: bool
+) -> None:
+    if name == "thrmed":  # the score of one of the patches, whose last bit hangs on the order of sums; it is kept
+        tau = float(golden["named_c112_thr_median"]) - 1e-6
+    masks = golden["named_c112_rm1_feature_masks"]
+    with torch.inference_mode():
+        found, kept = pool(values.flatten(0, 1), masks, project(tower, False), Pooling(tau, unit_values=unit))
+    logits = found @ golden["named_query_feat"].T
+    torch.testing.assert_close(logits, golden[f"named_c112_sem_{name}_logits"], atol=1e-5, rtol=0)
+    if name != "nofilter":
+        assert torch.equal(kept, golden[f"named_c112_sem_{name}_keep"])
+
+
+def test_crops_cover_the_picture() -> None:
+    picture = torch.arange(5 * 7.0).reshape(1, 5, 7).expand(3, 5, 7)
+    assert crop_grid(5, 7, 2) == (2, 3)
+    assert crops(picture, 2).shape == (7, 3, 2, 2)
+    assert crop_grid(1, 1, 336) == (1, 1)
+    assert [part.shape[-1] for part in torch.zeros(3, 4, 941).tensor_split(2, dim=2)] == [471, 470]
+
+
+def test_both_resolutions_count() -> None:
+    maps = torch.zeros(5, 2, 2, 1)
+    maps[0] = 10
+    maps[4] = 1  # the last crop lies right below
+    fused = fuse_resolutions(maps, 2, 2, low_share=0.5)
+    assert fused[..., 0].tolist() == [[5, 5, 5, 5], [5, 5, 5, 5], [5, 5, 6, 6], [5, 5, 6, 6]]
+
+
+def test_local_similarity_is_what_the_sums_say() -> None:
+    seed = torch.Generator().manual_seed(3)
+    values, masks = torch.randn(9, 5, generator=seed), (torch.rand(4, 9, generator=seed) > 0.5).float()
+    masks[3] = 0  # an empty mask is no region
+    masks[:3, 0], masks[:, 1] = 1, 0  # a patch of every region, one of none
+    unit = F.normalize(values, dim=1)
+    for i in range(9):
+        of = {True: [0.0], False: [0.0]}
+        for region in masks[:3] > 0:
+            of[bool(region[i])].append(float(torch.stack([unit[i] @ u for u in unit[region]]).mean()))
+        inside, outside = (sum(v) / max(len(v) - 1, 1) for v in (of[True], of[False]))
+        assert float(local_similarity(values, masks)[i]) == pytest.approx(inside - outside, abs=1e-5)
+
+
+def test_regions_without_patches_have_no_token() -> None:
+    values, masks = torch.randn(6, 4), torch.zeros(3, 6)
+    masks[1, 2:4] = 0.5
+    for settings in (Pooling(), Pooling(None), Pooling(None, unit_values=False)):
+        tokens, kept = pool(values, masks, lambda y: y, settings)
+        assert tokens.shape[1] == 4
+        assert not kept[0]
+        assert not kept[2]
+    tokens, kept = pool(values, masks, lambda y: y, Pooling(9.0))
+    assert (len(tokens), kept.any().item()) == (0, False)
+    for each in (masks[:0], masks[:1]):
+        assert pool(values, each, lambda y: y, Pooling())[0].shape == (0, 4)
+        assert attention_pool(values, each, lambda x: x, lambda y: y, 0.07)[0].shape == (0, 4)
+    assert patch_masks(torch.zeros(0, 8, 8), (2, 2)).shape == (0, 4)
+
+
+def test_a_pooling_head_averages_what_the_mask_holds() -> None:
+    values, masks = torch.randn(6, 4), torch.zeros(2, 6)
+    masks[0, :3] = torch.tensor([0.1, 1.0, 0.5])
+    masks[1, 5] = 1
+    tokens, kept = attention_pool(values, masks, lambda x: 2 * x, lambda y: y, None)
+    assert kept.all()
+    torch.testing.assert_close(tokens[0], F.normalize(values[:3].mean(0), dim=0))
+    torch.testing.assert_close(tokens[1], F.normalize(values[5], dim=0))
+
+
+def test_masks_come_to_the_grid() -> None:
+    mask = torch.zeros(1, 8, 8)
+    mask[0, :4, :4] = 3
+    assert patch_masks(mask, (2, 2)).tolist() == [[1, 0, 0, 0]]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> TextRegion:
+    clip_folder.required()
+    folder = clip_folder.write(tmp_path_factory.mktemp("clip") / "small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidmem.encoders.textregion.SIDE", 44)
+        made = load(f"textregion:local-dir:{folder}", "cpu")
+    assert isinstance(made, TextRegion)
+    made.dtype = torch.float32
+    made.pooling = Pooling(None)
+    return made
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_an_encoder_with_clusters(small: TextRegion) -> None:
+    assert small.side == 40
+    assert small.working_size(1920, 1080) == (142, 80)
+    image = picture(80, 142)
+    (found,) = small.encode([image], 1920, 1080)
+    assert found.masks.shape[1:] == (10, 15)  # 2 x 3 crops of 5 x 5 patches
+    np.testing.assert_array_equal(found.masks.sum(0), 1)
+    np.testing.assert_allclose(np.linalg.norm(found.text, axis=1), 1, atol=1e-5)
+    assert found.text.shape[1] == small.info.text_dim == small.info.visual_dim == 24
+    assert found.boxes.max() <= 1920
+
+
+def test_given_masks_are_pooled(small: TextRegion) -> None:
+    image, masks = picture(80, 80), np.zeros((3, 80, 80), bool)
+    masks[0, :40, :40] = True
+    masks[2, 40:] = True
+    found = small.regions(image, 160, 160, masks)
+    assert len(found) == 2  # the empty one is left out
+    np.testing.assert_array_equal(found.boxes, [[0, 0, 80, 80], [0, 80, 160, 160]])
+    np.testing.assert_allclose(found.points, [[40, 40], [80, 120]])
+    assert found.area.tolist() == [0.25, 0.5]
+    # The same by hand.
+    block = small.tower.blocks[-1]
+    with torch.inference_mode():
+        pixels = normalised([image], (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))[0]
+        _, x = next(small.tower.last_blocks(crops(pixels, 40), 1, "offset"))
+        grid = fuse_resolutions(block.values(block.normed(x))[:, 1:].unflatten(1, (5, 5)), 2, 2)
+        token = F.normalize(small.tower.head(block.out(F.normalize(grid[:5, :5].flatten(0, 1), dim=1).sum(0))), dim=0)
+    np.testing.assert_allclose(found.text[0], token.numpy(), atol=1e-5)
+
+
+def test_masks_that_do_not_fit_fail(small: TextRegion) -> None:
+    image = picture(80, 80)
+    for masks, message in [
+        (np.ones((2, 40, 80), bool), r"the shape \(2, 40, 80\), the picture wants \(n, 80, 80\)"),
+        (np.ones((80, 80), bool), "the picture wants"),
+        (np.zeros((0, 80, 80), bool), "no masks found"),
+        (np.zeros((2, 80, 80), bool), "no masks found"),
+        (np.full((1, 80, 80), np.nan, np.float32), "not finite"),
+    ]:
+        with pytest.raises(ModelError, match=message):
+            small.regions(image, 80, 80, masks)

@@ -1,0 +1,113 @@
+"""`gem`: GEM's self-self attention over CLIP (arXiv 2312.00878), regions by clusters of its patches. No training and no
+segmenter; one forward pass per picture. Spelled `gem[:BACKBONE]`, see clip_files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..records import Float32, RegionTokens
+from .base import EncoderInfo
+from .clip_pictures import normalised, regions
+from .clip_text import CALIBRATION, ClipText, text_dim
+from .hub import Wanted
+from .templates import PLAIN
+
+if TYPE_CHECKING:
+    from .clip_files import Loaded
+
+SIDE = 448
+"""Side of the working picture in pixels, the ratio not kept; in whole patches."""
+CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
+"""Least cosine of patches, least patches, most regions. Ours, not calibrated."""
+KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
+LICENCE = "the backbone's (MIT for openai)"
+FAMILY = "gem"
+
+
+def wanted(backbone: str = "") -> list[Wanted]:
+    """All files of `gem:backbone`. Raises ModelError for one that is not there."""
+    from .clip_files import wanted as files
+
+    return files(FAMILY, backbone)
+
+
+class Gem(ClipText):
+    """Both sides."""
+
+    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None) -> None:
+        from .clip_model import ClipTower
+        from .device import pick_device
+        from .gem_path import BLOCKS
+
+        super().__init__(info, loaded, PLAIN)
+        self.device, self.dtype = pick_device(device)
+        self.tower = ClipTower(loaded.model.visual.to(self.device))
+        self.side = self.tower.crop_side(SIDE)
+        self.blocks = min(BLOCKS, len(self.tower.blocks))
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        return self.side, self.side
+
+    def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
+        from .patch_clusters import cluster, one_hot
+
+        found = []
+        for patches in self.patches(images):
+            labels = cluster(patches, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
+            masks = one_hot(labels)
+            sums = masks.reshape(len(masks), -1) @ patches.reshape(-1, patches.shape[-1])
+            tokens = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+            found.append(regions(np.asarray(tokens, np.float32), masks, width, height))
+        return found
+
+    def patches(self, images: Sequence[NDArray[np.uint8]]) -> Float32:
+        """GEM's patch features, unit vectors in the space of texts: pictures `(h, w, 3)` of one size, in whole patches
+        -> `(B, rows, columns, Dt)` float32."""
+        import torch
+        from torch.nn import functional as F
+
+        from .gem_path import gem_tokens
+
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            pixels = normalised(images, self._loaded.mean, self._loaded.std, self.device)
+            tokens = gem_tokens(self.tower, pixels, blocks=self.blocks)[:, 1:]
+        rows = images[0].shape[0] // self.tower.patch
+        unit: Float32 = F.normalize(tokens.float(), dim=-1).cpu().numpy()
+        return unit.reshape(len(unit), rows, -1, unit.shape[-1])
+
+
+def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Gem:
+    """Both sides of `gem:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError as
+    `clip_files.load_model`; UsageError for the device."""
+    from .device import pick_device
+
+    pick_device(device)  # before anything long is done
+    info, loaded = _known(backbone, weights)
+    return Gem(info, loaded, device)
+
+
+def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
+    """The text side alone, without the image tower. Raises ModelError as `load`."""
+    info, loaded = _known(backbone, weights)
+    loaded.model.visual = None
+    return ClipText(info, loaded, PLAIN)
+
+
+def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
+    from .clip_files import load_model
+    from .clip_model import ClipTower
+
+    loaded = load_model(FAMILY, backbone, None if weights is None else Path(weights))
+    tower = ClipTower(loaded.model.visual)
+    if not tower.blocks or not tower.resizable:
+        raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} is none. Use "
+                         f"textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai")  # fmt: skip
+    dim = text_dim(loaded)
+    return EncoderInfo(loaded.name, loaded.weights, dim, dim, KNOWS, True, CALIBRATION), loaded

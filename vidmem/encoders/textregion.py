@@ -1,0 +1,163 @@
+"""`textregion`: TextRegion over any ViT of open_clip, no training. Spelled `textregion[:BACKBONE]`, see clip_files.
+
+Masks are given (`masks`, such as those of a segmenter), or clusters of the model's own value vectors: then boundaries
+are those of patches, and nothing but the CLIP model is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import RegionTokens
+from .base import EncoderInfo
+from .clip_pictures import checked_masks, normalised, regions, short_side
+from .clip_text import CALIBRATION, ClipText, text_dim
+from .hub import Wanted
+from .templates import IMAGENET
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .clip_files import Loaded
+    from .textregion_pool import Pooling
+
+SIDE = 336
+"""Pixels of a crop's side for towers that take any size; others have one of their own (appendix A.2)."""
+SHORT_SIDES = 2
+"""Crops along the shorter side of a working picture: 672 pixels, as the paper has for most sets."""
+LOW_SHARE_POOLED = 0.5
+"""Weight of the whole picture's features for towers with a pooling head (appendix A.3); 1 for the others."""
+CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.85, 4, 64
+"""Clusters in place of masks: least cosine of values, least patches, most regions. Ours, not calibrated."""
+KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
+LICENCE = "the backbone's (MIT for openai)"
+FAMILY = "textregion"
+
+Masks = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
+"""A picture `(h, w, 3)` -> masks `(R, h, w)`, bool or soft."""
+
+
+def wanted(backbone: str = "") -> list[Wanted]:
+    """All files of `textregion:backbone`. Raises ModelError for one that is not there."""
+    from .clip_files import wanted as files
+
+    return files(FAMILY, backbone)
+
+
+class TextRegion(ClipText):
+    """Both sides. masks: where regions come from, None for clusters. pooling: see Pooling; None for its defaults."""
+
+    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: Masks | None = None,
+                 pooling: Pooling | None = None) -> None:  # fmt: skip
+        from .clip_model import ClipTower
+        from .device import pick_device
+        from .textregion_pool import Pooling
+
+        super().__init__(info, loaded, IMAGENET)
+        self.device, self.dtype = pick_device(device)
+        self.tower = ClipTower(loaded.model.visual.to(self.device))
+        self.side = self.tower.crop_side(SIDE)
+        self.masks, self.pooling = masks, pooling or Pooling()
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        return short_side(width, height, SHORT_SIDES * self.side)
+
+    def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
+        return [self.regions(image, width, height, self.masks and self.masks(image)) for image in images]
+
+    def regions(self, image: NDArray[np.uint8], width: int, height: int,
+                masks: NDArray[np.generic] | None = None) -> RegionTokens:  # fmt: skip
+        """Tokens of one picture `(h, w, 3)` under `masks` `(R, h, w)`, by default its clusters; points and boxes in the
+        pixels of a `width` x `height` picture. A region none of whose patches is left by the filter is left out.
+
+        Raises ModelError for masks of another size, or when there are none.
+        """
+        import torch
+
+        from .patch_clusters import cluster, one_hot
+        from .textregion_pool import patch_masks
+
+        with torch.inference_mode():
+            features = self.features(image)
+            h, w, _ = features.shape
+            if masks is None:
+                found = features.cpu().numpy()
+                labels = cluster(found, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
+                small = torch.from_numpy(one_hot(labels)).flatten(1)
+            else:
+                given = checked_masks(masks, image.shape[1], image.shape[0])
+                small = patch_masks(torch.from_numpy(given), (h, w))
+            tokens, kept = self.tokens(features, small.to(self.device))
+        return regions(tokens.cpu().numpy(), small[kept.cpu()].reshape(-1, h, w).numpy(), width, height)
+
+    def features(self, image: NDArray[np.uint8]) -> Tensor:
+        """V_final of one picture `(h, w, 3)`: `(rows, columns, D)` float32 on the device; for a tower with a pooling
+        head its input."""
+        import torch
+
+        from .textregion_pool import crop_grid, crops, fuse_resolutions
+
+        tower = self.tower
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            picture = normalised([image], self._loaded.mean, self._loaded.std, self.device)[0]
+            grid = crop_grid(picture.shape[-2], picture.shape[-1], self.side)
+            squares = crops(picture, self.side)
+            if tower.pools:
+                maps = tower.pool_inputs(squares)
+            else:
+                block, x = next(tower.last_blocks(squares, 1, "offset"))
+                maps = block.values(block.normed(x))[:, 1:]
+            n = round(maps.shape[1] ** 0.5)
+            share = LOW_SHARE_POOLED if tower.pools else 1.0
+            return fuse_resolutions(maps.float().reshape(len(maps), n, n, -1), *grid, low_share=share)
+
+    def tokens(self, features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """features `(h, w, D)` of `features`, masks `(R, h * w)` in [0, 1] -> unit tokens `(R', dim)`, kept `(R,)`."""
+        from .textregion_pool import attention_pool, pool
+
+        tower, flat = self.tower, features.flatten(0, 1)
+        if tower.pools:
+            return attention_pool(flat, masks, tower.pool_values, tower.pool_head, self.pooling.filter_tau)
+        block = tower.blocks[-1]
+
+        def project(summed: Tensor) -> Tensor:
+            out = block.out(summed)
+            return tower.head(block.mlp(out) if self.pooling.mlp else out)
+
+        return pool(flat, masks, project, self.pooling)
+
+
+def load(
+    backbone: str = "", device: str | None = None, weights: str | Path | None = None, **options: Any
+) -> TextRegion:
+    """Both sides of `textregion:backbone` from the folder `weights` (by default as `hub.weights_folder`). options:
+    masks and pooling of TextRegion. Raises ModelError as `clip_files.load_model`; UsageError for the device."""
+    from .device import pick_device
+
+    pick_device(device)  # before anything long is done
+    info, loaded = _known(backbone, weights)
+    return TextRegion(info, loaded, device, **options)
+
+
+def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
+    """The text side alone, without the image tower. Raises ModelError as `load`."""
+    info, loaded = _known(backbone, weights)
+    loaded.model.visual = None
+    return ClipText(info, loaded, IMAGENET)
+
+
+def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
+    from .clip_files import load_model
+    from .clip_model import ClipTower
+
+    loaded = load_model(FAMILY, backbone, None if weights is None else Path(weights))
+    ClipTower(loaded.model.visual)  # raises for a tower without patches, on the text side too
+    dim = text_dim(loaded)
+    return EncoderInfo(loaded.name, loaded.weights, dim, dim, KNOWS, True, CALIBRATION), loaded
+
+
