@@ -8,12 +8,18 @@ PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml constraints-ci.txt
+# What users get: all that the demo needs.
+.venv/core: pyproject.toml constraints-ci.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install -q -e .
+	touch $@
+
+# The rest, for tests: every extra, and that is many megabytes.
+.venv/installed: .venv/core
 	$(PIP) install -q -e '.[dev]'
 	touch $@
 
-demo: setup
+demo: .venv/core
 	$(BIN)/vidmem demo demo
 
 test: setup lint

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ..encoders.mobile_net import MobileBackbone
 from ..encoders.tiny_net import TinyNet
 from ..world.drawings import load_drawings
+from . import halves
 from .first_tiny import first_backbone, first_regions
 from .photo.teacher import published
 from .steps import backbone_step, evaluate, near_identity, region_step
@@ -46,8 +47,8 @@ class Run:
         self.net = TinyNet(MobileBackbone()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text, self.helpers = TextTower(args.text), Helpers(len(load_drawings()))
         if args.start:
-            state = torch.load(args.start, weights_only=True)
-            self.load(state)
+            small = args.start.suffix == ".safetensors"
+            self.load(halves.load(args.start) if small else torch.load(args.start, weights_only=True))
         else:
             body = {k: v for k, v in published().items() if k.startswith(("stem", "blocks"))}
             self.net.backbone.body.load_state_dict(body)
@@ -79,7 +80,7 @@ class Run:
 
     def load(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
-        self.text.load_state_dict(state["text"])
+        self.text.load_state_dict(state["text"], strict=False)  # buffers follow from the text folder
         self.helpers.load_state_dict(state["helpers"])
 
     def train(self) -> None:
@@ -170,7 +171,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--stage", choices=["backbone", "regions"], required=True)
     p.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs")
-    p.add_argument("--start", type=Path, help="a checkpoint to take weights from; else the published body")
+    p.add_argument("--start", type=Path, help="a checkpoint, or what halves.py wrote, to take weights"
+                   " from; else the published body")
     p.add_argument("--text", type=Path, required=True, help="what vidmem.train.photo.text_space wrote")
     p.add_argument("--data", type=Path, help="folder with caltech101.tar, photos.tar, clips/")
     p.add_argument("--photos", type=Path, help="what vidmem.train.photo.teacher wrote")
