@@ -25,7 +25,9 @@ def timeline_picture(things: Sequence[Thing], lengths: Mapping[str, int], title:
     draw = ImageDraw.Draw(sheet)
     font, small = ImageFont.load_default(24), ImageFont.load_default(14)
     count = sum(len(thing.sightings) for thing in things)
-    heading = f"{title if len(title) <= 40 else title[:39] + '…'}: {count} sightings, {len(things)} things"
+    said = (count, "sighting"), (len(things), "thing")
+    counts = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in said)
+    heading = f"{title if len(title) <= 40 else title[:39] + '…'}: {counts}"
     draw.text((left, 10), heading, fill=_INK, font=font)
     paint = [tuple(map(int, colour)) for colour in colours(len(things))]
     for row, source in enumerate(shown):

@@ -36,7 +36,7 @@ STILL = 3
 depthwise filters of all: their gradients would take three quarters of the time."""
 BODY_RATE = 0.25
 """Learning rate of the rest of the body, as a share of that of what starts from nothing."""
-SHARES = {"backbone": Shares(0.2, 0.5), "regions": Shares(0.35, 0.3, outlines_only=True)}
+SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.35, 0.3, outlines_only=True)}
 
 
 class Run:
