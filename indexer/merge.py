@@ -6,6 +6,8 @@ tau_mask; a group is a connected component of that graph, exactly: however long 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,7 +102,7 @@ def _components(
         return roots.astype(np.int64)
     # Masks first: their pairs are the cheaper to test, and spare the tokens most of theirs.
     _link_masks(roots, held, grid, config.mask_threshold)
-    _link_tokens(roots, visual, config.token_threshold)
+    _link_tokens(roots, visual, config.token_threshold, _touch(held, grid) if config.touching else None)
     return np.unique(roots, return_inverse=True)[1].astype(np.int64, copy=False)
 
 
@@ -143,8 +145,31 @@ def _cells(grid: tuple[int, ...]) -> Float32:
     return np.asarray(one_hot / np.sqrt(one_hot.sum(axis=0)), dtype=np.float32)
 
 
-def _link_tokens(roots: Rows, visual: Float32, threshold: float) -> None:
-    """Joins rows whose cosine exceeds the threshold."""
+def _touch(held: NDArray[np.bool_], grid: tuple[int, ...]) -> Callable[[Rows, Rows], NDArray[np.bool_]]:
+    """Whether the masks of rows i and j lie on one another or side by side, corners included."""
+    masks = held.reshape(len(held), *grid)
+    wide = masks.copy()
+    wide[:, 1:] |= masks[:, :-1]
+    wide[:, :-1] |= masks[:, 1:]
+    tall = wide.copy()
+    wide[:, :, 1:] |= tall[:, :, :-1]
+    wide[:, :, :-1] |= tall[:, :, 1:]
+    grown, bits = (np.packbits(m.reshape(held.shape), axis=1) for m in (wide, masks))
+
+    def test(i: Rows, j: Rows) -> NDArray[np.bool_]:
+        out = np.empty(len(i), dtype=np.bool_)
+        for k in range(0, len(i), GATHER):
+            part = slice(k, k + GATHER)
+            out[part] = (grown[i[part]] & bits[j[part]]).any(axis=1)
+        return out
+
+    return test
+
+
+def _link_tokens(
+    roots: Rows, visual: Float32, threshold: float, touch: Callable[[Rows, Rows], NDArray[np.bool_]] | None
+) -> None:
+    """Joins rows whose cosine exceeds the threshold and, where it is given, that pass `touch`."""
     norm = np.sqrt(np.einsum("ij,ij->i", visual, visual))
     if not np.isfinite(norm).all():
         raise ValueError("a region token holds a value that is not finite; the encoder's output is damaged")
@@ -158,7 +183,10 @@ def _link_tokens(roots: Rows, visual: Float32, threshold: float) -> None:
     bound = sketch_bound(sketch, square, np.full(len(unit), threshold / 2, dtype=np.float32))
 
     def test(i: Rows, j: Rows) -> NDArray[np.bool_]:
-        return np.asarray(_dots(unit, i, j) > np.float32(threshold))
+        edge = np.asarray(_dots(unit, i, j) > np.float32(threshold))
+        if touch is not None:
+            edge[edge] = touch(i[edge], j[edge])
+        return edge
 
     link_alike(roots, sketch, bound, test)
 

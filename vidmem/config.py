@@ -22,12 +22,15 @@ class MergeConfig:
     binarise: a mask holds a patch when its max-normalised attention exceeds this (authors' code .5).
     keep_singletons: keep regions that only one token found. The authors' code drops them, and with them small
     objects; where all are single it keeps the one with the largest mask.
+    touching: tokens that are alike are one only where their masks lie on one another or side by side, so that two
+    bottles of a kind stay two (the paper: anywhere in the frame).
     """
 
     token_threshold: float = 0.975
     mask_threshold: float = 0.8
     binarise: float = 0.5
     keep_singletons: bool = True
+    touching: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,3 +250,28 @@ def test_mask_boxes_are_pixels_with_exclusive_ends() -> None:
     np.testing.assert_array_equal(
         mask_boxes(masks, 640, 480), [[160, 120, 400, 360], [560, 360, 640, 480], [0, 0, 0, 0]]
     )
+
+
+def test_like_things_apart_stay_apart_when_they_must_touch() -> None:
+    """Two bottles and, between them and beside the first, a part of it: alike tokens on a row of eight patches."""
+    masks = np.zeros((4, 2, 8), np.float32)
+    masks[0, :, 0], masks[1, :, 1], masks[2, 0, 4], masks[3, 1, 5] = 1, 1, 1, 1  # the last two meet at a corner
+    visual = np.ones((4, 3), np.float32)
+    assert components(visual, masks, MergeConfig()).tolist() == [0, 0, 0, 0]
+    assert components(visual, masks, MergeConfig(touching=True)).tolist() == [0, 0, 1, 1]
+
+
+def test_masks_that_meet_are_no_reason_to_join_what_is_not_alike() -> None:
+    masks = np.ones((2, 2, 2), np.float32)
+    masks[1, 0] = 0  # half of the other: an IoU of .5
+    assert components(np.eye(2, dtype=np.float32), masks, MergeConfig(touching=True)).tolist() == [0, 1]
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 30))
+def test_touching_splits_groups_and_never_joins(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    visual = rng.standard_normal((3, 4), dtype=np.float32)[rng.integers(0, 3, n)]
+    masks = (rng.random((n, 4, 5)) > 0.8).astype(np.float32)
+    anywhere, near = (components(visual, masks, MergeConfig(touching=touching)) for touching in (False, True))
+    for group in np.unique(near):
+        assert len(np.unique(anywhere[near == group])) == 1

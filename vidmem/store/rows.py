@@ -31,10 +31,15 @@ class ModelRecord:
     config: Mapping[str, object]
 
     def differences(self, other: ModelRecord) -> dict[str, tuple[object, object]]:
-        """Fields that differ, each with this record's value and the other's; settings as "merge.token_threshold"."""
+        """Fields that differ, each with this record's value and the other's; settings as "merge.token_threshold". A
+        switch that only one of them knows is off in the other, which is of another version."""
         mine, theirs = dict(_flat(self)), dict(_flat(other))
-        names = dict.fromkeys([*mine, *theirs])
-        return {n: (mine.get(n), theirs.get(n)) for n in names if mine.get(n) != theirs.get(n)}
+        pairs = {n: (_of(mine, n, theirs), _of(theirs, n, mine)) for n in dict.fromkeys([*mine, *theirs])}
+        return {n: (a, b) for n, (a, b) in pairs.items() if a != b}
+
+
+def _of(settings: Mapping[str, object], name: str, others: Mapping[str, object]) -> object:
+    return settings.get(name, False if isinstance(others.get(name), bool) else None)
 
 
 def _flat(record: ModelRecord) -> Iterator[tuple[str, object]]:
