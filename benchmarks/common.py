@@ -109,6 +109,13 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     part.replace(path)
 
 
+def skip(path: Path, result: dict[str, Any], why: str) -> int:
+    """Say that a benchmark lacks its data, in the JSON too; the exit code."""
+    write_json(path, result | {"skipped": why})
+    print(f"skipped: {why}")
+    return 0
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A plain table: the first column to the left, the others to the right; None is a dash."""
     cells = [list(head), *([_cell(value) for value in row] for row in rows)]

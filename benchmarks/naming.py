@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import box_iou, machine, model, say, table, wilson, write_json
+from benchmarks.common import box_iou, machine, model, say, skip, table, wilson, write_json
 from vidmem.config import MergeConfig
 from vidmem.encoders import load
 from vidmem.indexer.merge import merge
@@ -236,10 +236,7 @@ def main() -> int:
     args = parser.parse_args()
     result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS}
     if not (args.data / "caltech101.tar").exists():
-        result["skipped"] = f"no photos in {args.data}; give their folder as --data"
-        write_json(args.out, result)
-        print(f"skipped: {result['skipped']}")
-        return 0
+        return skip(args.out, result, f"no photos in {args.data}; give their folder as --data")
     for part, found in measure(args.data, args.each, not args.no_floor, args.device):
         result[part] = found
         write_json(args.out, result)

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from benchmarks.common import OUT, machine, memory_place, model, say, table, tiou, write_json
+from benchmarks.common import OUT, machine, memory_place, model, say, skip, table, tiou, write_json
 from vidmem import Memory
 from vidmem.errors import VidmemError
 from vidmem.media import open_source
@@ -134,10 +134,7 @@ def main() -> int:
     clips = sorted(args.clips.glob("*.mp4"))
     result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS}
     if not clips:
-        result["skipped"] = f"no clips in {args.clips}; give their folder as --clips"
-        write_json(args.out, result)
-        print(f"skipped: {result['skipped']}")
-        return 0
+        return skip(args.out, result, f"no clips in {args.clips}; give their folder as --clips")
     folder = memory_place(args.cache, "real")
     if args.fresh:
         shutil.rmtree(folder, ignore_errors=True)

@@ -27,6 +27,10 @@ def whole_frame(rounds: int, batches: tuple[int, ...] = BATCHES) -> dict[str, An
 def backbone(device: Any, dtype: Any, **options: Any) -> Any:
     """A DINOv3 ViT-L/16 of random weights; options: those of DINOv3ViTConfig that differ."""
     import torch
+
+    from vidmem.encoders.torchvision_compat import ready
+
+    ready()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     from vidmem.encoders.dinov3 import place

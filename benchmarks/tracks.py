@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import OUT, box_iou, machine, mean, memory_place, model, table, write_json
+from benchmarks.common import OUT, box_iou, machine, mean, memory_place, model, skip, table, write_json
 from benchmarks.real import CLIPS, index
 from vidmem import Memory
 from vidmem.records import NS
@@ -63,10 +63,7 @@ def main() -> int:
     clips = sorted(args.clips.glob("*.mp4"))
     result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS}
     if not clips:
-        result["skipped"] = f"no clips in {args.clips}; give their folder as --clips"
-        write_json(args.out, result)
-        print(f"skipped: {result['skipped']}")
-        return 0
+        return skip(args.out, result, f"no clips in {args.clips}; give their folder as --clips")
     place = memory_place(args.cache, "real")
     with Memory.open(place) as memory:
         index(memory, clips)

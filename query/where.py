@@ -117,15 +117,17 @@ def timeline(
     _, found = _found(store, cache, calibration, asked)
     if alike and len(found.hits):
         found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows)), asked.spans)
-    order = _source_order(cache, sources, found.hits)
+    order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
     out = []
     for members in things(store, cache, found.hits.rows):
         one = Narrowed(found.hits.take(members), found.columns, found.evidence)
-        groups = group(found.columns, one.hits, order[members])
+        mine = None if zeros is None else zeros[members]
+        groups = group(found.columns, one.hits, order[members], zero_ns=mine)
         sightings = tuple(_sightings(store, sources, cache, one, groups))
         if sightings:
             newest = groups[0]
-            last = (int(order[members][newest[0]]), int(found.columns.end_ns[one.hits.rows[newest]].max()))
+            end_ns, rank = int(found.columns.end_ns[one.hits.rows[newest]].max()), int(order[members][newest[0]])
+            last = (rank, end_ns) if mine is None else (end_ns + int(mine[newest[0]]), rank)
             out.append((last, Thing(sightings, tuple(sorted(t for s in sightings for t in s.tracks)))))
     return [thing for _, thing in sorted(out, key=lambda pair: pair[0], reverse=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def axis(dim: int, number: int) -> Float32:
     return np.eye(dim, dtype=np.float32)[number]
 
 
-def source(store: Store, name: str, tracks: list[tuple[int, range, Box]]) -> int:
+def source(store: Store, name: str, tracks: list[tuple[int, range, Box]], start_ns: int | None = None) -> int:
     """Each track: what it is, the seconds in which it is seen, its box."""
-    row = store.begin_source(info(name, name))
+    row = store.begin_source(dataclasses.replace(info(name, name), start_ns=start_ns))
     made, frames = [], []
     for i, (what, seconds, box) in enumerate(tracks):
         made.append(track(i, visual=axis(DV, what), text=axis(DT, what), start_ns=seconds[0] * NS,
@@ -125,6 +126,16 @@ def test_a_timeline_tells_things_apart(store: Store) -> None:
     assert sum(len(thing.sightings) for thing in things) == 4
     assert Path(things[0].sightings[0].source).name == "b.mp4"
     assert timeline(store, VectorCache(store), CALIBRATION, Asked(text=axis(DT, 5))) == []
+
+
+def test_a_timeline_of_cameras_side_by_side_goes_by_the_clock(store: Store) -> None:
+    box = (0.0, 0.0, 10.0, 10.0)
+    source(store, "a.mp4", [(CUP, range(0, 3), box), (CUP, range(20, 23), box)], start_ns=1000 * NS)
+    source(store, "b.mp4", [(CUP, range(0, 3), box)], start_ns=1005 * NS)
+    (thing,) = timeline(store, VectorCache(store), CALIBRATION, Asked(text=axis(DT, CUP)))
+    order = [(Path(s.source).name, s.start_ns // NS) for s in thing.sightings]
+    assert order == [("a.mp4", 20), ("b.mp4", 0), ("a.mp4", 0)]
+    assert [(Path(s.source).name, s.start_ns // NS) for s in ask(store)] == order
 
 
 def test_a_timeline_with_what_looks_alike(store: Store) -> None:

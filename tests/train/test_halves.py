@@ -18,6 +18,7 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     halves.save(tmp_path / "a.pt", tmp_path / "a.safetensors")
     back = halves.load(tmp_path / "a.safetensors")
+    torch.testing.assert_close(halves.load(tmp_path / "a.pt")["net"]["w"], state["net"]["w"])  # type: ignore[index]
     assert set(back) == {"net", "helpers", "text"}
     assert set(back["text"]) == {"vectors"}
     assert back["net"]["count"] == 7

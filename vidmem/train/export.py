@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 
@@ -20,6 +19,7 @@ from ..encoders.base import Calibration
 from ..encoders.text_table import TextTable
 from ..encoders.tiny_net import DIM, TEXT_DIM
 from ..world.drawings import things
+from . import halves
 from .towers import TextTower
 
 FILES = ("tiny.safetensors", "tiny-text.safetensors", "tiny-vocabulary.txt")
@@ -29,12 +29,12 @@ DEFAULTS = {"text_threshold": 0.5, "contrast_probability": 0.3, "visual_threshol
 def export(checkpoint: Path, text: Path, out: Path) -> None:
     """Write FILES and tiny.json into `out`, keeping the calibration that is there. text: the folder that
     photo/text_space.py wrote."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = halves.load(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     net = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state["net"].items()}
     save_file(net, out / FILES[0])
     tower = TextTower(text)
-    tower.load_state_dict(state["text"])
+    tower.load_state_dict(state["text"], strict=False)  # buffers follow from the text folder
     kept = [i for i, piece in enumerate(tower.vocabulary) if worth_keeping(piece)]
     pieces = [tower.vocabulary[i] for i in kept]
     table = tower.whole_table()[kept]

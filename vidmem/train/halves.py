@@ -27,8 +27,11 @@ def save(checkpoint: Path, out: Path) -> None:
     save_file({k: v.contiguous() for k, v in kept.items()}, out)
 
 
-def load(path: Path) -> dict[str, dict[str, Any]]:
-    """What `save` wrote, as the state of each part, float32. Parts lack what is REBUILT."""
+def load(path: Path) -> dict[str, Any]:
+    """The state of each part, from a checkpoint, or from what `save` wrote: then float32, without what is REBUILT."""
+    if path.suffix != ".safetensors":
+        whole: dict[str, Any] = torch.load(path, weights_only=True)
+        return whole
     out: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     for key, value in load_file(path).items():
         part, _, name = key.partition(".")

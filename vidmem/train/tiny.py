@@ -47,8 +47,7 @@ class Run:
         self.net = TinyNet(MobileBackbone()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text, self.helpers = TextTower(args.text), Helpers(len(load_drawings()))
         if args.start:
-            small = args.start.suffix == ".safetensors"
-            self.load(halves.load(args.start) if small else torch.load(args.start, weights_only=True))
+            self.load(halves.load(args.start))
         else:
             body = {k: v for k, v in published().items() if k.startswith(("stem", "blocks"))}
             self.net.backbone.body.load_state_dict(body)

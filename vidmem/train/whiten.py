@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..encoders.mobile_net import MobileBackbone
 from ..encoders.tiny_net import TinyNet, choose_points
+from . import halves
 from .steps import pixels
 from .supply import Batch, Material, Shares, loader
 from .towers import TextTower
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--batches", type=int, default=40, help="of 8 scenes each")
     args = parser.parse_args()
-    state = torch.load(args.start, weights_only=True)
+    state = halves.load(args.start)
     net = TinyNet(MobileBackbone())
     net.load_state_dict(state["net"])
     net.eval()

@@ -11,7 +11,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -171,7 +170,7 @@ def add_masks(photos: list[Photo], processes: int = 2) -> int:
     """GrabCut masks for the photos of Caltech that may be learned from; returns how many got one."""
     wanted = [p for p in photos if p.source == "caltech" and not p.held_out]
     with Pool(processes) as pool:
-        for photo, mask in zip(wanted, pool.imap(partial(grab), wanted, chunksize=16), strict=True):
+        for photo, mask in zip(wanted, pool.imap(grab, wanted, chunksize=16), strict=True):
             photo.mask = mask
     return sum(bool(p.mask) for p in wanted)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ...records import Box
 from ...world.drawings import Drawing
-from ..scenes import HEIGHT, WIDTH, Scene, pack, per_patch
+from ..scenes import GRID, HEIGHT, WIDTH, Scene, pack, per_patch
 from .names import Names
 from .photos import Photo, cut
 
@@ -33,19 +33,17 @@ class PhotoScenes:
     def __init__(self, photos: Sequence[Photo], crops: dict[str, NDArray[np.floating]], names: Names, seed: int,
                  outlines_only: bool = False) -> None:  # fmt: skip
         self.photos, self.rng, self.outlines_only = photos, np.random.default_rng(seed), outlines_only
-        self.labels = [[-2 if names.find(r.name) is None else int(names.find(r.name) or 0) for r in p.regions]
-                       for p in photos]  # fmt: skip
+        self.labels = [[-2 if (c := names.find(r.name)) is None else c for r in p.regions] for p in photos]
         self.boxes = crops["boxes"]
         self.of_photo: list[list[int]] = [[] for _ in photos]
         for row, owner in enumerate(crops["owners"].tolist()):
             self.of_photo[int(owner)].append(row)
-        self.groups: dict[str, list[list[int]]] = {}
         by_name: dict[str, dict[str, list[int]]] = {}
         for i, photo in enumerate(photos):
             kind = photo.source if photo.source in SHARES else "annotated"
             name = photo.regions[0].name if photo.whole else photo.name
             by_name.setdefault(kind, {}).setdefault(name, []).append(i)
-        self.groups = {kind: list(names.values()) for kind, names in by_name.items()}
+        self.groups: dict[str, list[list[int]]] = {kind: list(names.values()) for kind, names in by_name.items()}
 
     def pick(self, kind: str = "") -> int:
         """A photo: a source by its share, then a name evenly, as far as the source has one name a photo."""
@@ -83,7 +81,7 @@ class PhotoScenes:
         if rng.random() < 0.5:
             image = image[:, ::-1].copy()
             out = [(share[:, ::-1].copy(), *rest) for share, *rest in out]  # type: ignore[misc]
-        return pack(image, out, np.zeros_like(per_patch(np.zeros((HEIGHT, WIDTH), np.bool_))), outlined=complete)
+        return pack(image, out, np.zeros(GRID, np.float32), outlined=complete)
 
     def _edges(self, count: int, length: int) -> list[int]:
         inner = (np.arange(1, count) + self.rng.uniform(-0.25, 0.25, count - 1)) * length / count
