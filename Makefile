@@ -19,8 +19,11 @@ setup: .venv/installed
 	$(PIP) install -q -e '.[dev]'
 	touch $@
 
+# Real clips, where there are some beside this clone.
+CLIPS := $(wildcard ../shared/data/clips)
+
 demo: .venv/core
-	$(BIN)/vidmem demo demo
+	$(BIN)/vidmem demo demo $(if $(CLIPS),--clips $(CLIPS))
 
 test: setup lint
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""The demo: a made-up walk with known answers, indexed and asked."""
+"""The demo: a made-up walk with known answers, indexed and asked; and real clips, whose answers one has to look at."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .clock import NS
 from .errors import UsageError
 
 if TYPE_CHECKING:
+    from .memory import Memory
     from .query.where import Answer
     from .world.queries import Query
 
@@ -21,7 +22,10 @@ THERE = 3
 OVERLAP = 0.25
 """Least temporal IoU of a right answer (the measure of Ego4D VQ2D)."""
 
+WORDS = ("cup", "bottle", "dog", "person", "shoes", "kettle", "chess piece", "violin")
+"""What real clips are asked for: things of every day, and one that is seldom there."""
 _MEMORY = "demo.memory"
+REAL_MEMORY = "clips.memory"
 _STATE = "truth.json"
 
 
@@ -68,7 +72,23 @@ def demo(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) ->
     with Memory.open(folder / _MEMORY) as memory:
         (report,) = memory.index(world.video)
         say(f"indexed {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
-        return [_ask(memory, query, folder) for query in asked]
+        return [_ask(memory, q.text or q.name, _truth(q), folder) for q in asked]
+
+
+def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Question]:
+    """Index the videos in `clips` into a memory in `folder`, ask for WORDS, and save contact sheets. Nobody wrote down
+    what is in them, so `truth` says nothing here.
+
+    Raises as Memory.index does for what holds no video.
+    """
+    from .memory import Memory
+
+    shutil.rmtree(folder / REAL_MEMORY, ignore_errors=True)
+    with Memory.open(folder / REAL_MEMORY) as memory:
+        reports = memory.index(clips)
+        media, spent = sum(r.media_s for r in reports), sum(r.seconds for r in reports)
+        say(f"indexed {len(reports)} real clips, {media:.1f} s in {spent:.1f} s, {sum(r.tracks for r in reports)} tracks")
+        return [_ask(memory, word, None, folder, "clips-") for word in WORDS]
 
 
 def choose(queries: Sequence[Query]) -> list[Query]:
@@ -82,16 +102,15 @@ def choose(queries: Sequence[Query]) -> list[Query]:
     return there + absent
 
 
-def _ask(memory: object, query: Query, folder: Path) -> Question:
-    from .memory import Memory
+def _truth(query: Query) -> tuple[int, int] | None:
+    return None if query.start_ns is None or query.end_ns is None else (query.start_ns, query.end_ns)
 
-    assert isinstance(memory, Memory)
-    text = query.text or query.name
+
+def _ask(memory: Memory, text: str, truth: tuple[int, int] | None, folder: Path, prefix: str = "") -> Question:
     answer = memory.where(text, most=None)
-    truth = None if query.start_ns is None or query.end_ns is None else (query.start_ns, query.end_ns)
     sheet = None
     if answer:
-        sheet = folder / f"{text.replace(' ', '-').replace('/', '-')}.png"
+        sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
         memory.picture(answer[0], text, others=answer.sightings).save(sheet)
     return Question(text, truth, answer, sheet)
 

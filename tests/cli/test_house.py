@@ -194,6 +194,25 @@ def test_demo(run: Run, world: Any, tmp_path: Path) -> None:
         assert {p.name for p in (tmp_path / "demo").glob("*.png")} == {"red.png", "blue.png", "green.png"}
 
 
+def test_demo_asks_real_clips_too(run: Run, world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world(queries(("red", 8, 10.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    fakes.squares(clips / "walk.mp4", SCENE, 12)
+    monkeypatch.setattr("vidmem.demo.WORDS", ("blue", "brown"))
+    result = run("demo", tmp_path / "demo", "--clips", clips)
+    assert result.exit_code == 0, result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[4].startswith("guess   blue: walk.mp4 at 1.0 to 5.")
+    assert lines[5] == "guess   brown: not found"
+    assert (tmp_path / "demo" / "clips-blue.png").exists()
+
+
+def test_demo_fails_on_clips_that_are_not_there(run: Run, world: Any, tmp_path: Path) -> None:
+    world(queries(("red", 8, 10.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
+    assert run("demo", tmp_path / "demo", "--clips", tmp_path / "none").exit_code == 4  # a source that is missing
+
+
 def test_demo_fails_when_an_answer_is_wrong(run: Run, world: Any, tmp_path: Path) -> None:
     world(queries(("red", 0, 2.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
     result = run("demo", tmp_path / "demo")

@@ -50,7 +50,7 @@ def test_scenes_have_the_promised_form(scenes: list[Scene]) -> None:
         used = scene.labels > -3
         assert (scene.cover[used].sum((1, 2)) >= 1.5).all()
         assert not scene.cover[~used].any()
-        assert (scene.labels >= 0).sum() >= 5
+        assert (scene.labels >= 0).sum() >= 1
         # visible parts of objects lie side by side, never one on the other
         assert scene.cover[scene.labels >= 0].sum(0).max() <= 1 + 1e-5
         h, w = GRID

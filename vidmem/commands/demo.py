@@ -1,4 +1,4 @@
-"""`vidmem demo`: the whole of it on a video that it makes."""
+"""`vidmem demo`: the whole of it on a video that it makes, and on real ones when there are some."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ def demo(
         float, typer.Option("--seconds", metavar="SECONDS", help="Length of the video, 10 to 3600.")
     ] = 40.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed is another world.", min=0)] = 0,
+    clips: Annotated[
+        Path | None,
+        typer.Option("--clips", metavar="FOLDER", help="Also index the videos in this folder, and ask for everyday"
+                     " things. Whether these answers are right, their pictures show."),
+    ] = None,
 ) -> None:
-    """Try it on a video that is made for it.
+    """Try it on a video that is made for it, and on your own.
 
     Indexes the video, asks for three things that are there and one that never was, and saves pictures of the answers.
     Exit code 0 only when all four answers are right.
     """
+    from ..demo import REAL_MEMORY, demo_clips, seconds_of
     from ..demo import demo as run
-    from ..demo import seconds_of
 
     questions = run(folder, seconds, seed, say)
     for question in questions:
@@ -40,5 +45,11 @@ def demo(
         print(f"{verdict}   {question.text}: {found} (truth: {expected}){picture}")
     right = sum(question.right for question in questions)
     say(f"{right} of {len(questions)} answers are right; ask more: vidmem where --memory {folder / 'demo.memory'} ...")
+    if clips:
+        for question in demo_clips(folder, clips, say):
+            best = question.answer[0] if question.answer else None
+            found = f"{Path(best.source).name} at {seconds_of((best.start_ns, best.end_ns))}" if best else "not found"
+            print(f"guess   {question.text}: {found}" + (f"   {question.sheet}" if question.sheet else ""))
+        say(f"look at the pictures; ask more: vidmem where --memory {folder / REAL_MEMORY} ...")
     if right < len(questions):
         raise typer.Exit(1)

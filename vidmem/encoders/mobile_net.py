@@ -1,29 +1,34 @@
-"""A small convolutional backbone that starts from published weights: an EfficientNet-Lite0 body (Tan and Le 2019:
-inverted residuals, ReLU6, no squeeze-and-excite) and a feature pyramid on it.
+"""The backbone of `tiny`: an EfficientNet-Lite0 body (Tan and Le 2019: inverted residuals, ReLU6, no
+squeeze-and-excite) that starts from published weights and knows photographs, a small branch of dense convolutions that
+knows drawings and fine detail, and a feature pyramid on both.
 
 It gives what TinyBackbone gives (see tiny_net.py), so TinyNet takes either.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .tiny_net import DIM
+from .tiny_net import DIM, Block
 
 MEAN, SPREAD = 127 / 255, 128 / 255
 """What EfficientNet-Lite takes off pictures in [0, 1] and divides them by."""
 STAGES = (
     (1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112), (4, 6, 5, 2, 192),
-    (1, 6, 3, 1, 320),
 )  # fmt: skip
-"""EfficientNet-Lite0: blocks, expansion, kernel, stride of the first, channels."""
-TAPS = (4, 10, 15)
-"""Blocks whose output the pyramid takes: the last at strides 8, 16 and 32."""
+"""EfficientNet-Lite0: blocks, expansion, kernel, stride of the first, channels, but for its last."""
+LAST_STAGE = (1, 6, 3, 1, 320)
+"""A quarter of the weights of the body, for classes that `tiny` does not have: only the teacher has it."""
+TAPS = (4, 10)
+"""Blocks whose output the pyramid takes besides that of the last: the last ones at strides 8 and 16."""
 
 
-def _conv(cin: int, cout: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(cin, cout, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(cout))
+def _conv(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(cout))
 
 
 def _still(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -49,16 +54,16 @@ class Inverted(nn.Module):
 
 
 class MobileBody(nn.Module):
-    """`(B, 3, H, W)` -> features after the blocks TAPS, at strides 8, 16 and 32 (sides rounded up).
+    """`(B, 3, H, W)` -> features after the blocks TAPS and the last, at strides 8, 16 and 32 (sides rounded up).
 
     Cell i of stride s looks at the pixels around s * i. It has no batch norms: their statistics never change here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Sequence[tuple[int, int, int, int, int]] = STAGES) -> None:
         super().__init__()
         self.stem = _still(3, 32, 3, 2)
         blocks, cin = [], 32
-        for count, expansion, kernel, stride, cout in STAGES:
+        for count, expansion, kernel, stride, cout in stages:
             for i in range(count):
                 blocks.append(Inverted(cin, cout, expansion, kernel, stride if i == 0 else 1))
                 cin = cout
@@ -71,6 +76,20 @@ class MobileBody(nn.Module):
             x = block(x)
             if i in TAPS:
                 out.append(x)
+        return [*out, x]
+
+
+class Detail(nn.Module):
+    """`(B, 3, H, W)` in [0, 1] -> `(B, 96, H/8, W/8)`: what TinyBackbone does at its finest (see tiny_net.py)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stages = ((3, 24), (24, 48), (48, 96))
+        self.stem = nn.Sequential(*(layer for a, b in stages for layer in (_conv(a, b, 3, 2), nn.ReLU())))
+        self.fine = nn.Sequential(Block(96), Block(96))
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fine(self.stem((images - 0.45) / 0.25))
         return out
 
 
@@ -90,9 +109,10 @@ class MobileBackbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = MobileBody()
-        self.top = nn.Sequential(_conv(320, 384, 1), nn.ReLU(), nn.Conv2d(384, DIM, 1))
+        self.body, self.detail = MobileBody(), Detail()
+        self.top = nn.Sequential(_conv(192, 256, 1), nn.ReLU(), nn.Conv2d(256, DIM, 1))
         self.middle, self.lateral = nn.Conv2d(112, DIM, 1), nn.Conv2d(40, DIM, 1)
+        self.detail_middle, self.detail_lateral = _conv(96, DIM, 3, 2), nn.Conv2d(96, DIM, 1)
         self.join = nn.Sequential(nn.ReLU(), _conv(DIM, DIM, 3))
         self.fuse = nn.Sequential(nn.ReLU(), _conv(DIM, DIM, 3), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
         self.heat = nn.Conv2d(DIM, 1, 1)
@@ -102,9 +122,10 @@ class MobileBackbone(nn.Module):
         # Cells look at the pixels around stride * i: moved by 3, that is the middle of the patch they stand for.
         moved = F.pad((images - MEAN) / SPREAD, (-3, 3, -3, 3))
         fine, middle, coarse = self.body(moved)
+        detail = self.detail(images)
         top = self.top(coarse)
-        middle = self.middle(middle) + _up(top, middle)
+        middle = self.middle(middle) + self.detail_middle(detail) + _up(top, middle)
         middle = middle + self.join(middle)
-        fine = self.lateral(fine) + _up(middle, fine)
+        fine = self.lateral(fine) + self.detail_lateral(detail) + _up(middle, fine)
         features = fine + self.fuse(fine)
         return features, self.heat(features).squeeze(1)

@@ -26,11 +26,13 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many of the scenes are of which kind; what is left is drawn. outlines_only: see PhotoScenes."""
+    """How many of the scenes are of which kind; what is left is drawn. outlines_only: see PhotoScenes. near: see
+    SceneMaker."""
 
     worlds: float = 0.25
     photos: float = 0.45
     outlines_only: bool = False
+    near: float = 0.2
 
 
 class Material:
@@ -53,7 +55,8 @@ class Material:
 
     def scenes(self, seed: int, shares: Shares) -> Iterator[Scene]:
         """An endless, seeded stream."""
-        maker = SceneMaker(load_drawings(), self.names.label, self.backgrounds, seed, self.rooms, self.cutouts)
+        maker = SceneMaker(load_drawings(), self.names.label, self.backgrounds, seed, self.rooms, self.cutouts,
+                           shares.near)  # fmt: skip
         frames = WorldScenes(self.worlds, load_drawings(), self.names.label, seed) if self.worlds else None
         photos = None
         if self.photos:

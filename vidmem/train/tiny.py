@@ -25,7 +25,7 @@ from ..encoders.mobile_net import MobileBackbone
 from ..encoders.tiny_net import TinyNet
 from ..world.drawings import load_drawings
 from . import halves
-from .first_tiny import first_backbone, first_regions
+from .first_tiny import first_backbone, first_detail, first_regions
 from .photo.teacher import published
 from .steps import backbone_step, evaluate, near_identity, region_step
 from .supply import Batch, Material, Shares, loader, measured_on
@@ -36,7 +36,7 @@ STILL = 3
 depthwise filters of all: their gradients would take three quarters of the time."""
 BODY_RATE = 0.25
 """Learning rate of the rest of the body, as a share of that of what starts from nothing."""
-SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.35, 0.3, outlines_only=True)}
+SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.3, 0.3, outlines_only=True, near=0.4)}
 
 
 class Run:
@@ -44,22 +44,25 @@ class Run:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.stage: str = args.stage
+        self.detail_learns = not args.first  # what the first one saw is kept
         self.net = TinyNet(MobileBackbone()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text, self.helpers = TextTower(args.text), Helpers(len(load_drawings()))
         if args.start:
             self.load(halves.load(args.start))
         else:
-            body = {k: v for k, v in published().items() if k.startswith(("stem", "blocks"))}
-            self.net.backbone.body.load_state_dict(body)
+            body = self.net.backbone.body
+            body.load_state_dict({k: v for k, v in published().items() if k in body.state_dict()})
             if args.first:
                 self.net.load_state_dict(first_regions(args.first), strict=False)
+                self.net.backbone.detail.load_state_dict(first_detail(args.first))
         backbone = self.net.backbone
         if self.stage == "backbone":
             backbone.body.stem.requires_grad_(False)
             backbone.body.blocks[:STILL].requires_grad_(False)
             for block in backbone.body.blocks:
                 block.depthwise.requires_grad_(False)
-            head = [backbone.top, backbone.middle, backbone.lateral, backbone.join, backbone.fuse, backbone.heat]
+            backbone.detail.requires_grad_(self.detail_learns)
+            head = [part for name, part in backbone.named_children() if name != "body"]
             fast = [*head, self.net.regions.text1, self.net.regions.text2, self.text, self.helpers]
             slow: list[nn.Module] = [backbone.body]
         else:
@@ -86,6 +89,7 @@ class Run:
         """Training mode, but for the statistics of what is published or frozen."""
         self.net.train()
         self.net.backbone.body.eval()
+        self.net.backbone.detail.train(self.detail_learns)
         if self.stage == "regions":
             self.net.backbone.eval()
 

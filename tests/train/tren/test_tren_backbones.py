@@ -61,9 +61,11 @@ def test_dinov3_fails_without_weights(tmp_path: Path) -> None:
 def test_dinov3_with_random_weights() -> None:
     transformers = pytest.importorskip("transformers")
     from vidmem.encoders.dinotxt import TextTower, VisionHead
+    from vidmem.encoders.torchvision_compat import ready
     from vidmem.encoders.tren import TextSide
     from vidmem.train.tren.dinov3 import DinoFeatures
 
+    ready()
     torch.manual_seed(0)
     config = transformers.DINOv3ViTConfig(
         hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_register_tokens=4,

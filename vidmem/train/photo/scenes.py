@@ -20,7 +20,7 @@ GRIDS = ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4))
 """Rows and columns of a mosaic; the first is one photo as a whole frame."""
 SHARES = {"caltech": 0.48, "grocery": 0.12, "clips": 0.08, "cardboard_box": 0.04}
 """How often a view is of these; the rest comes from photos with boxes."""
-CUT_SIDE = 128
+CUT_SIDE = 192
 WHOLE_RIM = 0.1
 """Share of a photo's sides left out where its one thing has no outline."""
 

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...encoders.mobile_net import MEAN, SPREAD, MobileBody
+from ...encoders.mobile_net import LAST_STAGE, MEAN, SPREAD, STAGES, MobileBody
 from .photos import Photo, add_masks, read_caltech, read_photos
 
 MASKS = "masks.npz"
@@ -63,7 +63,7 @@ class Teacher(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         state = published()
-        self.body = MobileBody()
+        self.body = MobileBody((*STAGES, LAST_STAGE))
         self.body.load_state_dict({k: v for k, v in state.items() if k.startswith(("stem", "blocks"))})
         self.head = nn.Conv2d(320, 1280, 1)
         self.classes = nn.Linear(1280, 1000)

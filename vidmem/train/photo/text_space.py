@@ -185,16 +185,17 @@ def build(encoder: Path, clip: Path, labels: Path, photos: list[str], out: Path)
 
 
 def training_phrases(
-    names: Names, goals: np.ndarray, table: np.ndarray, index: dict[str, int]
+    names: Names, goals: np.ndarray, table: np.ndarray, index: dict[str, int], held_out: int = HELD_OUT
 ) -> tuple[list[str], np.ndarray, np.ndarray, list[tuple[str, int]]]:
-    """Phrases, where they should be, their classes; and synonyms kept back, with their classes."""
+    """Phrases, where they should be, their classes; and one in `held_out` synonyms (0: none), kept back, with their
+    classes."""
     rng = np.random.default_rng(1)
     phrases: list[str] = []
     targets, owners, held = [], [], []
     for c, known in enumerate(names.classes):
         kept = [known.name]
         for n, synonym in enumerate(known.phrases[1:]):
-            if (c + n) % HELD_OUT == 0 and known.clip is not None:
+            if held_out and (c + n) % held_out == 0 and known.clip is not None:
                 held.append((synonym, c))
             else:
                 kept.append(synonym)
@@ -229,8 +230,9 @@ def recall(table: np.ndarray, index: dict[str, int], goals: np.ndarray, names: N
     groups = {
         "name": ([c.name for c in names.classes], every),
         "attribute": ([f"my red {plural(c.name)}" for c in names.classes], every),
-        "unseen_synonym": ([p for p, _ in held], [c for _, c in held]),
     }
+    if held:
+        groups["unseen_synonym"] = ([p for p, _ in held], [c for _, c in held])
     return {f"{g}_{k}": round(v, 3) for g, (p, o) in groups.items() for k, v in score(p, o).items()} | {
         "unseen_synonyms": len(held)
     }

@@ -1,0 +1,73 @@
+"""Fit the text table of `tiny` once more, to the tokens of the finished network.
+
+While the network learns, a name and its synonyms share few word pieces and drift apart, and plurals and attributes are
+not said at all. Here the tokens stay, and every way to say a name is drawn to them (Eq. 2) and to where the name is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .losses import text_contrast
+from .photo.text_space import Bags, recall, training_phrases
+from .towers import TAU_TEXT, TextTower
+
+NAME_SHARE = 0.4
+"""How often a class is said by its name; else by any of the ways to say it."""
+STAY = 2.0
+"""Weight of staying where the class is, against 1 for the tokens: names that no picture shows have only this."""
+DRIFT = 0.05
+
+
+def refit(tower: TextTower, tokens: Tensor, labels: Tensor, folder: Path, out: Path, steps: int, batch: int = 512,
+          seed: int = 0) -> dict[str, Any]:  # fmt: skip
+    """Move the rows of `tower`'s table, in place, and write its text folder anew into `out`. tokens `(N, Dt)` as
+    projected, labels `(N,)`: their classes. Returns how often each way to say a name finds it, before and after."""
+    with torch.no_grad():
+        goals = tower()
+    table, index = tower.whole_table(), {piece: i for i, piece in enumerate(tower.vocabulary)}
+    phrases, _, owners, held = training_phrases(tower.names, goals.numpy(), table, index, held_out=0)
+    bags = Bags(phrases, index)
+    ways: list[list[int]] = [[] for _ in range(len(tower.names))]
+    for i, owner in enumerate(owners.tolist()):
+        ways[owner].append(i)
+    measured = {"before": recall(table, index, goals.numpy(), tower.names, held)}
+    start = torch.from_numpy(table[bags.used])
+    vectors = start.clone().requires_grad_()
+    rate = 0.005
+    optimizer = torch.optim.Adam([vectors], lr=rate)
+    rng, random = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    # Of a name with many pictures no more is learned than of one with few.
+    weights = 1 / torch.bincount(labels, minlength=len(ways)).clamp_min(1).sqrt()[labels]
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 - step / steps) + 1e-5
+        plain = rng.random(len(ways)) < NAME_SHARE
+        picked = [w[0] if first else w[int(rng.integers(len(w)))] for w, first in zip(ways, plain, strict=True)]
+        texts = bags.means(vectors, picked)
+        rows = torch.multinomial(weights, batch, generator=random)
+        loss = text_contrast(tokens[rows], texts, labels[rows], TAU_TEXT, tower.near)
+        loss = loss + STAY * (1 - (texts * goals).sum(-1)).mean()
+        loss = loss + DRIFT * (vectors - start).square().sum(-1).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    table[bags.used] = vectors.detach().numpy()
+    with torch.no_grad():
+        tower.vectors.copy_(torch.from_numpy(table[tower.used.numpy()]))
+        measured["after"] = recall(table, index, tower().numpy(), tower.names, held)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("names.json", "vocabulary.txt"):
+        shutil.copyfile(folder / name, out / name)
+    with np.load(folder / "text.npz", allow_pickle=False) as kept:
+        np.savez(out / "text.npz", table=table, goals=kept["goals"])
+    (out / "refit.json").write_text(json.dumps(measured, indent=1), "utf-8")
+    return measured
