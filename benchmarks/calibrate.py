@@ -3,10 +3,11 @@
 Indexes calibration worlds (seeds 5000..; never the held-out 9000..), then tries thresholds on the stored memories:
 every question is scored against all tracks once, and each setting only cuts those scores. Chosen is the setting with
 the highest rate of right answers (mean over name, synonym, picture, name x picture) among those that "find" at most
---false-found of what is absent: absent words, absent pictures, an absent picture with its name, and phrases of things
-that `tiny` was never taught (household.txt), and at most
-twice as many of what is absent from the real clips (real_names.json; without clips this is left out, and said). The choice is the middle of a plateau: rates are averaged with those of
-the neighbouring settings first. At the end the chosen one is run through vidmem.query.where, and must agree.
+--false-found of what is absent: absent words, absent pictures, an absent picture with its name, phrases of nothing that
+is in the world (household.txt), and at most twice as many of the household names that are absent from the real clips
+(real_names.json; without clips that is left out, and said). The choice is the middle of a plateau: rates are averaged
+with those of the neighbouring settings first. At the end the chosen one is run through vidmem.query.where, and must
+agree.
 
 --write puts it into vidmem/encoders/weights/tiny.json.
 """
@@ -162,7 +163,8 @@ def main() -> int:
         "machine": before, "model": model(), "seeds": list(args.seeds), "seconds": args.seconds,
         "drawings": vendor(args.drawings), "false_found_limit": args.false_found,
         "calibration": asdict(calibration), "rates": fitted, "leave_one_world_out": crossed,
-        "unknown_phrases": len(unknown), "unknown_found": found_words, "clips": len(more), "differs_from_where": differ, "scores": rows,
+        "unknown_phrases": len(unknown), "unknown_found": found_words, "clips": len(more),
+        "differs_from_where": differ, "scores": rows,
     }  # fmt: skip
     write_json(args.out, result)
     plot(args.out.with_suffix(".png"), rows, calibration)

@@ -87,7 +87,8 @@ def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Qu
     with Memory.open(folder / REAL_MEMORY) as memory:
         reports = memory.index(clips)
         media, spent = sum(r.media_s for r in reports), sum(r.seconds for r in reports)
-        say(f"indexed {len(reports)} real clips, {media:.1f} s in {spent:.1f} s, {sum(r.tracks for r in reports)} tracks")
+        tracks = sum(r.tracks for r in reports)
+        say(f"indexed {len(reports)} real clips, {media:.1f} s in {spent:.1f} s, {tracks} tracks")
         return [_ask(memory, word, None, folder, "clips-") for word in WORDS]
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .losses import text_contrast
 from .photo.text_space import Bags, recall, training_phrases

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ STILL = 3
 depthwise filters of all: their gradients would take three quarters of the time."""
 BODY_RATE = 0.25
 """Learning rate of the rest of the body, as a share of that of what starts from nothing."""
+WITHOUT = ("teacher", "drawings", "photos", "text")
+"""What --without leaves out: the teacher's answers; drawn scenes and worlds; photographs, teacher and cut-outs
+included; learning the text table with the pictures."""
 SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.3, 0.3, outlines_only=True, near=0.4)}
 
 
@@ -64,6 +68,7 @@ class Run:
             backbone.detail.requires_grad_(self.detail_learns)
             head = [part for name, part in backbone.named_children() if name != "body"]
             fast = [*head, self.net.regions.text1, self.net.regions.text2, self.text, self.helpers]
+            self.text.requires_grad_(args.without != "text")
             slow: list[nn.Module] = [backbone.body]
         else:
             if not args.first:
@@ -132,11 +137,15 @@ def train(args: argparse.Namespace) -> None:
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         begun = state["step"]
-    material = Material(run.text.names, args.data, args.photos, args.worlds, args.rooms)
+    shares = SHARES[args.stage]
+    if args.without == "drawings":
+        shares = replace(shares, worlds=0.0, photos=1.0)
+    photos = args.photos if args.without != "photos" else None
+    material = Material(run.text.names, args.data, photos, args.worlds, args.rooms)
     answers = torch.from_numpy(material.crops["answers"])
     first = first_backbone(args.first) if args.first and args.stage == "backbone" else None
     measure_on = measured_on(material, args.batch)
-    supply = loader(material, args.seed + 1000 * (begun + 1), SHARES[args.stage], args.batch, args.workers)
+    supply = loader(material, args.seed + 1000 * (begun + 1), shares, args.batch, args.workers)
     torch.set_num_threads(args.threads)
     rngs = [np.random.default_rng((args.seed, begun, i)) for i in range(args.threads)]
     pool = ThreadPoolExecutor(args.threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -145,6 +154,8 @@ def train(args: argparse.Namespace) -> None:
     parameters = [p for group in run.groups for p in group["params"]]
     with (args.out / f"{args.stage}.log").open("a") as log:
         for step, batch in enumerate(supply, begun):
+            if args.without == "teacher":
+                batch["teachers"].fill_(-1)
             losses = spread(pool, rngs, batch, parameters, lambda part, rng: step_of(
                 run.net, run.text, run.helpers, part, rng, answers, first))  # fmt: skip
             nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -183,6 +194,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--first", type=Path, help="weights of the first `tiny`: its features of drawings are aimed at,"
                    " and its region encoder is where that of stage 2 starts")
     p.add_argument("--rooms", type=int, default=0, help="empty rooms to make for backgrounds (1.5 s each)")
+    p.add_argument("--without", choices=WITHOUT, help="leave this out, to see what it is good for")
     p.add_argument("--steps", type=int, default=4000)
     p.add_argument("--minutes", type=float, default=0, help="stop after so many minutes")
     p.add_argument("--warmup", type=int, default=200, help="steps of linear warm-up")
