@@ -70,6 +70,20 @@ def find(
     return hits
 
 
+def among(
+    cache: VectorCache, calibration: Calibration, rows: Rows, text: Float32, contrast: Float32 | None
+) -> tuple[Hits, NDArray[np.bool_]]:
+    """The tracks in `rows`, and which of them `find` would find by this text."""
+    read = cache.scores("text", text, rows)
+    hits = Hits(rows, read, read, None)
+    found = read >= np.float32(calibration.text_threshold)
+    if contrast is not None and calibration.contrast_probability > 0 and found.any():
+        found[found] = (
+            share(cache, hits.take(found), contrast, calibration.temperature) >= calibration.contrast_probability
+        )
+    return hits, found
+
+
 def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float) -> Float32:
     """Softmax share `(n,)` of the phrase among itself and the contrast phrases, at each hit's text token."""
     assert hits.text is not None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
-from ..store import SourceRow, Store, TrackRow, VectorCache
+from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
 from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, near
 from .search import Hits, find, nearest
@@ -177,6 +177,13 @@ def _zeros(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDA
     return np.array(zeros, np.int64)[places] if zeros else np.empty(0, np.int64)
 
 
+def _file(store: Store, source: SourceRow, t_ns: int) -> str | None:
+    """The file of a single picture; None in videos, and for one that is in no file any more."""
+    if source.kind != PICTURES:
+        return None
+    return next(iter(store.picture_paths(source.id, [t_ns]).get(t_ns, ())), None)
+
+
 def _sightings(
     store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed, groups: Sequence[NDArray[np.intp]]
 ) -> list[Sighting]:
@@ -205,6 +212,7 @@ def _sightings(
                 tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
                 seen=logs.at(track.source_id, frame_ns),
                 last=logs.at(track.source_id, end_ns),
+                picture=_file(store, sources[track.source_id], frame_ns),
             )
         )
     return out

@@ -14,16 +14,19 @@ from .config import IndexConfig, preset
 from .encoders import DEFAULT, Encoder, TextEncoder, check, default_preset, load, load_text
 from .errors import MediaError, UsageError
 from .records import NS, Box, Float32, Sighting
-from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
+from .store import PICTURES, ModelRecord, SourceRow, Store, StoreStats, VectorCache
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from .annotate import Written
     from .indexer.live import Policy, Session
+    from .indexer.pictures import PicturesReport
     from .indexer.pipeline import SourceReport
     from .media import Source
+    from .query.haystack import HaystackAnswer, Phrase, Rule
     from .query.labels import LabelSet
+    from .query.needles import Asked as HaystackAsked
     from .query.scenes import Parse, Way
     from .query.where import Answer, Asked, Thing
     from .retention import Forgetting
@@ -143,6 +146,9 @@ class Memory(Closing):
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
+        single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
+        if folder := next((path for path in found if path in single), None):
+            raise UsageError(f"this folder was indexed with --images; go on so, or `vidmem rm` it first: {folder}")
         config = config or self.settings()
         record = self._record(config.as_dict())
         self.store.set_model(record)
@@ -167,6 +173,67 @@ class Memory(Closing):
                     on_source(path, error)
         self.store.settle()
         return reports
+
+    def index_pictures(
+        self, folder: str | os.PathLike[str], *, config: IndexConfig | None = None,
+        looked: Callable[[str, int], None] | None = None,
+    ) -> PicturesReport:  # fmt: skip
+        """Index the single pictures in a folder and below it, for `haystack`; go on where an earlier run stopped.
+
+        The same content is indexed once, whatever its files are called; files that cannot be read are counted. Later
+        runs take in what is new or changed, and forget what is gone. looked: called with each file and how many were
+        looked at. config: as for `index`.
+
+        Raises:
+            MediaError: no such folder, or no picture in it that can be read. UsageError: it was indexed as a film.
+            ModelMismatchError, StoreError: as `index`.
+        """
+        from .indexer.pictures import index_pictures, to_look_at
+
+        path = os.path.abspath(folder)
+        _check_name(path)
+        to_look_at(path, self.store)  # before anything is written
+        config = config or self.settings()
+        self.store.set_model(self._record(config.as_dict()))
+        report = index_pictures(path, lambda: self.encoder, self.store, config, looked)
+        self.store.settle()
+        return report
+
+    def haystack(self, anchor: str, target: str, *, rule: str = "default") -> HaystackAnswer:
+        """Of all single pictures the one with `anchor`, and whether `target` is in it (see query/haystack.py).
+
+        Raises UsageError for phrases that cannot be read, an unknown rule, and a memory without single pictures.
+        """
+        from .query.haystack import Haystack
+
+        for phrase in (anchor, target):
+            if not phrase.strip():
+                raise UsageError("the anchor or the target is empty; name a thing, such as --anchor dog --target frisbee")
+        haystack = Haystack(self.store, self.cache(), self.text_encoder.info.calibration)
+        first, second = self._phrases([anchor, target])
+        return haystack.ask(first, second, cast("Rule", rule))
+
+    def haystack_questions(self, path: str | os.PathLike[str]) -> tuple[list[HaystackAsked], list[str], int]:
+        """All questions of a file of Visual Haystacks, each among its own pictures: those that were asked, names of
+        pictures that are not in the memory, and how many questions there are.
+
+        Raises MediaError for a file that is none, UsageError as `haystack`.
+        """
+        from .query.haystack import Haystack
+        from .query.needles import Shelf, ask_all, load_needles
+
+        needles = load_needles(os.fspath(path))
+        haystack = Haystack(self.store, self.cache(), self.text_encoder.info.calibration)
+        names = list(dict.fromkeys(name for one in needles for name in (one.anchor, one.target)))
+        phrases = dict(zip(names, self._phrases(names), strict=True))
+        missing: set[str] = set()
+        asked = list(ask_all(haystack, Shelf(self.store), needles, phrases, missing))
+        return asked, sorted(missing), len(needles)
+
+    def _phrases(self, names: Sequence[str]) -> list[Phrase]:
+        from .query.haystack import Phrase
+
+        return [Phrase(vector, self.text_encoder.contrast(vector)) for vector in self._vectors(names)]
 
     def session(
         self, name: str, *, config: IndexConfig | None = None, depth: int = 8, interval_s: float = 2.0,
@@ -340,6 +407,8 @@ class Memory(Closing):
                 raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
             cache = self.cache()
             source = self.store.source(name)
+            if source.kind == PICTURES:
+                raise UsageError("a box is taken from a video; of a single picture cut it out and give it with --image")
             if source.start_ns and t_ns >= source.start_ns:  # in a log's own terms: since the epoch
                 t_ns -= source.start_ns
             row = crop_track(self.store, cache, source, t_ns, box)
@@ -358,6 +427,8 @@ class Memory(Closing):
         from .query.scenes import parse
 
         row = self.store.source(source)
+        if row.kind == PICTURES:
+            raise UsageError(f"single pictures are not parsed; index the folder without --images: {row.uri}")
         known = load_labels(labels) if isinstance(labels, str) else labels
         temperature = self.text_encoder.info.calibration.temperature if apart else None
         return parse(self.store, row, known, self._vectors(known.names), way=way, temperature=temperature)
@@ -387,6 +458,11 @@ class Memory(Closing):
         from .media import open_source
         from .query.evidence import contact_sheet, moments
 
+        if sighting.picture is not None:
+            from .query.boxes_picture import boxes_picture
+
+            detail = f"{sighting.picture}   score {sighting.score:.2f}"
+            return boxes_picture(sighting.picture, title, detail, [(f"{sighting.score:.2f}", sighting.box)])
         self._check_at_hand(sighting)
         length = self.store.source(sighting.source).duration_ns
         seen = moments(self.store, sighting)
@@ -398,6 +474,8 @@ class Memory(Closing):
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""
         from .media import save_clip
 
+        if self.store.source(sighting.source).kind == PICTURES:
+            raise MediaError(f"a single picture gives no video; save it with --save: {sighting.source}")
         self._check_at_hand(sighting)
         save_clip(
             sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns

@@ -132,7 +132,7 @@ def _listing(things: Sequence[Thing]) -> Listing:
     ]
     table: list[Sequence[str]] = [("thing", "from", "to", "score", "source")]
     table += [
-        (str(number), clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", s.source)
+        (str(number), clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", s.picture or s.source)
         for number, thing in enumerate(things, 1) for s in thing.sightings
     ]  # fmt: skip
     document = [

@@ -124,8 +124,9 @@ def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
     rows = [sighting_row(s) for s in shown]
     table: list[tuple[str, ...]] = [("from", "to", "score", "frame", "box", "source")]
     table += [
+        ("-", "-", f"{s.score:.3f}", "-", _box(s.box), s.picture) if s.picture else
         (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", clock(s.frame_ns), _box(s.box), s.source) for s in shown
-    ]
+    ]  # fmt: skip
     if any(s.last for s in shown):
         told = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, told, strict=True)]
@@ -142,7 +143,7 @@ def sighting_row(s: Sighting) -> Row:
         "text_score": None if s.text_score is None else round(s.text_score, 6),
         "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
         "frame_s": s.frame_s, "box": [round(v, 2) for v in s.box], "tracks": list(s.tracks),
-        "seen": _point(s.seen), "last": _point(s.last),
+        "seen": _point(s.seen), "last": _point(s.last), "picture": s.picture,
     }  # fmt: skip
 
 
@@ -177,6 +178,7 @@ def _box(box: Box) -> str:
 
 def _not_found(memory: Memory, answer: Answer) -> None:
     near = "; ".join(
+        f"{s.score:.3f} in {Path(s.picture).name}" if s.picture else
         f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
         for s in answer.near_misses
     )
