@@ -105,7 +105,8 @@ def index_pictures(
     damaged = tuple((f.path, f.cause or "damaged") for f in files if f.t_ns is None)
     if len(damaged) == len(listed):
         store.remove_source(row.id)
-        raise MediaError(f"none of the {len(listed)} pictures can be read ({damaged[0][1]}); are they images?: {folder}")
+        cause = damaged[0][1]
+        raise MediaError(f"none of the {len(listed)} pictures can be read ({cause}); are they images?: {folder}")
     after = len(store.pictures(row.id))
     return PicturesReport(folder, len(listed), len(todo), after, after + gone - before, damaged, gone, tokens,
                           time.perf_counter() - began)  # fmt: skip
@@ -149,9 +150,7 @@ def _add(
                     next_ns, ordinal = next_ns + PICTURE_NS, ordinal + len(merged)
                 at = None if read.cause else place[read.digest]
                 (bad.add if read.cause else bad.discard)(read.file.path)
-                pending.files.append(
-                    PictureFile(read.file.path, read.file.size, read.file.mtime_ns, at, read.cause)
-                )
+                pending.files.append(PictureFile(read.file.path, read.file.size, read.file.mtime_ns, at, read.cause))
             done += len(group)
             if len(pending.files) >= config.checkpoint_frames:
                 checkpoint("open")

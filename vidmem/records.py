@@ -208,7 +208,8 @@ class Sighting:
     the product of text_score and visual_score (cosines) where both were asked for; the one not asked for is None.
     frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store. seen, last:
     the evidence and the end of the span in the terms of a log, None for sources that are none. picture: the file, in a
-    folder of single pictures; its boxes are in pixels of that picture.
+    folder of single pictures; its boxes are in pixels of that picture. probability: that it shows what was asked
+    for; None where the encoder is not calibrated for such questions.
     """
 
     source: str
@@ -223,6 +224,7 @@ class Sighting:
     seen: LogPoint | None = None
     last: LogPoint | None = None
     picture: str | None = None
+    probability: float | None = None
 
     @property
     def start_s(self) -> float:

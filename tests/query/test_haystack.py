@@ -80,7 +80,7 @@ def test_yes_no_and_not_found(store: Store) -> None:
     assert no.anchor == answer.anchor
     none = held.ask(Phrase(axis(9, 0.1, 2)), Phrase(axis(1)))
     assert (none.verdict, none.anchor, none.target) == ("not found", None, None)
-    assert [r.paths[0] for r in none.near_misses][0] == "/photos/cat.jpg"
+    assert none.near_misses[0].paths[0] == "/photos/cat.jpg"
     assert len(none.near_misses) == 3  # of three different pictures
 
 
@@ -177,7 +177,8 @@ def test_a_file_of_questions(store: Store, tmp_path: Path) -> None:
     asked = list(ask_all(haystack(store), Shelf(store), needles, PHRASES, missing))
     assert missing == {"lost.jpg"}
     assert [a.needle.number for a in asked] == [0, 1, 2]
-    assert [[a.answers[rule].verdict for rule in ("default", "paper")] for a in asked] == [["yes"] * 2] * 2 + [["no"] * 2]
+    for rule in ("default", "paper"):
+        assert [a.answers[rule].verdict for a in asked] == ["yes", "yes", "no"]
     assert [a.retrieved for a in asked] == [True, True, False]
     assert [a.right("paper") for a in asked] == [True, True, True]
 
@@ -206,5 +207,3 @@ def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:
         load_needles(str(tmp_path / "q.json"))
     with pytest.raises(MediaError, match="cannot be read"):
         load_needles(str(tmp_path / "none.json"))
-
-

@@ -27,7 +27,7 @@ def haystack(
         "--rule", metavar="default|paper", help="When something counts as seen: calibrated as for `where`, or as in "
         "T-REN's paper.")] = "default",
     questions: Annotated[str | None, typer.Option(
-        "--questions", metavar="FILE", help="All questions of a file of Visual Haystacks, and how many are right.")] = None,
+        "--questions", metavar="FILE", help="All of a file of Visual Haystacks; how many are right.")] = None,
     save: Annotated[str | None, typer.Option(
         "--save", metavar="PICTURE", help="Save the picture with both boxes (.png, .jpg, .webp).")] = None,
     memory: MemoryOption = None,
@@ -98,7 +98,8 @@ def _batch(memory: Memory, path: str, show: Show) -> int:
 
     asked, missing, total = memory.haystack_questions(path)
     if not asked:
-        raise MediaError(f"no question has all its pictures in the memory; `vidmem index --images` their folder: {path}")
+        cause = "no question has all its pictures in the memory"
+        raise MediaError(f"{cause}; `vidmem index --images` their folder: {path}")
     retrieved = sum(one.retrieved for one in asked) / len(asked)
     rows: list[Row] = []
     table = [("rule", "questions", "right", "picture found", "not found")]

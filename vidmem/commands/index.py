@@ -40,7 +40,7 @@ def index(
         "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the "
         "sender's stamp.")] = "log",
     images: Annotated[bool, typer.Option(
-        "--images", help="PATHS are folders of single pictures, for `vidmem haystack`; with all folders below.")] = False,
+        "--images", help="PATHS are folders of single pictures, with those below, for `vidmem haystack`.")] = False,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,

@@ -42,9 +42,7 @@ class Picture:
     height: int
 
 
-def write(
-    conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile], pictures: Sequence[Picture]
-) -> None:
+def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile], pictures: Sequence[Picture]) -> None:
     """Inside the caller's transaction: add pictures, and files in place of those of the same path."""
     conn.executemany(
         "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)",
@@ -64,8 +62,10 @@ def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
 
 def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) -> list[Picture]:
     """All pictures of a source, in order, or the one at t_ns."""
-    query = "SELECT t_ns, hash, width, height FROM pictures WHERE source_id = ? AND t_ns = ifnull(?, t_ns) ORDER BY t_ns"
-    return [Picture(*row) for row in conn.execute(query, (source_id, t_ns))]
+    query = "SELECT t_ns, hash, width, height FROM pictures WHERE source_id = ?"
+    if t_ns is not None:
+        return [Picture(*row) for row in conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))]
+    return [Picture(*row) for row in conn.execute(f"{query} ORDER BY t_ns", (source_id,))]
 
 
 def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Mapping[int, list[str]]:
@@ -100,9 +100,7 @@ def forget(conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None
         if times is None:
             conn.execute(f"DELETE FROM {table} WHERE source_id = ? AND t_ns < ?", (source_id, before_ns))
         else:
-            conn.executemany(
-                f"DELETE FROM {table} WHERE source_id = ? AND t_ns = ?", [(source_id, t) for t in times]
-            )
+            conn.executemany(f"DELETE FROM {table} WHERE source_id = ? AND t_ns = ?", [(source_id, t) for t in times])
 
 
 def forget_all(conn: sqlite3.Connection, source_id: int) -> None:

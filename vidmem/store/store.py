@@ -5,6 +5,7 @@ SQLite is the truth; everything in `cache/` can be rebuilt from it.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -335,6 +336,19 @@ class Store(Closing):
         """All tracks of one source, by ordinal."""
         with self._use() as conn:
             return reader.source_tracks(conn, source_id)
+
+    def fitted(self, weights: str) -> Mapping[str, Any] | None:
+        """What `set_fitted` kept for an encoder of these weights; None when nothing was."""
+        with self._use() as conn:
+            row = conn.execute("SELECT value FROM meta WHERE key = 'fitted'").fetchone()
+        kept = json.loads(row[0]) if row else {}
+        return kept.get(weights) if isinstance(kept, dict) else None
+
+    def set_fitted(self, weights: str, values: Mapping[str, Any] | None) -> None:
+        """Keep what was fitted to this memory for an encoder of these weights, in place of what was; None drops it."""
+        with self._use(write=True) as conn, transaction(conn):
+            text = "{}" if values is None else json.dumps({weights: values}, sort_keys=True)
+            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fitted', ?)", (text,))
 
     def next_ordinal(self, source_id: int) -> int:
         """One more than the highest ordinal of the tracks of a source."""
