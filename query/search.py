@@ -6,12 +6,15 @@ product >= t needs each factor >= t: one range search finds all candidates, the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
+from ..errors import UsageError
+from ..probability import LOOSE, Curve, Mode
 from ..records import Float32
 from ..store import VectorCache
 
@@ -38,12 +41,15 @@ class Hits:
 
 def find(
     cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None = None, threshold: float | None = None,
+    contrast: Float32 | None = None, threshold: float | None = None, least_probability: float | None = None,
 ) -> Hits:  # fmt: skip
     """All tracks that count as found for a text vector `(Dt,)`, a visual token `(Dv,)` or both.
 
     threshold overrides the calibrated one and switches the contrast phrases `(c, Dt)` off: it is the score alone then.
+    least_probability overrides all tests: it is the probability alone then. Raises UsageError where none was fitted.
     """
+    if least_probability is not None:
+        return _probable(cache, calibration, text, visual, contrast, least_probability)
     if text is not None and visual is not None:
         limit = calibration.product_threshold if threshold is None else threshold
         rows, seen = cache.range_search("visual", visual, limit)
@@ -68,6 +74,77 @@ def find(
     if threshold is None and contrast is not None and least > 0 and len(hits):
         hits = hits.take(share(cache, hits, contrast, calibration.temperature) >= least)
     return hits
+
+
+def find_each(
+    cache: VectorCache, calibration: Calibration, texts: Float32, contrasts: Sequence[Float32],
+    least_probability: float | None = None,
+) -> list[Hits]:  # fmt: skip
+    """`find` for each of many text vectors `(n, Dt)` with its contrast phrases, in one pass over the tracks."""
+    test = calibration if least_probability is None else loose(calibration)
+    out = []
+    for (rows, read), contrast in zip(
+        cache.range_search_many("text", texts, test.text_threshold), contrasts, strict=True
+    ):
+        hits = Hits(rows, read, read, None)
+        if least_probability is not None:
+            hits = _as_probable(cache, calibration, hits, contrast, least_probability)
+        elif test.contrast_probability > 0 and len(hits):
+            hits = hits.take(share(cache, hits, contrast, test.temperature) >= test.contrast_probability)
+        out.append(hits)
+    return out
+
+
+def among(
+    cache: VectorCache, calibration: Calibration, rows: Rows, text: Float32, contrast: Float32 | None
+) -> tuple[Hits, NDArray[np.bool_]]:
+    """The tracks in `rows`, and which of them `find` would find by this text."""
+    read = cache.scores("text", text, rows)
+    hits = Hits(rows, read, read, None)
+    found = read >= np.float32(calibration.text_threshold)
+    if contrast is not None and calibration.contrast_probability > 0 and found.any():
+        found[found] = (
+            share(cache, hits.take(found), contrast, calibration.temperature) >= calibration.contrast_probability
+        )
+    return hits, found
+
+
+def _probable(
+    cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
+    contrast: Float32 | None, least: float,
+) -> Hits:  # fmt: skip
+    return _as_probable(cache, calibration, find(cache, loose(calibration), text, visual), contrast, least)
+
+
+def _as_probable(
+    cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None, least: float
+) -> Hits:
+    probability = probabilities(cache, calibration, hits, contrast)
+    if probability is None:
+        raise UsageError(
+            "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
+            "does it for words, or give --threshold"
+        )
+    return hits.take(probability >= np.float32(least))
+
+
+def loose(calibration: Calibration) -> Calibration:
+    """The tests that a track must pass to be considered at all where probabilities are fitted or decide."""
+    return Calibration(LOOSE * calibration.text_threshold, 0, LOOSE * calibration.visual_threshold,
+                       LOOSE * calibration.product_threshold, temperature=calibration.temperature)  # fmt: skip
+
+
+def probabilities(cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None) -> Float32 | None:
+    """The probability `(n,)` that each hit is the thing asked for; None where nothing was fitted for such questions.
+    contrast: of the phrase, None for a picture alone."""
+    curves = calibration.probability
+    mode: Mode = "visual" if hits.text is None else "text" if hits.visual is None else "product"
+    curve: Curve | None = getattr(curves, mode, None)
+    if curve is None:
+        return None
+    if contrast is None or hits.text is None:
+        return curve.at(hits.score, None if mode == "visual" else np.ones(len(hits)))
+    return curve.at(hits.score, share(cache, hits, contrast, calibration.temperature))
 
 
 def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float) -> Float32:

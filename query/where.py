@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
-from ..store import SourceRow, Store, TrackRow, VectorCache
+from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
 from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, near
-from .search import Hits, find, nearest
+from .search import Hits, find, find_each, nearest, probabilities
 from .sightings import group
 from .things import seen_again, things
 
@@ -60,7 +60,7 @@ class Answer(Sequence[Sighting]):
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """What is looked for: vectors as in `search.find`, and conditions as in narrow.py. near: one or more other things,
-    each a text vector with its contrast phrases."""
+    each a text vector with its contrast phrases. least: least probability."""
 
     text: Float32 | None = None
     visual: Float32 | None = None
@@ -70,6 +70,7 @@ class Asked:
     near: tuple[tuple[Float32, Float32 | None], ...] = ()
     within_ns: int = WITHIN_NS
     apart: float = APART
+    least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +86,56 @@ def where(
     visual: Float32 | None = None, contrast: Float32 | None = None, threshold: float | None = None,
     most: int | None = 1, query: dict[str, object] | None = None, spans: Spans | None = None,
     near: Sequence[tuple[Float32, Float32 | None]] = (), within_ns: int = WITHIN_NS, apart: float = APART,
-    notes: Sequence[str] = (),
+    notes: Sequence[str] = (), least: float | None = None,
 ) -> Answer:  # fmt: skip
     """Sightings of what the vectors stand for, the `most` newest (None: all). See `Asked` for the rest."""
-    asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart)
-    sources = {row.id: row for row in store.sources()}
+    asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart, least)
     alone, found = _found(store, cache, calibration, asked)
+    answer = _answer(store, {row.id: row for row in store.sources()}, cache, calibration, asked, found, most)
+    if not answer.total:
+        answer = _missed(store, cache, calibration, asked, alone)
+    return replace(answer, query=query or {}, notes=tuple(notes))
+
+
+def each(
+    store: Store, cache: VectorCache, calibration: Calibration, texts: Float32, contrasts: Sequence[Float32], *,
+    most: int | None = 1, spans: Spans | None = None, least: float | None = None,
+) -> list[Answer]:  # fmt: skip
+    """`where` for each of many text vectors `(n, Dt)` with its contrast phrases, in one pass over the tracks; without
+    near misses, which would be a pass for each."""
+    sources = {row.id: row for row in store.sources()}
+    out = []
+    for text, contrast, hits in zip(
+        texts, contrasts, find_each(cache, calibration, texts, contrasts, least), strict=True
+    ):
+        asked = Asked(text, None, contrast, None, spans, least=least)
+        out.append(_answer(store, sources, cache, calibration, asked, _narrowed(store, cache, hits, spans), most))
+    return out
+
+
+def _answer(
+    store: Store, sources: dict[int, SourceRow], cache: VectorCache, calibration: Calibration, asked: Asked,
+    found: Narrowed, most: int | None,
+) -> Answer:  # fmt: skip
+    """The sightings among what was found."""
     order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
     groups = group(found.columns, found.hits, order, zero_ns=zeros)
-    if groups:
-        wanted = groups if most is None else groups[:most]
-        sightings = _sightings(store, sources, cache, found, wanted)
-        return Answer(tuple(sightings), (), query or {}, len(groups), tuple(notes))
+    wanted = groups if most is None else groups[:most]
+    sightings = _sightings(store, sources, cache, found, wanted, calibration, asked.contrast) if wanted else []
+    return Answer(tuple(sightings), total=len(groups))
+
+
+def _missed(
+    store: Store, cache: VectorCache, calibration: Calibration, asked: Asked, alone: Narrowed
+) -> Answer:
+    """The near misses of a question for which nothing counts as found."""
+    sources = {row.id: row for row in store.sources()}
     if not len(alone.hits):  # there are near misses by score; else what was seen, but not near the other thing
-        alone = _narrowed(store, cache, nearest(cache, text, visual, _NEAREST_TRACKS), spans)
+        alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS), asked.spans)
     near_groups = group(alone.columns, alone.hits, _source_order(cache, sources, alone.hits))
     near_groups.sort(key=lambda members: -float(alone.hits.score[members].max()))
-    misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES])
-    return Answer((), tuple(misses), query or {}, 0, tuple(notes))
+    misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES], calibration, asked.contrast)
+    return Answer((), tuple(misses))
 
 
 def timeline(
@@ -123,7 +156,7 @@ def timeline(
         one = Narrowed(found.hits.take(members), found.columns, found.evidence)
         mine = None if zeros is None else zeros[members]
         groups = group(found.columns, one.hits, order[members], zero_ns=mine)
-        sightings = tuple(_sightings(store, sources, cache, one, groups))
+        sightings = tuple(_sightings(store, sources, cache, one, groups, calibration, asked.contrast))
         if sightings:
             newest = groups[0]
             end_ns, rank = int(found.columns.end_ns[one.hits.rows[newest]].max()), int(order[members][newest[0]])
@@ -136,7 +169,7 @@ def _found(
     store: Store, cache: VectorCache, calibration: Calibration, asked: Asked
 ) -> tuple[Narrowed, Narrowed]:
     """What was found in time, and what of that is near the other things as well."""
-    hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold)
+    hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold, asked.least)
     alone = _narrowed(store, cache, hits, asked.spans)
     others = [
         _narrowed(store, cache, find(cache, calibration, vector, None, contrast), asked.spans)
@@ -177,15 +210,24 @@ def _zeros(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDA
     return np.array(zeros, np.int64)[places] if zeros else np.empty(0, np.int64)
 
 
+def _file(store: Store, source: SourceRow, t_ns: int) -> str | None:
+    """The file of a single picture; None in videos, and for one that is in no file any more."""
+    if source.kind != PICTURES:
+        return None
+    return next(iter(store.picture_paths(source.id, [t_ns]).get(t_ns, ())), None)
+
+
 def _sightings(
-    store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed, groups: Sequence[NDArray[np.intp]]
-) -> list[Sighting]:
+    store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed,
+    groups: Sequence[NDArray[np.intp]], calibration: Calibration, contrast: Float32 | None,
+) -> list[Sighting]:  # fmt: skip
     hits, columns = found.hits, found.columns
     best = [members[int(np.argmax(hits.score[members]))] for members in groups]
+    sure = probabilities(cache, calibration, hits.take(np.array(best, np.intp)), contrast)
     evidence: dict[int, TrackRow] = {t.id: t for t in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
     logs = LogPoints(store, sources)
     out = []
-    for members, top in zip(groups, best, strict=True):
+    for i, (members, top) in enumerate(zip(groups, best, strict=True)):
         rows = hits.rows[members]
         track = evidence.get(int(columns.ids[hits.rows[top]]))
         if track is None or track.source_id not in sources:
@@ -205,6 +247,8 @@ def _sightings(
                 tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
                 seen=logs.at(track.source_id, frame_ns),
                 last=logs.at(track.source_id, end_ns),
+                picture=_file(store, sources[track.source_id], frame_ns),
+                probability=None if sure is None else float(sure[i]),
             )
         )
     return out

@@ -14,10 +14,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
 from .commands.annotate import annotate
+from .commands.calibrate import calibrate
 from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.export import export
 from .commands.forget import compact, forget
+from .commands.haystack import haystack
 from .commands.index import index
 from .commands.models import models
 from .commands.parse import parse
@@ -130,8 +132,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 _COMMANDS = (
-    index, where, watch, annotate, timeline, watch_list, parse, export, ls, info, rm, forget, compact, models, doctor,
-    demo,
+    index, where, watch, annotate, timeline, watch_list, calibrate, haystack, parse, export, ls, info, rm, forget,
+    compact, models, doctor, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command(cls=_Command)(_command)

@@ -5,25 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, Encoder, TextEncoder, check, default_preset, load, load_text
-from .errors import MediaError, UsageError
+from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, default_preset, load, load_text
+from .errors import MediaError, StoreError, UsageError
+from .probability import Probabilities
 from .records import NS, Box, Float32, Sighting
-from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
+from .store import PICTURES, ModelRecord, SourceRow, Store, StoreStats, VectorCache
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from .annotate import Written
     from .indexer.live import Policy, Session
+    from .indexer.pictures import PicturesReport
     from .indexer.pipeline import SourceReport
     from .media import Source
+    from .probability import Curve, Samples
+    from .query.haystack import HaystackAnswer, Phrase, Rule
     from .query.labels import LabelSet
+    from .query.needles import Asked as HaystackAsked
     from .query.scenes import Parse, Way
     from .query.where import Answer, Asked, Thing
     from .retention import Forgetting
@@ -116,6 +122,43 @@ class Memory(Closing):
             self._text = self._encoder
         return self._encoder
 
+    @property
+    def calibration(self) -> Calibration:
+        """When an answer counts as found, with the probabilities that were fitted to this memory, or else those that
+        come with the encoder. Raises StoreError when what was fitted is damaged."""
+        info = self.text_encoder.info
+        fitted = self.store.fitted(info.weights)
+        if fitted is None:
+            return info.calibration
+        try:
+            return replace(info.calibration, probability=Probabilities.from_dict(fitted))
+        except ValueError as error:
+            raise StoreError(f"what was fitted is damaged ({error}); run `vidmem calibrate` again") from None
+
+    def calibrate(self, path: str | os.PathLike[str]) -> tuple[Curve, Samples]:
+        """Fit the probability of answers to words on the questions of a file (see query/calibrate.py) and keep it for
+        this memory; the curve, and the candidates that it was fitted on.
+
+        Raises UsageError for questions that make no sense or are too few, MediaError for a file that cannot be read.
+        """
+        from .probability import fit
+        from .query.calibrate import candidates, load_known
+
+        def phrase(name: str) -> tuple[Float32, Float32]:
+            (vector,) = self._vectors([name])
+            return vector, self.text_encoder.contrast(vector)
+
+        calibration = self.calibration
+        samples = candidates(self.store, self.cache(), calibration, load_known(os.fspath(path)), phrase)
+        curve = fit(samples)
+        curves = replace(calibration.probability or Probabilities(), text=curve)
+        self.store.set_fitted(self.text_encoder.info.weights, curves.as_dict())
+        return curve, samples
+
+    def uncalibrate(self) -> None:
+        """Drop what `calibrate` fitted; what comes with the encoder holds again."""
+        self.store.set_fitted(self.text_encoder.info.weights, None)
+
     def _record(self, config: Any) -> ModelRecord:
         info = self.text_encoder.info
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config)
@@ -143,6 +186,9 @@ class Memory(Closing):
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
+        single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
+        if folder := next((path for path in found if path in single), None):
+            raise UsageError(f"this folder was indexed with --images; go on so, or `vidmem rm` it first: {folder}")
         config = config or self.settings()
         record = self._record(config.as_dict())
         self.store.set_model(record)
@@ -167,6 +213,67 @@ class Memory(Closing):
                     on_source(path, error)
         self.store.settle()
         return reports
+
+    def index_pictures(
+        self, folder: str | os.PathLike[str], *, config: IndexConfig | None = None,
+        looked: Callable[[str, int], None] | None = None,
+    ) -> PicturesReport:  # fmt: skip
+        """Index the single pictures in a folder and below it, for `haystack`; go on where an earlier run stopped.
+
+        The same content is indexed once, whatever its files are called; files that cannot be read are counted. Later
+        runs take in what is new or changed, and forget what is gone. looked: called with each file and how many were
+        looked at. config: as for `index`.
+
+        Raises:
+            MediaError: no such folder, or no picture in it that can be read. UsageError: it was indexed as a film.
+            ModelMismatchError, StoreError: as `index`.
+        """
+        from .indexer.pictures import index_pictures, to_look_at
+
+        path = os.path.abspath(folder)
+        _check_name(path)
+        to_look_at(path, self.store)  # before anything is written
+        config = config or self.settings()
+        self.store.set_model(self._record(config.as_dict()))
+        report = index_pictures(path, lambda: self.encoder, self.store, config, looked)
+        self.store.settle()
+        return report
+
+    def haystack(self, anchor: str, target: str, *, rule: str = "default") -> HaystackAnswer:
+        """Of all single pictures the one with `anchor`, and whether `target` is in it (see query/haystack.py).
+
+        Raises UsageError for phrases that cannot be read, an unknown rule, and a memory without single pictures.
+        """
+        from .query.haystack import Haystack
+
+        for phrase in (anchor, target):
+            if not phrase.strip():
+                raise UsageError("the anchor or the target is empty; name things, such as dog and frisbee")
+        haystack = Haystack(self.store, self.cache(), self.calibration)
+        first, second = self._phrases([anchor, target])
+        return haystack.ask(first, second, cast("Rule", rule))
+
+    def haystack_questions(self, path: str | os.PathLike[str]) -> tuple[list[HaystackAsked], list[str], int]:
+        """All questions of a file of Visual Haystacks, each among its own pictures: those that were asked, names of
+        pictures that are not in the memory, and how many questions there are.
+
+        Raises MediaError for a file that is none, UsageError as `haystack`.
+        """
+        from .query.haystack import Haystack
+        from .query.needles import Shelf, ask_all, load_needles
+
+        needles = load_needles(os.fspath(path))
+        haystack = Haystack(self.store, self.cache(), self.calibration)
+        names = list(dict.fromkeys(name for one in needles for name in (one.anchor, one.target)))
+        phrases = dict(zip(names, self._phrases(names), strict=True))
+        missing: set[str] = set()
+        asked = list(ask_all(haystack, Shelf(self.store), needles, phrases, missing))
+        return asked, sorted(missing), len(needles)
+
+    def _phrases(self, names: Sequence[str]) -> list[Phrase]:
+        from .query.haystack import Phrase
+
+        return [Phrase(vector, self.text_encoder.contrast(vector)) for vector in self._vectors(names)]
 
     def session(
         self, name: str, *, config: IndexConfig | None = None, depth: int = 8, interval_s: float = 2.0,
@@ -208,7 +315,7 @@ class Memory(Closing):
         self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
         crop: tuple[str, int, Box] | None = None, most: int | None = 1, threshold: float | None = None,
         sources: Sequence[str] = (), after: Moment | None = None, before: Moment | None = None,
-        near: Sequence[str] = (), within_ns: int = 2 * NS, apart: float = 1.0,
+        near: Sequence[str] = (), within_ns: int = 2 * NS, apart: float = 1.0, min_probability: float | None = None,
     ) -> Answer:  # fmt: skip
         """When and where the thing was seen, newest first; empty, with near misses, when it was not.
 
@@ -216,7 +323,7 @@ class Memory(Closing):
         picture together are scored by the product. most: how many sightings, None for all. threshold: use this
         score instead of the calibrated tests. sources: in these alone. after, before: from that moment on, and until
         just before it (see `when.parse_moment`). near: other things, each in view within within_ns, with a gap of at
-        most `apart` longest sides between the boxes.
+        most `apart` longest sides between the boxes. min_probability: what counts as found, in place of the tests.
 
         Raises:
             UsageError: nothing asked for, both image and crop, an unreadable phrase, an empty box, a name that is not
@@ -226,50 +333,55 @@ class Memory(Closing):
         from .query.where import where
 
         asked, query, notes = self._asked(
-            text, image, crop, threshold, sources, after, before, near, within_ns, apart
+            text, image, crop, threshold, sources, after, before, near, within_ns, apart, min_probability
         )
         return where(
-            self.store, self.cache(), self.text_encoder.info.calibration, text=asked.text, visual=asked.visual,
+            self.store, self.cache(), self.calibration, text=asked.text, visual=asked.visual,
             contrast=asked.contrast, threshold=threshold, most=most, query=query, spans=asked.spans, near=asked.near,
-            within_ns=within_ns, apart=apart, notes=notes,
+            within_ns=within_ns, apart=apart, notes=notes, least=min_probability,
         )  # fmt: skip
 
     def timeline(
         self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
         crop: tuple[str, int, Box] | None = None, threshold: float | None = None, sources: Sequence[str] = (),
         after: Moment | None = None, before: Moment | None = None, near: Sequence[str] = (), within_ns: int = 2 * NS,
-        apart: float = 1.0, alike: bool = False,
+        apart: float = 1.0, alike: bool = False, min_probability: float | None = None,
     ) -> list[Thing]:  # fmt: skip
         """All sightings, thing by thing, the one seen last first; tracks that look alike are one thing seen again (see
         query/things.py). alike: with those of what looks like a thing that was found. The rest as in `where`."""
         from .query.where import timeline
 
-        asked, _, _ = self._asked(text, image, crop, threshold, sources, after, before, near, within_ns, apart)
-        return timeline(self.store, self.cache(), self.text_encoder.info.calibration, asked, alike=alike)
+        asked, _, _ = self._asked(
+            text, image, crop, threshold, sources, after, before, near, within_ns, apart, min_probability
+        )
+        return timeline(self.store, self.cache(), self.calibration, asked, alike=alike)
 
     def watch(
         self, names: Sequence[str], *, sources: Sequence[str] = (), after: Moment | None = None,
-        before: Moment | None = None,
+        before: Moment | None = None, min_probability: float | None = None,
     ) -> list[Answer]:  # fmt: skip
         """When and where each of `names` was seen last, as `where` tells it for one. They are read in one go, and all
-        are looked for in the same state of the memory."""
-        from .query.where import where
+        are looked for in one pass over the memory; without near misses."""
+        from .query.where import each
 
+        _check_probability(min_probability, None)
         if not names:
             return []
         spans, notes = self._spans(sources, after, before)
-        cache = self.cache()
-        calibration = self.text_encoder.info.calibration
+        vectors = self._vectors(names)
+        contrasts = [self.text_encoder.contrast(vector) for vector in vectors]
+        answers = each(
+            self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=min_probability
+        )
         return [
-            where(self.store, cache, calibration, text=vector, contrast=self.text_encoder.contrast(vector),
-                  query={"text": name, "image": None, "crop": None}, spans=spans, notes=notes)
-            for name, vector in zip(names, self._vectors(names), strict=True)
-        ]  # fmt: skip
+            replace(answer, query={"text": name, "image": None, "crop": None}, notes=tuple(notes))
+            for name, answer in zip(names, answers, strict=True)
+        ]
 
     def _asked(
         self, text: str | None, image: str | os.PathLike[str] | Image.Image | None,
         crop: tuple[str, int, Box] | None, threshold: float | None, sources: Sequence[str], after: Moment | None,
-        before: Moment | None, near: Sequence[str], within_ns: int, apart: float,
+        before: Moment | None, near: Sequence[str], within_ns: int, apart: float, least: float | None,
     ) -> tuple[Asked, dict[str, object], list[str]]:  # fmt: skip
         """The question as vectors and conditions, as plain data, and what is left out."""
         from .query.where import Asked
@@ -282,6 +394,7 @@ class Memory(Closing):
             raise UsageError("--image and --crop are two pictures; give one of them")
         if within_ns < 0 or not apart >= 0:
             raise UsageError("near is a time and a distance of 0 or more")
+        _check_probability(least, threshold)
         visual = self._visual(image, crop)
         vector = contrast = None
         if text is not None:
@@ -296,11 +409,13 @@ class Memory(Closing):
         if sources:
             query["sources"] = list(sources)
         query |= {name: m.text for name, m in (("after", after), ("before", before)) if m is not None}
+        if least is not None:
+            query["min_probability"] = least
         if near:
             query |= {"near": list(near), "within_ns": str(within_ns), "apart": apart}
         spans, notes = self._spans(sources, after, before)
         pairs = tuple((other, self.text_encoder.contrast(other)) for other in others)
-        return Asked(vector, visual, contrast, threshold, spans, pairs, within_ns, apart), query, notes
+        return Asked(vector, visual, contrast, threshold, spans, pairs, within_ns, apart, least), query, notes
 
     def _spans(
         self, sources: Sequence[str], after: Moment | None, before: Moment | None
@@ -340,6 +455,8 @@ class Memory(Closing):
                 raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
             cache = self.cache()
             source = self.store.source(name)
+            if source.kind == PICTURES:
+                raise UsageError("a box is taken from a video; of a single picture cut it out and give it with --image")
             if source.start_ns and t_ns >= source.start_ns:  # in a log's own terms: since the epoch
                 t_ns -= source.start_ns
             row = crop_track(self.store, cache, source, t_ns, box)
@@ -358,8 +475,10 @@ class Memory(Closing):
         from .query.scenes import parse
 
         row = self.store.source(source)
+        if row.kind == PICTURES:
+            raise UsageError(f"single pictures are not parsed; index the folder without --images: {row.uri}")
         known = load_labels(labels) if isinstance(labels, str) else labels
-        temperature = self.text_encoder.info.calibration.temperature if apart else None
+        temperature = self.calibration.temperature if apart else None
         return parse(self.store, row, known, self._vectors(known.names), way=way, temperature=temperature)
 
     def _vectors(self, names: Sequence[str]) -> Float32:
@@ -387,6 +506,11 @@ class Memory(Closing):
         from .media import open_source
         from .query.evidence import contact_sheet, moments
 
+        if sighting.picture is not None:
+            from .query.boxes_picture import boxes_picture
+
+            detail = f"{sighting.picture}   score {sighting.score:.2f}"
+            return boxes_picture(sighting.picture, title, detail, [(f"{sighting.score:.2f}", sighting.box)])
         self._check_at_hand(sighting)
         length = self.store.source(sighting.source).duration_ns
         seen = moments(self.store, sighting)
@@ -398,6 +522,8 @@ class Memory(Closing):
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""
         from .media import save_clip
 
+        if self.store.source(sighting.source).kind == PICTURES:
+            raise MediaError(f"a single picture gives no video; save it with --save: {sighting.source}")
         self._check_at_hand(sighting)
         save_clip(
             sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
@@ -489,8 +615,7 @@ class Memory(Closing):
             rows = next(alike[group] for group in groups if row[0] in alike[group])
         else:
             vector = self.text_encoder.encode_text([thing])[0]
-            info = self.text_encoder.info
-            hits = find(cache, info.calibration, vector, None, self.text_encoder.contrast(vector))
+            hits = find(cache, self.calibration, vector, None, self.text_encoder.contrast(vector))
             rows = seen_again(cache, hits.rows)
         out: dict[int, list[int]] = {}
         columns = cache.columns
@@ -510,6 +635,13 @@ def _check_name(path: str) -> None:
         path.encode("utf-8")
     except UnicodeEncodeError:
         raise MediaError(f"the file name is not valid UTF-8, rename the file: {path}") from None
+
+
+def _check_probability(least: float | None, threshold: float | None) -> None:
+    if least is not None and not 0 <= least <= 1:
+        raise UsageError(f"a probability lies between 0 and 1; got {least}")
+    if least is not None and threshold is not None:
+        raise UsageError("--threshold and --min-probability are two tests; give one of them")
 
 
 def _one(row: int) -> Any:

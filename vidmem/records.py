@@ -207,7 +207,9 @@ class Sighting:
     source: path of the video. start_ns, end_ns: its span, inclusive. score: what it was ranked and tested by,
     the product of text_score and visual_score (cosines) where both were asked for; the one not asked for is None.
     frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store. seen, last:
-    the evidence and the end of the span in the terms of a log, None for sources that are none.
+    the evidence and the end of the span in the terms of a log, None for sources that are none. picture: the file, in a
+    folder of single pictures; its boxes are in pixels of that picture. probability: that it shows what was asked
+    for; None where the encoder is not calibrated for such questions.
     """
 
     source: str
@@ -221,6 +223,8 @@ class Sighting:
     tracks: tuple[int, ...] = field(default=())
     seen: LogPoint | None = None
     last: LogPoint | None = None
+    picture: str | None = None
+    probability: float | None = None
 
     @property
     def start_s(self) -> float:

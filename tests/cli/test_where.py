@@ -13,7 +13,7 @@ import pytest
 from fakes import COLOURS
 from PIL import Image
 
-from vidmem.commands.where import parse_crop
+from vidmem.commands.asking import parse_crop
 from vidmem.errors import UsageError
 from vidmem.media import open_source
 from vidmem.memory import Memory
@@ -35,7 +35,8 @@ def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     assert document["near_misses"] == []
     (sighting,) = document["sightings"]
     assert list(sighting) == ["source", "start_s", "end_s", "start_ns", "end_ns", "score", "text_score",
-                              "visual_score", "frame_s", "box", "tracks", "seen", "last"]  # fmt: skip
+                              "visual_score", "probability", "frame_s", "box", "tracks", "seen", "last",
+                              "picture"]  # fmt: skip
     assert sighting["source"] == str(walk)
     assert (sighting["start_s"], sighting["end_s"]) == (8.0, 10.8)
     assert (sighting["start_ns"], sighting["end_ns"]) == ("8000000000", "10800000000")
@@ -81,7 +82,7 @@ def test_formats_agree(run: Run, indexed: Path) -> None:
     assert rows[0]["box"] == "112.0 32.0 144.0 64.0"
     assert rows[0]["visual_score"] == ""
     table = run("where", "red", "--all", "--memory", indexed)
-    assert table.stdout.splitlines()[0].split() == ["from", "to", "score", "frame", "box", "source"]
+    assert table.stdout.splitlines()[0].split() == ["from", "to", "score", "probability", "frame", "box", "source"]
     assert table.stdout.splitlines()[1].startswith("0:08.0  0:10.8  1.000")
     assert table.stderr == ""
 

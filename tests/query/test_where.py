@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store.making import DT, DV, MODEL, add, info, track
+from seeing import axis, seen, source
+from store.making import DT, DV, MODEL
 
 from vidmem.encoders import Calibration
 from vidmem.query.where import NEAR_MISSES, Answer, where
-from vidmem.records import NS, Float32
+from vidmem.records import NS
 from vidmem.store import Store, VectorCache
 
 CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
@@ -24,25 +25,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "memory", create=True) as store:
         store.set_model(MODEL)
         yield store
-
-
-def axis(dim: int, number: int, other: float = 0.0) -> Float32:
-    """A unit vector along one axis, leaning by `other` towards the last one."""
-    vector = np.zeros(dim, np.float32)
-    vector[number], vector[-1] = 1, other
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def seen(ordinal: int, what: int, start_s: float, end_s: float, lean: float = 0.0, **more: Any) -> Any:
-    """A track of thing number `what`."""
-    return track(ordinal, visual=axis(DV, what, lean), text=axis(DT, what, lean), start_ns=int(start_s * NS),
-                 end_ns=int(end_s * NS), best_ns=int((start_s + end_s) / 2 * NS), **more)  # fmt: skip
-
-
-def source(store: Store, name: str, tracks: list[Any], start_ns: int | None = None) -> int:
-    row = store.begin_source(dataclasses.replace(info(name, name), start_ns=start_ns))
-    add(store, row.id, tracks, state="done")
-    return row.id
 
 
 def ask(store: Store, what: int = 0, **more: Any) -> Answer:

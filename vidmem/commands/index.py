@@ -12,6 +12,7 @@ from ..address import split
 from ..errors import MediaError, UsageError
 from ..output import say, size
 from . import progress
+from .images import index_images
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def index(
     clock: Annotated[str, typer.Option(
         "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the "
         "sender's stamp.")] = "log",
+    images: Annotated[bool, typer.Option(
+        "--images", help="PATHS are folders of single pictures, with those below, for `vidmem haystack`.")] = False,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
@@ -51,6 +54,12 @@ def index(
     from ..memory import Memory
 
     rate = None if fps is None else _rate(fps)
+    if images:
+        if topic or fps is not None:
+            raise UsageError("single pictures have no topics and no rate; leave --topic and --fps out with --images")
+        with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
+            code = index_images(m, paths, _config(m, None, preset))
+        raise typer.Exit(code)
     found, failed = _discover(paths, topic or (), clock)
     if not found:
         raise typer.Exit(MediaError.exit_code)

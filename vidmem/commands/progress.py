@@ -19,8 +19,9 @@ def wanted() -> bool:
 
 
 @contextmanager
-def progress_bar(total_ns: int) -> Iterator[Advance]:
-    """A bar over `total_ns` of media, 0 when unknown. What is printed meanwhile appears above it."""
+def progress_bar(total_ns: int, told: Callable[[int], str] = clock) -> Iterator[Advance]:
+    """A bar over `total_ns` of media, 0 when unknown. told: how an amount is written, for what is not counted in
+    nanoseconds. What is printed meanwhile appears above it."""
     if not wanted():
         yield lambda label, done_ns: None
         return
@@ -35,7 +36,7 @@ def progress_bar(total_ns: int) -> Iterator[Advance]:
         task = bar.add_task("opening", total=total_ns or None, position="")
 
         def advance(label: str, done_ns: int) -> None:
-            position = f"{clock(done_ns)} of {clock(total_ns)}" if total_ns else clock(done_ns)
+            position = f"{told(done_ns)} of {told(total_ns)}" if total_ns else told(done_ns)
             bar.update(task, completed=min(done_ns, total_ns or done_ns), description=printable(label)[:40],
                        position=position)  # fmt: skip
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,20 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..clock import NS, clock, parse_time
+from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
-from .conditions import (
-    AfterOption,
-    ApartOption,
-    BeforeOption,
-    BetweenOption,
-    NearOption,
-    SourceOption,
-    WithinOption,
-    conditions,
-)
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 
 if TYPE_CHECKING:
     from ..memory import Memory
@@ -33,56 +21,32 @@ if TYPE_CHECKING:
     from ..records import Box, LogPoint, Sighting
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-_CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
 
 
 @listing
+@asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
 def where(
-    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in words.")] = None,
-    image: Annotated[str | None, typer.Option("--image", metavar="PICTURE", help="A picture of the thing.")] = None,
-    crop: Annotated[str | None, typer.Option(
-        "--crop", metavar="VIDEO@TIME:X,Y,W,H", help="The thing in a box of an indexed video, in pixels. "
-        "TIME is 12, 12.5s, 00:01:02.5 or 90000000ns.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
-    threshold: Annotated[float | None, typer.Option(
-        "--threshold", metavar="SCORE", help="Least score that counts as found, not the calibrated test.")] = None,
     save: Annotated[str | None, typer.Option(
         "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
     clip: Annotated[str | None, typer.Option(
         "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
-    source: SourceOption = None,
-    after: AfterOption = None,
-    before: BeforeOption = None,
-    between: BetweenOption = None,
-    near: NearOption = None,
-    within: WithinOption = "2s",
-    apart: ApartOption = None,
-    memory: MemoryOption = None,
-    encoder: EncoderOption = None,
-    device: DeviceOption = None,
-    weights: WeightsOption = None,
     *,
+    question: Question,
     show: Show,
 ) -> int:  # fmt: skip
     """Say when and where a thing was last seen.
 
     Ask in words, with a picture, or both. Exit code 1 and the nearest misses when it was not found.
     """
-    from ..memory import Memory
-
     if everything and top is not None:
         raise UsageError("--all and --top exclude each other; give one of them")
-    if threshold is not None and not math.isfinite(threshold):
-        raise UsageError(f"--threshold is a score between 0 and 1; got {threshold}")
     check_suffix("--save", save, PICTURES)
     check_suffix("--clip", clip, (".mp4",))
-    box = None if crop is None else parse_crop(crop)
-    phrase = " ".join(text) if text else None
-    narrowed = conditions(source, after, before, between, near, within, apart)
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
-    with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
-        answer = m.where(phrase, image=image, crop=box, most=most, threshold=threshold, **narrowed)
+    with question.memory() as m:
+        answer = m.where(**question.asked, most=most)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
             say(note)
@@ -91,24 +55,11 @@ def where(
             _not_found(m, answer)
             return 1
         if save is not None:
-            _save(m, answer, save, phrase or _title(image, crop))
+            _save(m, answer, save, question.title)
         if clip is not None:
             m.clip(answer[0], clip)
             say(f"saved {clip}")
     return 0
-
-
-def parse_crop(text: str) -> tuple[str, int, Box]:
-    """Source, ns and box x0, y0, x1, y1 from VIDEO@TIME:X,Y,W,H. Raises UsageError."""
-    match = _CROP.fullmatch(text)
-    numbers = match["box"].split(",") if match else []
-    try:
-        x, y, w, h = (float(n) for n in numbers)
-    except ValueError:
-        match = None
-    if match is None or not all(map(math.isfinite, (x, y, w, h))):
-        raise UsageError(f"--crop is VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60; got {text!r}")
-    return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)
 
 
 def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
@@ -116,16 +67,14 @@ def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> No
         raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
 
 
-def _title(image: str | None, crop: str | None) -> str:
-    return Path(image).name if image else crop or ""
-
-
 def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
     rows = [sighting_row(s) for s in shown]
-    table: list[tuple[str, ...]] = [("from", "to", "score", "frame", "box", "source")]
+    table: list[tuple[str, ...]] = [("from", "to", "score", "probability", "frame", "box", "source")]
     table += [
-        (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", clock(s.frame_ns), _box(s.box), s.source) for s in shown
-    ]
+        ("-", "-", f"{s.score:.3f}", likely(s.probability), "-", _box(s.box), s.picture) if s.picture else
+        (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", likely(s.probability), clock(s.frame_ns), _box(s.box),
+         s.source) for s in shown
+    ]  # fmt: skip
     if any(s.last for s in shown):
         told = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, told, strict=True)]
@@ -135,14 +84,20 @@ def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
     )
 
 
+def likely(probability: float | None) -> str:
+    """A probability for people."""
+    return "not calibrated" if probability is None else f"{probability:.2f}"
+
+
 def sighting_row(s: Sighting) -> Row:
     return {
         "source": s.source, "start_s": s.start_s, "end_s": s.end_s, "start_ns": str(s.start_ns),
         "end_ns": str(s.end_ns), "score": round(s.score, 6),
         "text_score": None if s.text_score is None else round(s.text_score, 6),
         "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
-        "frame_s": s.frame_s, "box": [round(v, 2) for v in s.box], "tracks": list(s.tracks),
-        "seen": _point(s.seen), "last": _point(s.last),
+        "probability": None if s.probability is None else round(s.probability, 6), "frame_s": s.frame_s,
+        "box": [round(v, 2) for v in s.box], "tracks": list(s.tracks),
+        "seen": _point(s.seen), "last": _point(s.last), "picture": s.picture,
     }  # fmt: skip
 
 
@@ -177,6 +132,7 @@ def _box(box: Box) -> str:
 
 def _not_found(memory: Memory, answer: Answer) -> None:
     near = "; ".join(
+        f"{s.score:.3f} in {Path(s.picture).name}" if s.picture else
         f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
         for s in answer.near_misses
     )

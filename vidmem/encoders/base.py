@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..probability import Probabilities
 from ..records import Float32, RegionTokens
 
 
@@ -21,6 +22,7 @@ class Calibration:
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
     contrast_probability_product: the least share when both are given. visual_relative: with a picture alone, a track
     must also score at least this share of the best one, so that a look-alike seen later does not hide the thing itself.
+    probability: the curves from scores to probabilities; None when nobody fitted any.
     """
 
     text_threshold: float
@@ -30,6 +32,7 @@ class Calibration:
     contrast_probability_product: float = 0.0
     temperature: float = 0.06
     visual_relative: float = 0.0
+    probability: Probabilities | None = None
 
 
 @dataclass(frozen=True, slots=True)

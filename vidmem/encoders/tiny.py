@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..geometry import mask_boxes
+from ..probability import Probabilities
 from ..records import Float32, RegionTokens
 from .base import Calibration, EncoderInfo
 from .text_table import TextTable
@@ -62,6 +63,15 @@ def _read(name: str) -> bytes:
     return data
 
 
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    curves = facts.get("probability")
+    try:
+        fitted = None if curves is None else Probabilities.from_dict(curves)
+    except ValueError as error:
+        raise ModelError(f"the card of `tiny` is damaged ({error}); reinstall vidmem") from None
+    return Calibration(**facts["calibration"], probability=fitted)
+
+
 class TinyText:
     """The text side of `tiny`."""
 
@@ -76,7 +86,7 @@ class TinyText:
         weights = "-".join(facts["sha256"][k][:16] for k in sorted(facts["sha256"]))
         self.info = EncoderInfo(
             name="tiny", weights=weights, visual_dim=facts["visual_dim"], text_dim=facts["text_dim"],
-            knows=facts["knows"], open_vocabulary=False, calibration=Calibration(**facts["calibration"]),
+            knows=facts["knows"], open_vocabulary=False, calibration=_calibration(facts),
         )  # fmt: skip
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:

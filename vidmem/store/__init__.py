@@ -1,11 +1,13 @@
 """A memory on disk: SQLite is the truth, the vector cache can be rebuilt from it."""
 
 from .forget import Loss, Part
+from .pictures import PICTURE_NS, PICTURES, Picture, PictureFile
 from .reader import PARTED
 from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
 from .store import Store
 from .vectors import Columns, VectorCache
 
 __all__ = [
-    "PARTED", "Columns", "Loss", "ModelRecord", "Part", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache",
+    "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "Part", "Picture", "PictureFile", "SourceRow",
+    "Store", "StoreStats", "TrackRow", "VectorCache",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..records import Box, FrameRegions
-from . import logs, reader
+from . import logs, pictures, reader
 from .codec import encode, same_grid
 from .database import transaction
 from .lock import holding
@@ -30,11 +30,13 @@ BLOB_FRAMES = 48
 @dataclass(frozen=True, slots=True)
 class Part:
     """What to forget of a source. before_ns: everything seen before this media time; None for no such limit. tracks:
-    ids of tracks to forget at all times."""
+    ids of tracks to forget at all times. pictures: times of single pictures that go with their names; what was in them
+    are tracks."""
 
     source_id: int
     before_ns: int | None = None
     tracks: tuple[int, ...] = ()
+    pictures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
     conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (frames, part.source_id))
     if part.before_ns is not None:
         logs.forget(conn, part.source_id, part.before_ns)
+        pictures.forget(conn, part.source_id, before_ns=part.before_ns)
+    pictures.forget(conn, part.source_id, part.pictures)
     return Loss(len(gone), len(left), frames, regions)
 
 

@@ -63,7 +63,20 @@ def m002_logs(db: Database) -> None:
             blob BLOB NOT NULL)""")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first, m002_logs)
+def m003_pictures(db: Database) -> None:
+    """Folders of single pictures: each content once, with all files that hold it."""
+    db.conn.execute("""
+        CREATE TABLE pictures (
+            source_id INTEGER NOT NULL REFERENCES sources(id), t_ns INTEGER NOT NULL, hash BLOB NOT NULL,
+            width INTEGER NOT NULL, height INTEGER NOT NULL, PRIMARY KEY (source_id, t_ns)) WITHOUT ROWID""")
+    db.conn.execute("""
+        CREATE TABLE picture_files (
+            source_id INTEGER NOT NULL REFERENCES sources(id), path TEXT NOT NULL, size INTEGER NOT NULL,
+            mtime_ns INTEGER NOT NULL, t_ns INTEGER, cause TEXT, PRIMARY KEY (source_id, path)) WITHOUT ROWID""")
+    db.conn.execute("CREATE INDEX picture_files_t_ns ON picture_files (source_id, t_ns)")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first, m002_logs, m003_pictures)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -5,11 +5,12 @@ SQLite is the truth; everything in `cache/` can be rebuilt from it.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -18,8 +19,10 @@ from ..closing import Closing
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, Mark, SourceInfo, Track, Trail
 from . import forget, logs, migrations, reader, writer
-from .database import DATABASE_NAME, connect, snapshot, store_errors
+from . import pictures as picturebook
+from .database import DATABASE_NAME, connect, snapshot, store_errors, transaction
 from .lock import take_writer_lock
+from .pictures import Picture, PictureFile
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 
 _log = logging.getLogger(__name__)
@@ -195,13 +198,15 @@ class Store(Closing):
         tracker_state: bytes,
         state: SourceState,
         marks: Sequence[tuple[int, Mark]] = (),
+        files: Sequence[PictureFile] = (),
+        pictures: Sequence[Picture] = (),
     ) -> None:
         """Keep everything since the last checkpoint, in one transaction that also survives a power cut.
 
         tracks: all that are new or changed; a known ordinal is overwritten. frames: sampled since then, in order.
         next_t_ns: where to resume. frames_done, damaged: totals of the source. tracker_state: what the tracker
         needs to go on. state: "open", or "done" or "partial" for the last checkpoint. marks: t_ns and the place in the
-        log of frames that have one.
+        log of frames that have one. files, pictures: new or changed, of a folder of single pictures.
 
         Raises:
             StoreError: disk full, read-only, source removed; the memory is as it was after the last checkpoint.
@@ -219,7 +224,36 @@ class Store(Closing):
                 tracker_state=tracker_state,
                 state=state,
                 marks=marks,
+                files=files,
+                pictures=pictures,
             )
+
+    def picture_files(self, source_id: int) -> list[PictureFile]:
+        """The files of a folder of single pictures, by path; those that cannot be read as well."""
+        with self._use() as conn:
+            return picturebook.files(conn, source_id)
+
+    def pictures(self, source_id: int) -> list[Picture]:
+        """The pictures of such a folder, in order."""
+        with self._use() as conn:
+            return picturebook.pictures(conn, source_id)
+
+    def picture(self, source_id: int, t_ns: int) -> Picture | None:
+        """The picture of such a folder at this time; None when there is none."""
+        with self._use() as conn:
+            return next(iter(picturebook.pictures(conn, source_id, t_ns)), None)
+
+    def picture_paths(self, source_id: int, times: Sequence[int]) -> Mapping[int, list[str]]:
+        """The files that hold the picture, for each of the times that has one."""
+        with self._use() as conn:
+            return picturebook.paths(conn, source_id, times)
+
+    def drop_picture_files(self, source_id: int, gone: Sequence[str]) -> list[int]:
+        """Forget these paths; the times of the pictures that no file holds any more."""
+        with self._use(write=True) as conn:
+            with transaction(conn):
+                picturebook.drop_files(conn, source_id, gone)
+            return picturebook.orphans(conn, source_id)
 
     def set_trail(self, source_id: int, trail: Trail) -> None:
         """Keep the poses over a source, in place of those it had. Raises StoreError for poses that are not finite."""
@@ -302,6 +336,25 @@ class Store(Closing):
         """All tracks of one source, by ordinal."""
         with self._use() as conn:
             return reader.source_tracks(conn, source_id)
+
+    def fitted(self, weights: str) -> Mapping[str, Any] | None:
+        """What `set_fitted` kept for an encoder of these weights; None when nothing was."""
+        with self._use() as conn:
+            row = conn.execute("SELECT value FROM meta WHERE key = 'fitted'").fetchone()
+        kept = json.loads(row[0]) if row else {}
+        return kept.get(weights) if isinstance(kept, dict) else None
+
+    def set_fitted(self, weights: str, values: Mapping[str, Any] | None) -> None:
+        """Keep what was fitted to this memory for an encoder of these weights, in place of what was; None drops it."""
+        with self._use(write=True) as conn, transaction(conn):
+            text = "{}" if values is None else json.dumps({weights: values}, sort_keys=True)
+            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fitted', ?)", (text,))
+
+    def next_ordinal(self, source_id: int) -> int:
+        """One more than the highest ordinal of the tracks of a source."""
+        with self._use() as conn:
+            query = "SELECT ifnull(max(ordinal), -1) + 1 FROM tracks WHERE source_id = ?"
+            return int(conn.execute(query, (source_id,)).fetchone()[0])
 
     def stats(self) -> StoreStats:
         """Counts, and bytes on disk."""

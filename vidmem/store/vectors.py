@@ -31,6 +31,9 @@ of each component, 2^-11, and room for float32 sums."""
 _SUM_MARGIN = 2e-6
 """How far two float32 sums of one cosine may differ: nearer to the threshold than this, one fixed sum decides."""
 
+_PRODUCTS = 1 << 23
+"""Cosines at a time where many queries are asked at once: 32 MB."""
+
 MAX_THREADS = 4  # a scan is bound by memory, which more threads do not make faster
 
 _ONE_THREAD = 1 << 27
@@ -119,6 +122,42 @@ class VectorCache:
         scores[near] = self._cosines(kind, unit, rows[near])
         keep = scores >= np.float32(threshold)
         return rows[keep], scores[keep]
+
+    def range_search_many(
+        self, kind: Kind, queries: Float32, threshold: float
+    ) -> list[tuple[NDArray[np.int64], Float32]]:
+        """`range_search` for each of `queries` `(n, D)`, in one pass over the vectors: matrix products.
+
+        Raises:
+            ValueError: as `range_search`.
+        """
+        units = np.array([self._unit(kind, query) for query in queries], np.float32)
+        if not len(self) or not len(units):
+            return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]
+        half, scale = self._half(kind), self._scale(kind)
+        found: list[NDArray[np.int64]] = []
+        asked: list[NDArray[np.int64]] = []
+        dots: list[Float32] = []
+        step = max(256, min(BLOCK * 4, _PRODUCTS // len(units)))
+        for start in range(0, len(self), step):
+            part = slice(start, start + step)
+            near = half_to_float(half[part]) @ units.T
+            near *= scale[part][:, None]
+            rows, which = np.nonzero(near >= threshold - _SUM_MARGIN)
+            found.append(rows + start)
+            asked.append(which)
+            dots.append(near[rows, which])
+        row, query, score = np.concatenate(found), np.concatenate(asked), np.concatenate(dots)
+        order = np.argsort(query, kind="stable")  # rows stay ascending within a query
+        cuts = np.searchsorted(query[order], np.arange(1, len(units)))
+        out = []
+        for unit, members in zip(units, np.split(order, cuts), strict=True):
+            rows, scores = row[members], score[members]
+            close = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
+            scores[close] = self._cosines(kind, unit, rows[close])
+            keep = scores >= np.float32(threshold)
+            out.append((rows[keep], scores[keep]))
+        return out
 
     def top(self, kind: Kind, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
         """The `k` nearest tracks, or all when there are fewer: rows and scores, best first, the older id on ties.

@@ -14,9 +14,11 @@ from .. import address
 from ..errors import ModelMismatchError, StoreError
 from ..records import FrameRegions, Mark, SourceInfo, Track
 from . import logs, reader
+from . import pictures as picturebook
 from .codec import encode, same_grid
 from .database import transaction
 from .lock import holding
+from .pictures import Picture, PictureFile
 from .rows import ModelRecord, SourceRow, SourceState, pack_vector
 
 CACHE_LOCK_NAME = "cache.lock"
@@ -88,6 +90,8 @@ def checkpoint(
     tracker_state: bytes,
     state: SourceState,
     marks: Sequence[tuple[int, Mark]] = (),
+    files: Sequence[PictureFile] = (),
+    pictures: Sequence[Picture] = (),
 ) -> None:
     """One transaction; see `Store.checkpoint`."""
     if state not in _STATES:
@@ -110,6 +114,7 @@ def checkpoint(
             row = (source_id, number, min(times), max(times), len(run), sum(map(len, run)), blob)
             conn.execute("INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         logs.write_marks(conn, source_id, marks)
+        picturebook.write(conn, source_id, files, pictures)
 
 
 def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Track], generation: int) -> None:
@@ -152,6 +157,7 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
         conn.execute("DELETE FROM regions WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM marks WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM trails WHERE source_id = ?", (source_id,))
+        picturebook.forget_all(conn, source_id)
         conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
         if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
             raise StoreError(f"source {source_id} is not in this memory (any more)")

@@ -1,0 +1,161 @@
+"""index --images and haystack."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import fakes
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidmem.errors import StoreError
+from vidmem.store import Store
+
+from .conftest import Run, process
+
+
+def picture(path: Path, *colours: str) -> Path:
+    """Squares of these colours side by side on grey."""
+    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
+    for i, colour in enumerate(colours):
+        image[32:64, 8 + 40 * i : 40 + 40 * i] = fakes.COLOURS[colour]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    picture(folder / "1.png", "red", "blue")
+    picture(folder / "2.png", "green", "yellow")
+    picture(folder / "below" / "3.png", "red")
+    return folder
+
+
+def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
+    result = run("index", "--images", photos, "--encoder", "colours")
+    assert result.exit_code == 0
+    assert "3 files, 0 known before; 3 pictures indexed" in result.stderr
+    result = run("haystack", "the image with the green thing: is there a yellow thing?", "--save", tmp_path / "s.png")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split() == [
+        "yes", "1.000", "8,32,40,64", "1.000", "48,32,80,64", str(photos / "2.png")
+    ]  # fmt: skip
+    sheet = np.asarray(Image.open(tmp_path / "s.png").convert("RGB")).astype(int)
+    assert sheet.shape[1] == 960
+    for colour in ((230, 57, 70), (33, 118, 255)):  # both boxes
+        assert (np.abs(sheet - colour).sum(-1) < 10).sum() > 500
+    document = json.loads(run("haystack", "--anchor", "red", "--target", "green", "--json").stdout)
+    assert (document["answer"], document["pictures"], document["near_misses"]) == ("no", 2, [])
+    assert document["image"] == str(photos / "1.png")
+    assert document["anchor_box"] == [8, 32, 40, 64]
+    none = run("haystack", "--anchor", "cyan", "--target", "green", "--json", "--save", tmp_path / "n.png")
+    assert none.exit_code == 1
+    assert json.loads(none.stdout)["answer"] == "not found"
+    assert len(json.loads(none.stdout)["near_misses"]) == 3
+    assert "no picture with 'cyan' was found; nearest:" in none.stderr
+    assert not (tmp_path / "n.png").exists()
+
+
+def test_where_names_the_picture(run: Run, photos: Path) -> None:
+    run("index", "--images", photos, "--encoder", "colours")
+    line = run("where", "yellow").stdout.splitlines()[1].split()
+    assert line == ["-", "-", "1.000", "not", "calibrated", "-", "48,32,80,64", str(photos / "2.png")]
+    assert json.loads(run("where", "yellow", "--json").stdout)["sightings"][0]["picture"] == str(photos / "2.png")
+
+
+def test_damage_is_told(run: Run, photos: Path) -> None:
+    (photos / "4.jpg").write_text("no picture")
+    result = run("index", "--images", photos, photos / "nowhere", "--encoder", "colours")
+    assert result.exit_code == 3
+    assert f"damaged: {photos / '4.jpg'}: the picture cannot be read (not a picture)" in result.stderr
+    assert f"this is none: {photos / 'nowhere'}" in result.stderr
+    again = run("index", "--images", photos)
+    assert again.exit_code == 3  # it is damaged still
+    assert "4 files, 4 known before; 0 pictures indexed" in again.stderr
+
+
+def test_killed_and_run_again(run: Run, tmp_path: Path) -> None:
+    folder, memory = tmp_path / "many", tmp_path / "memory"
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        path = picture(folder / f"{i}.png", fakes.NAMES[i % 8])
+        image = np.array(Image.open(path))
+        image[:8] = rng.integers(0, 256, 3)  # no two are the same
+        Image.fromarray(image).save(path)
+    running = process("index", "--images", folder, "--encoder", "colours:slow", memory=memory, wait=False)
+    deadline = time.monotonic() + 60
+    kept = 0
+    while not kept and time.monotonic() < deadline:
+        time.sleep(0.1)
+        with suppress(StoreError), Store.open(memory) as store:  # none yet, or an empty one
+            kept = store.stats().frames
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert 0 < kept < 150
+    result = run("index", "--images", folder, "--encoder", "colours:slow", "-m", memory)
+    assert result.exit_code == 0
+    assert "150 different pictures" in result.stderr
+    assert " 0 known before" not in result.stderr
+
+
+def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
+    run("index", "--images", photos, "--encoder", "colours")
+    asked = [{"from": "human", "value": "?"}]
+    questions = [
+        {"pos_image": ["1.png"], "neg_image": ["2.png"], "needle": "red", "target": "blue",
+         "conversations": [*asked, {"from": "gpt", "value": "yes"}]},
+        {"pos_image": ["3.png"], "neg_image": ["2.png"], "needle": "red", "target": "blue",
+         "conversations": [*asked, {"from": "gpt", "value": "yes"}]},
+    ]  # fmt: skip
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(questions))
+    result = run("haystack", "--questions", path)
+    assert result.exit_code == 0
+    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
+        ["default", "2", "50.0%", "100.0%", "0"], ["paper", "2", "50.0%", "100.0%", "0"],
+    ]  # fmt: skip
+    path.write_text(json.dumps([*questions, {**questions[0], "neg_image": ["9.png"]}]))
+    result = run("haystack", "--questions", path, "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["missing"] == ["9.png"]
+    assert "1 of 3 questions left out" in result.stderr
+    path.write_text(json.dumps([{**questions[0], "neg_image": ["9.png"]}]))
+    assert run("haystack", "--questions", path).exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((), "give a question, or --anchor and --target"), (("--anchor", "red"), "go together"),
+     (("is", "red", "there?"), "cannot be split; write \"the image with the dog"),
+     (("the image with the red one: is there a green one?", "--anchor", "red"), "give a question, or"),
+     (("--anchor", "", "--target", "red"), "the anchor or the target is empty"),
+     (("--anchor", "красный", "--target", "red"), "cannot read 'красный'"),
+     (("--anchor", "red", "--target", "blue", "--rule", "papr"), "no rule 'papr'"),
+     (("--anchor", "red", "--target", "blue", "--save", "x.gif"), "--save writes png"),
+     (("--questions", "q.json", "--save", "x.png"), "ask one question")],
+)  # fmt: skip
+def test_misused_fails(run: Run, photos: Path, arguments: tuple[str, ...], message: str) -> None:
+    run("index", "--images", photos, "--encoder", "colours")
+    result = run("haystack", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_a_memory_of_videos_fails(run: Run, indexed: Path) -> None:
+    result = run("haystack", "--anchor", "red", "--target", "blue", "-m", indexed)
+    assert result.exit_code == 2
+    assert "`vidmem index --images FOLDER` adds some" in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--fps", "2"), ("--topic", "/cam")])
+def test_options_of_videos_fail(run: Run, photos: Path, option: tuple[str, str]) -> None:
+    result = run("index", "--images", photos, *option, "--encoder", "colours")
+    assert result.exit_code == 2
+    assert "leave --topic and --fps out with --images" in result.stderr

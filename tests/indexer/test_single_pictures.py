@@ -1,0 +1,202 @@
+"""Folders of single pictures: each content once, damage counted, later runs take in what changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidmem.config import IndexConfig
+from vidmem.encoders import ENCODERS
+from vidmem.errors import MediaError, UsageError
+from vidmem.indexer.pictures import index_pictures
+from vidmem.memory import Memory
+from vidmem.store import PICTURE_NS, Store
+
+SQUARE = 32
+
+
+def picture(path: Path, *colours: str, size: tuple[int, int] = (fakes.WIDTH, fakes.HEIGHT)) -> Path:
+    """Squares of these colours side by side on grey; scaled to `size`."""
+    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
+    for i, colour in enumerate(colours):
+        image[32 : 32 + SQUARE, 8 + 40 * i : 8 + 40 * i + SQUARE] = fakes.COLOURS[colour]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).resize(size, Image.Resampling.NEAREST).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    picture(folder / "1.png", "red", "blue")
+    picture(folder / "2.png", "green", size=(fakes.WIDTH * 2, fakes.HEIGHT * 2))
+    picture(folder / "sub" / "10.png", "yellow")
+    shutil.copy(folder / "1.png", folder / "sub" / "copy.png")
+    (folder / "sub" / "bad.jpg").write_text("no picture")
+    (folder / "notes.txt").write_text("notes")
+    picture(folder / ".hidden" / "x.png", "cyan")
+    return folder
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
+    monkeypatch.setitem(ENCODERS, "colours", "fakes")
+    with Memory.open(tmp_path / "memory", encoder="colours") as memory:
+        yield memory
+
+
+def held(store: Store) -> dict[str, Any]:
+    (row,) = store.sources()
+    return {
+        "files": [(f.path, f.t_ns, f.cause) for f in store.picture_files(row.id)],
+        "pictures": store.pictures(row.id),
+        "tracks": [(t.ordinal, t.start_ns, t.best_box, t.text.tobytes(), t.visual.tobytes())
+                   for t in store.source_tracks(row.id)],
+        "regions": [(f.t_ns, f.tracks.tolist(), f.boxes.tolist(), f.masks.tobytes())
+                    for f in store.regions(row.id, 0, 1 << 62)],
+        "source": (row.state, row.frames, row.damaged, row.next_t_ns),
+    }  # fmt: skip
+
+
+def test_each_content_once(memory: Memory, photos: Path) -> None:
+    seen: list[tuple[str, int]] = []
+    report = memory.index_pictures(photos, looked=lambda path, n: seen.append((path, n)))
+    assert (report.files, report.looked, report.pictures, report.new, report.tokens) == (5, 5, 3, 3, 4)
+    assert [path for path, _ in report.damaged] == ["sub/bad.jpg"]
+    assert seen[-1][1] == 5
+    state = held(memory.store)
+    assert state["source"] == ("partial", 3, 1, 3 * PICTURE_NS)
+    assert state["files"] == [
+        ("1.png", 0, None), ("2.png", PICTURE_NS, None), ("sub/10.png", 2 * PICTURE_NS, None),
+        ("sub/bad.jpg", None, "the picture cannot be read (not a picture)"), ("sub/copy.png", 0, None),
+    ]  # fmt: skip
+    assert [(p.width, p.height) for p in state["pictures"]] == [(160, 96), (320, 192), (160, 96)]
+    boxes = {t[1]: t[2] for t in state["tracks"]}
+    assert boxes[PICTURE_NS] == (16, 64, 80, 128)  # in pixels of that picture
+    assert memory.sources()[0].kind == "pictures"
+
+
+def test_answers_name_the_file(memory: Memory, photos: Path) -> None:
+    memory.index_pictures(photos)
+    answer = memory.haystack("red", "blue")
+    assert answer.verdict == "yes"
+    assert answer.anchor is not None
+    assert answer.anchor.paths == (str(photos / "1.png"), str(photos / "sub" / "copy.png"))
+    assert memory.haystack("red", "green").verdict == "no"
+    assert memory.haystack("cyan", "green").verdict == "not found"
+    (sighting,) = memory.where("green")
+    assert sighting.picture == str(photos / "2.png")
+    assert sighting.box == (16, 64, 80, 128)
+    assert memory.picture(sighting, "green").width == 960
+    with pytest.raises(MediaError, match="a single picture gives no video"):
+        memory.clip(sighting, photos.parent / "c.mp4")
+    with pytest.raises(UsageError, match="single pictures are not parsed"):
+        memory.parse(str(photos), "coco")
+    with pytest.raises(UsageError, match="give it with --image"):
+        memory.where(crop=(str(photos), 0, (0, 0, 10, 10)))
+
+
+def test_a_later_run_takes_in_what_changed(memory: Memory, photos: Path) -> None:
+    memory.index_pictures(photos)
+    assert memory.index_pictures(photos).looked == 0
+    picture(photos / "3.png", "brown")
+    os.rename(photos / "2.png", photos / "moved.png")
+    (photos / "sub" / "10.png").unlink()
+    picture(photos / "sub" / "bad.jpg", "white")
+    report = memory.index_pictures(photos)
+    assert (report.files, report.looked, report.new, report.gone) == (5, 3, 2, 1)
+    assert report.damaged == ()
+    state = held(memory.store)
+    assert [f[0] for f in state["files"]] == ["1.png", "3.png", "moved.png", "sub/bad.jpg", "sub/copy.png"]
+    assert state["source"][0] == "done"
+    assert memory.haystack("green", "green").anchor.paths == (str(photos / "moved.png"),)  # type: ignore[union-attr]
+    assert memory.haystack("yellow", "red").verdict == "not found"  # deleted, and forgotten
+    assert memory.haystack("white", "white").verdict == "yes"
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 5, 9])
+def test_interrupted_and_resumed_is_uninterrupted(
+    memory: Memory, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "many"
+    names = list(fakes.NAMES)
+    for i in range(12):
+        picture(folder / f"{i}.png", names[i % 8], names[(i * 3 + 1) % 8])
+        picture(folder / f"{i}copy.png", names[i % 8], names[(i * 3 + 1) % 8])
+    (folder / "5bad.png").write_text("x")
+    config = IndexConfig(batch=2, checkpoint_frames=4)
+
+    def stop(_: str, n: int) -> None:
+        if n >= after:
+            raise StopError
+
+    with pytest.raises(StopError):
+        memory.index_pictures(folder, config=config, looked=stop)
+    report = memory.index_pictures(folder, config=config)
+    assert report.looked < 25 or after < 4
+    with Memory.open(tmp_path / "other", encoder="colours") as whole:
+        whole.index_pictures(folder, config=config)
+        assert held(memory.store) == held(whole.store)
+
+
+def test_nothing_of_it_stays_when_it_is_removed(memory: Memory, photos: Path, tmp_path: Path) -> None:
+    memory.index_pictures(photos)
+    assert files_with(tmp_path / "memory", b"sub/copy.png")
+    memory.remove(str(photos))
+    assert not files_with(tmp_path / "memory", b"sub/copy.png")
+
+
+def test_a_thing_is_forgotten_and_the_pictures_stay(memory: Memory, photos: Path) -> None:
+    memory.index_pictures(photos)
+    memory.forget(thing="red", dry_run=False)
+    assert memory.haystack("red", "blue").verdict == "not found"
+    assert memory.haystack("blue", "blue").verdict == "yes"
+
+
+def files_with(folder: Path, data: bytes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and data in path.read_bytes()]
+
+
+def test_film_and_single_pictures_do_not_mix(memory: Memory, photos: Path, tmp_path: Path) -> None:
+    memory.index_pictures(photos)
+    with pytest.raises(UsageError, match="was indexed with --images"):
+        memory.index(photos)
+    with Memory.open(tmp_path / "film", encoder="colours") as film:
+        film.index(photos)
+        with pytest.raises(UsageError, match="as one film of pictures, without --images"):
+            film.index_pictures(photos)
+        assert len(film.sources()) == 2  # the folder below it is a film of its own
+
+
+def test_bad_folders_fail(memory: Memory, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MediaError, match="there is no picture in the folder"):
+        memory.index_pictures(tmp_path / "empty")
+    with pytest.raises(MediaError, match="takes folders of pictures"):
+        memory.index_pictures(tmp_path / "none")
+    (tmp_path / "empty" / "a.png").write_text("x")
+    (tmp_path / "empty" / "b.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(MediaError, match="none of the 2 pictures can be read"):
+        memory.index_pictures(tmp_path / "empty")
+    assert memory.sources() == []
+
+
+def test_the_encoder_is_not_loaded_when_nothing_is_new(memory: Memory, photos: Path) -> None:
+    memory.index_pictures(photos)
+
+    def load() -> Any:
+        raise AssertionError
+
+    assert index_pictures(str(photos), load, memory.store, memory.settings()).new == 0

@@ -1,0 +1,145 @@
+"""Questions with known answers, their candidates, and what counts as found by probability."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from seeing import axis, seen, source
+from store.making import DT, MODEL
+
+from vidmem.encoders import Calibration
+from vidmem.errors import MediaError, UsageError
+from vidmem.probability import CANDIDATES, LOOSE, Curve, Probabilities
+from vidmem.query.calibrate import Known, candidates, load_known
+from vidmem.query.search import find, find_each, probabilities
+from vidmem.query.where import each, where
+from vidmem.records import NS, Float32
+from vidmem.store import Store, VectorCache
+
+CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
+CURVE = Curve(-8.0, 12.0, 0.0, 9, 9, 9)  # .5 at a score of .667
+FITTED = dataclasses.replace(CALIBRATION, probability=Probabilities(text=CURVE))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "memory", create=True) as store:
+        store.set_model(MODEL)
+        yield store
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "known.csv"
+    path.write_text(
+        "name,source,when\n# by eye\numbrella,walk.mp4,0:12-15.5s\n\numbrella,walk.mp4,1:02-1:10\n"
+        '"mug, red",b.mp4,3\nteapot,walk.mp4,Absent\nviolin,*,absent\n'
+    )
+    assert load_known(str(path)) == [
+        Known("umbrella", "walk.mp4", ((12 * NS, 15 * NS + NS // 2), (62 * NS, 70 * NS))),
+        Known("mug, red", "b.mp4", ((3 * NS, 3 * NS),)), Known("teapot", "walk.mp4", ()), Known("violin", "*", ()),
+    ]  # fmt: skip
+    path.write_text("зонт\twalk.mp4\t1-2\n")
+    assert load_known(str(path)) == [Known("зонт", "walk.mp4", ((NS, 2 * NS),))]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "there is no question"), ("# only\n", "there is no question"), ("umbrella,walk.mp4\n", "line 1 is not name"),
+     ("umbrella,walk.mp4,\n", "line 1 is not name"), ("a,b,1-2\nc,d,soon\n", "line 2: 'soon' is no time"),
+     ("a,b,9-2\n", "line 1 ends before it begins"), ("a,*,1-2\n", "line 1 names no source"),
+     ("a,b,1-2\na,b,absent\n", "'a' is absent from b and in view there")],
+)  # fmt: skip
+def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "known.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_known(str(path))
+    with pytest.raises(MediaError, match="cannot be read"):
+        load_known(str(tmp_path / "none.csv"))
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(MediaError, match="not UTF-8"):
+        load_known(str(path))
+
+
+def phrase(name: str) -> tuple[Float32, Float32]:
+    return axis(DT, int(name)), np.stack([axis(DT, 9)])
+
+
+def test_candidates(store: Store) -> None:
+    source(store, "a.mp4", [seen(i, 0, 10 * i, 10 * i + 4, 0.1 * i) for i in range(8)])
+    source(store, "b.mp4", [seen(0, 0, 3, 5), seen(1, 1, 3, 5)])
+    cache = VectorCache(store)
+    known = [Known("0", "a.mp4", ((0, 3 * NS), (12 * NS, 13 * NS))), Known("0", "b.mp4", ()), Known("1", "*", ()),
+             Known("2", "*", ())]  # fmt: skip
+    found = candidates(store, cache, CALIBRATION, known, phrase)
+    assert found.question.tolist() == [0] * CANDIDATES + [1, 2]  # nothing is like 2
+    assert found.right.tolist() == [True, True] + [False] * 5  # evidence at 2, 12, 22 ...
+    assert (np.diff(found.score[:CANDIDATES]) < 0).all()
+    assert found.share is not None
+    assert found.share.min() > 0.99
+    with pytest.raises(UsageError, match=r"no source is called 'c\.mp4'"):
+        candidates(store, cache, CALIBRATION, [Known("0", "c.mp4", ())], phrase)
+    with pytest.raises(UsageError, match="nothing in the memory is like any"):
+        candidates(store, cache, CALIBRATION, known[3:], phrase)
+
+
+def test_probability_decides_alone(store: Store) -> None:
+    """Tests of .7 and a contrast that speaks against all; leaning tracks have cosines of 1, .89, .71, .55, .45, .32."""
+    leans = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
+    source(store, "a.mp4", [seen(i, 0, 10 * i, 10 * i + 1, lean) for i, lean in enumerate(leans)])
+    cache, text = VectorCache(store), axis(DT, 0)
+    strict = dataclasses.replace(FITTED, contrast_probability=0.99)
+    contrast = np.stack([text])
+    assert not where(store, cache, strict, text=text, contrast=contrast, most=None)
+    for least, count in ((0.95, 1), (0.5, 3), (0.2, 4), (0.0, 5)):
+        answer = where(store, cache, strict, text=text, contrast=contrast, least=least, most=None)
+        assert len(answer) == count
+        assert all(s.probability is not None and s.probability >= least for s in answer)
+    assert LOOSE * strict.text_threshold == pytest.approx(0.42)  # the last one is not looked at
+    near = where(store, cache, strict, text=text, contrast=contrast, least=0.99).near_misses
+    assert near[0].probability == pytest.approx(float(CURVE.at(np.array([1.0]), None)[0]), abs=1e-3)
+
+
+def test_without_a_fit_it_is_refused(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 1, 2)])
+    cache = VectorCache(store)
+    for calibration, question in ((CALIBRATION, {"text": axis(DT, 0)}), (FITTED, {"visual": axis(24, 0)})):
+        with pytest.raises(UsageError, match=r"not calibrated.*`vidmem calibrate FILE`"):
+            where(store, cache, calibration, **question, least=0.5)  # type: ignore[arg-type]
+        (sighting,) = where(store, cache, calibration, **question)  # type: ignore[arg-type]
+        assert sighting.probability is None
+
+
+def test_the_share_counts(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 1, 2)])
+    cache, text = VectorCache(store), axis(DT, 0)
+    shared = Calibration(0.5, 0, 0.5, 0.5, probability=Probabilities(text=Curve(0.0, 0.0, 1.0, 1, 1, 1)))
+    hits = find(cache, shared, text, None)
+    assert probabilities(cache, shared, hits, np.stack([text]))[0] == pytest.approx(0.5, abs=1e-3)  # type: ignore[index]
+    assert probabilities(cache, shared, hits, np.stack([axis(DT, 1)]))[0] > 0.99  # type: ignore[index]
+
+
+@pytest.mark.parametrize("least", [None, 0.3])
+def test_many_questions_are_as_each_alone(store: Store, least: float | None) -> None:
+    rng = np.random.default_rng(5)
+    tracks = [seen(i, i % 6, i, i + 1, float(rng.uniform(0, 2))) for i in range(300)]
+    source(store, "a.mp4", tracks)
+    cache = VectorCache(store)
+    strict = dataclasses.replace(FITTED, contrast_probability=0.4, temperature=0.3)
+    texts = np.stack([*(axis(DT, i) for i in range(8)), *rng.standard_normal((20, DT)).astype(np.float32)])
+    contrasts = [rng.standard_normal((int(rng.integers(0, 4)), DT)).astype(np.float32) for _ in texts]
+    together = find_each(cache, strict, texts, contrasts, least)
+    answers = each(store, cache, strict, texts, contrasts, least=least, most=None)
+    for text, contrast, hits, answer in zip(texts, contrasts, together, answers, strict=True):
+        alone = find(cache, strict, text, None, contrast, None, least)
+        np.testing.assert_array_equal(hits.rows, alone.rows)
+        np.testing.assert_allclose(hits.score, alone.score, atol=2e-6)
+        expected = where(store, cache, strict, text=text, contrast=contrast, least=least, most=None)
+        assert [s.tracks for s in answer] == [s.tracks for s in expected]
+        assert answer.total == expected.total
+    assert any(map(len, together))
+    assert not all(map(len, together))

@@ -1,0 +1,109 @@
+"""A folder of single pictures, with all folders below it: which files there are, and one after the other read once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MediaError
+from .base import Shape
+from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .images import load
+
+LARGEST = 1 << 30
+"""Bytes of a file: pictures are read whole, for their hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file with a picture's suffix. path: from the folder on. size: bytes; mtime_ns: ns since the epoch."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What came of reading a file. digest: sha256 of it, empty when it could not be read at all. image: `(h, w, 3)`
+    uint8 in the size that was wanted, None for a digest that was known and for what is damaged; cause: why it is.
+    width, height: pixels of the upright picture."""
+
+    file: Listed
+    digest: bytes
+    image: NDArray[np.uint8] | None = None
+    width: int = 0
+    height: int = 0
+    cause: str | None = None
+
+
+def list_pictures(folder: str) -> list[Listed]:
+    """The pictures in the folder and below it, by suffix, in natural order. Hidden files and folders do not count.
+
+    Raises:
+        MediaError: it is no folder, cannot be read, or there is none in it.
+    """
+    if not os.path.isdir(folder):
+        raise MediaError(f"--images takes folders of pictures, and this is none: {folder}")
+    found: list[Listed] = []
+    refused: list[OSError] = []
+    for top, folders, names in os.walk(folder, onerror=refused.append):
+        folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
+        for name in sorted(names, key=natural_key):
+            if name.startswith(".") or suffix(name) not in IMAGE_SUFFIXES:
+                continue
+            path = os.path.join(top, name)
+            try:
+                stat = os.stat(path)
+            except OSError:  # a link that leads nowhere: reading it tells
+                found.append(Listed(os.path.relpath(path, folder), 0, 0))
+                continue
+            found.append(Listed(os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
+    if refused and not found:
+        raise MediaError(f"the folder cannot be read ({refused[0].strerror}); change its rights: {folder}")
+    if not found:
+        kinds = ", ".join(sorted(s[1:] for s in IMAGE_SUFFIXES))
+        raise MediaError(f"there is no picture in the folder or below it ({kinds}): {folder}")
+    return found
+
+
+def read_pictures(folder: str, files: Sequence[Listed], shape: Shape, known: Collection[bytes]) -> Iterator[Read]:
+    """Every file, in order; each is read once. shape: as for `Source.frames`. known: digests that need no picture any
+    more; what comes out with one is known from then on."""
+    seen = set(known)
+    for file in files:
+        read = _read(folder, file, shape, seen)
+        if read.image is not None:
+            seen.add(read.digest)
+        yield read
+
+
+def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> Read:
+    path = os.path.join(folder, file.path)
+    try:
+        if file.size > LARGEST:
+            return Read(file, b"", cause=f"{file.size} bytes are no picture")
+        with open(path, "rb") as opened:
+            data = opened.read()
+    except OSError as error:
+        return Read(file, b"", cause=error.strerror or str(error))
+    digest = hashlib.sha256(data).digest()
+    if digest in seen:
+        return Read(file, digest)
+    size = [0, 0]
+
+    def wanted(width: int, height: int) -> tuple[int, int]:
+        size[:] = width, height
+        return shape(width, height)
+
+    try:
+        image = load(io.BytesIO(data), wanted, path)
+    except MediaError as error:
+        return Read(file, digest, cause=str(error).partition("; ")[0].partition(f": {path}")[0])
+    return Read(file, digest, image, size[0], size[1])

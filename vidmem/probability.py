@@ -1,0 +1,200 @@
+"""From a score to the probability that a sighting shows the thing asked for, fitted on questions with known answers.
+
+After Platt (1999): a logistic curve over the score and, where words were asked, over the logit of the phrase's share
+among the contrast phrases; two or three numbers, so that some dozen questions are enough, and never falling in either.
+A probability holds for questions like those of the fit: among answers of .7, seven in ten are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+from .records import Float32
+
+Mode = Literal["text", "visual", "product"]
+MODES: tuple[Mode, Mode, Mode] = ("text", "visual", "product")
+"""Asked by words, by a picture, by both."""
+
+LOOSE = 0.6
+"""Tracks with less than this share of the calibrated threshold have no part in a fit and count for no probability."""
+CANDIDATES = 5
+"""Tracks of a question that a fit looks at, the best ones; together they weigh as much as those of any question."""
+LEAST_EACH = 3
+"""A fit needs so many right and so many wrong candidates."""
+
+_CLIP = 1e-4
+_RIDGE = 1e-2
+_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """p = 1 / (1 + exp(-(bias + score * s + share * logit(c)))) for a score s and a share c. score, share: not
+    negative. questions: that it was fitted on; right, wrong: candidates."""
+
+    bias: float
+    score: float
+    share: float
+    questions: int
+    right: int
+    wrong: int
+
+    def at(self, score: NDArray[Any], share: NDArray[Any] | None) -> Float32:
+        """`(n,)` probabilities of scores `(n,)` and shares `(n,)`, None for questions without words."""
+        z = self.bias + self.score * np.asarray(score, np.float64)
+        if share is not None:
+            z = z + self.share * _logit(share)
+        return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Probabilities:
+    """A curve for each kind of question; None where none was fitted."""
+
+    text: Curve | None = None
+    visual: Curve | None = None
+    product: Curve | None = None
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, mode) is not None for mode in MODES)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {mode: curve for mode, curve in asdict(self).items() if curve is not None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave. Raises ValueError for anything else."""
+        names = {f.name for f in fields(Curve)}
+        curves = {}
+        for mode, values in data.items():
+            if mode not in MODES or not isinstance(values, Mapping) or values.keys() != names:
+                raise ValueError(f"no curve: {mode!r}")
+            if not all(isinstance(v, int | float) and np.isfinite(v) for v in values.values()):
+                raise ValueError(f"the curve {mode!r} has a value that is no number")
+            curves[mode] = Curve(**values)
+        return cls(**curves)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Candidates, `(n,)` each: score, share (None without words), right, and question, the number of each one's."""
+
+    score: NDArray[np.float64]
+    share: NDArray[np.float64] | None
+    right: NDArray[np.bool_]
+    question: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, keep: NDArray[np.bool_]) -> Samples:
+        share = None if self.share is None else self.share[keep]
+        return Samples(self.score[keep], share, self.right[keep], self.question[keep])
+
+
+def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
+    """The curve with the largest likelihood, targets drawn in as Platt's. weight `(n,)`: of each candidate's question,
+    1 by default; it is shared among the candidates of that question.
+
+    Raises UsageError when there are too few right or wrong candidates to tell them apart.
+    """
+    right, wrong = int(samples.right.sum()), int((~samples.right).sum())
+    if min(right, wrong) < LEAST_EACH:
+        raise UsageError(
+            f"{right} right and {wrong} wrong candidates are too few to calibrate with (at least {LEAST_EACH} each); "
+            "add questions: things that are there, with all their times, and some that are absent"
+        )
+    _, place, count = np.unique(samples.question, return_inverse=True, return_counts=True)
+    mass = (np.ones(len(samples)) if weight is None else np.asarray(weight, np.float64)) / count[place]
+    mass = mass * (len(count) / mass.sum())
+    columns = [samples.score] if samples.share is None else [samples.score, _logit(samples.share)]
+    n_right, n_wrong = float(mass[samples.right].sum()), float(mass[~samples.right].sum())
+    target = np.where(samples.right, (n_right + 1) / (n_right + 2), 1 / (n_wrong + 2))
+    free = list(range(len(columns)))
+    while True:  # a slope that came out negative is noise: leave it out
+        slopes, bias = _newton([columns[i] for i in free], target, mass)
+        falling = [i for i, slope in zip(free, slopes, strict=True) if slope < 0]
+        if not falling:
+            break
+        free = [i for i in free if i not in falling]
+    found = dict(zip(free, slopes, strict=True))
+    return Curve(bias, found.get(0, 0.0), found.get(1, 0.0), len(count), right, wrong)
+
+
+def _newton(
+    columns: list[NDArray[np.float64]], target: NDArray[np.float64], mass: NDArray[np.float64]
+) -> tuple[list[float], float]:
+    """Slopes and bias of a weighted logistic regression, on columns that are scaled first."""
+    mean = [float(np.average(c, weights=mass)) for c in columns]
+    spread = [np.average((c - m) ** 2, weights=mass) for c, m in zip(columns, mean, strict=True)]
+    scale = [max(float(np.sqrt(v)), 1e-9) for v in spread]
+    x = np.stack([*((c - m) / s for c, m, s in zip(columns, mean, scale, strict=True)), np.ones(len(target))], axis=1)
+    ridge = np.full(x.shape[1], _RIDGE)
+    ridge[-1] = 0
+    w = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -60, 60)))
+        slope = x.T @ (mass * (target - p)) - ridge * w
+        curve = (x * (mass * np.maximum(p * (1 - p), 1e-9))[:, None]).T @ x + np.diag(ridge)
+        step = np.linalg.solve(curve, slope)
+        w += step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))  # far from the answer Newton overshoots
+        if np.abs(step).max() < 1e-9:
+            break
+    slopes = [float(w[i] / s) for i, s in enumerate(scale)]
+    return slopes, float(w[-1] - sum(a * m for a, m in zip(slopes, mean, strict=True)))
+
+
+def left_out(samples: Samples) -> Float32:
+    """For each candidate the probability by the curve of all other questions: what to expect of new ones.
+
+    NaN where the others do not make a curve.
+    """
+    out = np.full(len(samples), np.nan, np.float32)
+    for question in np.unique(samples.question).tolist():
+        held = samples.question == question
+        try:
+            curve = fit(samples.take(~held))
+        except UsageError:
+            continue
+        one = samples.take(held)
+        out[held] = curve.at(one.score, one.share)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers with a probability from low to high: how many, their mean probability, and the share that is right."""
+
+    low: float
+    high: float
+    count: int
+    mean: float
+    right: float
+
+
+def reliability(probability: NDArray[Any], right: NDArray[Any], bins: int = 5) -> list[Bin]:
+    """The bins that hold anything, of equal width; 1 belongs to the last one."""
+    place = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+    out = []
+    for i in range(bins):
+        held = place == i
+        if held.any():
+            out.append(Bin(i / bins, (i + 1) / bins, int(held.sum()), float(np.mean(probability[held])),
+                           float(np.mean(right[held]))))  # fmt: skip
+    return out
+
+
+def brier(probability: NDArray[Any], right: NDArray[Any]) -> float:
+    """Mean squared difference of probability and truth: 0 is perfect, .25 is what .5 for everything gets."""
+    return float(np.mean((np.asarray(probability, np.float64) - np.asarray(right, np.float64)) ** 2))
+
+
+def _logit(share: NDArray[Any]) -> NDArray[np.float64]:
+    c = np.clip(np.asarray(share, np.float64), _CLIP, 1 - _CLIP)
+    return np.asarray(np.log(c / (1 - c)))

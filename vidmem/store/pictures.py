@@ -1,0 +1,109 @@
+"""What a memory keeps of a folder of single pictures: which files hold which picture, each content once.
+
+A picture is known by its place in time, PICTURE_NS after the one before it, and by the hash of its file. Several files
+may hold it; a file that cannot be read has none, and its cause is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..records import NS
+
+PICTURES = "pictures"
+"""Kind of a source that is a folder of single pictures."""
+
+PICTURE_NS = 10 * NS
+"""From picture to picture: more than what joins tracks into a sighting, so that each stands for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A file. path: from the folder on. size: bytes; mtime_ns: when it was changed, ns since the epoch. t_ns: the
+    picture in it; None when it cannot be read, and cause says why."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    t_ns: int | None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture. digest: sha256 of its file. width, height: pixels, upright; boxes are in these."""
+
+    t_ns: int
+    digest: bytes
+    width: int
+    height: int
+
+
+def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile], pictures: Sequence[Picture]) -> None:
+    """Inside the caller's transaction: add pictures, and files in place of those of the same path."""
+    conn.executemany(
+        "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)",
+        [(source_id, p.t_ns, p.digest, p.width, p.height) for p in pictures],
+    )
+    conn.executemany(
+        "INSERT OR REPLACE INTO picture_files VALUES (?, ?, ?, ?, ?, ?)",
+        [(source_id, f.path, f.size, f.mtime_ns, f.t_ns, f.cause) for f in files],
+    )
+
+
+def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
+    """All files of a source, by path."""
+    query = "SELECT path, size, mtime_ns, t_ns, cause FROM picture_files WHERE source_id = ? ORDER BY path"
+    return [PictureFile(*row) for row in conn.execute(query, (source_id,))]
+
+
+def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) -> list[Picture]:
+    """All pictures of a source, in order, or the one at t_ns."""
+    query = "SELECT t_ns, hash, width, height FROM pictures WHERE source_id = ?"
+    if t_ns is not None:
+        return [Picture(*row) for row in conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))]
+    return [Picture(*row) for row in conn.execute(f"{query} ORDER BY t_ns", (source_id,))]
+
+
+def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Mapping[int, list[str]]:
+    """The absolute paths of the files that hold the picture, for each of the times that has one; first that which was
+    there first by name."""
+    row = conn.execute("SELECT uri FROM sources WHERE id = ?", (source_id,)).fetchone()
+    out: dict[int, list[str]] = {}
+    query = "SELECT path FROM picture_files WHERE source_id = ? AND t_ns = ? ORDER BY path"
+    for t_ns in times if row else ():
+        held = [os.path.join(row[0], path) for (path,) in conn.execute(query, (source_id, t_ns))]
+        if held:
+            out[t_ns] = held
+    return out
+
+
+def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) -> None:
+    """Inside the caller's transaction: forget these paths, but not what was in them."""
+    conn.executemany("DELETE FROM picture_files WHERE source_id = ? AND path = ?", [(source_id, p) for p in gone])
+
+
+def orphans(conn: sqlite3.Connection, source_id: int) -> list[int]:
+    """Times of the pictures that no file holds any more, since it was deleted or holds another picture now."""
+    query = """
+        SELECT t_ns FROM pictures AS p WHERE source_id = ? AND NOT EXISTS (
+            SELECT 1 FROM picture_files AS f WHERE f.source_id = p.source_id AND f.t_ns = p.t_ns) ORDER BY t_ns"""
+    return [t for (t,) in conn.execute(query, (source_id,))]
+
+
+def forget(conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None = None, before_ns: int = 0) -> None:
+    """Inside the caller's transaction: drop these pictures with their files, or all before a time."""
+    for table in ("pictures", "picture_files"):
+        if times is None:
+            conn.execute(f"DELETE FROM {table} WHERE source_id = ? AND t_ns < ?", (source_id, before_ns))
+        else:
+            conn.executemany(f"DELETE FROM {table} WHERE source_id = ? AND t_ns = ?", [(source_id, t) for t in times])
+
+
+def forget_all(conn: sqlite3.Connection, source_id: int) -> None:
+    """Inside the caller's transaction: all of a source."""
+    for table in ("pictures", "picture_files"):
+        conn.execute(f"DELETE FROM {table} WHERE source_id = ?", (source_id,))
