@@ -1,6 +1,7 @@
 """A session: frames come from a camera that does not wait. What the encoder is too slow for is dropped, and counted.
 
-One thread encodes, merges, follows and writes; `append` only puts a copy of a picture into a short queue.
+One thread encodes, merges, follows and writes; `append` only puts a copy of a picture into a short queue. Pictures that
+show nothing new are not encoded, as in the pipeline.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..media.sampling import Sampler
 from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
 from ..store import SourceRow, Store
 from .merge import merge
+from .still import Still
 from .track import Tracker
 
 Policy = Literal["oldest", "newest"]
@@ -40,14 +42,15 @@ KIND = "live"
 @dataclass(frozen=True, slots=True)
 class SessionStats:
     """Counts of this session. appended: pictures given. unsampled: not needed at the memory's fps. dropped: needed, but
-    the encoder was too slow. late: with a time not after the one before. encoded: looked at. committed: of these, what
-    a reader sees. waiting: in the queue now."""
+    the encoder was too slow. late: with a time not after the one before. encoded: by the encoder. still: passed over by
+    it, as they showed nothing new. committed: of both, what a reader sees. waiting: in the queue now."""
 
     appended: int = 0
     unsampled: int = 0
     dropped: int = 0
     late: int = 0
     encoded: int = 0
+    still: int = 0
     committed: int = 0
     waiting: int = 0
 
@@ -82,7 +85,7 @@ class Session(Closing):
         self._changed = threading.Condition()
         self._closing = False
         self._failure: BaseException | None = None
-        self._counts = dict.fromkeys(("appended", "unsampled", "dropped", "late", "encoded", "committed"), 0)
+        self._counts = dict.fromkeys(("appended", "unsampled", "dropped", "late", "encoded", "still", "committed"), 0)
         self._sampler = Sampler(config.fps, 0)
         self._zero_ns = self._known.start_ns if self._known is not None else None
         self._last_ns = -1
@@ -180,20 +183,26 @@ class Session(Closing):
         tracker = Tracker.restore(row.tracker_state, self._config.track) if row.tracker_state else \
             Tracker(self._config.track)  # fmt: skip
         pending: list[FrameRegions] = []
+        unmoved = Still(self._config.still)
         done, next_ns = row.frames, row.next_t_ns or 0
         written = time.monotonic()
         parallel: Callable[[], AbstractContextManager[int]] = getattr(self._encoder, "parallel", lambda: nullcontext(1))
         with parallel():
             while True:
                 batch, closing = self._take(written + self._interval_s if pending else None)
-                for frame, tokens in zip(batch, self._encode(batch, row), strict=True):
-                    merged = merge(tokens, self._config.merge, frame_width=row.width, frame_height=row.height)
-                    m, h, w = merged.masks.shape
-                    held = binarised(merged.masks.reshape(m, h * w), self._config.merge.binarise).reshape(m, h, w)
+                pictures = [self._scaled(frame.image) for frame in batch]
+                new = [unmoved.needs_encoding(picture) for picture in pictures]
+                found = iter(self._encode([p for p, is_new in zip(pictures, new, strict=True) if is_new], row))
+                for frame, is_new in zip(batch, new, strict=True):
+                    if is_new:
+                        merged = merge(next(found), self._config.merge, frame_width=row.width, frame_height=row.height)
+                        m, h, w = merged.masks.shape
+                        held = binarised(merged.masks.reshape(m, h * w), self._config.merge.binarise).reshape(m, h, w)
                     pending.append(FrameRegions(frame.t_ns, tracker.update(frame.t_ns, merged), merged.boxes, held))
                     done, next_ns = done + 1, frame.t_ns + 1
                 with self._changed:
-                    self._counts["encoded"] += len(batch)
+                    self._counts["encoded"] += sum(new)
+                    self._counts["still"] += len(new) - sum(new)
                 over = closing and not batch
                 if over or (pending and time.monotonic() - written >= self._interval_s):
                     # The state stays with a source that is done: a later session of the name goes on from it.
@@ -216,9 +225,8 @@ class Session(Closing):
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.batch))]
             return batch, self._closing
 
-    def _encode(self, batch: list[Frame], row: SourceRow) -> list[RegionTokens]:
+    def _encode(self, pictures: list[NDArray[np.uint8]], row: SourceRow) -> list[RegionTokens]:
         out: list[RegionTokens] = []
-        pictures = [self._scaled(frame.image) for frame in batch]
         for _, same in itertools.groupby(pictures, lambda image: image.shape):  # a batch is one array
             out += self._encoder.encode(list(same), row.width, row.height)
         return out

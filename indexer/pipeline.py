@@ -1,4 +1,8 @@
-"""From a source to the store: decode ahead, encode in batches, merge, follow, write one transaction per checkpoint."""
+"""From a source to the store: decode ahead, encode in batches, merge, follow, write one transaction per checkpoint.
+
+Frames that show nothing new are not encoded (see still.py): the regions of the last one that was stand for them. The
+first frame after a checkpoint always is, so that nothing but the tracker has to be remembered to go on.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,11 @@ from ..encoders.base import Encoder
 from ..errors import MediaError, StoreError
 from ..geometry import binarised
 from ..media import Source, decode_ahead
-from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo, Trail
+from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo
 from ..store import SourceRow, Store
 from .merge import merge
+from .still import Still
 from .track import Tracker
-
-T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with the media time done and the frames done after each batch."""
@@ -34,7 +36,8 @@ Progress = Callable[[int, int], None]
 class SourceReport:
     """What indexing one source came to. frames: sampled in all; new_frames: of these, in this run. media_s: seconds
     of video from its start to the last sampled frame. damaged: packets or frames skipped, with the first few causes
-    in notes. skipped: it was done before (tracks is 0 then)."""
+    in notes. skipped: it was done before (tracks is 0 then). still: of new_frames, those that showed nothing new and
+    were not encoded. calls: of the encoder, each with a batch of frames."""
 
     info: SourceInfo
     frames: int
@@ -45,37 +48,61 @@ class SourceReport:
     damaged: int
     notes: tuple[str, ...] = ()
     skipped: bool = False
+    still: int = 0
+    calls: int = 0
+
+    @property
+    def encoded(self) -> int:
+        """Frames that the encoder looked at in this run."""
+        return self.new_frames - self.still
 
 
-def done_before(source: Source, store: Store) -> SourceReport | None:
-    """The report of a source that an earlier run finished; None when there is something to do."""
+@dataclass(slots=True)
+class _Batch:
+    """Frames in a row. pictures: those to be encoded. shown: of all, time, place in the log, and whether it is one of
+    `pictures`; else it shows what the one before does. damage: met until the last of them."""
+
+    pictures: list[Frame] = field(default_factory=list)
+    shown: list[tuple[int, Mark | None, bool]] = field(default_factory=list)
+    damage: int = 0
+
+
+def done_before(source: Source, store: Store, pose: str | None = None) -> SourceReport | None:
+    """The report of a source that an earlier run finished; None when there is something to do. pose: as `index_source`;
+    the poses are taken from there in place of those before."""
+    trail = None if pose is None else source.trail(pose)  # one that is not there fails before anything is written
     row = store.begin_source(source.info)
     if row.state == "open":
         return None
+    if trail is not None:
+        store.set_trail(row.id, trail)
     return _report(row, source.info, 0, time.perf_counter(), (), 0, skipped=True)
 
 
 def index_source(
-    source: Source, encoder: Encoder, store: Store, config: IndexConfig, progress: Progress | None = None
-) -> SourceReport:
+    source: Source, encoder: Encoder, store: Store, config: IndexConfig, progress: Progress | None = None,
+    pose: str | None = None,
+) -> SourceReport:  # fmt: skip
     """Index `source` into `store`, from where an earlier run stopped.
+
+    pose: topic of the poses to keep with it, see `Source.trail`.
 
     Interrupted and resumed, it writes exactly what an uninterrupted run writes: batches start at the same frames,
     and the tracker's state is part of every checkpoint. Raises MediaError when no frame at all can be read.
     """
     began = time.perf_counter()
-    if known := done_before(source, store):
+    if known := done_before(source, store, pose):
         return known
     info = source.info
     row = store.begin_source(info)
     tracker = Tracker.restore(row.tracker_state, config.track) if row.tracker_state else Tracker(config.track)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done
-    met = 0
+    met = still = calls = 0
     pending: list[FrameRegions] = []
     marks: list[tuple[int, Mark]] = []
-    read_trail: Callable[[], Trail | None] = getattr(source, "trail", lambda: None)
-    if row.next_t_ns is None and (trail := read_trail()) is not None:
+    first_time = row.next_t_ns is None
+    if (first_time or pose is not None) and (trail := source.trail(pose)) is not None:
         store.set_trail(row.id, trail)
 
     def checkpoint(state: str) -> None:
@@ -91,22 +118,25 @@ def index_source(
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
     frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
     parallel: Callable[[], AbstractContextManager[int]] = getattr(encoder, "parallel", lambda: nullcontext(1))
-    with closing(frames), parallel() as workers, closing(
-        _encoded(frames, encoder, config.batch, info, workers)
-    ) as encoded:
-        for batch, regions, damage in encoded:
-            for frame, tokens in zip(batch, regions, strict=True):
-                merged = merge(tokens, config.merge, frame_width=info.width, frame_height=info.height)
-                ordinals = tracker.update(frame.t_ns, merged)
-                if frame.mark is not None:
-                    marks.append((frame.t_ns, frame.mark))
-                pending.append(FrameRegions(frame.t_ns, ordinals, merged.boxes, _held(merged, config.merge.binarise)))
-            done, met = done + len(batch), damage
-            start_ns = batch[-1].t_ns + 1
+    with closing(frames), parallel() as workers, closing(_encoded(frames, encoder, config, info, workers)) as encoded:
+        for batch, regions in encoded:
+            found = iter(regions)
+            for t_ns, mark, new in batch.shown:
+                if new:
+                    merged = merge(next(found), config.merge, frame_width=info.width, frame_height=info.height)
+                    held = _held(merged, config.merge.binarise)
+                ordinals = tracker.update(t_ns, merged)
+                if mark is not None:
+                    marks.append((t_ns, mark))
+                pending.append(FrameRegions(t_ns, ordinals, merged.boxes, held))
+            done, met = done + len(batch.shown), batch.damage
+            still += len(batch.shown) - len(batch.pictures)
+            calls += bool(batch.pictures)
+            start_ns = batch.shown[-1][0] + 1
             if len(pending) >= config.checkpoint_frames:
                 checkpoint("open")
             if progress:
-                progress(batch[-1].t_ns, done)
+                progress(start_ns - 1, done)
     if not done:
         with suppress(StoreError):  # a reader in the way of the scrub: there is nothing to scrub
             store.remove_source(row.id)
@@ -115,7 +145,7 @@ def index_source(
     met = source.damage.packets + source.damage.frames
     checkpoint("partial" if damaged_before + met else "done")
     notes = tuple(source.damage.notes)
-    return _report(store.source_by_id(row.id), info, done - first, began, notes, tracker.born)
+    return _report(store.source_by_id(row.id), info, done - first, began, notes, tracker.born, still=still, calls=calls)
 
 
 def _frames(
@@ -127,32 +157,50 @@ def _frames(
         yield frame, source.damage.packets + source.damage.frames
 
 
+def _planned(frames: Iterator[tuple[Frame, int]], config: IndexConfig) -> Generator[_Batch]:
+    """Batches in order, each with at most `batch` pictures. One ends at each checkpoint, and with it all memory of the
+    pictures before: an interrupted run begins there."""
+    still, batch = Still(config.still), _Batch()
+    for number, (frame, batch.damage) in enumerate(frames, 1):
+        new = still.needs_encoding(frame.image)
+        if new:
+            batch.pictures.append(frame)
+        batch.shown.append((frame.t_ns, frame.mark, new))
+        over = number % config.checkpoint_frames == 0
+        if over:
+            still.forget()
+        if over or len(batch.pictures) == config.batch:
+            yield batch
+            batch = _Batch()
+    if batch.shown:
+        yield batch
+
+
 def _encoded(
-    frames: Iterator[tuple[Frame, int]], encoder: Encoder, size: int, info: SourceInfo, workers: int
-) -> Generator[tuple[list[Frame], list[RegionTokens], int]]:
-    """Batches in order, with their regions and the damage met until then; `workers` encoded at a time, one waiting.
+    frames: Iterator[tuple[Frame, int]], encoder: Encoder, config: IndexConfig, info: SourceInfo, workers: int
+) -> Generator[tuple[_Batch, list[RegionTokens]]]:
+    """Batches in order, with the regions of their pictures; `workers` encoded at a time, one waiting.
 
     A source that breaks off does so after the batches before.
     """
-    running: deque[tuple[list[Frame], Future[list[RegionTokens]], int]] = deque()
+    running: deque[tuple[_Batch, Future[list[RegionTokens]]]] = deque()
 
-    def oldest() -> tuple[list[Frame], list[RegionTokens], int]:
-        batch, result, damage = running.popleft()
-        return batch, result.result(), damage
+    def oldest() -> tuple[_Batch, list[RegionTokens]]:
+        batch, result = running.popleft()
+        return batch, result.result()
 
     pool = ThreadPoolExecutor(workers, "vidmem-encode")
-    batches = _batches(frames, size)
+    batches = _planned(frames, config)
     failure: Exception | None = None
     try:
         while True:
             try:
-                if (pairs := next(batches, None)) is None:
+                if (batch := next(batches, None)) is None:
                     break
             except Exception as error:
                 failure = error
                 break
-            batch = [frame for frame, _ in pairs]
-            running.append((batch, pool.submit(_encode, encoder, batch, info), pairs[-1][1]))
+            running.append((batch, pool.submit(_encode, encoder, batch.pictures, info)))
             if len(running) > workers:
                 yield oldest()
         while running:
@@ -177,15 +225,10 @@ def _held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
     return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
 
 
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(itertools.islice(items, size)):
-        yield batch
-
-
 def _report(row: SourceRow, info: SourceInfo, new: int, began: float, notes: tuple[str, ...], tracks: int,
-            skipped: bool = False) -> SourceReport:  # fmt: skip
+            skipped: bool = False, still: int = 0, calls: int = 0) -> SourceReport:  # fmt: skip
     return SourceReport(
         info=info, frames=row.frames, new_frames=new, media_s=max(row.next_t_ns or 0, 0) / 1e9,
         seconds=time.perf_counter() - began, tracks=tracks, damaged=row.damaged, notes=notes,
-        skipped=skipped,
+        skipped=skipped, still=still, calls=calls,
     )  # fmt: skip

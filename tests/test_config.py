@@ -17,6 +17,7 @@ def test_presets_differ_as_the_paper_does() -> None:
     assert default == IndexConfig()
     assert (default.merge.keep_singletons, paper.merge.keep_singletons) == (True, False)
     assert (default.track.max_gap, paper.track.max_gap) == (2, 0)
+    assert default.still > paper.still == 0  # the paper encodes every frame
     assert default.merge.token_threshold == paper.merge.token_threshold == 0.975
     assert default.merge.mask_threshold == paper.merge.mask_threshold == 0.8
     assert default.track.threshold == paper.track.threshold == 0.65
@@ -50,7 +51,7 @@ def test_settings_of_another_version_are_read() -> None:
     assert IndexConfig.from_dict(newer) == IndexConfig(
         fps=2, merge=MergeConfig(token_threshold=0.9), track=TrackConfig()
     )
-    assert IndexConfig.from_dict({}) == IndexConfig()
+    assert IndexConfig.from_dict({}) == IndexConfig(still=0)  # a memory of before, in which every frame was encoded
 
 
 @given(st.floats(0, 1000))

@@ -50,12 +50,14 @@ class IndexConfig:
     """Indexing. fps: sampled frames per second of media time, 0 for every frame (Ego4D VQ2D uses 5).
 
     checkpoint_frames: sampled frames per transaction, what a crash can lose, a multiple of batch. batch: frames per
-    encoder call.
+    encoder call. still: frames in a row that need not be encoded where the picture stands still (indexer/still.py), 0
+    to encode every frame as the paper does.
     """
 
     fps: float = 5.0
     checkpoint_frames: int = 48
     batch: int = 4
+    still: int = 24
     merge: MergeConfig = MergeConfig()
     track: TrackConfig = TrackConfig()
 
@@ -63,6 +65,8 @@ class IndexConfig:
         if not 0 <= self.fps <= 1000:
             raise UsageError(f"--fps must lie in (0, 1000], or be 'all'; got {self.fps}")
 
+        if self.still < 0:
+            raise UsageError(f"still is a number of frames from 0 up; got {self.still}")
         if self.batch < 1 or self.checkpoint_frames < 1 or self.checkpoint_frames % self.batch:
             raise UsageError(f"checkpoint_frames ({self.checkpoint_frames}) must be a multiple of batch ({self.batch})")
 
@@ -73,7 +77,7 @@ class IndexConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The settings that `as_dict` wrote, maybe in an older version: what is unknown is left out."""
-        kept = _known(cls, data)
+        kept = {"still": 0} | _known(cls, data)  # memories of before encoded every frame, and go on so
         kept["merge"] = MergeConfig(**_known(MergeConfig, kept.get("merge", {})))
         kept["track"] = TrackConfig(**_known(TrackConfig, kept.get("track", {})))
         return cls(**kept)
@@ -89,9 +93,9 @@ NEVER = 2.0
 
 PRESETS = {
     "default": IndexConfig(),
-    "paper": IndexConfig(merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
-    "patches": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),
-    "patches-tracked": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(max_gap=0)),
+    "paper": IndexConfig(still=0, merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
+    "patches": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),
+    "patches-tracked": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(max_gap=0)),
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, default_preset, load, load_text
+from .encoders import DEFAULT, ENCODERS, Calibration, Encoder, TextEncoder, check, default_preset, load, load_text
 from .errors import MediaError, StoreError, UsageError
 from .probability import Probabilities
 from .records import NS, Box, Float32, Sighting
@@ -165,7 +165,7 @@ class Memory(Closing):
 
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
-        on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log",
+        on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log", pose: str | None = None,
     ) -> list[SourceReport]:  # fmt: skip
         """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
 
@@ -173,11 +173,12 @@ class Memory(Closing):
         path and its opened source, or the error that kept it from opening; may return a callback for progress
         (media ns, frames). Without it, the first source that cannot be opened raises. topics: names or patterns of the
         topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
-        whose times count there, log (when it was recorded) or header (the sender's stamp).
+        whose times count there, log (when it was recorded) or header (the sender's stamp). pose: the topic of the poses
+        to keep, "tf" for transforms, instead of the best that the log has; of logs done before they are read anew.
 
         Raises:
-            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named. MediaError: a file is
-            missing or holds no picture.
+            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named, a pose topic without
+            poses. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from .indexer.pipeline import done_before, index_source
@@ -205,8 +206,8 @@ class Memory(Closing):
             with source:
                 progress = on_source(path, source) if on_source else None
                 try:
-                    known = done_before(source, self.store)  # asked first: the encoder may take seconds to load
-                    reports.append(known or index_source(source, self.encoder, self.store, config, progress))
+                    known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
+                    reports.append(known or index_source(source, self.encoder, self.store, config, progress, pose))
                 except MediaError as error:
                     if on_source is None:
                         raise
@@ -276,40 +277,54 @@ class Memory(Closing):
         return [Phrase(vector, self.text_encoder.contrast(vector)) for vector in self._vectors(names)]
 
     def session(
-        self, name: str, *, config: IndexConfig | None = None, depth: int = 8, interval_s: float = 2.0,
-        drop: Policy = "oldest",
+        self, name: str, *, encoder: Encoder | str | None = None, config: IndexConfig | None = None, depth: int = 8,
+        interval_s: float = 2.0, drop: Policy = "oldest",
     ) -> Session:  # fmt: skip
         """Watch a camera live: the session's `append` takes pictures and never waits for the encoder.
 
             with memory.session("cam0") as session:
                 session.append(image, time.time_ns())
 
-        name: of the source; a later session of the same name goes on where it ended. depth: pictures that may wait for
+        name: of the source; a later session of the same name goes on where it ended. encoder: one that is loaded
+        already, so that memories can share it, or its name; by default the memory's. depth: pictures that may wait for
         the encoder; drop: which goes when they are that many, "oldest" or "newest"; `session.stats` counts them.
         interval_s: a checkpoint at least this often. Memories opened with `read_only`, in threads or processes of
         their own, see what is in it, tracks that are still open too; a crash loses what came after it.
 
         Raises:
             UsageError: no such name, depth, interval or policy; or a session of the name is open already.
-            ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
+            ModelMismatchError: the memory was made by another encoder or with other settings. ModelError: there is no
+            such encoder, or its weights are missing. StoreError: it cannot be written.
         """
         from .indexer.live import Session
 
         running = self._sessions.get(name)
         if running is not None and not running.closed:
             raise UsageError(f"a session {name!r} is open already; close it first")
+        if encoder is not None:
+            self._take(encoder)
         config = config or self.settings()
         self.store.set_model(self._record(config.as_dict()))
         session = Session(self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop)
         self._sessions[name] = session
         return session
 
+    def _take(self, encoder: Encoder | str) -> None:
+        """Go on with this encoder, if what the memory holds is of its making."""
+        loaded = load(encoder, self._device, self._weights) if isinstance(encoder, str) else encoder
+        made = self.store.model()
+        if made is not None and self.store.sources():
+            info = loaded.info
+            self.store.check_model(ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config))
+        self._spec, self._encoder, self._text, self._cache = loaded.info.name, loaded, loaded, None
+
     def settings(self) -> IndexConfig:
         """The settings that the memory was made with, or the encoder's preset for a new one."""
         made = self.store.model()
         if made and self.store.sources():
             return IndexConfig.from_dict(made.config)
-        return preset(default_preset(self._spec))
+        known = self._spec.partition(":")[0] in ENCODERS  # one of your own is known to nobody
+        return preset(default_preset(self._spec) if known else "default")
 
     def where(
         self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
@@ -525,9 +540,7 @@ class Memory(Closing):
         if self.store.source(sighting.source).kind == PICTURES:
             raise MediaError(f"a single picture gives no video; save it with --save: {sighting.source}")
         self._check_at_hand(sighting)
-        save_clip(
-            sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
-        )
+        save_clip(sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns)
 
     def _check_at_hand(self, sighting: Sighting) -> None:
         if self.store.source(sighting.source).kind == "live":
@@ -574,7 +587,6 @@ class Memory(Closing):
         for row in {row.id: row for row in rows}.values():
             self.store.remove_source(row.id)
         return list(rows)
-
 
     def forget(
         self, *, before: Moment | None = None, sources: Sequence[str] = (), thing: str | None = None,

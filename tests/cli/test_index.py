@@ -47,13 +47,40 @@ def short(tmp_path: Path) -> Path:
 def test_index_ends_with_a_summary(run: Run, walk: Path, short: Path, tmp_path: Path) -> None:
     result = run("index", walk, short, *COLOURS)
     assert (result.exit_code, result.stdout) == (0, "")
-    done, memory, knows = result.stderr.splitlines()
+    done, spared, memory, knows = result.stderr.splitlines()
     assert done.startswith("indexed 2 sources: 70 frames in ")
     assert re.search(r" s \(\d+\.\d fps, \d+\.\dx real time\), 5 tracks$", done)
+    assert (n := re.fullmatch(r"encoded (\d+) frames in \d+ calls; (\d+) stood still and cost none", spared))
+    assert int(n[1]) + int(n[2]) == 70
+    assert int(n[2]) > 35
     assert re.fullmatch(r"memory: 2 sources, 5 tracks, [\d.]+ kB, [\d.]+ MB per hour of video", memory)
     assert knows == ("`colours` knows eight colours by name; for any phrase take --encoder tren with a new "
                      "--memory (its weights: `vidmem models`)")  # fmt: skip
     assert run("where", "red").exit_code == 0
+
+
+def test_what_each_source_came_to_as_json(run: Run, walk: Path, short: Path, tmp_path: Path) -> None:
+    run("index", short, *COLOURS)
+    result = run("index", walk, short, "--json")
+    assert result.exit_code == 0
+    long, again = json.loads(result.stdout)
+    assert (long["source"], long["frames"], long["new_frames"], long["tracks"]) == (str(walk), 60, 60, 4)
+    assert long["encoded"] + long["still"] == 60
+    assert 0 < long["encoder_calls"] <= long["encoded"] < 30
+    assert (again["skipped"], again["frames"], again["new_frames"], again["encoder_calls"]) == (True, 10, 0, 0)
+    assert run("index", walk, "--json", "--csv").exit_code == 2
+
+
+def test_every_frame_is_encoded_when_asked_for(run: Run, short: Path, tmp_path: Path) -> None:
+    for options in (("--every-frame",), ("--preset", "paper")):
+        folder = tmp_path / options[-1]
+        (row,) = json.loads(run("index", short, *COLOURS, *options, "--json", "-m", folder).stdout)
+        assert (row["frames"], row["encoded"], row["still"]) == (10, 10, 0)
+    (row,) = json.loads(run("index", short, *COLOURS, "--json", "-m", tmp_path / "new").stdout)
+    assert row["still"] >= 8
+    (row,) = json.loads(run("index", short, *COLOURS, "--preset", "paper", "--skip-still", "--json", "-m",
+                            tmp_path / "both").stdout)  # fmt: skip
+    assert row["still"] >= 8
 
 
 def test_done_is_skipped(run: Run, short: Path, walk: Path) -> None:

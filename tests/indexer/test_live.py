@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -16,13 +17,13 @@ import pytest
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
-from vidmem.errors import MediaError, StoreError, UsageError
+from vidmem.errors import MediaError, ModelError, ModelMismatchError, StoreError, UsageError
 from vidmem.memory import Memory
 from vidmem.records import NS
 
 START = 1_700_000_000 * NS
 STEP = NS // 10
-EVERY = IndexConfig(fps=0)
+EVERY = IndexConfig(fps=0, still=0)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,8 @@ def test_what_was_seen_live_is_found(memory: Memory) -> None:
             session.append(picture("red" if i < 30 else None, 2), START + i * STEP)
     stats = session.stats
     assert (stats.appended, stats.unsampled, stats.dropped, stats.late) == (60, 30, 0, 0)
-    assert stats.encoded == stats.committed == 30
+    assert stats.encoded + stats.still == stats.committed == 30
+    assert stats.encoded == 2  # the first, and the one without the red square: at 0 and 15
     (row,) = memory.sources()
     assert (row.uri, row.kind, row.state, row.frames, row.start_ns) == ("cam0", "live", "done", 30, START)
     (sighting,) = memory.where("red")
@@ -65,6 +67,46 @@ def test_what_was_seen_live_is_found(memory: Memory) -> None:
     assert not memory.where("green")
     with pytest.raises(MediaError, match="a live source keeps no pictures"):
         memory.picture(sighting)
+
+
+def test_a_session_takes_an_encoder_that_is_loaded(tmp_path: Path) -> None:
+    encoder = fakes.Colours()
+    with Memory.open(tmp_path / "a") as a, Memory.open(tmp_path / "b") as b:  # new: they would take `tiny`
+        for memory, colour in ((a, "red"), (b, "blue")):
+            with memory.session("cam0", encoder=encoder) as session:
+                session.append(picture(colour), START)
+            assert memory.encoder is encoder
+        assert (a.where("red").total, a.where("blue").total, b.where("blue").total) == (1, 0, 1)
+    with Memory.open(tmp_path / "a") as again:
+        assert again.text_encoder.info.name == "colours"
+        again.session("cam1", encoder="colours").close()
+
+
+def test_a_session_refuses_another_encoder_than_the_memorys(memory: Memory) -> None:
+    class Other(fakes.Colours):
+        def __init__(self) -> None:
+            super().__init__()
+            self.info = dataclasses.replace(self.info, weights="d1" * 32)
+
+    with memory.session("cam0") as session:
+        session.append(picture("red"), START)
+    with pytest.raises(ModelMismatchError, match="weights"):
+        memory.session("cam1", encoder=Other())
+    with pytest.raises(ModelError, match="did you mean 'colours'"):
+        memory.session("cam1", encoder="colour")
+    assert memory.where("red")
+
+
+def test_an_encoder_that_nobody_knows_makes_a_memory(tmp_path: Path) -> None:
+    class Own(fakes.Colours):
+        def __init__(self) -> None:
+            super().__init__()
+            self.info = dataclasses.replace(self.info, name="my own")
+
+    with Memory.open(tmp_path / "own") as memory:
+        with memory.session("cam0", encoder=Own()) as session:
+            session.append(picture("red"), START)
+        assert memory.where("red")
 
 
 def test_readers_see_open_tracks_while_it_runs(memory: Memory) -> None:
@@ -98,7 +140,7 @@ def test_a_slow_encoder_holds_nobody_up(memory: Memory, drop: Any, monkeypatch: 
     assert sum(taken) == (100 if drop == "oldest" else 5)
     free.set()
     session.close()
-    assert session.stats.encoded == 6
+    assert (session.stats.encoded, session.stats.still) == (6, 0)
     times = [frame.t_ns for frame in memory.store.regions(memory.sources()[0].id, 0, 1 << 62)]
     kept = range(96, 101) if drop == "oldest" else range(1, 6)
     assert times == [0, *(i * STEP for i in kept)]

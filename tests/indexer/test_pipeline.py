@@ -22,7 +22,7 @@ from vidmem.media import Damage, open_source
 from vidmem.records import NS, Frame, RegionTokens, SourceInfo
 from vidmem.store import ModelRecord, Store
 
-CONFIG = IndexConfig(fps=5, checkpoint_frames=8, batch=4)
+CONFIG = IndexConfig(fps=5, checkpoint_frames=8, batch=4, still=0)
 FRAMES = 60
 
 
@@ -206,6 +206,8 @@ class Fake:
 
     def frame_at(self, t_ns: int) -> Frame:
         raise NotImplementedError
+
+    def trail(self, topic: str | None = None) -> None: ...
 
     def close(self) -> None: ...
 

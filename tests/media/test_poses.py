@@ -20,8 +20,7 @@ QUARTER = (0.0, 0.0, HALF, HALF)
 def trail(log: Log) -> Trail | None:
     log.compressed("/cam", 0, START + 10 * NS)
     with open_source(f"{log.close()}#/cam") as source:
-        found: Trail | None = source.trail()  # type: ignore[attr-defined]
-        return found
+        return source.trail()
 
 
 @pytest.fixture
@@ -118,7 +117,8 @@ def test_poses_by_the_clock_of_the_header(log: Log) -> None:
                  "orientation": {"x": 0, "y": 0, "z": 0, "w": 1}}}  # fmt: skip
         log.ros2("/pose", "geometry_msgs/msg/PoseStamped", __import__("media.make_logs").make_logs.POSE, value, t)
     with open_source(f"{log.close()}#header:/cam") as source:
-        found: Trail = source.trail()  # type: ignore[attr-defined]
+        found = source.trail()
+        assert found is not None
         assert found.t_ns.tolist() == [0, STEP, 2 * STEP]
 
 

@@ -10,10 +10,10 @@ import typer
 
 from ..address import split
 from ..errors import MediaError, UsageError
-from ..output import say, size
+from ..output import Listing, Row, Show, listing, say, size
 from . import progress
 from .images import index_images
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import DeviceOption, EncoderOption, EveryFrameOption, MemoryOption, WeightsOption, with_still
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -25,6 +25,7 @@ NOTES = 3
 """Causes of damage that are told per source."""
 
 
+@listing
 def index(
     paths: Annotated[list[str], typer.Argument(metavar="PATHS...", show_default=False,
                                                help="Videos, logs, folders or patterns such as '*.mp4'.")],
@@ -41,15 +42,22 @@ def index(
         "sender's stamp.")] = "log",
     images: Annotated[bool, typer.Option(
         "--images", help="PATHS are folders of single pictures, with those below, for `vidmem haystack`.")] = False,
+    pose: Annotated[str | None, typer.Option(
+        "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best "
+        "there is. Of a log done before the poses are read anew.")] = None,
+    every_frame: EveryFrameOption = None,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
     memory: MemoryOption = None,
-) -> None:  # fmt: skip
+    *,
+    show: Show,
+) -> int:  # fmt: skip
     """Watch videos once and remember what is in them.
 
-    What is done is skipped, what was interrupted goes on where it stopped: run the same command again.
+    What is done is skipped, what was interrupted goes on where it stopped: run the same command again. A summary goes
+    to stderr; --json, --csv and --nl print what each source came to.
     """
     from ..memory import Memory
 
@@ -65,17 +73,26 @@ def index(
         raise typer.Exit(MediaError.exit_code)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
         try:
-            reports, more = _index(m, found, decoder, _config(m, rate, preset))
+            reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose)
         except KeyboardInterrupt:
             say("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
         if reports:
             m.cache()  # so that the first question finds it ready
             _summarise(m, reports)
+    show(Listing([_row(report) for report in reports], ()))
     if not reports:
-        raise typer.Exit(MediaError.exit_code)
-    if failed + more or any(report.damaged for report in reports):
-        raise typer.Exit(3)
+        return MediaError.exit_code
+    return 3 if failed + more or any(report.damaged for report in reports) else 0
+
+
+def _row(report: SourceReport) -> Row:
+    """Counts are of this run, but for `frames` and `damaged`."""
+    return {
+        "source": report.info.uri, "skipped": report.skipped, "frames": report.frames, "new_frames": report.new_frames,
+        "encoded": report.encoded, "still": report.still, "encoder_calls": report.calls, "tracks": report.tracks,
+        "media_s": report.media_s, "seconds": report.seconds, "damaged": report.damaged, "notes": list(report.notes),
+    }  # fmt: skip
 
 
 def _rate(text: str) -> float:
@@ -88,13 +105,14 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _config(memory: Memory, rate: float | None, preset: str | None) -> IndexConfig | None:
-    if rate is None and preset is None:
+def _config(memory: Memory, rate: float | None, preset: str | None, every_frame: bool | None) -> IndexConfig | None:
+    if rate is None and preset is None and every_frame is None:
         return None
     from ..config import preset as named
 
     config = memory.settings() if preset is None else named(preset)
-    return config if rate is None else replace(config, fps=rate)
+    config = config if rate is None else replace(config, fps=rate)
+    return config if every_frame is None else with_still(config, not every_frame)
 
 
 def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[list[str], int]:
@@ -120,7 +138,7 @@ def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[
 
 
 def _index(
-    memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None
+    memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None, pose: str | None
 ) -> tuple[list[SourceReport], int]:
     durations = _durations(found, decoder) if progress.wanted() else {}
     failed = finished_ns = 0
@@ -139,7 +157,7 @@ def _index(
             advance(label, before)
             return lambda t_ns, frames: advance(label, before + min(t_ns, durations.get(path, t_ns)))
 
-        reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source)
+        reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source, pose=pose)
         advance("done", sum(durations.values()))
     return reports, failed
 
@@ -172,6 +190,11 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport]) -> None:
             f"({frames / max(seconds, 1e-9):.1f} fps, {media / max(seconds, 1e-9):.1f}x real time), "
             f"{_count(sum(report.tracks for report in new), 'track')}"
         )
+        if still := sum(report.still for report in new):
+            say(
+                f"encoded {_count(frames - still, 'frame')} in {_count(sum(report.calls for report in new), 'call')}; "
+                f"{still} stood still and cost none"
+            )
     for report in reports:
         if report.damaged:
             causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""

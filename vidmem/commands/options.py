@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..config import IndexConfig
 
 MemoryOption = Annotated[
     str | None,
@@ -23,3 +27,15 @@ DeviceOption = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is."),
 ]
+EveryFrameOption = Annotated[
+    bool | None,
+    typer.Option("--every-frame/--skip-still", show_default=False, help="Encode every frame, or carry over what was "
+                 "seen where the picture stands still. By default the memory's; skip if new."),
+]  # fmt: skip
+
+
+def with_still(config: IndexConfig, skip: bool) -> IndexConfig:
+    """The settings with frames that stand still passed over, or not."""
+    from ..config import IndexConfig as Default
+
+    return replace(config, still=(config.still or Default().still) if skip else 0)

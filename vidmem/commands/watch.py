@@ -8,7 +8,7 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..output import say
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import DeviceOption, EncoderOption, EveryFrameOption, MemoryOption, WeightsOption, with_still
 
 
 def watch(
@@ -24,6 +24,7 @@ def watch(
         "--depth", metavar="N", help="Pictures that may wait for the encoder.")] = 8,
     drop: Annotated[str, typer.Option(
         "--drop", metavar="NAME", help="Which picture goes when too many wait: oldest or newest.")] = "oldest",
+    every_frame: EveryFrameOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
@@ -42,7 +43,9 @@ def watch(
         raise UsageError(f"--drop is oldest or newest; got {drop}")
     met = Damage()
     with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
-        session = m.session(name or plain_name(source), depth=depth, interval_s=every, drop=cast(Any, drop))
+        config = None if every_frame is None else with_still(m.settings(), not every_frame)
+        session = m.session(name or plain_name(source), config=config, depth=depth, interval_s=every,
+                            drop=cast(Any, drop))  # fmt: skip
         try:
             for frame in pictures(source, met, network=network):
                 session.append(frame.image, frame.t_ns)
@@ -52,6 +55,8 @@ def watch(
         stats = session.stats
     say(f"{session.name}: {stats.appended} pictures, {stats.committed} looked at, {stats.dropped} dropped, "
         f"{stats.late} with a time that goes back")  # fmt: skip
+    if stats.still:
+        say(f"{stats.still} of {stats.still + stats.encoded} showed nothing new and were not encoded")
     if not stats.appended:
         raise MediaError(f"no picture came: {plain_name(source)}")
     if met:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, Self, runtime_checkable
 
-from ..errors import MediaError
-from ..records import Frame, SourceInfo
+from ..errors import MediaError, UsageError
+from ..records import Frame, SourceInfo, Trail
 
 Shape = Callable[[int, int], tuple[int, int]]
 """Upright (width, height) of a picture -> the (width, height) it is wanted in."""
@@ -87,6 +87,16 @@ class Source(Protocol):
         """
         ...
 
+    def trail(self, topic: str | None = None) -> Trail | None:
+        """Where the camera, or the robot, was during the pictures; None for sources that do not tell.
+
+        topic: take the poses of this topic, "tf" for transforms, instead of the best that there are.
+
+        Raises:
+            UsageError: there are no poses in that topic. MediaError: the source was closed or cannot be read.
+        """
+        ...
+
     def close(self) -> None:
         """End all reading. Closing twice is fine."""
         ...
@@ -94,6 +104,12 @@ class Source(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
+
+
+def no_trail(topic: str | None, path: str) -> None:
+    """`Source.trail` of sources without poses."""
+    if topic is not None:
+        raise UsageError(f"there are no poses in it, only logs have some; leave out --pose: {path}")
 
 
 def check_size(width: int, height: int, path: str) -> None:

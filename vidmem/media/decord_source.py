@@ -17,7 +17,7 @@ from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint
-from .base import Damage, Shape, check_open, check_size
+from .base import Damage, Shape, check_open, check_size, no_trail
 from .sampling import Sampler
 
 _THREADS = 2
@@ -88,6 +88,10 @@ class DecordSource(Closing):
         check_open(self._closed, self._path)
         number = max(0, int(np.searchsorted(self._times, t_ns, side="right")) - 1)
         return Frame(self._picture(self._reader, number), self._times[number], -1)
+
+    def trail(self, topic: str | None = None) -> None:
+        """See `Source.trail`: there are no poses."""
+        no_trail(topic, self._path)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -11,7 +11,7 @@ from ..address import Address
 from ..closing import Closing
 from ..records import NS, Frame, Mark, SourceInfo
 from . import fingerprint
-from .base import Damage, Shape, check_open
+from .base import Damage, Shape, check_open, no_trail
 from .lerobot import Dataset, parse_part
 from .sampling import Sampler
 from .video import VideoSource
@@ -85,6 +85,10 @@ class EpisodeSource(Closing):
         row = max(0, int(np.searchsorted(self._times, t_ns, side="right")) - 1)
         at_ns = self._start_ns + int(self._times[row]) + self._half_ns - 1
         return self._frame(self._video.frame_at(at_ns), row, -1)
+
+    def trail(self, topic: str | None = None) -> None:
+        """See `Source.trail`: there are no poses."""
+        no_trail(topic, self._uri)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -14,7 +14,7 @@ from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint
-from .base import Damage, Shape, check_open, check_size
+from .base import Damage, Shape, check_open, check_size, no_trail
 from .discover import IMAGE_SUFFIXES, natural_key, suffix
 from .orient import Orientation
 
@@ -76,6 +76,10 @@ class ImageSource(Closing):
             except MediaError:
                 continue
         raise MediaError(f"no picture can be read any more; were the files moved?: {self._path}")
+
+    def trail(self, topic: str | None = None) -> None:
+        """See `Source.trail`: there are no poses."""
+        no_trail(topic, self._path)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -17,7 +17,7 @@ from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint, orient
-from .base import Damage, Shape, check_open, check_size
+from .base import Damage, Shape, check_open, check_size, no_trail
 from .container import open_video
 from .lookahead import DoubtError
 from .packets import decode, demux
@@ -96,6 +96,10 @@ class VideoSource(Closing):
             if shown is not None:
                 return Frame(self._converter(None)(shown[1]), shown[0], -1)
         raise MediaError(f"no picture of the video can be decoded any more; was the file changed?: {self._path}")
+
+    def trail(self, topic: str | None = None) -> None:
+        """See `Source.trail`: there are no poses."""
+        no_trail(topic, self._path)
 
     def close(self) -> None:
         """See `Source.close`. A pass under way is ended with MediaError."""

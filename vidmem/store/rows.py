@@ -15,8 +15,8 @@ from ..records import NS, Float32, Track
 
 SourceState = Literal["open", "done", "partial"]
 
-HARMLESS_SETTINGS = frozenset({"batch", "checkpoint_frames"})
-"""Settings that change how fast a memory is made but not what is in it."""
+HARMLESS_SETTINGS = frozenset({"batch", "checkpoint_frames", "still"})
+"""Settings that change how fast a memory is made but not what is in it, or by less than its noise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import UsageError
 from ...records import NS, Trail
 from ..base import Damage
 from .base import Gap, Kind, LogReader, Message, seconds_nanoseconds, stamp_ns
 
 CELL_NS = NS // 10
 """One pose is kept per tenth of a second, the first in it."""
+TF = "tf"
+"""Stands for the transforms of all topics."""
 _RANKS = {"map": 0, "odom": 1}
 _LONGEST = 64  # links of a chain; more are a loop
 
@@ -85,12 +88,16 @@ class _Tree:
         return None
 
 
-def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int) -> Trail | None:
+def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int, topic: str | None = None) -> Trail | None:
     """The poses of a log on a source's clock; None when it has none.
 
-    camera: frame_id of the pictures. header: times are stamps, else log times. zero_ns: taken from them.
+    camera: frame_id of the pictures. header: times are stamps, else log times. zero_ns: taken from them. topic: take
+    those of this topic, or TF, instead of the best.
+
+    Raises:
+        UsageError: the log has no poses in that topic, or none that can be read.
     """
-    wanted = [t.name for t in reader.topics() if t.kinds & {Kind.POSE, Kind.TRANSFORMS}]
+    wanted = _wanted(reader, topic)
     if not wanted:
         return None
     tree, by_tf, topics = _Tree(), _Samples(), dict[str, _Samples]()
@@ -110,11 +117,31 @@ def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int) ->
         except Exception:  # one pose less, of ten a second; a damaged chunk is counted with the pictures
             continue
     if by_tf.times:
-        return _trail("tf", by_tf)
+        return _trail(TF, by_tf)
+    if topic is not None and not any(samples.times for samples in topics.values()):
+        cause = f"no transforms lead to its camera's frame {camera!r}" if topic == TF else "none of them can be read"
+        raise UsageError(f"there are no poses in {topic}, {cause}; choose another --pose: {reader.path}")
     named = [(name, samples) for name, samples in topics.items() if samples.times]
     if not named:
         return None
     return _trail(*min(named, key=lambda pair: (_RANKS.get(pair[1].frame, len(_RANKS)), pair[0])))
+
+
+def _wanted(reader: LogReader, topic: str | None) -> list[str]:
+    """Names of the topics to read for the poses that were asked for."""
+    posed = {t.name: t.kinds for t in reader.topics() if t.kinds & {Kind.POSE, Kind.TRANSFORMS}}
+    if topic is None:
+        return list(posed)
+    if topic == TF:
+        found = [name for name, kinds in posed.items() if Kind.TRANSFORMS in kinds]
+    else:
+        found = [name for name, kinds in posed.items() if name == topic and Kind.POSE in kinds]
+    if not found:
+        known = [name for name, kinds in posed.items() if Kind.POSE in kinds]
+        known += [TF] if any(Kind.TRANSFORMS in kinds for kinds in posed.values()) else []
+        raise UsageError(f"there are no poses in {topic!r}; there are in: {', '.join(known) or 'no topic'}: "
+                         f"{reader.path}")  # fmt: skip
+    return found
 
 
 def _trail(topic: str, samples: _Samples) -> Trail:

@@ -136,12 +136,13 @@ class LogSource(Closing):
                 break
         raise MediaError(f"no picture of the topic can be read any more; was the file changed?: {self._uri}")
 
-    def trail(self) -> Trail | None:
-        """The poses in the log, of the camera where transforms lead to it; None without any. Reads all of the log."""
+    def trail(self, topic: str | None = None) -> Trail | None:
+        """See `Source.trail`. The camera's pose where transforms lead to it. Reads all messages with poses."""
         check_open(self._closed, self._uri)
         from .poses import read_trail
 
-        return read_trail(self._reader, self._frame_id, header=self._header, zero_ns=self._shots.zero or 0)
+        zero_ns = self._shots.zero or 0
+        return read_trail(self._reader, self._frame_id, header=self._header, zero_ns=zero_ns, topic=topic)
 
     def close(self) -> None:
         """See `Source.close`."""
