@@ -18,6 +18,7 @@ from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.export import export
 from .commands.forget import compact, forget
+from .commands.ground import ground, segment
 from .commands.index import index
 from .commands.models import models
 from .commands.parse import parse
@@ -130,7 +131,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 _COMMANDS = (
-    index, where, watch, annotate, timeline, watch_list, parse, export, ls, info, rm, forget, compact, models, doctor,
+    index, where, watch, annotate, timeline, watch_list, parse, export, ground, segment, ls, info, rm, forget, compact, models, doctor,
     demo,
 )  # fmt: skip
 for _command in _COMMANDS:

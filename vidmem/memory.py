@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .indexer.live import Policy, Session
     from .indexer.pipeline import SourceReport
     from .media import Source
+    from .query.explain import Explained
     from .query.labels import LabelSet
     from .query.scenes import Parse, Way
     from .query.where import Answer, Asked, Thing
@@ -393,6 +394,22 @@ class Memory(Closing):
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with open_source(sighting.source) as source:
             return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
+
+    def explain(self, sighting: Sighting, text: str) -> Explained:
+        """How like `text` each place of the sighting's frame is: a heat map, and the raw cosine inside and outside of
+        its box. The frame is encoded again. Raises MediaError as `picture`, UsageError for a text that cannot be read
+        and as `query.explain.explain`."""
+        from .look import cosine_map
+        from .media import open_source
+        from .query.evidence import shown
+        from .query.explain import explain
+
+        self._check_at_hand(sighting)
+        vector = self.text_encoder.encode_text([text])[0]
+        with open_source(sighting.source) as source:
+            image, box = shown(source, sighting.frame_ns, sighting.box)
+        cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
+        return explain(image, box, cosines, text, "patches" if hasattr(self.encoder, "patches") else "regions")
 
     def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS) -> None:
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""

@@ -28,6 +28,8 @@ from .conditions import (
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..memory import Memory
     from ..query.where import Answer
     from ..records import Box, LogPoint, Sighting
@@ -51,6 +53,9 @@ def where(
         "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
     clip: Annotated[str | None, typer.Option(
         "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
+    explain: Annotated[str | None, typer.Option(
+        "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or of "
+        "the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,
     source: SourceOption = None,
     after: AfterOption = None,
     before: BeforeOption = None,
@@ -73,12 +78,14 @@ def where(
 
     if everything and top is not None:
         raise UsageError("--all and --top exclude each other; give one of them")
-    if threshold is not None and not math.isfinite(threshold):
-        raise UsageError(f"--threshold is a score between 0 and 1; got {threshold}")
+    check_threshold(threshold)
     check_suffix("--save", save, PICTURES)
     check_suffix("--clip", clip, (".mp4",))
+    check_suffix("--explain", explain, PICTURES)
     box = None if crop is None else parse_crop(crop)
     phrase = " ".join(text) if text else None
+    if explain is not None and phrase is None:
+        raise UsageError("--explain shows where a text is; give a text")
     narrowed = conditions(source, after, before, between, near, within, apart)
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
     with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
@@ -86,9 +93,13 @@ def where(
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
             say(note)
-        show(_listing(answer, shown))
+        looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
+        show(_listing(answer, shown, looked))
         if not answer:
             _not_found(m, answer)
+            if looked is not None:
+                say(f"raw cosine of the nearest: {_number(looked['inside'])} inside its box, "
+                    f"{_number(looked['outside'])} outside")  # fmt: skip
             return 1
         if save is not None:
             _save(m, answer, save, phrase or _title(image, crop))
@@ -111,6 +122,12 @@ def parse_crop(text: str) -> tuple[str, int, Box]:
     return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Raises UsageError."""
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"--threshold is a score between 0 and 1; got {threshold}")
+
+
 def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
     if path is not None and Path(path).suffix.lower() not in suffixes:
         raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
@@ -120,7 +137,22 @@ def _title(image: str | None, crop: str | None) -> str:
     return Path(image).name if image else crop or ""
 
 
-def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
+def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | None:
+    """The picture written, and what it says in numbers; None when there is not even a near miss."""
+    sighting = next(iter(answer.sightings or answer.near_misses), None)
+    if sighting is None:
+        return None
+    explained = memory.explain(sighting, phrase)
+    write_picture(explained.picture, path)
+    numbers = {"inside": explained.inside, "outside": explained.outside, "low": explained.low, "high": explained.high}
+    return {
+        "source": sighting.source, "frame_s": sighting.frame_s, "box": [round(v, 2) for v in sighting.box],
+        "found": answer.found, **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
+        "by": explained.by, "picture": path,
+    }  # fmt: skip
+
+
+def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = None) -> Listing:
     rows = [sighting_row(s) for s in shown]
     table: list[tuple[str, ...]] = [("from", "to", "score", "frame", "box", "source")]
     table += [
@@ -130,9 +162,18 @@ def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
         told = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, told, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
-    return Listing(
-        rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
-    )
+    document: Row = {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
+    if looked is not None:
+        document["explain"] = looked
+        parts = {name: looked[name] for name in ("inside", "outside")}
+        rows = [row | (parts if i == 0 else dict.fromkeys(parts)) for i, row in enumerate(rows)]
+        told = [tuple(parts), tuple(map(_number, parts.values()))]
+        table = [row + (told[i] if i < 2 else ("", "")) for i, row in enumerate(table)]
+    return Listing(rows, table, document)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def sighting_row(s: Sighting) -> Row:
@@ -191,9 +232,13 @@ def _not_found(memory: Memory, answer: Answer) -> None:
 
 
 def _save(memory: Memory, answer: Answer, path: str, title: str) -> None:
-    sheet = memory.picture(answer[0], title, others=answer.sightings)
+    write_picture(memory.picture(answer[0], title, others=answer.sightings), path)
+
+
+def write_picture(picture: Image.Image, path: str) -> None:
+    """Save it and say so. Raises MediaError."""
     try:
-        sheet.save(path)
+        picture.save(path)
     except OSError as error:
         cause = error.strerror or str(error)
         raise MediaError(f"the picture cannot be written ({cause}); check the folder: {path}") from None
