@@ -131,8 +131,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 _COMMANDS = (
-    index, where, watch, annotate, timeline, watch_list, parse, export, ground, segment, ls, info, rm, forget, compact, models, doctor,
-    demo,
+    index, where, watch, annotate, timeline, watch_list, parse, export, ground, segment, ls, info, rm, forget, compact,
+    models, doctor, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command(cls=_Command)(_command)

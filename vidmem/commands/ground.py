@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,7 +70,8 @@ def ground(
     table += [(f"{t.score:.3f}", ",".join(f"{v:.0f}" for v in t.box), f"{t.mask.mean():.1%}") for t in seen.things]
     show(Listing(rows, table, {
         "found": bool(rows), "picture": picture, "width": width, "height": height, "text": phrase,
-        "encoder": loaded.info.name, "things": rows, "nearest": None if seen.nearest is None else round(seen.nearest, 6),
+        "encoder": loaded.info.name, "things": rows,
+        "nearest": None if seen.nearest is None else round(seen.nearest, 6),
     }))  # fmt: skip
     if not seen.things:
         say("not found; no region stands out in the picture" if seen.nearest is None
@@ -151,7 +153,8 @@ def label_names(text: str) -> LabelSet:
     """The labels of a file or a built-in list, else the names between commas. Raises UsageError and MediaError."""
     from ..query.labels import BUILT_IN, load_labels, parse_labels
 
-    if text in BUILT_IN or Path(text).exists() or ("," not in text and Path(text).suffix):
+    # A long list is no file name, and os.path says so where Path raises. One name with a suffix is a file not there.
+    if text in BUILT_IN or os.path.isfile(text) or ("," not in text and Path(text).suffix):
         return load_labels(text)
     return parse_labels("\n".join(part.strip() for part in text.split(",")), "--labels")
 

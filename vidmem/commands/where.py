@@ -54,8 +54,8 @@ def where(
     clip: Annotated[str | None, typer.Option(
         "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
     explain: Annotated[str | None, typer.Option(
-        "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or of "
-        "the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,
+        "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or "
+        "of the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,
     source: SourceOption = None,
     after: AfterOption = None,
     before: BeforeOption = None,

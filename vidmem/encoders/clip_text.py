@@ -20,8 +20,8 @@ BATCH = 128
 CONTRAST = ("background, any other thing",)
 """TextRegion's contrast phrase: a track that is rather this than the question does not count as found."""
 CONTRAST_NAME, NAME_WORDS = "background, anything but {}", 5
-"""Its contrast phrase in one picture, for a name: for phrases of at most so many words (ours; appendix A.4 says that long
-ones burden the text encoder)."""
+"""Its contrast phrase in one picture, for a name: for phrases of at most so many words. The number is ours: appendix
+A.4 says that long ones burden the text encoder."""
 SAME_MEANING = 0.95
 """A contrast phrase whose cosine to the question is above this does not speak against it."""
 CALIBRATION = Calibration(
