@@ -13,7 +13,7 @@ from PIL import Image
 
 from .config import MergeConfig
 from .encoders.base import Encoder
-from .records import Float32, RegionTokens
+from .records import Float32, Frame, RegionTokens, SourceInfo
 
 if TYPE_CHECKING:
     from .query.point_out import Pointed
@@ -25,11 +25,18 @@ def small(encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
-def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig) -> RegionTokens:
-    """The regions of a picture `(H, W, 3)`, those that are one merged."""
+def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, path: str = "") -> RegionTokens:
+    """The regions of a picture `(H, W, 3)`, those that are one merged; or those of the masks that the encoder was given,
+    which are as fine as its working picture. path: of the picture, for masks in a folder."""
     from .indexer.merge import merge
 
     height, width = image.shape[:2]
+    if path and getattr(encoder, "encode_frames", None) is not None:
+        from .encoders.masks import PICTURE, Masked
+
+        assert isinstance(encoder, Masked)
+        info = SourceInfo(path, PICTURE, width, height, 0, "")
+        return encoder.encode_fine(Frame(small(encoder, image), 0, 0), info)
     (found,) = encoder.encode([small(encoder, image)], width, height)
     return merge(found, config, frame_width=width, frame_height=height)
 
@@ -59,18 +66,18 @@ class Seen:
 
 def ground(
     encoder: Encoder, image: NDArray[np.uint8], phrase: str, config: MergeConfig, *, everything: bool = False,
-    threshold: float | None = None,
+    threshold: float | None = None, path: str = "",
 ) -> Seen:  # fmt: skip
     """Where `phrase` is in a picture `(H, W, 3)`: the one thing that is meant, or with `everything` all of them.
 
-    threshold: least cosine, in place of the encoder's calibrated test. Raises UsageError for a phrase that the encoder
-    cannot read.
+    threshold: least cosine, in place of the encoder's calibrated test. path: of the picture, for masks in a folder.
+    Raises UsageError for a phrase that the encoder cannot read, ModelError for masks that do not fit or are none.
     """
     from .query.explain import cosines
     from .query.point_out import asked, one, passing, several
 
     what = asked(encoder, [phrase])
-    found = regions_of(encoder, image, config)
+    found = regions_of(encoder, image, config, path)
     size = image.shape[0], image.shape[1]
     passed = passing(found, what, encoder.info.calibration, threshold)
     things = (several if everything else one)(found, what, passed, size)
@@ -80,7 +87,7 @@ def ground(
 
 def segment(
     encoder: Encoder, image: NDArray[np.uint8], names: Sequence[str], config: MergeConfig, *, closed: bool = False,
-    threshold: float | None = None,
+    threshold: float | None = None, path: str = "",
 ) -> NDArray[np.int32]:  # fmt: skip
     """The label of each pixel of a picture `(H, W, 3)`: `(H, W)` int32, an index into `names`, -1 for none of them.
 
@@ -89,7 +96,7 @@ def segment(
     from .query.point_out import asked, labelled, labelled_closed, passing
 
     what = asked(encoder, names)
-    found = regions_of(encoder, image, config)
+    found = regions_of(encoder, image, config, path)
     size = image.shape[0], image.shape[1]
     if closed:
         return labelled_closed(found, what, size)

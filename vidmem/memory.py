@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, Encoder, TextEncoder, check, default_preset, load, load_text
+from .encoders import DEFAULT, Encoder, TextEncoder, check, check_masks, default_preset, load, load_text
 from .errors import MediaError, UsageError
 from .records import NS, Box, Float32, Sighting
 from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .annotate import Written
+    from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
     from .indexer.pipeline import SourceReport
     from .media import Source
@@ -54,9 +55,10 @@ class Memory(Closing):
     """
 
     def __init__(
-        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None
-    ) -> None:
-        self.store = store
+        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None,
+        masks: str | os.PathLike[str] | MaskSource | None = None,
+    ) -> None:  # fmt: skip
+        self.store, self._masks = store, masks
         self._spec, self._device, self._weights = encoder, device, weights
         self._encoder: Encoder | None = None
         self._text: TextEncoder | None = None
@@ -67,13 +69,16 @@ class Memory(Closing):
     def open(
         cls, path: str | os.PathLike[str] | None = None, *, encoder: str | None = None, device: str | None = None,
         read_only: bool = False, weights: str | os.PathLike[str] | None = None,
+        masks: str | os.PathLike[str] | MaskSource | None = None,
     ) -> Self:  # fmt: skip
         """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
 
         encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
         weights: the folder of the encoder's weights, by default VIDMEM_WEIGHTS or the platform's folder for data.
+        masks: where regions come from, for encoders that pool under masks; see `encoders.load`.
 
         Raises:
+            UsageError: the encoder takes no masks.
             StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
             LockedError: another process is writing to it. VersionError: made by a newer vidmem.
             ModelMismatchError: it was made by another encoder.
@@ -86,7 +91,9 @@ class Memory(Closing):
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)
-            memory = cls(store, spec, device, weights)
+            if masks is not None:
+                check_masks(spec)
+            memory = cls(store, spec, device, weights, masks)
             if made is not None and (store.sources() or read_only):
                 store.check_model(memory._record(made.config))
             return memory
@@ -113,7 +120,7 @@ class Memory(Closing):
     def encoder(self) -> Encoder:
         """Both sides of the encoder, loaded when first needed."""
         if self._encoder is None:
-            self._encoder = load(self._spec, self._device, self._weights)
+            self._encoder = load(self._spec, self._device, self._weights, masks=self._masks)
             self._text = self._encoder
         return self._encoder
 

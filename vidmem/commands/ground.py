@@ -10,7 +10,7 @@ import typer
 
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
-from .options import DeviceOption, WeightsOption
+from .options import DeviceOption, MasksOption, WeightsOption
 from .where import PICTURES, check_suffix, check_threshold, write_picture
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def ground(
     encoder: OneEncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
+    masks: MasksOption = None,
     *,
     show: Show,
 ) -> int:  # fmt: skip
@@ -59,8 +60,8 @@ def ground(
     check_threshold(threshold)
     check_suffix("--save", save, PICTURES)
     check_suffix("--mask", mask, (".png",))
-    image, loaded, config = _ready(picture, encoder, device, weights)
-    seen = look(loaded, image, phrase, config, everything=everything, threshold=threshold)
+    image, loaded, config = _ready(picture, encoder, device, weights, masks)
+    seen = look(loaded, image, phrase, config, everything=everything, threshold=threshold, path=picture)
     height, width = seen.size
     rows: list[Row] = [
         {"score": round(t.score, 6), "box": [round(v, 2) for v in t.box], "area": int(t.mask.sum()),
@@ -102,6 +103,7 @@ def segment(
     encoder: OneEncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
+    masks: MasksOption = None,
     *,
     show: Show,
 ) -> int:  # fmt: skip
@@ -123,8 +125,8 @@ def segment(
     names = label_names(labels).names
     if png is not None and len(names) > 255:
         raise UsageError(f"a label picture holds 255 labels and there are {len(names)}; use --json, or fewer")
-    image, loaded, config = _ready(picture, encoder, device, weights)
-    found = look(loaded, image, names, config, closed=closed, threshold=threshold)
+    image, loaded, config = _ready(picture, encoder, device, weights, masks)
+    found = look(loaded, image, names, config, closed=closed, threshold=threshold, path=picture)
     rows: list[Row] = []
     counts = np.bincount(found[found >= 0], minlength=len(names))
     for i in np.argsort(-counts, kind="stable").tolist():
@@ -160,16 +162,18 @@ def label_names(text: str) -> LabelSet:
 
 
 def _ready(
-    picture: str, encoder: str | None, device: str | None, weights: str | None
+    picture: str, encoder: str | None, device: str | None, weights: str | None, masks: str | None
 ) -> tuple[NDArray[np.uint8], Encoder, MergeConfig]:
     """The photo, read before anything long is done; the encoder; when two of its regions are one."""
     import numpy as np
 
     from ..config import preset
-    from ..encoders import DEFAULT, check, default_preset, load
+    from ..encoders import DEFAULT, check, check_masks, default_preset, load
     from ..query.picture import load_picture
 
     spec = encoder or DEFAULT
     check(spec, weights)
+    if masks is not None:
+        check_masks(spec)
     image: Any = np.asarray(load_picture(picture))
-    return image, load(spec, device, weights), preset(default_preset(spec)).merge
+    return image, load(spec, device, weights, masks=masks), preset(default_preset(spec)).merge

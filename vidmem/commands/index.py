@@ -12,7 +12,7 @@ from ..address import split
 from ..errors import MediaError, UsageError
 from ..output import say, size
 from . import progress
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import DeviceOption, EncoderOption, MasksOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -42,6 +42,7 @@ def index(
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
+    masks: MasksOption = None,
     memory: MemoryOption = None,
 ) -> None:  # fmt: skip
     """Watch videos once and remember what is in them.
@@ -54,7 +55,7 @@ def index(
     found, failed = _discover(paths, topic or (), clock)
     if not found:
         raise typer.Exit(MediaError.exit_code)
-    with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
+    with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
             reports, more = _index(m, found, decoder, _config(m, rate, preset))
         except KeyboardInterrupt:

@@ -70,6 +70,9 @@ class Encoder(TextEncoder, Protocol):
 
     One that has features of single patches in the space of texts also has `patches(images)`: pictures as for `encode`
     -> `(B, h, w, Dt)` float32 unit vectors, for heat maps.
+
+    One whose regions come from elsewhere than the picture also has `encode_frames(frames, info)`, or None for that
+    name: frames of one source, in order -> as `encode`.
     """
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
