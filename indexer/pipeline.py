@@ -212,6 +212,9 @@ def _encoded(
 
 
 def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:
+    told: Callable[[list[Frame], SourceInfo], list[RegionTokens]] | None = getattr(encoder, "encode_frames", None)
+    if told is not None:
+        return told(batch, info)
     # Pictures of a folder may differ in size; a batch is one array, so it is cut where the size changes.
     out: list[RegionTokens] = []
     for _, same in itertools.groupby(batch, lambda frame: frame.image.shape):

@@ -28,19 +28,19 @@ def contact_sheet(
     moments: (t_ns, box) of the thing within the sighting, shown close up. others: all sightings in the same source,
     for the timeline. Raises MediaError when the video cannot be read any more.
     """
-    close_ups = [(t, _close_up(*_shown(source, t, box))) for t, box in _spread(moments, _CLOSE_UPS)]
+    close_ups = [(t, _close_up(*shown(source, t, box))) for t, box in _spread(moments, _CLOSE_UPS)]
     inner = WIDTH - 2 * _MARGIN
-    picture = _with_box(*_shown(source, sighting.frame_ns, sighting.box), inner)
+    picture = with_box(*shown(source, sighting.frame_ns, sighting.box), inner)
     strip = (inner - (_CLOSE_UPS - 1) * _MARGIN) // _CLOSE_UPS * 9 // 16 if close_ups else 0
     top = 78
     height = top + picture.height + (strip + 40 if strip else 0) + 84
     sheet = Image.new("RGB", (WIDTH, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, 12), _fit(title, 56), fill=_INK, font=_font(30))
+    draw.text((_MARGIN, 12), fit(title, 56), fill=_INK, font=font(30))
     span = f"{clock(sighting.start_ns)} to {clock(sighting.end_ns)}"
     name = sighting.source.replace("\\", "/").rsplit("/", 1)[-1]
-    detail = f"{span}   in {_fit(name, 48)}   frame {clock(sighting.frame_ns)}   score {sighting.score:.2f}"
-    draw.text((_MARGIN, 50), detail, fill=_INK, font=_font(17))
+    detail = f"{span}   in {fit(name, 48)}   frame {clock(sighting.frame_ns)}   score {sighting.score:.2f}"
+    draw.text((_MARGIN, 50), detail, fill=_INK, font=font(17))
     sheet.paste(picture, (_MARGIN, top))
     y = top + picture.height + 12
     if close_ups:
@@ -49,13 +49,13 @@ def contact_sheet(
             crop.thumbnail((cell, strip))
             x = _MARGIN + i * (cell + _MARGIN)
             sheet.paste(crop, (x, y))
-            draw.text((x, y + strip + 4), clock(t), fill=_INK, font=_font(15))
+            draw.text((x, y + strip + 4), clock(t), fill=_INK, font=font(15))
         y += strip + 28
     _timeline(draw, y + 12, inner, sighting, others, max(duration_ns, sighting.end_ns))
     return sheet
 
 
-def _shown(source: Source, t_ns: int, box: Box) -> tuple[NDArray[np.uint8], Box]:
+def shown(source: Source, t_ns: int, box: Box) -> tuple[NDArray[np.uint8], Box]:
     """The picture at t_ns and the box in its pixels: in a folder of pictures each has its own size, and boxes are kept
     in that of the source."""
     image = source.frame_at(t_ns).image
@@ -71,15 +71,16 @@ def _timeline(draw: ImageDraw.ImageDraw, y: int, inner: int, sighting: Sighting,
         x0 = _MARGIN + span.start_ns * scale
         colour = _MARK if span is sighting else (120, 132, 148)
         draw.rectangle((x0, y, max(x0 + 3, _MARGIN + span.end_ns * scale), y + 18), fill=colour)
-    font = _font(15)
-    draw.text((_MARGIN, y + 22), "0:00", fill=_INK, font=font)
+    small = font(15)
+    draw.text((_MARGIN, y + 22), "0:00", fill=_INK, font=small)
     end = clock(duration_ns)
-    draw.text((_MARGIN + inner - draw.textlength(end, font=font), y + 22), end, fill=_INK, font=font)
+    draw.text((_MARGIN + inner - draw.textlength(end, font=small), y + 22), end, fill=_INK, font=small)
     legend = "red: this sighting" + ("   grey: the earlier ones" if any(o is not sighting for o in others) else "")
-    draw.text((_MARGIN + inner / 2, y + 22), legend, fill=_INK, font=font, anchor="ma")
+    draw.text((_MARGIN + inner / 2, y + 22), legend, fill=_INK, font=small, anchor="ma")
 
 
-def _with_box(frame: NDArray[np.uint8], box: Box, width: int) -> Image.Image:
+def with_box(frame: NDArray[np.uint8], box: Box, width: int) -> Image.Image:
+    """The frame scaled to `width` pixels, or 720 high if that is less, with the box drawn on it."""
     picture = Image.fromarray(frame)
     scale = min(width / picture.width, 720 / picture.height)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
@@ -115,11 +116,13 @@ def _spread(moments: Sequence[tuple[int, Box]], most: int) -> list[tuple[int, Bo
     return [moments[i] for i in picks]
 
 
-def _fit(text: str, most: int) -> str:
+def fit(text: str, most: int) -> str:
+    """The text, cut to `most` letters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font."""
     return ImageFont.load_default(size)
 
 

@@ -13,8 +13,6 @@ from ..records import Box, Float32
 Bools = NDArray[np.bool_]
 TEMPERATURE = 50.0
 """Of the softmax over labels, in the authors' code; the paper says 100."""
-CONTRAST_SENTENCE, CONTRAST_NAME = "background, any other thing", "background, anything but {}"
-"""What a pixel must be less like than the question to be part of it: for a sentence, and for a name (appendix A.4)."""
 
 
 def dense(logits: Float32, masks: Float32, *, temperature: float = TEMPERATURE, uncovered: int | None = None,

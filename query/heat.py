@@ -39,11 +39,21 @@ def heat(patches: Float32, vector: Float32, height: int, width: int) -> Heat:
 
 def inside_outside(raw: Float32, box: Box) -> tuple[float, float]:
     """Mean raw cosine inside and outside a box in the map's pixels. Raises UsageError when one of them is empty."""
-    share = cell_share(box, (raw.shape[0], raw.shape[1]), raw.shape[1], raw.shape[0])
-    inside, outside = float(share.sum()), float((1 - share).sum())
-    if inside <= 0 or outside <= 0:
+    inside, outside = means(raw, box)
+    if inside is None or outside is None:
         raise UsageError(f"the box {tuple(round(v) for v in box)} holds none or all of the picture; choose another one")
-    return float((raw * share).sum() / inside), float((raw * (1 - share)).sum() / outside)
+    return inside, outside
+
+
+def means(raw: Float32, box: Box, known: NDArray[np.bool_] | None = None) -> tuple[float | None, float | None]:
+    """As `inside_outside`, None for a side that is empty. known `(H, W)`: the pixels that count, all by default."""
+    share = cell_share(box, (raw.shape[0], raw.shape[1]), raw.shape[1], raw.shape[0])
+    out = []
+    for side in (share, 1 - share):
+        weights = side if known is None else side * known
+        total = float(weights.sum())
+        out.append(float((raw * weights).sum() / total) if total > 0 else None)
+    return out[0], out[1]
 
 
 def over(image: NDArray[np.uint8], shown: Float32) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.export import export
 from .commands.forget import compact, forget
+from .commands.ground import ground, segment
 from .commands.haystack import haystack
 from .commands.index import index
 from .commands.models import models
@@ -132,8 +133,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 _COMMANDS = (
-    index, where, watch, annotate, timeline, watch_list, calibrate, haystack, parse, export, ls, info, rm, forget,
-    compact, models, doctor, demo,
+    index, where, watch, annotate, timeline, watch_list, calibrate, haystack, parse, export, ground, segment, ls, info,
+    rm, forget, compact, models, doctor, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command(cls=_Command)(_command)

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, ENCODERS, Calibration, Encoder, TextEncoder, check, default_preset, load, load_text
+from .encoders import (
+    DEFAULT,
+    ENCODERS,
+    Calibration,
+    Encoder,
+    TextEncoder,
+    check,
+    check_masks,
+    default_preset,
+    load,
+    load_text,
+)  # fmt: skip
 from .errors import MediaError, StoreError, UsageError
 from .probability import Probabilities
 from .records import NS, Box, Float32, Sighting
@@ -22,11 +33,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .annotate import Written
+    from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
     from .indexer.pictures import PicturesReport
     from .indexer.pipeline import SourceReport
     from .media import Source
     from .probability import Curve, Samples
+    from .query.explain import Explained
     from .query.haystack import HaystackAnswer, Phrase, Rule
     from .query.labels import LabelSet
     from .query.needles import Asked as HaystackAsked
@@ -59,9 +72,10 @@ class Memory(Closing):
     """
 
     def __init__(
-        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None
-    ) -> None:
-        self.store = store
+        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None,
+        masks: str | os.PathLike[str] | MaskSource | None = None,
+    ) -> None:  # fmt: skip
+        self.store, self._masks = store, masks
         self._spec, self._device, self._weights = encoder, device, weights
         self._encoder: Encoder | None = None
         self._text: TextEncoder | None = None
@@ -72,13 +86,16 @@ class Memory(Closing):
     def open(
         cls, path: str | os.PathLike[str] | None = None, *, encoder: str | None = None, device: str | None = None,
         read_only: bool = False, weights: str | os.PathLike[str] | None = None,
+        masks: str | os.PathLike[str] | MaskSource | None = None,
     ) -> Self:  # fmt: skip
         """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
 
         encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
         weights: the folder of the encoder's weights, by default VIDMEM_WEIGHTS or the platform's folder for data.
+        masks: where regions come from, for encoders that pool under masks; see `encoders.load`.
 
         Raises:
+            UsageError: the encoder takes no masks.
             StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
             LockedError: another process is writing to it. VersionError: made by a newer vidmem.
             ModelMismatchError: it was made by another encoder.
@@ -91,7 +108,9 @@ class Memory(Closing):
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)
-            memory = cls(store, spec, device, weights)
+            if masks is not None:
+                check_masks(spec)
+            memory = cls(store, spec, device, weights, masks)
             if made is not None and (store.sources() or read_only):
                 store.check_model(memory._record(made.config))
             return memory
@@ -118,7 +137,7 @@ class Memory(Closing):
     def encoder(self) -> Encoder:
         """Both sides of the encoder, loaded when first needed."""
         if self._encoder is None:
-            self._encoder = load(self._spec, self._device, self._weights)
+            self._encoder = load(self._spec, self._device, self._weights, masks=self._masks)
             self._text = self._encoder
         return self._encoder
 
@@ -532,6 +551,22 @@ class Memory(Closing):
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with open_source(sighting.source) as source:
             return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
+
+    def explain(self, sighting: Sighting, text: str) -> Explained:
+        """How like `text` each place of the sighting's frame is: a heat map, and the raw cosine inside and outside of
+        its box. The frame is encoded again. Raises MediaError as `picture`, UsageError for a text that cannot be read
+        and as `query.explain.explain`."""
+        from .look import cosine_map
+        from .media import open_source
+        from .query.evidence import shown
+        from .query.explain import explain
+
+        self._check_at_hand(sighting)
+        vector = self.text_encoder.encode_text([text])[0]
+        with open_source(sighting.source) as source:
+            image, box = shown(source, sighting.frame_ns, sighting.box)
+        cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
+        return explain(image, box, cosines, text, "patches" if hasattr(self.encoder, "patches") else "regions")
 
     def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS) -> None:
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""

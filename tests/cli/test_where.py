@@ -219,3 +219,42 @@ def test_no_memory_fails_with_a_remedy(run: Run, tmp_path: Path) -> None:
 def test_reading_takes_no_lock(run: Run, copy: Path) -> None:
     with Memory.open(copy):
         assert ask(run, copy, "red")["found"]
+
+
+def test_explain(run: Run, indexed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "heat.png"
+    told = json.loads(run("where", "red", "-m", indexed, "--explain", path, "--json").stdout)
+    seen, sighting = told["explain"], told["sightings"][0]
+    assert seen["box"] == sighting["box"]
+    assert seen["frame_s"] == sighting["frame_s"]
+    assert (seen["found"], seen["by"], seen["picture"]) == (True, "regions", str(path))
+    assert 0.8 * sighting["score"] < seen["inside"] <= sighting["score"]  # colours run into each other at edges
+    assert seen["high"] >= seen["inside"] > seen["low"]
+    assert Image.open(path).width == 960
+    head, row = run("where", "red", "-m", indexed, "--explain", path).stdout.splitlines()
+    assert head.split()[-2:] == ["inside", "outside"]
+    assert float(row.split()[-2]) == pytest.approx(seen["inside"], abs=1e-3)
+    lines = run("where", "red", "--all", "-m", indexed, "--explain", path, "--nl").stdout.splitlines()
+    first, *others = map(json.loads, lines)
+    assert first["inside"] == seen["inside"]
+    assert [row["inside"] for row in others] == [None] * len(others)
+    assert others
+
+
+def test_explain_a_near_miss(run: Run, indexed: Path, tmp_path: Path) -> None:
+    result = run("where", "yellow", "-m", indexed, "--explain", tmp_path / "heat.png", "--json")
+    assert result.exit_code == 1
+    assert not json.loads(result.stdout)["explain"]["found"]
+    assert "raw cosine of the nearest: " in result.stderr
+    assert (tmp_path / "heat.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [(("--image", "p.png", "--explain", "a.png"), "--explain shows where a text is"),
+     (("red", "--explain", "a.txt"), "--explain writes png")],
+)  # fmt: skip
+def test_explain_fails(run: Run, indexed: Path, args: tuple[str, ...], said: str) -> None:
+    result = run("where", *args, "-m", indexed)
+    assert result.exit_code == 2
+    assert said in result.stderr

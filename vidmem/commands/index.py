@@ -13,7 +13,15 @@ from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say, size
 from . import progress
 from .images import index_images
-from .options import DeviceOption, EncoderOption, EveryFrameOption, MemoryOption, WeightsOption, with_still
+from .options import (
+    DeviceOption,
+    EncoderOption,
+    EveryFrameOption,
+    MasksOption,
+    MemoryOption,
+    WeightsOption,
+    with_still,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -50,6 +58,7 @@ def index(
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
+    masks: MasksOption = None,
     memory: MemoryOption = None,
     *,
     show: Show,
@@ -71,7 +80,7 @@ def index(
     found, failed = _discover(paths, topic or (), clock)
     if not found:
         raise typer.Exit(MediaError.exit_code)
-    with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
+    with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
             reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose)
         except KeyboardInterrupt:

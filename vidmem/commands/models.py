@@ -14,11 +14,14 @@ from .options import WeightsOption
 if TYPE_CHECKING:
     from ..encoders.hub import Wanted
 
+PARTS = {"sam2": "vidmem.encoders.sam2"}
+"""What has weights and is no encoder."""
+
 
 @listing
 def models(
     action: Annotated[str | None, typer.Argument(metavar="pull", help="Fetch weights.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Whose weights, such as tren.",
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Whose weights, such as tren or sam2.",
                                                show_default=False)] = None,
     weights: WeightsOption = None,
     *,
@@ -97,9 +100,10 @@ def _pull(name: str, folder: Path, show: Show) -> int:
     from ..encoders.hub import checked, files_of
     from ..encoders.pull import pull
 
-    check(name)
     spec, _, backbone = name.partition(":")
-    module: Any = importlib.import_module(ENCODERS[spec])
+    if spec not in PARTS:
+        check(name)
+    module: Any = importlib.import_module(PARTS.get(spec) or ENCODERS[spec])
     if not hasattr(module, "wanted"):
         raise UsageError(f"`{spec}` needs no download")
     rows: list[Row] = []

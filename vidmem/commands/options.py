@@ -23,6 +23,11 @@ WeightsOption = Annotated[
     typer.Option("--weights", metavar="FOLDER", help="Folder of the encoder's weights. By default VIDMEM_WEIGHTS, or "
                  "the platform's."),
 ]  # fmt: skip
+MasksOption = Annotated[
+    str | None,
+    typer.Option("--masks", metavar="sam2[:SIZE]|FOLDER", help="Where regions come from, for textregion and gem: SAM2, "
+                 "or a folder of masks. By default clusters of patches."),
+]  # fmt: skip
 DeviceOption = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is."),

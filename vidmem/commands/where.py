@@ -16,6 +16,8 @@ from ..output import Listing, Row, Show, listing, say
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..memory import Memory
     from ..query.where import Answer
     from ..records import Box, LogPoint, Sighting
@@ -32,6 +34,9 @@ def where(
         "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
     clip: Annotated[str | None, typer.Option(
         "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
+    explain: Annotated[str | None, typer.Option(
+        "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or "
+        "of the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,
     *,
     question: Question,
     show: Show,
@@ -44,15 +49,23 @@ def where(
         raise UsageError("--all and --top exclude each other; give one of them")
     check_suffix("--save", save, PICTURES)
     check_suffix("--clip", clip, (".mp4",))
+    check_suffix("--explain", explain, PICTURES)
+    phrase = question.asked["text"]
+    if explain is not None and phrase is None:
+        raise UsageError("--explain shows where a text is; give a text")
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
     with question.memory() as m:
         answer = m.where(**question.asked, most=most)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
             say(note)
-        show(_listing(answer, shown))
+        looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
+        show(_listing(answer, shown, looked))
         if not answer:
             _not_found(m, answer)
+            if looked is not None:
+                say(f"raw cosine of the nearest: {_number(looked['inside'])} inside its box, "
+                    f"{_number(looked['outside'])} outside")  # fmt: skip
             return 1
         if save is not None:
             _save(m, answer, save, question.title)
@@ -67,7 +80,22 @@ def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> No
         raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
 
 
-def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
+def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | None:
+    """The picture written, and what it says in numbers; None when there is not even a near miss."""
+    sighting = next(iter(answer.sightings or answer.near_misses), None)
+    if sighting is None:
+        return None
+    explained = memory.explain(sighting, phrase)
+    write_picture(explained.picture, path)
+    numbers = {"inside": explained.inside, "outside": explained.outside, "low": explained.low, "high": explained.high}
+    return {
+        "source": sighting.source, "frame_s": sighting.frame_s, "box": [round(v, 2) for v in sighting.box],
+        "found": answer.found, **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
+        "by": explained.by, "picture": path,
+    }  # fmt: skip
+
+
+def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = None) -> Listing:
     rows = [sighting_row(s) for s in shown]
     table: list[tuple[str, ...]] = [("from", "to", "score", "probability", "frame", "box", "source")]
     table += [
@@ -79,12 +107,23 @@ def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
         told = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, told, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
-    return Listing(rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near})
+    document: Row = {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
+    if looked is not None:
+        document["explain"] = looked
+        parts = {name: looked[name] for name in ("inside", "outside")}
+        rows = [row | (parts if i == 0 else dict.fromkeys(parts)) for i, row in enumerate(rows)]
+        told = [tuple(parts), tuple(map(_number, parts.values()))]
+        table = [row + (told[i] if i < 2 else ("", "")) for i, row in enumerate(table)]
+    return Listing(rows, table, document)
 
 
 def likely(probability: float | None) -> str:
     """A probability for people."""
     return "not calibrated" if probability is None else f"{probability:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def sighting_row(s: Sighting) -> Row:
@@ -145,9 +184,13 @@ def _not_found(memory: Memory, answer: Answer) -> None:
 
 
 def _save(memory: Memory, answer: Answer, path: str, title: str) -> None:
-    sheet = memory.picture(answer[0], title, others=answer.sightings)
+    write_picture(memory.picture(answer[0], title, others=answer.sightings), path)
+
+
+def write_picture(picture: Image.Image, path: str) -> None:
+    """Save it and say so. Raises MediaError."""
     try:
-        sheet.save(path)
+        picture.save(path)
     except OSError as error:
         cause = error.strerror or str(error)
         raise MediaError(f"the picture cannot be written ({cause}); check the folder: {path}") from None

@@ -12,10 +12,13 @@ import difflib
 import importlib
 import os
 from types import ModuleType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..errors import ModelError, UsageError
 from .base import Calibration, Encoder, EncoderInfo, TextEncoder
+
+if TYPE_CHECKING:
+    from .masks import MaskSource
 
 ENCODERS = {
     "tiny": "vidmem.encoders.tiny", "tren": "vidmem.encoders.tren", "patches": "vidmem.encoders.patches",
@@ -26,7 +29,7 @@ ENCODERS = {
 DEFAULT = "tiny"
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "default_preset", "load",
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks", "default_preset", "load",
     "load_text",
 ]  # fmt: skip
 
@@ -57,14 +60,32 @@ def default_preset(spec: str) -> str:
     return str(getattr(_module(spec)[0], "PRESET", "default"))
 
 
-def load(spec: str = DEFAULT, device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Encoder:
+def load(
+    spec: str = DEFAULT, device: str | None = None, weights: str | os.PathLike[str] | None = None, *,
+    masks: str | os.PathLike[str] | MaskSource | None = None,
+) -> Encoder:  # fmt: skip
     """The encoder spelled `spec`, on `device` (cuda, mps or cpu; by default the best there is).
 
-    weights: the folder of its weights, by default that of VIDMEM_WEIGHTS or the platform. Raises ModelError, and
-    UsageError when it has no such folder.
+    weights: the folder of its weights, by default that of VIDMEM_WEIGHTS or the platform. masks: where its regions come
+    from, for those that pool under masks: what `--masks` takes (see masks.py), or a MaskSource. Raises ModelError, and
+    UsageError when it has no such folder or takes no masks.
     """
     module, backbone = _module(spec)
-    return cast(Encoder, module.load(backbone, device, *_folder(spec, module, weights)))
+    folder = _folder(spec, module, weights)
+    if masks is None:
+        return cast(Encoder, module.load(backbone, device, *folder))
+    check_masks(spec)
+    if isinstance(masks, str | os.PathLike):
+        from .masks import mask_source
+
+        masks = mask_source(masks, device, weights)
+    return cast(Encoder, module.load(backbone, device, *folder, masks=masks))
+
+
+def check_masks(spec: str) -> None:
+    """Raises UsageError when the encoder finds its regions itself."""
+    if not getattr(_module(spec)[0], "MASKS", False):
+        raise UsageError(f"`{spec}` finds its regions itself; --masks is for textregion and gem")
 
 
 def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None) -> TextEncoder:

@@ -58,7 +58,10 @@ class TextEncoder(Protocol):
         """`(n, Dt)` float32 unit vectors. Raises UsageError for a phrase that it cannot read."""
 
     def contrast(self, vector: Float32) -> Float32:
-        """`(c, Dt)` unit vectors of phrases that a track must be less like than `vector` `(Dt,)` to count as found."""
+        """`(c, Dt)` unit vectors of phrases that a track must be less like than `vector` `(Dt,)` to count as found.
+
+        One that knows better phrases for a single picture also has `contrast_for(phrase)`, with the same result.
+        """
 
 
 class Encoder(TextEncoder, Protocol):
@@ -67,6 +70,12 @@ class Encoder(TextEncoder, Protocol):
     It may also have `parallel()`, a context manager that gives the number of calls of `encode` that may run at a time
     while it is entered; without it there is one. On a CPU whole batches side by side waste less than each operation
     cut into parts that wait for each other.
+
+    One that has features of single patches in the space of texts also has `patches(images)`: pictures as for `encode`
+    -> `(B, h, w, Dt)` float32 unit vectors, for heat maps.
+
+    One whose regions come from elsewhere than the picture also has `encode_frames(frames, info)`, or None for that
+    name: frames of one source, in order -> as `encode`.
     """
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:

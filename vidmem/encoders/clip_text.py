@@ -19,6 +19,9 @@ BATCH = 128
 """Texts at a time: 80 prompts of one phrase are one batch, and memory stays small for thousands."""
 CONTRAST = ("background, any other thing",)
 """TextRegion's contrast phrase: a track that is rather this than the question does not count as found."""
+CONTRAST_NAME, NAME_WORDS = "background, anything but {}", 5
+"""Its contrast phrase in one picture, for a name: for phrases of at most so many words. The number is ours: appendix
+A.4 says that long ones burden the text encoder."""
 SAME_MEANING = 0.95
 """A contrast phrase whose cosine to the question is above this does not speak against it."""
 CALIBRATION = Calibration(
@@ -58,6 +61,13 @@ class ClipText:
             self._against = self.encode_in(CONTRAST)
         against: Float32 = self._against[self._against @ vector < SAME_MEANING]
         return against
+
+    def contrast_for(self, phrase: str) -> Float32:
+        """What speaks against a phrase in one picture, `(1, Dt)`: "background, anything but ..." for a name, and
+        CONTRAST for a sentence."""
+        if len(phrase.split()) > NAME_WORDS:
+            return self.encode_in(CONTRAST)
+        return self.encode_in([CONTRAST_NAME.format(phrase)])
 
     def _check(self, phrase: str, prompts: tuple[str, ...]) -> None:
         if not phrase.strip():

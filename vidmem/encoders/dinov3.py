@@ -188,7 +188,7 @@ def _from_folder(path: Path) -> nn.Module:
     if kind != "dinov3_vit":
         fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'dinov3_vit'; give a DINOv3 vision transformer", path)
     try:
-        with _quiet():
+        with quiet():
             model, info = model_class.from_pretrained(
                 path, local_files_only=True, use_safetensors=True, output_loading_info=True, torch_dtype=torch.float32,
             )  # fmt: skip
@@ -208,7 +208,7 @@ def _from_folder(path: Path) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the reports and bars of `transformers`: what they would say is checked and raised here."""
     from transformers.utils import logging as its_logging
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..records import Float32, RegionTokens
 from .base import EncoderInfo
-from .clip_pictures import normalised, regions
+from .clip_pictures import fitted_masks, normalised, regions
 from .clip_text import CALIBRATION, ClipText, text_dim
 from .hub import Wanted
+from .masks import Masked, MaskSource
 from .templates import PLAIN
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
 KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
 LICENCE = "the backbone's (MIT for openai)"
 FAMILY = "gem"
+MASKS = True
+"""It takes `masks`."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -38,10 +41,11 @@ def wanted(backbone: str = "") -> list[Wanted]:
     return files(FAMILY, backbone)
 
 
-class Gem(ClipText):
-    """Both sides."""
+class Gem(Masked, ClipText):
+    """Both sides. masks: where regions come from, None for clusters."""
 
-    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None) -> None:
+    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None, *,
+                 masks: MaskSource | None = None) -> None:  # fmt: skip
         from .clip_model import ClipTower
         from .device import pick_device
         from .gem_path import BLOCKS
@@ -51,6 +55,7 @@ class Gem(ClipText):
         self.tower = ClipTower(loaded.model.visual.to(self.device))
         self.side = self.tower.crop_side(SIDE)
         self.blocks = min(BLOCKS, len(self.tower.blocks))
+        self.masks = masks
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         return self.side, self.side
@@ -58,14 +63,27 @@ class Gem(ClipText):
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         from .patch_clusters import cluster, one_hot
 
+        if self.masks is not None:
+            given = [fitted_masks(self.masks.of_picture(i), i.shape[1], i.shape[0]) for i in images]
+            return [self.under(i, width, height, masks) for i, masks in zip(images, given, strict=True)]
         found = []
         for patches in self.patches(images):
             labels = cluster(patches, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
             masks = one_hot(labels)
-            sums = masks.reshape(len(masks), -1) @ patches.reshape(-1, patches.shape[-1])
-            tokens = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-            found.append(regions(np.asarray(tokens, np.float32), masks, width, height))
+            found.append(regions(_pooled(patches, masks), masks, width, height))
         return found
+
+    def under(self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *,
+              fine: bool = False) -> RegionTokens:  # fmt: skip
+        import torch
+
+        from .textregion_pool import patch_masks
+
+        (patches,) = self.patches([image])
+        grid = patches.shape[0], patches.shape[1]
+        small = patch_masks(torch.from_numpy(masks), grid).reshape(-1, *grid).numpy()
+        kept = small.any(axis=(1, 2))  # a mask between the middles of patches holds none
+        return regions(_pooled(patches, small[kept]), masks[kept] if fine else small[kept], width, height)
 
     def patches(self, images: Sequence[NDArray[np.uint8]]) -> Float32:
         """GEM's patch features, unit vectors in the space of texts: pictures `(h, w, 3)` of one size, in whole patches
@@ -83,14 +101,24 @@ class Gem(ClipText):
         return unit.reshape(len(unit), rows, -1, unit.shape[-1])
 
 
-def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Gem:
+def _pooled(patches: Float32, masks: Float32) -> Float32:
+    """Unit means `(n, D)` of the patches `(h, w, D)`, weighted by masks `(n, h, w)`."""
+    flat = patches.reshape(-1, patches.shape[-1])
+    sums = masks.reshape(len(masks), len(flat)) @ flat
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def load(
+    backbone: str = "", device: str | None = None, weights: str | Path | None = None, *,
+    masks: MaskSource | None = None,
+) -> Gem:  # fmt: skip
     """Both sides of `gem:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError as
     `clip_files.load_model`; UsageError for the device."""
     from .device import pick_device
 
     pick_device(device)  # before anything long is done
     info, loaded = _known(backbone, weights)
-    return Gem(info, loaded, device)
+    return Gem(info, loaded, device, masks=masks)
 
 
 def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:

@@ -1,23 +1,24 @@
 """`textregion`: TextRegion over any ViT of open_clip, no training. Spelled `textregion[:BACKBONE]`, see clip_files.
 
-Masks are given (`masks`, such as those of a segmenter), or clusters of the model's own value vectors: then boundaries
-are those of patches, and nothing but the CLIP model is needed.
+Masks are given (`masks`, see masks.py), or clusters of the model's own value vectors: then boundaries are those of
+patches, and nothing but the CLIP model is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import RegionTokens
+from ..records import Float32, RegionTokens
 from .base import EncoderInfo
-from .clip_pictures import checked_masks, normalised, regions, short_side
+from .clip_pictures import checked_masks, fitted_masks, normalised, regions, short_side
 from .clip_text import CALIBRATION, ClipText, text_dim
 from .hub import Wanted
+from .masks import Masked, MaskSource
 from .templates import IMAGENET
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ KNOWS = "any phrase that its CLIP model understands; regions are clusters of pat
 LICENCE = "the backbone's (MIT for openai)"
 FAMILY = "textregion"
 
-Masks = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
-"""A picture `(h, w, 3)` -> masks `(R, h, w)`, bool or soft."""
+MASKS = True
+"""It takes `masks`."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -49,10 +50,10 @@ def wanted(backbone: str = "") -> list[Wanted]:
     return files(FAMILY, backbone)
 
 
-class TextRegion(ClipText):
+class TextRegion(Masked, ClipText):
     """Both sides. masks: where regions come from, None for clusters. pooling: see Pooling; None for its defaults."""
 
-    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: Masks | None = None,
+    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None,
                  pooling: Pooling | None = None) -> None:  # fmt: skip
         from .clip_model import ClipTower
         from .device import pick_device
@@ -68,7 +69,13 @@ class TextRegion(ClipText):
         return short_side(width, height, SHORT_SIDES * self.side)
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
-        return [self.regions(image, width, height, self.masks and self.masks(image)) for image in images]
+        if self.masks is None:
+            return [self.regions(image, width, height) for image in images]
+        return [self.under(image, width, height, self._fitted(image)) for image in images]
+
+    def _fitted(self, image: NDArray[np.uint8]) -> Float32:
+        assert self.masks is not None
+        return fitted_masks(self.masks.of_picture(image), image.shape[1], image.shape[0])
 
     def regions(self, image: NDArray[np.uint8], width: int, height: int,
                 masks: NDArray[np.generic] | None = None) -> RegionTokens:  # fmt: skip
@@ -80,20 +87,32 @@ class TextRegion(ClipText):
         import torch
 
         from .patch_clusters import cluster, one_hot
+
+        if masks is not None:
+            return self.under(image, width, height, checked_masks(masks, image.shape[1], image.shape[0]))
+        with torch.inference_mode():
+            features = self.features(image)
+            h, w, _ = features.shape
+            found = features.cpu().numpy()
+            labels = cluster(found, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
+            small = torch.from_numpy(one_hot(labels)).flatten(1)
+            tokens, kept = self.tokens(features, small.to(self.device))
+        return regions(tokens.cpu().numpy(), small[kept.cpu()].reshape(-1, h, w).numpy(), width, height)
+
+    def under(self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *,
+              fine: bool = False) -> RegionTokens:  # fmt: skip
+        import torch
+
         from .textregion_pool import patch_masks
 
         with torch.inference_mode():
             features = self.features(image)
             h, w, _ = features.shape
-            if masks is None:
-                found = features.cpu().numpy()
-                labels = cluster(found, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
-                small = torch.from_numpy(one_hot(labels)).flatten(1)
-            else:
-                given = checked_masks(masks, image.shape[1], image.shape[0])
-                small = patch_masks(torch.from_numpy(given), (h, w))
+            small = patch_masks(torch.from_numpy(masks), (h, w))
             tokens, kept = self.tokens(features, small.to(self.device))
-        return regions(tokens.cpu().numpy(), small[kept.cpu()].reshape(-1, h, w).numpy(), width, height)
+        chosen = kept.cpu()
+        shown = masks[chosen.numpy()] if fine else small[chosen].reshape(-1, h, w).numpy()
+        return regions(tokens.cpu().numpy(), shown, width, height)
 
     def features(self, image: NDArray[np.uint8]) -> Tensor:
         """V_final of one picture `(h, w, 3)`: `(rows, columns, D)` float32 on the device; for a tower with a pooling

@@ -1,0 +1,103 @@
+"""One picture, looked at now: what an encoder finds in it, as `index` would see it. For heat maps, `ground` and
+`segment`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .config import MergeConfig
+from .encoders.base import Encoder
+from .records import Float32, Frame, RegionTokens, SourceInfo
+
+if TYPE_CHECKING:
+    from .query.point_out import Pointed
+
+
+def small(encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture `(H, W, 3)` in the size in which the encoder wants it."""
+    size = encoder.working_size(image.shape[1], image.shape[0])
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, path: str = "") -> RegionTokens:
+    """The regions of a picture `(H, W, 3)`, those that are one merged; or those of the masks that the encoder was given,
+    which are as fine as its working picture. path: of the picture, for masks in a folder."""
+    from .indexer.merge import merge
+
+    height, width = image.shape[:2]
+    if path and getattr(encoder, "encode_frames", None) is not None:
+        from .encoders.masks import PICTURE, Masked
+
+        assert isinstance(encoder, Masked)
+        info = SourceInfo(path, PICTURE, width, height, 0, "")
+        return encoder.encode_fine(Frame(small(encoder, image), 0, 0), info)
+    (found,) = encoder.encode([small(encoder, image)], width, height)
+    return merge(found, config, frame_width=width, frame_height=height)
+
+
+def cosine_map(encoder: Encoder, image: NDArray[np.uint8], vector: Float32, config: MergeConfig) -> Float32:
+    """Raw cosines `(h, w)` of the patches of a picture `(H, W, 3)` to a unit vector `(Dt,)`.
+
+    Of the patches themselves where the encoder has them in the space of texts (`patches`, see Encoder). Else of the
+    best region that holds the patch, NaN where none does.
+    """
+    if hasattr(encoder, "patches"):
+        return np.asarray(encoder.patches([small(encoder, image)])[0] @ vector, np.float32)
+    from .query.explain import by_regions
+
+    return by_regions(regions_of(encoder, image, config), vector)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What was found in one picture of `size` (H, W). nearest: the highest cosine of any region to the phrase, or None
+    without regions; what is left when nothing counts as found."""
+
+    size: tuple[int, int]
+    things: tuple[Pointed, ...]
+    nearest: float | None
+
+
+def ground(
+    encoder: Encoder, image: NDArray[np.uint8], phrase: str, config: MergeConfig, *, everything: bool = False,
+    threshold: float | None = None, path: str = "",
+) -> Seen:  # fmt: skip
+    """Where `phrase` is in a picture `(H, W, 3)`: the one thing that is meant, or with `everything` all of them.
+
+    threshold: least cosine, in place of the encoder's calibrated test. path: of the picture, for masks in a folder.
+    Raises UsageError for a phrase that the encoder cannot read, ModelError for masks that do not fit or are none.
+    """
+    from .query.explain import cosines
+    from .query.point_out import asked, one, passing, several
+
+    what = asked(encoder, [phrase])
+    found = regions_of(encoder, image, config, path)
+    size = image.shape[0], image.shape[1]
+    passed = passing(found, what, encoder.info.calibration, threshold)
+    things = (several if everything else one)(found, what, passed, size)
+    scores = cosines(found, what.vectors)[:, 0]
+    return Seen(size, tuple(things), float(scores.max()) if len(scores) else None)
+
+
+def segment(
+    encoder: Encoder, image: NDArray[np.uint8], names: Sequence[str], config: MergeConfig, *, closed: bool = False,
+    threshold: float | None = None, path: str = "",
+) -> NDArray[np.int32]:  # fmt: skip
+    """The label of each pixel of a picture `(H, W, 3)`: `(H, W)` int32, an index into `names`, -1 for none of them.
+
+    closed: each region has one of the labels, whatever it is. Raises as `ground`.
+    """
+    from .query.point_out import asked, labelled, labelled_closed, passing
+
+    what = asked(encoder, names)
+    found = regions_of(encoder, image, config, path)
+    size = image.shape[0], image.shape[1]
+    if closed:
+        return labelled_closed(found, what, size)
+    return labelled(found, what, passing(found, what, encoder.info.calibration, threshold), size)
