@@ -23,7 +23,7 @@ from .encoders import (
     default_preset,
     load,
     load_text,
-)  # fmt: skip
+)
 from .errors import MediaError, StoreError, UsageError
 from .probability import Probabilities
 from .records import NS, Box, Float32, Sighting

@@ -129,11 +129,16 @@ def _question(given: dict[str, Any]) -> Question:
         title = title or (Path(image).name if image else crop or "")
     for name in ("threshold", "min_probability"):
         if name in given:
-            value = asked[name] = given.pop(name)
-            if value is not None and not math.isfinite(value):
-                what = "--threshold is a score" if name == "threshold" else "--min-probability is a number"
-                raise UsageError(f"{what} between 0 and 1; got {value}")
+            asked[name] = given.pop(name)
+            check_share(name, asked[name])
     return Question(asked | _conditions(**given), opening, title)
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Raises UsageError for what is no number; name: the option's, with underscores."""
+    if value is not None and not math.isfinite(value):
+        what = "a score" if name == "threshold" else "a number"
+        raise UsageError(f"--{name.replace('_', '-')} is {what} between 0 and 1; got {value}")
 
 
 def _conditions(

@@ -10,8 +10,9 @@ import typer
 
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
+from .asking import check_share
 from .options import DeviceOption, MasksOption, WeightsOption
-from .where import PICTURES, check_suffix, check_threshold, write_picture
+from .where import PICTURES, check_suffix, write_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ def ground(
     phrase = " ".join(text).strip()
     if not phrase:
         raise UsageError("the text is empty; name a thing, such as vidmem ground photo.jpg umbrella")
-    check_threshold(threshold)
+    check_share("threshold", threshold)
     check_suffix("--save", save, PICTURES)
     check_suffix("--mask", mask, (".png",))
     image, loaded, config = _ready(picture, encoder, device, weights, masks)
@@ -117,7 +118,7 @@ def segment(
     from ..query.point_pictures import label_picture, segmented_picture
     from ..query.rle import box, segmentation
 
-    check_threshold(threshold)
+    check_share("threshold", threshold)
     if closed and threshold is not None:
         raise UsageError("--closed needs no threshold; leave one of them out")
     check_suffix("--save", save, PICTURES)
