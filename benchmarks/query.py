@@ -107,9 +107,7 @@ def bench_haystack(folder: Path, quick: bool) -> dict[str, Any]:
     return out | {"equal_to_brute_force": True, "peak_rss": peak_rss(), "p50_ms": out["default"]["p50_ms"]}
 
 
-def _check_haystack(
-    memory: Memory, truth: dict[str, Any], anchor: str, target: str, rule: str, answer: Any
-) -> None:
+def _check_haystack(memory: Memory, truth: dict[str, Any], anchor: str, target: str, rule: str, answer: Any) -> None:
     """Raises AssertionError unless it is the answer of brute force; scores within float32 of a limit may go either
     way."""
     first, second = memory.text_encoder.encode_text([anchor, target])

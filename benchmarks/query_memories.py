@@ -125,9 +125,7 @@ def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int,
             ordinal = number * regions
             files.append(PictureFile(f"{number // 1000:03d}/{number:06d}.jpg", 100_000, 1, t_ns))
             held.append(Picture(t_ns, number.to_bytes(32, "big"), WIDTH, HEIGHT))
-            tracks += [
-                _track(ordinal + i, t_ns, t_ns, 1, visual[i], text[i], boxes[i]) for i in range(regions)
-            ]
+            tracks += [_track(ordinal + i, t_ns, t_ns, 1, visual[i], text[i], boxes[i]) for i in range(regions)]
             ordinals = np.arange(ordinal, ordinal + regions)
             frames.append(FrameRegions(t_ns, ordinals, boxes.astype(np.float32), ellipses(boxes)))
         store.checkpoint(row.id, tracks, frames, next_t_ns=last * PICTURE_NS, frames_done=last, damaged=0,

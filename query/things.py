@@ -131,7 +131,7 @@ class _Apart:
     def _look(self, i: int, j: int, start: int, end: int) -> bool:
         """Apart in most of the frames that hold both."""
         votes = 0
-        for t_ns, tracks, rows in self._frames(self._source[i], start, end):
+        for _, tracks, rows in self._frames(self._source[i], start, end):
             boxes = [rows[tracks == self._ordinal[k]] for k in (i, j)]
             if all(map(len, boxes)):
                 votes += 1 if _outside(boxes[0][0], boxes[1][0]) else -1
