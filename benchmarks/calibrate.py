@@ -7,9 +7,9 @@ the highest rate of right answers (mean over name, synonym, picture, name x pict
 is in the world (household.txt), and at most twice as many of the household names that are absent from the real clips
 (real_names.json; without clips that is left out, and said). The choice is the middle of a plateau: rates are averaged
 with those of the neighbouring settings first. At the end the chosen one is run through vidmem.query.where, and must
-agree.
+agree. On the same questions it fits the curves from scores to probabilities (calibrate_probability.py).
 
---write puts it into vidmem/encoders/weights/tiny.json.
+--write puts both into vidmem/encoders/weights/tiny.json.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibrate_clips import ask_clips
+from benchmarks.calibrate_probability import Candidates, candidates, fit_all
 from benchmarks.calibrate_questions import TEMPERATURES, Question, examples, household, questions
 from benchmarks.calibrate_settings import choose, grids, leave_one_out, outcomes, rates, settings_of, tabulate
 from benchmarks.common import OUT, machine, memory_place, model, parse_range, say, table, tiou, write_json
 from benchmarks.lostfound import LEAST_TIOU, index_world
 from benchmarks.real import CLIPS
+from benchmarks.reliability_plot import plot as plot_probability
 from benchmarks.worlds import ensure_all, vendor
 from vidmem import Memory
 from vidmem.encoders.base import Calibration
+from vidmem.probability import Probabilities
 from vidmem.query.where import where
 
 
@@ -57,11 +60,12 @@ def check(memories: Sequence[Memory], asked: Sequence[Question], calibration: Ca
     return differ
 
 
-def write(calibration: Calibration) -> Path:
-    """Put it into the card of `tiny`, everything else untouched."""
+def write(calibration: Calibration, curves: Probabilities) -> Path:
+    """Put both into the card of `tiny`, everything else untouched."""
     card = Path(str(files("vidmem.encoders") / "weights" / "tiny.json"))
     facts = json.loads(card.read_text("utf-8"))
-    facts["calibration"] = asdict(calibration)
+    facts["calibration"] = {name: value for name, value in asdict(calibration).items() if name != "probability"}
+    facts["probability"] = curves.as_dict()
     part = card.with_name(card.name + ".part")
     part.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
     part.replace(card)
@@ -123,6 +127,7 @@ def main() -> int:
     memories: list[Memory] = []
     asked: list[Question] = []
     rows: list[dict[str, Any]] = []
+    tried: list[Candidates] = []
     unknown = household()
     worlds = ensure_all(args.cache, args.drawings, args.seeds, args.seconds, args.processes)
     for number, world in enumerate(worlds):
@@ -139,6 +144,7 @@ def main() -> int:
         boxes = np.array([t.best_box for t in tracks], np.float64)
         times = np.array([t.best_ns for t in tracks], np.int64)
         for q in mine:
+            tried.append(candidates(q, world, boxes, times, TEMPERATURES[0]))
             rows.append({"seed": world.truth.seed, "kind": q.kind, "asked": q.asked, "mode": q.mode, "span": q.span,
                          **examples(cache, boxes, times, world, q)})  # fmt: skip
         say(f"seed {world.truth.seed}: {len(mine)} questions to {len(cache)} tracks")
@@ -148,6 +154,7 @@ def main() -> int:
         say(f"no clips in {args.clips}: fitted on made-up walks alone")
     tables = tabulate(asked)
     calibration = choose(tables, args.false_found)
+    curves, likely = fit_all(tried, calibration)
     fitted = rates(tables, calibration)
     crossed = leave_one_out(tables, args.false_found, len(worlds)) if len(worlds) > 1 else {}
     found_words: dict[str, int] = {}
@@ -162,23 +169,28 @@ def main() -> int:
     result = {
         "machine": before, "model": model(), "seeds": list(args.seeds), "seconds": args.seconds,
         "drawings": vendor(args.drawings), "false_found_limit": args.false_found,
-        "calibration": asdict(calibration), "rates": fitted, "leave_one_world_out": crossed,
+        "calibration": asdict(calibration), "rates": fitted, "leave_one_world_out": crossed, "probability": likely,
         "unknown_phrases": len(unknown), "unknown_found": found_words, "clips": len(more),
         "differs_from_where": differ, "scores": rows,
     }  # fmt: skip
     write_json(args.out, result)
     plot(args.out.with_suffix(".png"), rows, calibration)
+    plot_probability(args.out.with_name(args.out.stem + "-probability.png"), likely, "calibrate: other worlds' curves")
     print(table(
         ["kind", "questions", "right", "found", "elsewhere: right", "found"],
         [[kind, row["questions"], row["right"], row["found"], crossed.get(kind, {}).get("right"),
           crossed.get(kind, {}).get("found")] for kind, row in fitted.items()],
     ))  # fmt: skip
     print(json.dumps(asdict(calibration)))
+    for mode, facts in likely.items():
+        score = facts.get("brier_elsewhere")
+        curve = json.dumps(facts["curve"]) if facts["fitted"] else facts["why"]
+        print(f"probability, {mode}: {curve}" + ("" if score is None else f", Brier {score:.3f} elsewhere"))
     if differ:
         print(f"{differ} answers of `where` differ from the simulated ones", file=sys.stderr)
         return 1
     if args.write:
-        say(f"written to {write(calibration)}")
+        say(f"written to {write(calibration, curves)}")
     return 0
 
 

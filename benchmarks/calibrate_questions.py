@@ -34,7 +34,7 @@ class Question:
     """One question to one world, with its vectors, and every track above the floor of the search, by start time.
 
     span: the true last span, None for what is absent. score: cosine or product. shares: (temperature, track), None
-    without text.
+    without text. rows: of the cache.
     """
 
     world: int
@@ -49,6 +49,7 @@ class Question:
     shares: Float32 | None
     start: NDArray[np.int64]
     end: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
 
 def newest_span(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int, int]:
@@ -93,7 +94,7 @@ def prepare(
         shares = np.stack([share(cache, hits, contrast, t) for t in TEMPERATURES])
     rows = hits.rows
     return Question(number, kind, asked, mode, span, text, visual, contrast, hits.score, shares,
-                    cache.columns.start_ns[rows], cache.columns.end_ns[rows])  # fmt: skip
+                    cache.columns.start_ns[rows], cache.columns.end_ns[rows], rows)  # fmt: skip
 
 
 def questions(memory: Memory, world: World, number: int, unknown: Sequence[str]) -> list[Question]:

@@ -12,8 +12,11 @@ import argparse
 import shutil
 import sys
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.common import (
     OUT,
@@ -30,15 +33,19 @@ from benchmarks.common import (
     wilson,
     write_json,
 )  # fmt: skip
+from benchmarks.reliability_plot import plot
 from benchmarks.worlds import ensure_all, vendor
 from vidmem import Memory
 from vidmem.config import IndexConfig
+from vidmem.probability import brier, reliability
 from vidmem.records import NS, Sighting
 from vidmem.world.lostfound import World
 from vidmem.world.queries import Query
 from vidmem.world.truth import Truth
 
 LEAST_TIOU = 0.25
+SHOWN_BOX = 0.3
+"""Box IoU from which on a sighting shows the thing."""
 NEAR_NS = NS * 15 // 100
 """A true box counts for a frame that is no further away: boxes come every 0.2 s."""
 TARGETS = {
@@ -64,6 +71,34 @@ def true_box_iou(truth: Truth, name: str, frame_ns: int, box: tuple[float, ...])
     return best
 
 
+def shows(truth: Truth, name: str, sighting: Sighting, absent: bool) -> bool:
+    """Whether the evidence of a sighting is the thing asked for: what its probability is of."""
+    return not absent and (true_box_iou(truth, name, sighting.frame_ns, sighting.box) or 0.0) >= SHOWN_BOX
+
+
+def probabilities(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How true the probabilities are, of the newest sighting of each answer and of all sightings, by way of asking:
+    bins, and the Brier score beside that of telling the same for all. Empty where nothing is calibrated."""
+    out: dict[str, Any] = {}
+    for mode, held in (
+        ("text", [r for r in rows if r["text"] and not r["picture"]]),
+        ("visual", [r for r in rows if r["picture"] and not r["text"]]),
+        ("product", [r for r in rows if r["text"] and r["picture"]]),
+    ):
+        for part, pairs in (
+            ("newest", [r["told"][0] for r in held if r.get("told")]),
+            ("all sightings", [pair for r in held for pair in r.get("told", ())]),
+        ):
+            if pairs:
+                told, right = (np.array(values) for values in zip(*pairs, strict=True))
+                out[f"{mode}, {part}"] = {
+                    "count": len(pairs), "right": float(right.mean()), "brier": brier(told, right),
+                    "brier_of_the_mean": brier(np.full(len(told), right.mean()), right),
+                    "reliability": [asdict(b) for b in reliability(told, right, 10)],
+                }  # fmt: skip
+    return out
+
+
 def score(query: Query, truth: Truth, sightings: list[Sighting]) -> dict[str, Any]:
     """One row of the result. sightings: all of them, newest first."""
     row: dict[str, Any] = {
@@ -73,6 +108,10 @@ def score(query: Query, truth: Truth, sightings: list[Sighting]) -> dict[str, An
     if sightings:
         first = sightings[0]
         row |= {"score": round(first.score, 4), "start_s": first.start_s, "end_s": first.end_s}
+        row["told"] = [
+            (round(s.probability, 4), shows(truth, query.name, s, query.start_ns is None))
+            for s in sightings if s.probability is not None
+        ]  # fmt: skip
     if query.start_ns is None or query.end_ns is None:
         return row
     last = (query.start_ns, query.end_ns)
@@ -201,7 +240,8 @@ def main() -> int:
             f"{indexed[-1]['tracks']} tracks, {indexed[-1]['times_real_time'] or 0:.1f} x real time")  # fmt: skip
     kinds = summary(rows)
     asked = sum(row["kind"] != "absent_name_picture" for row in rows)
-    result |= {"queries": asked, "kinds": kinds, "costs": costs(indexed), "worlds": indexed, "answers": rows,
+    result |= {"queries": asked, "kinds": kinds, "probability": probabilities(rows),
+               "costs": costs(indexed), "worlds": indexed, "answers": rows,
                "load_after": os.getloadavg()}  # fmt: skip
     result["met"] = {
         **{kind: kinds[kind]["rate"] >= TARGETS[kind] for kind in ("name", "synonym", "name_picture") if kind in kinds},
@@ -217,6 +257,9 @@ def main() -> int:
         [(LABELS.get(kind, kind), row["rate"], row["interval"],
           TARGETS["absent"] if kind in ABSENT else TARGETS.get(kind), kind in ABSENT) for kind, row in kinds.items()],
     )  # fmt: skip
+    plot(args.out.with_name(args.out.stem + "-probability.png"),
+         {name: row for name, row in result["probability"].items() if name.endswith("newest")},
+         f"lostfound, {len(worlds)} held-out worlds: newest sightings")  # fmt: skip
     report(result)
     print(f"{asked} queries; {args.out}", file=sys.stderr)
     return 0
@@ -230,6 +273,12 @@ def report(result: dict[str, Any]) -> None:
           row["rate"] if kind in ABSENT else row["found"], row.get("any_occurrence"), row.get("mean_tiou"),
           row.get("box_iou_of_right")] for kind, row in result["kinds"].items()],
     ))  # fmt: skip
+    for name, row in result["probability"].items():
+        bins = ", ".join(f"{b['mean']:.2f}: {b['right']:.2f} ({b['count']})" for b in row["reliability"])
+        print(f"probability, {name}: Brier {row['brier']:.3f} (of the mean {row['brier_of_the_mean']:.3f}); "
+              f"told: right (answers) {bins}")  # fmt: skip
+    if not result["probability"]:
+        print("probability: not calibrated")
     cost = result["costs"]
     speed = (
         ""

@@ -15,6 +15,7 @@ from ..media.base import check_size
 from ..records import NS
 from ..store import Store
 from .labels import LabelSet
+from .refine import ImagePredictor, refine_classes
 from .scenes import Parse
 from .textmask import TextMask, from_classes, from_masks, numbered
 
@@ -29,9 +30,12 @@ class Annotated:
     mask: TextMask
 
 
-def from_memory(store: Store, parsed: Parse, folder: Path, every_ns: int, grid: Grid) -> Iterator[Annotated]:
+def from_memory(
+    store: Store, parsed: Parse, folder: Path, every_ns: int, grid: Grid, predictor: ImagePredictor | None = None
+) -> Iterator[Annotated]:
     """Frames of an indexed source, at least every_ns apart, saved as JPEG in `folder`, with the labels that their
-    regions got. Frames without a label are left out. Raises MediaError when the source is gone or a file cannot be
+    regions got. predictor: draws their borders anew in the picture (refine.py); where its masks overlap the smaller one
+    is on top. Frames without a label are left out. Raises MediaError when the source is gone or a file cannot be
     written."""
     if not Path(parsed.source.uri).exists():
         raise MediaError(f"the video is no longer there, put it back to take pictures from it: {parsed.source.uri}")
@@ -44,8 +48,12 @@ def from_memory(store: Store, parsed: Parse, folder: Path, every_ns: int, grid: 
                 continue
             due = scene.t_ns + every_ns
             path = folder / f"{Path(parsed.source.uri).stem}-{parsed.source.id}-{scene.t_ns * 1000 // NS:010d}.jpg"
+            image = source.frame_at(scene.t_ns).image
+            if predictor is not None:
+                masks, there = refine_classes(predictor, image, scene.at(*image.shape[:2]))
+                mask = from_masks(masks, [parsed.labels.names[i] for i in there], grid)
             try:
-                Image.fromarray(source.frame_at(scene.t_ns).image).save(path, quality=92)
+                Image.fromarray(image).save(path, quality=92)
             except OSError as error:
                 raise MediaError(f"the picture cannot be written ({error.strerror or error}): {path}") from None
             yield Annotated(str(path), mask)

@@ -32,6 +32,13 @@ class Predictor(Protocol):
         """Masks `(n, H, W)`, their scores `(n,)` and logits `(n, SIDE, SIDE)`."""
 
 
+class ImagePredictor(Predictor, Protocol):
+    """With the picture to be segmented."""
+
+    def set_image(self, image: NDArray[np.uint8]) -> None:
+        """The picture `(H, W, 3)` RGB that the next prompts are about."""
+
+
 def prompt_logits(mask: NDArray[np.bool_]) -> Float32:
     """The mask `(h, w)`, cells or pixels, as logits `(SIDE, SIDE)`: scaled to SIDE along its longer side, bilinearly
     and averaged where it shrinks; 0, undecided, to the right of it or below."""
@@ -81,3 +88,15 @@ def refine(predictor: Predictor, mask: NDArray[np.bool_], seed: int = 0) -> NDAr
         best = int(np.argmax(scores))
         refined, prompt = np.asarray(masks[best]) > 0, np.asarray(logits[best], np.float32)
     return refined
+
+
+def refine_classes(
+    predictor: ImagePredictor, image: NDArray[np.uint8], classes: NDArray[np.integer], background: int = -1
+) -> tuple[NDArray[np.bool_], list[int]]:
+    """For each class in `classes` `(H, W)` its refined mask, `(n, H, W)`, and the classes; masks may overlap. image:
+    `(H, W, 3)`."""
+    there = [int(c) for c in np.unique(classes) if c != background]
+    if not there:
+        return np.zeros((0, *classes.shape), bool), there
+    predictor.set_image(image)
+    return np.stack([refine(predictor, classes == c) for c in there]), there

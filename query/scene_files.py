@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..clock import clock
 from ..closing import Closing
 from ..errors import MediaError, UsageError
+from ..geometry import nearest
 from ..records import NS, Frame
 from ..store import SourceRow
 from .labels import LabelSet
@@ -67,7 +68,7 @@ class LabelPictures(Closing):
         self._count = 0
 
     def add(self, scene: Scene) -> None:
-        pixels = (scene.at(*self._size) + 1).astype(np.uint8)
+        pixels = nearest((scene.labels + 1).astype(np.uint8), *self._size)  # bytes before they are many
         path = self._folder / f"{frame_name(self._count)}.png"
         assert self._times is not None
         with _writing(str(path)):

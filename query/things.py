@@ -8,7 +8,7 @@ refused. benchmarks/things.py measures what comes of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..geometry import box_iou
-from ..records import Box, Float32, FrameRegions
+from ..records import NS, Box, Float32, FrameRegions
 from ..store import Columns, VectorCache
 from .search import Rows
 
@@ -30,6 +30,8 @@ SAME_PLACE = 0.1
 """Box IoU from which on two tracks of one moment may be one thing that was found twice, as a whole and in part."""
 
 _BLOCK = 1024
+_WINDOW_NS = 10 * NS
+"""About what a blob of the store holds."""
 
 
 class HasRegions(Protocol):
@@ -111,7 +113,8 @@ class _Apart:
         self._ordinal = columns.ordinals[rows].tolist()
         self._start, self._end = columns.start_ns[rows].tolist(), columns.end_ns[rows].tolist()
         self._known: dict[tuple[int, int], bool] = {}
-        self._seen: dict[int, list[tuple[int, NDArray[np.int64], Float32]]] = {}
+        self._seen: dict[tuple[int, int], list[tuple[int, NDArray[np.int64], Float32]]] = {}
+        self._wanted: dict[int, NDArray[np.int64]] = {}
 
     def __call__(self, a: Sequence[int], b: Sequence[int]) -> bool:
         return any(self._pair(i, j) for i in a for j in b)
@@ -128,27 +131,30 @@ class _Apart:
     def _look(self, i: int, j: int, start: int, end: int) -> bool:
         """Apart in most of the frames that hold both."""
         votes = 0
-        for t_ns, tracks, rows in self._frames(self._source[i]):
-            if not start <= t_ns <= end:
-                continue
+        for _, tracks, rows in self._frames(self._source[i], start, end):
             boxes = [rows[tracks == self._ordinal[k]] for k in (i, j)]
             if all(map(len, boxes)):
                 votes += 1 if _outside(boxes[0][0], boxes[1][0]) else -1
         return votes > 0
 
-    def _frames(self, source: int) -> list[tuple[int, NDArray[np.int64], Float32]]:
-        """Times, tracks and boxes of the frames in which a track of this source may be, without their masks."""
-        if source not in self._seen:
-            own = [i for i, s in enumerate(self._source) if s == source]
-            wanted = np.array([self._ordinal[i] for i in own], np.int64)
-            kept = []
-            start, end = min(self._start[i] for i in own), max(self._end[i] for i in own)
-            for frame in self._store.regions(source, start, end):
-                held = np.isin(frame.tracks, wanted)
-                if held.sum() > 1:
-                    kept.append((frame.t_ns, frame.tracks[held], frame.boxes[held]))
-            self._seen[source] = kept
-        return self._seen[source]
+    def _frames(self, source: int, start: int, end: int) -> Iterator[tuple[int, NDArray[np.int64], Float32]]:
+        """Times, tracks and boxes of the frames from start to end, without their masks. Windows are read when they are
+        first needed: two tracks that look alike share seconds of a video that may have hours."""
+        for window in range(start // _WINDOW_NS, end // _WINDOW_NS + 1):
+            if (source, window) not in self._seen:
+                self._seen[source, window] = list(self._read(source, window))
+            yield from (frame for frame in self._seen[source, window] if start <= frame[0] <= end)
+
+    def _read(self, source: int, window: int) -> Iterator[tuple[int, NDArray[np.int64], Float32]]:
+        if source not in self._wanted:
+            self._wanted[source] = np.array(
+                [o for o, s in zip(self._ordinal, self._source, strict=True) if s == source], np.int64
+            )
+        start = window * _WINDOW_NS
+        for frame in self._store.regions(source, start, start + _WINDOW_NS - 1):
+            held = np.isin(frame.tracks, self._wanted[source])
+            if held.sum() > 1:
+                yield frame.t_ns, frame.tracks[held], frame.boxes[held]
 
 
 def _outside(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:

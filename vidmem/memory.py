@@ -497,13 +497,16 @@ class Memory(Closing):
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
 
-    def parse(self, source: str, labels: LabelSet | str, *, way: Way = "track", apart: bool = False) -> Parse:
+    def parse(self, source: str, labels: LabelSet | str, *, way: Way = "track", apart: bool = False,
+              templates: bool = False) -> Parse:  # fmt: skip
         """The labels of every frame of an indexed source, from its tracks; `Parse.frames(memory.store)` has them.
 
         labels: names, or what `query.labels.load_labels` takes. way: "track" or "vote" (see query/scenes.py). apart:
-        compare things with things only, stuff with all (DenseVLM's finding, here for labelling).
+        compare things with things only, stuff with all (DenseVLM's finding, here for labelling). templates: put each
+        label into the 80 sentences of encoders/templates.py.
 
-        Raises UsageError for an unknown source or way, no labels, and labels that the encoder cannot read.
+        Raises UsageError for an unknown source or way, no labels, labels that the encoder cannot read, and templates
+        with an encoder that reads names alone.
         """
         from .query.labels import load_labels
         from .query.scenes import parse
@@ -513,16 +516,21 @@ class Memory(Closing):
             raise UsageError(f"single pictures are not parsed; index the folder without --images: {row.uri}")
         known = load_labels(labels) if isinstance(labels, str) else labels
         temperature = self.calibration.temperature if apart else None
-        return parse(self.store, row, known, self._vectors(known.names), way=way, temperature=temperature)
+        return parse(self.store, row, known, self._vectors(known.names, templates), way=way, temperature=temperature)
 
-    def _vectors(self, names: Sequence[str]) -> Float32:
+    def _vectors(self, names: Sequence[str], templates: bool = False) -> Float32:
+        encode: Callable[[Sequence[str]], Float32] = self.text_encoder.encode_text
+        if templates:
+            if not hasattr(self.text_encoder, "encode_names"):
+                raise UsageError(f"`{self.text_encoder.info.name}` reads no sentences; leave --templates out")
+            encode = self.text_encoder.encode_names
         try:
-            return self.text_encoder.encode_text(names)
+            return encode(names)
         except UsageError:
             strange = []
             for name in names:
                 try:
-                    self.text_encoder.encode_text([name])
+                    encode([name])
                 except UsageError:
                     strange.append(name)
             few = ", ".join(repr(name[:40]) for name in strange[:5])

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -165,6 +167,68 @@ def test_export_from_a_memory(run: Run, indexed: Path, labels: Path, tmp_path: P
     again = tmp_path / "again"
     run("export", "--out", again, "--labels", labels, "--every", "2s", "--style", "qwen", "-m", indexed)
     assert lines(again)[0]["query"].startswith(f"<img>{again}")
+
+
+class FakeSam:
+    """Answers with the box around the mask prompt, in the picture's size: what was refined is a rectangle."""
+
+    seen: ClassVar[list[tuple[object, ...]]] = []
+
+    @classmethod
+    def from_pretrained(cls, model: str, device: str) -> FakeSam:
+        if model == "none":
+            raise OSError("no such model")
+        cls.seen.append((model, device))
+        return cls()
+
+    def set_image(self, image: Any) -> None:
+        self.size = image.shape[:2]
+
+    def predict(self, point_coords: Any, point_labels: Any, mask_input: Any, multimask_output: bool) -> Any:
+        x, y = point_coords[point_labels == 1].min(0).astype(int)
+        mask = np.zeros(self.size, bool)
+        mask[y : y + 48, x : x + 40] = True
+        return np.stack([mask] * 3), np.array([0.1, 0.9, 0.2]), np.zeros((3, 256, 256), np.float32)
+
+
+def test_export_refined(run: Run, indexed: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, predictor = ModuleType("sam2.build_sam"), ModuleType("sam2.sam2_image_predictor")
+    build.build_sam2 = lambda config, checkpoint, device: None  # type: ignore[attr-defined]
+    predictor.SAM2ImagePredictor = FakeSam  # type: ignore[attr-defined]
+    for name, module in (("sam2", ModuleType("sam2")), (build.__name__, build), (predictor.__name__, predictor)):
+        monkeypatch.setitem(sys.modules, name, module)
+    plain, out = tmp_path / "plain", tmp_path / "data"
+    arguments = ("--labels", labels, "--every", "2s", "-m", indexed)
+    assert run("export", "--out", plain, *arguments).exit_code == 0
+    assert run("export", "--out", out, "--refine", "facebook/sam2", *arguments).exit_code == 0
+    assert FakeSam.seen[-1][0] == "facebook/sam2"
+    for before, after in zip(lines(plain), lines(out), strict=True):
+        first, second = (read_answer(r["response"], (16, 16)).mask for r in (before, after))
+        assert {label.name for label in first.labels} == {label.name for label in second.labels}
+        assert (second.cells >= 0).sum() > (first.cells >= 0).sum()  # a larger rectangle
+    result = run("export", "--out", out, "--refine", "none", *arguments)
+    assert result.exit_code == 4
+    assert "SAM2 cannot be loaded (no such model)" in result.stderr
+    result = run("export", "--out", out, "--refine", "config.yaml@nowhere.pt", *arguments)
+    assert (result.exit_code, "no such file of weights" in result.stderr) == (4, True)
+
+
+def test_export_refined_fails_without_sam2(
+    run: Run, indexed: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sam2", None)
+    result = run("export", "--out", tmp_path / "x", "--refine", "facebook/sam2", "--labels", labels, "-m", indexed)
+    assert result.exit_code == 4
+    assert "whose package is missing" in result.stderr
+    assert "pip install sam2" in result.stderr
+    result = run("export", "--out", tmp_path / "x", "--refine", "facebook/sam2", "--vspw", tmp_path)
+    assert (result.exit_code, "annotations have their borders" in result.stderr) == (2, True)
+
+
+def test_templates_need_an_encoder_with_sentences(run: Run, indexed: Path, labels: Path) -> None:
+    result = run("parse", "walk.mp4", "--labels", labels, "--templates", "-m", indexed)
+    assert result.exit_code == 2
+    assert "`colours` reads no sentences; leave --templates out" in result.stderr
 
 
 def test_export_leaves_out_what_is_gone(run: Run, walk: Path, tmp_path: Path, labels: Path) -> None:

@@ -58,6 +58,10 @@ def test_a_phrase_is_the_mean_of_its_prompts(text: ClipText) -> None:
     np.testing.assert_allclose(text.encode_in(["red cup"])[0], want / np.linalg.norm(want), atol=1e-6)
 
 
+def test_names_of_classes_are_in_80_sentences(text: ClipText) -> None:
+    np.testing.assert_array_equal(text.encode_names(["red cup", "key"]), text.encode_in(["red cup", "key"], IMAGENET))
+
+
 def test_many_phrases_at_once_are_the_same(text: ClipText, monkeypatch: pytest.MonkeyPatch) -> None:
     phrases = ["a cup", "my keys", "the red ball under a table"]
     monkeypatch.setattr("vidmem.encoders.clip_text.BATCH", 7)

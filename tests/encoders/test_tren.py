@@ -22,6 +22,7 @@ from vidmem.encoders.dinov3 import features, load_backbone
 from vidmem.encoders.hub import RECORD
 from vidmem.encoders.patches import Patches
 from vidmem.encoders.region_encoder import RegionEncoder
+from vidmem.encoders.templates import IMAGENET
 from vidmem.encoders.tren import Tren, grid_points
 from vidmem.encoders.tren_checkpoint import load_region_encoder, save_region_encoder
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
@@ -120,6 +121,19 @@ def test_text_is_the_second_half_after_the_prompt(whole: Tren, folder: Path) -> 
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
     assert abs(float(found[0] @ both[:96]) / np.linalg.norm(both[:96])) < 0.9
     assert whole.encode_text([]).shape == (0, 96)
+
+
+def test_names_of_classes_are_in_80_sentences(whole: Tren) -> None:
+    names = ["red mug", "key"]
+    found = whole.encode_names(names)
+    for name, vector in zip(names, found, strict=True):
+        # The tower alone: `encode_text` puts its own words before a phrase.
+        mean = whole._encode([sentence.replace("{}", name) for sentence in IMAGENET]).mean(0)
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+    assert not np.allclose(found, whole.encode_text(names), atol=1e-3)
+    assert whole.encode_names([]).shape == (0, 96)
+    with pytest.raises(UsageError, match="the name is empty"):
+        whole.encode_names(["mug", " "])
 
 
 def test_contrast_leaves_out_what_means_the_same(whole: Tren) -> None:

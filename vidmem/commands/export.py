@@ -44,6 +44,9 @@ def export(
     absent: Annotated[int, typer.Option(
         "--absent", metavar="N", min=0, max=100, help="Ask for so many things that are not there, per picture.")] = 0,
     every: Annotated[str, typer.Option("--every", metavar="TIME", help="From a memory: a picture so often.")] = "1s",
+    refine: Annotated[str | None, typer.Option(
+        "--refine", metavar="MODEL|CONFIG@FILE", help="From a memory: draw borders anew with SAM2, a model of the hub "
+        "or a configuration and a file of weights.")] = None,
     instances: Annotated[bool, typer.Option("--instances", help="Of COCO: number things of one name.")] = False,
     grid: Annotated[int, typer.Option("--grid", metavar="N", min=1, max=256, help="Cells a side: 16, 24, 32.")] = 16,
     form: Annotated[str, typer.Option(
@@ -66,9 +69,11 @@ def export(
             raise UsageError(f"{name} is {' or '.join(known)}; got {value}")
     if (coco is not None) + (vspw is not None) + bool(source) > 1:
         raise UsageError("--coco, --vspw and --source are three places to take pictures from; give one of them")
+    if refine is not None and (coco is not None or vspw is not None):
+        raise UsageError("--refine is for the regions of a memory; annotations have their borders")
     gone: list[str] = []
     pictures, names = _pictures(coco, vspw, split, source, labels, every, instances, (grid, grid), Path(out),
-                                memory, encoder, weights, gone)  # fmt: skip
+                                memory, encoder, weights, gone, refine)  # fmt: skip
     # The first one before anything is written: most mistakes show there.
     first = next(pictures, None)
     if first is None:
@@ -104,7 +109,7 @@ def export(
 def _pictures(
     coco: str | None, vspw: str | None, split: str | None, source: list[str] | None, labels: str | None, every: str,
     instances: bool, grid: tuple[int, int], out: Path, memory: str | None, encoder: str | None, weights: str | None,
-    gone: list[str],
+    gone: list[str], refine: str | None,
 ) -> tuple[Iterator[Picture], tuple[str, ...]]:  # fmt: skip
     """The pictures, and all names there are. gone: takes the videos that are no longer there."""
     from ..query.annotated import from_coco, from_vspw
@@ -123,17 +128,22 @@ def _pictures(
     if labels is None:
         raise UsageError("what are regions to be called? give --labels FILE, vspw, ade20k or coco")
     every_ns = parse_time(every)
-    found = _from_memory(memory, encoder, weights, source, labels, every_ns, grid, out, gone)
+    found = _from_memory(memory, encoder, weights, source, labels, every_ns, grid, out, gone, refine)
     return found, load_labels(labels).names
 
 
 def _from_memory(
     memory: str | None, encoder: str | None, weights: str | None, source: list[str] | None, labels: str, every_ns: int,
-    grid: tuple[int, int], out: Path, gone: list[str],
+    grid: tuple[int, int], out: Path, gone: list[str], refine: str | None,
 ) -> Iterator[Picture]:  # fmt: skip
     from ..memory import Memory
     from ..query.annotated import from_memory
 
+    predictor = None
+    if refine is not None:
+        from ..encoders.sam_predictor import load_predictor
+
+        predictor = load_predictor(refine)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
         rows = [m.store.source(name) for name in source or ()] or m.sources()
         for row in rows:
@@ -141,4 +151,4 @@ def _from_memory(
                 say(f"left out, the video is no longer there: {row.uri}")
                 gone.append(row.uri)
                 continue
-            yield from from_memory(m.store, m.parse(row.uri, labels), out / "images", every_ns, grid)
+            yield from from_memory(m.store, m.parse(row.uri, labels), out / "images", every_ns, grid, predictor)

@@ -33,6 +33,8 @@ def parse(
         "votes, as its code.")] = "track",
     apart: Annotated[bool, typer.Option(
         "--things-apart", help="Compare things with things only, stuff with all.")] = False,
+    templates: Annotated[bool, typer.Option(
+        "--templates", help="Put each label into 80 sentences, as T-REN does: slower, and better.")] = False,
     png: Annotated[str | None, typer.Option("--png", metavar="FOLDER", help="Label pictures, VSPW's layout.")] = None,
     coco: Annotated[str | None, typer.Option("--coco", metavar="FILE", help="COCO's run lengths (.json).")] = None,
     text: Annotated[str | None, typer.Option("--text", metavar="FILE", help="Masks as text, a frame a line.")] = None,
@@ -57,7 +59,7 @@ def parse(
     check_suffix("--overlay", overlay, (".mp4",))
     check_suffix("--plot", plot, PICTURES)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
-        parsed = m.parse(source, labels, way=cast("Way", way), apart=apart)
+        parsed = m.parse(source, labels, way=cast("Way", way), apart=apart, templates=templates)
         row, names = parsed.source, parsed.labels.names
         from ..query.scene_files import write_all
 

@@ -50,7 +50,10 @@ class EncoderInfo:
 
 
 class TextEncoder(Protocol):
-    """The text side alone: what `where` needs for a phrase. Must be quick to load."""
+    """The text side alone: what `where` needs for a phrase. Must be quick to load.
+
+    It may also have `encode_names(names)`, as `encode_text` for names of classes, each in many sentences.
+    """
 
     info: EncoderInfo
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UsageError
 from ..records import Float32
 from .base import Calibration, EncoderInfo
-from .templates import BARE, filled
+from .templates import BARE, IMAGENET, filled
 
 if TYPE_CHECKING:
     from .clip_files import Loaded
@@ -47,6 +47,11 @@ class ClipText:
     def encode_text(self, phrases: Sequence[str]) -> Float32:
         """As TextEncoder. A phrase that does not fit with its longest prompt is refused, never cut."""
         return self.encode_in(phrases, self._prompts)
+
+    def encode_names(self, names: Sequence[str]) -> Float32:
+        """`(n, Dt)` unit vectors of names, each in the 80 sentences of IMAGENET: slower, and better for what is to be
+        told apart from many others."""
+        return self.encode_in(names, IMAGENET)
 
     def encode_in(self, phrases: Sequence[str], prompts: tuple[str, ...] = BARE) -> Float32:
         """`(n, Dt)` unit vectors of the phrases in `prompts`. Raises UsageError for one that is empty or too long."""

@@ -18,6 +18,7 @@ from ..geometry import mask_boxes
 from ..records import Float32, RegionTokens
 from .base import Calibration, EncoderInfo
 from .hub import Wanted, fingerprint, locate, weights_folder
+from .templates import IMAGENET, filled
 
 if TYPE_CHECKING:
     import torch
@@ -126,6 +127,16 @@ class TrenText:
         if any(not phrase.strip() for phrase in phrases):
             raise UsageError("the phrase is empty; name a thing")
         return self._encode([PROMPT + phrase for phrase in phrases])
+
+    def encode_names(self, names: Sequence[str]) -> Float32:
+        """`(n, Dt)` unit vectors of names, each the mean over the 80 sentences of IMAGENET: as the authors parse."""
+        if any(not name.strip() for name in names):
+            raise UsageError("the name is empty; name a thing")
+        parts = [np.empty((0, self._text.dim), np.float32)]
+        for name in names:  # one by one: 80 sentences are a batch, and thousands of names stay small
+            mean = self._encode(filled(IMAGENET, name)).mean(axis=0, keepdims=True)
+            parts.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
+        return np.concatenate(parts)
 
     def contrast(self, vector: Float32) -> Float32:
         if self._against is None:
