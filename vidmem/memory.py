@@ -240,7 +240,9 @@ class Memory(Closing):
         """
         from .query.where import where
 
-        asked, query, notes = self._asked(text, image, crop, threshold, sources, after, before, near, within_ns, apart)
+        asked, query, notes = self._asked(
+            text, image, crop, threshold, sources, after, before, near, within_ns, apart
+        )
         return where(
             self.store, self.cache(), self.text_encoder.info.calibration, text=asked.text, visual=asked.visual,
             contrast=asked.contrast, threshold=threshold, most=most, query=query, spans=asked.spans, near=asked.near,
@@ -412,7 +414,9 @@ class Memory(Closing):
         from .media import save_clip
 
         self._check_at_hand(sighting)
-        save_clip(sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns)
+        save_clip(
+            sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
+        )
 
     def _check_at_hand(self, sighting: Sighting) -> None:
         if self.store.source(sighting.source).kind == "live":

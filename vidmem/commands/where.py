@@ -130,7 +130,9 @@ def _listing(answer: Answer, shown: Sequence[Sighting]) -> Listing:
         told = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, told, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
-    return Listing(rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near})
+    return Listing(
+        rows, table, {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
+    )
 
 
 def sighting_row(s: Sighting) -> Row:
