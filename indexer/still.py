@@ -21,7 +21,7 @@ LEAST = 10.0
 """Grey levels of 255 by which a cell must differ. What H.264 does to a picture that stands still stays below it."""
 
 SPREADS = 7.0
-"""Standard deviations of noise by which a cell must differ: of 20,000 cells none does so by chance."""
+"""Standard deviations of noise by which a cell must differ: of 20,000 cells hardly one does so by chance."""
 
 MOST = 20.0
 """Grey levels by which a cell always differs enough. Where most cells move they pass for noise; this is beyond it."""

@@ -583,7 +583,9 @@ class Memory(Closing):
         if self.store.source(sighting.source).kind == PICTURES:
             raise MediaError(f"a single picture gives no video; save it with --save: {sighting.source}")
         self._check_at_hand(sighting)
-        save_clip(sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns)
+        save_clip(
+            sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
+        )
 
     def _check_at_hand(self, sighting: Sighting) -> None:
         if self.store.source(sighting.source).kind == "live":

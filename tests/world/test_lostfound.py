@@ -16,7 +16,7 @@ from vidmem.errors import MediaError, UsageError
 from vidmem.records import NS
 from vidmem.world import lostfound, render, scene
 from vidmem.world import truth as truths
-from vidmem.world.camera import BLURRED, Lens, itinerary
+from vidmem.world.camera import BLURRED, Lens, itinerary, rest
 from vidmem.world.drawings import Drawing
 from vidmem.world.script import Script, cast, words, write_script
 
@@ -260,3 +260,26 @@ def test_full_size_video(tmp_path: Path) -> None:
         assert sum(1 for _ in box.decode(video=0)) == 600
     heights = np.asarray([b[4] - b[2] for s in world.truth.shown for b in s.boxes])
     assert 60 <= np.median(heights) <= 160
+
+
+def test_a_camera_that_stands_still_sees_the_same_things(script: Script) -> None:
+    resting = write_script(5, shapes(80), 12, SMALL, rest_s=2)
+    stay = 2 * SMALL.fps
+    assert [p.drawing for p in resting.placements] == [p.drawing for p in script.placements]
+    for number, (plain, longer) in enumerate(zip(script.visits, resting.visits, strict=True)):
+        assert (longer.first, longer.last) == (plain.first + number * stay, plain.last + (number + 1) * stay)
+        moves = np.abs(np.diff(longer.poses, axis=0)).sum(axis=1)
+        assert (moves == 0).sum() >= stay
+        assert len(longer.smear) == len(longer.poses) == longer.last - longer.first
+    assert truths.tell(resting).duration_ns == truths.tell(script).duration_ns + len(script.visits) * 2 * NS
+    pictures = list(itertools.islice(render.frames(resting), resting.visits[0].last))
+    same = sum(a is b for a, b in itertools.pairwise(pictures))
+    assert same == stay  # drawn once; noise comes with the film
+    plain = list(itertools.islice(render.frames(script), script.visits[0].last))
+    assert np.array_equal(np.asarray(pictures[-1][0]), np.asarray(plain[-1][0]))
+
+
+def test_a_rest_below_nothing_fails(script: Script) -> None:
+    assert rest(script.visits, 0, SMALL)[-1].last == script.visits[-1].last
+    with pytest.raises(UsageError, match="stands still for 0 to 3600 seconds, not -1"):
+        write_script(5, shapes(80), 12, SMALL, rest_s=-1)

@@ -51,8 +51,8 @@ def index(
     images: Annotated[bool, typer.Option(
         "--images", help="PATHS are folders of single pictures, with those below, for `vidmem haystack`.")] = False,
     pose: Annotated[str | None, typer.Option(
-        "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best "
-        "there is. Of a log done before the poses are read anew.")] = None,
+        "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best of "
+        "all. Of a log done before the poses are read anew.")] = None,
     every_frame: EveryFrameOption = None,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
@@ -65,8 +65,9 @@ def index(
 ) -> int:  # fmt: skip
     """Watch videos once and remember what is in them.
 
-    What is done is skipped, what was interrupted goes on where it stopped: run the same command again. A summary goes
-    to stderr; --json, --csv and --nl print what each source came to.
+    What is done is skipped, what was interrupted goes on where it stopped: run the same command again.
+
+    A summary goes to stderr; --json, --csv and --nl print what each source came to.
     """
     from ..memory import Memory
 

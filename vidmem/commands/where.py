@@ -148,14 +148,21 @@ def _point(point: LogPoint | None) -> Row | None:
     }  # fmt: skip
 
 
+_EPOCHAL_NS = 10**17
+"""In 1973. A log with earlier times counts from its start, as simulations do, and not from the epoch."""
+
+
 def _told(point: LogPoint | None) -> str:
     """A moment in a log for people: UTC, message, pose."""
     if point is None:
         return ""
     if point.clock == "episode":
         return f"episode {point.topic.partition('/')[0]}, frame {point.sequence}"
-    day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(point.time_ns // NS))
-    text = f"{day}.{point.time_ns % NS // 1_000_000:03d} UTC"
+    if point.time_ns < _EPOCHAL_NS:
+        text = f"{clock(point.time_ns)} of the log's clock"
+    else:
+        day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(point.time_ns // NS))
+        text = f"{day}.{point.time_ns % NS // 1_000_000:03d} UTC"
     if point.sequence is not None:
         text += f", message {point.sequence}"
     if point.pose is not None:

@@ -178,3 +178,5 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
     ClipTower(loaded.model.visual)  # raises for a tower without patches, on the text side too
     dim = text_dim(loaded)
     return EncoderInfo(loaded.name, loaded.weights, dim, dim, KNOWS, True, CALIBRATION), loaded
+
+

@@ -218,7 +218,9 @@ def grid_points(height: int, width: int) -> Tensor:
     return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 2)
 
 
-def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, width: int, height: int) -> RegionTokens:
+def _regions(
+    visual: Float32, text: Float32, masks: Float32, points: Float32, width: int, height: int
+) -> RegionTokens:
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
     return RegionTokens(visual, text, masks, points.astype(np.float32), mask_boxes(masks, width, height), area)
 

@@ -1,6 +1,6 @@
 """Turn a training checkpoint of `tiny` into the files that ship: fp16 weights, int8 text table, tiny.json.
 
-python -m vidmem.train.export runs/final.pt --text runs/text
+    python -m vidmem.train.export runs/final.pt --text runs/text
 """
 
 from __future__ import annotations

@@ -185,21 +185,14 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--stage", choices=["backbone", "regions"], required=True)
     p.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs")
-    p.add_argument(
-        "--start",
-        type=Path,
-        help="a checkpoint, or what halves.py wrote, to take weights from; else the published body",
-    )
+    p.add_argument("--start", type=Path, help="a checkpoint, or what halves.py wrote, to take weights"
+                   " from; else the published body")
     p.add_argument("--text", type=Path, required=True, help="what vidmem.train.photo.text_space wrote")
     p.add_argument("--data", type=Path, help="folder with caltech101.tar, photos.tar, clips/")
     p.add_argument("--photos", type=Path, help="what vidmem.train.photo.teacher wrote")
     p.add_argument("--worlds", type=Path, help="frames and masks of worlds (vidmem.train.tren.world.render_worlds)")
-    p.add_argument(
-        "--first",
-        type=Path,
-        help="weights of the first `tiny`: its features of drawings are aimed at,"
-        " and its region encoder is where that of stage 2 starts",
-    )
+    p.add_argument("--first", type=Path, help="weights of the first `tiny`: its features of drawings are aimed at,"
+                   " and its region encoder is where that of stage 2 starts")
     p.add_argument("--rooms", type=int, default=0, help="empty rooms to make for backgrounds (1.5 s each)")
     p.add_argument("--without", choices=WITHOUT, help="leave this out, to see what it is good for")
     p.add_argument("--steps", type=int, default=4000)

@@ -53,6 +53,23 @@ class Visit:
     smear: NDArray[np.float64]
 
 
+def rest(visits: tuple[Visit, ...], seconds: float, lens: Lens) -> tuple[Visit, ...]:
+    """The same walk by a camera that stands still for so many seconds in each visit, at the frame of its middle half
+    that is smeared least. It is then longer by that much per visit."""
+    more, out = round(seconds * lens.fps), []
+    for number, visit in enumerate(visits):
+        count = visit.last - visit.first
+        middle = visit.smear[count // 4 : max(count // 4 + 1, count * 3 // 4)]
+        at = count // 4 + int(middle.argmin())
+        times = np.ones(count, dtype=np.intp)
+        times[at] += more
+        smear = np.repeat(visit.smear, times)
+        smear[at : at + more + 1] = 0.0
+        first = visit.first + number * more
+        out.append(Visit(visit.room, first, first + count + more, np.repeat(visit.poses, times, axis=0), smear))
+    return tuple(out)
+
+
 def itinerary(rng: Rng, rooms: int, seconds: float) -> list[tuple[int, float, float]]:
     """(room, start, end) in seconds: each room once in order, then again and again, never the same twice running."""
     count = max(2, rooms + 1 if seconds >= 12 * rooms else rooms, round(seconds / 11))

@@ -50,6 +50,10 @@ def frames(script: Script, hide: Collection[int] = ()) -> Iterator[Planes]:
         screens = [(o, to_planes(o.sprite.convert("RGB")), o.sprite.getchannel("A")) for o in room.occluders]
         before = last
         for k in range(visit.last - visit.first):
+            stands = k and k / lens.fps >= DISSOLVE and visit.smear[k] == visit.smear[k - 1]
+            if last is not None and stands and np.array_equal(visit.poses[k], visit.poses[k - 1]):
+                yield last  # the camera stands still: the same picture, for the film to put its noise on
+                continue
             shown = view(planes, visit, k, lens, room.width)
             for occluder, colours, alpha in screens:
                 stand_before(shown, occluder, colours, alpha, visit.poses[k], lens)

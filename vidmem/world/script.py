@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..errors import UsageError
 from . import furniture
-from .camera import BLURRED, Lens, Visit, walk
+from .camera import BLURRED, Lens, Visit, rest, walk
 from .drawings import Drawing
 from .rooms import Room, make_room
 from .scene import Placement, Stamp, fraction, sprite
@@ -93,8 +93,13 @@ def cast(rng: Rng, drawings: Sequence[Drawing]) -> list[int]:
 
 
 def write_script(seed: int, drawings: Sequence[Drawing], seconds: float, lens: Lens, rooms: int | None = None,
-                 targets: int | None = None) -> Script:  # fmt: skip
-    """Plan a world. Raises UsageError when time, size or drawings do not suffice."""
+                 targets: int | None = None, rest_s: float = 0.0) -> Script:  # fmt: skip
+    """Plan a world. rest_s: the camera stands still for so long in each visit, beside the walk of `seconds`.
+
+    Raises UsageError when time, size or drawings do not suffice, or the rest is below 0.
+    """
+    if not 0 <= rest_s <= 3600:
+        raise UsageError(f"a camera stands still for 0 to 3600 seconds, not {rest_s:g}")
     if not seconds >= 4:
         raise UsageError(f"a world lasts at least 4 seconds, not {seconds:g}: give more seconds")
     if (
@@ -122,6 +127,8 @@ def write_script(seed: int, drawings: Sequence[Drawing], seconds: float, lens: L
     wanted = targets or int(np.clip(seconds / 5, 3, 40))
     wanted = min(wanted, max(1, len(things) // 3))
     placements = _fill(np.random.default_rng([seed, 4]), made, visits, lens, things, wanted)
+    if rest_s:  # after all was placed: the same things lie about as without
+        visits = rest(visits, rest_s, lens)
     return Script(seed, seconds, lens, tuple(drawings), made, visits, tuple(placements))
 
 

@@ -1,4 +1,4 @@
-"""Robot logs: MCAP, rosbag2 and ROS 1 bags as sources, one per topic with pictures."""
+"""Robot logs: MCAP, rosbag2, ROS 1 bags and Rerun recordings as sources, one per topic with pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from .base import LogReader
 
-LOG_SUFFIXES = frozenset({".mcap", ".bag", ".db3"})
+LOG_SUFFIXES = frozenset({".mcap", ".bag", ".db3", ".rrd"})
 """Files that are logs. A rosbag2 is a folder of them with a metadata.yaml."""
 
 
@@ -36,6 +36,10 @@ def open_log(path: str) -> LogReader:
         from .mcap_reader import McapReader
 
         return McapReader(path)
+    if path.lower().endswith(".rrd") and not os.path.isdir(path):
+        from .rrd_reader import RrdReader
+
+        return RrdReader(path)
     from .bags import BagReader
 
     return BagReader(path)

@@ -28,6 +28,8 @@ class BagReader(Closing):
         MediaError: rosbags is not installed, or it is no bag, or it has no index.
     """
 
+    wall = True
+
     def __init__(self, path: str) -> None:
         self.path = path
         self._closed = False

@@ -83,12 +83,14 @@ class Gap:
 class LogReader(Protocol):
     """A log, opened once; each call of `messages` reads for itself.
 
-    start_ns, end_ns: log time of the first and of the last message of any topic, ns since the epoch.
+    start_ns, end_ns: log time of the first and of the last message of any topic, ns since the epoch; or since whenever
+    the log's clock began, where `wall` is false.
     """
 
     path: str
     start_ns: int
     end_ns: int
+    wall: bool
 
     def topics(self) -> list[Topic]:
         """All topics by name."""

@@ -34,6 +34,8 @@ class McapReader(Closing):
         MediaError: mcap is not installed, it is no MCAP file, or there is no message in it.
     """
 
+    wall = True
+
     def __init__(self, path: str) -> None:
         self.path = path
         self._closed = False

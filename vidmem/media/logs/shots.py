@@ -155,3 +155,5 @@ class Shots:
 def cause_of(error: Exception, path: str) -> str:
     """What the error says, without the path that ends it."""
     return str(error).removesuffix(f": {path}")
+
+

@@ -57,7 +57,7 @@ class LogSource(Closing):
         self.info = SourceInfo(
             uri=self._uri, kind="log", width=width, height=height,
             duration_ns=self._reader.end_ns - (first_log_ns if self._header else self._reader.start_ns),
-            fingerprint=_fingerprint(address), start_ns=self._shots.zero,
+            fingerprint=_fingerprint(address), start_ns=self._shots.zero if self._reader.wall else None,
         )  # fmt: skip
 
     def _has_video(self) -> bool:

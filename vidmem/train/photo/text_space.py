@@ -217,7 +217,6 @@ def training_phrases(
 def recall(table: np.ndarray, index: dict[str, int], goals: np.ndarray, names: Names,
            held: list[tuple[str, int]]) -> dict[str, float]:  # fmt: skip
     """How often a phrase's nearest of all classes is its own (top 1, top 5): names, "my red <name>s", held synonyms."""
-
     def score(phrases: list[str], owners: list[int]) -> dict[str, float]:
         means = []
         for p in phrases:

@@ -128,7 +128,9 @@ def read_texts(
             raise UsageError("no region of the data has a name; give the text contrast no weight (--text 0)")
         return Texts(torch.zeros(0, backbone.text_dim, device=device), torch.zeros(0, dtype=torch.long, device=device))
     vectors = backbone.text(data.names)
-    groups = group_by_file(data.names, synonyms) if synonyms else group_by_cosine(vectors.numpy(), config.synonyms)
+    groups = (
+        group_by_file(data.names, synonyms) if synonyms else group_by_cosine(vectors.numpy(), config.synonyms)
+    )
     return Texts(vectors.to(device), torch.from_numpy(groups).to(device))
 
 
