@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from .address import exists
 from .closing import Closing
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, Encoder, TextEncoder, check, check_masks, default_preset, load, load_text
+from .encoders import DEFAULT, Encoder, TextEncoder, check, check_masks, default_preset, load
 from .errors import MediaError, UsageError
 from .records import NS, Box, Float32, Sighting
 from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
@@ -111,9 +111,11 @@ class Memory(Closing):
 
     @property
     def text_encoder(self) -> TextEncoder:
-        """The text side of the encoder; quick to load."""
+        """The text side of the encoder; quick to load, or with what this memory remembers of earlier questions."""
         if self._text is None:
-            self._text = load_text(self._spec, self._weights)
+            from .remembered import text_side
+
+            self._text = text_side(self._spec, self._weights, self.store)
         return self._text
 
     @property

@@ -94,7 +94,7 @@ def test_masks_are_carried_from_key_frames(source: Sam2Masks, two: list[int], mo
     found = list(source.of_frames(frames(pictures(5)), info()))
     assert len(two) == 2  # frames 0 and 3
     assert [m.shape for m in found] == [(2, H, W)] * 5
-    assert all(m.dtype == np.float32 and 0 <= m.min() and m.max() <= 3 for m in found)
+    assert all(m.dtype == np.float32 and 0 <= m.min() and m.max() <= 3.001 for m in found)
     np.testing.assert_array_equal(found[0], found[3])
     assert not np.array_equal(found[0], found[1])  # the predictor's own
     again = list(source.of_frames(frames(pictures(5))[:2], info()))
