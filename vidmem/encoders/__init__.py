@@ -30,8 +30,8 @@ ENCODERS = {
 DEFAULT = "tiny"
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks", "default_preset", "load",
-    "load_text", "remembering",
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks",
+    "default_preset", "load", "load_text", "remembering",
 ]  # fmt: skip
 
 
