@@ -26,8 +26,8 @@ def small(encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, path: str = "") -> RegionTokens:
-    """The regions of a picture `(H, W, 3)`, those that are one merged; or those of the masks that the encoder was given,
-    which are as fine as its working picture. path: of the picture, for masks in a folder."""
+    """The regions of a picture `(H, W, 3)`, those that are one merged; or those of the masks that the encoder was
+    given, which are as fine as its working picture. path: of the picture, for masks in a folder."""
     from .indexer.merge import merge
 
     height, width = image.shape[:2]

@@ -22,7 +22,6 @@ from .encoders import (
     check_masks,
     default_preset,
     load,
-    load_text,
 )
 from .errors import MediaError, StoreError, UsageError
 from .probability import Probabilities
@@ -128,9 +127,11 @@ class Memory(Closing):
 
     @property
     def text_encoder(self) -> TextEncoder:
-        """The text side of the encoder; quick to load."""
+        """The text side of the encoder; quick to load, or with what this memory remembers of earlier questions."""
         if self._text is None:
-            self._text = load_text(self._spec, self._weights)
+            from .remembered import text_side
+
+            self._text = text_side(self._spec, self._weights, self.store)
         return self._text
 
     @property

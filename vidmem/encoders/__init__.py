@@ -2,7 +2,8 @@
 
 A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS. One whose
 weights come with the package also has `shipped_bytes()`. One whose weights lie in a folder of their own takes
-`weights` as a last argument of both and has `wanted(backbone)` (see hub.py), KNOWS and LICENCE. PRESET is the preset of
+`weights` as a last argument of both and has `wanted(backbone)` (see hub.py), KNOWS and LICENCE. One that pools under
+masks takes `masks` and has MASKS; one whose text side is slow has what remembered.py asks for. PRESET is the preset of
 a new memory, if it is not `default`.
 """
 
@@ -29,8 +30,8 @@ ENCODERS = {
 DEFAULT = "tiny"
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks", "default_preset", "load",
-    "load_text",
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks",
+    "default_preset", "load", "load_text", "remembering",
 ]  # fmt: skip
 
 
@@ -92,6 +93,13 @@ def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None
     """Only the text side of it, quick to load. Raises as `load`."""
     module, backbone = _module(spec)
     return cast(TextEncoder, module.load_text(backbone, *_folder(spec, module, weights)))
+
+
+def remembering(spec: str) -> tuple[ModuleType | None, str]:
+    """The module of an encoder whose text side is worth remembering (see remembered.py), or None, and its backbone.
+    Raises ModelError."""
+    module, backbone = _module(spec)
+    return (module if hasattr(module, "text_files") else None), backbone
 
 
 def _folder(spec: str, module: ModuleType, weights: str | os.PathLike[str] | None) -> tuple[str, ...]:

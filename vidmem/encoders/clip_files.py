@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .hub import Wanted, checked, find, fingerprint, weights_folder
+from .hub import RECORD, Wanted, checked, find, fingerprint, weights_folder
 from .pull import offline_remedy
 from .tensor_file import fail, read_tensors
 
@@ -110,6 +110,16 @@ def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded
     # open_clip only warns when the activation is not the one that the weights were trained with.
     config["quick_gelu"] = bool(facts.get("quick_gelu") or config.get("quick_gelu"))
     return _build(f"{family}:{backbone or DEFAULT}", config, facts, found, path, sha)
+
+
+def model_files(family: str, backbone: str, folder: Path | None = None) -> list[Path]:
+    """All files that a model is built from, as far as they are there. Raises ModelError as `wanted`."""
+    if backbone.startswith(_LOCAL):
+        home, _ = _local(backbone)
+        return sorted(path for path in home.iterdir() if path.is_file() and path.name != RECORD)
+    where = folder or weights_folder()
+    found = [find(each, where) for each in wanted(family, backbone)]
+    return sorted(path for home in found if home for path in home.iterdir() if path.is_file())
 
 
 def _local(backbone: str) -> tuple[Path, Path]:

@@ -32,6 +32,8 @@ LICENCE = "the backbone's (MIT for openai)"
 FAMILY = "gem"
 MASKS = True
 """It takes `masks`."""
+PROMPTS = PLAIN
+"""What texts are put into, see remembered.py."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -50,7 +52,7 @@ class Gem(Masked, ClipText):
         from .device import pick_device
         from .gem_path import BLOCKS
 
-        super().__init__(info, loaded, PLAIN)
+        super().__init__(info, loaded, PROMPTS)
         self.device, self.dtype = pick_device(device)
         self.tower = ClipTower(loaded.model.visual.to(self.device))
         self.side = self.tower.crop_side(SIDE)
@@ -125,7 +127,7 @@ def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText
     """The text side alone, without the image tower. Raises ModelError as `load`."""
     info, loaded = _known(backbone, weights)
     loaded.model.visual = None
-    return ClipText(info, loaded, PLAIN)
+    return ClipText(info, loaded, PROMPTS)
 
 
 def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
@@ -138,4 +140,16 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
         raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} is none. Use "
                          f"textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai")  # fmt: skip
     dim = text_dim(loaded)
-    return EncoderInfo(loaded.name, loaded.weights, dim, dim, KNOWS, True, CALIBRATION), loaded
+    return described(loaded.name, loaded.weights, dim, dim), loaded
+
+
+def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
+    """The facts about a model of this family."""
+    return EncoderInfo(name, weights, visual_dim, text_dim, KNOWS, True, CALIBRATION)
+
+
+def text_files(backbone: str = "", weights: str | Path | None = None) -> list[Path]:
+    """The files that answers to texts hang on. Raises ModelError when there is no such model."""
+    from .clip_files import model_files
+
+    return model_files(FAMILY, backbone, None if weights is None else Path(weights))

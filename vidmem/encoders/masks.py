@@ -58,19 +58,20 @@ class FolderMasks:
         self.folder = folder
 
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
-        name = Path(info.uri).stem
+        source = Path(info.uri).stem
         for frame in frames:
-            stem = name if info.kind == PICTURE else f"{name}/{frame.index:08d}"
+            stem = source if info.kind == PICTURE else f"{source}/{frame.index:08d}"
             path = next((p for kind in KINDS if (p := self.folder / f"{stem}{kind}").is_file()), None)
             if path is None:
-                raise ModelError(f"no masks for {stem}: put {Path(stem).name}.npz, .npy or .png (see docs/clip.md) into "
+                name = Path(stem).name
+                raise ModelError(f"no masks for {stem}: put {name}.npz, .npy or .png (see docs/clip.md) into "
                                  f"{(self.folder / stem).parent}")  # fmt: skip
             masks = read_masks(path)
             sizes = (info.height, info.width), frame.image.shape[:2]
             if masks.shape[1:] not in sizes:
-                raise ModelError(f"the masks have {masks.shape[2]} x {masks.shape[1]} pixels, the picture {info.width} x "
-                                 f"{info.height}; make them from the same picture, neither scaled nor turned: "
-                                 f"{path}")  # fmt: skip
+                sizes_told = f"{masks.shape[2]} x {masks.shape[1]} pixels, the picture {info.width} x {info.height}"
+                raise ModelError(f"the masks have {sizes_told}; make them from the same picture, neither scaled nor "
+                                 f"turned: {path}")  # fmt: skip
             yield masks
 
     def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
@@ -91,8 +92,8 @@ def read_masks(path: Path) -> NDArray[np.generic]:
         cause = " ".join(str(error).split())[:100]
         raise ModelError(f"the masks cannot be read ({cause}); make them anew: {path}") from None
     if masks.ndim != 3 or masks.dtype.kind not in "bufi" or len(masks) > MOST:
-        raise ModelError(f"masks are numbers of the shape (n, H, W), n at most {MOST}; this is {masks.dtype} of the shape "
-                         f"{masks.shape}: {path}")  # fmt: skip
+        raise ModelError(f"masks are numbers of the shape (n, H, W), n at most {MOST}; this is {masks.dtype} of the "
+                         f"shape {masks.shape}: {path}")  # fmt: skip
     return masks
 
 

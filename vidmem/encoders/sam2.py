@@ -49,9 +49,10 @@ def wanted(size: str = "") -> list[Wanted]:
         return []
     if size not in ("", *SIZES):
         raise ModelError(f"no SAM2 {size!r}; there are {', '.join(SIZES)} and local-dir:FOLDER")
-    name = f"sam2.1-hiera-{size or DEFAULT}"
-    return [Wanted(f"SAM2 weights ({size or DEFAULT})", (name,), LICENCE, repo=f"facebook/{name}",
-                   files=("model.safetensors", "config.json"), nested=True, spec=f"sam2:{size or DEFAULT}")]  # fmt: skip
+    size = size or DEFAULT
+    name = f"sam2.1-hiera-{size}"
+    return [Wanted(f"SAM2 weights ({size})", (name,), LICENCE, repo=f"facebook/{name}",
+                   files=("model.safetensors", "config.json"), nested=True, spec=f"sam2:{size}")]  # fmt: skip
 
 
 def load(size: str = "", device: str | None = None, weights: str | Path | None = None) -> Sam2Masks:

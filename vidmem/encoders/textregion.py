@@ -41,6 +41,8 @@ FAMILY = "textregion"
 
 MASKS = True
 """It takes `masks`."""
+PROMPTS = IMAGENET
+"""What texts are put into, see remembered.py."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -59,7 +61,7 @@ class TextRegion(Masked, ClipText):
         from .device import pick_device
         from .textregion_pool import Pooling
 
-        super().__init__(info, loaded, IMAGENET)
+        super().__init__(info, loaded, PROMPTS)
         self.device, self.dtype = pick_device(device)
         self.tower = ClipTower(loaded.model.visual.to(self.device))
         self.side = self.tower.crop_side(SIDE)
@@ -167,7 +169,7 @@ def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText
     """The text side alone, without the image tower. Raises ModelError as `load`."""
     info, loaded = _known(backbone, weights)
     loaded.model.visual = None
-    return ClipText(info, loaded, IMAGENET)
+    return ClipText(info, loaded, PROMPTS)
 
 
 def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
@@ -177,6 +179,18 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
     loaded = load_model(FAMILY, backbone, None if weights is None else Path(weights))
     ClipTower(loaded.model.visual)  # raises for a tower without patches, on the text side too
     dim = text_dim(loaded)
-    return EncoderInfo(loaded.name, loaded.weights, dim, dim, KNOWS, True, CALIBRATION), loaded
+    return described(loaded.name, loaded.weights, dim, dim), loaded
+
+
+def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
+    """The facts about a model of this family."""
+    return EncoderInfo(name, weights, visual_dim, text_dim, KNOWS, True, CALIBRATION)
+
+
+def text_files(backbone: str = "", weights: str | Path | None = None) -> list[Path]:
+    """The files that answers to texts hang on. Raises ModelError when there is no such model."""
+    from .clip_files import model_files
+
+    return model_files(FAMILY, backbone, None if weights is None else Path(weights))
 
 

@@ -1,0 +1,97 @@
+"""The text side of an encoder that is slow to load or to ask, with what a memory remembers of it.
+
+Asked again, a phrase costs neither the model nor PyTorch. It counts as the same phrase when the encoder, the sha256 of
+its weights, its prompts and the version of vidmem are the same; the weights count as the same as long as their files
+keep size and time of change, as in hub.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from . import __version__
+from .encoders import EncoderInfo, TextEncoder, load_text, remembering
+from .records import Float32
+from .store import Store
+from .store.texts import Texts
+
+
+def text_side(spec: str, weights: str | Path | None, store: Store) -> TextEncoder:
+    """The text side of an encoder for questions to a memory; those that are quick anyway are simply loaded. Raises
+    ModelError."""
+    module, backbone = remembering(spec)
+    return load_text(spec, weights) if module is None else RememberedText(spec, module, backbone, weights, store)
+
+
+class RememberedText:
+    """A TextEncoder. module: of the encoder, with `text_files(backbone, weights)`, the files that its text side hangs
+    on, `described(name, weights, visual_dim, text_dim)`, its EncoderInfo, and PROMPTS."""
+
+    def __init__(
+        self, spec: str, module: ModuleType, backbone: str, weights: str | Path | None, store: Store
+    ) -> None:
+        self._spec, self._module, self._backbone, self._weights = spec, module, backbone, weights
+        self._texts = Texts(store)
+        self._real: TextEncoder | None = None
+        self._info: EncoderInfo | None = None
+
+    @property
+    def info(self) -> EncoderInfo:
+        """Raises ModelError, now and from every other call, when the weights are missing or damaged."""
+        if self._info is None:
+            told = self._texts.facts(self._spec)
+            if told is not None and told["files"] == [_stamp(path) for path, *_ in told["files"]]:
+                self._info = self._module.described(*told["info"])
+            else:
+                self._info = self._loaded().info
+        assert self._info is not None
+        return self._info
+
+    def encode_text(self, phrases: Sequence[str]) -> Float32:
+        keys = [self._key("text", phrase.encode("utf-8", "surrogatepass")) for phrase in phrases]
+        found = self._texts.get(keys)
+        missing = [i for i, row in enumerate(found) if row is None or row.shape != (1, self.info.text_dim)]
+        if missing:
+            new = self._loaded().encode_text([phrases[i] for i in missing])
+            for i, row in zip(missing, new, strict=True):
+                found[i] = row[None]
+            self._texts.put([(keys[i], row[None]) for i, row in zip(missing, new, strict=True)])
+        rows = [row for row in found if row is not None]
+        return np.concatenate([np.empty((0, self.info.text_dim), np.float32), *rows])
+
+    def contrast(self, vector: Float32) -> Float32:
+        key = self._key("contrast", np.ascontiguousarray(vector, "<f4").tobytes())
+        (found,) = self._texts.get([key])
+        if found is None:
+            found = self._loaded().contrast(vector)
+            self._texts.put([(key, found)])
+        return found
+
+    def _loaded(self) -> TextEncoder:
+        if self._real is None:
+            self._real = load_text(self._spec, self._weights)
+            self._info = info = self._real.info
+            files = [_stamp(str(path)) for path in self._module.text_files(self._backbone, self._weights)]
+            if files and None not in files:
+                told = [info.name, info.weights, info.visual_dim, info.text_dim]
+                self._texts.set_facts(self._spec, {"files": files, "info": told})
+        return self._real
+
+    def _key(self, kind: str, asked: bytes) -> bytes:
+        head = json.dumps([kind, self.info.name, self.info.weights, self._module.PROMPTS, __version__]).encode()
+        return hashlib.sha256(head + b"\0" + asked).digest()
+
+
+def _stamp(path: str) -> list[object] | None:
+    """A file's path, size and time of change; None when it is not there."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return None
+    return [path, stat.st_size, stat.st_mtime_ns]
