@@ -25,8 +25,8 @@ def plot(path: Path, facts: dict[str, Any], title: str) -> None:
                               textcoords="offset points")  # fmt: skip
     axis.set_xlabel("probability told")
     axis.set_ylabel("share that is right")
-    axis.set_xlim(0, 1)
-    axis.set_ylim(0, 1)
+    axis.set_xlim(-0.03, 1.03)
+    axis.set_ylim(-0.03, 1.03)
     axis.set_title(title, fontsize=10)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)

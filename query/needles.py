@@ -124,7 +124,7 @@ def ask_all(
             missing |= set(needle.images)
             continue
         anchor, target = phrases[needle.anchor], phrases[needle.target]
-        answers = {rule: haystack.ask(anchor, target, rule, rows) for rule in RULES}
+        answers: dict[str, HaystackAnswer] = {rule: haystack.ask(anchor, target, rule, rows) for rule in RULES}
         chosen = answers["paper"].anchor
         held = {shelf.find(path) for path in chosen.paths} if chosen else set()
         yield Asked(needle, answers, bool(held & {places[name] for name in needle.holding}))

@@ -23,12 +23,12 @@ from . import halves
 from .towers import TextTower
 
 FILES = ("tiny.safetensors", "tiny-text.safetensors", "tiny-vocabulary.txt")
-DEFAULTS = {"text_threshold": 0.5, "contrast_probability": 0.3, "visual_threshold": 0.6, "product_threshold": 0.3}
+DEFAULT = Calibration(text_threshold=0.5, contrast_probability=0.3, visual_threshold=0.6, product_threshold=0.3)
 
 
 def export(checkpoint: Path, text: Path, out: Path) -> None:
-    """Write FILES and tiny.json into `out`, keeping the calibration that is there. text: the folder that
-    photo/text_space.py wrote."""
+    """Write FILES and tiny.json into `out`, keeping the calibration that is there, but not the probabilities: these are
+    of the old weights. text: the folder that photo/text_space.py wrote."""
     state = halves.load(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     net = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state["net"].items()}
@@ -55,10 +55,15 @@ def export(checkpoint: Path, text: Path, out: Path) -> None:
         "same_meaning": old.get("same_meaning", 0.6),
         "knows": f"some {len(tower.names) // 100 * 100:,} everyday names, learned from photographs and from drawings "
                  f"of {len(things())} kinds of things; a first guess on real video",
-        "calibration": old.get("calibration") or asdict(Calibration(**DEFAULTS)),
+        "calibration": old.get("calibration") or tests_of(DEFAULT),
         "sha256": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in FILES},
     }  # fmt: skip
     card.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+
+
+def tests_of(calibration: Calibration) -> dict[str, float]:
+    """What the card holds of it; probabilities have an entry of their own."""
+    return {name: value for name, value in asdict(calibration).items() if name != "probability"}
 
 
 def worth_keeping(piece: str) -> bool:
