@@ -167,7 +167,7 @@ def _unknown(log: Log) -> Path:
 
 
 @pytest.mark.parametrize(("write", "options", "frames", "told"), [
-    (_mixed, (), 19, "1 packets or frames left out of run.mcap /cam: a depth picture (16UC1; compressedDepth png) has no"),
+    (_mixed, (), 19, "1 packets or frames left out of run.mcap /cam: a depth picture (16UC1; compressedDepth png) has"),
     (_jumping, ("--clock", "header"), 17, "the clock of /cam jumps back; try --clock log"),
     (_doubled, ("--clock", "header"), 19, "pictures in /cam with the same time as the one before; try --clock log"),
     (_cut, (), None, "the log was not closed properly (no index at its end); read as far as it goes"),
