@@ -1,11 +1,13 @@
 """A small, deterministic encoder for tests that need meaning but no weights: it names plain colours.
 
-`colours` finds, in each picture, every colour of COLOURS that covers enough of it: one region each. `colours:slow`
-takes 30 ms per picture. No torch anywhere.
+`colours` finds, in each picture, every colour of COLOURS that covers enough of it: one region each. `colours:gated`
+takes 30 ms per picture, and stops after GATE_AFTER pictures until the file named in the variable GATE is
+there. No torch anywhere.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,13 +29,15 @@ GRID = (12, 20)
 GROUND = (90, 100, 110)
 FEWEST_CELLS = 3
 WIDTH, HEIGHT = 160, 96
+GATE = "VIDMEM_TEST_GATE"
+GATE_AFTER = 60
 
 
 class Colours:
     """Both sides; implements `vidmem.encoders.Encoder`."""
 
-    def __init__(self, wait_s: float = 0.0) -> None:
-        self.wait_s = wait_s
+    def __init__(self, wait_s: float = 0.0, gate: Path | None = None) -> None:
+        self.wait_s, self.gate, self.seen = wait_s, gate, 0
         self.info = EncoderInfo(
             name="colours", weights="c0" * 32, visual_dim=8, text_dim=8, knows="eight colours by name",
             open_vocabulary=False,
@@ -60,6 +64,9 @@ class Colours:
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         time.sleep(self.wait_s * len(images))
+        self.seen += len(images)
+        while self.gate is not None and self.seen > GATE_AFTER and not self.gate.exists():
+            time.sleep(0.02)
         return [self._regions(image, width, height) for image in images]
 
     def _regions(self, image: NDArray[np.uint8], width: int, height: int) -> RegionTokens:
@@ -88,9 +95,11 @@ def _unit(vectors: Float32) -> Float32:
 
 
 def load(backbone: str = "", device: str | None = None) -> Colours:
-    if backbone not in ("", "slow"):
+    if backbone not in ("", "gated"):
         raise ModelError(f"`colours` has no backbone {backbone!r}")
-    return Colours(0.03 if backbone == "slow" else 0.0)
+    if backbone == "gated":
+        return Colours(0.03, Path(os.environ[GATE]))
+    return Colours()
 
 
 def load_text(backbone: str = "") -> Colours:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media import make_logs
-from media.make_logs import SKEW, START, Log, add_pose
+from media import make, make_logs
+from media.make_logs import SKEW, START, STEP, Log, add_pose, times
 
 from vidmem.memory import Memory
 from vidmem.records import NS
@@ -130,6 +130,93 @@ def test_a_log_that_breaks_off_is_partly_done(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert "not closed properly" in result.stderr
     assert json.loads(run("where", "blue", "--json").stdout)["found"]
+
+
+def _mixed(log: Log) -> Path:
+    for i, t in enumerate(times(20)):
+        if i % 2:
+            log.image("/cam", "bgr8", make.picture(i), t)
+        else:
+            log.compressed("/cam", i, t, format="16UC1; compressedDepth png" if i == 8 else "png")
+    return log.close()
+
+
+def _jumping(log: Log) -> Path:
+    for i, t in enumerate(times(20)):
+        log.compressed("/cam", i, t, stamp=t - 5 * STEP if 10 <= i < 13 else t)
+    return log.close()
+
+
+def _doubled(log: Log) -> Path:
+    for i, t in enumerate(times(20)):
+        log.compressed("/cam", i, t, stamp=times(20)[9] if i == 10 else t)
+    return log.close()
+
+
+def _cut(log: Log) -> Path:
+    path = _mixed(log)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return path
+
+
+def _unknown(log: Log) -> Path:
+    for i, t in enumerate(times(20)):
+        log.compressed("/cam", i, t)
+    log.json("/cam", "my_msgs/Temperature", {"celsius": 20}, times(21)[20])
+    return log.close()
+
+
+@pytest.mark.parametrize(("write", "options", "frames", "told"), [
+    (_mixed, (), 19, "1 packets or frames left out of run.mcap /cam: a depth picture (16UC1; compressedDepth png) has"),
+    (_jumping, ("--clock", "header"), 17, "the clock of /cam jumps back; try --clock log"),
+    (_doubled, ("--clock", "header"), 19, "pictures in /cam with the same time as the one before; try --clock log"),
+    (_cut, (), None, "the log was not closed properly (no index at its end); read as far as it goes"),
+    (_unknown, (), 20, "messages of schema my_msgs/Temperature in /cam are no pictures"),
+])  # fmt: skip
+def test_bad_logs_are_partly_done(
+    run: Run, tmp_path: Path, write: Any, options: tuple[str, ...], frames: int | None, told: str
+) -> None:
+    result = index(run, write(Log(tmp_path / "run.mcap")), "--fps", "all", "--json", *options)
+    assert result.exit_code == 3
+    assert told in result.stderr, result.stderr
+    (row,) = json.loads(result.stdout)
+    assert row["damaged"] >= 1
+    assert row["frames"] == frames or (frames is None and 0 < row["frames"] < 20)
+    again = index(run, tmp_path / "run.mcap", *options)  # as damaged as it was
+    assert again.exit_code == 3
+
+
+def test_the_pose_is_taken_from_the_topic_that_is_chosen(run: Run, tmp_path: Path) -> None:
+    log = Log(tmp_path / "run.mcap")
+    for i, t in enumerate(times(10)):
+        log.compressed("/cam", i, t)
+        add_pose(log, t, i, 0)
+        add_pose(log, t, 100 + i, 0, topic="/other")
+    path = log.close()
+
+    def topic() -> str:
+        with Memory.open(read_only=True) as m:
+            trail = m.store.trail(m.sources()[0].id)
+            assert trail is not None
+            return trail.topic
+
+    wrong = index(run, path, "--pose", "/odom")
+    assert wrong.exit_code == 2
+    assert "there are no poses in '/odom'; there are in: /other, /pose" in wrong.stderr
+    with Memory.open(read_only=True) as m:
+        assert m.sources() == []
+    assert index(run, path, "--pose", "/pose").exit_code == 0
+    assert topic() == "/pose"
+    again = index(run, path, "--pose", "/other")  # done before: only the poses are read anew
+    assert (again.exit_code, topic()) == (0, "/other")
+    assert "1 source done before, skipped" in again.stderr
+    assert index(run, path, "--pose", "tf").exit_code == 2
+
+
+def test_poses_of_a_video_fail(run: Run, walk: Path) -> None:
+    result = index(run, walk, "--pose", "/pose")
+    assert result.exit_code == 2
+    assert "there are no poses in it, only logs have some" in result.stderr
 
 
 def test_a_log_without_pictures_fails_beside_one_that_has_some(run: Run, log: Path, tmp_path: Path) -> None:

@@ -189,6 +189,48 @@ def test_what_annotate_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.Mo
         assert len(list(source.frames(0))) == 15
 
 
+def test_a_recording_that_is_damaged_is_read_as_far_as_it_goes(recording: Recording) -> None:
+    for i in range(60):
+        recording.at(i)
+        recording.encoded("cam", i)
+        if i % 10 == 0:
+            recording.stream.flush()
+    path = recording.close()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    path.write_bytes(data)
+    with open_source(f"{path}#/cam") as source:
+        seen = [make.number_in(frame.image) for frame in source.frames(0)]
+        assert 10 <= len(seen) < 60
+        assert seen == list(range(len(seen)))
+        assert source.damage.packets == 1
+        assert "cannot be read on" in source.damage.notes[0]
+
+
+def test_a_recording_that_breaks_off_says_what_to_do(recording: Recording) -> None:
+    for i in range(30):
+        recording.at(i)
+        recording.encoded("cam", i)
+    path = recording.close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match=r"cannot be read .*rerun rrd filter"):
+        open_log(str(path))
+
+
+def test_memory_is_bounded_where_rows_come_from_last_to_first(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(12):
+        recording.at(11 - i)
+        recording.encoded("cam", 11 - i)
+        recording.stream.flush()
+    path = recording.close()
+    monkeypatch.setattr("vidmem.media.logs.rrd_reader.MAX_WAITING", 0)
+    with open_source(f"{path}#/cam") as source:  # none may wait: all but the first are late, and counted
+        assert [frame.t_ns for frame in source.frames(0)] == [11 * STEP]
+        assert source.damage.frames == 11
+
+
 def test_recordings_without_pictures_fail(recording: Recording) -> None:
     recording.at(0)
     recording.stream.log("note", rr.TextLog("nothing"))

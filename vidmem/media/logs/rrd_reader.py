@@ -7,6 +7,7 @@ holds for the rows after it.
 from __future__ import annotations
 
 import heapq
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -53,25 +54,25 @@ class RrdReader(Closing):
                     from None  # fmt: skip
             raise lacking(error.name or "rerun-sdk", path) from None
         try:
-            reader = Reader(path)
-            recordings = reader.recordings()
-            if len(recordings) == 1:
-                self._store: Any = reader.store(store=recordings[0])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of files without an index: they are read from front to back anyway
+                self._reader: Any = Reader(path)
+                recordings = self._reader.recordings()
         except Exception as error:  # the SDK passes on what its parser raises
-            cause = " ".join(str(error).split())[:200] or type(error).__name__
-            raise MediaError(f"the recording cannot be read ({cause}); see `rerun rrd verify`: {path}") from None
+            raise self._unreadable(_told(error)) from None
         if len(recordings) != 1:
             raise MediaError(f"there are {len(recordings)} recordings in it; save one to a file: {path}")
         self._look()
 
     def _look(self) -> None:
-        """One pass over all chunks: what there is, and when."""
+        """One pass over all chunks: what there is, and when. Where it breaks off is counted by the passes after it."""
         counts: dict[tuple[str, str], int] = {}
         timelines: dict[str, tuple[int, int, int]] = {}  # name -> rank, first, last
         self._number: str | None = None
         self._facts: dict[tuple[str, str], Any] = {}  # of static chunks, which may stand behind those they are for
+        cause = ""
         try:
-            for chunk in self._store.stream().to_chunks():
+            for chunk in self._reader.stream():
                 if not (kinds := _archetypes(chunk)):
                     continue
                 if chunk.is_static:
@@ -89,18 +90,23 @@ class RrdReader(Closing):
                         _, first, last = timelines.get(name, (rank, times[0], times[0]))
                         timelines[name] = rank, min(first, *times), max(last, *times)
         except Exception as error:
-            cause = " ".join(str(error).split())[:200] or type(error).__name__
-            raise MediaError(f"the recording cannot be read ({cause}); see `rerun rrd verify`: {self.path}") from None
+            cause = _told(error)
         self._topics = [
             Topic(entity, f"rerun.{kind}", "rrd", frozenset({_KINDS[kind]}), count)
             for (entity, kind), count in sorted(counts.items())
         ]
+        if not timelines and cause:
+            raise self._unreadable(cause)
         if not timelines:
             raise MediaError(f"no pictures with times are in the recording (EncodedImage, Image and VideoStream are "
                              f"read; AssetVideo is not, index the video itself): {self.path}")  # fmt: skip
         self._timeline = min(timelines, key=lambda name: (timelines[name][0], name))
         rank, self.start_ns, self.end_ns = timelines[self._timeline]
         self.wall = rank != 1
+
+    def _unreadable(self, cause: str) -> MediaError:
+        return MediaError(f"the recording cannot be read ({cause}); `rerun rrd filter -o OTHER.rrd` saves what comes "
+                          f"before the damage: {self.path}")  # fmt: skip
 
     def topics(self) -> list[Topic]:
         """See `LogReader.topics`. Only entities with pictures."""
@@ -112,7 +118,7 @@ class RrdReader(Closing):
         waiting: list[tuple[int, int, Message]] = []
         held = number = 0
         facts = dict(self._facts)
-        chunks = iter(self._store.stream().filter(content=list(topics)).to_chunks())
+        chunks = iter(self._reader.stream().filter(content=list(topics)))
         while True:
             try:
                 if (chunk := next(chunks, None)) is None:
@@ -120,7 +126,7 @@ class RrdReader(Closing):
                 found = list(self._in_chunk(chunk, facts))
             except Exception as error:  # see above
                 met.packets += 1
-                met.note(f"the recording cannot be read on ({type(error).__name__}: {error})")
+                met.note(f"the recording cannot be read on ({_told(error)})")
                 break
             for message in found:
                 if message.log_ns >= start_ns:
@@ -161,6 +167,10 @@ class RrdReader(Closing):
     def close(self) -> None:
         """See `LogReader.close`."""
         self._closed = True
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _archetypes(chunk: Any) -> list[str]:
