@@ -39,6 +39,14 @@ class Block:
         swapped: Tensor = self.module(x.transpose(0, 1))
         return swapped.transpose(0, 1)
 
+    def known(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As the whole block, for projections of x that are known already: `(B, heads, L, d)` each. Attention of a kind
+        of its own is run by itself."""
+        if self._timm or type(self.module.attn) is not nn.MultiheadAttention:
+            return self(x)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.mlp(x + self.out(attended))
+
     def normed(self, x: Tensor) -> Tensor:
         """What the block's projections see of its input: ln_1(x)."""
         out: Tensor = (self.module.norm1 if self._timm else self.module.ln_1)(x)

@@ -48,13 +48,15 @@ def gem_tokens(tower: ClipTower, pixels: Tensor, *, blocks: int = BLOCKS, iterat
                beta: float | None = None) -> Tensor:  # fmt: skip
     """Tokens in the space of texts, any norm: pixels `(B, 3, H, W)`, normalised -> `(B, 1 + N, dim)`, the class token's
     place first. beta: one for all, in place of `inverse_temperature`."""
-    path: Tensor | None = None
-    for block, x in tower.last_blocks(pixels, blocks, "antialiased"):
+    _, x = next(tower.last_blocks(pixels, blocks, "antialiased"))
+    path = x
+    for left, block in zip(range(blocks - 1, -1, -1), tower.blocks[-blocks:], strict=True):
         normed = block.normed(x)
         parts = block.queries_keys_values(normed)
         q, k, v = (part.reshape(*part.shape[:2], block.heads, -1).transpose(1, 2) for part in parts)
         hot = inverse_temperature(normed, q.shape[-1]) if beta is None else normed.new_full((len(x),), beta)
         attended = self_self(q, k, v, hot, iterations).transpose(1, 2).flatten(2)
-        path = (x if path is None else path) + block.out(attended)
-    assert path is not None
+        path = path + block.out(attended)
+        if left:  # the stream itself, from the same projections: they are a fifth of a block's work
+            x = block.known(x, q, k, v)
     return tower.head(path)
