@@ -69,7 +69,8 @@ def _mean_rise(one: Image.Image, other: Image.Image) -> Float32:
     """By how many grey levels `one` is above `other`, as means `(h, w, 3)` of cells; 0 for pixels where it is below."""
     # PIL rounds means to whole numbers: in quarters of a level, what moved by little is told apart.
     rise = ImageChops.subtract(one, other).point(_QUARTERS)
-    return np.asarray(rise.reduce(max(1, round(max(rise.size) / CELLS))), dtype=np.float32) / 4
+    cells = rise.reduce(max(1, round(max(rise.size) / CELLS)))
+    return np.asarray(np.asarray(cells) / 4, dtype=np.float32)
 
 
 def _stands_out(moved: Float32) -> bool:
