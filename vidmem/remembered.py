@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -22,11 +24,13 @@ from .store import Store
 from .store.texts import Texts
 
 
-def text_side(spec: str, weights: str | Path | None, store: Store) -> TextEncoder:
+def text_side(spec: str, weights: str | os.PathLike[str] | None, store: Store) -> TextEncoder:
     """The text side of an encoder for questions to a memory; those that are quick anyway are simply loaded. Raises
     ModelError."""
     module, backbone = remembering(spec)
-    return load_text(spec, weights) if module is None else RememberedText(spec, module, backbone, weights, store)
+    if module is None:
+        return load_text(spec, weights)
+    return cast(TextEncoder, RememberedText(spec, module, backbone, weights, store))  # its info is only read
 
 
 class RememberedText:
@@ -34,7 +38,7 @@ class RememberedText:
     on, `described(name, weights, visual_dim, text_dim)`, its EncoderInfo, and PROMPTS."""
 
     def __init__(
-        self, spec: str, module: ModuleType, backbone: str, weights: str | Path | None, store: Store
+        self, spec: str, module: ModuleType, backbone: str, weights: str | os.PathLike[str] | None, store: Store
     ) -> None:
         self._spec, self._module, self._backbone, self._weights = spec, module, backbone, weights
         self._texts = Texts(store)

@@ -112,8 +112,8 @@ def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = Non
         document["explain"] = looked
         parts = {name: looked[name] for name in ("inside", "outside")}
         rows = [row | (parts if i == 0 else dict.fromkeys(parts)) for i, row in enumerate(rows)]
-        told = [tuple(parts), tuple(map(_number, parts.values()))]
-        table = [row + (told[i] if i < 2 else ("", "")) for i, row in enumerate(table)]
+        heads, cells = tuple(parts), tuple(map(_number, parts.values()))
+        table = [row + (heads if i == 0 else cells if i == 1 else ("", "")) for i, row in enumerate(table)]
     return Listing(rows, table, document)
 
 

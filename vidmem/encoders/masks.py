@@ -39,7 +39,9 @@ class MaskSource(Protocol):
         """Masks of a picture that comes from nowhere, as a cutting. Raises UsageError when there can be none."""
 
 
-def mask_source(spec: str | os.PathLike[str], device: str | None, weights: str | Path | None = None) -> MaskSource:
+def mask_source(
+    spec: str | os.PathLike[str], device: str | None, weights: str | os.PathLike[str] | None = None
+) -> MaskSource:
     """What `--masks` names: `sam2` or `sam2:SIZE` (see sam2.py), else a folder. Raises UsageError and ModelError."""
     text = os.fspath(spec)
     if text == "sam2" or text.startswith("sam2:"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def wanted(size: str = "") -> list[Wanted]:
                    files=("model.safetensors", "config.json"), nested=True, spec=f"sam2:{size}")]  # fmt: skip
 
 
-def load(size: str = "", device: str | None = None, weights: str | Path | None = None) -> Sam2Masks:
+def load(size: str = "", device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Sam2Masks:
     """SAM2 of a size, or from `local-dir:FOLDER` with config.json and model.safetensors as Hugging Face has them.
 
     Raises ModelError: the files or `transformers` are missing, the files are damaged or not the recorded ones.
@@ -82,8 +83,10 @@ def _model(home: Path) -> Any:
 
     ready()  # transformers imports torchvision where it is installed
     try:
-        from transformers import Sam2VideoModel
-    except ImportError as error:
+        import transformers
+
+        model_class: Any = transformers.Sam2VideoModel
+    except (ImportError, AttributeError) as error:
         raise ModelError(f"SAM2 needs transformers 4.56 or later ({error}); pip install 'vidmem[sam2]'") from None
     from .dinov3 import quiet
 
@@ -92,7 +95,7 @@ def _model(home: Path) -> Any:
         if kind not in ("sam2", "sam2_video"):
             fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'sam2_video'", home)
         with quiet():
-            model, told = Sam2VideoModel.from_pretrained(
+            model, told = model_class.from_pretrained(
                 home, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except ModelError:
@@ -173,7 +176,7 @@ class Sam2Masks:
             centres = (torch.arange(self.grid, device=self.device) + 0.5) * step
             points = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1).reshape(1, -1, 1, 2)
             logits, scores = [], []
-            for part in points.split(POINT_BATCH, dim=1):
+            for part in torch.split(points, POINT_BATCH, dim=1):
                 labels = torch.ones(part.shape[:3], dtype=torch.int64, device=self.device)
                 sparse, plain = model.prompt_encoder(part, labels, None, None)
                 masks, quality, *_ = model.mask_decoder(
@@ -190,7 +193,7 @@ class Sam2Masks:
 
         from .sam_masks import SamLimits
 
-        logits = out.pred_masks[:, 0].float()
+        logits: Tensor = out.pred_masks[:, 0].float()
         seen = out.object_score_logits.reshape(len(logits)) > 0
         share = SamLimits().pixels / SIDE**2
         kept = logits[seen & ((logits > 0).float().mean((1, 2)) > share)]
