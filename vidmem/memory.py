@@ -135,9 +135,9 @@ class Memory(Closing):
         except ValueError as error:
             raise StoreError(f"what was fitted is damaged ({error}); run `vidmem calibrate` again") from None
 
-    def calibrate(self, path: str | os.PathLike[str]) -> tuple[Curve, Samples]:
+    def calibrate(self, path: str | os.PathLike[str]) -> tuple[Curve, Samples, int]:
         """Fit the probability of answers to words on the questions of a file (see query/calibrate.py) and keep it for
-        this memory; the curve, and the candidates that it was fitted on.
+        this memory; the curve, the candidates that it was fitted on, and how many questions were asked.
 
         Raises UsageError for questions that make no sense or are too few, MediaError for a file that cannot be read.
         """
@@ -149,11 +149,12 @@ class Memory(Closing):
             return vector, self.text_encoder.contrast(vector)
 
         calibration = self.calibration
-        samples = candidates(self.store, self.cache(), calibration, load_known(os.fspath(path)), phrase)
+        known = load_known(os.fspath(path))
+        samples = candidates(self.store, self.cache(), calibration, known, phrase)
         curve = fit(samples)
         curves = replace(calibration.probability or Probabilities(), text=curve)
         self.store.set_fitted(self.text_encoder.info.weights, curves.as_dict())
-        return curve, samples
+        return curve, samples, len(known)
 
     def uncalibrate(self) -> None:
         """Drop what `calibrate` fitted; what comes with the encoder holds again."""
