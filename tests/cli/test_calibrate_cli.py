@@ -42,7 +42,7 @@ def test_calibrated(run: Run, copy: Path, known: Path) -> None:
     result = run("calibrate", known, "--json", "-m", copy)
     assert result.exit_code == 0
     document = json.loads(result.stdout)
-    assert document["questions"] == 7
+    assert (document["asked"], document["questions"]) == (7, 7)
     assert (document["right"], document["wrong"]) == (4, 7)
     assert document["curve"]["score"] > 0
     assert 0 <= document["brier"] < 0.25

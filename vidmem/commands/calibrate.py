@@ -45,13 +45,13 @@ def calibrate(
 
         from ..probability import brier, left_out, reliability
 
-        curve, samples = m.calibrate(questions)
+        curve, samples, asked = m.calibrate(questions)
     new = left_out(samples)
     known = ~np.isnan(new)
     bins = reliability(new[known], samples.right[known])
     score = brier(new[known], samples.right[known]) if known.any() else None
     document: Row = {
-        "questions": curve.questions, "right": curve.right, "wrong": curve.wrong,
+        "asked": asked, "questions": curve.questions, "right": curve.right, "wrong": curve.wrong,
         "curve": {"bias": curve.bias, "score": curve.score, "share": curve.share}, "brier": score,
         "reliability": _rows(bins),
     }  # fmt: skip
@@ -62,6 +62,8 @@ def calibrate(
         f"fitted on {curve.questions} questions ({curve.right} right and {curve.wrong} wrong candidates); in the table "
         "each question is told by the others" + (f", Brier score {score:.3f}" if score is not None else "")
     )
+    if curve.questions < asked:
+        say(f"{asked - curve.questions} of {asked} questions have no track that is at all like them, and no part in it")
     if curve.questions < 30:
         say("less than 30 questions: take the probabilities as a rough guide")
     return 0

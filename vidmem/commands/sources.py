@@ -39,7 +39,8 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
         rows = store.sources()
     table = [("source", "state", "length", "size", "frames", "damaged", "added")]
     table += [
-        (row.uri, STATES[row.state], clock(row.duration_ns), f"{row.width}x{row.height}", str(row.frames),
+        (row.uri, STATES[row.state], clock(row.duration_ns) if row.width else "-",
+         f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
          str(row.damaged), _day(row.added_at)) for row in rows
     ]  # fmt: skip
     show(Listing([_row(row) for row in rows], table))
