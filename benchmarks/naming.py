@@ -28,7 +28,7 @@ from PIL import Image
 
 from benchmarks.common import box_iou, machine, model, say, skip, table, wilson, write_json
 from vidmem.config import preset
-from vidmem.encoders import load
+from vidmem.encoders import default_preset, load
 from vidmem.indexer.merge import merge
 from vidmem.media import open_source
 from vidmem.records import NS, Box
@@ -119,7 +119,7 @@ class Regions:
         width, height = self.encoder.working_size(*image.size)
         frame = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
         (found,) = self.encoder.encode([frame], *image.size)
-        merged = merge(found, preset("default").merge, frame_width=image.width, frame_height=image.height)
+        merged = merge(found, preset(default_preset("tiny")).merge, frame_width=image.width, frame_height=image.height)
         fits = [box_iou(thing.box, box) for box in merged.boxes]
         best = int(np.argmax(fits))
         return merged.text[best] / np.linalg.norm(merged.text[best]), fits[best]

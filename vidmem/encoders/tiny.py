@@ -137,6 +137,7 @@ class Tiny(TinyText):
 
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
+        image = torch.tensor([width, height], dtype=torch.float32, device=self.device)
         grid = GRID if width >= height else GRID[::-1]
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             features, heat = self.net.backbone(batch)
@@ -149,18 +150,36 @@ class Tiny(TinyText):
             found = tokens[kept]
             masks = attention[kept].float()
             masks = masks / masks.amax(-1, keepdim=True).clamp_min(1e-12)
-            rows = (self.net.visual(found), self.net.regions.project(found), masks, points[frame, point])
+            rows = (self.net.visual(found), self.net.regions.project(found), masks, points[frame, point] * image,
+                    scores[kept])  # fmt: skip
         h, w = features.shape[-2:]
-        size = np.array([width, height], np.float32)
         counts = kept.flatten(1).sum(1).cpu().numpy()
         parts = (np.split(row.float().cpu().numpy(), np.cumsum(counts)[:-1]) for row in rows)
-        return [_regions(v, t, m.reshape(-1, h, w), p * size, size) for v, t, m, p in zip(*parts, strict=True)]
+        return [_regions(v, t, m.reshape(-1, h, w), p, s, width, height) for v, t, m, p, s in zip(*parts, strict=True)]
 
 
-def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, size: Float32) -> RegionTokens:
-    boxes = mask_boxes(masks, int(size[0]), int(size[1]))
+def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, scores: Float32, width: int,
+             height: int) -> RegionTokens:  # fmt: skip
+    """Of masks that lie on one another by more than the card's `most_iou` only the best is kept: the others found the
+    same thing, less well, and would blur it in the merge. Weights whose card says nothing keep all."""
+    kept = distinct(masks, scores, card().get("most_iou", 1.0))
+    masks = masks[kept]
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
-    return RegionTokens(visual, text, masks, points.astype(np.float32), boxes, area)
+    return RegionTokens(visual[kept], text[kept], masks, points[kept], mask_boxes(masks, width, height), area)
+
+
+def distinct(masks: Float32, scores: Float32, most: float) -> NDArray[np.intp]:
+    """Indices, ascending, that greedy non-maximum suppression keeps: masks `(n, h, w)` binarised at one half, by falling
+    score `(n,)`, each unless its IoU with a kept one exceeds `most`."""
+    held = (masks > 0.5).reshape(len(masks), -1).astype(np.float32)
+    held = held[order := np.argsort(-scores, kind="stable")]
+    common, area = held @ held.T, held.sum(1)
+    close = common > most * (area[:, None] + area - common)
+    kept = np.ones(len(held), np.bool_)
+    for i in range(len(held)):
+        if kept[i]:
+            kept[i + 1 :] &= ~close[i, i + 1 :]
+    return np.sort(order[kept])
 
 
 def _load_net() -> TinyNet:

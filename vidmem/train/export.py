@@ -51,7 +51,7 @@ def export(checkpoint: Path, text: Path, out: Path) -> None:
     card = out / "tiny.json"
     old = json.loads(card.read_text("utf-8")) if card.exists() else {}
     facts = {
-        "backbone": "mobile", "visual_dim": DIM, "text_dim": TEXT_DIM, "names": len(tower.names),
+        "backbone": "mobile", "most_iou": MOST_IOU, "visual_dim": DIM, "text_dim": TEXT_DIM, "names": len(tower.names),
         "same_meaning": old.get("same_meaning", 0.6),
         "knows": f"some {len(tower.names) // 100 * 100:,} everyday names, learned from photographs and from drawings "
                  f"of {len(things())} kinds of things; a first guess on real video",
