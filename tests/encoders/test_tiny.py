@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vidmem.encoders import load, load_text, tiny
-from vidmem.encoders.tiny import Tiny, TinyText
+from vidmem.encoders.tiny import Tiny, TinyText, distinct
 from vidmem.encoders.tiny_net import TinyNet, choose_points
 from vidmem.errors import ModelError, UsageError
 
@@ -280,3 +280,14 @@ def test_batches_side_by_side_share_the_threads() -> None:
         assert 1 <= workers <= before
         assert torch.get_num_threads() == before // workers
     assert torch.get_num_threads() == before
+
+
+def test_of_masks_on_one_another_the_best_stays() -> None:
+    masks = np.zeros((4, 4, 4), np.float32)
+    masks[0, :2], masks[1, :3], masks[2, 3], masks[3, :2, :2] = 1, 1, 1, 1
+    scores = np.array([0.5, 0.9, 0.1, 0.2], np.float32)
+    # The second is best; the first overlaps it by 8 of 12, the last by 4 of 12, the third not at all.
+    assert distinct(masks, scores, 0.5).tolist() == [1, 2, 3]
+    assert distinct(masks, scores, 0.3).tolist() == [1, 2]
+    assert distinct(masks, scores, 1.0).tolist() == [0, 1, 2, 3]
+    assert distinct(masks[:0], scores[:0], 0.5).tolist() == []

@@ -73,10 +73,11 @@ def index(
 
     rate = None if fps is None else _rate(fps)
     if images:
-        if topic or fps is not None:
-            raise UsageError("single pictures have no topics and no rate; leave --topic and --fps out with --images")
-        with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
-            code = index_images(m, paths, _config(m, None, preset))
+        if topic or fps is not None or pose is not None or every_frame is not None:
+            raise UsageError("single pictures have no topics, no poses and no rate; leave --topic, --pose, --fps, "
+                             "--every-frame and --skip-still out with --images")  # fmt: skip
+        with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
+            code = index_images(m, paths, _config(m, None, preset, None))
         raise typer.Exit(code)
     found, failed = _discover(paths, topic or (), clock)
     if not found:

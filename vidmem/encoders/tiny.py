@@ -169,9 +169,9 @@ def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, sc
 
 
 def distinct(masks: Float32, scores: Float32, most: float) -> NDArray[np.intp]:
-    """Indices, ascending, that greedy non-maximum suppression keeps: masks `(n, h, w)` binarised at one half, by falling
-    score `(n,)`, each unless its IoU with a kept one exceeds `most`."""
-    held = (masks > 0.5).reshape(len(masks), -1).astype(np.float32)
+    """Indices, ascending, that greedy non-maximum suppression keeps: masks `(n, h, w)`, binarised at one half, by
+    falling score `(n,)`, each unless its IoU with a kept one exceeds `most`."""
+    held = (masks > 0.5).reshape(len(masks), masks[0].size if len(masks) else 0).astype(np.float32)
     held = held[order := np.argsort(-scores, kind="stable")]
     common, area = held @ held.T, held.sum(1)
     close = common > most * (area[:, None] + area - common)

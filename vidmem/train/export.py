@@ -23,6 +23,8 @@ from . import halves
 from .towers import TextTower
 
 FILES = ("tiny.safetensors", "tiny-text.safetensors", "tiny-vocabulary.txt")
+MOST_IOU = 0.3
+"""See encoders/tiny.py. Of 1 to .2 the one with which things in clips kept one track longest (benchmarks.tracks)."""
 DEFAULT = Calibration(text_threshold=0.5, contrast_probability=0.3, visual_threshold=0.6, product_threshold=0.3)
 
 
