@@ -1,7 +1,7 @@
 """From a coarse mask to one with exact borders, by a model that segments from prompts (Text4Seg's mask refiner).
 
 The mask is the prompt twice over: as logits, and as random points inside and outside of it. Two more passes take the
-logits that came back. Any predictor with SAM's interface will do, such as SAM2ImagePredictor; vidmem brings none.
+logits that came back. Any predictor with SAM2's interface will do, such as encoders/sam_predictor.py.
 """
 
 from __future__ import annotations

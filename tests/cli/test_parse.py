@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -172,14 +170,10 @@ def test_export_from_a_memory(run: Run, indexed: Path, labels: Path, tmp_path: P
 class FakeSam:
     """Answers with the box around the mask prompt, in the picture's size: what was refined is a rectangle."""
 
-    seen: ClassVar[list[tuple[object, ...]]] = []
+    asked: ClassVar[list[str]] = []
 
-    @classmethod
-    def from_pretrained(cls, model: str, device: str) -> FakeSam:
-        if model == "none":
-            raise OSError("no such model")
-        cls.seen.append((model, device))
-        return cls()
+    def __init__(self, size: str) -> None:
+        self.asked.append(size)
 
     def set_image(self, image: Any) -> None:
         self.size = image.shape[:2]
@@ -192,36 +186,35 @@ class FakeSam:
 
 
 def test_export_refined(run: Run, indexed: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build, predictor = ModuleType("sam2.build_sam"), ModuleType("sam2.sam2_image_predictor")
-    build.build_sam2 = lambda config, checkpoint, device: None  # type: ignore[attr-defined]
-    predictor.SAM2ImagePredictor = FakeSam  # type: ignore[attr-defined]
-    for name, module in (("sam2", ModuleType("sam2")), (build.__name__, build), (predictor.__name__, predictor)):
-        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr("vidmem.encoders.sam_predictor.load", lambda size, device, weights: size)
+    monkeypatch.setattr("vidmem.encoders.sam_predictor.Sam2Predictor", FakeSam)
     plain, out = tmp_path / "plain", tmp_path / "data"
     arguments = ("--labels", labels, "--every", "2s", "-m", indexed)
     assert run("export", "--out", plain, *arguments).exit_code == 0
-    assert run("export", "--out", out, "--refine", "facebook/sam2", *arguments).exit_code == 0
-    assert FakeSam.seen[-1][0] == "facebook/sam2"
+    assert run("export", "--out", out, "--refine", "sam2:tiny", *arguments).exit_code == 0
+    assert FakeSam.asked == ["tiny"]
     for before, after in zip(lines(plain), lines(out), strict=True):
         first, second = (read_answer(r["response"], (16, 16)).mask for r in (before, after))
         assert {label.name for label in first.labels} == {label.name for label in second.labels}
         assert (second.cells >= 0).sum() > (first.cells >= 0).sum()  # a larger rectangle
-    result = run("export", "--out", out, "--refine", "none", *arguments)
-    assert result.exit_code == 4
-    assert "SAM2 cannot be loaded (no such model)" in result.stderr
-    result = run("export", "--out", out, "--refine", "config.yaml@nowhere.pt", *arguments)
-    assert (result.exit_code, "no such file of weights" in result.stderr) == (4, True)
 
 
-def test_export_refined_fails_without_sam2(
-    run: Run, indexed: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("spec", "code", "message"),
+    [("sam3", 2, "--refine is sam2 or sam2:SIZE"), ("sam2:huge", 4, "no SAM2 'huge'"),
+     ("sam2:tiny", 4, "`vidmem models pull sam2:tiny`")],
+)  # fmt: skip
+def test_export_refined_fails(
+    run: Run, indexed: Path, labels: Path, tmp_path: Path, spec: str, code: int, message: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sam2", None)
-    result = run("export", "--out", tmp_path / "x", "--refine", "facebook/sam2", "--labels", labels, "-m", indexed)
-    assert result.exit_code == 4
-    assert "whose package is missing" in result.stderr
-    assert "pip install sam2" in result.stderr
-    result = run("export", "--out", tmp_path / "x", "--refine", "facebook/sam2", "--vspw", tmp_path)
+    result = run("export", "--out", tmp_path / "x", "--refine", spec, "--labels", labels, "-m", indexed,
+                 "--weights", tmp_path)  # fmt: skip
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_annotations_are_not_refined(run: Run, tmp_path: Path) -> None:
+    result = run("export", "--out", tmp_path / "x", "--refine", "sam2", "--vspw", tmp_path)
     assert (result.exit_code, "annotations have their borders" in result.stderr) == (2, True)
 
 

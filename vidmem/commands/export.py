@@ -45,8 +45,8 @@ def export(
         "--absent", metavar="N", min=0, max=100, help="Ask for so many things that are not there, per picture.")] = 0,
     every: Annotated[str, typer.Option("--every", metavar="TIME", help="From a memory: a picture so often.")] = "1s",
     refine: Annotated[str | None, typer.Option(
-        "--refine", metavar="MODEL|CONFIG@FILE", help="From a memory: draw borders anew with SAM2, a model of the hub "
-        "or a configuration and a file of weights.")] = None,
+        "--refine", metavar="sam2[:SIZE]", help="From a memory: draw borders anew with SAM2, spelled as for --masks of "
+        "index.")] = None,
     instances: Annotated[bool, typer.Option("--instances", help="Of COCO: number things of one name.")] = False,
     grid: Annotated[int, typer.Option("--grid", metavar="N", min=1, max=256, help="Cells a side: 16, 24, 32.")] = 16,
     form: Annotated[str, typer.Option(
@@ -143,7 +143,7 @@ def _from_memory(
     if refine is not None:
         from ..encoders.sam_predictor import load_predictor
 
-        predictor = load_predictor(refine)
+        predictor = load_predictor(refine, weights=weights)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
         rows = [m.store.source(name) for name in source or ()] or m.sources()
         for row in rows:

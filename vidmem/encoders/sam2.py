@@ -150,17 +150,17 @@ class Sam2Masks:
             for image in images[1:]:
                 yield first.new_zeros(0, *image.shape[:2]).cpu().numpy()
             return
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self.autocast():
             session = self._session(images[0].shape[0], images[0].shape[1])
             inputs = F.interpolate((first > 0).float()[:, None], (self.side, self.side), mode="bilinear",
                                    antialias=True) >= 0.5  # fmt: skip
             for number, mask in enumerate(inputs):
                 session.add_mask_inputs(session.obj_id_to_idx(number), 0, mask[None].float())
             session.obj_with_new_inputs = list(range(len(inputs)))
-            self.model(inference_session=session, frame=self._pixels(images[0])[0])
+            self.model(inference_session=session, frame=self.pixels(images[0])[0])
         for image in images[1:]:
-            with torch.inference_mode(), self._autocast():
-                out = self.model(inference_session=session, frame=self._pixels(image)[0])
+            with torch.inference_mode(), self.autocast():
+                out = self.model(inference_session=session, frame=self.pixels(image)[0])
                 yield self._followed(out, image.shape[0], image.shape[1]).cpu().numpy()
 
     def asked(self, image: NDArray[np.uint8]) -> Tensor:
@@ -170,8 +170,8 @@ class Sam2Masks:
         from .sam_masks import fuse, pick
 
         model, step = self.model, self.side / self.grid
-        with torch.inference_mode(), self._autocast():
-            maps = model.get_image_embeddings(self._pixels(image))
+        with torch.inference_mode(), self.autocast():
+            maps = model.get_image_embeddings(self.pixels(image))
             places = model.get_image_wide_positional_embeddings()
             centres = (torch.arange(self.grid, device=self.device) + 0.5) * step
             points = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1).reshape(1, -1, 1, 2)
@@ -210,7 +210,7 @@ class Sam2Masks:
             video_storage_device=self.device, dtype=torch.float32,
         )  # fmt: skip
 
-    def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """`(1, 3, side, side)`: squashed to a square, normalised."""
         import torch
         from torch.nn import functional as F
@@ -222,7 +222,7 @@ class Sam2Masks:
         whole = square.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
         return normalised([whole], MEAN, STD, self.device)
 
-    def _autocast(self) -> Any:
+    def autocast(self) -> Any:
         import torch
 
         if self.dtype == torch.float32:
