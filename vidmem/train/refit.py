@@ -57,7 +57,7 @@ def refit(tower: TextTower, tokens: Tensor, labels: Tensor, folder: Path, out: P
         loss = loss + STAY * (1 - (texts * goals).sum(-1)).mean()
         loss = loss + DRIFT * (vectors - start).square().sum(-1).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     table[bags.used] = vectors.detach().numpy()
     with torch.no_grad():
