@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,7 +75,10 @@ def process(*args: object, memory: Path, wait: bool = True, **more: Any) -> Any:
     command = [sys.executable, "-c", code, *map(str, args)]
     environment = {**os.environ, "VIDMEM_MEMORY": str(memory)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
-    started = subprocess.Popen(command, env=environment, **streams)
+    # A test run that a shell put into the background ignores Ctrl-C, and so would what it starts.
+    started = subprocess.Popen(
+        command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **streams
+    )
     if not wait:
         return started
     out, err = started.communicate(timeout=60)
