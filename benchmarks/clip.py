@@ -149,7 +149,7 @@ def sam2(clock: Callable[[], float]) -> dict[str, Any]:
     out: dict[str, Any] = {"points": GRID**2, "grid_frame_s": clock() - began, "carried": {}}
     with torch.inference_mode():
         began = clock()
-        model.get_image_embeddings(source._pixels(images[0]))
+        model.get_image_embeddings(source.pixels(images[0]))
         out["image_encoder_s"] = clock() - began
     for count in CARRIED:
         source.asked = lambda image, count=count: discs(count, image.shape[0])  # type: ignore[method-assign]

@@ -46,10 +46,13 @@ def demo(
     right = sum(question.right for question in questions)
     say(f"{right} of {len(questions)} answers are right; ask more: vidmem where --memory {folder / 'demo.memory'} ...")
     if clips:
-        for question in demo_clips(folder, clips, say):
+        guesses = demo_clips(folder, clips, say)
+        sheets = [question.sheet for question in guesses]
+        for question in guesses:
             best = question.answer[0] if question.answer else None
             found = f"{Path(best.source).name} at {seconds_of((best.start_ns, best.end_ns))}" if best else "not found"
             print(f"guess   {question.text}: {found}" + (f"   {question.sheet}" if question.sheet else ""))
-        say(f"look at the pictures; ask more: vidmem where --memory {folder / REAL_MEMORY} ...")
+        say("look at the pictures; ask more:" if any(sheets) else "nothing by name; ask with a picture or a box:")
+        say(f"vidmem where --memory {folder / REAL_MEMORY} ..." + ("" if any(sheets) else " --image PICTURE"))
     if right < len(questions):
         raise typer.Exit(1)
