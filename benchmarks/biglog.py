@@ -31,11 +31,14 @@ from vidmem.records import NS
 TARGETS = {"peak_rss": 1.0e9}
 START_NS = 1_700_000_000 * NS
 RAW, JPEG, LASER, POSE = "/cam/raw", "/cam/jpeg", "/laser", "/pose"
-HEADER = "=" * 80 + """
+HEADER = (
+    "=" * 80
+    + """
 MSG: std_msgs/Header
 builtin_interfaces/Time stamp
 string frame_id
 """
+)
 SCHEMAS = {
     "sensor_msgs/msg/Image": "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\n"
                              "uint8 is_bigendian\nuint32 step\nuint8[] data\n" + HEADER,
