@@ -80,6 +80,8 @@ class Memory(Questions):
         """
         if encoder is not None:
             check(encoder, weights, complete=not read_only)  # before a folder is made for it
+            if masks is not None:
+                check_masks(encoder)
         folder = default_folder() if path is None else Path(path)
         store = Store.open(folder) if read_only else Store.open(folder, write=True, create=True)
         try:
