@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -86,7 +87,7 @@ def read_masks(path: Path) -> NDArray[np.generic]:
         if path.suffix == ".png":
             return _from_labels(path)
         loaded: Any = np.load(path, allow_pickle=False)
-        with loaded if path.suffix == ".npz" else _nothing():
+        with loaded if path.suffix == ".npz" else nullcontext():
             masks: NDArray[Any] = loaded["masks"] if path.suffix == ".npz" else loaded
     except KeyError:
         raise ModelError(f"a .npz of masks holds them under the name masks; this one does not: {path}") from None
@@ -110,14 +111,6 @@ def _from_labels(path: Path) -> NDArray[np.bool_]:
     if len(values) > MOST:
         raise ValueError(f"{len(values)} regions; it is no label picture")
     return np.asarray(labels[None] == values[:, None, None])
-
-
-class _nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
 
 class Masked:

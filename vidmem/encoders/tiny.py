@@ -162,10 +162,11 @@ def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, sc
              height: int) -> RegionTokens:  # fmt: skip
     """Of masks that lie on one another by more than the card's `most_iou` only the best is kept: the others found the
     same thing, less well, and would blur it in the merge. Weights whose card says nothing keep all."""
-    kept = distinct(masks, scores, card().get("most_iou", 1.0))
-    masks = masks[kept]
+    if (most := card().get("most_iou")) is not None:
+        kept = distinct(masks, scores, most)
+        visual, text, masks, points = visual[kept], text[kept], masks[kept], points[kept]
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
-    return RegionTokens(visual[kept], text[kept], masks, points[kept], mask_boxes(masks, width, height), area)
+    return RegionTokens(visual, text, masks, points, mask_boxes(masks, width, height), area)
 
 
 def distinct(masks: Float32, scores: Float32, most: float) -> NDArray[np.intp]:
