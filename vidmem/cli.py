@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import typer
+import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
-from .commands.annotate import annotate
-from .commands.calibrate import calibrate
-from .commands.demo import demo
-from .commands.doctor import doctor
-from .commands.export import export
-from .commands.forget import compact, forget
-from .commands.ground import ground, segment
-from .commands.haystack import haystack
-from .commands.index import index
-from .commands.models import models
-from .commands.parse import parse
-from .commands.sources import info, ls, rm
-from .commands.timeline import timeline, watch_list
-from .commands.train import train
-from .commands.watch import watch
-from .commands.where import where
 from .errors import UsageError, VidmemError
 from .output import say
 from .process import settle
@@ -40,6 +26,45 @@ EXIT_CODES = (
     "Exit codes: 0 done or found, 1 not found, 2 wrong usage, 3 partly done (some input was damaged), "
     "4 a model or an input is missing, 130 interrupted."
 )
+
+
+_HOMES = {
+    "index": "index", "where": "where", "watch": "watch", "annotate": "annotate", "timeline": "timeline",
+    "watch-list": "timeline:watch_list", "calibrate": "calibrate", "haystack": "haystack", "parse": "parse",
+    "export": "export", "ground": "ground", "segment": "ground:segment", "ls": "sources:ls", "info": "sources:info",
+    "rm": "sources:rm", "forget": "forget", "compact": "forget:compact", "models": "models", "doctor": "doctor",
+    "demo": "demo", "train": "train",
+}  # fmt: skip
+"""Of each command its module in vidmem.commands, and its function where that has another name."""
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported and built when it is first asked for: a question waits for no other."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = _build(name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+def _build(name: str) -> Any:
+    module, _, function = _HOMES[name].partition(":")
+    found = getattr(importlib.import_module(f".commands.{module}", __package__), function or module)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+        return typer.main.get_group(alone).commands[name]
+    alone.command(name, cls=_Command)(found)
+    return typer.main.get_command(alone)
 
 
 class _Command(TyperCommand):
@@ -54,6 +79,10 @@ class _Command(TyperCommand):
 
 class _Group(TyperGroup):
     """Turns whatever ends a command into one line and an exit code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()  # type: ignore[assignment]
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _spare_pydantic(super().get_params(ctx))
@@ -132,13 +161,6 @@ app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-_COMMANDS = (
-    index, where, watch, annotate, timeline, watch_list, calibrate, haystack, parse, export, ground, segment, ls, info,
-    rm, forget, compact, models, doctor, demo,
-)  # fmt: skip
-for _command in _COMMANDS:
-    app.command(cls=_Command)(_command)
-app.add_typer(train, name="train")
 
 
 def _version(wanted: bool) -> None:

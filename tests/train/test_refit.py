@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidmem.train.refit import refit
+from vidmem.train.refit import refit, shared
 from vidmem.train.towers import TextTower
 
 WORDS = ("cup", "mug", "dog", "hound", "background", "plain", "cups", "mugs", "red")
@@ -52,3 +52,35 @@ def test_what_it_writes_is_a_text_folder_that_the_tower_agrees_with(folder: Path
     refit(tower, torch.randn(20, 8), torch.arange(20) % 2, folder, tmp_path / "out", steps=5, batch=8)
     again = TextTower(tmp_path / "out")
     torch.testing.assert_close(again(), tower(), atol=1e-5, rtol=0)
+
+
+def test_a_phrase_is_said_of_what_pictures_show(folder: Path, tmp_path: Path) -> None:
+    """A list of names has a class "mug" of its own, which no picture shows: "mug" is still the cup of the pictures."""
+    facts = json.loads((folder / "names.json").read_text("utf-8"))
+    facts["classes"].append({"phrases": ["mug"], "taught": False})
+    (folder / "names.json").write_text(json.dumps(facts), "utf-8")
+    with np.load(folder / "text.npz") as kept:
+        table, goals = kept["table"], kept["goals"]
+    goals = np.concatenate([goals, -goals[:1]])
+    np.savez(folder / "text.npz", table=table, goals=goals)
+    tower = TextTower(folder)
+    claimed, pairs = shared(tower)
+    assert claimed == {"mug": 0}
+    assert pairs[0, 2]
+    assert pairs[2, 0]
+    assert pairs.sum() == 2
+    with torch.no_grad():
+        centres = torch.nn.functional.normalize(torch.stack([tower()[0], tower()[1]]), dim=-1)
+    labels = torch.arange(2).repeat_interleave(20)
+    refit(tower, centres[labels], labels, folder, tmp_path / "out", steps=3000, batch=32)
+    with np.load(tmp_path / "out" / "text.npz") as kept:
+        after = torch.nn.functional.normalize(torch.from_numpy(kept["table"]), dim=-1)
+    assert float(after[WORDS.index("mug")] @ centres[0]) > 0.5  # it began at -0.25
+
+
+def test_what_the_teacher_tells_of_keeps_its_word(folder: Path) -> None:
+    facts = json.loads((folder / "names.json").read_text("utf-8"))
+    facts["classes"].append({"phrases": ["mug"], "taught": False})
+    facts["imagenet"].append([2])
+    (folder / "names.json").write_text(json.dumps(facts), "utf-8")
+    assert shared(TextTower(folder))[0] == {}

@@ -133,7 +133,7 @@ class Tiny(TinyText):
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         import torch
 
-        from .tiny_net import choose_points
+        from .tiny_net import choose_points, soft_masks
 
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
@@ -148,8 +148,7 @@ class Tiny(TinyText):
             kept = scores >= limit[:, None, None]  # (B, P, k); from here on only these
             frame, point, _ = kept.nonzero(as_tuple=True)
             found = tokens[kept]
-            masks = attention[kept].float()
-            masks = masks / masks.amax(-1, keepdim=True).clamp_min(1e-12)
+            masks = soft_masks(attention[kept].float())
             rows = (self.net.visual(found), self.net.regions.project(found), masks, points[frame, point] * image,
                     scores[kept])  # fmt: skip
         h, w = features.shape[-2:]

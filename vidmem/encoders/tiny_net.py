@@ -90,6 +90,15 @@ class TinyNet(nn.Module):
         return (tokens.float() - self.visual_mean) @ self.visual_map
 
 
+def soft_masks(attention: Tensor) -> Tensor:
+    """Masks in [0, 1] from attention `(..., N)`: the square root of its share of the peak.
+
+    A patch is inside, above one half, where it has a quarter of the peak. Small features do not give attention that is
+    flat inside a thing: at a quarter the masks lie on the things much better than at the half of T-REN.
+    """
+    return (attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)).clamp_min(1e-8).sqrt()
+
+
 def choose_points(heat: Tensor, grid: tuple[int, int], peaks: int) -> Tensor:
     """Point prompts: a `grid` of rows x columns, then the `peaks` highest local maxima of the heat logits
     `(B, h, w)`. Returns `(B, rows * columns + peaks, 2)` x, y in [0, 1], at patch centres for the peaks."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..encoders.mobile_net import MobileBackbone
-from ..encoders.tiny_net import TinyNet, choose_points
+from ..encoders.tiny_net import TinyNet, choose_points, soft_masks
 from . import halves
 from .refit import refit
 from .steps import pixels
@@ -33,7 +33,7 @@ def collect(net: TinyNet, scenes: Iterable[Batch], batches: int) -> tuple[Tensor
     for _, batch in zip(range(batches), scenes, strict=False):
         features, heat = net.backbone(pixels(batch))
         token, attention, _ = net.regions(features, choose_points(heat, (6, 10), 68))
-        mask = (attention / attention.amax(-1, keepdim=True) > 0.5).flatten(1, 2).float()
+        mask = (soft_masks(attention) > 0.5).flatten(1, 2).float()
         cover = batch["cover"].flatten(2) * (batch["labels"] >= 0)[..., None]
         inter = mask @ cover.transpose(1, 2)
         iou = inter / (mask.sum(-1)[..., None] + cover.sum(-1)[:, None] - inter).clamp_min(1e-3)

@@ -26,6 +26,26 @@ STAY = 2.0
 DRIFT = 0.05
 
 
+def shared(tower: TextTower) -> tuple[dict[str, int], Tensor]:
+    """Phrases that classes share. Returns, by phrase, the class that a picture shows, where others that share it were
+    neither shown nor told of by the teacher, and pairs of classes `(C, C)` bool that share any phrase with one shown:
+    "axe" is what the drawings call so, not the "ax" of a list of names, and neither speaks against the other."""
+    classes, told = tower.names.classes, (tower.get_buffer("mix") > 0).any(0)
+    owners: dict[str, list[int]] = {}
+    for i, known in enumerate(classes):
+        for phrase in known.phrases:
+            owners.setdefault(phrase, []).append(i)
+    claimed: dict[str, int] = {}
+    pairs = torch.zeros(len(classes), len(classes), dtype=torch.bool)
+    for phrase, group in owners.items():
+        shown = [i for i in group if classes[i].taught]
+        if shown and len(group) > 1:
+            pairs[torch.tensor(group)[:, None], torch.tensor(group)] = True
+            if len(shown) == 1 and not any(told[i] for i in group if i != shown[0]):
+                claimed[phrase] = shown[0]
+    return claimed, pairs.fill_diagonal_(False)
+
+
 def refit(tower: TextTower, tokens: Tensor, labels: Tensor, folder: Path, out: Path, steps: int, batch: int = 512,
           seed: int = 0) -> dict[str, Any]:  # fmt: skip
     """Move the rows of `tower`'s table, in place, and write its text folder anew into `out`. tokens `(N, Dt)` as
@@ -33,11 +53,19 @@ def refit(tower: TextTower, tokens: Tensor, labels: Tensor, folder: Path, out: P
     with torch.no_grad():
         goals = tower()
     table, index = tower.whole_table(), {piece: i for i, piece in enumerate(tower.vocabulary)}
-    phrases, _, owners, held = training_phrases(tower.names, goals.numpy(), table, index, held_out=0)
+    claimed, pairs = shared(tower)
+    near = tower.near | pairs
+    phrases, _, owners, held = training_phrases(tower.names, goals.numpy(), table, index, held_out=0, claimed=claimed)
     bags = Bags(phrases, index)
     ways: list[list[int]] = [[] for _ in range(len(tower.names))]
     for i, owner in enumerate(owners.tolist()):
         ways[owner].append(i)
+    # A class without a word of its own is said as the one that has it, which it does not speak against.
+    stays = torch.tensor([bool(own) for own in ways])
+    said = {phrase: i for i, phrase in enumerate(phrases)}
+    for known, own in zip(tower.names.classes, ways, strict=True):
+        if not own:
+            own.append(said[known.name])
     measured = {"before": recall(table, index, goals.numpy(), tower.names, held)}
     start = torch.from_numpy(table[bags.used])
     vectors = start.clone().requires_grad_()
@@ -53,8 +81,8 @@ def refit(tower: TextTower, tokens: Tensor, labels: Tensor, folder: Path, out: P
         picked = [w[0] if first else w[int(rng.integers(len(w)))] for w, first in zip(ways, plain, strict=True)]
         texts = bags.means(vectors, picked)
         rows = torch.multinomial(weights, batch, generator=random)
-        loss = text_contrast(tokens[rows], texts, labels[rows], TAU_TEXT, tower.near)
-        loss = loss + STAY * (1 - (texts * goals).sum(-1)).mean()
+        loss = text_contrast(tokens[rows], texts, labels[rows], TAU_TEXT, near)
+        loss = loss + STAY * (1 - (texts * goals).sum(-1))[stays].mean()
         loss = loss + DRIFT * (vectors - start).square().sum(-1).mean()
         optimizer.zero_grad()
         loss.backward()

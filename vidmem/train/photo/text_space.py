@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +185,11 @@ def build(encoder: Path, clip: Path, labels: Path, photos: list[str], out: Path)
 
 
 def training_phrases(
-    names: Names, goals: np.ndarray, table: np.ndarray, index: dict[str, int], held_out: int = HELD_OUT
-) -> tuple[list[str], np.ndarray, np.ndarray, list[tuple[str, int]]]:
+    names: Names, goals: np.ndarray, table: np.ndarray, index: dict[str, int], held_out: int = HELD_OUT,
+    claimed: Mapping[str, int] | None = None,
+) -> tuple[list[str], np.ndarray, np.ndarray, list[tuple[str, int]]]:  # fmt: skip
     """Phrases, where they should be, their classes; and one in `held_out` synonyms (0: none), kept back, with their
-    classes."""
+    classes. claimed: phrases that are said of one class alone, though others have them too."""
     rng = np.random.default_rng(1)
     phrases: list[str] = []
     targets, owners, held = [], [], []
@@ -199,6 +200,9 @@ def training_phrases(
                 held.append((synonym, c))
             else:
                 kept.append(synonym)
+        kept = [p for p in kept if not claimed or claimed.get(p, c) == c]
+        if not kept:
+            continue
         kept += [plural(p) for p in kept]
         several = [str(a) for a in rng.choice(ATTRIBUTES, 4, replace=False)]
         for phrase in kept:
