@@ -30,9 +30,9 @@ from benchmarks.naming import (
     rank_of,
     rates,
 )  # fmt: skip
-from vidmem.encoders.mobile_net import MobileBackbone
+from vidmem.encoders.mobile_net import STRIDE
 from vidmem.encoders.text_table import TextTable
-from vidmem.encoders.tiny_net import STRIDE, TinyNet
+from vidmem.encoders.tiny_net import TinyNet
 from vidmem.train import halves
 from vidmem.train.steps import evaluate
 from vidmem.train.supply import Material, measured_on
@@ -47,7 +47,7 @@ class Named:
 
     def __init__(self, checkpoint: Path, text: Path) -> None:
         state = halves.load(checkpoint)
-        self.net, self.tower = TinyNet(MobileBackbone()), TextTower(text)
+        self.net, self.tower = TinyNet(), TextTower(text)
         self.net.load_state_dict(state["net"])
         self.tower.load_state_dict(state["text"], strict=False)
         self.net.eval()

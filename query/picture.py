@@ -14,16 +14,18 @@ from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..geometry import box_iou, cell_share
 from ..media.images import rgb
-from ..records import Box, Float32
+from ..records import Box, Float32, RegionTokens
 from ..store import SourceRow, Store, VectorCache
 from .paper import crop_region
 
 CANVAS = (1280, 720)
-HEIGHTS = (110, 260)
-"""Heights in pixels at which the picture is laid on the canvas: a thing across the room and one at hand. Longer
+HEIGHTS = (110, 170, 260)
+"""Heights in pixels at which the picture is laid on the canvas, from a thing across the room to one at hand. Longer
 sides are kept under 1.6 times that."""
 OWN = (24, 400)
 """It is laid there in its own height too, which for a cutting from a video is the right one, within these bounds."""
+INSIDE = 0.75
+"""A region of which so much lies in the picture is of it."""
 NEAR_NS = 1_000_000_000
 """A crop's time may lie this far from the next indexed frame."""
 
@@ -50,8 +52,9 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     """The visual token `(Dv,)` of the thing that fills `picture`: mean of the tokens found for it at several sizes, at
     two places each.
 
-    The picture is laid on a plain canvas at each size; of the regions found there, the one taken covers the middle of
-    the picture and leaves its rim free (a thing on a background), or else fits the picture best (a tight crop).
+    The picture is laid on a plain canvas at each size. What is found inside of it is it: the mean of these regions'
+    tokens, by area, since of a thing seen close the parts stand out. Where there is none, the region is taken that
+    covers the middle of the picture and leaves its rim free, or else fits the picture best.
     """
     heights = [*HEIGHTS, min(max(picture.height, OWN[0]), OWN[1])]
     laid = [_lay(picture, order) for order in (heights, heights[::-1])]
@@ -60,12 +63,26 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     found = []
     for regions, (_, boxes) in zip(encoder.encode(small, *CANVAS), laid, strict=True):
         for box in boxes if len(regions) else ():
-            token = regions.visual[_choose(regions.masks, box)]
-            found.append(token / max(float(np.linalg.norm(token)), 1e-12))
+            found.append(_unit(_token(regions, box)))
     if not found:
         raise UsageError("no region stands out in the picture; crop it closer to the thing")
-    mean = np.mean(found, axis=0)
-    out: Float32 = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    return _unit(np.mean(found, axis=0, dtype=np.float32))
+
+
+def _unit(rows: Float32) -> Float32:
+    """`(..., D)` at length 1."""
+    out: Float32 = rows / np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-12)
+    return out
+
+
+def _token(regions: RegionTokens, box: Box) -> Float32:
+    held = (regions.masks > 0.5).astype(np.float32)
+    area = held.sum((1, 2))
+    inside = np.tensordot(held, cell_share(box, (held.shape[1], held.shape[2]), *CANVAS), 2)
+    weight = np.where(inside > INSIDE * area, area, 0)
+    if not weight.any():
+        return regions.visual[_choose(regions.masks, box)]
+    out: Float32 = weight @ _unit(regions.visual)
     return out
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidmem.config import PRESETS, IndexConfig, MergeConfig, TrackConfig, preset
+from vidmem.encoders import default_preset
 from vidmem.errors import UsageError, VidmemError
 
 
@@ -28,6 +29,12 @@ def test_the_baseline_joins_nothing_in_a_frame() -> None:
     assert min(plain.merge.token_threshold, plain.merge.mask_threshold, plain.track.threshold) > 1
     assert tracked.merge == plain.merge
     assert tracked.track == preset("paper").track
+
+
+def test_what_tiny_finds_is_merged_by_masks_alone() -> None:
+    assert default_preset("tiny") == "distinct"
+    distinct = preset("distinct")
+    assert distinct.merge.token_threshold > 1 > distinct.merge.mask_threshold == 0.8
 
 
 def test_an_unknown_preset_fails() -> None:

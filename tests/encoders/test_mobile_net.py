@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidmem.encoders.mobile_net import MobileBackbone
-from vidmem.encoders.tiny_net import DIM, TinyNet
+from vidmem.encoders.mobile_net import DIM, MobileBackbone
+from vidmem.encoders.tiny_net import TinyNet
 
 
 @pytest.mark.parametrize("size", [(64, 96), (80, 112)])
@@ -35,7 +35,7 @@ def test_a_cell_looks_at_its_own_patch() -> None:
 
 
 def test_tiny_takes_it() -> None:
-    net = TinyNet(MobileBackbone()).eval()
+    net = TinyNet().eval()
     tokens, attention, scores = net(torch.rand(1, 3, 64, 64), torch.rand(1, 5, 2))
     assert tokens.shape == (1, 5, 3, DIM)
     assert attention.shape == (1, 5, 3, 64)

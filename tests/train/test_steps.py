@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from vidmem.encoders.tiny_net import DIM, TEXT_DIM, TinyNet
+from vidmem.encoders.mobile_net import DIM
+from vidmem.encoders.tiny_net import TEXT_DIM, TinyNet
 from vidmem.train.scenes import Scene, SceneMaker
 from vidmem.train.steps import (
     alike,

@@ -40,8 +40,8 @@ def index(
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
-        "--preset", metavar="NAME", help="Thresholds: default, paper for T-REN as published, or patches for its "
-        "baseline. By default the memory's; the encoder's if new.")] = None,
+        "--preset", metavar="NAME", help="Thresholds: default, distinct, paper for T-REN as published, or patches for "
+        "its baseline. By default the memory's; the encoder's if new.")] = None,
     topic: Annotated[list[str] | None, typer.Option(
         "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
         "given again. May be left out when only one has pictures.")] = None,

@@ -1,8 +1,6 @@
 """The backbone of `tiny`: an EfficientNet-Lite0 body (Tan and Le 2019: inverted residuals, ReLU6, no
 squeeze-and-excite) that starts from published weights and knows photographs, a small branch of dense convolutions that
 knows drawings and fine detail, and a feature pyramid on both.
-
-It gives what TinyBackbone gives (see tiny_net.py), so TinyNet takes either.
 """
 
 from __future__ import annotations
@@ -12,8 +10,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .tiny_net import DIM, Block
-
+STRIDE = 8
+"""Pixels of the working picture per patch."""
+DIM = 128
 MEAN, SPREAD = 127 / 255, 128 / 255
 """What EfficientNet-Lite takes off pictures in [0, 1] and divides them by."""
 STAGES = (
@@ -26,7 +25,8 @@ TAPS = (4, 10)
 """Blocks whose output the pyramid takes besides that of the last: the last ones at strides 8 and 16."""
 
 
-def _conv(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution and its batch norm."""
     convolution = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(cout))
 
@@ -79,13 +79,25 @@ class MobileBody(nn.Module):
         return [*out, x]
 
 
+class Block(nn.Module):
+    """Two 3x3 convolutions with batch norm and a residual (He et al., 2016). `(B, C, h, w) -> (B, C, h, w)`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(dim, dim), nn.ReLU(), conv(dim, dim))
+        nn.init.zeros_(self.body[2][1].weight)  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
 class Detail(nn.Module):
-    """`(B, 3, H, W)` in [0, 1] -> `(B, 96, H/8, W/8)`: what TinyBackbone does at its finest (see tiny_net.py)."""
+    """`(B, 3, H, W)` in [0, 1] -> `(B, 96, H/8, W/8)`: what the first `tiny` did at its finest."""
 
     def __init__(self) -> None:
         super().__init__()
         stages = ((3, 24), (24, 48), (48, 96))
-        self.stem = nn.Sequential(*(layer for a, b in stages for layer in (_conv(a, b, 3, 2), nn.ReLU())))
+        self.stem = nn.Sequential(*(layer for a, b in stages for layer in (conv(a, b, 3, 2), nn.ReLU())))
         self.fine = nn.Sequential(Block(96), Block(96))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -110,11 +122,11 @@ class MobileBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body, self.detail = MobileBody(), Detail()
-        self.top = nn.Sequential(_conv(192, 256, 1), nn.ReLU(), nn.Conv2d(256, DIM, 1))
+        self.top = nn.Sequential(conv(192, 256, 1), nn.ReLU(), nn.Conv2d(256, DIM, 1))
         self.middle, self.lateral = nn.Conv2d(112, DIM, 1), nn.Conv2d(40, DIM, 1)
-        self.detail_middle, self.detail_lateral = _conv(96, DIM, 3, 2), nn.Conv2d(96, DIM, 1)
-        self.join = nn.Sequential(nn.ReLU(), _conv(DIM, DIM, 3))
-        self.fuse = nn.Sequential(nn.ReLU(), _conv(DIM, DIM, 3), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
+        self.detail_middle, self.detail_lateral = conv(96, DIM, 3, 2), nn.Conv2d(96, DIM, 1)
+        self.join = nn.Sequential(nn.ReLU(), conv(DIM, DIM, 3))
+        self.fuse = nn.Sequential(nn.ReLU(), conv(DIM, DIM, 3), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
         self.heat = nn.Conv2d(DIM, 1, 1)
         nn.init.constant_(self.heat.bias, -3.0)  # type: ignore[arg-type]
 

@@ -31,10 +31,12 @@ PIXELS = 448 * 256
 """Working pictures have about so many pixels, the ratio of the original kept, sides multiples of 16."""
 GRID, PEAKS = (6, 10), 68
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
-MIN_SCORE, LEAST = 0.2, 16
+MIN_SCORE, LEAST = 0.17, 16
 """Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
-
-
+MOST_IOU, SAME_IOU = 0.3, 0.5
+"""See `distinct`."""
+PRESET = "distinct"
+"""The preset of a new memory: one region a thing is left."""
 MOST_WORKERS = 4
 """Batches at a time on a CPU: with more, one thread that decodes cannot keep up, and memory grows."""
 
@@ -159,37 +161,41 @@ class Tiny(TinyText):
 
 def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, scores: Float32, width: int,
              height: int) -> RegionTokens:  # fmt: skip
-    """Of masks that lie on one another by more than the card's `most_iou` only the best is kept: the others found the
-    same thing, less well, and would blur it in the merge. Weights whose card says nothing keep all."""
-    if (most := card().get("most_iou")) is not None:
-        kept = distinct(masks, scores, most)
-        visual, text, masks, points = visual[kept], text[kept], masks[kept], points[kept]
+    """One region a thing. Of masks that lie on one another by more than MOST_IOU the best is kept, and those that found
+    nearly the same add their tokens to its own: a mean of many says more of a thing than one."""
+    kept, share = distinct(masks, scores)
+    visual, text = (share @ (rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)) for rows in (visual, text))
+    masks = masks[kept]
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
-    return RegionTokens(visual, text, masks, points, mask_boxes(masks, width, height), area)
+    return RegionTokens(visual, text, masks, points[kept], mask_boxes(masks, width, height), area)
 
 
-def distinct(masks: Float32, scores: Float32, most: float) -> NDArray[np.intp]:
-    """Indices, ascending, that greedy non-maximum suppression keeps: masks `(n, h, w)`, binarised at one half, by
-    falling score `(n,)`, each unless its IoU with a kept one exceeds `most`."""
+def distinct(masks: Float32, scores: Float32) -> tuple[NDArray[np.intp], Float32]:
+    """Greedy non-maximum suppression of masks `(n, h, w)`, binarised at one half, by falling score `(n,)`: each is kept
+    unless its IoU with a kept one exceeds MOST_IOU. Returns the indices `(k,)` of those kept, ascending, and the share
+    `(k, n)` that each mask has in each of them: by score, of those whose IoU with it is at least SAME_IOU."""
     held = (masks > 0.5).reshape(len(masks), masks[0].size if len(masks) else 0).astype(np.float32)
-    held = held[order := np.argsort(-scores, kind="stable")]
     common, area = held @ held.T, held.sum(1)
-    close = common > most * (area[:, None] + area - common)
-    kept = np.ones(len(held), np.bool_)
+    iou = common / np.maximum(area[:, None] + area - common, 1)
+    order = np.argsort(-scores, kind="stable")
+    close = iou[order][:, order] > MOST_IOU
+    free = np.ones(len(held), np.bool_)
     for i in range(len(held)):
-        if kept[i]:
-            kept[i + 1 :] &= ~close[i, i + 1 :]
-    return np.sort(order[kept])
+        if free[i]:
+            free[i + 1 :] &= ~close[i, i + 1 :]
+    kept = np.sort(order[free])
+    share = np.where(iou[kept] >= SAME_IOU, scores, 0).astype(np.float32)
+    share[np.arange(len(kept)), kept] = scores[kept]  # an empty mask is like none, itself included
+    return kept, share / share.sum(1, keepdims=True).clip(1e-12)
 
 
 def _load_net() -> TinyNet:
     from safetensors.torch import load
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    from .mobile_net import MobileBackbone
     from .tiny_net import TinyNet
 
-    net = TinyNet(MobileBackbone() if card().get("backbone") == "mobile" else None)
+    net = TinyNet()
     state = {k: v.float() if v.is_floating_point() else v for k, v in load(_read("tiny.safetensors")).items()}
     try:
         net.load_state_dict(state)

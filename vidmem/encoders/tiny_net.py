@@ -1,67 +1,29 @@
-"""The network of `tiny`: a small convolutional backbone and the T-REN region encoder on its features.
+"""The network of `tiny`: a small backbone (mobile_net.py) and the T-REN region encoder on its features.
 
-The backbone is ours: plain residual blocks, since dense 3x3 convolutions are what a CPU does best. It gives features
-on a stride-8 grid and a heat map of object centres, from which the point prompts are chosen: a regular grid for
-coverage plus the highest peaks, so that small things get a point of their own.
+The backbone gives features on a stride-8 grid and a heat map of object centres, from which the point prompts are
+chosen: a regular grid for coverage plus the highest peaks, so that small things get a point of their own.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .mobile_net import DIM, MobileBackbone
 from .region_encoder import RegionEncoder
 
-STRIDE = 8
-"""Pixels of the working picture per patch."""
-DIM = 128
 TEXT_DIM = 128
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm and a residual (He et al., 2016). `(B, C, h, w) -> (B, C, h, w)`."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(_conv(dim, dim), nn.ReLU(), _conv(dim, dim))
-        nn.init.zeros_(self.body[2][1].weight)  # type: ignore[index]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
-
-
-def _conv(cin: int, cout: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(cin, cout, 3, stride, padding=1, bias=False), nn.BatchNorm2d(cout))
-
-
-class TinyBackbone(nn.Module):
-    """`(B, 3, H, W)` in [0, 1] -> features `(B, DIM, H/8, W/8)` and heat logits `(B, H/8, W/8)`.
-
-    H and W are multiples of 16.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(_conv(3, 24, 2), nn.ReLU(), _conv(24, 48, 2), nn.ReLU(), _conv(48, 96, 2), nn.ReLU())
-        self.fine = nn.Sequential(Block(96), Block(96))
-        self.coarse = nn.Sequential(_conv(96, 192, 2), nn.ReLU(), Block(192), Block(192), Block(192))
-        self.lateral, self.top = nn.Conv2d(96, DIM, 1), nn.Conv2d(192, DIM, 1)
-        self.fuse = nn.Sequential(_conv(DIM, DIM), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
-        self.heat = nn.Conv2d(DIM, 1, 1)
-        nn.init.constant_(self.heat.bias, -3.0)  # type: ignore[arg-type]
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        fine = self.fine(self.stem((images - 0.45) / 0.25))
-        up = F.interpolate(self.top(self.coarse(fine)), scale_factor=2, mode="bilinear", align_corners=False)
-        features = self.fuse(self.lateral(fine) + up)
-        return features, self.heat(features).squeeze(1)
+INSIDE = 0.35
+"""Share of the peak of the attention above which a patch belongs to the mask. Small features do not make attention flat
+inside a thing: at the half of T-REN the masks of small things lose their rims, at a quarter those of things side by
+side run into one another."""
 
 
 class TinyNet(nn.Module):
     """Backbone, region encoder and a score per token: the IoU that its mask is expected to have (0 for none).
-
-    backbone: a TinyBackbone, or whatever gives the same (mobile_net.py).
 
     The score is our addition to T-REN: queries that found no region of their own are left out before the merge. So is
     `visual`, an affine map after the pooling (see vidmem/train/whiten.py), with which it commutes.
@@ -70,11 +32,11 @@ class TinyNet(nn.Module):
     visual_mean: Tensor
     visual_map: Tensor
 
-    def __init__(self, backbone: nn.Module | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("visual_mean", torch.zeros(DIM))
         self.register_buffer("visual_map", torch.eye(DIM))
-        self.backbone = backbone or TinyBackbone()
+        self.backbone = MobileBackbone()
         self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True, coarse=2)
         self.score = nn.Linear(DIM, 1)
 
@@ -91,12 +53,10 @@ class TinyNet(nn.Module):
 
 
 def soft_masks(attention: Tensor) -> Tensor:
-    """Masks in [0, 1] from attention `(..., N)`: the square root of its share of the peak.
-
-    A patch is inside, above one half, where it has a quarter of the peak. Small features do not give attention that is
-    flat inside a thing: at a quarter the masks lie on the things much better than at the half of T-REN.
-    """
-    return (attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)).clamp_min(1e-8).sqrt()
+    """Masks in [0, 1] from attention `(..., N)`: its share of the peak, raised to a power by which a patch is inside,
+    above one half, where it has more than INSIDE of the peak."""
+    share = attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)
+    return share.clamp_min(1e-8) ** (math.log(0.5) / math.log(INSIDE))
 
 
 def choose_points(heat: Tensor, grid: tuple[int, int], peaks: int) -> Tensor:

@@ -16,15 +16,14 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 
 from ..encoders.base import Calibration
+from ..encoders.mobile_net import DIM
 from ..encoders.text_table import TextTable
-from ..encoders.tiny_net import DIM, TEXT_DIM
+from ..encoders.tiny_net import TEXT_DIM
 from ..world.drawings import things
 from . import halves
 from .towers import TextTower
 
 FILES = ("tiny.safetensors", "tiny-text.safetensors", "tiny-vocabulary.txt")
-MOST_IOU = 0.3
-"""See encoders/tiny.py. Of 1 to .2 the one with which things in clips kept one track longest (benchmarks.tracks)."""
 DEFAULT = Calibration(text_threshold=0.5, contrast_probability=0.3, visual_threshold=0.6, product_threshold=0.3)
 
 
@@ -53,7 +52,7 @@ def export(checkpoint: Path, text: Path, out: Path) -> None:
     card = out / "tiny.json"
     old = json.loads(card.read_text("utf-8")) if card.exists() else {}
     facts = {
-        "backbone": "mobile", "most_iou": MOST_IOU, "visual_dim": DIM, "text_dim": TEXT_DIM, "names": len(tower.names),
+        "visual_dim": DIM, "text_dim": TEXT_DIM, "names": len(tower.names),
         "same_meaning": old.get("same_meaning", 0.6),
         "knows": f"some {len(tower.names) // 100 * 100:,} everyday names, learned from photographs and from drawings "
                  f"of {len(things())} kinds of things; a first guess on real video",

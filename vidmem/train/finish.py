@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..encoders.mobile_net import MobileBackbone
 from ..encoders.tiny_net import TinyNet, choose_points, soft_masks
 from . import halves
 from .refit import refit
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="of the fit of the text table")
     args = parser.parse_args()
     state = halves.load(args.start)
-    net, tower = TinyNet(MobileBackbone()), TextTower(args.text)
+    net, tower = TinyNet(), TextTower(args.text)
     net.load_state_dict(state["net"])
     tower.load_state_dict(state["text"], strict=False)  # buffers follow from the text folder
     net.eval()

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..encoders.mobile_net import MobileBackbone
 from ..encoders.tiny_net import TinyNet
 from ..world.drawings import load_drawings
 from . import halves
@@ -40,7 +39,7 @@ BODY_RATE = 0.25
 WITHOUT = ("teacher", "drawings", "photos", "text")
 """What --without leaves out: the teacher's answers; drawn scenes and worlds; photographs, teacher and cut-outs
 included; learning the text table with the pictures."""
-SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.4, 0.25, outlines_only=True, near=0.25)}
+SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.3, 0.35, outlines_only=True, near=0.35)}
 
 
 class Run:
@@ -49,7 +48,7 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         self.stage: str = args.stage
         self.detail_learns = not args.first  # what the first one saw is kept
-        self.net = TinyNet(MobileBackbone()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = TinyNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text, self.helpers = TextTower(args.text), Helpers(len(load_drawings()))
         if args.start:
             self.load(halves.load(args.start))

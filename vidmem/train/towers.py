@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..encoders.mobile_net import DIM
 from ..encoders.text_table import phrase_pieces
-from ..encoders.tiny_net import DIM
 from .photo.names import Names
 
 BACKGROUND = "background"

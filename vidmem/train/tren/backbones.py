@@ -61,7 +61,7 @@ class Backbone(Protocol):
 
 
 class TinyFeatures:
-    """The backbone of `tiny` with the shipped weights (vidmem.encoders.tiny_net.TinyBackbone); its head is the text
+    """The backbone of `tiny` with the shipped weights (vidmem.encoders.mobile_net); its head is the text
     projector of `tiny`."""
 
     name, size, grid = "tiny", (448, 256), (32, 56)
