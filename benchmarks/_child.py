@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -28,9 +29,12 @@ def main() -> None:
     video, folder = sys.argv[1:3]
     began = time.perf_counter()
     from vidmem import Memory
-    from vidmem.config import IndexConfig
+    from vidmem.config import preset
+    from vidmem.encoders import default_preset
 
-    config = IndexConfig(checkpoint_frames=int(sys.argv[3])) if len(sys.argv) > 3 else IndexConfig()
+    config = preset(default_preset("tiny"))
+    if len(sys.argv) > 3:
+        config = replace(config, checkpoint_frames=int(sys.argv[3]))
     with Memory.open(folder) as memory:
         _ = memory.encoder
         loaded = time.perf_counter()

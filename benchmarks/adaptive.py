@@ -26,7 +26,8 @@ from benchmarks.common import OUT, machine, mean, memory_place, model, parse_ran
 from benchmarks.lostfound import ABSENT, PRESENT, ask_world
 from benchmarks.worlds import SIZE, kept
 from vidmem import Memory
-from vidmem.config import IndexConfig
+from vidmem.config import preset
+from vidmem.encoders import default_preset
 from vidmem.indexer.pipeline import SourceReport, index_source
 from vidmem.media import Source, open_source
 from vidmem.records import NS, Frame
@@ -38,7 +39,8 @@ STILL = {
     "lerobot_follower_wrist_ep0.mp4": [(1.4, 2.4)],
 }
 """Seconds in which nothing moves, by eye: few, in clips that were filmed to show something."""
-WAYS = {"every frame": IndexConfig(still=0), "still skipped": IndexConfig()}
+SETTINGS = preset(default_preset("tiny"))
+WAYS = {"every frame": replace(SETTINGS, still=0), "still skipped": SETTINGS}
 
 
 def resting_world(cache: Path, seed: int, seconds: float, rest_s: float) -> World:

@@ -36,7 +36,6 @@ from benchmarks.common import (
 from benchmarks.reliability_plot import plot
 from benchmarks.worlds import ensure_all, vendor
 from vidmem import Memory
-from vidmem.config import IndexConfig
 from vidmem.probability import brier, reliability
 from vidmem.records import NS, Sighting
 from vidmem.world.lostfound import World
@@ -131,7 +130,7 @@ def score(query: Query, truth: Truth, sightings: list[Sighting]) -> dict[str, An
 def index_world(world: World, folder: Path) -> dict[str, Any]:
     """The world's memory, made when it is not there, and what it holds."""
     with Memory.open(folder) as memory:
-        (report,) = memory.index(world.video, config=IndexConfig())
+        (report,) = memory.index(world.video)
         memory.cache()  # its file belongs to what a memory costs
     with Memory.open(folder, read_only=True) as memory:
         stats, (source,) = memory.stats(), memory.sources()

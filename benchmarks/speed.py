@@ -31,7 +31,8 @@ from benchmarks.common import OUT, machine, memory_place, model, say, table, wri
 from benchmarks.speed_warm import bench_warm, synthetic
 from benchmarks.worlds import ensure
 from vidmem import Memory
-from vidmem.config import IndexConfig
+from vidmem.config import preset
+from vidmem.encoders import default_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 8900
@@ -85,7 +86,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
 
     shutil.rmtree(folder, ignore_errors=True)
     runs = []
-    config = IndexConfig()
+    config = preset(default_preset("tiny"))
     for number in range(rounds + 1):  # the first one warms up
         place = folder / f"round-{number}"
         with Memory.open(place) as memory:
@@ -284,7 +285,7 @@ def main() -> int:
     if "cold" in parts:
         small, large = folder / "cold", memory_place(args.cache, "synthetic", "100000")
         with Memory.open(small) as memory:
-            memory.index(video, config=IndexConfig())
+            memory.index(video)
         synthetic(large, 100_000)
         result["cold"] = []
         for name, place in (("the video", small), ("100,000 tracks", large)):

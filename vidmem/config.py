@@ -95,7 +95,7 @@ NEVER = 2.0
 
 PRESETS = {
     "default": IndexConfig(),
-    "distinct": IndexConfig(merge=MergeConfig(token_threshold=NEVER), track=TrackConfig(threshold=0.5)),
+    "distinct": IndexConfig(merge=MergeConfig(token_threshold=NEVER), track=TrackConfig(threshold=0.4, max_gap=5)),
     "paper": IndexConfig(still=0, merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
     "patches": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),
     "patches-tracked": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(max_gap=0)),

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 PIXELS = 448 * 256
 """Working pictures have about so many pixels, the ratio of the original kept, sides multiples of 16."""
-GRID, PEAKS = (6, 10), 68
+GRID, PEAKS = (6, 10), 48
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
-MIN_SCORE, LEAST = 0.17, 16
+MIN_SCORE, LEAST = 0.2, 12
 """Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
 MOST_IOU, SAME_IOU = 0.3, 0.5
 """See `distinct`."""
