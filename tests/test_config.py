@@ -38,7 +38,7 @@ def test_what_tiny_finds_is_merged_by_masks_alone() -> None:
 
 
 def test_an_unknown_preset_fails() -> None:
-    with pytest.raises(UsageError, match="no preset 'papre'; there are: default, paper"):
+    with pytest.raises(UsageError, match="no preset 'papre'; there are: default, distinct, paper"):
         preset("papre")
 
 

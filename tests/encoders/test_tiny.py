@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vidmem.encoders import load, load_text, tiny
 from vidmem.encoders.tiny import Tiny, TinyText, distinct
-from vidmem.encoders.tiny_net import TinyNet, choose_points
+from vidmem.encoders.tiny_net import INSIDE, TinyNet, choose_points, soft_masks
 from vidmem.errors import ModelError, UsageError
 
 SHIPPED = Path(str(files("vidmem.encoders") / "weights"))
@@ -49,6 +49,13 @@ def noise(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (-(-height // 32), -(-width // 32), 3), np.uint8)
     return small.repeat(32, 0).repeat(32, 1)[:height, :width].copy()
+
+
+def every_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token by itself, whatever the weights think of it and whichever mask lies on which."""
+    monkeypatch.setattr(tiny, "MIN_SCORE", -1.0)
+    monkeypatch.setattr(tiny, "MOST_IOU", 2.0)
+    monkeypatch.setattr(tiny, "SAME_IOU", 2.0)
 
 
 def test_weights_ship_within_their_limit() -> None:
@@ -194,7 +201,7 @@ def test_working_size_of_common_videos(encoder: Tiny) -> None:
 def test_regions_have_the_promised_form(
     encoder: Tiny, monkeypatch: pytest.MonkeyPatch, width: int, height: int
 ) -> None:
-    monkeypatch.setattr(tiny, "MIN_SCORE", -1.0)  # every token, whatever the weights think of it
+    every_token(monkeypatch)
     w, h = encoder.working_size(width, height)
     grid = tiny.GRID if width >= height else tiny.GRID[::-1]
     (regions,) = encoder.encode([noise(w, h)], width, height)
@@ -219,7 +226,7 @@ def test_regions_have_the_promised_form(
 
 def test_tokens_without_a_region_are_left_out(encoder: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     image = noise(448, 256)
-    monkeypatch.setattr(tiny, "MIN_SCORE", -1.0)
+    every_token(monkeypatch)
     (every,) = encoder.encode([image], 1280, 720)
     monkeypatch.setattr(tiny, "MIN_SCORE", 0.4)
     (kept,) = encoder.encode([image], 1280, 720)
@@ -232,7 +239,7 @@ def test_tokens_without_a_region_are_left_out(encoder: Tiny, monkeypatch: pytest
 
 
 def test_a_batch_gives_what_its_pictures_give(encoder: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiny, "MIN_SCORE", -1.0)
+    every_token(monkeypatch)
     images = [noise(448, 256, seed) for seed in range(3)]
     together = encoder.encode(images, 1280, 720)
     again = encoder.encode(images, 1280, 720)
@@ -287,7 +294,36 @@ def test_of_masks_on_one_another_the_best_stays() -> None:
     masks[0, :2], masks[1, :3], masks[2, 3], masks[3, :2, :2] = 1, 1, 1, 1
     scores = np.array([0.5, 0.9, 0.1, 0.2], np.float32)
     # The second is best; the first overlaps it by 8 of 12, the last by 4 of 12, the third not at all.
-    assert distinct(masks, scores, 0.5).tolist() == [1, 2, 3]
-    assert distinct(masks, scores, 0.3).tolist() == [1, 2]
-    assert distinct(masks, scores, 1.0).tolist() == [0, 1, 2, 3]
-    assert distinct(masks[:0], scores[:0], 0.5).tolist() == []
+    kept, share = distinct(masks, scores)
+    assert kept.tolist() == [1, 2]
+    np.testing.assert_allclose(share, [[0.5 / 1.4, 0.9 / 1.4, 0, 0], [0, 0, 1, 0]], rtol=1e-6)
+
+
+def test_no_mask_and_an_empty_one_are_no_accident() -> None:
+    kept, share = distinct(np.zeros((0, 4, 4), np.float32), np.zeros(0, np.float32))
+    assert (kept.shape, share.shape) == ((0,), (0, 0))
+    kept, share = distinct(np.zeros((1, 4, 4), np.float32), np.full(1, 0.3, np.float32))
+    assert (kept.tolist(), share.tolist()) == ([0], [[1.0]])
+
+
+@given(st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_what_is_kept_overlaps_little_and_leaves_nothing_out(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    masks = (rng.random((count, 3, 4)) < rng.random((count, 1, 1))).astype(np.float32)
+    scores = rng.random(count, np.float32) + np.float32(0.01)
+    kept, share = distinct(masks, scores)
+    flat = masks.reshape(count, -1)
+    common = flat @ flat.T
+    iou = common / np.maximum(flat.sum(1)[:, None] + flat.sum(1) - common, 1)
+    assert (iou[np.ix_(kept, kept)][~np.eye(len(kept), dtype=bool)] <= tiny.MOST_IOU).all()
+    for i in set(range(count)) - set(kept.tolist()):
+        assert (iou[i, kept][scores[kept] >= scores[i]] > tiny.MOST_IOU).any()
+    np.testing.assert_allclose(share.sum(1), 1, rtol=1e-5)
+
+
+def test_a_mask_holds_what_has_enough_of_the_peak() -> None:
+    attention = torch.tensor([[0.4, 0.4 * INSIDE * 1.01, 0.4 * INSIDE * 0.99, 0.0]])
+    masks = soft_masks(attention)
+    assert (masks > 0.5).tolist() == [[True, True, False, False]]
+    torch.testing.assert_close(soft_masks(attention * 0.01), masks)
+    assert soft_masks(torch.zeros(2, 3)).isfinite().all()

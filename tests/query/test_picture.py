@@ -17,7 +17,7 @@ from store.making import MODEL, add, frame, info, track
 
 from vidmem.errors import MediaError, UsageError
 from vidmem.geometry import mask_boxes
-from vidmem.query.picture import CANVAS, crop_track, load_picture, picture_token
+from vidmem.query.picture import CANVAS, _token, crop_track, load_picture, picture_token
 from vidmem.records import NS, Box, FrameRegions, RegionTokens
 from vidmem.store import Store, VectorCache
 
@@ -112,6 +112,19 @@ def test_the_thing_is_chosen_and_not_its_background() -> None:
     picture = Image.new("RGB", (120, 120), COLOURS["blue"])
     picture.paste(COLOURS["red"], (30, 30, 90, 90))
     assert picture_token(ColourEncoder(), picture).argmax() == NAMES.index("red")
+
+
+def test_a_thing_seen_in_parts_is_the_mean_of_them_by_area() -> None:
+    box = (0.0, 0.0, CANVAS[0] / 2, CANVAS[1])  # the left half of the canvas, 8 x 8 of 16 x 8 cells
+    masks = np.zeros((4, 8, 16), np.float32)
+    masks[0, :, :6], masks[1, :, 6:8] = 1, 1  # two parts in the picture
+    masks[2], masks[3, :, 8:] = 1, 1  # everything, and what lies beside the picture
+    regions = RegionTokens(np.diag([1, 5, 1, 1]).astype(np.float32), np.eye(4, dtype=np.float32), masks,
+                           np.zeros((4, 2), np.float32), mask_boxes(masks, *CANVAS), masks.mean((1, 2)))  # fmt: skip
+    token = _token(regions, box)
+    np.testing.assert_allclose(token / token.sum(), [0.75, 0.25, 0, 0], atol=1e-6)
+    alone = regions.take(np.array([2, 3]))
+    assert _token(alone, box).tolist() == [0, 0, 1, 0]  # nothing is inside: what covers the middle
 
 
 def test_a_picture_of_nothing_fails() -> None:
