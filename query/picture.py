@@ -80,9 +80,7 @@ def _token(regions: RegionTokens, box: Box) -> Float32:
     area = held.sum((1, 2))
     inside = np.tensordot(held, cell_share(box, (held.shape[1], held.shape[2]), *CANVAS), 2)
     weight = np.where(inside > INSIDE * area, area, 0)
-    if not weight.any():
-        return regions.visual[_choose(regions.masks, box)]
-    out: Float32 = weight @ _unit(regions.visual)
+    out: Float32 = weight @ _unit(regions.visual) if weight.any() else regions.visual[_choose(regions.masks, box)]
     return out
 
 

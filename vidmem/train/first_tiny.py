@@ -27,7 +27,7 @@ class TinyBackbone(Detail):
         self.fuse = nn.Sequential(conv(DIM, DIM), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
         self.heat = nn.Conv2d(DIM, 1, 1)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         fine = super().forward(images)
         up = F.interpolate(self.top(self.coarse(fine)), scale_factor=2, mode="bilinear", align_corners=False)
         features = self.fuse(self.lateral(fine) + up)
