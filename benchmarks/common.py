@@ -174,10 +174,12 @@ def plot_bars(
 
 
 def memory_place(cache: Path, *parts: str) -> Path:
-    """A folder for a memory made by the present weights: other weights get another folder, and nothing is mixed up."""
+    """A folder for a memory made by the present weights with the settings of a new memory: others get another folder,
+    and nothing is mixed up."""
     import hashlib
 
-    from vidmem.encoders import load_text
+    from vidmem.config import preset
+    from vidmem.encoders import DEFAULT, default_preset, load_text
 
-    weights = hashlib.sha256(load_text().info.weights.encode()).hexdigest()[:10]
-    return cache.joinpath("memories", weights, *parts)
+    made = f"{load_text().info.weights} {preset(default_preset(DEFAULT)).as_dict()}"
+    return cache.joinpath("memories", hashlib.sha256(made.encode()).hexdigest()[:10], *parts)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.common import say
 from vidmem import Memory
 from vidmem.config import IndexConfig
+from vidmem.geometry import unit
 from vidmem.records import NS, Box, Float32, FrameRegions, SourceInfo, Track
 from vidmem.store import PICTURE_NS, PICTURES, Picture, PictureFile, Store
 
@@ -24,11 +25,6 @@ FPS = 5
 CHECKPOINT = 48
 NAMED = 0.1
 """Share of tracks that are clearly a thing with a name; about 150 of each name at a million."""
-
-
-def unit(vectors: Float32) -> Float32:
-    out: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return out
 
 
 class Tokens:

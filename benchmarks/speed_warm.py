@@ -18,6 +18,7 @@ from benchmarks._child import peak_rss
 from benchmarks.common import quantile
 from vidmem import Memory
 from vidmem.config import IndexConfig
+from vidmem.geometry import unit
 from vidmem.query.sightings import GAP_NS
 from vidmem.records import NS, Float32, SourceInfo
 from vidmem.store import Store, VectorCache
@@ -71,11 +72,6 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
     conn.execute("COMMIT")
     conn.close()
     (folder / "complete").touch()
-
-
-def unit(vectors: Float32) -> Float32:
-    out: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return out
 
 
 def newest(source: Sequence[int], start: Sequence[int], end: Sequence[int]) -> tuple[int, int, int] | None:

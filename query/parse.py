@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import stretching
+from ..geometry import stretching, unit
 from ..records import Float32
 
 UNLABELLED = -1
@@ -22,7 +22,7 @@ Labels = NDArray[np.int32]
 
 def class_scores(tokens: Float32, classes: Float32) -> Float32:
     """Cosines `(n, C)` of text tokens `(n, Dt)` and vectors of classes `(C, Dt)`, any norm; 0 for a zero token."""
-    return _unit(tokens) @ _unit(classes).T
+    return unit(tokens) @ unit(classes).T
 
 
 def soft_votes(masks: Float32, scores: Float32, elsewhere: Float32 | None = None) -> Float32:
@@ -93,8 +93,3 @@ def hard_labels(masks: Float32, scores: Float32, height: int, width: int) -> Lab
     regions = best_class(np.concatenate([np.zeros_like(masks[:1]), masks]), height, width)
     classes = np.concatenate([[UNLABELLED], scores.argmax(axis=1)]).astype(np.int32)
     return np.asarray(classes[regions], dtype=np.int32)
-
-
-def _unit(rows: Float32) -> Float32:
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.asarray(rows / np.maximum(norms, np.float32(1e-12)), dtype=np.float32)

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
-from ..geometry import box_iou, cell_share
+from ..geometry import box_iou, cell_share, unit
 from ..media.images import rgb
 from ..records import Box, Float32, RegionTokens
 from ..store import SourceRow, Store, VectorCache
@@ -63,16 +63,10 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     found = []
     for regions, (_, boxes) in zip(encoder.encode(small, *CANVAS), laid, strict=True):
         for box in boxes if len(regions) else ():
-            found.append(_unit(_token(regions, box)))
+            found.append(unit(_token(regions, box)))
     if not found:
         raise UsageError("no region stands out in the picture; crop it closer to the thing")
-    return _unit(np.mean(found, axis=0, dtype=np.float32))
-
-
-def _unit(rows: Float32) -> Float32:
-    """`(..., D)` at length 1."""
-    out: Float32 = rows / np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-12)
-    return out
+    return unit(np.mean(found, axis=0, dtype=np.float32))
 
 
 def _token(regions: RegionTokens, box: Box) -> Float32:
@@ -80,7 +74,7 @@ def _token(regions: RegionTokens, box: Box) -> Float32:
     area = held.sum((1, 2))
     inside = np.tensordot(held, cell_share(box, (held.shape[1], held.shape[2]), *CANVAS), 2)
     weight = np.where(inside > INSIDE * area, area, 0)
-    out: Float32 = weight @ _unit(regions.visual) if weight.any() else regions.visual[_choose(regions.masks, box)]
+    out: Float32 = weight @ unit(regions.visual) if weight.any() else regions.visual[_choose(regions.masks, box)]
     return out
 
 

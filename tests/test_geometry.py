@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidmem.geometry import binarised, box_iou, cell_share, mask_boxes
+from vidmem.geometry import binarised, box_iou, cell_share, mask_boxes, unit
 from vidmem.records import Box
 
 CORNERS = st.tuples(*[st.integers(0, 20)] * 4).map(
@@ -94,3 +94,9 @@ def test_half_the_maximum_is_not_held() -> None:
 def test_a_mask_that_is_not_finite_fails(value: float) -> None:
     with pytest.raises(ValueError, match="a region mask holds a value that is not finite"):
         mask_boxes(np.array([[[0, value]]], np.float32), 10, 10)
+
+
+def test_unit_rows_keep_their_direction_and_zeros() -> None:
+    rows = unit(np.array([[3, 4], [0, 0], [-2, 0]], np.float32))
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [-1, 0]], rtol=1e-6)

@@ -8,6 +8,12 @@ from numpy.typing import NDArray
 from .records import Box, Float32
 
 
+def unit(rows: Float32) -> Float32:
+    """`(..., D)` float32 at length 1; a row of zeros stays one."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, np.float32(1e-12)), dtype=np.float32)
+
+
 def box_iou(boxes: Float32, box: Box) -> Float32:
     """Intersection over union of each of `boxes` `(M, 4)` with `box`, `(M,)` float32; 0 for empty ones."""
     x0, y0 = np.maximum(boxes[:, 0], box[0]), np.maximum(boxes[:, 1], box[1])

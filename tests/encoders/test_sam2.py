@@ -23,13 +23,8 @@ H, W = 48, 80
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sam2_folder.write(tmp_path_factory.mktemp("sam2") / "small")
-
-
-@pytest.fixture(scope="module")
-def source(folder: Path) -> Sam2Masks:
-    made = mask_source(f"sam2:local-dir:{folder}", "cpu")
+def source(sam2_small: Path) -> Sam2Masks:
+    made = mask_source(f"sam2:local-dir:{sam2_small}", "cpu")
     assert isinstance(made, Sam2Masks)
     made.grid = 4
     return made
@@ -48,10 +43,10 @@ def frames(images: list[np.ndarray]) -> list[Frame]:
     return [Frame(image, i * 10**8, i) for i, image in enumerate(images)]
 
 
-def test_a_grid_of_points_is_asked_as_the_library_does(folder: Path, source: Sam2Masks) -> None:
+def test_a_grid_of_points_is_asked_as_the_library_does(sam2_small: Path, source: Sam2Masks) -> None:
     from transformers import Sam2Model
 
-    own = Sam2Model.from_pretrained(folder).eval()
+    own = Sam2Model.from_pretrained(sam2_small).eval()
     (image,) = pictures(1)
     centres = (np.arange(4) + 0.5) * sam2_folder.SIDE / 4
     points = torch.tensor([[[[x, y]] for y in centres for x in centres]], dtype=torch.float32)
@@ -142,8 +137,8 @@ def test_missing_weights_are_told_how_to_get(tmp_path: Path, monkeypatch: pytest
         sam2.load("local-dir:/nowhere", "cpu")
 
 
-def test_damaged_files_fail(folder: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("weights.json")))
+def test_damaged_files_fail(sam2_small: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(sam2_small, tmp_path / "copy", ignore=shutil.ignore_patterns("weights.json")))
     weights = copy / "model.safetensors"
     data = weights.read_bytes()
     sam2.load(f"local-dir:{copy}", "cpu")

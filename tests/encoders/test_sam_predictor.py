@@ -19,13 +19,8 @@ H, W = 48, 80
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sam2_folder.write(tmp_path_factory.mktemp("sam2") / "small")
-
-
-@pytest.fixture(scope="module")
-def predictor(folder: Path) -> Sam2Predictor:
-    made = load_predictor(f"sam2:local-dir:{folder}", "cpu")
+def predictor(sam2_small: Path) -> Sam2Predictor:
+    made = load_predictor(f"sam2:local-dir:{sam2_small}", "cpu")
     made.set_image(np.random.default_rng(0).integers(0, 256, (H // 8, W // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1))
     return made
 
@@ -37,10 +32,10 @@ def mask() -> np.ndarray:
     return out
 
 
-def test_prompts_are_read_as_the_library_does(folder: Path, predictor: Sam2Predictor, mask: np.ndarray) -> None:
+def test_prompts_are_read_as_the_library_does(sam2_small: Path, predictor: Sam2Predictor, mask: np.ndarray) -> None:
     from transformers import Sam2Model
 
-    own = Sam2Model.from_pretrained(folder).eval()
+    own = Sam2Model.from_pretrained(sam2_small).eval()
     points, labels = prompt_points(mask, np.random.default_rng(1))
     prompt = prompt_logits(mask)
     masks, scores, logits = predictor.predict(points, labels, prompt[None], multimask_output=True)

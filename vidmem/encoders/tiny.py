@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import mask_boxes
+from ..geometry import mask_boxes, unit
 from ..probability import Probabilities
 from ..records import Float32, RegionTokens
 from .base import Calibration, EncoderInfo
@@ -164,7 +164,7 @@ def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, sc
     """One region a thing. Of masks that lie on one another by more than MOST_IOU the best is kept, and those that found
     nearly the same add their tokens to its own: a mean of many says more of a thing than one."""
     kept, share = distinct(masks, scores)
-    visual, text = (share @ (rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)) for rows in (visual, text))
+    visual, text = share @ unit(visual), share @ unit(text)
     masks = masks[kept]
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
     return RegionTokens(visual, text, masks, points[kept], mask_boxes(masks, width, height), area)

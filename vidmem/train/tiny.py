@@ -39,7 +39,7 @@ BODY_RATE = 0.25
 WITHOUT = ("teacher", "drawings", "photos", "text")
 """What --without leaves out: the teacher's answers; drawn scenes and worlds; photographs, teacher and cut-outs
 included; learning the text table with the pictures."""
-SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.3, 0.35, outlines_only=True, near=0.35)}
+SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.4, 0.25, outlines_only=True, near=0.25)}
 
 
 class Run:
