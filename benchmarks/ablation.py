@@ -32,14 +32,13 @@ from benchmarks.naming import (
 )  # fmt: skip
 from vidmem.encoders.mobile_net import STRIDE
 from vidmem.encoders.text_table import TextTable
+from vidmem.encoders.tiny import working_size
 from vidmem.encoders.tiny_net import TinyNet
 from vidmem.train import halves
 from vidmem.train.steps import evaluate
 from vidmem.train.supply import Material, measured_on
 from vidmem.train.tiny import WITHOUT
 from vidmem.train.towers import TextTower
-
-PIXELS = 448 * 256
 
 
 class Named:
@@ -59,8 +58,7 @@ class Named:
     def token(self, thing: Thing) -> np.ndarray:
         """`(Dt,)` unit."""
         image = thing.image()
-        grow = (PIXELS / (image.width * image.height)) ** 0.5
-        w, h = (max(64, round(side * grow / 16) * 16) for side in image.size)
+        w, h = working_size(*image.size)
         frame = np.asarray(image.resize((w, h), Image.Resampling.BICUBIC))
         features, _ = self.net.backbone(torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255)
         x0, x1 = (min(w - 1, int(v * w / image.width)) // STRIDE for v in (thing.box[0], thing.box[2]))

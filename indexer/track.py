@@ -15,18 +15,20 @@ from safetensors.numpy import load, save
 
 from ..config import TrackConfig
 from ..errors import StoreError
+from ..geometry import box_iou
 from ..records import Float32, RegionTokens, Track
 
 Int64 = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the bytes that `Tracker.state` writes."""
 
 FACTS = np.dtype([
     ("ordinal", "<i8"), ("start_ns", "<i8"), ("end_ns", "<i8"), ("frames", "<i8"),
     ("seen", "<i8"),        # number of the last sampled frame that held it
     ("best_ns", "<i8"), ("best_area", "<f8"), ("best_box", "<f4", (4,)),
+    ("last_box", "<f4", (4,)),  # where the last frame held it
     ("fresh", "?"),         # changed since the last drain
 ])  # fmt: skip
 
@@ -92,7 +94,12 @@ class Tracker:
             if (shut := before.take(dead & before.facts["fresh"])).facts.size:
                 self._closed.append(shut)
             before = before.take(~dead)
-        rows, regions = match(_cosines(before.visual, tokens.visual), self._config.threshold)
+        likeness = _cosines(before.visual, tokens.visual)
+        if self._config.overlap:
+            near = box_iou(before.facts["last_box"][:, None], tokens.boxes)
+            may = likeness >= np.float32(self._config.threshold)
+            likeness = np.where(may, likeness + np.float32(self._config.overlap) * near, np.float32(-np.inf))
+        rows, regions = match(likeness, self._config.threshold)
         _continue(before, rows, tokens, regions, t_ns, self._frame)
 
         new = np.ones(len(tokens), dtype=bool)
@@ -226,6 +233,7 @@ def _continue(tracks: _Tracks, rows: Rows, tokens: RegionTokens, regions: Rows, 
     facts["seen"][rows] = frame
     facts["fresh"][rows] = True
     boxes = tokens.boxes[regions]
+    facts["last_box"][rows] = boxes
     areas = _areas(boxes)
     larger = areas > facts["best_area"][rows]
     facts["best_ns"][rows[larger]] = t_ns
@@ -243,7 +251,7 @@ def _start(tokens: RegionTokens, t_ns: int, frame: int, ordinal: int) -> _Tracks
     facts["seen"] = frame
     facts["fresh"] = True
     facts["best_area"] = _areas(tokens.boxes)
-    facts["best_box"] = tokens.boxes
+    facts["best_box"] = facts["last_box"] = tokens.boxes
     return _Tracks(facts, tokens.visual, tokens.text)
 
 

@@ -41,10 +41,13 @@ class TrackConfig:
 
     threshold: tau_track, cosine to a track's running mean from which a region may join it (paper .65).
     max_gap: sampled frames that a track may miss and still be continued; 0 in the paper.
+    overlap: of the regions that may join, how much the IoU of a box with the track's last one adds to the cosine: of
+    things alike, the one that is where it was. 0 in the paper.
     """
 
     threshold: float = 0.65
     max_gap: int = 2
+    overlap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ NEVER = 2.0
 
 PRESETS = {
     "default": IndexConfig(),
-    "distinct": IndexConfig(merge=MergeConfig(token_threshold=NEVER), track=TrackConfig(threshold=0.4, max_gap=5)),
+    "distinct": IndexConfig(merge=MergeConfig(token_threshold=NEVER), track=TrackConfig(0.4, 3, overlap=0.2)),
     "paper": IndexConfig(still=0, merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
     "patches": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),
     "patches-tracked": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(max_gap=0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vidmem.encoders import load, load_text, tiny
+from vidmem.encoders.mobile_net import DIM
 from vidmem.encoders.tiny import Tiny, TinyText, distinct
-from vidmem.encoders.tiny_net import INSIDE, TinyNet, choose_points, soft_masks
+from vidmem.encoders.tiny_net import INSIDE, MASK_DIM, MaskHead, TinyNet, choose_points
 from vidmem.errors import ModelError, UsageError
 
 SHIPPED = Path(str(files("vidmem.encoders") / "weights"))
@@ -321,9 +323,22 @@ def test_what_is_kept_overlaps_little_and_leaves_nothing_out(count: int, seed: i
     np.testing.assert_allclose(share.sum(1), 1, rtol=1e-5)
 
 
-def test_a_mask_holds_what_has_enough_of_the_peak() -> None:
+def test_a_mask_begins_as_what_has_enough_of_the_peak() -> None:
+    head = MaskHead()
+    queries, patches = torch.randn(1, DIM), torch.randn(4, MASK_DIM)
     attention = torch.tensor([[0.4, 0.4 * INSIDE * 1.01, 0.4 * INSIDE * 0.99, 0.0]])
-    masks = soft_masks(attention)
-    assert (masks > 0.5).tolist() == [[True, True, False, False]]
-    torch.testing.assert_close(soft_masks(attention * 0.01), masks)
-    assert soft_masks(torch.zeros(2, 3)).isfinite().all()
+    with torch.inference_mode():
+        logits = head(queries, attention, patches)
+        assert (logits > 0).tolist() == [[True, True, False, False]]
+        torch.testing.assert_close(head(queries, attention * 0.01, patches), logits)
+        assert head(queries, torch.zeros(1, 4), patches).isfinite().all()
+
+
+def test_a_query_says_where_its_mask_ends() -> None:
+    head, patches = MaskHead(), torch.zeros(2, MASK_DIM)
+    patches[1, 3] = 80.0
+    with torch.no_grad():
+        head.query[2].bias[3] = 1.0  # what this part of a patch says counts, 80 / 8 of it
+        logits = head(torch.zeros(1, DIM), torch.tensor([[0.5, 0.5 * math.exp(-4)]]), patches)
+    before = -math.log(INSIDE) * 2
+    torch.testing.assert_close(logits, torch.tensor([[before, before - 8 + 10]]))

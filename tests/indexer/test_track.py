@@ -122,6 +122,25 @@ def test_a_thing_keeps_its_ordinal_and_a_new_one_gets_the_next() -> None:
     assert tracker.born == 3
 
 
+def test_of_things_alike_the_one_that_is_where_it_was_goes_on() -> None:
+    """Two things change what they look like; only their places tell which is which."""
+    boxes = np.array([[0, 0, 4, 4], [10, 0, 14, 4]], dtype=np.float32)
+    looks = np.array([[1, 0.8], [0.8, 1]], dtype=np.float32)
+    for overlap, ordinals in ((0.0, [1, 0]), (0.5, [0, 1])):
+        tracker = Tracker(TrackConfig(max_gap=0, overlap=overlap))
+        tracker.update(0, regions(looks, boxes=boxes))
+        assert tracker.update(1, regions(looks[::-1].copy(), boxes=boxes + 1)).tolist() == ordinals
+    # It is where the track was last that counts, also for one that goes on after it was saved.
+    again = Tracker.restore(tracker.state(), TrackConfig(max_gap=0, overlap=0.5))
+    assert again.update(2, regions(looks, boxes=boxes + 2)).tolist() == [0, 1]
+
+
+def test_what_is_where_a_thing_was_fails_to_join_it_when_it_looks_otherwise() -> None:
+    tracker = Tracker(TrackConfig(max_gap=0, overlap=1.0))
+    assert tracker.update(0, axes(0)).tolist() == [0]
+    assert tracker.update(1, axes(1)).tolist() == [1]
+
+
 @pytest.mark.parametrize("max_gap", [0, 1, 2, 5])
 def test_a_track_outlives_max_gap_frames_and_fails_to_outlive_more(max_gap: int) -> None:
     for missed, ordinal in ((max_gap, 0), (max_gap + 1, 2)):

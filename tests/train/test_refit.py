@@ -1,4 +1,4 @@
-"""The text table, fitted once more to the tokens of a finished network."""
+"""The text side, fitted once more to the tokens of a finished network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from vidmem.train.refit import refit, shared
+from vidmem.encoders.region_encoder import RegionEncoder
+from vidmem.train.refit import balanced, refit, shared
+from vidmem.train.tokens import Named
 from vidmem.train.towers import TextTower
 
 WORDS = ("cup", "mug", "dog", "hound", "background", "plain", "cups", "mugs", "red")
@@ -30,26 +32,71 @@ def folder(tmp_path: Path) -> Path:
     return out
 
 
-def test_synonyms_and_plurals_come_to_the_tokens_of_their_name(folder: Path, tmp_path: Path) -> None:
-    tower = TextTower(folder)
+def named(tokens: torch.Tensor, labels: torch.Tensor) -> Named:
+    none = torch.full((len(labels),), -1)
+    return Named(tokens, labels, none, torch.ones(len(labels)))
+
+
+def projector() -> RegionEncoder:
+    """Only its text projector is used."""
+    torch.manual_seed(0)
+    return RegionEncoder(8, 8, heads=1)
+
+
+NO_ANSWERS = torch.zeros(0, 2)
+
+
+def two_clouds() -> Named:
     centres = torch.nn.functional.normalize(torch.randn(2, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
     labels = torch.arange(2).repeat_interleave(40)
-    tokens = centres[labels] + 0.1 * torch.randn(80, 8, generator=torch.Generator().manual_seed(2))
+    return named(centres[labels] + 0.1 * torch.randn(80, 8, generator=torch.Generator().manual_seed(2)), labels)
 
-    def nearest(table: np.ndarray) -> list[int]:
-        asked = torch.nn.functional.normalize(torch.from_numpy(table), dim=-1)
-        return [int(i) for i in (asked @ centres.T).argmax(1)]
 
-    refit(tower, tokens, labels, folder, tmp_path / "out", steps=600, batch=32)
+def test_every_way_to_say_a_name_finds_its_tokens(folder: Path, tmp_path: Path) -> None:
+    tower, regions, cloud = TextTower(folder), projector(), two_clouds()
+
+    def rightly(words: tuple[str, ...], table: np.ndarray) -> list[int]:
+        with torch.no_grad():
+            said = torch.from_numpy(table[[WORDS.index(w) for w in words]])
+            likeness = torch.nn.functional.normalize(said, dim=-1) @ regions.project(cloud.tokens).T
+        return [int(cloud.labels[i]) for i in likeness.argmax(1)]
+
+    refit(tower, regions, [cloud], NO_ANSWERS, folder, tmp_path / "out", steps=1000, batch=32)
     with np.load(tmp_path / "out" / "text.npz") as kept:
-        after = nearest(kept["table"])
-    assert [after[WORDS.index(w)] for w in ("cup", "mug", "cups", "mugs")] == [0] * 4
-    assert [after[WORDS.index(w)] for w in ("dog", "hound")] == [1] * 2
+        assert rightly(("cup", "mug", "cups", "mugs", "dog", "hound"), kept["table"]) == [0, 0, 0, 0, 1, 1]
+
+
+def test_the_projector_learns_what_tells_names_apart(folder: Path, tmp_path: Path) -> None:
+    tower, regions, cloud = TextTower(folder), projector(), two_clouds()
+    before = regions.q_proj.weight.clone()
+    refit(tower, regions, [cloud, cloud], NO_ANSWERS, folder, tmp_path / "out", steps=1000, batch=32)
+    with torch.no_grad():
+        likeness = torch.nn.functional.normalize(regions.project(cloud.tokens), dim=-1) @ tower()[:2].T
+    assert (likeness.argmax(1) == cloud.labels).all()
+    assert torch.equal(regions.q_proj.weight, before)  # the rest of the encoder stays
+
+
+def test_what_the_teacher_says_moves_tokens_without_a_name(folder: Path, tmp_path: Path) -> None:
+    cloud = two_clouds()
+    told = Named(cloud.tokens, torch.full_like(cloud.labels, -1), cloud.labels, cloud.weights)  # one answer a cloud
+    answers = torch.tensor([[0.95, 0.05], [0.05, 0.95]]).log()
+    tower, regions = TextTower(folder), projector()
+    two = named(torch.zeros(2, 8), torch.arange(2))  # names are seen on nothing that tells them apart
+    refit(tower, regions, [two, told], answers, folder, tmp_path / "out", steps=1000, batch=32)
+    with torch.no_grad():
+        likeness = torch.nn.functional.normalize(regions.project(cloud.tokens), dim=-1) @ tower()[:2].T
+    assert (likeness.argmax(1) == cloud.labels).float().mean() > 0.9
+
+
+def test_a_name_with_many_pictures_is_not_all_that_is_learned() -> None:
+    weights = balanced(named(torch.zeros(10, 8), torch.tensor([0] * 9 + [1])), 3)
+    assert weights[:9].sum() == pytest.approx(3 * float(weights[9]))
 
 
 def test_what_it_writes_is_a_text_folder_that_the_tower_agrees_with(folder: Path, tmp_path: Path) -> None:
     tower = TextTower(folder)
-    refit(tower, torch.randn(20, 8), torch.arange(20) % 2, folder, tmp_path / "out", steps=5, batch=8)
+    found = named(torch.randn(20, 8), torch.arange(20) % 2)
+    refit(tower, projector(), [found], NO_ANSWERS, folder, tmp_path / "out", steps=5, batch=8)
     again = TextTower(tmp_path / "out")
     torch.testing.assert_close(again(), tower(), atol=1e-5, rtol=0)
 
@@ -72,7 +119,8 @@ def test_a_phrase_is_said_of_what_pictures_show(folder: Path, tmp_path: Path) ->
     with torch.no_grad():
         centres = torch.nn.functional.normalize(torch.stack([tower()[0], tower()[1]]), dim=-1)
     labels = torch.arange(2).repeat_interleave(20)
-    refit(tower, centres[labels], labels, folder, tmp_path / "out", steps=3000, batch=32)
+    found = named(centres[labels], labels)
+    refit(tower, projector(), [found], NO_ANSWERS, folder, tmp_path / "out", steps=3000, batch=32)
     with np.load(tmp_path / "out" / "text.npz") as kept:
         after = torch.nn.functional.normalize(torch.from_numpy(kept["table"]), dim=-1)
     assert float(after[WORDS.index("mug")] @ centres[0]) > 0.5  # it began at -0.25

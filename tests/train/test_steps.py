@@ -169,7 +169,7 @@ def test_a_step_lowers_the_loss(text: TextTower, scenes: list[Scene], stage: obj
     net, batch = TinyNet().to(memory_format=torch.channels_last), collate(scenes[:2])  # type: ignore[call-overload]
     net.train()
     helpers, answers = Helpers(len(load_drawings())), torch.empty(0, 2)
-    parts = [net.regions, net.score] if stage is region_step else [net]
+    parts = [net.regions, net.masks, net.score] if stage is region_step else [net]
     parameters = [p for part in parts for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     totals = []

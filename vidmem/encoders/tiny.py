@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import mask_boxes, unit
+from ..geometry import mask_boxes, part_at, unit
 from ..probability import Probabilities
 from ..records import Float32, RegionTokens
 from .base import Calibration, EncoderInfo
@@ -33,12 +33,24 @@ GRID, PEAKS = (6, 10), 48
 """Point prompts: a regular grid (rows, columns of a wide picture) and the highest peaks of the heat map."""
 MIN_SCORE, LEAST = 0.2, 12
 """Tokens whose mask is expected to overlap no region by so much are left out before the merge; the best LEAST stay."""
-MOST_IOU, SAME_IOU = 0.3, 0.5
+MOST_IOU, SAME_IOU = 0.2, 0.5
 """See `distinct`."""
 PRESET = "distinct"
 """The preset of a new memory: one region a thing is left."""
 MOST_WORKERS = 4
 """Batches at a time on a CPU: with more, one thread that decodes cannot keep up, and memory grows."""
+
+
+def working_size(width: int, height: int) -> tuple[int, int]:
+    """See Encoder."""
+    scale = (PIXELS / (width * height)) ** 0.5
+    w, h = (max(64, round(side * scale / 16) * 16) for side in (width, height))
+    return min(w, 1792), min(h, 1792)
+
+
+def grid_of(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of the regular points of a picture."""
+    return GRID if width >= height else GRID[::-1]
 
 
 def _folder() -> Traversable:
@@ -115,9 +127,7 @@ class Tiny(TinyText):
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        scale = (PIXELS / (width * height)) ** 0.5
-        w, h = (max(64, round(side * scale / 16) * 16) for side in (width, height))
-        return min(w, 1792), min(h, 1792)
+        return working_size(width, height)
 
     @contextmanager
     def parallel(self) -> Iterator[int]:
@@ -135,34 +145,25 @@ class Tiny(TinyText):
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         import torch
 
-        from .tiny_net import choose_points, soft_masks
+        from .tiny_net import find
 
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
         image = torch.tensor([width, height], dtype=torch.float32, device=self.device)
-        grid = GRID if width >= height else GRID[::-1]
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            features, heat = self.net.backbone(batch)
-            points = choose_points(heat.float(), grid, PEAKS)
-            tokens, attention, queries = self.net.regions(features, points)
-            scores = self.net.score(queries).squeeze(-1).float().sigmoid()
-            limit = scores.flatten(1).topk(LEAST, dim=1).values[:, -1].clamp_max(MIN_SCORE)
-            kept = scores >= limit[:, None, None]  # (B, P, k); from here on only these
-            frame, point, _ = kept.nonzero(as_tuple=True)
-            found = tokens[kept]
-            masks = soft_masks(attention[kept].float())
-            rows = (self.net.visual(found), self.net.regions.project(found), masks, points[frame, point] * image,
-                    scores[kept])  # fmt: skip
-        h, w = features.shape[-2:]
-        counts = kept.flatten(1).sum(1).cpu().numpy()
-        parts = (np.split(row.float().cpu().numpy(), np.cumsum(counts)[:-1]) for row in rows)
-        return [_regions(v, t, m.reshape(-1, h, w), p, s, width, height) for v, t, m, p, s in zip(*parts, strict=True)]
+            found = find(self.net, batch, grid_of(width, height), PEAKS, MIN_SCORE, LEAST)
+            rows = (self.net.visual(found.tokens), self.net.regions.project(found.tokens), found.masks,
+                    found.points * image, found.scores)  # fmt: skip
+        frames = (np.split(row.float().cpu().numpy(), np.cumsum(found.counts)[:-1]) for row in rows)
+        return [_regions(*parts, width, height) for parts in zip(*frames, strict=True)]
 
 
 def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, scores: Float32, width: int,
              height: int) -> RegionTokens:  # fmt: skip
-    """One region a thing. Of masks that lie on one another by more than MOST_IOU the best is kept, and those that found
-    nearly the same add their tokens to its own: a mean of many says more of a thing than one."""
+    """One region a thing: of each mask the part at its point; of those that lie on one another by more than MOST_IOU
+    the best, to whose token those that found nearly the same add theirs: a mean of many says more of a thing than
+    one."""
+    masks = part_at(masks, points / np.float32([width, height]))
     kept, share = distinct(masks, scores)
     visual, text = share @ unit(visual), share @ unit(text)
     masks = masks[kept]

@@ -7,6 +7,7 @@ chosen: a regular grid for coverage plus the highest peaks, so that small things
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +18,48 @@ from .region_encoder import RegionEncoder
 
 TEXT_DIM = 128
 INSIDE = 0.35
-"""Share of the peak of the attention above which a patch belongs to the mask. Small features do not make attention flat
-inside a thing: at the half of T-REN the masks of small things lose their rims, at a quarter those of things side by
-side run into one another."""
+"""Share of the peak of the attention above which a patch belongs to the mask, before `MaskHead` corrects it. Small
+features do not make attention flat inside a thing: at the half of T-REN the masks of small things lose their rims."""
+MASK_DIM = 64
+
+
+class MaskHead(nn.Module):
+    """Masks as logits: how far the attention of a token is above INSIDE of its peak, and what its query says of each
+    patch. Attention must choose what to pool, a mask must end where the thing ends; T-REN asks both of one softmax.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Sequential(nn.Linear(DIM, DIM), nn.ReLU(), nn.Linear(DIM, MASK_DIM + 1))
+        self.norm, self.patch = nn.LayerNorm(DIM), nn.Linear(DIM, MASK_DIM)
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
+        nn.init.zeros_(self.query[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.query[2].bias)  # type: ignore[arg-type]
+
+    def patches(self, features: Tensor, grid: Tensor) -> Tensor:
+        """What the queries are held against, `(B, h * w, MASK_DIM)`: of features `(B, DIM, h, w)` and positions of
+        patches `(h * w, DIM)`."""
+        out: Tensor = self.patch(self.norm(features.flatten(2).transpose(1, 2) + grid))
+        return out
+
+    def forward(self, queries: Tensor, attention: Tensor, patches: Tensor) -> Tensor:
+        """queries `(..., Q, DIM)` and attention `(..., Q, N)` of the region encoder, patches `(..., N, MASK_DIM)` ->
+        logits `(..., Q, N)`."""
+        asked = self.query(queries)
+        said = asked[..., :-1] @ patches.transpose(-1, -2) / MASK_DIM**0.5 + asked[..., -1:]
+        return said + self.sharpness * (peak_share(attention).clamp_min(1e-6).log() - math.log(INSIDE))
+
+
+def peak_share(attention: Tensor) -> Tensor:
+    """Attention `(..., N)` as a share of its peak."""
+    return attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)
 
 
 class TinyNet(nn.Module):
-    """Backbone, region encoder and a score per token: the IoU that its mask is expected to have (0 for none).
+    """Backbone, region encoder, masks, and a score per token: the IoU that its mask is expected to have (0 for none).
 
-    The score is our addition to T-REN: queries that found no region of their own are left out before the merge. So is
-    `visual`, an affine map after the pooling (see vidmem/train/whiten.py), with which it commutes.
+    The score is our addition to T-REN: queries that found no region of their own are left out before the merge. So are
+    the mask head and `visual`, an affine map after the pooling (see vidmem/train/whiten.py), with which it commutes.
     """
 
     visual_mean: Tensor
@@ -38,25 +71,23 @@ class TinyNet(nn.Module):
         self.register_buffer("visual_map", torch.eye(DIM))
         self.backbone = MobileBackbone()
         self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True, coarse=2)
-        self.score = nn.Linear(DIM, 1)
+        self.masks, self.score = MaskHead(), nn.Linear(DIM, 1)
 
     def forward(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """images `(B, 3, H, W)`, points `(B, P, 2)` x, y in [0, 1] -> tokens, attention (see RegionEncoder), scores
-        `(B, P, k)` logits."""
+        """images `(B, 3, H, W)`, points `(B, P, 2)` x, y in [0, 1] -> tokens `(B, P, k, DIM)`; logits of their masks
+        `(B, P, k, h * w)` and of their scores `(B, P, k)`."""
         features, _ = self.backbone(images)
         tokens, attention, queries = self.regions(features, points)
-        return tokens, attention, self.score(queries).squeeze(-1)
+        masks = self.masks(queries, attention, self.mask_patches(features)[:, None])
+        return tokens, masks, self.score(queries).squeeze(-1)
+
+    def mask_patches(self, features: Tensor) -> Tensor:
+        """See MaskHead.patches."""
+        return self.masks.patches(features, self.regions.positions.grid(*features.shape[-2:]).to(features.dtype))
 
     def visual(self, tokens: Tensor) -> Tensor:
         """Region tokens `(..., DIM)` in the space where their cosines mean most, float32."""
         return (tokens.float() - self.visual_mean) @ self.visual_map
-
-
-def soft_masks(attention: Tensor) -> Tensor:
-    """Masks in [0, 1] from attention `(..., N)`: its share of the peak, raised to a power by which a patch is inside,
-    above one half, where it has more than INSIDE of the peak."""
-    share = attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)
-    return share.clamp_min(1e-8) ** (math.log(0.5) / math.log(INSIDE))
 
 
 def choose_points(heat: Tensor, grid: tuple[int, int], peaks: int) -> Tensor:
@@ -71,3 +102,30 @@ def choose_points(heat: Tensor, grid: tuple[int, int], peaks: int) -> Tensor:
     index = ranked.topk(peaks, dim=1).indices
     found = torch.stack([(index % w + 0.5) / w, (index // w + 0.5) / h], -1)
     return torch.cat([regular, found.to(regular.dtype)], 1)
+
+
+class Found(NamedTuple):
+    """What `find` keeps of a batch, one frame after another. tokens `(n, DIM)` as pooled; masks `(n, h, w)` in [0, 1],
+    their peak 1; points `(n, 2)` x, y in [0, 1]; scores `(n,)`; counts: how many of each frame."""
+
+    tokens: Tensor
+    masks: Tensor
+    points: Tensor
+    scores: Tensor
+    counts: list[int]
+
+
+def find(net: TinyNet, images: Tensor, grid: tuple[int, int], peaks: int, least_score: float, least: int) -> Found:
+    """Tokens of images `(B, 3, H, W)` whose score is at least `least_score`, and of each image the `least` best."""
+    features, heat = net.backbone(images)
+    points = choose_points(heat.float(), grid, peaks)
+    tokens, attention, queries = net.regions(features, points)
+    scores = net.score(queries).squeeze(-1).float().sigmoid()
+    limit = scores.flatten(1).topk(least, dim=1).values[:, -1].clamp_max(least_score)
+    kept = scores >= limit[:, None, None]  # (B, P, k); from here on only these
+    frame, point, _ = kept.nonzero(as_tuple=True)
+    counts: list[int] = kept.flatten(1).sum(1).tolist()
+    parts = zip(queries[kept].split(counts), attention[kept].split(counts), net.mask_patches(features), strict=True)
+    masks = torch.cat([net.masks(*part).float().sigmoid() for part in parts])
+    masks = peak_share(masks).view(-1, *features.shape[-2:])
+    return Found(tokens[kept], masks, points[frame, point], scores[kept], counts)

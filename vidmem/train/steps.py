@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoders.region_encoder import RegionEncoder
-from ..encoders.tiny_net import TinyNet, choose_points, soft_masks
-from .losses import distillation, mask_loss, match, text_contrast, visual_contrast
+from ..encoders.tiny_net import TinyNet, choose_points
+from ..geometry import part_at
+from .losses import distillation, mask_logit_loss, mask_loss, match, text_contrast, visual_contrast
 from .supply import Batch
 from .towers import TAU_TEXT, Helpers, TextTower, told
 
@@ -137,7 +138,8 @@ def region_step(
     with torch.autocast("cpu", torch.bfloat16):
         tokens, attention, queries = net.regions(features, points)
         scores = net.score(queries).squeeze(-1)
-    tokens, masks, scores = tokens.float(), soft_masks(attention.float()), scores.float()
+    tokens, attention, scores = tokens.float(), attention.float(), scores.float()
+    masks = net.masks(queries.float(), attention, net.mask_patches(features)[:, None])
 
     cell = (points[..., 1] * h).long().clamp(0, h - 1) * w + (points[..., 0] * w).long().clamp(0, w - 1)
     at_point = cover.flatten(2).gather(2, cell[:, None].expand(-1, r, -1))  # (B, R, P)
@@ -157,7 +159,7 @@ def region_step(
         given = match(cost.flatten(0, 1), valid.flatten(0, 1)).view_as(target)
     bi, pi, ti = valid.nonzero(as_tuple=True)
     ki = given[bi, pi, ti]
-    token, mask = tokens[bi, pi, ki], masks[bi, pi, ki]
+    token, mask, pooling = tokens[bi, pi, ki], masks[bi, pi, ki], attention[bi, pi, ki]
     region = target[bi, pi, ti]
     truth = cover[bi, region].flatten(1)
 
@@ -167,7 +169,7 @@ def region_step(
     pooled_text = net.regions.project(goal[bi, pi, ti]).detach()
 
     with torch.no_grad():
-        binary = mask > 0.5
+        binary = held(mask.view(-1, h, w), points[bi, pi]).flatten(1)
         inter = (binary * truth).sum(-1)
         iou = inter / (binary.sum(-1) + truth.sum(-1) - inter).clamp_min(1e-3)
         score_goal = torch.zeros_like(scores)
@@ -175,8 +177,8 @@ def region_step(
     subset = torch.randperm(len(token))[:600]
     drawing = batch["drawings"][bi, region]
     with torch.no_grad():  # tokens whose mask lies on scenery alone must not take the name of anything
-        held = (masks > 0.5).float()
-        on = torch.einsum("bpkn,bn->bpk", held, batch["scenery"].flatten(1)) / held.sum(-1).clamp_min(1)
+        whole = (masks > 0).float()
+        on = torch.einsum("bpkn,bn->bpk", whole, batch["scenery"].flatten(1)) / whole.sum(-1).clamp_min(1)
     empty = tokens[on > 0.95]
     scenery = net.regions.project(empty[torch.randperm(len(empty))[:256]])
     taught = batch["teachers"] >= 0
@@ -188,10 +190,16 @@ def region_step(
         "drawing": 0.5 * helpers.drawing(token[drawing >= 0], drawing[drawing >= 0]),
         "told": 0.3 * told(told_texts, answers[batch["teachers"][taught]]),
         "distil": distillation(token, goal[bi, pi, ti]) + distillation(projected, pooled_text),
-        "mask": 1.5 * mask_loss(mask, truth),
+        "pool": 0.5 * mask_loss(pooling, truth),
+        "mask": 1.5 * mask_logit_loss(mask, truth),
         "score": F.binary_cross_entropy_with_logits(scores[~unknown], score_goal[~unknown]),
         "drift": 0.05 * text.drift(),
     }
+
+
+def held(logits: Tensor, points: Tensor) -> Tensor:
+    """What masks `(n, h, w)`, as logits, hold when they are indexed: see part_at. points `(n, 2)` in [0, 1]."""
+    return torch.from_numpy(part_at(logits.detach().sigmoid().numpy(), points.numpy()) > 0.5)
 
 
 def near_identity(regions: RegionEncoder) -> None:
@@ -222,12 +230,14 @@ def evaluate(net: TinyNet, text: TextTower, batches: list[Batch]) -> dict[str, f
             h, w = features.shape[-2:]
             points = (batch["centres"] + 0.5) / torch.tensor([w, h])
             tokens, attention, queries = net.regions(features, points)
+            masks = net.masks(queries, attention, net.mask_patches(features)[:, None])
             best = net.score(queries).squeeze(-1).argmax(-1)[..., None, None]
             token = tokens.gather(2, best.expand(-1, -1, 1, tokens.shape[-1])).squeeze(2)
-            mask = soft_masks(attention).gather(2, best.expand(-1, -1, 1, attention.shape[-1])).squeeze(2)
+            mask = masks.gather(2, best.expand(-1, -1, 1, masks.shape[-1])).squeeze(2)
             names = F.normalize(net.regions.project(token), dim=-1) @ texts.T
             hits["token"] += (names.argmax(-1) == batch["labels"])[objects].float().tolist()
-            binary, cover = mask > 0.5, batch["cover"].flatten(2)
+            binary = held(mask.view(-1, h, w), points.flatten(0, 1)).view(mask.shape)
+            cover = batch["cover"].flatten(2)
             inter = (binary * cover).sum(-1)
             hits["iou"] += (inter / (binary.sum(-1) + cover.sum(-1) - inter).clamp_min(1e-3))[objects].tolist()
     net.train()

@@ -39,7 +39,7 @@ BODY_RATE = 0.25
 WITHOUT = ("teacher", "drawings", "photos", "text")
 """What --without leaves out: the teacher's answers; drawn scenes and worlds; photographs, teacher and cut-outs
 included; learning the text table with the pictures."""
-SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.4, 0.25, outlines_only=True, near=0.25)}
+SHARES = {"backbone": Shares(0.3, 0.3), "regions": Shares(0.3, 0.45, outlines_only=True, near=0.35)}
 
 
 class Run:
@@ -74,7 +74,7 @@ class Run:
                 near_identity(self.net.regions)
             backbone.requires_grad_(False)
             self.helpers.requires_grad_(False)
-            fast, slow = [self.net.regions, self.net.score, self.text], []
+            fast, slow = [self.net.regions, self.net.masks, self.net.score, self.text], []
         groups = [(fast, args.lr), (slow, args.lr * BODY_RATE)]
         self.groups = [
             {"params": [p for m in modules for p in m.parameters() if p.requires_grad], "lr": lr}

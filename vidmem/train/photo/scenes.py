@@ -18,8 +18,8 @@ from .photos import Photo, cut
 
 GRIDS = ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4))
 """Rows and columns of a mosaic; the first is one photo as a whole frame."""
-SHARES = {"caltech": 0.48, "grocery": 0.12, "clips": 0.08, "cardboard_box": 0.04}
-"""How often a view is of these; the rest comes from photos with boxes."""
+SHARES = {"caltech": 0.48, "grocery": 0.12, "clips": 0.08, "cardboard_box": 0.04, "annotated": 0.28}
+"""How often a view is of these, as far as there are such; "annotated" are all others."""
 CUT_SIDE = 192
 WHOLE_RIM = 0.1
 """Share of a photo's sides left out where its one thing has no outline."""
@@ -28,7 +28,7 @@ WHOLE_RIM = 0.1
 class PhotoScenes:
     """An endless, seeded stream of scenes of photos. names: labels are indices of its classes. crops: boxes, owners and
     answers of the teacher (see teacher.py); the row of an answer is the `teacher` of a region. outlines_only: leave out
-    the names of things that have but a box."""
+    photos without any outline, and in others the names of things that have but a box."""
 
     def __init__(self, photos: Sequence[Photo], crops: dict[str, NDArray[np.floating]], names: Names, seed: int,
                  outlines_only: bool = False) -> None:  # fmt: skip
@@ -40,6 +40,8 @@ class PhotoScenes:
             self.of_photo[int(owner)].append(row)
         by_name: dict[str, dict[str, list[int]]] = {}
         for i, photo in enumerate(photos):
+            if outlines_only and not photo.mask and not any(r.polygons for r in photo.regions):
+                continue
             kind = photo.source if photo.source in SHARES else "annotated"
             name = photo.regions[0].name if photo.whole else photo.name
             by_name.setdefault(kind, {}).setdefault(name, []).append(i)
@@ -48,11 +50,9 @@ class PhotoScenes:
     def pick(self, kind: str = "") -> int:
         """A photo: a source by its share, then a name evenly, as far as the source has one name a photo."""
         if not kind:
-            draw, kind = self.rng.random(), "annotated"
-            for name, share in SHARES.items():
-                if 0 <= draw < share and name in self.groups:
-                    kind = name
-                draw -= share
+            kinds = sorted(self.groups)
+            shares = np.array([SHARES[k] for k in kinds])
+            kind = kinds[int(self.rng.choice(len(kinds), p=shares / shares.sum()))]
         groups = self.groups[kind]
         group = groups[int(self.rng.integers(len(groups)))]
         return group[int(self.rng.integers(len(group)))]
