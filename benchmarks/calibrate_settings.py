@@ -15,7 +15,7 @@ from benchmarks.lostfound import LEAST_TIOU
 from vidmem.encoders.base import Calibration
 
 TEXT = np.round(np.arange(FLOOR["text"], 0.86, 0.025), 4)
-SHARE = np.round(np.concatenate([[0.0, 0.01, 0.02, 0.035], np.arange(0.05, 0.96, 0.05)]), 4)
+SHARE = np.round(np.arange(0.0, 0.51, 0.025), 4)
 VISUAL = np.round(np.arange(FLOOR["visual"], 0.98, 0.01), 4)
 PRODUCT = np.round(np.arange(FLOOR["product"], 0.80, 0.02), 4)
 PRESENT = ("name", "synonym", "picture", "name_picture")

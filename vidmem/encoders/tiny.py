@@ -155,7 +155,7 @@ class Tiny(TinyText):
             rows = (self.net.visual(found.tokens), self.net.regions.project(found.tokens), found.masks,
                     found.points * image, found.scores)  # fmt: skip
         frames = (np.split(row.float().cpu().numpy(), np.cumsum(found.counts)[:-1]) for row in rows)
-        return [_regions(*parts, width, height) for parts in zip(*frames, strict=True)]
+        return [_regions(v, t, m, p, s, width, height) for v, t, m, p, s in zip(*frames, strict=True)]
 
 
 def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, scores: Float32, width: int,
@@ -163,7 +163,7 @@ def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, sc
     """One region a thing: of each mask the part at its point; of those that lie on one another by more than MOST_IOU
     the best, to whose token those that found nearly the same add theirs: a mean of many says more of a thing than
     one."""
-    masks = part_at(masks, points / np.float32([width, height]))
+    masks = part_at(masks, (points / (width, height)).astype(np.float32))
     kept, share = distinct(masks, scores)
     visual, text = share @ unit(visual), share @ unit(text)
     masks = masks[kept]

@@ -47,7 +47,9 @@ class MaskHead(nn.Module):
         logits `(..., Q, N)`."""
         asked = self.query(queries)
         said = asked[..., :-1] @ patches.transpose(-1, -2) / MASK_DIM**0.5 + asked[..., -1:]
-        return said + self.sharpness * (peak_share(attention).clamp_min(1e-6).log() - math.log(INSIDE))
+        above: Tensor = peak_share(attention).clamp_min(1e-6).log() - math.log(INSIDE)
+        out: Tensor = said + self.sharpness * above
+        return out
 
 
 def peak_share(attention: Tensor) -> Tensor:

@@ -100,9 +100,9 @@ def refit(tower: TextTower, regions: RegionEncoder, sources: list[Named], answer
         loss = loss + STAY * (1 - (texts * goals).sum(-1))[stays].mean()
         loss = loss + DRIFT * (vectors - start).square().sum(-1).mean()
         if len(seen):
-            some = torch.randint(len(seen), (ANSWERED,), generator=random)
-            logits = F.normalize(regions.project(seen[some]), dim=-1) @ tower.imagenet(texts).T / TAU_TEXT
-            loss = loss + TOLD * told(logits, answers[answered[some]])
+            drawn = torch.randint(len(seen), (ANSWERED,), generator=random)
+            logits = F.normalize(regions.project(seen[drawn]), dim=-1) @ tower.imagenet(texts).T / TAU_TEXT
+            loss = loss + TOLD * told(logits, answers[answered[drawn]])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -53,9 +53,8 @@ def of_scenes(net: TinyNet, scenes: Iterable[Batch], batches: int) -> Named:
         points = choose_points(heat, (6, 10), 68)
         token, attention, queries = net.regions(features, points)
         logits = net.masks(queries, attention, net.mask_patches(features)[:, None])
-        b, p, k, h, w = *logits.shape[:3], *features.shape[-2:]
-        at = points[:, :, None].expand(b, p, k, 2).flatten(0, 2)
-        mask = held(logits.view(-1, h, w), at).view(b, p * k, h * w).float()
+        at = points[:, :, None].expand(-1, -1, logits.shape[2], -1).flatten(0, 2)
+        mask = held(logits.view(-1, *features.shape[-2:]), at).view(len(logits), -1, logits.shape[-1]).float()
         cover = batch["cover"].flatten(2) * (batch["labels"] >= 0)[..., None]
         inter = mask @ cover.transpose(1, 2)
         iou = inter / (mask.sum(-1)[..., None] + cover.sum(-1)[:, None] - inter).clamp_min(1e-3)
