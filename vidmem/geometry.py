@@ -107,13 +107,17 @@ def connected(masks: NDArray[np.bool_], seeds: NDArray[np.intp]) -> NDArray[np.b
 
 def part_at(masks: Float32, points: Float32) -> Float32:
     """Masks `(n, h, w)` in [0, 1] without what they hold, above one half, apart from the part that its point `(n, 2)`,
-    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. Things alike answer one prompt
-    together; this leaves the one that was meant."""
+    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. The peak of what is left becomes 1.
+    Things alike answer one prompt together; this leaves the one that was meant."""
     n, h, w = masks.shape
     held, rows = masks > 0.5, np.arange(n)
     x, y = np.clip((points * (w, h)).astype(np.intp), 0, (w - 1, h - 1)).T
     seeds = np.where(held[rows, y, x], y * w + x, masks.reshape(n, -1).argmax(1) if n else 0)
-    return np.where(held & ~connected(held, seeds), np.float32(0), masks)
+    part = connected(held, seeds)
+    peak = np.where(part, masks, 0).max((1, 2), initial=0)[:, None, None]
+    peak = np.where(peak > 0, peak, np.float32(1))
+    rest = np.where(held, np.float32(0), np.minimum(masks, peak / 2))
+    return np.asarray(np.where(part, masks, rest) / peak, np.float32)
 
 
 def nearest(picture: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:

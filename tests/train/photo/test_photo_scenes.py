@@ -61,11 +61,12 @@ def test_boxes_alone_are_no_outlines() -> None:
     with_box = [boxed(polygons=())]
     every = PhotoScenes(with_box, crops_of(1), vocabulary(), 0)
     assert any((every.scene().labels == 1).any() for _ in range(4))
-    strict = PhotoScenes(with_box, crops_of(1), vocabulary(), 0, outlines_only=True)
-    for _ in range(6):
-        scene = strict.scene()
-        assert not (scene.labels == 1).any()
-        assert not scene.outlined
+    strict = PhotoScenes([*with_box, boxed("dog")], crops_of(2), vocabulary(), 0, outlines_only=True)
+    scenes = [strict.scene() for _ in range(6)]
+    assert not any((scene.labels == 1).any() for scene in scenes)
+    assert any((scene.labels == 0).any() for scene in scenes)
+    with pytest.raises(KeyError):
+        PhotoScenes(with_box, crops_of(1), vocabulary(), 0, outlines_only=True).scene()
 
 
 def test_names_that_nobody_knows_are_left_out() -> None:

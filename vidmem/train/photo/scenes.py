@@ -48,9 +48,11 @@ class PhotoScenes:
         self.groups: dict[str, list[list[int]]] = {kind: list(names.values()) for kind, names in by_name.items()}
 
     def pick(self, kind: str = "") -> int:
-        """A photo: a source by its share, then a name evenly, as far as the source has one name a photo."""
+        """A photo: a source by its share, then a name evenly, as far as the source has one name a photo. Raises
+        KeyError."""
         if not kind:
-            kinds = sorted(self.groups)
+            if not (kinds := sorted(self.groups)):
+                raise KeyError("no photos to make scenes of")
             shares = np.array([SHARES[k] for k in kinds])
             kind = kinds[int(self.rng.choice(len(kinds), p=shares / shares.sum()))]
         groups = self.groups[kind]
