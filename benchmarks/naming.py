@@ -34,6 +34,7 @@ from vidmem.media import open_source
 from vidmem.records import NS, Box
 from vidmem.train.photo.names import Names, clip_names, plain
 from vidmem.train.photo.photos import Photo, read_caltech, read_photos
+from vidmem.train.photo.scenes import middle
 
 HERE = Path(__file__).parent
 DATA = HERE.resolve().parents[1] / "shared" / "data"
@@ -42,8 +43,6 @@ MOST_OF_A_NAME = 12
 """Household things of one name, so that persons do not decide."""
 LEAST_SIDE = 24
 """Pixels of the shorter side of a box in a photo of 384 pixels at most."""
-MIDDLE = 0.1
-"""Share of a photo's sides that lies outside its middle."""
 ALSO = {"mug": "cup", "sofa": "couch", "sports ball": "ball"}
 
 
@@ -67,11 +66,6 @@ class Thing:
 def lines(name: str) -> list[str]:
     kept = (HERE / name).read_text("utf-8").splitlines()
     return [line.strip() for line in kept if line.strip() and not line.startswith("#")]
-
-
-def middle(photo: Photo) -> Box:
-    w, h = photo.size
-    return MIDDLE * w, MIDDLE * h, (1 - MIDDLE) * w, (1 - MIDDLE) * h
 
 
 def caltech_things(data: Path, each: int, held_out: bool = True) -> list[Thing]:

@@ -75,14 +75,6 @@ class TinyNet(nn.Module):
         self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True, coarse=2)
         self.masks, self.score = MaskHead(), nn.Linear(DIM, 1)
 
-    def forward(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """images `(B, 3, H, W)`, points `(B, P, 2)` x, y in [0, 1] -> tokens `(B, P, k, DIM)`; logits of their masks
-        `(B, P, k, h * w)` and of their scores `(B, P, k)`."""
-        features, _ = self.backbone(images)
-        tokens, attention, queries = self.regions(features, points)
-        masks = self.masks(queries, attention, self.mask_patches(features)[:, None])
-        return tokens, masks, self.score(queries).squeeze(-1)
-
     def mask_patches(self, features: Tensor) -> Tensor:
         """See MaskHead.patches."""
         return self.masks.patches(features, self.regions.positions.grid(*features.shape[-2:]).to(features.dtype))

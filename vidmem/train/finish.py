@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=Path)
     parser.add_argument("--text-out", type=Path, help="folder for the text side, fitted once more; else it is kept")
     parser.add_argument("--batches", type=int, default=60, help="of 8 scenes each")
-    parser.add_argument("--steps", type=int, default=2000, help="of the fit of the text side")
+    parser.add_argument("--steps", type=int, default=1000, help="of the fit of the text side")
     args = parser.parse_args()
     state = halves.load(args.start)
     net, tower = TinyNet(), TextTower(args.text)

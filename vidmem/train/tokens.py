@@ -14,9 +14,9 @@ from torch import Tensor
 from ..encoders import tiny
 from ..encoders.tiny_net import TinyNet, choose_points, find
 from ..geometry import box_iou, mask_boxes, part_at
-from ..records import Box, Float32
+from ..records import Float32
 from .photo.photos import Photo
-from .photo.scenes import WHOLE_RIM
+from .photo.scenes import middle
 from .steps import held, pixels
 from .supply import Batch, Material
 
@@ -100,11 +100,6 @@ def some_of_each(photos: list[Photo], rng: np.random.Generator) -> Iterator[int]
         count[key] += 1
         if count[key] <= (most or MOST_OF_A_SOURCE):
             yield i
-
-
-def middle(photo: Photo) -> Box:
-    w, h = photo.size
-    return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h
 
 
 @torch.inference_mode()

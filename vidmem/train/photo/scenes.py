@@ -128,10 +128,7 @@ class PhotoScenes:
                 share = per_patch(full)
                 left = share.sum() * 64 / max(1.0, float(masks[k].sum()) * sx * sy)
             else:
-                x0, y0, x1, y1 = region.box
-                rim = WHOLE_RIM if photo.whole else 0.0
-                box = x0 + rim * w, y0 + rim * h, x1 - rim * w, y1 - rim * h
-                x0, y0, x1, y1 = place(box)
+                x0, y0, x1, y1 = place(middle(photo) if photo.whole else region.box)
                 share = _rectangle((x0, y0, x1, y1), cell)
                 left = share.sum() * 64 / max(1.0, (x1 - x0) * (y1 - y0))
             if left > 0.35:  # less of it may not be enough to tell
@@ -171,6 +168,12 @@ class PhotoScenes:
             np.uint8
         )
         return out
+
+
+def middle(photo: Photo) -> Box:
+    """Where a photo of one thing, which nobody outlined, has it."""
+    w, h = photo.size
+    return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h
 
 
 def _rectangle(box: Sequence[float], cell: Sequence[int]) -> NDArray[np.float32]:
