@@ -36,8 +36,13 @@ def test_a_cell_looks_at_its_own_patch() -> None:
 
 def test_tiny_takes_it() -> None:
     net = TinyNet().eval()
-    tokens, attention, scores = net(torch.rand(1, 3, 64, 64), torch.rand(1, 5, 2))
+    with torch.inference_mode():
+        features, heat = net.backbone(torch.rand(1, 3, 64, 64))
+        tokens, attention, queries = net.regions(features, torch.rand(1, 5, 2))
+        masks = net.masks(queries, attention, net.mask_patches(features)[:, None])
+        scores = net.score(queries)
+    assert heat.shape == (1, 8, 8)
     assert tokens.shape == (1, 5, 3, DIM)
-    assert attention.shape == (1, 5, 3, 64)
-    assert scores.shape == (1, 5, 3)
+    assert attention.shape == masks.shape == (1, 5, 3, 64)
+    assert scores.shape == (1, 5, 3, 1)
     assert sum(p.numel() for p in net.backbone.parameters()) < 4_000_000
