@@ -160,7 +160,7 @@ def main() -> int:
     crossed = leave_one_out(tables, args.false_found, len(worlds)) if len(worlds) > 1 else {}
     found_words: dict[str, int] = {}
     v = TEMPERATURES.index(calibration.temperature)
-    at = grids("text")[0].index((calibration.text_threshold, calibration.contrast_probability))
+    at = grids("text")[0].index(settings_of(calibration)["text"])
     for q, hit, _ in tables["text", v]:
         if q.kind == "unknown_word" and hit[at]:
             found_words[q.asked] = found_words.get(q.asked, 0) + 1

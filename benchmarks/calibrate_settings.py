@@ -22,8 +22,9 @@ PRESENT = ("name", "synonym", "picture", "name_picture")
 GROUPS = {"text": ("name", "synonym"), "visual": ("picture",), "product": ("name_picture",)}
 CONSTRAINTS = {"text": ("absent_word", "unknown_word", "absent_clip"), "visual": ("absent_picture",),
                "product": ("absent_name_picture",)}  # fmt: skip
-RELATIVE = np.round(np.arange(0.5, 0.96, 0.05), 4)
-"""Share of the best score that a hit of a picture must reach."""
+RELATIVE = {"text": np.round(np.arange(0.3, 0.86, 0.05), 4), "visual": np.round(np.arange(0.5, 0.96, 0.05), 4),
+            "product": np.zeros(1)}  # fmt: skip
+"""Share of the best score that a hit must reach."""
 LENIENT = {"absent_clip": 0.5}
 """How much a false find weighs, if not 1: a real clip holds a thing like most that one may ask for."""
 COUNTED = {"text": ("clip_name",)}
@@ -36,16 +37,16 @@ stay well below, so that all that is absent together keeps the limit."""
 def outcomes(
     question: Question, settings: Sequence[tuple[float, ...]], temperature: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """For every setting (threshold, share: of the contrast phrases, or for a picture of the best score): is anything
-    found, and is the newest sighting right."""
+    """For every setting (threshold, share of the contrast phrases, share of the best score): is anything found, and is
+    the newest sighting right."""
     found, right = np.zeros(len(settings), bool), np.zeros(len(settings), bool)
     seen: dict[bytes, tuple[bool, bool]] = {}
-    for i, (threshold, share) in enumerate(settings):
+    for i, (threshold, share, relative) in enumerate(settings):
         keep = question.score >= np.float32(threshold)
-        if question.mode == "visual":
-            keep &= question.score >= np.float32(share) * question.score.max(initial=0)
-        elif share > 0 and question.shares is not None:
+        if share > 0 and question.shares is not None:
             keep &= question.shares[temperature] >= share
+        if relative > 0:
+            keep &= question.score >= np.float32(relative) * question.score.max(initial=0, where=keep)
         key = keep.tobytes()
         if key not in seen:
             ok = False
@@ -80,16 +81,16 @@ def pick(rates: NDArray[np.float64], false: Sequence[NDArray[np.float64]], most:
 def grids(mode: str) -> tuple[list[tuple[float, ...]], tuple[int, ...]]:
     """All settings of one kind of question but the temperature, and the shape of their grid."""
     first = {"text": TEXT, "visual": VISUAL, "product": PRODUCT}[mode]
-    second = RELATIVE if mode == "visual" else SHARE
-    return [(float(a), float(b)) for a, b in itertools.product(first, second)], (len(first), len(second))
+    axes = first, np.zeros(1) if mode == "visual" else SHARE, RELATIVE[mode]
+    return [(float(a), float(b), float(c)) for a, b, c in itertools.product(*axes)], tuple(len(axis) for axis in axes)
 
 
 def settings_of(calibration: Calibration) -> dict[str, tuple[float, ...]]:
     """The setting of each kind of question, as `grids` writes it."""
     return {
-        "text": (calibration.text_threshold, calibration.contrast_probability),
-        "visual": (calibration.visual_threshold, calibration.visual_relative),
-        "product": (calibration.product_threshold, calibration.contrast_probability_product),
+        "text": (calibration.text_threshold, calibration.contrast_probability, calibration.text_relative),
+        "visual": (calibration.visual_threshold, 0.0, calibration.visual_relative),
+        "product": (calibration.product_threshold, calibration.contrast_probability_product, 0.0),
     }
 
 
@@ -129,12 +130,13 @@ def choose(tables: Tables, most: float, leave: int | None = None) -> Calibration
 
     chosen: tuple[float, Calibration] | None = None
     for v, temperature in enumerate(TEMPERATURES):
-        visual_value, (visual, relative) = best("visual", v)
-        text_value, (text, contrast) = best("text", v)
-        product_value, (product, contrast_product) = best("product", v)
+        visual_value, (visual, _, visual_relative) = best("visual", v)
+        text_value, (text, contrast, text_relative) = best("text", v)
+        product_value, (product, contrast_product, _) = best("product", v)
         value = 2 * text_value + visual_value + product_value
         if chosen is None or value > chosen[0]:
-            chosen = value, Calibration(text, contrast, visual, product, contrast_product, temperature, relative)
+            chosen = value, Calibration(text, contrast, visual, product, contrast_product, temperature,
+                                        visual_relative, text_relative)  # fmt: skip
     assert chosen is not None
     return chosen[1]
 

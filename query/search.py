@@ -50,6 +50,7 @@ def find(
     """
     if least_probability is not None:
         return _probable(cache, calibration, text, visual, contrast, least_probability)
+    least_share = relative = 0.0
     if text is not None and visual is not None:
         limit = calibration.product_threshold if threshold is None else threshold
         rows, seen = cache.range_search("visual", visual, limit)
@@ -57,23 +58,20 @@ def find(
         product = seen * read
         # Two negative factors have a positive product; neither is a match.
         hits = Hits(rows, product, read, seen).take((product >= limit) & (read >= limit))
-        least = calibration.contrast_probability_product
+        least_share = calibration.contrast_probability_product
     elif text is not None:
         rows, read = cache.range_search("text", text, calibration.text_threshold if threshold is None else threshold)
-        hits, least = Hits(rows, read, read, None), calibration.contrast_probability
+        hits, least_share = Hits(rows, read, read, None), calibration.contrast_probability
+        relative = calibration.text_relative
     elif visual is not None:
-        rows, seen = cache.range_search(
-            "visual", visual, calibration.visual_threshold if threshold is None else threshold
-        )
-        if threshold is None and len(seen):
-            near = seen >= calibration.visual_relative * seen.max()
-            rows, seen = rows[near], seen[near]
-        return Hits(rows, seen, None, seen)
+        limit = calibration.visual_threshold if threshold is None else threshold
+        rows, seen = cache.range_search("visual", visual, limit)
+        hits, relative = Hits(rows, seen, None, seen), calibration.visual_relative
     else:
         raise ValueError("a text, a picture or both")
-    if threshold is None and contrast is not None and least > 0 and len(hits):
-        hits = hits.take(share(cache, hits, contrast, calibration.temperature) >= least)
-    return hits
+    if threshold is not None:
+        return hits
+    return _near_best(_meant(cache, calibration, hits, contrast, least_share), relative)
 
 
 def find_each(
@@ -87,18 +85,34 @@ def find_each(
         cache.range_search_many("text", texts, test.text_threshold), contrasts, strict=True
     ):
         hits = Hits(rows, read, read, None)
-        if least_probability is not None:
-            hits = _as_probable(cache, calibration, hits, contrast, least_probability)
-        elif test.contrast_probability > 0 and len(hits):
-            hits = hits.take(share(cache, hits, contrast, test.temperature) >= test.contrast_probability)
-        out.append(hits)
+        if least_probability is None:
+            hits = _meant(cache, test, hits, contrast, test.contrast_probability)
+            out.append(_near_best(hits, test.text_relative))
+        else:
+            out.append(_as_probable(cache, calibration, hits, contrast, least_probability))
     return out
+
+
+def _meant(
+    cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None, least_share: float
+) -> Hits:
+    """Those that the phrase, not a contrast phrase, is said of."""
+    if contrast is None or least_share <= 0 or not len(hits):
+        return hits
+    return hits.take(share(cache, hits, contrast, calibration.temperature) >= least_share)
+
+
+def _near_best(hits: Hits, relative: float) -> Hits:
+    """Those that score at least this share of the best one."""
+    if relative <= 0 or not len(hits):
+        return hits
+    return hits.take(hits.score >= np.float32(relative) * hits.score.max())
 
 
 def among(
     cache: VectorCache, calibration: Calibration, rows: Rows, text: Float32, contrast: Float32 | None
 ) -> tuple[Hits, NDArray[np.bool_]]:
-    """The tracks in `rows`, and which of them `find` would find by this text."""
+    """The tracks in `rows`, and which of them pass the tests of `find` by this text that are of a track alone."""
     read = cache.scores("text", text, rows)
     hits = Hits(rows, read, read, None)
     found = read >= np.float32(calibration.text_threshold)

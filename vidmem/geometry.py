@@ -107,17 +107,22 @@ def connected(masks: NDArray[np.bool_], seeds: NDArray[np.intp]) -> NDArray[np.b
 
 def part_at(masks: Float32, points: Float32) -> Float32:
     """Masks `(n, h, w)` in [0, 1] without what they hold, above one half, apart from the part that its point `(n, 2)`,
-    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. The peak of what is left becomes 1.
+    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. What is left of several has a peak of 1.
     Things alike answer one prompt together; this leaves the one that was meant."""
     n, h, w = masks.shape
     held, rows = masks > 0.5, np.arange(n)
     x, y = np.clip((points * (w, h)).astype(np.intp), 0, (w - 1, h - 1)).T
-    seeds = np.where(held[rows, y, x], y * w + x, masks.reshape(n, -1).argmax(1) if n else 0)
+    seeds = y * w + x
+    astray = np.flatnonzero(~held[rows, y, x])
+    seeds[astray] = masks[astray].reshape(len(astray), h * w).argmax(1)
     part = connected(held, seeds)
-    peak = np.where(part, masks, 0).max((1, 2), initial=0)[:, None, None]
-    peak = np.where(peak > 0, peak, np.float32(1))
-    rest = np.where(held, np.float32(0), np.minimum(masks, peak / 2))
-    return np.asarray(np.where(part, masks, rest) / peak, np.float32)
+    many = np.flatnonzero((part != held).any((1, 2)))  # the others are left as they are
+    out = masks.copy()
+    mine, own = masks[many], part[many]
+    peak = np.where(own, mine, np.float32(0)).max((1, 2), initial=0)[:, None, None]
+    rest = np.where(held[many], np.float32(0), np.minimum(mine, peak / 2))
+    out[many] = np.where(own, mine, rest) / peak
+    return out
 
 
 def nearest(picture: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:

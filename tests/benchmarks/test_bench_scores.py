@@ -85,7 +85,7 @@ def test_pick_stays_away_from_cliffs_and_within_bounds():
 
 
 def test_the_search_covers_what_it_chooses_from():
-    chosen = Calibration(0.5, 0.3, 0.6, 0.3, 0.0, 0.06, 0.9)
+    chosen = Calibration(0.5, 0.3, 0.6, 0.3, 0.0, 0.06, 0.9, 0.6)
     for mode, setting in calibrate_settings.settings_of(chosen).items():
         settings, shape = calibrate_settings.grids(mode)
         assert len(settings) == np.prod(shape)

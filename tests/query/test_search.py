@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from store.making import add, info, track
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import Calibration
-from vidmem.query.search import Hits, find, nearest, share
+from vidmem.query.search import Hits, find, find_each, nearest, share
 from vidmem.query.sightings import group
 from vidmem.records import NS, Float32
 from vidmem.store import ModelRecord, Store, VectorCache
@@ -249,3 +250,22 @@ def test_a_picture_wants_hits_near_to_the_best(memory: Memory) -> None:
     assert find(cache, near, None, vector).score.min() >= np.float32(0.9) * np.float32(scores.max()) - 1e-5
     # A threshold of one's own is the score alone.
     assert len(find(cache, near, None, vector, threshold=0.05)) == len(find(cache, loose, None, vector))
+
+
+def test_words_want_hits_near_to_the_best_of_those_that_are_meant(memory: Memory) -> None:
+    """The best is that of the tracks that pass the other tests, and each of many phrases has its own."""
+    cache, _, text = memory
+    vectors = np.stack([query(seed, DT) for seed in (5, 6)])
+    contrasts = [text[[best]].astype(np.float32) for best in (text @ vectors.T.astype(float)).argmax(0)]
+    loose = Calibration(0.2, 0.5, 0.05, 0.18)
+    near = replace(loose, text_relative=0.8)
+    together = find_each(cache, near, vectors, contrasts)
+    for vector, contrast, hits in zip(vectors, contrasts, together, strict=True):
+        every = find(cache, loose, vector, None, contrast)
+        assert every.score.max() < (text @ vector.astype(float)).max() - 1e-3  # the best of all is something else
+        wanted = every.take(every.score >= np.float32(0.8) * every.score.max())
+        assert 1 <= len(wanted) < len(every)
+        assert set(wanted.rows.tolist()) == set(hits.rows.tolist())
+        assert set(wanted.rows.tolist()) == set(find(cache, near, vector, None, contrast).rows.tolist())
+        # A threshold of one's own is the score alone.
+        assert len(find(cache, near, vector, None, contrast, threshold=0.2)) > len(every)

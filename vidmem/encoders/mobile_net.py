@@ -5,8 +5,9 @@ knows drawings and fine detail, and a feature pyramid on both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +24,17 @@ LAST_STAGE = (1, 6, 3, 1, 320)
 """A quarter of the weights of the body, for classes that `tiny` does not have: only the teacher has it."""
 TAPS = (4, 10)
 """Blocks whose output the pyramid takes besides that of the last: the last ones at strides 8 and 16."""
+
+START = 3
+"""Blocks that end at stride 4."""
+
+
+def one_by_one(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """`function(images)`; on a CPU picture by picture, unless gradients are wanted. The largest maps of a batch would
+    not fit a cache, and memory of that size is fetched anew from the system each time."""
+    if images.device.type != "cpu" or torch.is_grad_enabled():
+        return function(images)
+    return torch.cat([function(image) for image in images.split(1)])
 
 
 def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -70,9 +82,19 @@ class MobileBody(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        return self.rest(self.start(x))
+
+    def start(self, x: Tensor) -> Tensor:
+        """As far as stride 4: where the maps are largest."""
         x = F.relu6(self.stem(x), inplace=True)
+        for block in self.blocks[:START]:
+            x = block(x)
+        return x
+
+    def rest(self, x: Tensor) -> list[Tensor]:
+        """From what `start` gives."""
         out = []
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.blocks[START:], START):
             x = block(x)
             if i in TAPS:
                 out.append(x)
@@ -101,7 +123,7 @@ class Detail(nn.Module):
         self.fine = nn.Sequential(Block(96), Block(96))
 
     def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.fine(self.stem((images - 0.45) / 0.25))
+        out: Tensor = self.fine(one_by_one(lambda image: self.stem((image - 0.45) / 0.25), images))
         return out
 
 
@@ -132,8 +154,9 @@ class MobileBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         # Cells look at the pixels around stride * i: moved by 3, that is the middle of the patch they stand for.
-        moved = F.pad((images - MEAN) / SPREAD, (-3, 3, -3, 3))
-        fine, middle, coarse = self.body(moved)
+        moved = (-3, 3, -3, 3)
+        started = one_by_one(lambda image: self.body.start(F.pad((image - MEAN) / SPREAD, moved)), images)
+        fine, middle, coarse = self.body.rest(started)
         detail = self.detail(images)
         top = self.top(coarse)
         middle = self.middle(middle) + self.detail_middle(detail) + _up(top, middle)
