@@ -107,8 +107,8 @@ def connected(masks: NDArray[np.bool_], seeds: NDArray[np.intp]) -> NDArray[np.b
 
 def part_at(masks: Float32, points: Float32) -> Float32:
     """Masks `(n, h, w)` in [0, 1] without what they hold, above one half, apart from the part that its point `(n, 2)`,
-    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. What is left of several has a peak of 1.
-    Things alike answer one prompt together; this leaves the one that was meant."""
+    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. What is left of several has
+    a peak of 1. Things alike answer one prompt together; this leaves the one that was meant."""
     n, h, w = masks.shape
     held, rows = masks > 0.5, np.arange(n)
     x, y = np.clip((points * (w, h)).astype(np.intp), 0, (w - 1, h - 1)).T

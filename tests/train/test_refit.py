@@ -17,6 +17,12 @@ from vidmem.train.towers import TextTower
 WORDS = ("cup", "mug", "dog", "hound", "background", "plain", "cups", "mugs", "red")
 
 
+@pytest.fixture(autouse=True)
+def rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors of 8 numbers have larger ones than those of 128, and a test has fewer steps."""
+    monkeypatch.setattr("vidmem.train.refit.TABLE_RATE", 0.005)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three names; "mug" and "hound" are synonyms that were placed anywhere."""
@@ -61,7 +67,7 @@ def test_every_way_to_say_a_name_finds_its_tokens(folder: Path, tmp_path: Path) 
             likeness = torch.nn.functional.normalize(said, dim=-1) @ regions.project(cloud.tokens).T
         return [int(cloud.labels[i]) for i in likeness.argmax(1)]
 
-    refit(tower, regions, [cloud], NO_ANSWERS, folder, tmp_path / "out", steps=1000, batch=32)
+    refit(tower, regions, [], [cloud], NO_ANSWERS, folder, tmp_path / "out", steps=1000, batch=32)
     with np.load(tmp_path / "out" / "text.npz") as kept:
         assert rightly(("cup", "mug", "cups", "mugs", "dog", "hound"), kept["table"]) == [0, 0, 0, 0, 1, 1]
 
@@ -69,7 +75,7 @@ def test_every_way_to_say_a_name_finds_its_tokens(folder: Path, tmp_path: Path) 
 def test_the_projector_learns_what_tells_names_apart(folder: Path, tmp_path: Path) -> None:
     tower, regions, cloud = TextTower(folder), projector(), two_clouds()
     before = regions.q_proj.weight.clone()
-    refit(tower, regions, [cloud, cloud], NO_ANSWERS, folder, tmp_path / "out", steps=1000, batch=32)
+    refit(tower, regions, [], [cloud, cloud], NO_ANSWERS, folder, tmp_path / "out", steps=1000, batch=32)
     with torch.no_grad():
         likeness = torch.nn.functional.normalize(regions.project(cloud.tokens), dim=-1) @ tower()[:2].T
     assert (likeness.argmax(1) == cloud.labels).all()
@@ -82,10 +88,31 @@ def test_what_the_teacher_says_moves_tokens_without_a_name(folder: Path, tmp_pat
     answers = torch.tensor([[0.95, 0.05], [0.05, 0.95]]).log()
     tower, regions = TextTower(folder), projector()
     two = named(torch.zeros(2, 8), torch.arange(2))  # names are seen on nothing that tells them apart
-    refit(tower, regions, [two, told], answers, folder, tmp_path / "out", steps=1000, batch=32)
+    refit(tower, regions, [], [two, told], answers, folder, tmp_path / "out", steps=1000, batch=32)
     with torch.no_grad():
         likeness = torch.nn.functional.normalize(regions.project(cloud.tokens), dim=-1) @ tower()[:2].T
     assert (likeness.argmax(1) == cloud.labels).float().mean() > 0.9
+
+
+def test_what_is_known_is_kept_beside_what_is_new(folder: Path, tmp_path: Path) -> None:
+    """The new tokens say the opposite of what the network has learned: it gives way less where it is known."""
+    cloud = two_clouds()
+    learned, towers = projector(), [TextTower(folder) for _ in range(3)]
+    refit(towers[0], learned, [], [cloud], NO_ANSWERS, folder, tmp_path / "learned", steps=1000, batch=32)
+    against = named(cloud.tokens, 1 - cloud.labels)
+
+    def still_right(known: list[Named], tower: TextTower) -> float:
+        regions = projector()
+        regions.load_state_dict(learned.state_dict())
+        tower.load_state_dict(towers[0].state_dict())
+        source = tmp_path / "learned"
+        refit(tower, regions, known, [against], NO_ANSWERS, source, tmp_path / "out", steps=300, batch=32)
+        with torch.no_grad():
+            likeness = torch.nn.functional.normalize(regions.project(cloud.tokens), dim=-1) @ tower()[:2].T
+        return float((likeness.softmax(-1)[torch.arange(80), cloud.labels]).mean())
+
+    kept, lost = still_right([cloud], towers[1]), still_right([], towers[2])
+    assert kept > lost + 0.1
 
 
 def test_a_name_with_many_pictures_is_not_all_that_is_learned() -> None:
@@ -96,7 +123,7 @@ def test_a_name_with_many_pictures_is_not_all_that_is_learned() -> None:
 def test_what_it_writes_is_a_text_folder_that_the_tower_agrees_with(folder: Path, tmp_path: Path) -> None:
     tower = TextTower(folder)
     found = named(torch.randn(20, 8), torch.arange(20) % 2)
-    refit(tower, projector(), [found], NO_ANSWERS, folder, tmp_path / "out", steps=5, batch=8)
+    refit(tower, projector(), [], [found], NO_ANSWERS, folder, tmp_path / "out", steps=5, batch=8)
     again = TextTower(tmp_path / "out")
     torch.testing.assert_close(again(), tower(), atol=1e-5, rtol=0)
 
@@ -120,7 +147,7 @@ def test_a_phrase_is_said_of_what_pictures_show(folder: Path, tmp_path: Path) ->
         centres = torch.nn.functional.normalize(torch.stack([tower()[0], tower()[1]]), dim=-1)
     labels = torch.arange(2).repeat_interleave(20)
     found = named(centres[labels], labels)
-    refit(tower, projector(), [found], NO_ANSWERS, folder, tmp_path / "out", steps=3000, batch=32)
+    refit(tower, projector(), [], [found], NO_ANSWERS, folder, tmp_path / "out", steps=3000, batch=32)
     with np.load(tmp_path / "out" / "text.npz") as kept:
         after = torch.nn.functional.normalize(torch.from_numpy(kept["table"]), dim=-1)
     assert float(after[WORDS.index("mug")] @ centres[0]) > 0.5  # it began at -0.25

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +19,9 @@ from vidmem.encoders.tiny_net import TinyNet
 from vidmem.geometry import box_iou
 from vidmem.train import tokens
 from vidmem.train.photo.photos import Photo, Region
-from vidmem.train.tokens import of_photos, regions_of, some_of_each
+from vidmem.train.tokens import of_photos, of_worlds, regions_of, some_of_each
+from vidmem.train.tren.folder import Folder
+from vidmem.train.tren.world import SCENERY
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,30 @@ def test_things_and_the_teachers_crops_get_the_region_that_fits(
     assert sorted(named.labels.tolist()) == [-1, -1, -1, -1, 0, 1]
     assert sorted(named.answers.tolist()) == [-1, -1, 0, 1, 2, 3]
     assert named.tokens.shape == (6, DIM)
-    assert named.weights.tolist() == [1.0] * 6
+    assert named.weights[named.labels >= 0].tolist() == [1.0, 1.0]
+    # Of answers all sources count alike, the one photo of Caltech as much as the three others.
+    mine = dict(zip(named.answers.tolist(), named.weights.tolist(), strict=True))
+    assert mine[2] == pytest.approx(1)
+    assert [mine[row] for row in (0, 1, 3)] == pytest.approx([1 / 3] * 3)
+
+
+def test_frames_of_worlds_give_the_things_in_them(
+    net: TinyNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mirrored or not; not the scenery, nothing without a name, and none of the tenth that is measured on."""
+    monkeypatch.setattr(tokens, "find", disc_finder())
+    numbers = np.zeros((120, 160), np.uint8)
+    numbers[24:72, 16:64], numbers[80:, :40] = 1, 2
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for i in range(11):
+        Image.fromarray(off_centre()).save(tmp_path / "images" / f"{i:02}.png")
+        Image.fromarray(numbers).save(tmp_path / "masks" / f"{i:02}.png")
+    (tmp_path / "names.json").write_text(json.dumps({"0": SCENERY, "1": "cup", "2": None}), "utf-8")
+    named = of_worlds(net, Folder(tmp_path), vocabulary())
+    assert named.labels.tolist() == [vocabulary().find("cup")] * 9
+    assert named.answers.tolist() == [-1] * 9
+    assert named.weights.tolist() == [1.0] * 9
 
 
 def test_no_name_has_all_the_photos() -> None:

@@ -22,7 +22,8 @@ class Calibration:
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
     contrast_probability_product: the least share when both are given. visual_relative, text_relative: with a picture or
     with words alone, a track must also score at least this share of the best one that passed the other tests, so that a
-    look-alike seen later does not hide the thing itself. probability: the curves from scores to probabilities; None when nobody fitted any.
+    look-alike seen later does not hide the thing itself. probability: the curves from scores to probabilities; None
+    when nobody fitted any.
     """
 
     text_threshold: float

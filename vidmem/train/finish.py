@@ -16,8 +16,9 @@ from ..encoders.tiny_net import TinyNet
 from . import halves
 from .refit import refit
 from .supply import Material, Shares, loader
-from .tokens import of_photos, of_scenes
+from .tokens import of_photos, of_scenes, of_worlds
 from .towers import TextTower
+from .tren.folder import Folder
 from .whiten import within_class_map
 
 SHARES = Shares(0.35, 0.25, outlines_only=True)
@@ -45,9 +46,10 @@ def main() -> None:
     net.visual_mean, net.visual_map = within_class_map(scenes.tokens, scenes.labels)
     print(f"{len(scenes.tokens)} tokens of {len(set(scenes.labels.tolist()))} names")
     if args.text_out:
-        sources = [scenes, of_photos(net, material)] if material.photos else [scenes]
+        known = [scenes, of_worlds(net, Folder(args.worlds), tower.names)] if args.worlds else [scenes]
+        new = [of_photos(net, material)] if material.photos else []
         answers = torch.from_numpy(material.crops["answers"])
-        found = refit(tower, net.regions, sources, answers, args.text, args.text_out, args.steps)
+        found = refit(tower, net.regions, known, new, answers, args.text, args.text_out, args.steps)
         print(json.dumps(found, indent=1))
     torch.save(state | {"net": net.state_dict(), "text": tower.state_dict()}, args.out)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,10 +30,12 @@ NAME_SHARE = 0.4
 STAY = 2.0
 """Weight of staying where the class is, against 1 for the tokens: names that no picture shows have only this."""
 DRIFT = 0.05
-TOLD = 0.3
+TOLD = 2.0
 """Weight of the teacher's answers, which place names that no picture shows."""
-TABLE_RATE, PROJECTOR_RATE = 0.005, 0.001
-ANSWERED = 128
+KEPT = 1.0
+"""Weight of what the network said of scenes before: it saw more of them than are looked at here."""
+TABLE_RATE, PROJECTOR_RATE = 0.001, 0.001
+ANSWERED = 256
 """Tokens of a step that the teacher answered for."""
 
 
@@ -55,28 +59,45 @@ def shared(tower: TextTower) -> tuple[dict[str, int], Tensor]:
     return claimed, pairs.fill_diagonal_(False)
 
 
-def refit(tower: TextTower, regions: RegionEncoder, sources: list[Named], answers: Tensor, folder: Path, out: Path,
-          steps: int, batch: int = 512, seed: int = 0) -> dict[str, Any]:  # fmt: skip
-    """Move the rows of `tower`'s table and the text projector of `regions`, in place, and write the text folder anew
-    into `out`. sources: tokens, of which each step sees as many from each source; answers: the teacher's
-    log-probabilities `(rows, 1000)`. Returns how often each way to say a name finds it, before and after."""
-    with torch.no_grad():
-        goals = tower()
-    table, index = tower.whole_table(), {piece: i for i, piece in enumerate(tower.vocabulary)}
+class Sayings(NamedTuple):
+    """bags: all phrases; ways: of each class the phrases that say it, its name first; own: which classes have a phrase
+    of their own `(C,)` bool; near: pairs `(C, C)` bool that do not speak against each other."""
+
+    bags: Bags
+    ways: list[list[int]]
+    own: Tensor
+    near: Tensor
+
+
+def sayings(tower: TextTower, goals: Tensor, table: NDArray[np.float32], index: dict[str, int]) -> Sayings:
+    """All that is said of the classes, which lie at `goals (C, Dt)`, with word pieces of the table."""
     claimed, pairs = shared(tower)
-    near = tower.near | pairs
-    phrases, _, owners, held = training_phrases(tower.names, goals.numpy(), table, index, held_out=0, claimed=claimed)
-    bags = Bags(phrases, index)
+    phrases, _, owners, _ = training_phrases(tower.names, goals.numpy(), table, index, held_out=0, claimed=claimed)
     ways: list[list[int]] = [[] for _ in range(len(tower.names))]
     for i, owner in enumerate(owners.tolist()):
         ways[owner].append(i)
-    # A class without a word of its own is said as the one that has it, which it does not speak against.
-    stays = torch.tensor([bool(own) for own in ways])
-    said = {phrase: i for i, phrase in enumerate(phrases)}
-    for known, own in zip(tower.names.classes, ways, strict=True):
-        if not own:
-            own.append(said[known.name])
-    measured = {"before": recall(table, index, goals.numpy(), tower.names, held)}
+    own = torch.tensor([bool(phrases_of) for phrases_of in ways])
+    # A class without a phrase of its own is said as the one that has it, which it does not speak against.
+    place = {phrase: i for i, phrase in enumerate(phrases)}
+    for one, phrases_of in zip(tower.names.classes, ways, strict=True):
+        if not phrases_of:
+            phrases_of.append(place[one.name])
+    return Sayings(Bags(phrases, index), ways, own, tower.near | pairs)
+
+
+def refit(tower: TextTower, regions: RegionEncoder, known: list[Named], new: list[Named], answers: Tensor,
+          folder: Path, out: Path, steps: int, batch: int = 512, seed: int = 0) -> dict[str, Any]:  # fmt: skip
+    """Move the rows of `tower`'s table and the text projector of `regions`, in place, and write the text folder anew
+    into `out`. Each step sees as many tokens of each source: known ones are what the network learned its names from,
+    and what it says of them changes as little as may be (Li and Hoiem 2016, learning without forgetting); new ones it
+    was rarely shown. answers: the teacher's log-probabilities `(rows, 1000)`. Returns how often each way to say a name
+    finds it, before and after."""
+    with torch.no_grad():
+        goals = tower()
+    table, index = tower.whole_table(), {piece: i for i, piece in enumerate(tower.vocabulary)}
+    said = sayings(tower, goals, table, index)
+    bags, ways = said.bags, said.ways
+    measured = {"before": recall(table, index, goals.numpy(), tower.names, [])}
     start = torch.from_numpy(table[bags.used])
     vectors = start.clone().requires_grad_()
     projector = [*regions.text1.parameters(), *regions.text2.parameters()]
@@ -85,24 +106,31 @@ def refit(tower: TextTower, regions: RegionEncoder, sources: list[Named], answer
     ])  # fmt: skip
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     rng, random = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    named = [some for source in sources if len((some := source.take(source.labels >= 0)).labels)]
+    learned, shown = (list(with_names(sources)) for sources in (known, new))
+    named = [*learned, *shown]
     weights = [balanced(source, len(ways)) for source in named]
-    seen = torch.cat([source.tokens[source.answers >= 0] for source in sources])
-    answered = torch.cat([source.answers[source.answers >= 0] for source in sources])
+    with torch.no_grad():
+        before = [F.normalize(regions.project(source.tokens), dim=-1) for source in learned]
+    some = [source.take(source.answers >= 0) for source in (*known, *new)]
+    seen = Named(*(torch.cat(values) for values in zip(*some, strict=True)))
     for _ in range(steps):
         plain = rng.random(len(ways)) < NAME_SHARE
         picked = [w[0] if first else w[int(rng.integers(len(w)))] for w, first in zip(ways, plain, strict=True)]
         texts = bags.means(vectors, picked)
         rows = [torch.multinomial(w, batch // len(named), replacement=True, generator=random) for w in weights]
-        tokens = torch.cat([source.tokens[r] for source, r in zip(named, rows, strict=True)])
+        tokens = regions.project(torch.cat([source.tokens[r] for source, r in zip(named, rows, strict=True)]))
         labels = torch.cat([source.labels[r] for source, r in zip(named, rows, strict=True)])
-        loss = text_contrast(regions.project(tokens), texts, labels, TAU_TEXT, near)
-        loss = loss + STAY * (1 - (texts * goals).sum(-1))[stays].mean()
+        loss = text_contrast(tokens, texts, labels, TAU_TEXT, said.near)
+        loss = loss + STAY * (1 - (texts * goals).sum(-1))[said.own].mean()
         loss = loss + DRIFT * (vectors - start).square().sum(-1).mean()
-        if len(seen):
-            drawn = torch.randint(len(seen), (ANSWERED,), generator=random)
-            logits = F.normalize(regions.project(seen[drawn]), dim=-1) @ tower.imagenet(texts).T / TAU_TEXT
-            loss = loss + TOLD * told(logits, answers[answered[drawn]])
+        if learned:
+            was = torch.cat([values[r] for values, r in zip(before, rows, strict=False)])
+            now = F.normalize(tokens[: len(was)], dim=-1)
+            loss = loss + KEPT * told(now @ texts.T / TAU_TEXT, (was @ goals.T / TAU_TEXT).log_softmax(-1))
+        if len(seen.tokens):
+            drawn = torch.multinomial(seen.weights, ANSWERED, replacement=True, generator=random)
+            logits = F.normalize(regions.project(seen.tokens[drawn]), dim=-1) @ tower.imagenet(texts).T / TAU_TEXT
+            loss = loss + TOLD * told(logits, answers[seen.answers[drawn]])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -110,7 +138,7 @@ def refit(tower: TextTower, regions: RegionEncoder, sources: list[Named], answer
     table[bags.used] = vectors.detach().numpy()
     with torch.no_grad():
         tower.vectors.copy_(torch.from_numpy(table[tower.used.numpy()]))
-        measured["after"] = recall(table, index, tower().numpy(), tower.names, held)
+        measured["after"] = recall(table, index, tower().numpy(), tower.names, [])
     out.mkdir(parents=True, exist_ok=True)
     for name in ("names.json", "vocabulary.txt"):
         shutil.copyfile(folder / name, out / name)
@@ -118,6 +146,14 @@ def refit(tower: TextTower, regions: RegionEncoder, sources: list[Named], answer
         np.savez(out / "text.npz", table=table, goals=kept["goals"])
     (out / "refit.json").write_text(json.dumps(measured, indent=1), "utf-8")
     return measured
+
+
+def with_names(sources: Iterable[Named]) -> Iterator[Named]:
+    """Their tokens that have a name; nothing of a source without one."""
+    for source in sources:
+        named = source.take(source.labels >= 0)
+        if len(named.labels):
+            yield named
 
 
 def balanced(named: Named, classes: int) -> Tensor:

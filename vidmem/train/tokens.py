@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +14,19 @@ from torch import Tensor
 from ..encoders import tiny
 from ..encoders.tiny_net import TinyNet, choose_points, find
 from ..geometry import box_iou, mask_boxes, part_at
-from ..records import Float32
+from ..records import Box, Float32
+from .photo.names import Names
 from .photo.photos import Photo
 from .photo.scenes import middle
 from .steps import held, pixels
 from .supply import Batch, Material
+from .tren.folder import Folder
+from .tren.world import SCENERY
 
 MOST_OF_A_NAME = {"caltech": 30, "grocery": 16}
 """Photos of one name from each source that has one name a photo."""
 MOST_OF_A_SOURCE = 200
-ANSWERS = 4
+ANSWERS = 12
 """Of the teacher's crops so many of each photo."""
 LEAST_IOU, LEAST_ANSWER_IOU = 0.35, 0.4
 """How well a region must fit the box of a thing, and that of a crop. A photo of one thing has it somewhere in the
@@ -33,7 +36,7 @@ LEAST_SHARE = 0.02
 
 class Named(NamedTuple):
     """tokens `(N, DIM)` as pooled; labels `(N,)`: classes, -1 for none; answers `(N,)`: rows of the teacher's answers,
-    -1 for none; weights `(N,)`: the share that a token has in the mean of its region."""
+    -1 for none; weights `(N,)`: how much each counts, by the share that it has in the mean of its region."""
 
     tokens: Tensor
     labels: Tensor
@@ -66,28 +69,69 @@ def of_scenes(net: TinyNet, scenes: Iterable[Batch], batches: int) -> Named:
     return Named(*named, torch.full_like(named[1], -1), torch.ones(len(named[1])))
 
 
+def of_worlds(net: TinyNet, frames: Folder, names: Names) -> Named:
+    """Tokens of frames of worlds, as indexed: of every thing with a name. The last tenth, which WorldScenes measures
+    on, is left out."""
+    rows: list[Row] = []
+    for i in range(len(frames) * 9 // 10):
+        sample = frames[i]
+        found = regions_of(net, Image.fromarray(sample.image), mirrored=bool(i % 2))
+        for mask, name in zip(sample.masks, sample.names, strict=True):
+            label = None if name is None or name == SCENERY or not mask.any() else names.find(name)
+            if label is not None:
+                (box,) = mask_boxes(mask[None].astype(np.float32), *mask.shape[::-1])
+                rows += fitting(found, box, LEAST_IOU, label)
+    return stacked(rows)
+
+
 def of_photos(net: TinyNet, material: Material, seed: int = 0) -> Named:
-    """Tokens of whole photos, as indexed: of every thing that has a name, and of crops that the teacher saw."""
+    """Tokens of whole photos, as indexed: of every thing that has a name, and of crops that the teacher saw. Of the
+    latter all sources count alike, however many photos they have."""
     rng = np.random.default_rng(seed)
-    rows: list[tuple[Float32, int, int, float]] = []
+    rows: list[Row] = []
+    answered: dict[str, list[Row]] = {}
     owners = material.crops["owners"]
     for i in some_of_each(material.photos, rng):
         photo = material.photos[i]
-        tokens, share, boxes = regions_of(net, photo.image(), mirrored=bool(rng.random() < 0.5))
-        crops = np.flatnonzero(owners == i)[:ANSWERS].tolist()
-        wanted = [(box, -1, row, LEAST_ANSWER_IOU) for row in crops for box in [material.crops["boxes"][row]]]
+        found = regions_of(net, photo.image(), mirrored=bool(rng.random() < 0.5))
+        for row in np.flatnonzero(owners == i)[:ANSWERS].tolist():
+            told = fitting(found, material.crops["boxes"][row], LEAST_ANSWER_IOU, answer=row)
+            answered.setdefault(photo.source, []).extend(told)
         for region in photo.regions:
             if (label := material.names.find(region.name)) is not None:
                 box, least = (middle(photo), 0.0) if photo.whole else (region.box, LEAST_IOU)
-                wanted.append((box, label, -1, least))
-        for box, label, answer, least in wanted:
-            fit = box_iou(boxes, box)
-            best = int(fit.argmax())
-            if fit[best] >= least:
-                many = np.flatnonzero(share[best] >= LEAST_SHARE)
-                rows += [(tokens[k], label, answer, float(share[best, k])) for k in many]
-    found, labels, answers, weights = zip(*rows, strict=True)
-    return Named(torch.from_numpy(np.stack(found)), torch.tensor(labels), torch.tensor(answers), torch.tensor(weights))
+                rows += fitting(found, box, least, label)
+    for some in answered.values():
+        total = sum(row.weight for row in some)
+        rows += [row._replace(weight=row.weight / total) for row in some]
+    return stacked(rows)
+
+
+class Row(NamedTuple):
+    """One of Named."""
+
+    token: Float32
+    label: int
+    answer: int
+    weight: float
+
+
+def fitting(found: tuple[Float32, Float32, Float32], box: Box | Float32, least: float, label: int = -1,
+            answer: int = -1) -> list[Row]:  # fmt: skip
+    """The tokens, as `regions_of` gives them, of the region that fits the box best; none where that has an IoU below
+    `least`."""
+    tokens, share, boxes = found
+    fit = box_iou(boxes, box)
+    best = int(fit.argmax())
+    if fit[best] < least:
+        return []
+    many = np.flatnonzero(share[best] >= LEAST_SHARE)
+    return [Row(tokens[k], label, answer, float(share[best, k])) for k in many]
+
+
+def stacked(rows: Sequence[Row]) -> Named:
+    tokens, labels, answers, weights = zip(*rows, strict=True)
+    return Named(torch.from_numpy(np.stack(tokens)), torch.tensor(labels), torch.tensor(answers), torch.tensor(weights))
 
 
 def some_of_each(photos: list[Photo], rng: np.random.Generator) -> Iterator[int]:

@@ -115,7 +115,7 @@ class Helpers(nn.Module):
 
 
 def told(logits: Tensor, answers: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of `logits (N, 1000)` from a teacher's log-probabilities, a scalar."""
+    """Kullback-Leibler divergence of `logits (N, C)` from a teacher's log-probabilities, a scalar."""
     if not len(logits):
         return logits.sum()
     return F.kl_div(logits.log_softmax(-1), answers.float(), log_target=True, reduction="batchmean")
