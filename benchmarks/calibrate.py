@@ -112,7 +112,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
-    parser.add_argument("--seeds", type=parse_range, default=range(5100, 5115), help="A:B below 9000 (5100:5115)")
+    parser.add_argument("--seeds", type=parse_range, default=range(5100, 5130), help="A:B below 9000 (5100:5130)")
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--drawings", type=Path, help="another vendor's drawings")
     parser.add_argument("--false-found", type=float, default=0.05, help="most false finds of any kind (.05)")

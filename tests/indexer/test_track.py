@@ -166,6 +166,25 @@ def test_a_track_knows_its_span_its_mean_and_its_best_frame() -> None:
     assert (track.best_ns, track.best_box) == (7, (1.0, 1.0, 10.0, 10.0))  # the first of equals
 
 
+def test_the_best_frame_is_not_the_one_whose_mask_ran_over() -> None:
+    """A large region that looks less like the track than the others; nor is it the first, while there are others."""
+    tracker = Tracker(TrackConfig(threshold=0.3, max_gap=1))
+    for t_ns, angle, side in ((0, 0.0, 20), (1, 0.0, 8), (2, 1.1, 20), (3, 0.2, 9), (4, 0.9, 10)):
+        box = np.array([[1, 1, 1 + side, 1 + side]], dtype=np.float32)
+        visual = np.array([[np.cos(angle), np.sin(angle)]], dtype=np.float32)
+        tracker.update(t_ns, regions(visual, visual, box))
+    (track,) = tracker.drain()
+    assert (track.best_ns, track.best_box) == (3, (1.0, 1.0, 10.0, 10.0))
+
+
+def test_a_thing_seen_once_has_that_frame() -> None:
+    tracker = Tracker(PAPER)
+    box = np.array([[1, 2, 3, 4]], dtype=np.float32)
+    tracker.update(7, regions(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32), box))
+    (track,) = tracker.drain()
+    assert (track.best_ns, track.best_box) == (7, (1.0, 2.0, 3.0, 4.0))
+
+
 def test_drain_hands_out_what_changed_and_nothing_twice() -> None:
     tracker = Tracker(TrackConfig(max_gap=1))
     tracker.update(0, axes(0, 1))

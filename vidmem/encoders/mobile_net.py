@@ -34,7 +34,7 @@ def one_by_one(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     not fit a cache, and memory of that size is fetched anew from the system each time."""
     if images.device.type != "cpu" or torch.is_grad_enabled():
         return function(images)
-    return torch.cat([function(image) for image in images.split(1)])
+    return torch.cat([function(images[i : i + 1]) for i in range(len(images))])
 
 
 def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
