@@ -32,8 +32,8 @@ FACTS = np.dtype([
     ("fresh", "?"),         # changed since the last drain
 ])  # fmt: skip
 
-_LIKENESS = 8
-"""The power of the cosine in `_views`, chosen on calibration walks; 4 and 16 are nearly as good."""
+_LIKENESS, _MOVING = 4, 0.01
+"""The power of the cosine in `_views`, chosen on calibration walks; the IoU that what moves fast has at the least."""
 _FIRST_VIEW = 1e-24
 """What a first view counts, beside later ones: nobody knows yet what the thing looks like."""
 
@@ -228,19 +228,21 @@ def _areas(boxes: Float32) -> NDArray[np.float64]:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def _views(tokens: RegionTokens, regions: Rows, sums: Float32) -> NDArray[np.float64]:
-    """How good a picture of a track each of its regions is, `(M,)`: its area, and how like the track, `(M, Dv)` the sum
-    of its tokens before, it looks. The largest box alone is often that of a mask which ran over what lies around."""
-    visual = tokens.visual[regions]
+def _views(tokens: RegionTokens, regions: Rows, sums: Float32, last: Float32) -> NDArray[np.float64]:
+    """How good a picture of a track each of its regions is, `(M,)`: its area, how much it looks like the track, whose
+    tokens sum to `sums (M, Dv)`, and how well its box lies on that of the frame before, `last (M, 4)`. The largest box
+    alone is often that of a mask which ran over what lies around, in that one frame."""
+    visual, boxes = tokens.visual[regions], tokens.boxes[regions]
     cosine = np.einsum("ij,ij->i", visual, sums) * _inverse_norms(visual) * _inverse_norms(sums)
-    views: NDArray[np.float64] = _areas(tokens.boxes[regions]) * np.maximum(cosine.astype(np.float64), 0) ** _LIKENESS
+    steady = np.maximum(box_iou(boxes, last), _MOVING)
+    views: NDArray[np.float64] = _areas(boxes) * steady * np.maximum(cosine.astype(np.float64), 0) ** _LIKENESS
     return views
 
 
 def _continue(tracks: _Tracks, rows: Rows, tokens: RegionTokens, regions: Rows, t_ns: int, frame: int) -> None:
     """Adds, in place, to each track in `rows` its region in `regions`."""
     facts = tracks.facts
-    boxes, views = tokens.boxes[regions], _views(tokens, regions, tracks.visual[rows])
+    boxes, views = tokens.boxes[regions], _views(tokens, regions, tracks.visual[rows], facts["last_box"][rows])
     tracks.visual[rows] += tokens.visual[regions]
     tracks.text[rows] += tokens.text[regions]
     facts["end_ns"][rows] = t_ns

@@ -125,8 +125,8 @@ class Track:
 
     ordinal: number within the source, from 0, in order of birth. start_ns, end_ns: first and last frame in which
     it was seen (both inclusive). frames: how many sampled frames hold it. visual `(Dv,)` and text `(Dt,)`
-    float32: running means of its tokens. best_ns, best_box: the frame that shows it best: large, and as it mostly
-    looks.
+    float32: running means of its tokens. best_ns, best_box: the frame that shows it best: large, as it mostly
+    looks, and where it just was.
     """
 
     ordinal: int

@@ -163,18 +163,29 @@ def test_a_track_knows_its_span_its_mean_and_its_best_frame() -> None:
     assert (track.ordinal, track.start_ns, track.end_ns, track.frames) == (0, 5, 11, 4)
     np.testing.assert_array_equal(track.visual, [3, 0])  # the mean is of the tokens as they are, not of unit ones
     np.testing.assert_array_equal(track.text, [-3, 0])
-    assert (track.best_ns, track.best_box) == (7, (1.0, 1.0, 10.0, 10.0))  # the first of equals
+    assert (track.best_ns, track.best_box) == (9, (1.0, 1.0, 10.0, 10.0))  # large, and where it just was
 
 
 def test_the_best_frame_is_not_the_one_whose_mask_ran_over() -> None:
     """A large region that looks less like the track than the others; nor is it the first, while there are others."""
     tracker = Tracker(TrackConfig(threshold=0.3, max_gap=1))
-    for t_ns, angle, side in ((0, 0.0, 20), (1, 0.0, 8), (2, 1.1, 20), (3, 0.2, 9), (4, 0.9, 10)):
+    for t_ns, angle, side in ((0, 0.0, 20), (1, 0.0, 8), (2, 1.1, 12), (3, 0.2, 9), (4, 0.9, 10)):
         box = np.array([[1, 1, 1 + side, 1 + side]], dtype=np.float32)
         visual = np.array([[np.cos(angle), np.sin(angle)]], dtype=np.float32)
         tracker.update(t_ns, regions(visual, visual, box))
     (track,) = tracker.drain()
     assert (track.best_ns, track.best_box) == (3, (1.0, 1.0, 10.0, 10.0))
+
+
+def test_the_best_frame_is_not_one_in_which_the_box_leaps() -> None:
+    """However like the track it looks; what leaps always is shown where it is largest."""
+    for sides, best in (((9, 9, 30, 10, 10), 4), ((9, 90, 8, 80, 7), 1)):
+        tracker = Tracker(PAPER)
+        for t_ns, side in enumerate(sides):
+            box = np.array([[1, 1, 1 + side, 1 + side]], dtype=np.float32)
+            tracker.update(t_ns, regions(axes(0).visual, axes(0).visual, box))
+        (track,) = tracker.drain()
+        assert track.best_ns == best
 
 
 def test_a_thing_seen_once_has_that_frame() -> None:
