@@ -61,7 +61,7 @@ def test_index_ask_forget(folder: Path, clip: Path) -> None:
         x0, y0, x1, y1 = answer[0].box
         assert abs(x0 - 64) <= 8
         assert (y0, y1) == (56, 88)
-        assert x1 - x0 >= 32
+        assert x1 - x0 >= 32 - 1e-3  # edges lie between cells, in float32
         assert [s.start_s for s in m.where("blue", most=None)] == pytest.approx([9.6, 0])
         assert answer.query == {"text": "blue", "image": None, "crop": None}
 
