@@ -2,13 +2,13 @@
 
 The picture is that of the region most like the anchor, of all regions of all pictures. Rule "paper": whatever its score
 is, and the target is there when a region of the picture has a cosine above PAPER_THRESHOLD to it. Rule "default": both
-must count as found as `where` has it, and no picture with the anchor is an answer, too.
+must pass the tests that `where` has for a track alone, and no picture with the anchor is an answer, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -66,7 +66,9 @@ class Haystack:
     """All single pictures of a memory, ready to be asked. Raises UsageError when there are none."""
 
     def __init__(self, store: Store, cache: VectorCache, calibration: Calibration) -> None:
-        self._store, self._cache, self._calibration = store, cache, calibration
+        self._store, self._cache = store, cache
+        # Whether a thing is in a picture does not hang on how well another picture shows one.
+        self._calibration = replace(calibration, text_relative=0.0)
         self._sources = [row.id for row in store.sources() if row.kind == PICTURES]
         if not self._sources:
             raise UsageError("the memory holds no single pictures; `vidmem index --images FOLDER` adds some")

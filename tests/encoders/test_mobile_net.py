@@ -46,3 +46,15 @@ def test_tiny_takes_it() -> None:
     assert attention.shape == masks.shape == (1, 5, 3, 64)
     assert scores.shape == (1, 5, 3, 1)
     assert sum(p.numel() for p in net.backbone.parameters()) < 4_000_000
+
+
+def test_picture_by_picture_or_all_at_once_is_the_same() -> None:
+    """The first layers, on a CPU: without gradients one picture after another."""
+    torch.manual_seed(0)
+    backbone, images = MobileBackbone().eval(), torch.rand(3, 3, 64, 96)
+    together = backbone(images)
+    with torch.no_grad():
+        apart = backbone(images)
+    for a, b in zip(together, apart, strict=True):
+        torch.testing.assert_close(a, b)
+    assert (apart[0][0] - apart[0][1]).abs().max() > 1e-3  # each has its own picture

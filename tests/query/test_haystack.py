@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,15 @@ def test_a_rival_speaks_against_it(store: Store) -> None:
     rival = Phrase(axis(0), np.stack([axis(4, 0.3, 0)]))
     assert haystack(store).ask(rival, phrase).verdict == "not found"
     assert haystack(store).ask(phrase, rival).verdict == "no"
+
+
+def test_a_picture_does_not_hang_on_another(store: Store) -> None:
+    """One with a clearer dog leaves the other its dog, asked of all pictures or of some."""
+    fill(store, PICTURE_TEXTS)
+    held = Haystack(store, VectorCache(store), replace(CALIBRATION, text_relative=0.95))
+    every = np.arange(7)
+    for rows in (None, every):
+        assert held.ask(Phrase(axis(0)), Phrase(axis(1)), rows=rows).pictures == 2
 
 
 def test_the_papers_rule(store: Store) -> None:
