@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from vidmem.process import settle
+
 
 def peak_rss() -> int | None:
     """Most bytes of RAM that this process ever held; of this program alone, unlike `ru_maxrss`, which starts at what
@@ -28,6 +30,7 @@ def peak_rss() -> int | None:
 def main() -> None:
     video, folder = sys.argv[1:3]
     began = time.perf_counter()
+    settle()
     from vidmem import Memory
     from vidmem.config import preset
     from vidmem.encoders import default_preset

@@ -33,6 +33,7 @@ from benchmarks.worlds import ensure
 from vidmem import Memory
 from vidmem.config import preset
 from vidmem.encoders import default_preset
+from vidmem.process import settle
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 8900
@@ -248,6 +249,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
 
 def main() -> int:
+    settle()  # as `vidmem` does
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (index,rss,cold,warm)")

@@ -26,7 +26,6 @@ SPREADS = 7.0
 MOST = 20.0
 """Grey levels by which a cell always differs enough. Where most cells move they pass for noise; this is beyond it."""
 
-_QUARTERS = [min(4 * level, 255) for level in range(256)] * 3
 _SIGMA = 1.4826  # of a normal distribution, per median of distances from its median
 
 
@@ -61,20 +60,33 @@ class Still:
 def _differ(one: Image.Image, other: Image.Image) -> bool:
     if one.size != other.size:
         return True
-    up, down = _mean_rise(one, other), _mean_rise(other, one)
-    return _stands_out(up - down) or _stands_out(up + down)
+    cell = max(1, round(max(one.size) / CELLS))
+    height = one.height // cell
+    # When the camera moves, the quarter in the middle says so as well as the whole, and saves most of the work.
+    middle = (0, 3 * height // 8 * cell, one.width, 5 * height // 8 * cell)
+    if middle[3] > middle[1] and _moved(one.crop(middle), other.crop(middle), cell, MOST):
+        return True
+    return _moved(one, other, cell, LEAST)
 
 
-def _mean_rise(one: Image.Image, other: Image.Image) -> Float32:
+def _moved(one: Image.Image, other: Image.Image, cell: int, least: float) -> bool:
+    """Whether some cell moved otherwise than all of them do, in its mean or in its pixels, by `least` at least."""
+    up, down = _mean_rise(one, other, cell), _mean_rise(other, one, cell)
+    return _stands_out(up - down, least) or _stands_out(up + down, least)
+
+
+def _mean_rise(one: Image.Image, other: Image.Image, cell: int) -> Float32:
     """By how many grey levels `one` is above `other`, as means `(h, w, 3)` of cells; 0 for pixels where it is below."""
     # PIL rounds means to whole numbers: in quarters of a level, what moved by little is told apart.
-    rise = ImageChops.subtract(one, other).point(_QUARTERS)
-    cells = rise.reduce(max(1, round(max(rise.size) / CELLS)))
+    cells = ImageChops.subtract(one, other, scale=0.25).reduce(cell)
     return np.asarray(np.asarray(cells) / 4, dtype=np.float32)
 
 
-def _stands_out(moved: Float32) -> bool:
+def _stands_out(moved: Float32, least: float) -> bool:
     """Whether some cell `(h, w, 3)` moved otherwise than all of them do, and by more than their noise."""
     apart = np.abs(moved - np.median(moved, axis=(0, 1)))
+    furthest = apart.max()
+    if furthest > MOST or furthest <= least:
+        return bool(furthest > MOST)
     noise = _SIGMA * np.median(apart, axis=(0, 1))
-    return bool((apart > np.clip(SPREADS * noise, LEAST, MOST)).any())
+    return bool((apart > np.clip(SPREADS * noise, least, MOST)).any())

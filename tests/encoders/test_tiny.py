@@ -19,11 +19,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from vidmem.encoders import load, load_text, tiny
 from vidmem.encoders.mobile_net import DIM
 from vidmem.encoders.tiny import Tiny, TinyText, distinct
-from vidmem.encoders.tiny_net import INSIDE, MASK_DIM, MaskHead, TinyNet, choose_points
+from vidmem.encoders.tiny_net import INSIDE, MASK_DIM, MaskHead, TinyNet, choose_points, find
 from vidmem.errors import ModelError, UsageError
 
 SHIPPED = Path(str(files("vidmem.encoders") / "weights"))
@@ -260,7 +261,7 @@ def test_a_batch_gives_what_its_pictures_give(encoder: Tiny, monkeypatch: pytest
             assert np.quantile(cosine, 0.02) > 1 - loose, name
 
 
-def test_folded_batch_norm_changes_nothing(encoder: Tiny) -> None:
+def test_folded_batch_norm_changes_nothing() -> None:
     from safetensors.torch import load_file
 
     state: dict[str, Any] = load_file(SHIPPED / "tiny.safetensors")
@@ -268,8 +269,41 @@ def test_folded_batch_norm_changes_nothing(encoder: Tiny) -> None:
     plain.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     image = torch.from_numpy(noise(128, 64)).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        for ours, theirs in zip(encoder.net.backbone(image), plain.backbone(image), strict=True):
+        for ours, theirs in zip(tiny._load_net().backbone(image), plain.backbone(image), strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_numbers_of_half_the_size_are_near() -> None:
+    """bfloat16 rounds to 2^-9; what depends on differences between pictures stays in float32."""
+    net, images = tiny._load_net(), torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    half = tiny._load_net().in_dtype(torch.bfloat16)
+    assert half.visual_map.dtype == half.visual_mean.dtype == torch.float32
+    with torch.inference_mode():
+        exact, rounded = net.backbone(images), half.backbone(images)
+        for a, b in zip(exact, rounded, strict=True):
+            assert b.dtype == torch.bfloat16
+            assert (a - b).std() < 0.1 * a.std()
+        found = find(half, images, (2, 3), 4, 0.0, 1)
+        assert half.visual(found.tokens).dtype == torch.float32
+
+
+def test_only_what_is_kept_is_pooled() -> None:
+    """Scores come before the pooling: the tokens and masks of those kept are what all of them would have."""
+    net, images = tiny._load_net(), torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        every = find(net, images, (2, 3), 4, 0.0, 1)
+        best = find(net, images, (2, 3), 4, 2.0, 5)
+        features, heat = net.backbone(images)
+        tokens, _, _ = net.regions(features, choose_points(heat, (2, 3), 4))
+    assert every.counts == [30, 30]
+    assert best.counts == [5, 5]
+    torch.testing.assert_close(every.tokens, tokens.flatten(0, 2))
+    for i in range(2):
+        at = every.scores[30 * i : 30 * i + 30].topk(5).indices.sort().values + 30 * i
+        mine = slice(5 * i, 5 * i + 5)
+        torch.testing.assert_close(best.tokens[mine], every.tokens[at])
+        torch.testing.assert_close(best.masks[mine], every.masks[at])
+        torch.testing.assert_close(best.scores[mine], every.scores[at])
 
 
 def test_points_are_a_grid_and_the_highest_peaks() -> None:
@@ -288,6 +322,7 @@ def test_batches_side_by_side_share_the_threads() -> None:
     with encoder.parallel() as workers:
         assert 1 <= workers <= before
         assert torch.get_num_threads() == before // workers
+        assert {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"} == {1}
     assert torch.get_num_threads() == before
 
 

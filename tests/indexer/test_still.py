@@ -14,6 +14,7 @@ from PIL import Image
 from test_pipeline import CONFIG, Fake, Stop, rows, run, stop_after
 
 from vidmem.config import IndexConfig
+from vidmem.indexer import still as module
 from vidmem.indexer.still import Still
 from vidmem.records import NS, Frame
 from vidmem.store import Store
@@ -190,3 +191,32 @@ def test_a_memory_goes_on_with_it_or_without(tmp_path: Path) -> None:
 
     assert record(SKIP).differences(record(CONFIG)) == {}
     assert record(SKIP).differences(record(dataclasses.replace(SKIP, fps=2))) != {}
+
+
+def test_when_the_camera_moves_the_middle_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[tuple[int, int]] = []
+    moved = module._moved
+
+    def watched(one: Image.Image, other: Image.Image, cell: int, least: float) -> bool:
+        looked.append(one.size)
+        return moved(one, other, cell, least)
+
+    monkeypatch.setattr(module, "_moved", watched)
+    before = small(room())
+    assert not passes(before, np.roll(before, 30, axis=1))
+    assert looked == [(448, 64)]
+    corner = before.copy()
+    corner[:12, :12] ^= 255  # what the middle does not show is found all the same
+    assert not passes(before, corner)
+    assert passes(before, before)
+    assert looked[1:] == [(448, 64), (448, 256)] * 2
+
+
+@pytest.mark.parametrize("size", [(64, 8), (448, 3), (3, 448), (1, 1)])
+def test_pictures_too_flat_to_have_a_middle(size: tuple[int, int]) -> None:
+    flat = np.zeros((size[1], size[0], 3), np.uint8)
+    assert passes(flat, flat)
+    other = flat.copy()
+    other[:4, :4] = 255
+    if flat.size > 3:  # a cell stands out from others, not from itself
+        assert not passes(flat, other)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolutions import relu6
+
 STRIDE = 8
 """Pixels of the working picture per patch."""
 DIM = 128
@@ -37,6 +39,11 @@ def one_by_one(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return torch.cat([function(images[i : i + 1]) for i in range(len(images))])
 
 
+def scaled(images: Tensor, mean: float, spread: float, dtype: torch.dtype) -> Tensor:
+    """`(images - mean) / spread`, rounded once, to the `dtype` of the weights."""
+    return (images - mean).div_(spread).to(dtype)
+
+
 def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """A convolution and its batch norm."""
     convolution = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False)
@@ -59,9 +66,9 @@ class Inverted(nn.Module):
         self.residual = stride == 1 and cin == cout
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
-        out: Tensor = x + y if self.residual else y
+        y = x if self.expand is None else relu6(self.expand, x)
+        y = self.project(relu6(self.depthwise, y))
+        out: Tensor = y.add_(x) if self.residual else y
         return out
 
 
@@ -86,7 +93,7 @@ class MobileBody(nn.Module):
 
     def start(self, x: Tensor) -> Tensor:
         """As far as stride 4: where the maps are largest."""
-        x = F.relu6(self.stem(x), inplace=True)
+        x = relu6(self.stem, x)
         for block in self.blocks[:START]:
             x = block(x)
         return x
@@ -106,11 +113,11 @@ class Block(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(dim, dim), nn.ReLU(), conv(dim, dim))
+        self.body = nn.Sequential(conv(dim, dim), nn.ReLU(inplace=True), conv(dim, dim))
         nn.init.zeros_(self.body[2][1].weight)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
+        return F.relu(x + self.body(x), inplace=True)
 
 
 class Detail(nn.Module):
@@ -119,11 +126,12 @@ class Detail(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         stages = ((3, 24), (24, 48), (48, 96))
-        self.stem = nn.Sequential(*(layer for a, b in stages for layer in (conv(a, b, 3, 2), nn.ReLU())))
+        self.stem = nn.Sequential(*(layer for a, b in stages for layer in (conv(a, b, 3, 2), nn.ReLU(inplace=True))))
         self.fine = nn.Sequential(Block(96), Block(96))
 
     def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.fine(one_by_one(lambda image: self.stem((image - 0.45) / 0.25), images))
+        dtype = next(self.parameters()).dtype
+        out: Tensor = self.fine(one_by_one(lambda image: self.stem(scaled(image, 0.45, 0.25, dtype)), images))
         return out
 
 
@@ -136,26 +144,26 @@ def _up(coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 class MobileBackbone(nn.Module):
-    """`(B, 3, H, W)` in [0, 1] -> features `(B, DIM, H/8, W/8)` and heat logits `(B, H/8, W/8)`.
-
-    H and W are multiples of 16.
+    """`(B, 3, H, W)` in [0, 1], float32 -> features `(B, DIM, H/8, W/8)` and heat logits `(B, H/8, W/8)`, both of the
+    dtype of the weights. H and W are multiples of 16.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.body, self.detail = MobileBody(), Detail()
-        self.top = nn.Sequential(conv(192, 256, 1), nn.ReLU(), nn.Conv2d(256, DIM, 1))
+        self.top = nn.Sequential(conv(192, 256, 1), nn.ReLU(inplace=True), nn.Conv2d(256, DIM, 1))
         self.middle, self.lateral = nn.Conv2d(112, DIM, 1), nn.Conv2d(40, DIM, 1)
         self.detail_middle, self.detail_lateral = conv(96, DIM, 3, 2), nn.Conv2d(96, DIM, 1)
         self.join = nn.Sequential(nn.ReLU(), conv(DIM, DIM, 3))
-        self.fuse = nn.Sequential(nn.ReLU(), conv(DIM, DIM, 3), nn.ReLU(), nn.Conv2d(DIM, DIM, 1))
+        self.fuse = nn.Sequential(nn.ReLU(), conv(DIM, DIM, 3), nn.ReLU(inplace=True), nn.Conv2d(DIM, DIM, 1))
         self.heat = nn.Conv2d(DIM, 1, 1)
         nn.init.constant_(self.heat.bias, -3.0)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         # Cells look at the pixels around stride * i: moved by 3, that is the middle of the patch they stand for.
         moved = (-3, 3, -3, 3)
-        started = one_by_one(lambda image: self.body.start(F.pad((image - MEAN) / SPREAD, moved)), images)
+        dtype = next(self.parameters()).dtype
+        started = one_by_one(lambda image: self.body.start(F.pad(scaled(image, MEAN, SPREAD, dtype), moved)), images)
         fine, middle, coarse = self.body.rest(started)
         detail = self.detail(images)
         top = self.top(coarse)

@@ -147,16 +147,7 @@ class RegionEncoder(nn.Module):
         the queries `(B, P, k, D)` that the last layer pooled with. Points that are the same as in the last call
         cost nothing again (without gradients, outside training).
         """
-        if features.ndim != 4 or features.shape[1] != self.dim:
-            raise RuntimeError(f"features are (B, {self.dim}, h, w), not {tuple(features.shape)}")
-        if points.shape[0] > 1 and points.stride(0) == 0:
-            points = points[:1]
-        prompts = self._cache.get(self, points, features)
-        if prompts is None:
-            prompts = self.prompts(points, features)
-        if self.seed_queries:
-            prompts = self._seeded(prompts, features, points)
-        memory = self.look_at(features, prompts)
+        memory, prompts = self.prepare(features, points)
         count = points.shape[1]
         if features.device.type != "cpu" or count <= PART or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self.decode(memory, prompts)
@@ -169,6 +160,19 @@ class RegionEncoder(nn.Module):
                 for out, value in zip(outs, self.decode(one, mine.part(part, self.k)), strict=True):
                     out[b, part] = value[0]
         return outs[0], outs[1], outs[2]
+
+    def prepare(self, features: Tensor, points: Tensor) -> tuple[Memory, Prompts]:
+        """What `decode` and `ask` take, of what `forward` takes."""
+        if features.ndim != 4 or features.shape[1] != self.dim:
+            raise RuntimeError(f"features are (B, {self.dim}, h, w), not {tuple(features.shape)}")
+        if points.shape[0] > 1 and points.stride(0) == 0:
+            points = points[:1]
+        prompts = self._cache.get(self, points, features)
+        if prompts is None:
+            prompts = self.prompts(points, features)
+        if self.seed_queries:
+            prompts = self._seeded(prompts, features, points)
+        return self.look_at(features, prompts), prompts
 
     def prompts(self, points: Tensor, features: Tensor) -> Prompts:
         """All that depends on the points and on the size of the patch grid alone. points `(B or 1, P, 2)`."""
@@ -203,16 +207,25 @@ class RegionEncoder(nn.Module):
 
     def decode(self, memory: Memory, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, attention and queries of the points in `prompts`; see `forward`. One graph for torch.compile."""
+        queries = self.ask(memory, prompts)
+        tokens, attention = self.pool(memory, queries.flatten(1, 2))
+        shape = *queries.shape[:3], -1
+        return tokens.view(shape), attention.view(shape), queries
+
+    def ask(self, memory: Memory, prompts: Prompts) -> Tensor:
+        """The queries `(B, P, k, D)` of the points in `prompts` after the last layer."""
         queries, asked = prompts.queries, prompts.asked
         for i, layer in enumerate(self.layers):
             if i:  # the position is injected anew before every layer
                 queries, asked = queries + prompts.positions, None
             queries = layer(queries, *memory.layers[i], asked)
-        q = self.q_norm(products(queries.flatten(1, 2), self.q_proj.weight)[0])
-        attention = (pairs(q, memory.keys) / math.sqrt(self.dim)).softmax(-1)
-        tokens = pairs(attention, memory.patches)
-        shape = *queries.shape[:3], -1
-        return tokens.view(shape), attention.view(shape), queries
+        return queries
+
+    def pool(self, memory: Memory, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens `(B, Q, D)` and attention `(B, Q, N)` of queries `(B, Q, D)`: any of those that `ask` gives."""
+        q = self.q_norm(products(queries, self.q_proj.weight)[0])
+        attention = pairs(q / math.sqrt(self.dim), memory.keys).softmax(-1)
+        return pairs(attention, memory.patches), attention
 
     def compile_decoder(self, **options: Any) -> None:
         """Have torch.compile (with its `options`) make a graph of what is done for every picture; prompts stay kept.

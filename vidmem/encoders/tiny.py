@@ -122,7 +122,7 @@ class Tiny(TinyText):
         from .device import pick_device
 
         self.device, self.dtype = pick_device(device)
-        self.net = _load_net().to(self.device)
+        self.net = _load_net().to(self.device).in_dtype(self.dtype)
         if self.device.type == "cpu":
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -131,14 +131,17 @@ class Tiny(TinyText):
 
     @contextmanager
     def parallel(self) -> Iterator[int]:
-        """See Encoder. Threads that are started while it is entered share torch's threads among them."""
+        """See Encoder. Threads that are started while it is entered share torch's threads among them, and NumPy gets
+        one: its products are small here, and threads of OpenBLAS that wait for the next keep a core busy."""
         import torch
+        from threadpoolctl import threadpool_limits
 
         threads = torch.get_num_threads()
         workers = min(threads, MOST_WORKERS) if self.device.type == "cpu" else 1
         torch.set_num_threads(threads // workers)
         try:
-            yield workers
+            with threadpool_limits(1, user_api="blas"):
+                yield workers
         finally:
             torch.set_num_threads(threads)
 
@@ -150,7 +153,7 @@ class Tiny(TinyText):
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
         image = torch.tensor([width, height], dtype=torch.float32, device=self.device)
-        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.inference_mode():
             found = find(self.net, batch, grid_of(width, height), PEAKS, MIN_SCORE, LEAST)
             rows = (self.net.visual(found.tokens), self.net.regions.project(found.tokens), found.masks,
                     found.points * image, found.scores)  # fmt: skip

@@ -7,7 +7,7 @@ chosen: a regular grid for coverage plus the highest peaks, so that small things
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,13 @@ class TinyNet(nn.Module):
         self.regions = RegionEncoder(DIM, TEXT_DIM, heads=4, seed_queries=True, coarse=2)
         self.masks, self.score = MaskHead(), nn.Linear(DIM, 1)
 
+    def in_dtype(self, dtype: torch.dtype) -> Self:
+        """This net with weights of `dtype`, but for `visual`, whose cosines would suffer."""
+        exact = self.visual_mean, self.visual_map
+        self.to(dtype)
+        self.visual_mean, self.visual_map = exact
+        return self
+
     def mask_patches(self, features: Tensor) -> Tensor:
         """See MaskHead.patches."""
         return self.masks.patches(features, self.regions.positions.grid(*features.shape[-2:]).to(features.dtype))
@@ -113,13 +120,18 @@ def find(net: TinyNet, images: Tensor, grid: tuple[int, int], peaks: int, least_
     """Tokens of images `(B, 3, H, W)` whose score is at least `least_score`, and of each image the `least` best."""
     features, heat = net.backbone(images)
     points = choose_points(heat.float(), grid, peaks)
-    tokens, attention, queries = net.regions(features, points)
+    memory, prompts = net.regions.prepare(features, points)
+    queries = net.regions.ask(memory, prompts)
     scores = net.score(queries).squeeze(-1).float().sigmoid()
     limit = scores.flatten(1).topk(least, dim=1).values[:, -1].clamp_max(least_score)
     kept = scores >= limit[:, None, None]  # (B, P, k); from here on only these
     frame, point, _ = kept.nonzero(as_tuple=True)
     counts: list[int] = kept.flatten(1).sum(1).tolist()
-    parts = zip(queries[kept].split(counts), attention[kept].split(counts), net.mask_patches(features), strict=True)
-    masks = torch.cat([net.masks(*part).float().sigmoid() for part in parts])
-    masks = peak_share(masks).view(-1, *features.shape[-2:])
-    return Found(tokens[kept], masks, points[frame, point], scores[kept], counts)
+    tokens, masks = [], []
+    for i, patches in enumerate(net.mask_patches(features)):
+        mine = queries[i][kept[i]]
+        token, attention = net.regions.pool(memory.of(i), mine.unsqueeze(0))
+        tokens.append(token[0])
+        masks.append(net.masks(mine, attention[0], patches).float().sigmoid())
+    shares = peak_share(torch.cat(masks)).view(-1, *features.shape[-2:])
+    return Found(torch.cat(tokens), shares, points[frame, point], scores[kept], counts)
