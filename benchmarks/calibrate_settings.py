@@ -27,8 +27,9 @@ RELATIVE = {"text": np.round(np.arange(0.3, 0.86, 0.05), 4), "visual": np.round(
 """Share of the best score that a hit must reach."""
 LENIENT = {"absent_clip": 0.5}
 """How much a false find weighs, if not 1: a real clip holds a thing like most that one may ask for."""
-COUNTED = {"text": ("clip_name",)}
-"""Kinds that decide nothing."""
+FOUND = {"text": ("clip_name",)}
+"""Kinds of present things for which being found counts, as much as being right does for the others: of names of things
+in the clips nobody wrote down when. Few questions, but the only ones about real video."""
 LOOSER = {"visual": 1.2, "product": 2}
 """Who brings a picture of a thing has mostly seen it: false finds weigh less there. Words, the most of what is asked,
 stay well below, so that all that is absent together keeps the limit."""
@@ -121,7 +122,8 @@ def choose(tables: Tables, most: float, leave: int | None = None) -> Calibration
             rows = [row[1] if column == 1 else row[2] for row in held if row[0].kind == kind]
             return np.mean(rows, axis=0).reshape(shape) if rows else np.zeros(shape)
 
-        rates = np.mean([rate(kind, 2) for kind in GROUPS[mode]], axis=0)
+        gains = [rate(kind, 2) for kind in GROUPS[mode]] + [rate(kind, 1) for kind in FOUND.get(mode, ())]
+        rates = np.mean(gains, axis=0)
         false = [rate(kind, 1) * LENIENT.get(kind, 1.0) for kind in CONSTRAINTS[mode]]
         index = pick(rates, false, limit)
         excess = sum(max(0.0, float(one[index]) - limit) for one in false)
@@ -149,7 +151,7 @@ def rates(tables: Tables, calibration: Calibration, only: int | None = None) -> 
     for mode, kinds in GROUPS.items():
         at = grids(mode)[0].index(setting[mode])
         held = [r for r in tables[mode, v] if only is None or r[0].world == only]
-        for kind in (*kinds, *CONSTRAINTS[mode], *COUNTED.get(mode, ())):
+        for kind in (*kinds, *CONSTRAINTS[mode], *FOUND.get(mode, ())):
             rows = [row for row in held if row[0].kind == kind]
             if rows:
                 out[kind] = {"questions": len(rows), "found": mean(float(r[1][at]) for r in rows),

@@ -92,6 +92,22 @@ def test_the_search_covers_what_it_chooses_from():
         assert setting in settings
 
 
+@pytest.mark.parametrize("kind", ["clip_name", "absent_clip"])
+def test_what_is_found_on_real_clips_decides_among_settings_equal_on_walks(kind):
+    settings, _ = calibrate_settings.grids("text")
+    none = np.zeros(0, np.float32)
+
+    def row(kind, hit):
+        question = calibrate_questions.Question(0, kind, "x", "text", None, None, None, None, none, None, *[none] * 3)
+        return question, hit, hit
+
+    every, low = np.ones(len(settings), bool), np.array([threshold < 0.4 for threshold, _, _ in settings])
+    tables = {("text", 0): [row("name", every), row("synonym", every), row(kind, low)],
+              ("visual", 0): [], ("product", 0): []}  # fmt: skip
+    threshold = calibrate_settings.choose(tables, 0.05).text_threshold
+    assert threshold < 0.4 if kind == "clip_name" else threshold >= 0.4
+
+
 def test_household_phrases_are_nobodys_names():
     phrases = calibrate_questions.household()
     assert len(phrases) >= 40
