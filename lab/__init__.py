@@ -1,0 +1,1 @@
+"""What trains and converts. Never shipped, never imported by the package."""

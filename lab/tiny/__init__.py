@@ -1,0 +1,1 @@
+"""How the weights of `tiny` are made: `python -m lab.tiny.NAME`."""
