@@ -1,0 +1,238 @@
+"""The tokens of another encoder for a memory that stands, from the views of its tracks: nothing is indexed again.
+
+Only frames that a view was cut from are looked at. What is seen is collected beside the old tokens, so that an
+interrupted run goes on, and questions are answered with the old ones until all is taken over at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..config import IndexConfig
+from ..encoders.base import Encoder, ViewEncoder
+from ..errors import MediaError, StoreError, UsageError
+from ..geometry import box_iou
+from ..media import open_source
+from ..media.images import load
+from ..records import NS, Box, Float32, RegionTokens, View, ViewMark
+from ..store import PICTURES, ModelRecord, NewTokens, SourceRow, Store, TrackRow
+from .step import view_encoder
+from .views import combined, cut, sharpness
+
+BATCH = 32
+"""Views that are looked at together."""
+READ_ON_NS = 10 * NS
+"""Nearer than this a view is reached by reading on, further off by a jump to the key frame before it."""
+SAME_IOU = 0.5
+"""A region that the encoder finds now is the thing of the view when it overlaps its box so much."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the source, the tracks done, and how many there are in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReembedReport:
+    """What came of it. tracks: that have the new tokens, before: of these from an interrupted run. views: looked at in
+    this run. left: (source, cause, tracks) of sources with tracks that could not be looked at again; no question finds
+    those until `reembed` is run with the source in its place."""
+
+    tracks: int
+    before: int
+    views: int
+    left: tuple[tuple[str, str, int], ...]
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What was seen so far of one track. waiting: views that are still to come."""
+
+    waiting: int
+    visual: list[Float32] = field(default_factory=list)
+    text: list[Float32] = field(default_factory=list)
+    quality: list[float] = field(default_factory=list)
+
+
+def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progress | None = None) -> ReembedReport:
+    """Give all tracks of a memory the tokens of `encoder`, whose record is `target`.
+
+    Raises:
+        UsageError: the encoder does not look at views, or a source is not indexed to its end. StoreError: the memory
+        cannot be written.
+    """
+    began = time.perf_counter()
+    looker = view_encoder(encoder)
+    if looker is None:
+        raise UsageError(f"`{target.encoder}` looks at whole frames, not at views; index again into another --memory")
+    rows = store.sources()
+    if unfinished := next((row.uri for row in rows if row.state == "open"), None):
+        raise UsageError(f"a source is not indexed to its end; run `vidmem index` on it first: {unfinished}")
+    done = store.begin_tokens(target)
+    fps = IndexConfig.from_dict(target.config).fps
+    tracks = {row.id: store.source_tracks(row.id) for row in rows}
+    total, before, views = sum(map(len, tracks.values())), len(done), 0
+    left: list[tuple[str, str, int]] = []
+    for row in rows:
+        wanted = [track for track in tracks[row.id] if track.id not in done]
+        run = _Run(store, encoder, looker, row, wanted, store.views(row.id), fps)
+        for finished in run:
+            done |= finished
+            if progress:
+                progress(row.uri, len(done), total)
+        views += run.looked
+        if missing := len(wanted) - run.finished:
+            left.append((row.uri, run.cause or "a frame cannot be decoded again", missing))
+    store.adopt_tokens(target)
+    return ReembedReport(len(done), before, views, tuple(left), time.perf_counter() - began)
+
+
+class _Run:
+    """One source: an iterator over sets of tracks that are done. cause: what kept it from going to its end."""
+
+    def __init__(self, store: Store, encoder: Encoder, looker: ViewEncoder, row: SourceRow, tracks: Sequence[TrackRow],
+                 views: Mapping[int, list[ViewMark]], fps: float) -> None:  # fmt: skip
+        self._fps = fps
+        self._store, self._encoder, self._looker, self._row = store, encoder, looker, row
+        self._size = row.width, row.height
+        self._marks = [
+            (mark, track.id) for track in tracks
+            for mark in views.get(track.id, ()) or (ViewMark(track.best_ns, track.best_box, 1.0),)
+        ]  # fmt: skip
+        self._pending: dict[int, _Pending] = {}
+        for _, track_id in self._marks:
+            self._pending.setdefault(track_id, _Pending(0)).waiting += 1
+        self.looked = self.finished = 0
+        self.cause = ""
+
+    def __iter__(self) -> Iterator[set[int]]:
+        batch: list[tuple[View, ViewMark, int]] = []
+        for made in self._views():
+            batch.append(made)
+            if len(batch) == BATCH:
+                yield self._look(batch)
+                batch = []
+        if batch:
+            yield self._look(batch)
+        # Of what is left some views were seen: better than none.
+        rest = {track_id for track_id, seen in self._pending.items() if seen.visual}
+        if rest:
+            yield self._put(rest)
+
+    def _look(self, batch: list[tuple[View, ViewMark, int]]) -> set[int]:
+        seen = self._looker.look([view for view, _, _ in batch])
+        self.looked += len(batch)
+        for (_, mark, track_id), visual, text in zip(batch, seen.visual, seen.text, strict=True):
+            pending = self._pending[track_id]
+            pending.waiting -= 1
+            pending.visual.append(visual)
+            pending.text.append(text)
+            pending.quality.append(mark.quality)
+        return self._put({track_id for _, _, track_id in batch if not self._pending[track_id].waiting})
+
+    def _put(self, ids: set[int]) -> set[int]:
+        rows = []
+        for track_id in sorted(ids):
+            pending = self._pending.pop(track_id)
+            visual, text, sure = combined(np.array(pending.visual, np.float32), np.array(pending.text, np.float32),
+                                          np.array(pending.quality, np.float32))  # fmt: skip
+            rows.append(NewTokens(track_id, visual, text, sure))
+        self._store.put_tokens(rows)
+        self.finished += len(rows)
+        return ids
+
+    def _views(self) -> Iterator[tuple[View, ViewMark, int]]:
+        """Every view that can be had, in order of time: from the source, or from the picture that was kept."""
+        by_time: dict[int, list[tuple[ViewMark, int]]] = {}
+        for mark, track_id in sorted(self._marks, key=lambda pair: (pair[0].t_ns, pair[1])):
+            by_time.setdefault(mark.t_ns, []).append((mark, track_id))
+        frames = self._single_pictures if self._row.kind == PICTURES else self._frames
+        seen: set[int] = set()
+        try:
+            for t_ns, image, size in frames(sorted(by_time)):
+                seen.add(t_ns)
+                found = self._found(image, size)
+                for mark, track_id in by_time[t_ns]:
+                    yield self._view(image, mark, size, _hint(found, mark.box)), mark, track_id
+        except (MediaError, UsageError) as error:
+            self.cause = str(error)
+        for t_ns, pairs in by_time.items():
+            for mark, track_id in pairs:
+                if t_ns not in seen and mark.image is not None:
+                    yield self._kept(mark), mark, track_id
+
+    def _found(self, image: NDArray[np.uint8], size: tuple[int, int]) -> RegionTokens | None:
+        return self._encoder.encode([image], *size)[0] if self._looker.wants_hint else None
+
+    def _view(
+        self, image: NDArray[np.uint8], mark: ViewMark, size: tuple[int, int], told: tuple[Float32, float]
+    ) -> View:
+        picture = cut(image, mark.box, size, self._looker.view_pixels)
+        return View(picture, mark.box, size, mark.t_ns, told[0], sharpness(picture), told[1])
+
+    def _kept(self, mark: ViewMark) -> View:
+        """The view from its picture in the memory, which holds the box with its margin."""
+        try:
+            picture = np.asarray(Image.open(io.BytesIO(mark.image or b""), formats=["WEBP"]).convert("RGB"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"a kept view is damaged ({error}); restore the memory from a backup") from None
+        h, w = picture.shape[:2]
+        found = self._found(picture, (w, h))
+        told = _hint(found, (w * 0.08, h * 0.08, w * 0.92, h * 0.92))
+        view = self._view(picture, replace(mark, box=(0, 0, w, h)), (w, h), told)
+        return replace(view, box=mark.box, frame_size=self._size)
+
+    def _frames(self, times: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
+        if not times:
+            return
+        with open_source(self._row.uri) as source:
+            if source.info.fingerprint != self._row.fingerprint:
+                raise MediaError(f"the file is another one than was indexed; index it again: {self._row.uri}")
+            # Both are rising, so a time that was passed is not in the source any more.
+            wanted = iter(times)
+            t_ns: int | None = next(wanted)
+            while t_ns is not None:
+                start = t_ns
+                for frame in source.frames(self._fps, t_ns, shape=self._encoder.working_size):
+                    while t_ns is not None and t_ns < frame.t_ns:
+                        t_ns = next(wanted, None)
+                    if t_ns == frame.t_ns:
+                        yield t_ns, frame.image, self._size
+                        t_ns = next(wanted, None)
+                    if t_ns is None or t_ns - frame.t_ns > READ_ON_NS:
+                        break
+                else:
+                    return
+                if t_ns == start:  # nothing was read; a damaged end
+                    t_ns = next(wanted, None)
+
+    def _single_pictures(self, times: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
+        paths = self._store.picture_paths(self._row.id, times)
+        for t_ns in times:
+            picture = self._store.picture(self._row.id, t_ns)
+            path = next((p for p in paths.get(t_ns, ()) if os.path.exists(p)), None)
+            if picture is None or path is None:
+                self.cause = "a picture is no longer there"
+                continue
+            try:
+                yield t_ns, load(path, self._encoder.working_size, path), (picture.width, picture.height)
+            except MediaError as error:
+                self.cause = str(error)
+
+
+def _hint(found: RegionTokens | None, box: Box) -> tuple[Float32, float]:
+    """What the encoder says now of the thing in the box, and how sure it is that there is one."""
+    if found is None or not len(found):
+        return np.zeros(0, np.float32), 1.0
+    fits = box_iou(found.boxes, box)
+    best = int(fits.argmax())
+    if fits[best] < SAME_IOU:
+        return np.zeros(0, np.float32), 1.0
+    return found.text[best].copy(), float(found.confidence[best])

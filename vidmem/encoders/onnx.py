@@ -1,0 +1,66 @@
+"""ONNX Runtime sessions: which device they run on, and what is said when they cannot be made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ModelError, UsageError
+
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
+"""`--device` -> provider, best first. Apple's is called mps on the command line, as with the other encoders."""
+
+
+def providers(device: str | None = None) -> list[str]:
+    """The providers to ask for, for a device called `device`, or the best there is; the CPU stands behind each, for
+    operations that the other lacks.
+
+    Raises UsageError for a device that is none or that this ONNX Runtime has no provider for.
+    """
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if device is None:
+        # Apple's compiles for minutes what the CPU does in milliseconds: only on request.
+        chosen = next(PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in there)
+    else:
+        name = device.partition(":")[0]
+        if name not in PROVIDERS:
+            raise UsageError(f"--device {device} is not known; there are: {', '.join(PROVIDERS)}")
+        chosen = PROVIDERS[name]
+        if chosen not in there:
+            hint = "pip install 'vidmem[gpu]', or " if name == "cuda" else ""
+            raise UsageError(f"--device {device} cannot be used here (ONNX Runtime has no {chosen}); {hint}"
+                             "try --device cpu")  # fmt: skip
+    return list(dict.fromkeys([chosen, PROVIDERS["cpu"]]))
+
+
+def session(
+    data: bytes, what: str, *, sha256: str | None = None, threads: int = 1, device: str | None = None,
+    inputs: Sequence[str] = ("image",), outputs: Sequence[str] = (),
+) -> Any:  # fmt: skip
+    """A session of the network in `data`.
+
+    what: its name for people. sha256: what the bytes must hash to. threads: of one call. inputs, outputs: names that it
+    must have. Raises ModelError when it is another file, damaged, or another network; UsageError for the device.
+    """
+    import onnxruntime
+
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise ModelError(f"{what} is damaged (its file has another sha256); reinstall vidmem")
+    asked = providers(device)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    # Threads of one call that wait for the next by spinning would take the cores from decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        made = onnxruntime.InferenceSession(data, options, providers=asked)
+    except Exception as error:  # its classes of errors have no common base but this
+        cause = " ".join(str(error).split())[:150]
+        raise ModelError(f"{what} is damaged ({cause}); reinstall vidmem") from None
+    there = {i.name for i in made.get_inputs()} | {o.name for o in made.get_outputs()}
+    if missing := sorted({*inputs, *outputs} - there):
+        raise ModelError(f"{what} is another network than this version wants (it has no {missing[0]}); reinstall vidmem")
+    return made

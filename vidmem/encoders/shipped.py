@@ -1,0 +1,40 @@
+"""The weights that come with vidmem, and the card that says what they are."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from importlib.resources import files
+from typing import Any
+
+from ..errors import ModelError
+
+REGIONS = ("tiny-regions.onnx",)
+"""The files that find things; `clip` stands on them too."""
+
+
+@functools.cache
+def card() -> dict[str, Any]:
+    """tiny.json: calibration, the hashes of the weights, the names that it was taught. Raises ModelError."""
+    try:
+        data: dict[str, Any] = json.loads((files("vidmem.encoders") / "weights" / "tiny.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the weights of `tiny` are missing or damaged ({error}); reinstall vidmem") from None
+    return data
+
+
+def shipped(name: str) -> bytes:
+    """A file of weights that came with the package. Raises ModelError when it is missing or not what the card says."""
+    try:
+        data = (files("vidmem.encoders") / "weights" / name).read_bytes()
+    except OSError as error:
+        raise ModelError(f"the weights of `tiny` are missing ({error}); reinstall vidmem") from None
+    if hashlib.sha256(data).hexdigest() != card()["sha256"][name]:
+        raise ModelError(f"the weights of `tiny` are damaged ({name} has another sha256); reinstall vidmem")
+    return data
+
+
+def regions_hash() -> str:
+    """What tells the region step from another."""
+    return "-".join(card()["sha256"][name][:16] for name in REGIONS)
