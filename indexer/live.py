@@ -7,12 +7,9 @@ show nothing new are not encoded, as in the pipeline.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,14 +21,12 @@ from ..closing import Closing
 from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import UsageError
-from ..geometry import binarised
 from ..media.base import check_size
 from ..media.sampling import Sampler
-from ..records import Frame, FrameRegions, RegionTokens, SourceInfo
+from ..records import Frame, FrameRegions, SourceInfo
 from ..store import SourceRow, Store
-from .merge import merge
+from .step import Step, encode_each, working_in_parallel
 from .still import Still
-from .track import Tracker
 
 Policy = Literal["oldest", "newest"]
 """Which picture goes when the queue is full: the one that has waited longest, or the one that comes."""
@@ -59,7 +54,8 @@ class Session(Closing):
     """One camera, live; see `Memory.session`. Threads may share it.
 
     name: of the source. depth: pictures that may wait. interval_s: a checkpoint at least this often, which is what a
-    crash can lose and what readers wait for; tracks that are still open are in it. drop: see Policy.
+    crash can lose and what readers wait for; tracks that are still open are in it. drop: see Policy. keep_views: keep
+    the pictures of the views, since the camera's are gone.
 
     Raises:
         UsageError: an empty name, a depth below 1, an interval of 0 or less, no such policy, or a name that belongs to
@@ -68,7 +64,7 @@ class Session(Closing):
 
     def __init__(
         self, store: Store, encoder: Encoder, config: IndexConfig, name: str, *, depth: int = 8,
-        interval_s: float = 2.0, drop: Policy = "oldest",
+        interval_s: float = 2.0, drop: Policy = "oldest", keep_views: bool = False,
     ) -> None:  # fmt: skip
         if not name.strip() or depth < 1 or not interval_s > 0 or drop not in get_args(Policy):
             raise UsageError(
@@ -80,7 +76,7 @@ class Session(Closing):
             raise UsageError(f"{name} is in the memory already, and no live source; take another name")
         self.name = name
         self._store, self._encoder, self._config = store, encoder, config
-        self._depth, self._interval_s, self._drop = depth, interval_s, drop
+        self._depth, self._interval_s, self._drop, self._keep = depth, interval_s, drop, keep_views
         self._queue: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -180,25 +176,21 @@ class Session(Closing):
                 self._queue.clear()
 
     def _work(self, row: SourceRow) -> None:
-        tracker = Tracker.restore(row.tracker_state, self._config.track) if row.tracker_state else \
-            Tracker(self._config.track)  # fmt: skip
+        step = Step(self._encoder, self._config, (row.width, row.height), row.tracker_state, keep_views=self._keep)
         pending: list[FrameRegions] = []
         unmoved = Still(self._config.still)
         done, next_ns = row.frames, row.next_t_ns or 0
         written = time.monotonic()
-        parallel: Callable[[], AbstractContextManager[int]] = getattr(self._encoder, "parallel", lambda: nullcontext(1))
-        with parallel():
+        with working_in_parallel(self._encoder):
             while True:
                 batch, closing = self._take(written + self._interval_s if pending else None)
                 pictures = [self._scaled(frame.image) for frame in batch]
                 new = [unmoved.needs_encoding(picture) for picture in pictures]
-                found = iter(self._encode([p for p, is_new in zip(pictures, new, strict=True) if is_new], row))
-                for frame, is_new in zip(batch, new, strict=True):
-                    if is_new:
-                        merged = merge(next(found), self._config.merge, frame_width=row.width, frame_height=row.height)
-                        m, h, w = merged.masks.shape
-                        held = binarised(merged.masks.reshape(m, h * w), self._config.merge.binarise).reshape(m, h, w)
-                    pending.append(FrameRegions(frame.t_ns, tracker.update(frame.t_ns, merged), merged.boxes, held))
+                wanted = [p for p, is_new in zip(pictures, new, strict=True) if is_new]
+                found = iter(encode_each(self._encoder, wanted, [(row.width, row.height)] * len(wanted)))
+                for frame, picture, is_new in zip(batch, pictures, new, strict=True):
+                    pending.append(step.take(Frame(picture, frame.t_ns, 0), next(found)) if is_new
+                                   else step.again(frame.t_ns))  # fmt: skip
                     done, next_ns = done + 1, frame.t_ns + 1
                 with self._changed:
                     self._counts["encoded"] += sum(new)
@@ -206,9 +198,10 @@ class Session(Closing):
                 over = closing and not batch
                 if over or (pending and time.monotonic() - written >= self._interval_s):
                     # The state stays with a source that is done: a later session of the name goes on from it.
+                    tracks, resume = step.checkpoint()
                     self._store.checkpoint(
-                        row.id, tracker.drain(), pending, next_t_ns=next_ns, frames_done=done, damaged=0,
-                        tracker_state=tracker.state(), state="done" if over else "open",
+                        row.id, tracks, pending, next_t_ns=next_ns, frames_done=done, damaged=0, tracker_state=resume,
+                        state="done" if over else "open",
                     )  # fmt: skip
                     with self._changed:
                         self._counts["committed"] += len(pending)
@@ -224,12 +217,6 @@ class Session(Closing):
             self._changed.wait_for(lambda: bool(self._queue) or self._closing, timeout)
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.batch))]
             return batch, self._closing
-
-    def _encode(self, pictures: list[NDArray[np.uint8]], row: SourceRow) -> list[RegionTokens]:
-        out: list[RegionTokens] = []
-        for _, same in itertools.groupby(pictures, lambda image: image.shape):  # a batch is one array
-            out += self._encoder.encode(list(same), row.width, row.height)
-        return out
 
     def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]

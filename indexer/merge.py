@@ -34,11 +34,11 @@ def merge(tokens: RegionTokens, config: MergeConfig, *, frame_width: int, frame_
     """The regions of a frame, each once, in the order in which their first tokens came.
 
     visual, text and mask of a group are plain means over its members (the paper's average pooling; the mean of
-    the text tokens is the authors' code). Its point is that of the member with the largest mask (by the sum of its
-    values; the first of equals): a mean of points can lie beside a bent thing, a member's own point cannot. Its box
-    and area are those of its merged mask. A group of one comes out as it went in, box and area included, which an
-    encoder may know finer than the patch grid; with `keep_singletons` off it is dropped, unless all groups are of
-    one: then the one with the largest mask stays.
+    the text tokens is the authors' code); its confidence is the largest of theirs. Its point is that of the member
+    with the largest mask (by the sum of its values; the first of equals): a mean of points can lie beside a bent
+    thing, a member's own point cannot. Its box and area are those of its merged mask. A group of one comes out as it
+    went in, box and area included, which an encoder may know finer than the patch grid; with `keep_singletons` off it
+    is dropped, unless all groups are of one: then the one with the largest mask stays.
 
     Raises ValueError when a visual token or mask is not finite.
     """
@@ -67,6 +67,8 @@ def merge(tokens: RegionTokens, config: MergeConfig, *, frame_width: int, frame_
             (merged.masks, tokens.masks),
         ):
             mean[many] = _means(each[order], begin, end)
+        sure = tokens.confidence[order]
+        merged.confidence[many] = [sure[a:b].max() for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
         masks = merged.masks[many]
         merged.boxes[many] = mask_boxes(masks, frame_width, frame_height, binarise=config.binarise)
         merged.area[many] = binarised(masks.reshape(len(many), -1), config.binarise).mean(axis=1)

@@ -7,26 +7,22 @@ pictures and the files that were looked at in one transaction, so that a run tha
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
-from ..geometry import binarised
 from ..media import decode_ahead
 from ..media.pictures import Listed, Read, list_pictures, read_pictures
 from ..records import FrameRegions, RegionTokens, SourceInfo, Track
 from ..store import PICTURE_NS, PICTURES, Part, Picture, PictureFile, SourceRow, Store
-from .merge import merge
+from .step import encode_each, single, working_in_parallel
 
 Looked = Callable[[str, int], None]
 """Called with the file that was looked at last and how many were in all."""
@@ -136,18 +132,19 @@ def _add(
         return 0
     encoder = load()
     reads = decode_ahead(read_pictures(folder, todo, encoder.working_size, place), 2 * config.batch)
-    parallel: Callable[[], AbstractContextManager[int]] = getattr(encoder, "parallel", lambda: nullcontext(1))
-    with closing(reads), parallel() as workers, closing(_encoded(reads, encoder, config.batch, workers)) as encoded:
+    with closing(reads), working_in_parallel(encoder) as workers, \
+            closing(_encoded(reads, encoder, config.batch, workers)) as encoded:  # fmt: skip
         for group, regions in encoded:
             found = iter(regions)
             for read in group:
                 if read.image is not None:
-                    merged = merge(next(found), config.merge, frame_width=read.width, frame_height=read.height)
+                    size = read.width, read.height
+                    frame, tracks = single(encoder, read.image, next(found), size, config, next_ns, ordinal)
                     place[read.digest] = next_ns
-                    pending.pictures.append(Picture(next_ns, read.digest, read.width, read.height))
-                    pending.frames.append(_frame(next_ns, ordinal, merged, config))
-                    pending.tracks += _tracks(next_ns, ordinal, merged)
-                    next_ns, ordinal = next_ns + PICTURE_NS, ordinal + len(merged)
+                    pending.pictures.append(Picture(next_ns, read.digest, *size))
+                    pending.frames.append(frame)
+                    pending.tracks += tracks
+                    next_ns, ordinal = next_ns + PICTURE_NS, ordinal + len(tracks)
                 at = None if read.cause else place[read.digest]
                 (bad.add if read.cause else bad.discard)(read.file.path)
                 pending.files.append(PictureFile(read.file.path, read.file.size, read.file.mtime_ns, at, read.cause))
@@ -205,22 +202,5 @@ def _groups(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
 
 
 def _encode(encoder: Encoder, pictures: list[Read]) -> list[RegionTokens]:
-    out: list[RegionTokens] = []
-    for (width, height, _), same in itertools.groupby(pictures, lambda r: (r.width, r.height, r.image.shape)):  # type: ignore[union-attr]
-        out += encoder.encode([r.image for r in same if r.image is not None], width, height)
-    return out
-
-
-def _frame(t_ns: int, ordinal: int, regions: RegionTokens, config: IndexConfig) -> FrameRegions:
-    m, h, w = regions.masks.shape
-    held = binarised(regions.masks.reshape(m, h * w), config.merge.binarise).reshape(m, h, w)
-    return FrameRegions(t_ns, np.arange(ordinal, ordinal + m), regions.boxes, held)
-
-
-def _tracks(t_ns: int, ordinal: int, regions: RegionTokens) -> list[Track]:
-    """A track for each region: it lasts for the one picture."""
-    out = []
-    for i in range(len(regions)):
-        x0, y0, x1, y1 = map(float, regions.boxes[i])
-        out.append(Track(ordinal + i, t_ns, t_ns, 1, regions.visual[i], regions.text[i], t_ns, (x0, y0, x1, y1)))
-    return out
+    images = [read.image for read in pictures if read.image is not None]
+    return encode_each(encoder, images, [(read.width, read.height) for read in pictures])

@@ -6,27 +6,21 @@ first frame after a checkpoint always is, so that nothing but the tracker has to
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import MediaError, StoreError
-from ..geometry import binarised
 from ..media import Source, decode_ahead
 from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo
 from ..store import SourceRow, Store
-from .merge import merge
+from .step import Step, encode_each, working_in_parallel
 from .still import Still
-from .track import Tracker
 
 Progress = Callable[[int, int], None]
 """Called with the media time done and the frames done after each batch."""
@@ -81,21 +75,21 @@ def done_before(source: Source, store: Store, pose: str | None = None) -> Source
 
 def index_source(
     source: Source, encoder: Encoder, store: Store, config: IndexConfig, progress: Progress | None = None,
-    pose: str | None = None,
+    pose: str | None = None, *, keep_views: bool = False,
 ) -> SourceReport:  # fmt: skip
     """Index `source` into `store`, from where an earlier run stopped.
 
-    pose: topic of the poses to keep with it, see `Source.trail`.
+    pose: topic of the poses to keep with it, see `Source.trail`. keep_views: keep the pictures of the views too.
 
     Interrupted and resumed, it writes exactly what an uninterrupted run writes: batches start at the same frames,
-    and the tracker's state is part of every checkpoint. Raises MediaError when no frame at all can be read.
+    and the state of tracks and views is part of every checkpoint. Raises MediaError when no frame at all can be read.
     """
     began = time.perf_counter()
     if known := done_before(source, store, pose):
         return known
     info = source.info
     row = store.begin_source(info)
-    tracker = Tracker.restore(row.tracker_state, config.track) if row.tracker_state else Tracker(config.track)
+    step = Step(encoder, config, (info.width, info.height), row.tracker_state, keep_views=keep_views)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done
     met = still = calls = 0
@@ -106,10 +100,10 @@ def index_source(
         store.set_trail(row.id, trail)
 
     def checkpoint(state: str) -> None:
+        tracks, resume = step.checkpoint(over=state != "open")
         store.checkpoint(
-            row.id, tracker.drain(), pending, next_t_ns=start_ns, frames_done=done,
-            damaged=damaged_before + met,
-            tracker_state=tracker.state() if state == "open" else b"", state=state,  # type: ignore[arg-type]
+            row.id, tracks, pending, next_t_ns=start_ns, frames_done=done, damaged=damaged_before + met,
+            tracker_state=resume if state == "open" else b"", state=state,  # type: ignore[arg-type]
             marks=marks,
         )  # fmt: skip
         pending.clear()
@@ -117,18 +111,14 @@ def index_source(
 
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
     frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
-    parallel: Callable[[], AbstractContextManager[int]] = getattr(encoder, "parallel", lambda: nullcontext(1))
-    with closing(frames), parallel() as workers, closing(_encoded(frames, encoder, config, info, workers)) as encoded:
+    with closing(frames), working_in_parallel(encoder) as workers, \
+            closing(_encoded(frames, encoder, config, info, workers)) as encoded:  # fmt: skip
         for batch, regions in encoded:
-            found = iter(regions)
+            found = iter(zip(batch.pictures, regions, strict=True))
             for t_ns, mark, new in batch.shown:
-                if new:
-                    merged = merge(next(found), config.merge, frame_width=info.width, frame_height=info.height)
-                    held = _held(merged, config.merge.binarise)
-                ordinals = tracker.update(t_ns, merged)
+                pending.append(step.take(*next(found)) if new else step.again(t_ns))
                 if mark is not None:
                     marks.append((t_ns, mark))
-                pending.append(FrameRegions(t_ns, ordinals, merged.boxes, held))
             done, met = done + len(batch.shown), batch.damage
             still += len(batch.shown) - len(batch.pictures)
             calls += bool(batch.pictures)
@@ -141,11 +131,10 @@ def index_source(
         with suppress(StoreError):  # a reader in the way of the scrub: there is nothing to scrub
             store.remove_source(row.id)
         raise MediaError(f"no frame can be read; is it damaged or empty?: {info.uri}")
-    tracker.close()
     met = source.damage.packets + source.damage.frames
     checkpoint("partial" if damaged_before + met else "done")
     notes = tuple(source.damage.notes)
-    return _report(store.source_by_id(row.id), info, done - first, began, notes, tracker.born, still=still, calls=calls)
+    return _report(store.source_by_id(row.id), info, done - first, began, notes, step.born, still=still, calls=calls)
 
 
 def _frames(
@@ -215,17 +204,7 @@ def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[Regi
     told: Callable[[list[Frame], SourceInfo], list[RegionTokens]] | None = getattr(encoder, "encode_frames", None)
     if told is not None:
         return told(batch, info)
-    # Pictures of a folder may differ in size; a batch is one array, so it is cut where the size changes.
-    out: list[RegionTokens] = []
-    for _, same in itertools.groupby(batch, lambda frame: frame.image.shape):
-        out += encoder.encode([frame.image for frame in same], info.width, info.height)
-    return out
-
-
-def _held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
-    """The patches that each mask holds, as its box has them: a mean of masks can stay below `binarise` everywhere."""
-    m, h, w = regions.masks.shape
-    return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
+    return encode_each(encoder, [frame.image for frame in batch], [(info.width, info.height)] * len(batch))
 
 
 def _report(row: SourceRow, info: SourceInfo, new: int, began: float, notes: tuple[str, ...], tracks: int,

@@ -21,7 +21,7 @@ from ..records import Float32, RegionTokens, Track
 Int64 = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-FORMAT = 3
+FORMAT = 4
 """Version of the bytes that `Tracker.state` writes."""
 
 FACTS = np.dtype([
@@ -29,6 +29,7 @@ FACTS = np.dtype([
     ("seen", "<i8"),        # number of the last sampled frame that held it
     ("best_ns", "<i8"), ("best_view", "<f8"), ("best_box", "<f4", (4,)),  # see _views
     ("last_box", "<f4", (4,)),  # where the last frame held it
+    ("confidence", "<f8"),      # sum over its regions
     ("fresh", "?"),         # changed since the last drain
 ])  # fmt: skip
 
@@ -78,7 +79,8 @@ class Tracker:
         return self._born
 
     def update(self, t_ns: int, tokens: RegionTokens) -> Int64:
-        """The ordinal `(M,)` of each region's track, in the frame of time t_ns; each ordinal at most once.
+        """The ordinal `(M,)` of each region's track, in the frame of time t_ns; each ordinal at most once, -1 for a
+        region that continues no track and is too unsure to start one.
 
         Raises ValueError when the frame is not later than the one before, or a token has another width than the
         first ones or is not finite; the tracker is then as it was before.
@@ -107,10 +109,10 @@ class Tracker:
         rows, regions = match(likeness, self._config.threshold)
         _continue(before, rows, tokens, regions, t_ns, self._frame)
 
-        new = np.ones(len(tokens), dtype=bool)
+        new = tokens.confidence >= np.float32(self._config.start)
         new[regions] = False
         born = _start(tokens.take(new), t_ns, self._frame, self._born)
-        ordinals = np.empty(len(tokens), dtype=np.int64)
+        ordinals = np.full(len(tokens), -1, dtype=np.int64)
         ordinals[regions] = before.facts["ordinal"][rows]
         ordinals[new] = born.facts["ordinal"]
         self._open = _join([before, born]) if len(born) else before
@@ -118,6 +120,10 @@ class Tracker:
         self._frame += 1
         self._last_ns = t_ns
         return ordinals
+
+    def open_ordinals(self) -> set[int]:
+        """The tracks that may still go on."""
+        return set() if self._open is None else set(self._open.facts["ordinal"].tolist())
 
     def close(self) -> None:
         """Ends every open track: the source is over. `drain` then hands out what is left."""
@@ -250,6 +256,7 @@ def _continue(tracks: _Tracks, rows: Rows, tokens: RegionTokens, regions: Rows, 
     facts["seen"][rows] = frame
     facts["fresh"][rows] = True
     facts["last_box"][rows] = boxes
+    facts["confidence"][rows] += tokens.confidence[regions]
     better = views > facts["best_view"][rows]
     facts["best_ns"][rows[better]] = t_ns
     facts["best_view"][rows[better]] = views[better]
@@ -267,6 +274,7 @@ def _start(tokens: RegionTokens, t_ns: int, frame: int, ordinal: int) -> _Tracks
     facts["fresh"] = True
     facts["best_view"] = _FIRST_VIEW * _areas(tokens.boxes)
     facts["best_box"] = facts["last_box"] = tokens.boxes
+    facts["confidence"] = tokens.confidence
     return _Tracks(facts, tokens.visual, tokens.text)
 
 
@@ -286,8 +294,10 @@ def _join(parts: list[_Tracks]) -> _Tracks:
 def _records(tracks: _Tracks) -> list[Track]:
     count = tracks.facts["frames"].astype(np.float32)[:, None]
     visual, text = tracks.visual / count, tracks.text / count
-    facts = (tracks.facts[name].tolist() for name in ("ordinal", "start_ns", "end_ns", "frames", "best_ns", "best_box"))
+    names = ("ordinal", "start_ns", "end_ns", "frames", "best_ns", "best_box", "confidence")
+    facts = (tracks.facts[name].tolist() for name in names)
     return [
-        Track(ordinal, start_ns, end_ns, frames, visual[row], text[row], best_ns, (box[0], box[1], box[2], box[3]))
-        for row, (ordinal, start_ns, end_ns, frames, best_ns, box) in enumerate(zip(*facts, strict=True))
-    ]
+        Track(ordinal, start_ns, end_ns, frames, visual[row], text[row], best_ns, (box[0], box[1], box[2], box[3]),
+              min(confidence / frames, 1.0))
+        for row, (ordinal, start_ns, end_ns, frames, best_ns, box, confidence) in enumerate(zip(*facts, strict=True))
+    ]  # fmt: skip

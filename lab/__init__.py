@@ -1,1 +1,1 @@
-"""What trains and converts what vidmem ships, and what measures it. Never imported by the package."""
+"""What trains and converts. Never shipped, never imported by the package."""

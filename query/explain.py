@@ -69,8 +69,9 @@ def by_regions(found: RegionTokens, vector: Float32) -> Float32:
 
 
 def cosines(found: RegionTokens, vectors: Float32) -> Float32:
-    """Of the regions with unit vectors `(n, Dt)`: `(M, n)` float32; 0 for a token of zeros."""
-    lengths = np.maximum(np.linalg.norm(found.text, axis=1, keepdims=True), 1e-12)
+    """Of the regions with unit vectors `(n, Dt)`: `(M, n)` float32; of a token shorter than 1, the cosine times its
+    length, which is how sure it is (see `ViewTokens`)."""
+    lengths = np.maximum(np.linalg.norm(found.text, axis=1, keepdims=True), 1)
     return np.asarray(found.text / lengths @ vectors.T, np.float32)
 
 

@@ -13,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..geometry import box_iou, cell_share, unit
+from ..indexer.step import view_encoder
+from ..indexer.views import whole_view
 from ..media.images import rgb
 from ..records import Box, Float32, RegionTokens
 from ..store import SourceRow, Store, VectorCache
@@ -49,13 +51,16 @@ def load_picture(path: str | Path) -> Image.Image:
 
 
 def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
-    """The visual token `(Dv,)` of the thing that fills `picture`: mean of the tokens found for it at several sizes, at
-    two places each.
+    """The visual token `(Dv,)` of the thing that fills `picture`.
 
-    The picture is laid on a plain canvas at each size. What is found inside of it is it: the mean of these regions'
+    An encoder that looks at views looks at it as at one. For others it is the mean of the tokens found for it at
+    several sizes, at two places each: the picture is laid on a plain canvas at each size. What is found inside of it is it: the mean of these regions'
     tokens, by area, since of a thing seen close the parts stand out. Where there is none, the region is taken that
     covers the middle of the picture and leaves its rim free, or else fits the picture best.
     """
+    looker = view_encoder(encoder)
+    if looker is not None:
+        return np.asarray(looker.look([whole_view(np.asarray(picture), looker.view_pixels)]).visual[0], np.float32)
     heights = [*HEIGHTS, min(max(picture.height, OWN[0]), OWN[1])]
     laid = [_lay(picture, order) for order in (heights, heights[::-1])]
     size = encoder.working_size(*CANVAS)

@@ -43,11 +43,14 @@ class TrackConfig:
     max_gap: sampled frames that a track may miss and still be continued; 0 in the paper.
     overlap: of the regions that may join, how much the IoU of a box with the track's last one adds to the cosine: of
     things alike, the one that is where it was. 0 in the paper.
+    start: confidence from which a region starts a track; a weaker one may only continue one, as the low detections of
+    ByteTrack (arXiv 2110.06864). 0 in the paper, and for encoders that are sure of every region.
     """
 
     threshold: float = 0.65
     max_gap: int = 2
     overlap: float = 0.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 
 from .config import MergeConfig
 from .encoders.base import Encoder
+from .geometry import unit
 from .records import Float32, Frame, RegionTokens, SourceInfo
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ def small(encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, path: str = "") -> RegionTokens:
-    """The regions of a picture `(H, W, 3)`, those that are one merged; or those of the masks that the encoder was
-    given, which are as fine as its working picture. path: of the picture, for masks in a folder."""
+    """The regions of a picture `(H, W, 3)`, those that are one merged, with the tokens that a track of theirs would
+    have; or those of the masks that the encoder was given, which are as fine as its working picture. path: of the
+    picture, for masks in a folder."""
     from .indexer.merge import merge
+    from .indexer.step import view_encoder
+    from .indexer.views import looked_at
 
     height, width = image.shape[:2]
     if path and getattr(encoder, "encode_frames", None) is not None:
@@ -36,9 +40,15 @@ def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, 
 
         assert isinstance(encoder, Masked)
         info = SourceInfo(path, PICTURE, width, height, 0, "")
-        return encoder.encode_fine(Frame(small(encoder, image), 0, 0), info)
-    (found,) = encoder.encode([small(encoder, image)], width, height)
-    return merge(found, config, frame_width=width, frame_height=height)
+        found = encoder.encode_fine(Frame(small(encoder, image), 0, 0), info)
+        return replace(found, text=unit(found.text))
+    working = small(encoder, image)
+    (found,) = encoder.encode([working], width, height)
+    merged = merge(found, config, frame_width=width, frame_height=height)
+    looker = view_encoder(encoder)
+    if looker is None:
+        return replace(merged, text=unit(merged.text))
+    return looked_at(looker, working, merged, (width, height))
 
 
 def cosine_map(encoder: Encoder, image: NDArray[np.uint8], vector: Float32, config: MergeConfig) -> Float32:

@@ -107,7 +107,7 @@ class Memory(Questions):
 
     def _record(self, config: Any) -> ModelRecord:
         info = self.text_encoder.info
-        return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config)
+        return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
@@ -225,7 +225,8 @@ class Memory(Questions):
         made = self.store.model()
         if made is not None and self.store.sources():
             info = loaded.info
-            self.store.check_model(ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config))
+            self.store.check_model(ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config,
+                                               info.regions))  # fmt: skip
         self._spec, self._encoder, self._text, self._cache = loaded.info.name, loaded, loaded, None
 
     def settings(self) -> IndexConfig:

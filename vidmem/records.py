@@ -16,6 +16,8 @@ from .clock import NS as NS
 Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
+_ALL_SURE = np.ones(0, np.float32)  # stands for "every region is sure" until the number of regions is known
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -72,7 +74,10 @@ class RegionTokens:
 
     visual `(M, Dv)` and text `(M, Dt)` float32 tokens (any norm); masks `(M, h, w)` float32 in [0, 1] on the
     patch grid; points `(M, 2)` float32 x, y and boxes `(M, 4)` float32 x0, y0, x1, y1, both in pixels of the
-    frame; area `(M,)` float32, the share of the frame that the mask covers.
+    frame; area `(M,)` float32, the share of the frame that the mask covers; confidence `(M,)` float32 in [0, 1], how
+    sure it is that a thing is there, 1 where it is left out.
+
+    Of an encoder that looks at views, `visual` follows the thing and `text` is the hint for the view (see `View`).
     """
 
     visual: Float32
@@ -81,10 +86,13 @@ class RegionTokens:
     points: Float32
     boxes: Float32
     area: Float32
+    confidence: Float32 = field(default_factory=lambda: _ALL_SURE)
 
     def __post_init__(self) -> None:
         m = len(self.visual)
-        shapes = {"visual": 2, "text": 2, "masks": 3, "points": 2, "boxes": 2, "area": 1}
+        if self.confidence is _ALL_SURE:
+            object.__setattr__(self, "confidence", np.ones(m, np.float32))
+        shapes = {"visual": 2, "text": 2, "masks": 3, "points": 2, "boxes": 2, "area": 1, "confidence": 1}
         for name, ndim in shapes.items():
             array = getattr(self, name)
             if array.ndim != ndim or len(array) != m:
@@ -96,7 +104,7 @@ class RegionTokens:
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> RegionTokens:
         """The regions at `rows`, in that order."""
         return RegionTokens(self.visual[rows], self.text[rows], self.masks[rows],
-                            self.points[rows], self.boxes[rows], self.area[rows])  # fmt: skip
+                            self.points[rows], self.boxes[rows], self.area[rows], self.confidence[rows])  # fmt: skip
 
     def __repr__(self) -> str:
         return f"RegionTokens({len(self)} of Dv={self.visual.shape[1]}, Dt={self.text.shape[1]})"
@@ -120,13 +128,43 @@ class FrameRegions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A thing cut out of a frame at full resolution, for an encoder to look at.
+
+    image: `(h, w, 3)` uint8 RGB, the box with a margin. box: without the margin, in pixels of the upright frame.
+    frame_size: width and height of that frame. t_ns: its time. hint `(H,)` float32: what the region step said of the
+    thing, empty where nobody asked it. sharpness: in [0, 1]. confidence: of the region.
+    """
+
+    image: NDArray[np.uint8]
+    box: Box
+    frame_size: tuple[int, int]
+    t_ns: int
+    hint: Float32
+    sharpness: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ViewMark:
+    """Where a view of a track was cut. t_ns, box: as in `View`. quality: what it was chosen by (indexer/views.py).
+    image: the picture itself as WebP, where it was kept."""
+
+    t_ns: int
+    box: Box
+    quality: float
+    image: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Track:
     """One thing followed over frames of one source.
 
     ordinal: number within the source, from 0, in order of birth. start_ns, end_ns: first and last frame in which
     it was seen (both inclusive). frames: how many sampled frames hold it. visual `(Dv,)` and text `(Dt,)`
-    float32: running means of its tokens. best_ns, best_box: the frame that shows it best: large, as it mostly
-    looks, and where it just was.
+    float32: running means of the tokens of its regions, or of its views. best_ns, best_box: the frame that shows it
+    best. confidence: mean of its regions' confidence. text_confidence: how sure its text token is, in [0, 1]; the
+    score by words is the cosine times this. views: where it was looked at, best first.
     """
 
     ordinal: int
@@ -137,6 +175,9 @@ class Track:
     text: Float32
     best_ns: int
     best_box: Box
+    confidence: float = 1.0
+    text_confidence: float = 1.0
+    views: tuple[ViewMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,11 +247,12 @@ class Sighting:
     """One contiguous time in which the thing asked for was in view.
 
     source: path of the video. start_ns, end_ns: its span, inclusive. score: what it was ranked and tested by,
-    the product of text_score and visual_score (cosines) where both were asked for; the one not asked for is None.
+    the product of text_score (cosine times how sure the name is) and visual_score (cosine) where both were asked for;
+    the one not asked for is None.
     frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store. seen, last:
     the evidence and the end of the span in the terms of a log, None for sources that are none. picture: the file, in a
     folder of single pictures; its boxes are in pixels of that picture. probability: that it shows what was asked
-    for; None where the encoder is not calibrated for such questions.
+    for; None where the encoder is not calibrated for such questions. confidence: that a thing is there at all.
     """
 
     source: str
@@ -226,6 +268,7 @@ class Sighting:
     last: LogPoint | None = None
     picture: str | None = None
     probability: float | None = None
+    confidence: float = 1.0
 
     @property
     def start_s(self) -> float:

@@ -1,1 +1,1 @@
-"""Commands that make the weights of `tiny`."""
+"""How the weights of `tiny` are made: `python -m lab.tiny.NAME`."""

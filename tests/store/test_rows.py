@@ -21,7 +21,8 @@ def test_records_of_the_same_settings_are_the_same() -> None:
     ({}, {"touching": False}, {}),
     ({}, {"touching": True}, {"merge.touching": (False, True)}),
     ({"touching": True}, {}, {"merge.touching": (True, False)}),
-    ({}, {"most": 0}, {"merge.most": (None, 0)}),
+    ({}, {"most": 0}, {}),
+        ({}, {"most": 3}, {"merge.most": (0, 3)}),
 ])  # fmt: skip
-def test_a_switch_that_only_one_knows_is_off_in_the_other(mine: Any, theirs: Any, told: Any) -> None:
+def test_a_switch_or_number_that_only_one_knows_is_off_in_the_other(mine: Any, theirs: Any, told: Any) -> None:
     assert record(**mine).differences(record(**theirs)) == told

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..probability import Probabilities
-from ..records import Float32, RegionTokens
+from ..records import Float32, RegionTokens, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,10 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """name: as on the command line. weights: sha256 over all weights, what makes two memories comparable.
-    knows: one line for people, what it can name. open_vocabulary: whether any phrase is fair."""
+    """name: as on the command line. weights: sha256 over the weights that tokens come from, what makes two memories
+    comparable. knows: one line for people, what it can name. open_vocabulary: whether any phrase is fair. regions: the
+    same over the weights of the region step, where that is another network; else empty. visual_dim, text_dim: of a
+    track's tokens."""
 
     name: str
     weights: str
@@ -49,6 +51,7 @@ class EncoderInfo:
     knows: str
     open_vocabulary: bool
     calibration: Calibration
+    regions: str = ""
 
 
 class TextEncoder(Protocol):
@@ -69,8 +72,34 @@ class TextEncoder(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewTokens:
+    """What a look at `n` views gave. visual `(n, Dv)` float32: unit rows. text `(n, Dt)` float32: rows no longer than
+    1; the direction is the name, the length is how sure it is."""
+
+    visual: Float32
+    text: Float32
+
+
+@runtime_checkable
+class ViewEncoder(Protocol):
+    """The second step: it looks at the best views of a track, once each, and what it sees are the track's tokens.
+
+    view_pixels: the longest side in which it wants views. wants_hint: whether it reads `View.hint`.
+    """
+
+    view_pixels: int
+    wants_hint: bool
+
+    def look(self, views: Sequence[View]) -> ViewTokens:
+        """Tokens of each view, whatever views it is looked at together with."""
+
+
 class Encoder(TextEncoder, Protocol):
-    """Both sides.
+    """Both sides: regions of frames, and the text side.
+
+    Where the tokens of regions only serve to follow things, it also has `views`, a ViewEncoder; without it the means
+    of its regions' tokens are a track's tokens.
 
     It may also have `parallel()`, a context manager that gives the number of calls of `encode` that may run at a time
     while it is entered; without it there is one. On a CPU whole batches side by side waste less than each operation

@@ -70,6 +70,7 @@ def _stack(
 ) -> CacheData:
     columns: list[NDArray[np.int64]] = []
     halves: tuple[list[NDArray[np.float16]], list[NDArray[np.float16]]] = ([], [])
+    sure: list[Float32] = []
     for rows in chunks:
         dims = dims or (len(rows[0][6]) // 2, len(rows[0][7]) // 2)
         columns.append(np.array([row[:6] for row in rows], np.int64).T)
@@ -78,12 +79,13 @@ def _stack(
             if any(len(blob) != 2 * dims[kind] for blob in blobs):
                 raise StoreError("the memory is damaged (vectors of unequal length); restore it or index again")
             halves[kind].append(np.frombuffer(b"".join(blobs), "<f2").reshape(len(rows), dims[kind]))
+        sure.append(np.array([row[8] for row in rows], np.float32))
     if not columns:
         dv, dt = dims or (0, 0)
         return CacheData(memory, generation, np.empty((len(COLUMNS), 0), np.int64), np.empty((0, dv), np.float16),
                          np.empty((0, dt), np.float16), np.empty((2, 0), np.float32))  # fmt: skip
-    visual, text = np.concatenate(halves[0]), np.concatenate(halves[1])
-    scale = np.stack([_inverse_norms(visual), _inverse_norms(text)])
+    visual, (text, text_scale) = np.concatenate(halves[0]), _weighed(np.concatenate(halves[1]), np.concatenate(sure))
+    scale = np.stack([_inverse_norms(visual), text_scale])
     return CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
 
 
@@ -104,6 +106,19 @@ def _merged(old: CacheData, new: CacheData) -> CacheData | None:
     columns[:, at], scale[:, at] = new.columns[:, known], new.scale[:, known]
     visual[at], text[at] = new.visual[known], new.text[known]
     return CacheData(new.memory, new.generation, columns, visual, text, scale)
+
+
+def _weighed(half: NDArray[np.float16], sure: Float32) -> tuple[NDArray[np.float16], Float32]:
+    """Text vectors `(n, D)` as long as they are sure `(n,)`, and what the product with each must be multiplied by, so
+    that it is the cosine times that, exactly: a scan of the vectors alone then ranks by it."""
+    unsure = np.flatnonzero(sure != 1)
+    if len(unsure):
+        half = half.copy()
+        for start in range(0, len(unsure), BLOCK):
+            rows = unsure[start : start + BLOCK]
+            half[rows] = half_to_float(half[rows]) * sure[rows, None]
+    scale = _inverse_norms(half)
+    return half, np.asarray(scale * sure, np.float32)
 
 
 def _inverse_norms(half: NDArray[np.float16]) -> Float32:

@@ -116,6 +116,9 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
             (seen.start_ns, seen.end_ns, seen.frames, seen.best_ns, *seen.best_box, generation, part.source_id,
              ordinal),
         )  # fmt: skip
+    if part.before_ns is not None:
+        conn.execute("DELETE FROM views WHERE t_ns < ? AND track_id IN (SELECT id FROM tracks WHERE source_id = ?)",
+                     (part.before_ns, part.source_id))  # fmt: skip
     conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (frames, part.source_id))
     if part.before_ns is not None:
         logs.forget(conn, part.source_id, part.before_ns)

@@ -76,7 +76,24 @@ def m003_pictures(db: Database) -> None:
     db.conn.execute("CREATE INDEX picture_files_t_ns ON picture_files (source_id, t_ns)")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first, m002_logs, m003_pictures)
+def m004_views(db: Database) -> None:
+    """How sure a track is, where it was looked at, and tokens of another encoder on their way in (see reembed.py)."""
+    db.conn.execute("ALTER TABLE tracks ADD COLUMN confidence REAL NOT NULL DEFAULT 1")
+    db.conn.execute("ALTER TABLE tracks ADD COLUMN text_confidence REAL NOT NULL DEFAULT 1")
+    db.conn.execute("ALTER TABLE model ADD COLUMN regions TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("ALTER TABLE sources ADD COLUMN stale INTEGER NOT NULL DEFAULT 0")
+    db.conn.execute("""
+        CREATE TABLE views (
+            track_id INTEGER NOT NULL REFERENCES tracks(id) ON DELETE CASCADE, t_ns INTEGER NOT NULL,
+            x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL, quality REAL NOT NULL, image BLOB,
+            PRIMARY KEY (track_id, t_ns)) WITHOUT ROWID""")
+    db.conn.execute("""
+        CREATE TABLE new_tokens (
+            track_id INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE, visual BLOB NOT NULL,
+            text BLOB NOT NULL, text_confidence REAL NOT NULL)""")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first, m002_logs, m003_pictures, m004_views)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..address import absolute, split_known
 from ..errors import StoreError, UsageError
-from ..records import FrameRegions
+from ..records import FrameRegions, ViewMark
 from .codec import decode
 from .database import DATABASE_NAME
 from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, track_row
@@ -20,7 +20,7 @@ PARTED = frozenset({"log", "episode"})
 
 _SOURCE_COLUMNS = (
     "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-    "tracker_state, added_at, finished_at"  # the order of SourceRow's fields
+    "tracker_state, added_at, finished_at, stale"  # the order of SourceRow's fields
 )
 
 
@@ -34,11 +34,11 @@ def meta(conn: sqlite3.Connection, key: str) -> str:
 
 def model(conn: sqlite3.Connection) -> ModelRecord | None:
     """What made the memory; None before anything did."""
-    row = conn.execute("SELECT encoder, weights, visual_dim, text_dim, config FROM model").fetchone()
+    row = conn.execute("SELECT encoder, weights, visual_dim, text_dim, config, regions FROM model").fetchone()
     if row is None:
         return None
-    encoder, weights, visual_dim, text_dim, config = row
-    return ModelRecord(encoder, weights, visual_dim, text_dim, json.loads(config))
+    encoder, weights, visual_dim, text_dim, config, regions = row
+    return ModelRecord(encoder, weights, visual_dim, text_dim, json.loads(config), regions)
 
 
 def sources(conn: sqlite3.Connection) -> list[SourceRow]:
@@ -107,12 +107,23 @@ def source_tracks(conn: sqlite3.Connection, source_id: int) -> list[TrackRow]:
     return [track_row(row) for row in conn.execute(query, (source_id,))]
 
 
+def views(conn: sqlite3.Connection, source_id: int) -> dict[int, list[ViewMark]]:
+    """Where the tracks of a source were looked at, best first, by the ids of tracks; none for those without views."""
+    query = """SELECT track_id, v.t_ns, v.x0, v.y0, v.x1, v.y1, quality, image FROM views v JOIN tracks t
+        ON t.id = track_id WHERE source_id = ? ORDER BY track_id, quality DESC, v.t_ns"""
+    found: dict[int, list[ViewMark]] = {}
+    for track_id, t_ns, x0, y0, x1, y1, quality, image in conn.execute(query, (source_id,)):
+        found.setdefault(track_id, []).append(ViewMark(t_ns, (x0, y0, x1, y1), quality, image))
+    return found
+
+
 def raw_tracks(conn: sqlite3.Connection, since: int, size: int = 16384) -> Iterator[list[tuple[Any, ...]]]:
     """Tracks changed after generation `since` by id, in lists of at most `size` rows.
 
-    Each row: id, source_id, ordinal, start_ns, end_ns, frames, visual (fp16 bytes), text (fp16 bytes).
+    Each row: id, source_id, ordinal, start_ns, end_ns, frames, visual (fp16 bytes), text (fp16 bytes),
+    text_confidence.
     """
-    columns = "id, source_id, ordinal, start_ns, end_ns, frames, visual, text"
+    columns = "id, source_id, ordinal, start_ns, end_ns, frames, visual, text, text_confidence"
     where = "" if since < 0 else "WHERE generation > :since"  # a full scan need not go through the index
     cursor = conn.execute(f"SELECT {columns} FROM tracks {where} ORDER BY id", {"since": since})
     while rows := cursor.fetchmany(size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,30 +21,33 @@ HARMLESS_SETTINGS = frozenset({"batch", "checkpoint_frames", "still"})
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """What made a memory. encoder: its name. weights: sha256 of its weights. visual_dim, text_dim: lengths of its
-    vectors. config: `IndexConfig.as_dict()`."""
+    """What made a memory. encoder: its name. weights: sha256 of the weights that its tokens come from. visual_dim,
+    text_dim: lengths of its vectors. config: `IndexConfig.as_dict()`. regions: sha256 of the weights that find things,
+    where they are others, else empty."""
 
     encoder: str
     weights: str
     visual_dim: int
     text_dim: int
     config: Mapping[str, object]
+    regions: str = ""
 
     def differences(self, other: ModelRecord) -> dict[str, tuple[object, object]]:
         """Fields that differ, each with this record's value and the other's; settings as "merge.token_threshold". A
-        switch that only one of them knows is off in the other, which is of another version."""
+        switch or a number that only one of them knows is off or 0 in the other, which is of another version."""
         mine, theirs = dict(_flat(self)), dict(_flat(other))
         pairs = {n: (_of(mine, n, theirs), _of(theirs, n, mine)) for n in dict.fromkeys([*mine, *theirs])}
         return {n: (a, b) for n, (a, b) in pairs.items() if a != b}
 
 
 def _of(settings: Mapping[str, object], name: str, others: Mapping[str, object]) -> object:
-    return settings.get(name, False if isinstance(others.get(name), bool) else None)
+    there = others.get(name)
+    return settings.get(name, type(there)(0) if isinstance(there, bool | int | float) else None)
 
 
 def _flat(record: ModelRecord) -> Iterator[tuple[str, object]]:
     yield from [("encoder", record.encoder), ("weights", record.weights)]
-    yield from [("visual_dim", record.visual_dim), ("text_dim", record.text_dim)]
+    yield from [("visual_dim", record.visual_dim), ("text_dim", record.text_dim), ("regions", record.regions)]
     yield from _flat_settings("", record.config)
 
 
@@ -63,7 +66,8 @@ class SourceRow:
     state: "open" (begun, to be resumed), "done", or "partial" (finished, with damage). frames: sampled so far.
     damaged: packets or frames skipped so far. next_t_ns: where to resume, ns on the source's clock, None before
     the first checkpoint. tracker_state: opaque bytes of the tracker, empty before the first checkpoint.
-    added_at, finished_at: ns since the epoch. The rest as in `SourceInfo`.
+    added_at, finished_at: ns since the epoch. stale: its tracks have no tokens of the memory's encoder, since it was
+    gone when they were made anew. The rest as in `SourceInfo`.
     """
 
     id: int
@@ -81,15 +85,16 @@ class SourceRow:
     tracker_state: bytes
     added_at: int
     finished_at: int | None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackRow(Track):
     """A track as stored: `id` is unique in the memory and never reused. visual and text have unit length (or are 0)
-    and were rounded to fp16."""
+    and were rounded to fp16. `Store.views` has its views."""
 
-    id: int
-    source_id: int
+    id: int = field(kw_only=True)
+    source_id: int = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +157,14 @@ def half_to_float(half: NDArray[np.float16]) -> Float32:
 
 
 TRACK_COLUMNS = (
-    "id, source_id, ordinal, start_ns, end_ns, frames, visual, text, best_ns, x0, y0, x1, y1"  # as `track_row` reads
+    "id, source_id, ordinal, start_ns, end_ns, frames, visual, text, best_ns, x0, y0, x1, y1, confidence, "
+    "text_confidence"  # as `track_row` reads
 )
 
 
 def track_row(row: tuple[Any, ...]) -> TrackRow:
     """The record of one row of TRACK_COLUMNS."""
-    id_, source_id, ordinal, start, end, frames, visual, text, best_ns, *box = row
+    id_, source_id, ordinal, start, end, frames, visual, text, best_ns, *box, confidence, text_confidence = row
     return TrackRow(
         ordinal=ordinal,
         start_ns=start,
@@ -168,6 +174,8 @@ def track_row(row: tuple[Any, ...]) -> TrackRow:
         text=unpack_vector(text),
         best_ns=best_ns,
         best_box=(box[0], box[1], box[2], box[3]),
+        confidence=confidence,
+        text_confidence=text_confidence,
         id=id_,
         source_id=source_id,
     )

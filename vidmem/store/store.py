@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from ..closing import Closing
 from ..errors import StoreError, UsageError
-from ..records import FrameRegions, Mark, SourceInfo, Track, Trail
-from . import forget, logs, migrations, reader, writer
+from ..records import FrameRegions, Mark, SourceInfo, Track, Trail, ViewMark
+from . import forget, logs, migrations, reader, tokens, writer
 from . import pictures as picturebook
 from .database import DATABASE_NAME, connect, snapshot, store_errors, transaction
 from .lock import take_writer_lock
@@ -336,6 +336,31 @@ class Store(Closing):
         """All tracks of one source, by ordinal."""
         with self._use() as conn:
             return reader.source_tracks(conn, source_id)
+
+    def views(self, source_id: int) -> Mapping[int, list[ViewMark]]:
+        """Where the tracks of one source were looked at, best first, by their ids; without those that never were."""
+        with self._use() as conn:
+            return reader.views(conn, source_id)
+
+    def begin_tokens(self, target: ModelRecord) -> set[int]:
+        """Begin to collect tokens of another encoder: the ids of tracks that have theirs from an earlier run."""
+        with self._use(write=True) as conn:
+            return tokens.begin(conn, target)
+
+    def put_tokens(self, new: Sequence[tokens.NewTokens]) -> None:
+        """Collect tokens, beside the old ones. Raises StoreError for values that are not finite."""
+        with self._use(write=True) as conn:
+            tokens.put(conn, new)
+
+    def adopt_tokens(self, target: ModelRecord) -> list[int]:
+        """Take over what was collected, in one transaction: from now on the memory is of the encoder `target`. The ids
+        of sources with tracks that got none, which are stale now.
+
+        Raises:
+            StoreError: a source is not indexed to its end.
+        """
+        with self._use(write=True) as conn:
+            return tokens.adopt(conn, target)
 
     def fitted(self, weights: str) -> Mapping[str, Any] | None:
         """What `set_fitted` kept for an encoder of these weights; None when nothing was."""

@@ -34,9 +34,9 @@ def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
         return
     fields = ", ".join(f"{name} ({ours} in the memory, {theirs} asked for)" for name, (ours, theirs) in differ.items())
     if "encoder" in differ:
-        remedy = f"use --encoder {stored.encoder}"
-    elif differ.keys() & {"weights", "visual_dim", "text_dim"}:
-        remedy = f"use the weights of --encoder {stored.encoder} that it was made with"
+        remedy = f"use --encoder {stored.encoder}, or `vidmem reembed --encoder {record.encoder}`"
+    elif differ.keys() & {"weights", "visual_dim", "text_dim", "regions"}:
+        remedy = f"`vidmem reembed` gives it the tokens of these weights of {record.encoder}, nothing is lost"
     else:
         remedy = "use the same settings"
     raise ModelMismatchError(f"the memory was made otherwise: {fields}; {remedy}, or another --memory folder")
@@ -48,8 +48,8 @@ def set_model(conn: sqlite3.Connection, record: ModelRecord) -> None:
         if conn.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
             check_model(reader.model(conn), record)
         config = json.dumps(record.config, sort_keys=True)
-        row = (1, record.encoder, record.weights, record.visual_dim, record.text_dim, config)
-        conn.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = (1, record.encoder, record.weights, record.visual_dim, record.text_dim, config, record.regions)
+        conn.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> SourceRow:
@@ -125,18 +125,45 @@ def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Tra
         if dims and (len(track.visual), len(track.text)) != dims:
             raise ValueError(f"track vectors have {len(track.visual)} and {len(track.text)} values, want {dims}")
         row = (track.start_ns, track.end_ns, track.frames, track.best_ns, *map(float, track.best_box), generation,
-               pack_vector(track.visual), pack_vector(track.text), source_id, track.ordinal)  # fmt: skip
+               pack_vector(track.visual), pack_vector(track.text), set_share(track.confidence),
+               set_share(track.text_confidence), source_id, track.ordinal)  # fmt: skip
         updated = conn.execute(
             "UPDATE tracks SET start_ns = ?, end_ns = ?, frames = ?, best_ns = ?, x0 = ?, y0 = ?, x1 = ?, y1 = ?,"
-            " generation = ?, visual = ?, text = ? WHERE source_id = ? AND ordinal = ?",
+            " generation = ?, visual = ?, text = ?, confidence = ?, text_confidence = ?"
+            " WHERE source_id = ? AND ordinal = ?",
             row,
         )
         if not updated.rowcount:
             conn.execute(
                 "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
-                " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " confidence, text_confidence, source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+                " ?)",
                 row,
             )
+        if track.views:
+            _write_views(conn, source_id, track)
+
+
+def _write_views(conn: sqlite3.Connection, source_id: int, track: Track) -> None:
+    """The views of a track in place of those before; the picture of one that stays is kept."""
+    query = "SELECT id FROM tracks WHERE source_id = ? AND ordinal = ?"
+    (track_id,) = conn.execute(query, (source_id, track.ordinal)).fetchone()
+    times = json.dumps([view.t_ns for view in track.views])
+    conn.execute("DELETE FROM views WHERE track_id = ? AND t_ns NOT IN (SELECT value FROM json_each(?))",
+                 (track_id, times))  # fmt: skip
+    conn.executemany(
+        "INSERT INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET x0 = excluded.x0,"
+        " y0 = excluded.y0, x1 = excluded.x1, y1 = excluded.y1, quality = excluded.quality,"
+        " image = ifnull(excluded.image, image)",
+        [(track_id, v.t_ns, *map(float, v.box), float(v.quality), v.image) for v in track.views],
+    )
+
+
+def set_share(value: float) -> float:
+    """The value, which lies in [0, 1]. Raises StoreError for what is no number."""
+    if not 0 <= value <= 1:  # false for NaN
+        raise StoreError(f"a confidence of {value} is not between 0 and 1; check the encoder, then index again")
+    return float(value)
 
 
 def bump_generation(conn: sqlite3.Connection) -> int:

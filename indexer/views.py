@@ -1,0 +1,242 @@
+"""The best views of each track: cut while the frame is there, looked at once by the encoder's second step.
+
+A view is good when it is large, sharp, whole and surely of a thing; the views of a track lie apart in time, so that
+they show different sides. At a checkpoint all views that are new are looked at together; what was seen is kept with
+the open tracks and is part of the checkpoint, so that an interrupted run goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ..encoders.base import ViewEncoder
+from ..errors import StoreError
+from ..geometry import unit
+from ..records import NS, Box, Float32, Frame, RegionTokens, Track, View, ViewMark
+
+MOST_VIEWS = 3
+MARGIN = 0.1
+"""Of a box's width and height, added on each side: a classifier wants to see where a thing ends."""
+APART_NS = NS
+"""Views of one track that are nearer in time show the same side: the better one stays."""
+BETTER = 1.2
+"""A view takes the place of another when it is so many times as good: each look costs as much as a part of a frame."""
+WORTH = 0.5
+"""A further view is taken when it is at least this share as good as the best one."""
+CUT_OFF = 0.5
+"""What a view counts whose box ends at the border of the frame: the thing may go on beyond it."""
+_BORDER = 0.004
+_BLURRED = 0.3
+"""The relative strength of second differences at which a view counts as half sharp, see `sharpness`."""
+WEBP_QUALITY = 80
+
+
+def cut(image: NDArray[np.uint8], box: Box, frame_size: tuple[int, int], pixels: int) -> NDArray[np.uint8]:
+    """The box with a margin, `(h, w, 3)` uint8, its longest side at most `pixels`.
+
+    image: `(H, W, 3)` uint8, the frame in any size. box: pixels of the frame of `frame_size`.
+    """
+    rows, columns = image.shape[:2]
+    sx, sy = columns / frame_size[0], rows / frame_size[1]
+    dx, dy = MARGIN * (box[2] - box[0]), MARGIN * (box[3] - box[1])
+    x0, x1 = _inside((box[0] - dx) * sx, (box[2] + dx) * sx, columns)
+    y0, y1 = _inside((box[1] - dy) * sy, (box[3] + dy) * sy, rows)
+    return shrink(image[y0:y1, x0:x1], pixels)
+
+
+def shrink(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """The picture with its longest side at most `pixels`; a smaller one as it is."""
+    rows, columns = image.shape[:2]
+    scale = pixels / max(rows, columns)
+    if scale >= 1:
+        return np.ascontiguousarray(image)
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _inside(low: float, high: float, size: int) -> tuple[int, int]:
+    """Whole pixels of a side, at least one."""
+    start = min(max(int(low), 0), size - 1)
+    return start, min(max(round(high), start + 1), size)
+
+
+def sharpness(image: NDArray[np.uint8]) -> float:
+    """In [0, 1]: second differences of the grey values against their spread, which blur takes away first."""
+    grey = image.astype(np.float32).mean(2)
+    if min(grey.shape) < 3:
+        return 0.0
+    second = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    strength = float(second.std()) / (float(grey.std()) + 2.0)  # 2: noise of a plain wall is no detail
+    return strength / (strength + _BLURRED)
+
+
+def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
+    """A picture that somebody asks with, `(h, w, 3)` uint8, as a view of the thing in it."""
+    h, w = picture.shape[:2]
+    image = shrink(picture, pixels)
+    return View(image, (0.0, 0.0, float(w), float(h)), (w, h), 0, np.zeros(0, np.float32), sharpness(image), 1.0)
+
+
+def looked_at(encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTokens, size: tuple[int, int],
+              t_ns: int = 0) -> RegionTokens:  # fmt: skip
+    """The regions of a single picture with the tokens of a look at each.
+
+    image: `(H, W, 3)` uint8; size: width and height of the original, in whose pixels the boxes are.
+    """
+    views = [_view(image, regions, i, size, t_ns, encoder.view_pixels) for i in range(len(regions))]
+    tokens = encoder.look(views)
+    return replace(regions, visual=tokens.visual, text=tokens.text)
+
+
+def _view(image: NDArray[np.uint8], regions: RegionTokens, row: int, size: tuple[int, int], t_ns: int,
+          pixels: int) -> View:  # fmt: skip
+    x0, y0, x1, y1 = map(float, regions.boxes[row])
+    picture = cut(image, (x0, y0, x1, y1), size, pixels)
+    return View(picture, (x0, y0, x1, y1), size, t_ns, regions.text[row].copy(), sharpness(picture),
+                float(regions.confidence[row]))  # fmt: skip
+
+
+def _rough_quality(regions: RegionTokens, size: tuple[int, int], pixels: int) -> Float32:
+    """`(M,)`: how large, whole and sure each region is; 1 is the best, and what more pixels would not improve."""
+    sides = regions.boxes[:, 2:] - regions.boxes[:, :2]
+    large = np.sqrt(np.clip(sides.prod(1), 1, None)) / pixels
+    far = np.array(size, np.float32) * _BORDER
+    open_ends = (regions.boxes[:, :2] <= far).any(1) | (regions.boxes[:, 2:] >= np.array(size) - far).any(1)
+    return (np.minimum(large, 1) * np.where(open_ends, CUT_OFF, 1) * regions.confidence).astype(np.float32)
+
+
+def _quality(rough: float, sharp: float) -> float:
+    return float(rough) * (0.5 + 0.5 * sharp)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One view of a track: the cutting until it was looked at, then what was seen."""
+
+    quality: float
+    t_ns: int
+    box: Box
+    view: View | None
+    visual: Float32 | None = None
+    text: Float32 | None = None
+
+
+class Views:
+    """The views of the open tracks of one source.
+
+    keep: hand the pictures themselves out with the tracks, as WebP.
+    """
+
+    def __init__(self, encoder: ViewEncoder, keep: bool = False) -> None:
+        self._encoder, self._keep = encoder, keep
+        self._slots: dict[int, list[_Slot]] = {}
+
+    def offer(self, frame: Frame, ordinals: NDArray[np.int64], regions: RegionTokens, size: tuple[int, int]) -> None:
+        """Cut what is a better view of its track than those there are. ordinals `(M,)`: of each region's track, -1 for
+        none. size: width and height in whose pixels boxes are."""
+        pixels = self._encoder.view_pixels
+        rough = _rough_quality(regions, size, pixels)
+        for row in np.flatnonzero(ordinals >= 0).tolist():
+            slots = self._slots.setdefault(int(ordinals[row]), [])
+            place = _place(slots, float(rough[row]), frame.t_ns)
+            if place is None:
+                continue
+            view = _view(frame.image, regions, row, size, frame.t_ns, pixels)
+            quality = _quality(rough[row], view.sharpness)
+            if place == len(slots):
+                slots.append(_Slot(quality, frame.t_ns, view.box, view))
+            elif quality > BETTER * slots[place].quality:
+                slots[place] = _Slot(quality, frame.t_ns, view.box, view)
+
+    def settle(self, tracks: list[Track]) -> list[Track]:
+        """The tracks with the tokens of their views: those that are new are looked at now."""
+        new = [slot for track in tracks for slot in self._slots[track.ordinal] if slot.view is not None]
+        pictures: dict[int, bytes] = {}
+        if new:
+            seen = self._encoder.look([slot.view for slot in new if slot.view is not None])
+            for slot, visual, text in zip(new, seen.visual, seen.text, strict=True):
+                if self._keep and slot.view is not None:
+                    pictures[id(slot)] = _webp(slot.view.image)
+                slot.visual, slot.text, slot.view = visual, text, None
+        return [_with_views(track, self._slots[track.ordinal], pictures) for track in tracks]
+
+    def forget(self, open_ordinals: set[int]) -> None:
+        """Only these tracks may go on."""
+        self._slots = {ordinal: slots for ordinal, slots in self._slots.items() if ordinal in open_ordinals}
+
+    def state(self) -> bytes:
+        """What goes on after an interruption, taken right after `settle` and `forget`."""
+        rows = [(ordinal, slot) for ordinal, slots in self._slots.items() for slot in slots]
+        seen = [(s.visual, s.text) for _, s in rows if s.visual is not None and s.text is not None]
+        if len(seen) != len(rows):
+            raise ValueError("a view was not looked at yet; settle first")
+        return save({
+            "ordinal": np.array([ordinal for ordinal, _ in rows], np.int64),
+            "quality": np.array([slot.quality for _, slot in rows], np.float64),
+            "t_ns": np.array([slot.t_ns for _, slot in rows], np.int64),
+            "box": np.array([slot.box for _, slot in rows], np.float64).reshape(-1, 4),
+            "visual": np.array([v for v, _ in seen], np.float32).reshape(len(rows), -1),
+            "text": np.array([t for _, t in seen], np.float32).reshape(len(rows), -1),
+        })  # fmt: skip
+
+    def restore(self, state: bytes) -> None:
+        """Go on from `state`. Raises StoreError when the bytes are no such state."""
+        try:
+            saved = load(state)
+            columns = [saved[name] for name in ("ordinal", "quality", "t_ns", "box", "visual", "text")]
+            if len({len(column) for column in columns}) != 1 or columns[3].shape[1:] != (4,):
+                raise ValueError("columns of unequal length")
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"the saved views are damaged or of another version ({error}); index again") from error
+        self._slots = {}
+        for ordinal, quality, t_ns, box, visual, text in zip(*columns, strict=True):
+            x0, y0, x1, y1 = map(float, box)
+            slot = _Slot(float(quality), int(t_ns), (x0, y0, x1, y1), None, visual, text)
+            self._slots.setdefault(int(ordinal), []).append(slot)
+
+
+def _place(slots: list[_Slot], rough: float, t_ns: int) -> int | None:
+    """Where a view of at most this quality would go: the number of a slot to take over, that of a new one, or None."""
+    near = [i for i, slot in enumerate(slots) if abs(slot.t_ns - t_ns) < APART_NS]
+    if near:
+        place = min(near, key=lambda i: slots[i].quality)
+        return place if len(near) == 1 and rough > BETTER * slots[place].quality else None
+    if len(slots) < MOST_VIEWS:
+        return len(slots) if not slots or rough > WORTH * max(slot.quality for slot in slots) else None
+    worst = min(range(len(slots)), key=lambda i: slots[i].quality)
+    return worst if rough > BETTER * slots[worst].quality else None
+
+
+def combined(visual: Float32, text: Float32, quality: Float32) -> tuple[Float32, Float32, float]:
+    """The tokens of a track from those of its views: visual `(Dv,)` and text `(Dt,)`, both unit, and how sure the text
+    is: views that name different things make it less so.
+
+    visual `(n, Dv)`, text `(n, Dt)`, quality `(n,)`: the weights of the means.
+    """
+    weight = (quality / max(float(quality.sum()), 1e-12)).astype(np.float32)
+    said = weight @ text
+    return unit(weight @ visual), unit(said), min(float(np.linalg.norm(said)), 1.0)
+
+
+def _with_views(track: Track, slots: list[_Slot], pictures: dict[int, bytes]) -> Track:
+    order = sorted(slots, key=lambda slot: -slot.quality)
+    visual, text, sure = combined(
+        np.array([slot.visual for slot in order], np.float32), np.array([slot.text for slot in order], np.float32),
+        np.array([slot.quality for slot in order], np.float32),
+    )  # fmt: skip
+    marks = tuple(ViewMark(s.t_ns, s.box, s.quality, pictures.get(id(s))) for s in order)
+    return replace(track, visual=visual, text=text, best_ns=order[0].t_ns, best_box=order[0].box, text_confidence=sure,
+                   views=marks)  # fmt: skip
+
+
+def _webp(image: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "WEBP", quality=WEBP_QUALITY)
+    return out.getvalue()

@@ -1,0 +1,81 @@
+"""Reading a TensorFlow.js graph model: its nodes, and its weights as numpy arrays.
+
+A graph model is `NAME.json` (a TensorFlow GraphDef as JSON, and a list of the weights) and binary files beside it in
+which the weights lie one after another, some of them as float16 (tensorflow/tfjs, tfjs-converter/docs and
+tfjs-core/src/io/io_utils.ts).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidmem.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. inputs: names of nodes, without the number of the output; attr: as in the JSON."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attr: dict[str, Any]
+
+    def strides(self) -> tuple[int, int]:
+        """Of a convolution or a pooling, rows then columns."""
+        _, y, x, _ = (int(s) for s in self.attr["strides"]["list"]["i"])
+        return y, x
+
+    def kernel(self) -> tuple[int, int]:
+        """Of a pooling, rows then columns."""
+        _, y, x, _ = (int(s) for s in self.attr["ksize"]["list"]["i"])
+        return y, x
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """nodes by name; weights by name: what Const nodes hold, float32 or int32."""
+
+    nodes: dict[str, Node]
+    weights: dict[str, NDArray[Any]]
+
+    def input(self, node: Node, at: int = 0) -> Node:
+        """What the node reads, looking through changes of layout."""
+        found = self.nodes[node.inputs[at]]
+        while found.op in ("Transpose", "Identity"):
+            found = self.nodes[found.inputs[0]]
+        return found
+
+    def weight(self, node: Node, at: int = 1) -> NDArray[Any]:
+        """The constant that the node reads."""
+        return self.weights[node.inputs[at]]
+
+
+def read(path: Path) -> Graph:
+    """The graph of `path`, a .json. Raises ModelError when it is none or its weights are cut short."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        raw = b"".join((path.parent / name).read_bytes() for group in data["weightsManifest"] for name in group["paths"])
+        entries = [entry for group in data["weightsManifest"] for entry in group["weights"]]
+        nodes = [
+            Node(n["name"], n["op"], tuple(i.split(":")[0].lstrip("^") for i in n.get("input", ())), n.get("attr", {}))
+            for n in data["modelTopology"]["node"]
+        ]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"no TensorFlow.js graph model ({error}): {path}") from None
+    weights, at = {}, 0
+    for entry in entries:
+        stored = np.dtype(entry.get("quantization", {}).get("dtype", entry["dtype"]))
+        count = int(np.prod(entry["shape"], dtype=np.int64))
+        if at + count * stored.itemsize > len(raw):
+            raise ModelError(f"the weights are cut short; fetch them again: {path}")
+        values = np.frombuffer(raw, stored, count, at).reshape(entry["shape"])
+        weights[entry["name"]] = values.astype(entry["dtype"])
+        at += count * stored.itemsize
+    return Graph({n.name: n for n in nodes}, weights)

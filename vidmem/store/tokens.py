@@ -1,0 +1,79 @@
+"""Tokens of another encoder for the tracks that there are: collected beside the old ones, then taken over at once.
+
+Until `adopt`, questions are answered with the old tokens; an interrupted run goes on with what was collected.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..errors import StoreError
+from ..records import Float32
+from .database import transaction
+from .rows import ModelRecord, pack_vector
+from .writer import mark_removed, set_share
+
+_KEY = "new_tokens"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewTokens:
+    """Tokens of one track. visual `(Dv,)`, text `(Dt,)` float32, text_confidence in [0, 1]."""
+
+    track_id: int
+    visual: Float32
+    text: Float32
+    text_confidence: float
+
+
+def begin(conn: sqlite3.Connection, target: ModelRecord) -> set[int]:
+    """The ids of the tracks whose tokens by `target` were collected before; those by another encoder are dropped."""
+    name = json.dumps(asdict(target), sort_keys=True)
+    with transaction(conn):
+        row = conn.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+        if row is None or row[0] != name:
+            conn.execute("DELETE FROM new_tokens")
+            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_KEY, name))
+        return {int(id_) for (id_,) in conn.execute("SELECT track_id FROM new_tokens")}
+
+
+def put(conn: sqlite3.Connection, tokens: Sequence[NewTokens]) -> None:
+    """Collect these. Raises StoreError for values that are not finite."""
+    rows = [(t.track_id, pack_vector(t.visual), pack_vector(t.text), set_share(t.text_confidence)) for t in tokens]
+    with transaction(conn):
+        conn.executemany("INSERT OR REPLACE INTO new_tokens VALUES (?, ?, ?, ?)", rows)
+
+
+def adopt(conn: sqlite3.Connection, target: ModelRecord) -> list[int]:
+    """Put what was collected in place of the old tokens, in one transaction; the sources that have tracks without.
+
+    Such tracks get zeros, which no question finds, and their sources are marked as stale until they are made anew.
+
+    Raises:
+        StoreError: a source is not indexed to its end.
+    """
+    zeros = [pack_vector(np.zeros(dim, np.float32)) for dim in (target.visual_dim, target.text_dim)]
+    with transaction(conn):
+        if row := conn.execute("SELECT uri FROM sources WHERE state = 'open' LIMIT 1").fetchone():
+            raise StoreError(f"a source is not indexed to its end; go on with it first: {row[0]}")
+        generation = mark_removed(conn)  # of every vector: caches are made anew
+        conn.execute("UPDATE tracks SET generation = ?, visual = ?, text = ? WHERE id NOT IN"
+                     " (SELECT track_id FROM new_tokens)", (generation, *zeros))  # fmt: skip
+        conn.execute("UPDATE tracks SET generation = ?, (visual, text, text_confidence) ="
+                     " (SELECT visual, text, text_confidence FROM new_tokens WHERE track_id = id)"
+                     " WHERE id IN (SELECT track_id FROM new_tokens)", (generation,))  # fmt: skip
+        stale = [int(id_) for (id_,) in conn.execute(
+            "SELECT DISTINCT source_id FROM tracks WHERE id NOT IN (SELECT track_id FROM new_tokens)")]  # fmt: skip
+        conn.execute("UPDATE sources SET stale = id IN (SELECT value FROM json_each(?))", (json.dumps(stale),))
+        conn.execute("DELETE FROM new_tokens")
+        conn.execute("DELETE FROM meta WHERE key = ?", (_KEY,))
+        config = json.dumps(target.config, sort_keys=True)
+        row = (1, target.encoder, target.weights, target.visual_dim, target.text_dim, config, target.regions)
+        conn.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    return stale
+
