@@ -1,0 +1,192 @@
+"""Photographs with named regions for training and measuring, read from tars; what is held out is fixed by file name.
+
+Held out: the last third of each Caltech-101 folder, and every third photo of each source in photos.tar. Nothing may
+learn from these.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from lab.names import caltech_name, grocery_name
+
+LONGEST = 384
+"""Photos are kept at most so many pixels a side."""
+CLUTTER = "BACKGROUND_Google"
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """box: x0, y0, x1, y1 in pixels of the photo; name "" where nobody said; polygons: lists of x, y, or none."""
+
+    box: tuple[float, float, float, float]
+    name: str
+    polygons: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Photo:
+    """jpeg: the file. mask: a PNG of the one thing in it as found by GrabCut, or none. whole: the one region is the
+    photo, not a box that somebody drew."""
+
+    source: str
+    name: str
+    jpeg: bytes
+    size: tuple[int, int]
+    regions: list[Region]
+    held_out: bool
+    whole: bool = False
+    mask: bytes = b""
+
+    def image(self) -> Image.Image:
+        return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
+
+    def masks(self) -> list[Mask]:
+        """One mask `(H, W)` for each region: from GrabCut, its polygons, or its box."""
+        if self.mask:
+            return [np.asarray(Image.open(io.BytesIO(self.mask))) > 0]
+        out = []
+        for region in self.regions:
+            canvas = Image.new("L", self.size)
+            draw = ImageDraw.Draw(canvas)
+            for polygon in region.polygons:
+                draw.polygon(polygon, fill=255)
+            if not region.polygons:
+                draw.rectangle(region.box, fill=255)
+            out.append(np.asarray(canvas) > 0)
+        return out
+
+
+def _small(data: bytes) -> tuple[bytes, tuple[int, int], float]:
+    image: Image.Image = Image.open(io.BytesIO(data))
+    scale = LONGEST / max(image.size)
+    if scale >= 1 and image.mode == "RGB":
+        return data, image.size, 1.0
+    image = image.convert("RGB")
+    if scale < 1:
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=92)
+    return out.getvalue(), image.size, min(scale, 1.0)
+
+
+def read_caltech(path: Path) -> Iterator[Photo]:
+    """Caltech-101: one region a photo, all of it, under the name of its folder."""
+    by_folder: dict[str, list[str]] = {}
+    with tarfile.open(path) as tar:
+        for name in sorted(n for n in tar.getnames() if n.endswith(".jpg")):
+            by_folder.setdefault(Path(name).parent.name, []).append(name)
+        for folder, files in sorted(by_folder.items()):
+            if folder == CLUTTER:
+                continue
+            for i, name in enumerate(files):
+                stream = tar.extractfile(name)
+                assert stream is not None
+                jpeg, size, _ = _small(stream.read())
+                region = Region((0, 0, *size), caltech_name(folder))
+                yield Photo("caltech", name, jpeg, size, [region], i >= len(files) * 2 // 3, whole=True)
+
+
+def read_photos(path: Path) -> Iterator[Photo]:
+    """photos.tar: the photos of every COCO-style JSON in it."""
+    with tarfile.open(path) as tar:
+        for entry in sorted(n for n in tar.getnames() if n.endswith(".json")):
+            stream = tar.extractfile(entry)
+            assert stream is not None
+            content = json.load(stream)
+            if not isinstance(content, dict) or "annotations" not in content:
+                continue
+            source = Path(entry).stem
+            said = grocery_name if source == "grocery" else str
+            names = {c["id"]: said(c["name"]) for c in content["categories"]}
+            by_image: dict[int, list[dict[str, Any]]] = {}
+            for a in content["annotations"]:
+                if not a.get("iscrowd"):
+                    by_image.setdefault(a["image_id"], []).append(a)
+            for i, image in enumerate(sorted(content["images"], key=lambda x: str(x["file_name"]))):
+                file = tar.extractfile(f"{Path(entry).parent}/images/{image['file_name']}")
+                assert file is not None
+                jpeg, size, scale = _small(file.read())
+                regions = [_region(a, names, scale) for a in by_image.get(image["id"], [])]
+                yield Photo(source, image["file_name"], jpeg, size, regions, i % 3 == 2, source == "grocery")
+
+
+def _region(a: dict[str, Any], names: dict[int, str], scale: float) -> Region:
+    x, y, w, h = (v * scale for v in a["bbox"])
+    shapes = a.get("segmentation") or []
+    polygons = tuple(tuple(v * scale for v in s) for s in shapes if isinstance(s, list) and len(s) >= 6)
+    return Region((x, y, x + w, y + h), names[a["category_id"]], polygons)
+
+
+def grab(photo: Photo) -> bytes:
+    """The thing in a photo of one thing as a PNG mask, by GrabCut (Rother et al. 2004) from the middle; b"" when what
+    comes out is hardly a thing."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    image = photo.image()
+    small = image.copy()
+    small.thumbnail((112, 112))
+    w, h = small.size
+    labels = np.full((h, w), cv2.GC_PR_FGD, np.uint8)
+    rim = max(2, round(0.03 * min(w, h)))
+    labels[:rim], labels[-rim:], labels[:, :rim], labels[:, -rim:] = (cv2.GC_BGD,) * 4
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    try:
+        cv2.grabCut(np.asarray(small)[..., ::-1].copy(), labels, (0, 0, 1, 1), *models, 2, cv2.GC_INIT_WITH_MASK)
+    except cv2.error:
+        return b""
+    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(found)
+    if count < 2:
+        return b""
+    best = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    mask = cv2.morphologyEx((parts == best).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    bw, bh = (int(v) for v in stats[best, 2:4])
+    area, solid = mask.mean(), mask.sum() / max(1, bw * bh)
+    middle = mask[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4].mean()
+    if not 0.08 < area < 0.8 or middle < 0.3 or solid < 0.3 or max(bw / w, bh / h) < 0.4:
+        return b""
+    out = io.BytesIO()
+    Image.fromarray(mask * np.uint8(255)).resize(image.size, Image.Resampling.BILINEAR).point(
+        lambda v: 255 * (v > 127)
+    ).save(out, "PNG")
+    return out.getvalue()
+
+
+def add_masks(photos: list[Photo], processes: int = 2) -> int:
+    """GrabCut masks for the photos of Caltech that may be learned from; returns how many got one."""
+    wanted = [p for p in photos if p.source == "caltech" and not p.held_out]
+    with Pool(processes) as pool:
+        for photo, mask in zip(wanted, pool.imap(grab, wanted, chunksize=16), strict=True):
+            photo.mask = mask
+    return sum(bool(p.mask) for p in wanted)
+
+
+def cut(photo: Photo, region: int) -> Image.Image | None:
+    """A region as a picture of its own with alpha, soft at the rim; None when it is too small or has no outline."""
+    from PIL import ImageFilter
+
+    if not photo.mask and not photo.regions[region].polygons:
+        return None
+    mask = photo.masks()[region]
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(ys) < 24 or len(xs) < 24:
+        return None
+    box = int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+    out = photo.image().crop(box).convert("RGBA")
+    alpha = Image.fromarray(mask.astype(np.uint8) * 255).crop(box)
+    out.putalpha(alpha.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(0.7)))
+    return out

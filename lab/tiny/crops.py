@@ -1,0 +1,65 @@
+"""Views as the indexer cuts them, and what happens to them on real video: small, blurred, shaken, compressed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+MARGIN = 0.1
+"""Share of a box's sides that a view shows beside it, on each side."""
+
+
+def cut(image: Image.Image, box: Sequence[float], longest: int, margin: float = MARGIN) -> NDArray[np.uint8] | None:
+    """The view of a box, `(h, w, 3)` uint8: with its margin, within the picture, longest side at most `longest`.
+    None for a box without pixels."""
+    x0, y0, x1, y1 = box
+    dx, dy = (x1 - x0) * margin, (y1 - y0) * margin
+    left, top = max(0, round(x0 - dx)), max(0, round(y0 - dy))
+    right, bottom = min(image.width, round(x1 + dx)), min(image.height, round(y1 + dy))
+    if right - left < 1 or bottom - top < 1:
+        return None
+    view = image.crop((left, top, right, bottom))
+    scale = longest / max(view.size)
+    if scale < 1:
+        size = max(1, round(view.width * scale)), max(1, round(view.height * scale))
+        view = view.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(view)
+
+
+def shaken(box: Sequence[float], rng: np.random.Generator, most: float = 0.12) -> tuple[float, ...]:
+    """The box with each side moved by up to `most` of its length."""
+    x0, y0, x1, y1 = box
+    w, h = x1 - x0, y1 - y0
+    moved = rng.uniform(-most, most, 4) * (w, h, w, h)
+    return tuple(float(v) for v in np.array(box) + moved)
+
+
+def degraded(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The view as a poorer camera from further away would have it."""
+    picture = Image.fromarray(view)
+    if rng.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    longest = float(np.exp(rng.uniform(np.log(24), np.log(220))))
+    scale = longest / max(picture.size)
+    if scale < 1:
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BOX if rng.random() < 0.3 else Image.Resampling.BICUBIC)
+    if rng.random() < 0.4:
+        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.5))))
+    if rng.random() < 0.15:  # smeared by a turn
+        width = max(4, round(picture.width / rng.uniform(1.5, 5)))
+        narrow = picture.resize((width, picture.height), Image.Resampling.BILINEAR)
+        picture = narrow.resize(picture.size, Image.Resampling.BILINEAR)
+    values = np.asarray(picture, np.float32)
+    gain = np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.05, 3))
+    values = ((values - 128) * rng.uniform(0.75, 1.2) + 128) * gain + rng.normal(0, 6)
+    picture = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    if rng.random() < 0.6:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=int(rng.integers(30, 92)))
+        picture = Image.open(buffer).convert("RGB")
+    return np.asarray(picture)

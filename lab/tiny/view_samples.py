@@ -1,0 +1,258 @@
+"""Labelled views for `tiny`, looked at once: `python -m lab.tiny.view_samples SOURCE --data ../shared/data --out FOLDER`.
+
+SOURCE is one of
+caltech    photos of Caltech-101: the whole photo, the detector's box of its one thing, both as they are and degraded;
+           the last third of each folder is marked as held out
+sure       boxes on Caltech's photos (those that may be learned from) and on the indoor photos of doors.tar, on whose
+           COCO class two detectors agree; their drawn boxes are not read
+crops      other boxes of the detector on the same, without a label
+drawn      drawings in painted rooms, as the walks show them, and rooms without any
+photos     boxes of photos.tar, as drawn and as detected: for measuring
+
+FOLDER/SOURCE.npz holds, for each view: features `(n, 1280)` and logits `(n, 1000)` of the network, float16; hint
+`(n, 80)` float16, the detector's classes on a picture no better than the view; facts `(n, 3)`: see `Say.facts`; name
+`(n,)` str, "" where nobody knows; group `(n,)` int, which picture; kind `(n,)` str; held `(n,)` bool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lab.photos import Photo, read_caltech, read_photos
+from lab.tiny.boxes import Found, Nanodet, Yolox, iou
+from lab.tiny.crops import cut, degraded, shaken
+from vidmem.encoders.tiny_views import SIDE, facts_of, network, square
+from vidmem.records import Float32
+
+WHOLE_RIM = 0.1
+"""Where a photo of one thing, which nobody outlined, has it: within this share of its sides."""
+SURE, AGREES = 0.6, 0.3
+"""Least probability of a class for the second detector, and for the first."""
+EACH = 6
+"""Sure or unnamed boxes of a photo, at most."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """Views as they come, looked at in batches."""
+
+    net: Any
+    waiting: list[NDArray[np.uint8]] = field(default_factory=list)
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, view: NDArray[np.uint8] | None, hint: Float32 | None, name: str, group: int, kind: str,
+            held: bool = False) -> None:  # fmt: skip
+        if view is None:
+            return
+        said = np.zeros(80, np.float32) if hint is None else hint
+        row = {"hint": said.astype(np.float16), "facts": facts_of(view), "name": name, "group": group, "kind": kind,
+               "held": held}  # fmt: skip
+        for column, value in row.items():
+            self.columns.setdefault(column, []).append(value)
+        self.waiting.append(square(view))
+        if len(self.waiting) == 16:
+            self.look()
+
+    def look(self) -> None:
+        if self.waiting:
+            features, logits = self.net.run(["features", "logits"], {"pixels": np.stack(self.waiting)})
+            self.columns.setdefault("features", []).extend(features.astype(np.float16))
+            self.columns.setdefault("logits", []).extend(logits.astype(np.float16))
+            self.waiting.clear()
+
+    def save(self, path: Path) -> None:
+        self.look()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{k: np.array(v) for k, v in self.columns.items()})
+        print(json.dumps({"views": len(self.columns["name"]), "names": len(set(self.columns["name"]))}))
+
+
+def doors(data: Path) -> Iterator[Image.Image]:
+    """The photos of doors.tar; the boxes that come with them are left alone."""
+    with tarfile.open(data / "doors.tar") as tar:
+        for name in sorted(n for n in tar.getnames() if n.endswith(".jpg")):
+            stream = tar.extractfile(name)
+            assert stream is not None
+            yield Image.open(io.BytesIO(stream.read())).convert("RGB")
+
+
+def poorer(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The picture at a third to all of the detector's resolution."""
+    scale = float(rng.uniform(130, 420)) / max(image.size)
+    if scale >= 1:
+        return image
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
+
+
+def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 | None:
+    """The classes of the detected box that fits best, None where none does."""
+    if not len(found.boxes):
+        return None
+    fits = iou(np.array([box], np.float32), found.boxes)[0]
+    at = int(fits.argmax())
+    return found.classes[at] if fits[at] >= least else None
+
+
+def middle(photo: Photo) -> tuple[float, float, float, float]:
+    w, h = photo.size
+    return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h
+
+
+def scaled(found: Found, size: tuple[int, int], to: tuple[int, int]) -> Found:
+    """Boxes found in a picture of another size."""
+    return Found((found.boxes * np.tile(np.array(to, np.float32) / np.array(size, np.float32), 2)), found.classes)
+
+
+def caltech(data: Path, into: Samples, detect: Nanodet) -> None:
+    rng = np.random.default_rng(1)
+    for i, photo in enumerate(read_caltech(data / "caltech101.tar")):
+        image, name, held = photo.image(), photo.regions[0].name, photo.held_out
+        low = poorer(image, rng)
+        found, poor = detect(image), scaled(detect(low), low.size, image.size)
+        whole = (0.0, 0.0, float(image.width), float(image.height))
+        fits = iou(np.array([middle(photo)], np.float32), found.boxes)[0]
+        at = int(fits.argmax())
+        into.add(cut(image, whole, SIDE, 0), None, name, i, "whole", held)
+        into.add(cut(image, middle(photo), SIDE), hint_for(middle(photo), found), name, i, "middle", held)
+        box: Sequence[float] = found.boxes[at].tolist() if fits[at] > 0.35 else middle(photo)
+        if fits[at] > 0.35:
+            into.add(cut(image, box, SIDE), found.classes[at], name, i, "box", held)
+        for _ in range(2 if not held else 1):
+            view = cut(image, shaken(box, rng), SIDE)
+            if view is not None:
+                into.add(degraded(view, rng), hint_for(box, poor), name, i, "poor", held)
+
+
+def photographs(data: Path) -> Iterator[Image.Image]:
+    """Those of Caltech that may be learned from, then doors."""
+    for photo in read_caltech(data / "caltech101.tar"):
+        if not photo.held_out:
+            yield photo.image()
+    yield from doors(data)
+
+
+def sure(data: Path, into: Samples, detect: Nanodet, second: Yolox, coco: Sequence[str]) -> None:
+    rng = np.random.default_rng(2)
+    for i, image in enumerate(photographs(data)):
+        low = poorer(image, rng)
+        found, poor, said = detect(image), scaled(detect(low), low.size, image.size), second(image)
+        for box, classes in list(zip(said.boxes, said.classes, strict=True))[:EACH]:
+            agreed = hint_for(box.tolist(), found, 0.5)
+            if classes.max() < SURE or agreed is None or agreed[classes.argmax()] < AGREES:
+                continue
+            if min(box[2:] - box[:2]) < 12:
+                continue
+            name = coco[int(classes.argmax())]
+            into.add(cut(image, box.tolist(), SIDE), agreed, name, i, "box", i % 5 == 4)
+            view = cut(image, shaken(box.tolist(), rng), SIDE)
+            if view is not None:
+                into.add(degraded(view, rng), hint_for(box.tolist(), poor), name, i, "poor", i % 5 == 4)
+
+
+def crops(data: Path, into: Samples, detect: Nanodet) -> None:
+    rng = np.random.default_rng(3)
+    for i, image in enumerate(photographs(data)):
+        if i % 3 and i < 5000:  # Caltech's are many and much the same
+            continue
+        found = detect(image)
+        for at in rng.permutation(len(found.boxes))[:EACH].tolist():
+            box = found.boxes[at].tolist()
+            if min(box[2] - box[0], box[3] - box[1]) < 24:
+                continue
+            view = cut(image, box, SIDE)
+            assert view is not None
+            into.add(view, found.classes[at], "", i, "box")
+            into.add(degraded(view, rng), None, "", i, "poor")
+
+
+def drawn(data: Path, into: Samples, detect: Nanodet, rooms: int) -> None:
+    from vidmem.world.drawings import load_drawings
+    from vidmem.world.rooms import make_room
+    from vidmem.world.scene import Placement, corner, furnish, sprite
+
+    drawings = load_drawings()
+    by_name: dict[str, list[int]] = {}
+    for i, d in enumerate(drawings):
+        by_name.setdefault(d.name, []).append(i)
+    rng = np.random.default_rng(4)
+    names: list[str] = []
+    for number in range(rooms):
+        room = make_room(np.random.default_rng(2_000_000 + number), 0)
+        things = []
+        for slot in room.slots:
+            if not names:
+                names = [str(n) for n in rng.permutation(sorted(by_name))]
+            which = int(rng.choice(by_name[names.pop()]))
+            size = rng.uniform(98, 145) if slot.kind == "floor" else rng.uniform(84, 128)
+            tilt = rng.uniform(-20, 20) if slot.kind in ("floor", "seat") else rng.uniform(-9, 9)
+            place = Placement(which, 0, slot.x, slot.y, float(size), min(slot.room_above, 165), float(tilt), 0, 1, True)
+            things.append((place, sprite(drawings[which], place)))
+        image = furnish(room, things)
+        boxes = np.array([(*corner(p, s), corner(p, s)[0] + s.width, corner(p, s)[1] + s.height) for p, s in things],
+                         np.float32)  # fmt: skip
+        for left in range(0, room.width - 600, 700):  # what a camera sees of it
+            zoom = rng.uniform(0.95, 1.28)
+            w, h = round(1280 / zoom), round(720 / zoom)
+            x, y = min(left, room.width - w), int(rng.integers(max(1, 1000 - h - 200), 1000 - h + 1))
+            frame = image.crop((x, y, x + w, y + h)).resize((1280, 720), Image.Resampling.BILINEAR)
+            found = detect(frame)
+            for (place, _), box in zip(things, (boxes - (x, y, x, y)) * (1280 / w), strict=True):
+                inside = np.clip(box, 0, (1280, 720, 1280, 720))
+                if (inside[2:] - inside[:2]).prod() < 0.8 * (box[2:] - box[:2]).prod():
+                    continue
+                fit = iou(inside[None], found.boxes)[0]
+                if fit.max(initial=0) > 0.5 and rng.random() < 0.7:  # as it is detected
+                    inside, hint = found.boxes[fit.argmax()], found.classes[fit.argmax()]
+                else:
+                    inside, hint = np.array(shaken(inside.tolist(), rng, 0.06), np.float32), None
+                view = cut(frame, inside.tolist(), SIDE)
+                if view is not None:
+                    worse = rng.random() < 0.5
+                    into.add(degraded(view, rng) if worse else view, hint, drawings[place.drawing].name, number,
+                             "poor" if worse else "box", number % 8 == 7)  # fmt: skip
+
+
+def photos(data: Path, into: Samples, detect: Nanodet) -> None:
+    for i, photo in enumerate(read_photos(data / "photos.tar")):
+        image = photo.image()
+        found = detect(image)
+        for region in photo.regions:
+            box = region.box
+            into.add(cut(image, box, SIDE), hint_for(box, found), region.name, i, f"{photo.source} true", photo.held_out)
+            if len(found.boxes):
+                at = int(iou(np.array([box], np.float32), found.boxes)[0].argmax())
+                into.add(cut(image, found.boxes[at].tolist(), SIDE), found.classes[at], region.name, i,
+                         f"{photo.source} found", photo.held_out)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", choices=("caltech", "sure", "crops", "drawn", "photos"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rooms", type=int, default=400, help="rooms with drawings")
+    args = parser.parse_args()
+    into, detect = Samples(network(threads=1)), Nanodet(args.data / "nanodet_g_coco.onnx")
+    if args.source == "sure":
+        coco = json.loads((args.data / "clip_text" / "coco_names.json").read_text("utf-8"))
+        sure(args.data, into, detect, Yolox(args.data / "yolox_nano_coco.onnx"), coco)
+    elif args.source == "drawn":
+        drawn(args.data, into, detect, args.rooms)
+    else:
+        {"caltech": caltech, "crops": crops, "photos": photos}[args.source](args.data, into, detect)
+    into.save(args.out / f"{args.source}.npz")
+
+
+if __name__ == "__main__":
+    main()
