@@ -259,7 +259,7 @@ def main() -> int:
         images, good = test_pictures(), True
         if args.same_as:
             theirs = [of_onnx(args.same_as, image[None]) for image in images]
-            good &= all([compare(run(model, i[None]), t, args.same_as.name) for i, t in zip(images, theirs, strict=True)])
+            good &= all(compare(run(model, i[None]), t, args.same_as.name) for i, t in zip(images, theirs, strict=True))
         if args.check:
             for image in images:
                 theirs = of_tfjs(folder, image[None], args.node_modules)

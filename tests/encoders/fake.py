@@ -82,8 +82,8 @@ class ColourEncoder:
 
 
 class ColourViews:
-    """Tells the colour in the middle of a view; the larger the view, the surer. seen: sizes of the batches. stop_at: at this
-    batch it raises KeyboardInterrupt, as Ctrl-C does."""
+    """Tells the colour in the middle of a view; the larger the view, the surer. seen: sizes of the batches. stop_at: at
+    this batch it raises KeyboardInterrupt, as Ctrl-C does."""
 
     wants_hint = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -59,19 +60,23 @@ def test_a_cut_has_a_margin_and_no_more_pixels_than_wanted() -> None:
     image[40:60, 50:90] = 255
     out = cut(image, (50, 40, 90, 60), SIZE, 200)
     assert out.shape == (24, 48, 3)
-    assert out[:2].max() == 0 and out[2:22, 4:44].min() == 255
+    assert out[:2].max() == 0
+    assert out[2:22, 4:44].min() == 255
     assert max(cut(image, (0, 0, 160, 96), SIZE, 40).shape) == 40
 
 
 @given(st.floats(-20, 200), st.floats(-20, 120), st.floats(0, 200), st.floats(0, 120))
 def test_any_box_gives_some_pixels(x: float, y: float, w: float, h: float) -> None:
     out = cut(np.zeros((96, 160, 3), np.uint8), (x, y, x + w, y + h), (320, 192), 64)
-    assert min(out.shape[:2]) >= 1 and max(out.shape) <= 64
+    assert min(out.shape[:2]) >= 1
+    assert max(out.shape) <= 64
 
 
 def test_a_picture_asked_with_is_looked_at_as_a_whole() -> None:
     view = whole_view(np.zeros((30, 60, 3), np.uint8), 40)
-    assert view.image.shape == (20, 40, 3) and view.box == (0, 0, 60, 30) and view.hint.shape == (0,)
+    assert view.image.shape == (20, 40, 3)
+    assert view.box == (0, 0, 60, 30)
+    assert view.hint.shape == (0,)
 
 
 def test_blur_lowers_sharpness() -> None:
@@ -87,7 +92,10 @@ def test_larger_whole_views_far_apart_are_kept() -> None:
         (2 * NS, (20, 20, 45, 45)), (4 * NS, (0, 20, 60, 60)),  # cut off at the border
         (6 * NS, (60, 20, 100, 60)), (8 * NS, (20, 20, 22, 22)),
     ])  # fmt: skip
-    assert times[0] == 6 * NS and NS // 2 in times and 0 not in times and 8 * NS not in times
+    assert times[0] == 6 * NS
+    assert NS // 2 in times
+    assert 0 not in times
+    assert 8 * NS not in times
     assert len(times) == MOST_VIEWS
 
 
@@ -99,7 +107,7 @@ def test_views_of_a_track_lie_apart(steps: list[tuple[int, int]]) -> None:
         offered.append((t_ns, (30.0, 20.0, 30.0 + side, 20.0 + side)))
     times = sorted(track(Views(Recorder()), offered))
     assert 1 <= len(times) <= MOST_VIEWS
-    assert all(b - a >= APART_NS for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= APART_NS for a, b in itertools.pairwise(times))
 
 
 def test_a_region_that_is_of_no_track_is_not_cut() -> None:
@@ -112,10 +120,13 @@ def test_views_that_disagree_are_less_sure() -> None:
     eye = np.eye(3, dtype=np.float32)
     alike = combined(eye[[0, 0]], eye[[0, 0]] * 0.8, np.ones(2, np.float32))
     apart = combined(eye[[0, 1]], eye[[0, 1]] * 0.8, np.ones(2, np.float32))
-    assert alike[2] == pytest.approx(0.8) and apart[2] == pytest.approx(0.8 / 2**0.5)
-    assert np.linalg.norm(apart[0]) == pytest.approx(1) and np.linalg.norm(apart[1]) == pytest.approx(1)
+    assert alike[2] == pytest.approx(0.8)
+    assert apart[2] == pytest.approx(0.8 / 2**0.5)
+    assert np.linalg.norm(apart[0]) == pytest.approx(1)
+    assert np.linalg.norm(apart[1]) == pytest.approx(1)
     nothing = combined(eye[:1], np.zeros((1, 3), np.float32), np.ones(1, np.float32))
-    assert nothing[2] == 0 and np.isfinite(nothing[1]).all()
+    assert nothing[2] == 0
+    assert np.isfinite(nothing[1]).all()
 
 
 def frames(count: int = 40) -> list[NDArray[np.uint8]]:
@@ -155,9 +166,12 @@ def test_a_view_is_looked_at_once() -> None:
 def test_tokens_of_a_track_are_those_of_its_views() -> None:
     encoder = LookingEncoder()
     ((_, visual, text, sure, confidence, *_, marks),) = run(encoder, [picture({"red": (40, 20)})] * 8, 8, None)
-    assert len(np.frombuffer(visual, np.float32)) == 12 and np.frombuffer(text, np.float32).argmax() == 0
-    assert sure == pytest.approx(38 / 48, abs=0.03) and confidence == pytest.approx(0.9)
-    assert marks[0].t_ns == 0 and marks[0].image is None
+    assert len(np.frombuffer(visual, np.float32)) == 12
+    assert np.frombuffer(text, np.float32).argmax() == 0
+    assert sure == pytest.approx(38 / 48, abs=0.03)
+    assert confidence == pytest.approx(0.9)
+    assert marks[0].t_ns == 0
+    assert marks[0].image is None
 
 
 def test_pictures_of_views_are_kept_when_wanted() -> None:
@@ -166,16 +180,19 @@ def test_pictures_of_views_are_kept_when_wanted() -> None:
     image = picture({"green": (40, 20)})
     step.take(Frame(image, 0, 0), encoder.encode([image], *SIZE)[0])
     ((only,), _) = step.checkpoint(over=True)
-    assert only.views[0].image is not None and only.views[0].image[8:12] == b"WEBP"
+    assert only.views[0].image is not None
+    assert only.views[0].image[8:12] == b"WEBP"
 
 
 def test_a_single_picture_is_looked_at_region_by_region() -> None:
     encoder = LookingEncoder()
     image = picture({"green": (40, 20), "red": (100, 50)})
     kept, tracks = single(encoder, image, encoder.encode([image], *SIZE)[0], SIZE, PRESETS["default"], 5, 7)
-    assert kept.tracks.tolist() == [7, 8] and [t.ordinal for t in tracks] == [7, 8]
+    assert kept.tracks.tolist() == [7, 8]
+    assert [t.ordinal for t in tracks] == [7, 8]
     names = {list(COLOURS)[int(t.text.argmax())] for t in tracks}
-    assert names == {"green", "red"} and all(0 < t.text_confidence < 1 for t in tracks)
+    assert names == {"green", "red"}
+    assert all(0 < t.text_confidence < 1 for t in tracks)
 
 
 @pytest.mark.parametrize("state", [b"", b"x" * 40], ids=["empty", "noise"])

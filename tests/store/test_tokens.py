@@ -55,7 +55,8 @@ def test_a_score_by_words_is_weighed_by_how_sure_the_name_is(filled: Store) -> N
     cache = VectorCache(filled)
     np.testing.assert_allclose(cache.scores("text", unit(DT, 0), np.arange(3)), [0.5, 1.0, 0.0], atol=1e-6)
     rows, scores = cache.range_search("text", unit(DT, 0), 0.6)
-    assert rows.tolist() == [1] and scores[0] == pytest.approx(1)
+    assert rows.tolist() == [1]
+    assert scores[0] == pytest.approx(1)
     assert cache.range_search("text", unit(DT, 0), 0.5)[0].tolist() == [0, 1]
     assert cache.top("text", unit(DT, 0), 2)[0].tolist() == [1, 0]
     ((found, _),) = cache.range_search_many("text", unit(DT, 0)[None], 0.6)
@@ -100,14 +101,17 @@ def test_new_tokens_are_taken_over_at_once(filled: Store) -> None:
     cache = VectorCache(filled)
     assert filled.begin_tokens(OTHER) == set()
     filled.put_tokens([NewTokens(i, unit(8, k), unit(6, k), 0.5) for k, i in enumerate(ids)])
-    assert filled.model() == MODEL and len(filled.source_tracks(1)[0].visual) == DV  # until then the old ones
+    assert filled.model() == MODEL
+    assert len(filled.source_tracks(1)[0].visual) == DV
     assert filled.adopt_tokens(OTHER) == []
     assert filled.model() == OTHER
     tracks = filled.source_tracks(1)
-    assert [t.visual.argmax() for t in tracks] == [0, 1, 2] and tracks[0].text_confidence == 0.5
+    assert [t.visual.argmax() for t in tracks] == [0, 1, 2]
+    assert tracks[0].text_confidence == 0.5
     assert [t.id for t in tracks] == ids
     cache.refresh()
-    assert cache.dim("visual") == 8 and cache.range_search("visual", unit(8, 1), 0.9)[0].tolist() == [1]
+    assert cache.dim("visual") == 8
+    assert cache.range_search("visual", unit(8, 1), 0.9)[0].tolist() == [1]
     assert not any(row.stale for row in filled.sources())
 
 
@@ -126,10 +130,12 @@ def test_tracks_without_new_tokens_are_found_by_nothing(filled: Store) -> None:
     assert filled.adopt_tokens(OTHER) == [1]
     assert filled.sources()[0].stale
     rows, scores = VectorCache(filled).top("visual", unit(8, 0), 3)
-    assert rows[0] == 0 and scores.tolist() == [1, 0, 0]
+    assert rows[0] == 0
+    assert scores.tolist() == [1, 0, 0]
     filled.begin_tokens(OTHER)
     filled.put_tokens([NewTokens(i, unit(8, 1), unit(6, 0), 1.0) for i in ids])
-    assert filled.adopt_tokens(OTHER) == [] and not filled.sources()[0].stale
+    assert filled.adopt_tokens(OTHER) == []
+    assert not filled.sources()[0].stale
 
 
 def test_a_source_that_is_open_keeps_its_tokens(store: Store) -> None:
@@ -139,7 +145,8 @@ def test_a_source_that_is_open_keeps_its_tokens(store: Store) -> None:
     store.begin_tokens(OTHER)
     with pytest.raises(StoreError, match="not indexed to its end; go on with it first: /videos/walk.mp4"):
         store.adopt_tokens(OTHER)
-    assert store.model() == MODEL and len(store.source_tracks(row.id)[0].visual) == DV
+    assert store.model() == MODEL
+    assert len(store.source_tracks(row.id)[0].visual) == DV
 
 
 def test_tokens_that_are_not_finite_fail(filled: Store) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .masks import MaskSource
 
 ENCODERS = {
-    "tiny": "vidmem.encoders.tiny", "clip": "vidmem.encoders.clip", "tren": "vidmem.encoders.tren", "patches": "vidmem.encoders.patches",
+    "tiny": "vidmem.encoders.tiny", "clip": "vidmem.encoders.clip", "tren": "vidmem.encoders.tren",
+    "patches": "vidmem.encoders.patches",
     "textregion": "vidmem.encoders.textregion", "gem": "vidmem.encoders.gem",
 }  # fmt: skip
 """Name on the command line -> module. Spelled `name` or `name:backbone`."""

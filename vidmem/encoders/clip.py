@@ -97,8 +97,8 @@ class Clip(Detected, ClipText):
 
 
 def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Clip:
-    """Both sides of `clip:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError as
-    `clip_files.load_model`; UsageError for the device."""
+    """Both sides of `clip:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError
+    as `clip_files.load_model`; UsageError for the device."""
     from .device import pick_device
 
     pick_device(device)  # before anything long is done
