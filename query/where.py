@@ -249,6 +249,7 @@ def _sightings(
                 last=logs.at(track.source_id, end_ns),
                 picture=_file(store, sources[track.source_id], frame_ns),
                 probability=None if sure is None else float(sure[i]),
+                confidence=track.confidence,
             )
         )
     return out

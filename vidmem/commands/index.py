@@ -23,6 +23,7 @@ from .options import (
     WeightsOption,
     with_still,
 )  # fmt: skip
+from .where import NEXT_STEP
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -226,7 +227,7 @@ def _knowledge(memory: Memory) -> str:
     line = f"`{info.name}` knows {info.knows}"
     if info.open_vocabulary:
         return line
-    return f"{line}; for any phrase: `vidmem reembed --encoder clip` (its weights: `vidmem models pull clip`)"
+    return f"{line}; {NEXT_STEP}"
 
 
 def _count(n: int, noun: str) -> str:
