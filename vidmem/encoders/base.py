@@ -85,10 +85,12 @@ class ViewTokens:
 class ViewEncoder(Protocol):
     """The second step: it looks at the best views of a track, once each, and what it sees are the track's tokens.
 
-    view_pixels: the longest side in which it wants views. wants_hint: whether it reads `View.hint`.
+    view_pixels: the longest side in which it wants views. most_views: of one track, the best ones. wants_hint: whether
+    it reads `View.hint`.
     """
 
     view_pixels: int
+    most_views: int
     wants_hint: bool
 
     def look(self, views: Sequence[View]) -> ViewTokens:

@@ -50,13 +50,17 @@ def wanted(backbone: str = "") -> list[Wanted]:
 class ClipViews:
     """The second step: whole views through the image tower. See base.ViewEncoder."""
 
-    wants_hint = False
+    most_views, wants_hint = 2, False  # a look costs ten times what one of `tiny` does
 
     def __init__(self, loaded: Loaded, device: str | None) -> None:
+        import torch
+
         from .device import pick_device
 
         self._loaded = loaded
-        self._device, self._dtype = pick_device(device)
+        self._device, dtype = pick_device(device)
+        # On a CPU autocast turns the weights into bfloat16 at each call, which takes longer than it saves.
+        self._dtype = torch.float32 if self._device.type == "cpu" else dtype
         self._visual = loaded.model.visual.to(self._device)
         size = loaded.model.visual.image_size
         self.view_pixels = int(size if isinstance(size, int) else max(size))
