@@ -197,7 +197,7 @@ def test_a_single_picture_is_looked_at_region_by_region() -> None:
 
 @pytest.mark.parametrize("state", [b"", b"x" * 40], ids=["empty", "noise"])
 def test_a_damaged_state_fails(state: bytes) -> None:
-    with pytest.raises(StoreError, match="saved views are damaged .* index again"):
+    with pytest.raises(StoreError, match=r"saved views are damaged .* index again"):
         Views(Recorder()).restore(state)
 
 

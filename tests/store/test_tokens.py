@@ -143,7 +143,7 @@ def test_a_source_that_is_open_keeps_its_tokens(store: Store) -> None:
     row = store.begin_source(info())
     add(store, row.id, [track(0)])
     store.begin_tokens(OTHER)
-    with pytest.raises(StoreError, match="not indexed to its end; go on with it first: /videos/walk.mp4"):
+    with pytest.raises(StoreError, match=r"not indexed to its end; go on with it first: /videos/walk.mp4"):
         store.adopt_tokens(OTHER)
     assert store.model() == MODEL
     assert len(store.source_tracks(row.id)[0].visual) == DV
@@ -156,7 +156,7 @@ def test_tokens_that_are_not_finite_fail(filled: Store) -> None:
 
 
 def test_another_region_step_is_refused_with_the_remedy(filled: Store) -> None:
-    with pytest.raises(ModelMismatchError, match="regions .*`vidmem reembed`"):
+    with pytest.raises(ModelMismatchError, match=r"regions .*`vidmem reembed`"):
         filled.check_model(replace(MODEL, regions="another"))
 
 
