@@ -82,7 +82,7 @@ def backbone_file(size: str) -> Wanted:
     repo = f"facebook/dinov3-{size}-pretrain-lvd1689m"
     return Wanted(
         "DINOv3 backbone", (f"dinov3_{size}_pretrain_*.pth", f"dinov3-{size}-pretrain-*"), "DINOv3 licence", repo=repo,
-        files=("config.json", "model.safetensors"), nested=True,
+        files=("config.json", "model.safetensors|model.safetensors.index.json"), nested=True,
         access=f"accept the licence at https://huggingface.co/{repo}, run `hf auth login`, then `vidmem models pull "
                f"tren`; or ask Meta at {_META} and take dinov3_{size}_pretrain_lvd1689m-{_PUBLISHED[size]}.pth",
     )  # fmt: skip
