@@ -1,9 +1,10 @@
 """The inside of open_clip's image towers, handed out without a change to its code.
 
 Two kinds of tower: vision transformers of open_clip with a class token (CLIP, MetaCLIP, DFN, laion), and those of timm
-behind open_clip, with a head that pools by attention (SigLIP, SigLIP2, PE-Core) or with a class token (MobileCLIP-B).
-Tokens are `(B, L, D)` everywhere here; open_clip before 2.26 keeps them `(L, B, D)` inside its blocks, later ones do
-not, and a block is called in its own layout.
+behind open_clip, with a head that pools by attention (SigLIP, SigLIP2, PE-Core) or with a class token (MobileCLIP-B,
+and EVA-CLIP, whose queries, keys and values have projections or biases of their own, and rotary positions). Tokens are
+`(B, L, D)` everywhere here; open_clip before 2.26 keeps them `(L, B, D)` inside its blocks, later ones do not, and a
+block is called in its own layout.
 """
 
 from __future__ import annotations
@@ -23,16 +24,29 @@ by the factor (n + .1) / n_native, as DINO does. "antialiased" (GEM's): to the s
 
 
 class Block:
-    """One transformer block. module: open_clip's or timm's own; sequence_first: it wants `(L, B, D)`."""
+    """One transformer block. module: open_clip's or timm's own; sequence_first: it wants `(L, B, D)`. rope: rotary
+    positions of the patches, which the tower sets for each picture; None without. post_norm: its norms follow attention
+    and MLP (EVA02-E).
+
+    Raises ModelError for a block that does something which vidmem does not.
+    """
 
     def __init__(self, module: Any, heads: int, *, sequence_first: bool = False) -> None:
         self.module, self.heads, self.sequence_first = module, heads, sequence_first
-        self._timm = hasattr(module.attn, "qkv")
-        if getattr(module.attn, "head_scale", None) is not None:
+        self.rope: Tensor | None = None
+        attn = module.attn
+        self._timm = hasattr(attn, "qkv")
+        self.post_norm = type(module).__name__ in ("EvaBlockPostNorm", "ResPostBlock")
+        if getattr(attn, "head_scale", None) is not None:
             raise ModelError("this tower scales its heads, which vidmem does not do; choose another backbone")
+        if getattr(attn, "gate", None) is not None or getattr(attn, "num_kv_groups", 1) != 1:
+            raise ModelError("this tower gates heads or shares keys, which vidmem does not do; choose another backbone")
 
     def __call__(self, x: Tensor) -> Tensor:
         """The whole block: `(B, L, D)` -> `(B, L, D)`."""
+        if self.rope is not None:
+            turned: Tensor = self.module(x, rope=self.rope)
+            return turned
         if not self.sequence_first:
             out: Tensor = self.module(x)
             return out
@@ -48,37 +62,82 @@ class Block:
         return self.mlp(x + self.out(attended))
 
     def normed(self, x: Tensor) -> Tensor:
-        """What the block's projections see of its input: ln_1(x)."""
+        """What the block's projections see of its input: ln_1(x), or x itself where the norm comes after."""
+        if self.post_norm:
+            return x
         out: Tensor = (self.module.norm1 if self._timm else self.module.ln_1)(x)
         return out
 
     def queries_keys_values(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`(B, L, D)` each, heads side by side in D."""
-        q, k, v = F.linear(normed, *self._projection()).chunk(3, dim=-1)
-        return q, k, v
+        """`(B, L, D)` each, heads side by side in D, as its attention compares them: normed per head, and turned by
+        their places, where the tower does so."""
+        q, k, v = (F.linear(normed, *self._projection(i)) for i in range(3))
+        return self._compared(q, "q_norm"), self._compared(k, "k_norm"), v
 
     def values(self, normed: Tensor) -> Tensor:
         """The values alone, for a third of the work."""
-        weight, bias = self._projection()
-        return F.linear(normed, weight.chunk(3)[2], None if bias is None else bias.chunk(3)[2])
+        return F.linear(normed, *self._projection(2))
 
     def out(self, attended: Tensor) -> Tensor:
-        """What attention adds to the stream, from heads side by side `(..., D)`: out_proj and the block's own scale."""
+        """What attention adds to the stream, from heads side by side `(..., D)`: out_proj and the block's own scale or
+        norm."""
         module, attn = self.module, self.module.attn
-        if self._timm:
-            return _through(_through(attended, attn, "norm", "proj"), module, "ls1")
-        return _through(_through(attended, attn, "ln_inner", "out_proj"), module, "ln_attn", "ls_1")
+        if not self._timm:
+            return _through(_through(attended, attn, "ln_inner", "out_proj"), module, "ln_attn", "ls_1")
+        projected = _through(attended, attn, "norm", "proj")
+        if self.post_norm:
+            return _through(projected, module, "norm1")
+        return _scaled(_through(projected, module, "ls1"), module, "gamma_1")
 
     def mlp(self, x: Tensor) -> Tensor:
-        """The second half of the block: x + mlp(ln_2(x))."""
-        names = ("norm2", "mlp", "ls2") if self._timm else ("ln_2", "mlp", "ls_2")
-        return x + _through(x, self.module, *names)
+        """The second half of the block: x + mlp(ln_2(x)), or x + ln_2(mlp(x))."""
+        if not self._timm:
+            return x + _through(x, self.module, "ln_2", "mlp", "ls_2")
+        if self.post_norm:
+            return x + _through(x, self.module, "mlp", "norm2")
+        return x + _scaled(_through(x, self.module, "norm2", "mlp", "ls2"), self.module, "gamma_2")
 
-    def _projection(self) -> tuple[Tensor, Tensor | None]:
+    def _projection(self, which: int) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the queries (0), keys (1) or values (2)."""
         attn = self.module.attn
-        if self._timm:
-            return attn.qkv.weight, attn.qkv.bias
-        return attn.in_proj_weight, attn.in_proj_bias
+        if not self._timm:
+            bias = attn.in_proj_bias
+            return attn.in_proj_weight.chunk(3)[which], None if bias is None else bias.chunk(3)[which]
+        if attn.qkv is None:  # three of their own
+            own = (attn.q_proj, attn.k_proj, attn.v_proj)[which]
+            return own.weight, own.bias
+        weight = attn.qkv.weight.chunk(3)[which]
+        if getattr(attn, "q_bias", None) is not None:  # EVA's, beside the projection; keys have none that counts
+            return weight, (attn.q_bias, attn.k_bias, attn.v_bias)[which]
+        return weight, None if attn.qkv.bias is None else attn.qkv.bias.chunk(3)[which]
+
+    def _compared(self, x: Tensor, norm: str) -> Tensor:
+        """Queries or keys `(B, L, D)` after the norm of each head and the turn by their place."""
+        attn = self.module.attn
+        own = getattr(attn, norm, None)
+        plain = own is None or isinstance(own, nn.Identity)
+        if plain and self.rope is None:
+            return x
+        heads = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads = heads if plain or own is None else own(heads)
+        if self.rope is not None:
+            first = getattr(attn, "num_prefix_tokens", 1)  # class token: it has no place
+            turned = rotated(heads[:, :, first:], self.rope, half=getattr(attn, "rotate_half", False))
+            heads = torch.cat([heads[:, :, :first], turned], dim=2).to(x.dtype)
+        return heads.transpose(1, 2).flatten(2)
+
+
+def rotated(x: Tensor, rope: Tensor, *, half: bool) -> Tensor:
+    """Rotary positions (Su et al., arXiv 2104.09864): pairs of numbers of x `(..., L, d)` turned by the angles of their
+    place, whose sines and cosines are the halves of rope `(L, 2 d)`. half: pairs are i and i + d / 2, else 2 i and
+    2 i + 1."""
+    sin, cos = rope.chunk(2, dim=-1)
+    if half:
+        a, b = x.chunk(2, dim=-1)
+        across = torch.cat([-b, a], dim=-1)
+    else:
+        across = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
+    return x * cos + across * sin
 
 
 def _through(x: Tensor, owner: Any, *names: str) -> Tensor:
@@ -87,6 +146,12 @@ def _through(x: Tensor, owner: Any, *names: str) -> Tensor:
         module = getattr(owner, name, None)
         x = x if module is None else module(x)
     return x
+
+
+def _scaled(x: Tensor, owner: Any, name: str) -> Tensor:
+    """x times the named factors per channel, if there are any."""
+    factors = getattr(owner, name, None)
+    return x if factors is None else factors * x
 
 
 class ClipTower:
@@ -139,8 +204,11 @@ class ClipTower:
             self.blocks = []
             self.dim = int(_width(self.visual.head, _width(trunk.head, trunk.attn_pool.out_features)))
         else:
-            if trunk.num_prefix_tokens != 1 or not hasattr(trunk.blocks[0].attn, "qkv"):
+            if trunk.num_prefix_tokens != 1 or not hasattr(getattr(trunk.blocks[0], "attn", None), "qkv"):
                 raise ModelError("this tower has no class token and no pooling head; choose another backbone")
+            if getattr(trunk, "rope_mixed", False):
+                raise ModelError("each block of this tower has rotary positions of its own, which vidmem does not do; "
+                                 "choose another backbone")  # fmt: skip
             self.blocks = [Block(m, int(m.attn.num_heads)) for m in trunk.blocks]
             self.dim = int(_width(self.visual.head, _width(trunk.head, trunk.num_features)))
 
@@ -161,9 +229,12 @@ class ClipTower:
             raise ModelError("this backbone has a pooling head and no class token; use it with textregion")
         if not 1 <= count <= len(self.blocks):
             raise ModelError(f"the tower has {len(self.blocks)} blocks, not {count}")
-        x = self._embedded(pixels, stretch)
-        for block in self.blocks[:-count]:
-            x = block(x)
+        if self.trunk is not None:
+            x = self._input_of(pixels, len(self.blocks) - count)
+        else:
+            x = self._embedded(pixels, stretch)
+            for block in self.blocks[:-count]:
+                x = block(x)
         for i, block in enumerate(self.blocks[-count:]):
             yield block, x
             if i + 1 < count:
@@ -196,8 +267,6 @@ class ClipTower:
                         self.visual, "head")  # fmt: skip
 
     def _embedded(self, pixels: Tensor, stretch: Stretch) -> Tensor:
-        if self.trunk is not None:
-            return self._first_input(pixels)
         visual = self.visual
         patches = visual.conv1(pixels)
         grid = int(patches.shape[-2]), int(patches.shape[-1])
@@ -207,25 +276,28 @@ class ClipTower:
         x = visual.ln_pre(x)
         return x
 
-    def _first_input(self, pixels: Tensor) -> Tensor:
-        """timm embeds in its own way; what comes out of it is caught before the first block."""
-        caught: list[Tensor] = []
+    def _input_of(self, pixels: Tensor, number: int) -> Tensor:
+        """timm embeds and turns in its own ways; what comes to a block is caught before it, rotary positions too."""
+        caught: list[tuple[Tensor, Tensor | None]] = []
 
         class Enough(Exception):
             pass
 
-        def catch(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            caught.append(given[0])
+        def catch(module: nn.Module, given: tuple[Tensor, ...], named: dict[str, Any]) -> None:
+            caught.append((given[0], named.get("rope")))
             raise Enough
 
-        handle = self.trunk.blocks[0].register_forward_pre_hook(catch)
+        handle = self.trunk.blocks[number].register_forward_pre_hook(catch, with_kwargs=True)
         try:
             self.trunk.forward_features(pixels)
         except Enough:
             pass
         finally:
             handle.remove()
-        return caught[0]
+        x, rope = caught[0]
+        for block in self.blocks:
+            block.rope = rope
+        return x
 
     def _places(self, grid: tuple[int, int], stretch: Stretch) -> Tensor:
         key = (*grid, stretch)
