@@ -222,7 +222,10 @@ def _regions(
     visual: Float32, text: Float32, masks: Float32, points: Float32, width: int, height: int
 ) -> RegionTokens:
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
-    return RegionTokens(visual, text, masks, points.astype(np.float32), mask_boxes(masks, width, height), area)
+    boxes = mask_boxes(masks, width, height)
+    return RegionTokens(
+        visual=visual, text=text, masks=masks, points=points.astype(np.float32), boxes=boxes, area=area
+    )  # fmt: skip
 
 
 def load_text_side(folder: Path) -> TextSide:
