@@ -86,12 +86,34 @@ def test_an_empty_phrase_fails(text: ClipText, phrase: str) -> None:
         text.encode_text(["cup", phrase])
 
 
-def test_a_text_of_500_words_fails(text: ClipText) -> None:
-    with pytest.raises(UsageError, match=r"has 50\d tokens in its prompt, at most 77 fit; shorten it: 'cup cup"):
-        text.encode_in(["cup " * 500], BARE)
-    text.encode_in(["cup " * 75], BARE)
-    with pytest.raises(UsageError, match="has 78 tokens"):
-        text.encode_in(["cup " * 76], BARE)
+def test_a_text_of_500_words_is_cut_and_said_so(text: ClipText, capsys: pytest.CaptureFixture[str]) -> None:
+    short = text.encode_in(["cup " * 75], BARE)
+    assert capsys.readouterr().err == ""
+    for count in (76, 500):
+        np.testing.assert_array_equal(text.encode_in(["cup " * count], BARE), short)
+        cause = f"the phrase has {count + 2} tokens with its prompt, at most 77 fit"
+        assert capsys.readouterr().err == f"{cause}; its first 75 words count, up to 'cup cup cup'\n"
+    text.encode_in(["cup " * 500], BARE)
+    assert capsys.readouterr().err == ""  # it is said once
+    assert not text.fits("cup " * 75)
+    assert text.fits("cup " * 60)
+
+
+def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every prompt has the same words of the phrase, and none is cut itself."""
+    phrase = "red thing, old blue thing, new " * 8
+    (found,) = text.encode_text([phrase])
+    words = phrase.split()
+    counts = [max(map(text._loaded.count, filled(IMAGENET, " ".join(words[:n])))) for n in range(1, len(words) + 1)]
+    fit = [n for n, count in enumerate(counts, 1) if count <= 77]
+    assert 20 < len(fit) < len(words)
+    np.testing.assert_array_equal(found, text.encode_text([" ".join(words[: fit[-1]])])[0])
+    assert f"its first {fit[-1]} words count" in capsys.readouterr().err
+
+
+def test_one_endless_word_fails(text: ClipText) -> None:
+    with pytest.raises(UsageError, match=r"the phrase's first word alone has .* at most 77 fit; shorten it: 'x1x1x1"):
+        text.encode_text(["x1" * 300 + " cup"])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ..geometry import mask_boxes
 from ..records import Float32, RegionTokens
 from .base import Calibration, EncoderInfo
 from .hub import Wanted, fingerprint, locate, weights_folder
+from .phrases import Cutting
 from .templates import IMAGENET, filled
 
 if TYPE_CHECKING:
@@ -122,11 +123,15 @@ class TrenText:
     def __init__(self, info: EncoderInfo, text: TextSide) -> None:
         self.info, self._text = info, text
         self._against: Float32 | None = None
+        tokens = text.tokens
+        self._cut = Cutting(lambda phrase: tokens.count(PROMPT + phrase), tokens.context)
+        self._cut_name = Cutting(lambda name: max(map(tokens.count, filled(IMAGENET, name))), tokens.context)
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
+        """As TextEncoder. Of a phrase that does not fit with PROMPT the first words count, see Cutting."""
         if any(not phrase.strip() for phrase in phrases):
             raise UsageError("the phrase is empty; name a thing")
-        return self._encode([PROMPT + phrase for phrase in phrases])
+        return self._encode([PROMPT + self._cut(phrase) for phrase in phrases])
 
     def encode_names(self, names: Sequence[str]) -> Float32:
         """`(n, Dt)` unit vectors of names, each the mean over the 80 sentences of IMAGENET: as the authors parse."""
@@ -134,7 +139,7 @@ class TrenText:
             raise UsageError("the name is empty; name a thing")
         parts = [np.empty((0, self._text.dim), np.float32)]
         for name in names:  # one by one: 80 sentences are a batch, and thousands of names stay small
-            mean = self._encode(filled(IMAGENET, name)).mean(axis=0, keepdims=True)
+            mean = self._encode(filled(IMAGENET, self._cut_name(name))).mean(axis=0, keepdims=True)
             parts.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return np.concatenate(parts)
 
