@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from encoders import clip_folder
 from torch import Tensor
 from torch.nn import functional as F
 
+from vidmem.config import MergeConfig
 from vidmem.encoders import check, load, load_text
 from vidmem.encoders.clip_model import ClipTower
 from vidmem.encoders.clip_pictures import normalised, short_side
+from vidmem.encoders.masks import FolderMasks
 from vidmem.encoders.textregion import TextRegion
 from vidmem.encoders.textregion_pool import (
     Pooling,
@@ -27,6 +30,7 @@ from vidmem.encoders.textregion_pool import (
     pool,
 )  # fmt: skip
 from vidmem.errors import ModelError, UsageError
+from vidmem.look import ground, segment
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -245,6 +249,36 @@ def test_an_encoder_with_clusters(small: TextRegion) -> None:
     np.testing.assert_allclose(np.linalg.norm(found.text, axis=1), 1, atol=1e-5)
     assert found.text.shape[1] == small.info.text_dim == small.info.visual_dim == 24
     assert found.boxes.max() <= 1920
+
+
+def test_what_is_referred_to_is_pooled_with_the_mlp(small: TextRegion, tmp_path: Path) -> None:
+    """`ground` goes the referring way of the authors' code, `segment` the semantic one."""
+    image, masks = picture(80, 80), np.zeros((2, 80, 80), np.float32)
+    masks[0, :40, :40], masks[1, 40:] = 1, 1
+    masks[0, :40, 40:50] = 0.2  # softly inside
+    np.save(tmp_path / "photo.npy", masks)
+    plain = small.regions(image, 80, 80, masks)
+    other = small.referring()
+    assert (small.pooling.mlp, other.pooling.mlp) == (False, True)
+    referring = other.regions(image, 80, 80, masks)
+    block = small.tower.blocks[-1]
+    with torch.inference_mode():
+        values = F.normalize(small.features(image).flatten(0, 1), dim=1)
+        y = block.out(patch_masks(torch.from_numpy(masks), (10, 10)) @ values)
+        want = F.normalize(small.tower.head(y + block.module.mlp(block.module.ln_2(y))), dim=1)
+    np.testing.assert_allclose(referring.text, want.numpy(), atol=1e-5)
+    assert np.abs(plain.text - referring.text).max() > 1e-3
+    encoder = copy(small)
+    encoder.masks = FolderMasks(tmp_path)
+    (vector,) = encoder.encode_text(["red cup"])
+    seen = ground(encoder, image, "red cup", MergeConfig(), threshold=-1.0, path="photo.jpg")
+    scores = referring.text @ vector
+    assert seen.nearest == pytest.approx(float(scores.max()), abs=1e-5)
+    (thing,) = seen.things
+    assert thing.box == [(0, 0, 50, 40), (0, 40, 80, 80)][int(scores.argmax())]
+    labels = segment(encoder, image, ["red cup", "key"], MergeConfig(), closed=True, path="photo.jpg")
+    best = (plain.text @ encoder.encode_text(["red cup", "key"]).T).argmax(axis=1)
+    assert [labels[10, 10], labels[70, 70]] == best.tolist()
 
 
 def test_sizes_are_options(small: TextRegion, tmp_path: Path) -> None:
