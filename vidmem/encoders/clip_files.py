@@ -109,8 +109,8 @@ def _published(backbone: str) -> tuple[str, dict[str, Any]]:
 def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded:
     """Raises ModelError: a file is missing, changed, damaged or does not fit, or open_clip is not installed."""
     if backbone.startswith(_LOCAL):
-        home, path = _local(backbone)
-        return _from_config(family, backbone, home, path, checked(path, home))
+        home, own = _local(backbone)
+        return _from_config(family, backbone, home, own, checked(own, home))
     where = folder or weights_folder()
     (file,) = wanted(family, backbone)
     found = find(file, where)

@@ -118,7 +118,7 @@ class Block:
         plain = own is None or isinstance(own, nn.Identity)
         if plain and self.rope is None:
             return x
-        heads = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
         heads = heads if plain or own is None else own(heads)
         if self.rope is not None:
             first = getattr(attn, "num_prefix_tokens", 1)  # class token: it has no place

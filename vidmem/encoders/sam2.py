@@ -83,7 +83,7 @@ def load(size: str = "", device: str | None = None, weights: str | os.PathLike[s
         if not (home / "config.json").is_file() or not (home / "model.safetensors").is_file():
             raise ModelError(f"a local SAM2 is a folder with config.json and model.safetensors; there is none: {home}")
         checked(home / "model.safetensors", home)
-    return Sam2Masks(_model(home), *pick_device(device), **options)
+    return Sam2Masks(_model(home), *pick_device(device), grid=options.get("grid", GRID))
 
 
 def _model(home: Path) -> Any:

@@ -188,7 +188,8 @@ def load(
 
     pick_device(device)  # before anything long is done
     info, loaded = _known(backbone, weights)
-    return TextRegion(info, loaded, device, **split_options(backbone, OPTIONS)[1], **options)
+    sizes = split_options(backbone, OPTIONS)[1]
+    return TextRegion(info, loaded, device, short=sizes.get("short"), crop=sizes.get("crop"), **options)
 
 
 def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
