@@ -11,6 +11,7 @@ from typing import Any
 
 import fakes
 import pytest
+import torch
 
 from vidmem.commands import doctor as doctor_command
 from vidmem.demo import overlap
@@ -58,7 +59,7 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
 def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
-        (tmp_path / name).write_bytes(b"weights")
+        torch.save({"a": torch.zeros(1)}, tmp_path / name)
     result = run("models", "pull", "tren", "--json", "--weights", tmp_path)
     assert result.exit_code == 4
     roles = [row["role"] for row in json.loads(result.stdout)]
@@ -67,11 +68,25 @@ def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pyt
     assert len(errors) == 2
     assert "run `hf download savyak2/T-REN tren_region_encoder.pth --local-dir weights` and copy" in errors[0]
     assert "CLIP vocabulary cannot be fetched (HF_HUB_OFFLINE is set)" in errors[1]
-    (tmp_path / "tren_region_encoder.pth").write_bytes(b"weights")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "tren_region_encoder.pth")
     monkeypatch.setattr("vidmem.encoders.tren.VOCABULARY", Wanted("CLIP vocabulary", ("x_dinotxt.pth",), "MIT"))
     result = run("models", "pull", "tren", "--weights", tmp_path)
     assert result.exit_code == 0
     assert "tren_region_encoder.pth" in result.stdout
+
+
+def test_a_folder_that_is_not_whole_is_not_here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the list nor for `pull`, which says what it could not do."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    home = tmp_path / "vit_base_patch16_clip_224.openai"
+    home.mkdir()
+    for _ in range(2):
+        rows = {row["name"]: row for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)}
+        assert (rows["gem"]["state"], rows["gem"]["missing"]) == ("1 of 1 missing", ["CLIP weights"])
+        result = run("models", "pull", "gem", "--weights", tmp_path)
+        assert (result.exit_code, result.stdout) == (4, "")
+        assert "the CLIP weights cannot be fetched (HF_HUB_OFFLINE is set); on a machine with" in result.stderr
+        (home / "open_clip_model.safetensors").touch()
 
 
 @pytest.mark.parametrize(
