@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.calibrate_questions import Question, prepare
 from benchmarks.common import memory_place, say
-from benchmarks.naming import lines
+from benchmarks.photos import lines
 from vidmem import Memory
 
 NAMES = Path(__file__).with_name("real_names.json")
