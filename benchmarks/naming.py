@@ -20,6 +20,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,9 @@ def measure(data: Path, each: int, floor: bool, device: str | None) -> Iterator[
     rows = name_all(look(things, device, "household"), things, tower.encode_text(names), names)
     third = [r for r, t in zip(rows, things, strict=True) if t.photo and t.photo.held_out]
     yield "household", summed(rows, names) | {"last_third": summed(third, names), "things": rows}
-    if floor:
+    if floor and find_spec("ai_edge_litert") is None:
+        say("no floor: it needs the package ai-edge-litert")
+    elif floor:
         ridge = Floor(data)
         taught = caltech_things(data, 20, held_out=False)
         ridge.fit(taught)
