@@ -67,7 +67,8 @@ class Floor:
         crop = thing.image().resize((224, 224), Image.Resampling.BICUBIC, box=thing.box)
         self.net.set_tensor(self.net.get_input_details()[0]["index"], np.asarray(crop, np.uint8)[None])
         self.net.invoke()
-        return self.net.get_tensor(self.pooled["index"]).reshape(-1).astype(np.float32) * self.pooled["quantization"][0]
+        pooled: np.ndarray = self.net.get_tensor(self.pooled["index"]).reshape(-1).astype(np.float32)
+        return pooled * float(self.pooled["quantization"][0])
 
     def fit(self, things: Sequence[Thing], weight: float = 300.0) -> None:
         known = [t for t in things if t.name in self.vectors]

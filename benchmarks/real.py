@@ -135,8 +135,14 @@ def ask_names(memory: Memory, clips: Path, known: Facts) -> tuple[list[dict[str,
         except VidmemError as error:
             row |= {"worth": "error", "right": False, "error": str(error)}
         rows.append(row)
-        true = [box for p in name.places if p.clip == row.get("clip") for box in p.boxes_at(row["frame_s"])]
-        tiles.append(_tile(clips, name.name, row, true=true))
+        if "frame_s" in row:
+            true = [box for p in name.places if p.clip == row["clip"] for box in p.boxes_at(row["frame_s"])]
+            tiles.append(_tile(clips, name.name, row, true=true))
+        else:  # what should have been found
+            place = name.places[0]
+            t_s = min(place.boxes, key=lambda box: abs(box[0] - place.spans[-1][0]))[0]
+            marks = [Mark(box, True) for box in place.boxes_at(t_s)]
+            tiles.append(tile(frame(clips / place.clip, t_s), marks, name.name, row["worth"], False))
     return rows, tiles
 
 

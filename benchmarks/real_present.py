@@ -1,7 +1,8 @@
 """Which plain names are in the clips, where, and what an answer to one is worth (real_present.json, by eye).
 
 An answer to a name is right when its newest sighting is in a clip that shows the thing, overlaps a time in which it is
-in view, and its evidence box lies on it: IoU of at least .3 with a true box near that time, or its middle inside one.
+in view, and its evidence box lies on it: IoU of at least .3 with a true box near that time, or its middle inside one
+(the latter not for what stands behind other things: a cup is no table).
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ HALVES = ("fit", "held")
 @dataclass(frozen=True, slots=True)
 class Place:
     """A thing, or several of a kind, in one clip. spans: when in view, seconds. boxes: (t_s, x0, y0, x1, y1) in pixels
-    of the upright video. still: every box holds at all times."""
+    of the upright video. still: every box holds at all times. behind: other things stand before it."""
 
     id: str
     clip: str
     spans: tuple[Span, ...]
     still: bool
+    behind: bool
     boxes: tuple[tuple[float, float, float, float, float], ...]
 
     def boxes_at(self, t_s: float) -> list[Box]:
@@ -68,7 +70,7 @@ def facts(clips: Sequence[str] | None = None, path: Path = PRESENT) -> Facts:
     """What the file says; clips: file names of those at hand, without which a name that is only in others is left
     out."""
     held = json.loads(path.read_text("utf-8"))
-    places = {p["id"]: Place(p["id"], p["clip"], tuple((a, b) for a, b in p["spans"]), p["still"],
+    places = {p["id"]: Place(p["id"], p["clip"], tuple((a, b) for a, b in p["spans"]), p["still"], p["behind"],
                              tuple((t, x0, y0, x1, y1) for t, x0, y0, x1, y1 in p["boxes"]))
               for p in held["places"]}  # fmt: skip
     names = []
@@ -79,10 +81,11 @@ def facts(clips: Sequence[str] | None = None, path: Path = PRESENT) -> Facts:
     return Facts(tuple(names), {half: tuple(held["absent"][i::2]) for i, half in enumerate(HALVES)})
 
 
-def on_it(box: Sequence[float], true: Sequence[float]) -> bool:
-    """Does an evidence box lie on a true one."""
+def on_it(box: Sequence[float], true: Sequence[float], behind: bool = False) -> bool:
+    """Does an evidence box lie on a true one; behind: see `Place`."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return box_iou(box, true) >= LEAST_IOU or (true[0] <= x <= true[2] and true[1] <= y <= true[3])
+    inside = true[0] <= x <= true[2] and true[1] <= y <= true[3]
+    return box_iou(box, true) >= LEAST_IOU or (inside and not behind)
 
 
 def worth(sighting: Sighting, places: Sequence[Place]) -> str:
@@ -93,8 +96,8 @@ def worth(sighting: Sighting, places: Sequence[Place]) -> str:
     then = [p for p in here if any(sighting.start_s <= b and a <= sighting.end_s for a, b in p.spans)]
     if not then:
         return "wrong time"
-    true = [box for p in then for box in p.boxes_at(sighting.frame_s)]
-    return "right" if any(on_it(sighting.box, box) for box in true) else "wrong place"
+    fits = any(on_it(sighting.box, box, p.behind) for p in then for box in p.boxes_at(sighting.frame_s))
+    return "right" if fits else "wrong place"
 
 
 def judge(answer: Any, places: Sequence[Place]) -> dict[str, Any]:

@@ -39,8 +39,10 @@ def sighting(start_s, end_s, clip="x.mp4", box=(0, 0, 10, 10), frame_s=None, sco
     return Sighting(f"/a/{clip}", round(start_s * NS), round(end_s * NS), score, score, None, round(at * NS), box, (1,))
 
 
-MOVING = real_present.Place("dog", "x.mp4", ((0, 2), (5, 8)), False, ((0, 0, 0, 100, 100), (6, 200, 0, 300, 100)))
-STILL = real_present.Place("table", "y.mp4", ((0, 9),), True, ((0, 0, 0, 100, 100),))
+MOVING = real_present.Place(
+    "dog", "x.mp4", ((0, 2), (5, 8)), False, False, ((0, 0, 0, 100, 100), (6, 200, 0, 300, 100))
+)
+STILL = real_present.Place("table", "y.mp4", ((0, 9),), True, True, ((0, 0, 0, 100, 100),))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ STILL = real_present.Place("table", "y.mp4", ((0, 9),), True, ((0, 0, 0, 100, 10
         (sighting(1, 6, box=(0, 0, 100, 100), frame_s=0.2), "right"),
         (sighting(2.5, 4.5, box=(0, 0, 100, 100)), "wrong time"),
         (sighting(5, 8, clip="z.mp4", box=(210, 0, 300, 90)), "wrong clip"),
+        (sighting(5, 8, clip="y.mp4", box=(40, 40, 60, 60)), "wrong place"),  # what stands on the table is no table
         (sighting(8.5, 8.9, clip="y.mp4", box=(10, 10, 90, 90)), "right"),  # still: a box holds for all its time
     ],
 )
@@ -77,7 +80,9 @@ def test_nothing_found_is_not_right_and_tells_its_near_miss():
 
 
 def test_boxes_hold_near_their_time():
-    place = real_present.Place("cup", "x.mp4", ((0, 9),), False, ((1, 1, 0, 2, 2), (1.2, 2, 0, 3, 2), (5, 5, 0, 6, 2)))
+    place = real_present.Place(
+        "cup", "x.mp4", ((0, 9),), False, False, ((1, 1, 0, 2, 2), (1.2, 2, 0, 3, 2), (5, 5, 0, 6, 2))
+    )
     assert place.boxes_at(1.1) == [(1, 0, 2, 2), (2, 0, 3, 2)]
     assert place.boxes_at(4) == [(5, 0, 6, 2)]  # none is near: the nearest
 
@@ -239,18 +244,17 @@ def test_the_nearest_track_by_name_must_be_in_a_shot_of_the_thing():
     assert film.nearest(texts[:0], times[:0], np.array([1, 0], np.float32), [(0, 1)]) == {"right": False}
 
 
-def test_photographs_are_wide_held_out_and_of_everyday_names():
-    def photo(name, k, held=True, size=(300, 200)):
-        return photos.Photo("caltech", f"{name}/{k}", b"", size, [film_region(name)], held)
+def test_the_film_has_twenty_photographs_of_nineteen_names_that_are_held_out():
+    def photo(key, held=True):
+        name = f"101_ObjectCategories/{key}.jpg"
+        return photos.Photo("caltech", name, b"", (300, 200), [film_region(key.split("/")[0])], held)
 
-    names = sorted(film.everyday())[:30]
-    given = [photo(name, k) for name in names for k in range(3)]
-    given += [photo("okapi", k) for k in range(3)] + [photo(names[0], 9, held=False)]
-    given += [photo(name, 8, size=(200, 300)) for name in names]
+    given = [photo("okapi/image_0001"), *(photo(key) for key in reversed(film.CHOSEN))]
     chosen = film.choose(given)
+    assert [p.name.split("/", 1)[1] for p in chosen] == [f"{key}.jpg" for key in film.CHOSEN]
     assert (len(chosen), len({p.regions[0].name for p in chosen})) == (20, 19)
-    assert all(p.held_out and p.size == (300, 200) and p.regions[0].name in names for p in chosen)
-    assert chosen[0].name != chosen[-1].name
+    with pytest.raises(ValueError, match="pizza"):
+        film.choose([photo("pizza/image_0039", held=False)])
 
 
 def film_region(name):
