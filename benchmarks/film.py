@@ -44,7 +44,7 @@ CHOSEN = (
     "pizza/image_0039", "pyramid/image_0040", "starfish/image_0059", "stop_sign/image_0046", "stop_sign/image_0061",
     "wheelchair/image_0048",
 )  # fmt: skip
-"""Chosen by eye before any was asked for: wide photographs, no drawings, of a thing in its place. All held out."""
+"""Chosen by eye, for the photograph alone: wide, no drawing, a thing in its place. All are held out."""
 AGAIN = 6
 SHOT_S, FPS = 3, 25
 SIZE = (1280, 720)
