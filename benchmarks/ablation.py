@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from benchmarks.common import OUT, machine, say, skip, table, write_json
-from benchmarks.naming import (
-    DATA,
-    Thing,
-    all_clip_names,
-    caltech_things,
-    household_things,
-    lines,
-    rank_of,
-    rates,
-)  # fmt: skip
+from benchmarks.naming import all_clip_names, rank_of, rates
+from benchmarks.photos import DATA, Thing, caltech_things, household_things, lines
 from vidmem.encoders.mobile_net import STRIDE
 from vidmem.encoders.text_table import TextTable
 from vidmem.encoders.tiny import working_size
@@ -78,10 +71,10 @@ def measure(checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
     tokens = [named.token(t) for t in held]
     own = sorted({t.name for t in held})
     every, index = all_clip_names(args.data)
-    spelled = [(token, Thing(t.photo, t.clip, t.box, every[i]))
+    spelled = [(token, replace(t, name=every[i]))
                for token, t in zip(tokens, held, strict=True) if (i := index.find(t.name)) is not None]  # fmt: skip
     names = lines("household_names.txt")
-    things = household_things(args.data, names)
+    things = household_things(args.data, names, held_out=True)
     material = Material(named.tower.names, None, None, args.worlds)
     worlds = evaluate(named.net, named.tower, measured_on(material, 16)["world_"])
     return {

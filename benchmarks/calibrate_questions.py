@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.lostfound import true_box_iou
+from benchmarks.real_present import Place
 from vidmem import Memory
 from vidmem.encoders.base import Calibration
 from vidmem.encoders.text_table import words
@@ -34,7 +35,8 @@ class Question:
     """One question to one world, with its vectors, and every track above the floor of the search, by start time.
 
     span: the true last span, None for what is absent. score: cosine or product. shares: (temperature, track), None
-    without text. rows: of the cache.
+    without text. rows: of the cache. places: where the thing is in the real clips, for a name of what is there; lies:
+    which tracks' evidence lies on it, and source: whose track each is, both for questions to the clips alone.
     """
 
     world: int
@@ -50,6 +52,20 @@ class Question:
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     rows: NDArray[np.int64]
+    places: tuple[Place, ...] | None = None
+    lies: NDArray[np.bool_] | None = None
+    source: NDArray[np.int64] | None = None
+
+
+def newest_evidence(question: Question, keep: NDArray[np.bool_]) -> int:
+    """The position of the track that shows the newest sighting of those kept: in the source added last, the best one
+    of its newest group. Tracks are sorted by source, then by start."""
+    assert question.source is not None
+    at = np.flatnonzero(keep)
+    at = at[question.source[at] == question.source[at[-1]]]
+    start, _ = newest_span(question.start[at], question.end[at])
+    at = at[question.start[at] >= start]
+    return int(at[np.argmax(question.score[at])])
 
 
 def newest_span(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int, int]:
