@@ -26,7 +26,7 @@ from benchmarks.common import OUT, machine, parse_range, say, skip, table, wilso
 from benchmarks.naming import DATA, LEAST_SIDE
 from vidmem.geometry import box_iou
 from vidmem.media import open_source
-from vidmem.train.photo.photos import Photo, read_photos
+from lab.photos import Photo, read_photos
 
 SOURCES = ("coco_cc", "openimages5")
 IOU = 0.5

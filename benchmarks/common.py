@@ -189,7 +189,7 @@ def memory_place(cache: Path, *parts: str) -> Path:
     from vidmem.config import preset
     from vidmem.encoders import DEFAULT, default_preset, load_text
 
-    made = f"{load_text().info.weights} {preset(default_preset(DEFAULT)).as_dict()}"
+    made = f"{load_text().info.weights} {load_text().info.regions} {preset(default_preset(DEFAULT)).as_dict()}"
     return cache.joinpath("memories", hashlib.sha256(made.encode()).hexdigest()[:10], *parts)
 
 

@@ -15,9 +15,8 @@ from PIL import Image
 
 from vidmem.media import open_source
 from vidmem.records import NS, Box
-from vidmem.train.photo.names import Names, clip_names, plain
-from vidmem.train.photo.photos import Photo, read_caltech, read_photos
-from vidmem.train.photo.scenes import middle
+from lab.names import Names, clip_names, plain
+from lab.photos import Photo, middle, read_caltech, read_photos
 
 __all__ = ["DATA", "Names", "Photo", "Thing", "caltech_things", "clip_names", "clip_things", "household_things",
            "lines", "middle", "plain", "read_caltech"]  # fmt: skip
