@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from vidmem.media import open_source
-from vidmem.records import NS, Box
 from lab.names import Names, clip_names, plain
 from lab.photos import Photo, middle, read_caltech, read_photos
+from vidmem.media import open_source
+from vidmem.records import NS, Box
 
 __all__ = ["DATA", "Names", "Photo", "Thing", "caltech_things", "clip_names", "clip_things", "household_things",
            "lines", "middle", "plain", "read_caltech"]  # fmt: skip
