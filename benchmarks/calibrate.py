@@ -39,7 +39,6 @@ from vidmem import Memory
 from vidmem.encoders.base import Calibration
 from vidmem.probability import Probabilities
 from vidmem.query.where import where
-from vidmem.train.export import tests_of
 
 
 def check(memories: Sequence[Memory], asked: Sequence[Question], calibration: Calibration) -> int:
@@ -65,7 +64,7 @@ def write(calibration: Calibration, curves: Probabilities) -> Path:
     """Put both into the card of `tiny`, everything else untouched."""
     card = Path(str(files("vidmem.encoders") / "weights" / "tiny.json"))
     facts = json.loads(card.read_text("utf-8"))
-    facts["calibration"] = tests_of(calibration)
+    facts["calibration"] = {name: value for name, value in asdict(calibration).items() if name != "probability"}
     facts["probability"] = curves.as_dict()
     part = card.with_name(card.name + ".part")
     part.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")

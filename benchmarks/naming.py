@@ -9,7 +9,7 @@ floor      the same household things as crops, boxes given: a ridge map from the
            `floor_same_data`, fitted on those of photos.tar too, which look much like what is asked
 
 It needs ../shared/data (Caltech-101, photos.tar, clips, the classifier and CLIP's text vectors), and for the floor the
-package ai-edge-litert. What is held out is told by vidmem.train.photo.photos.
+package ai-edge-litert. What is held out is told by lab.photos.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import box_iou, machine, model, say, skip, table, wilson, write_json
+from lab.names import Names, clip_names, plain
+from lab.photos import Photo, middle, read_caltech, read_photos
 from vidmem.config import preset
 from vidmem.encoders import default_preset, load
 from vidmem.indexer.merge import merge
 from vidmem.media import open_source
 from vidmem.records import NS, Box
-from vidmem.train.photo.names import Names, clip_names, plain
-from vidmem.train.photo.photos import Photo, read_caltech, read_photos
-from vidmem.train.photo.scenes import middle
 
 HERE = Path(__file__).parent
 DATA = HERE.resolve().parents[1] / "shared" / "data"

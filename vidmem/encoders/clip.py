@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT = "ViT-B-32/openai"
 KNOWS = "any phrase that its CLIP model understands; finds what `tiny` finds; thresholds are not calibrated"
 LICENCE = "MIT for ViT-B-32/openai; Apple's for research for MobileCLIP2-S0/dfndr2b"
+EXTRA = "clip"
 FAMILY = "clip"
 PRESET = "boxes"
 PROMPTS = PLAIN
@@ -97,8 +98,8 @@ class Clip(Detected, ClipText):
 
 
 def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Clip:
-    """Both sides of `clip:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError as
-    `clip_files.load_model`; UsageError for the device."""
+    """Both sides of `clip:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError
+    as `clip_files.load_model`; UsageError for the device."""
     from .device import pick_device
 
     pick_device(device)  # before anything long is done
