@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..errors import ModelError, UsageError
 from .base import Calibration, Encoder, EncoderInfo, TextEncoder
-from .extras import needing
+from .extras import needing, require
 
 if TYPE_CHECKING:
     from .masks import MaskSource
@@ -52,9 +52,11 @@ def _module(spec: str) -> tuple[ModuleType, str]:
 
 
 def check(spec: str, weights: str | os.PathLike[str] | None = None, *, complete: bool = False) -> None:
-    """Raises ModelError when there is no such encoder or backbone, and with `complete` when a file of its weights is
-    missing; what the files hold is seen only when they are loaded."""
+    """Raises ModelError when there is no such encoder or backbone, and with `complete` when a file of its weights or
+    PyTorch is missing and it needs them; what the files hold is seen only when they are loaded."""
     module, backbone = _module(spec)
+    if complete and hasattr(module, "EXTRA"):
+        require(module.EXTRA, _told(spec))
     if hasattr(module, "wanted"):
         from .hub import locate, weights_folder
 
@@ -117,7 +119,11 @@ def remembering(spec: str) -> tuple[ModuleType | None, str]:
 
 def _extra(spec: str, module: ModuleType) -> AbstractContextManager[None]:
     extra = getattr(module, "EXTRA", None)
-    return nullcontext() if extra is None else needing(extra, f"`{spec.partition(':')[0]}`")
+    return nullcontext() if extra is None else needing(extra, _told(spec))
+
+
+def _told(spec: str) -> str:
+    return f"`{spec.partition(':')[0]}`"
 
 
 def _folder(spec: str, module: ModuleType, weights: str | os.PathLike[str] | None) -> tuple[str, ...]:

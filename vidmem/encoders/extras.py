@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from ..errors import ModelError
 
@@ -23,3 +24,11 @@ def needing(extra: str, what: str) -> Iterator[None]:
             raise
         raise ModelError(f"{what} needs {library}, which cannot be imported here; pip install 'vidmem[{extra}]'") \
             from None  # fmt: skip
+
+
+def require(extra: str, what: str) -> None:
+    """Raises ModelError as `needing` when PyTorch, which all extras of encoders bring, is not installed. Imports
+    nothing."""
+    with needing(extra, what):
+        if find_spec("torch") is None:
+            raise ModuleNotFoundError(name="torch")
