@@ -6,8 +6,8 @@ and the text vector of the COCO name that the detector gives it. No label that a
 ridge regression of the one on the other; a name counts by the square root of how often it comes, and every fifth photo
 is kept back to be measured on. Beside it stand the mean and the spread of each channel over all patches.
 
-The finest level alone names boxes of the photos kept back about as well as all three together (.931 against .936 of
-404), and its patches are what a region encoder pools.
+Of boxes of the photos kept back .93 get their name from the finest level of the neck; all three levels together were
+better by .005, not worth three times the width.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def collect(net: Any, images: Iterator[Image.Image]) -> Samples:
             photos.append(number)
     mean = sums / count
     spread = np.sqrt(squares / count - mean**2)
-    return Samples(np.array(features), np.array(names), np.array(photos), *(x.astype(np.float32) for x in (mean, spread)))
+    return Samples(np.array(features), np.array(names), np.array(photos), mean.astype(np.float32),
+                   spread.astype(np.float32))  # fmt: skip
 
 
 def fit(features: Float32, names: NDArray[np.intp], texts: Float32) -> tuple[Float32, Float32]:

@@ -19,7 +19,7 @@ NEEDED = {"numpy": "numpy", "PIL": "pillow", "onnxruntime": "onnxruntime", "av":
           "platformdirs": "platformdirs"}  # fmt: skip
 OPTIONAL = {"decord": "decord"}
 """Modules and what installs them."""
-SAME = {"onnxruntime": ("onnxruntime-gpu",), "faiss": ("faiss-gpu-cu12",)}
+SAME = {"onnxruntime": ("onnxruntime-gpu",)}
 """Other packages that a module may come from."""
 
 CODECS = ("h264", "hevc", "vp9", "av1")
@@ -116,11 +116,13 @@ def _torch_device() -> Check:
 
 
 def _device() -> Check:
-    from ..encoders.onnx import providers
+    import onnxruntime
+
+    from ..encoders.onnx import PROVIDERS, providers
 
     used, *rest = providers()
-    there = import_module("onnxruntime").get_available_providers()
-    also = [name for name in there if name not in (used, *rest)]
+    known = set(PROVIDERS.values()) - {used, *rest}
+    also = [name for name in onnxruntime.get_available_providers() if name in known]
     told = f"{used}, {os.cpu_count()} cores" + (f"; also here: {', '.join(also)}" if also else "")
     return Check("device", told)
 
@@ -143,10 +145,12 @@ def _encoder() -> Check:
     from ..records import View
 
     encoder = load(DEFAULT)
-    picture = np.full((128, 128, 3), 128, np.uint8)
-    encoder.encode([picture], 128, 128)  # loads its networks, compares their checksums and runs them
+    width, height = encoder.working_size(64, 64)
+    picture = np.full((height, width, 3), 128, np.uint8)
+    encoder.encode([picture], width, height)  # loads its networks, compares their checksums and runs them
     if (looker := view_encoder(encoder)) is not None:
-        looker.look([View(picture, (0, 0, 128, 128), (128, 128), 0, np.empty(0, np.float32), 0.0, 1.0)])
+        box = (0.0, 0.0, float(width), float(height))
+        looker.look([View(picture, box, (width, height), 0, np.empty(0, np.float32), 0.0, 1.0)])
     return Check("encoder", f"{DEFAULT}, weights {encoder.info.weights[:16]}, checksums right")
 
 

@@ -1,7 +1,7 @@
 """Encoders: a picture in, region tokens out; a phrase in, a vector out.
 
-`tiny` and `clip` work in two steps: *regions* of a frame, from the detector that ships (detector.py, detected.py), and a
-look at the best *views* of each track, which gives the track's tokens (tiny_views.py, clip.py). The others have dense
+`tiny` and `clip` work in two steps: *regions* of a frame, from the detector that ships (detector.py, detected.py), and
+a look at the best *views* of each track, which gives the track's tokens (tiny_views.py, clip.py). The others have dense
 features: means of a track's region tokens are its tokens. See base.py for both contracts.
 
 A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS. One that needs
