@@ -258,7 +258,7 @@ def test_the_film_has_twenty_photographs_of_nineteen_names_that_are_held_out():
 
 
 def film_region(name):
-    from vidmem.train.photo.photos import Region
+    from lab.photos import Region
 
     return Region((0, 0, 1, 1), name)
 

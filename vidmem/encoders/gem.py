@@ -30,6 +30,7 @@ CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
 """Least cosine of patches, least patches, most regions. Ours, not calibrated."""
 KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
 LICENCE = "the backbone's (MIT for openai)"
+EXTRA = "gem"
 FAMILY = "gem"
 MASKS = True
 """It takes `masks`."""

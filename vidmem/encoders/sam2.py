@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..records import Frame, SourceInfo
+from .extras import needing
 from .hub import Wanted, checked, find, fingerprint, locate, weights_folder
 from .masks import PICTURE
 from .pull import offline_remedy
@@ -61,6 +62,7 @@ def wanted(size: str = "") -> list[Wanted]:
                    files=("model.safetensors", "config.json"), nested=True, spec=f"sam2:{size}")]  # fmt: skip
 
 
+@needing("sam2", "SAM2")
 def load(size: str = "", device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Sam2Masks:
     """SAM2 of a size, or from `local-dir:FOLDER` with config.json and model.safetensors as Hugging Face has them; with
     OPTIONS behind it or not.

@@ -44,6 +44,7 @@ CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.85, 4, 64
 """Clusters in place of masks: least cosine of values, least patches, most regions. Ours, not calibrated."""
 KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
 LICENCE = "the backbone's (MIT for openai)"
+EXTRA = "clip"
 FAMILY = "textregion"
 
 MASKS = True

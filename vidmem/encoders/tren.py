@@ -49,6 +49,7 @@ CALIBRATION = Calibration(
 """Not calibrated: there are no weights here to calibrate with. Figures of the paper and of the authors' code."""
 KNOWS = "any phrase that dino.txt understands; thresholds are the paper's, not calibrated"
 LICENCE = "DINOv3 licence (backbone, text), MIT (region encoder)"
+EXTRA = "tren"
 DEFAULT_SIZE = "vitl16"
 _SHORT = {"7b": "vit7b16", "vit7b": "vit7b16"}
 _META = "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/"
