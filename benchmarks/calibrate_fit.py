@@ -135,11 +135,11 @@ def fit_all(questions: Sequence[Tried]) -> tuple[Probabilities, dict[str, Any]]:
         told[mode] = {
             "fitted": True, "curve": asdict(curves[mode]), "absent_share": absent, "here": rates(curves[mode], mine),
             "elsewhere": _elsewhere(held_out),
-            "brier_elsewhere": brier(np.concatenate(likely), np.concatenate(right)),
-            "reliability_elsewhere": [
-                asdict(b) for b in reliability(np.concatenate(likely), np.concatenate(right), 10)
-            ],
         }  # fmt: skip
+        if likely:
+            both = np.concatenate(likely), np.concatenate(right)
+            told[mode] |= {"brier_elsewhere": brier(*both),
+                           "reliability_elsewhere": [asdict(b) for b in reliability(*both, 10)]}  # fmt: skip
     return Probabilities(**curves), told
 
 
