@@ -147,13 +147,13 @@ def timeline(
 
     Raises UsageError when there is too much to tell things apart.
     """
-    sources = {row.id: row for row in store.sources()}
+    sources, like = {row.id: row for row in store.sources()}, calibration.same_thing
     _, found = _found(store, cache, calibration, asked)
     if alike and len(found.hits):
-        found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows)), asked.spans)
+        found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows, like)), asked.spans)
     order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
     out = []
-    for members in things(store, cache, found.hits.rows):
+    for members in things(store, cache, found.hits.rows, like):
         one = Narrowed(found.hits.take(members), found.columns, found.evidence)
         mine = None if zeros is None else zeros[members]
         groups = group(found.columns, one.hits, order[members], zero_ns=mine)

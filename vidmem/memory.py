@@ -403,13 +403,13 @@ class Memory(Questions):
             row = cache.rows_of(np.array([min(int(thing), (1 << 62))], np.int64))
             if row[0] < 0:
                 raise UsageError(f"there is no track {thing}; `vidmem where --json` tells the numbers")
-            alike = seen_again(cache, row)
-            groups = things(self.store, cache, alike)
+            alike = seen_again(cache, row, self.calibration.same_thing)
+            groups = things(self.store, cache, alike, self.calibration.same_thing)
             rows = next(alike[group] for group in groups if row[0] in alike[group])
         else:
             vector = self.text_encoder.encode_text([thing])[0]
             hits = find(cache, self.calibration, vector, None, self.text_encoder.contrast(vector))
-            rows = seen_again(cache, hits.rows)
+            rows = seen_again(cache, hits.rows, self.calibration.same_thing)
         out: dict[int, list[int]] = {}
         columns = cache.columns
         for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):

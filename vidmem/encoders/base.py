@@ -21,6 +21,7 @@ class Calibration:
     the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
     contrast_probability_product: the least share when both are given. These tests decide where no curve does.
+    same_thing: cosine of visual tokens from which on two tracks show one thing (query/things.py).
     probability: the curves from scores to probabilities; None when nobody fitted any.
     """
 
@@ -30,6 +31,7 @@ class Calibration:
     product_threshold: float
     contrast_probability_product: float = 0.0
     temperature: float = 0.06
+    same_thing: float = 0.8
     probability: Probabilities | None = None
 
 
