@@ -9,7 +9,7 @@ from benchmarks import calibrate, calibrate_probability, lostfound
 from benchmarks.calibrate_probability import Candidates, fit_all, samples_of
 from benchmarks.reliability_plot import plot
 from vidmem.encoders.base import Calibration
-from vidmem.encoders.tiny import _calibration
+from vidmem.encoders.tiny.text import _calibration
 from vidmem.probability import Curve, Probabilities
 
 CALIBRATION = Calibration(0.4, 0.3, 0.6, 0.3)
