@@ -172,8 +172,6 @@ def loose(calibration: Calibration) -> Calibration:
 def probabilities(cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None) -> Float32 | None:
     """The probability `(n,)` that each hit is the thing asked for; None where nothing was fitted for such questions.
     contrast: of the phrase, None for a picture alone."""
-    if hits.likely is not None:
-        return hits.likely
     curve = _curve(calibration, hits.text is not None, hits.visual is not None)
     return None if curve is None else _likely(cache, calibration, curve, hits, contrast)
 
