@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .clock import NS
-from .errors import UsageError
+from ..clock import NS
+from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from .memory import Memory
-    from .query.where import Answer
-    from .world.queries import Query
+    from ..memory import Memory
+    from ..query.where import Answer
+    from ..world.queries import Query
 
 THERE = 3
 """How many things are asked for that are there; one more is asked for that never was."""
@@ -58,8 +58,8 @@ def demo(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) ->
 
     Raises UsageError when the folder holds something else, or the world is too short to ask anything.
     """
-    from .memory import Memory
-    from .world import lostfound
+    from ..memory import Memory
+    from ..world import lostfound
 
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _STATE).exists())):
         raise UsageError(f"the demo wants a folder of its own, and there is something else; give another: {folder}")
@@ -81,7 +81,7 @@ def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Qu
 
     Raises as Memory.index does for what holds no video.
     """
-    from .memory import Memory
+    from ..memory import Memory
 
     shutil.rmtree(folder / REAL_MEMORY, ignore_errors=True)
     with Memory.open(folder / REAL_MEMORY) as memory:
