@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 from PIL import Image
 
 from vidmem.demo.film import FILM, Shot, script
@@ -106,7 +107,7 @@ def main() -> None:
         stream.pix_fmt = "yuv420p"
         for shot in film.shots:
             for image in frames(shot, found[shot.picture], film.size, film.fps):
-                file.mux(stream.encode(av.VideoFrame.from_image(image)))
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image), "rgb24")))
         file.mux(stream.encode(None))
     print(f"{given.out}: {film.seconds:g} s, {given.out.stat().st_size:,} bytes")
 
