@@ -62,9 +62,8 @@ def find(
         return _meant(cache, calibration, hits, contrast, calibration.contrast_probability_product)
     if text is not None:
         hits = scored(cache, text, None, calibration.text_threshold)
-        hits = _meant(cache, calibration, hits, contrast, calibration.contrast_probability)
-        return _near_best(hits, calibration.text_relative)
-    return _near_best(scored(cache, None, visual, calibration.visual_threshold), calibration.visual_relative)
+        return _meant(cache, calibration, hits, contrast, calibration.contrast_probability)
+    return scored(cache, None, visual, calibration.visual_threshold)
 
 
 def scored(cache: VectorCache, text: Float32 | None, visual: Float32 | None, least: float) -> Hits:
@@ -77,9 +76,9 @@ def scored(cache: VectorCache, text: Float32 | None, visual: Float32 | None, lea
         rows, scores = cache.range_search(kind, vector, least)
         return Hits(rows, scores, None if text is None else scores, None if visual is None else scores)
     rows, seen = cache.range_search("visual", visual, least)
-    read = cache.scores("text", text, rows)
-    product = np.where((seen < 0) & (read < 0), -seen * read, seen * read)  # neither of them is a match
-    return Hits(rows, product, read, seen).take((product >= least) & (read >= least))
+    hits = _hits(rows, cache.scores("text", text, rows), seen)
+    assert hits.text is not None
+    return hits.take((hits.score >= least) & (hits.text >= least))
 
 
 def find_each(
@@ -96,8 +95,7 @@ def find_each(
     for (rows, read), contrast in zip(cache.range_search_many("text", texts, least), contrasts, strict=True):
         hits = Hits(rows, read, read, None)
         if curve is None:
-            hits = _meant(cache, calibration, hits, contrast, calibration.contrast_probability)
-            out.append(_near_best(hits, calibration.text_relative))
+            out.append(_meant(cache, calibration, hits, contrast, calibration.contrast_probability))
         else:
             out.append(_as_probable(cache, calibration, curve, hits, contrast, floor))
     return out
@@ -110,13 +108,6 @@ def _meant(
     if contrast is None or least_share <= 0 or not len(hits):
         return hits
     return hits.take(share(cache, hits, contrast, calibration.temperature) >= least_share)
-
-
-def _near_best(hits: Hits, relative: float) -> Hits:
-    """Those that score at least this share of the best one."""
-    if relative <= 0 or not len(hits):
-        return hits
-    return hits.take(hits.score >= np.float32(relative) * hits.score.max())
 
 
 def among(
@@ -202,14 +193,28 @@ def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float)
     return out
 
 
-def nearest(cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int) -> Hits:
-    """The k best tracks whatever their score: near misses for an answer of "not found"."""
-    kind = "text" if visual is None else "visual"
-    vector = text if visual is None else visual
-    assert vector is not None
-    rows, scores = cache.top("text" if kind == "text" else "visual", vector, k)
-    if text is not None and visual is not None:
-        read = cache.scores("text", text, rows)
-        order = np.argsort(-(read * scores), kind="stable")
-        return Hits(rows, scores * read, read, scores).take(order)
-    return Hits(rows, scores, scores if visual is None else None, scores if text is None else None)
+def nearest(
+    cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int, rows: Rows | None = None
+) -> Hits:
+    """The k best tracks whatever their score, best first: near misses for an answer of "not found". rows: of these
+    alone, None for all."""
+    if rows is None and (text is None or visual is None):
+        vector, kind = (visual, "visual") if text is None else (text, "text")
+        assert vector is not None
+        near, scores = cache.top("visual" if kind == "visual" else "text", vector, k)
+        return Hits(near, scores, scores if visual is None else None, scores if text is None else None)
+    rows = np.arange(len(cache), dtype=np.int64) if rows is None else rows
+    read = None if text is None else cache.scores("text", text, rows)
+    seen = None if visual is None else cache.scores("visual", visual, rows)
+    hits = _hits(rows, read, seen)
+    return hits.take(np.argsort(-hits.score, kind="stable")[:k])
+
+
+def _hits(rows: Rows, read: Float32 | None, seen: Float32 | None) -> Hits:
+    """The score is the one factor asked for, or the product of both; of two negative ones it is negative, for neither
+    is a match."""
+    if read is None or seen is None:
+        score = seen if read is None else read
+        assert score is not None
+        return Hits(rows, score, read, seen)
+    return Hits(rows, np.where((seen < 0) & (read < 0), -seen * read, seen * read), read, seen)

@@ -13,7 +13,7 @@ from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
 from .logpoints import LogPoints
-from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, near
+from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, may_answer, near
 from .search import Hits, find, find_each, nearest, probabilities
 from .sightings import group
 from .things import seen_again, things
@@ -131,7 +131,8 @@ def _missed(
     """The near misses of a question for which nothing counts as found."""
     sources = {row.id: row for row in store.sources()}
     if not len(alone.hits):  # there are near misses by score; else what was seen, but not near the other thing
-        alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS), asked.spans)
+        may = None if asked.spans is None else may_answer(cache.columns, asked.spans)
+        alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS, may), asked.spans)
     near_groups = group(alone.columns, alone.hits, _source_order(cache, sources, alone.hits))
     near_groups.sort(key=lambda members: -float(alone.hits.score[members].max()))
     misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES], calibration, asked.contrast)

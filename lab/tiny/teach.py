@@ -25,8 +25,7 @@ from PIL import Image
 from lab.tiny.teacher import Teacher
 from vidmem.encoders.detector import working_size
 from vidmem.records import Float32
-from vidmem.train.photo.photos import grab, read_caltech, read_photos
-from vidmem.train.photo.scenes import cutouts
+from lab.photos import cutouts, grab, read_caltech, read_photos
 from vidmem.train.tren.folder import Folder
 from vidmem.train.tren.world import SCENERY
 

@@ -2,16 +2,19 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks import (
+    calibrate_clips,
     calibrate_questions,
     calibrate_settings,
     crash,
     lostfound,
     real,
+    real_present,
     second_vendor,
     speed_warm,
     worlds,
@@ -170,3 +173,42 @@ def test_crash_compares_every_column_but_times_and_generation(tmp_path):
         columns = {row[1] for row in conn.execute(f"PRAGMA table_info({name})")}
         assert columns - set(compared.split(", ")) <= {"added_at", "finished_at", "generation"}
     conn.close()
+
+
+def test_newest_evidence_is_the_first_sighting_of_where():
+    rng = np.random.default_rng(1)
+    none = np.zeros(0, np.float32)
+    for n in (1, 2, 7, 40):
+        for _ in range(30):
+            source = np.sort(rng.integers(1, 4, n))
+            start = rng.integers(0, 60 * NS, n)
+            start = start[np.lexsort((start, source))]
+            end = start + rng.integers(0, 4 * NS, n)
+            score = rng.random(n).astype(np.float32)
+            question = calibrate_questions.Question(
+                0, "clip_name", "x", "text", None, none, None, None, score, None, start, end, np.arange(n), (),
+                np.zeros(n, bool), source,
+            )  # fmt: skip
+            keep = rng.random(n) < 0.7
+            if not keep.any():
+                continue
+            columns = Columns(np.arange(n), source, np.arange(n), start, end, np.ones(n, np.int64))
+            hits = Hits(np.flatnonzero(keep), score[keep])
+            first = group(columns, hits, source[keep])[0]
+            expected = int(hits.rows[first[np.argmax(hits.score[first])]])
+            assert calibrate_questions.newest_evidence(question, keep) == expected
+            settings = [(0.0, 0.0, 0.0)]
+            shown = np.arange(n) == calibrate_questions.newest_evidence(question, np.ones(n, bool))
+            found, right = calibrate_settings.outcomes(replace(question, lies=shown), settings, 0)
+            assert found.all()
+            assert right.all()
+            found, right = calibrate_settings.outcomes(replace(question, lies=~shown), settings, 0)
+            assert not right.any()
+
+
+def test_calibration_sees_one_half_of_the_clips_names():
+    known = real_present.facts()
+    assert calibrate_clips.HALF == "fit"
+    seen = {n.name for n in known.half("fit")} | set(known.absent["fit"])
+    kept_back = {n.name for n in known.half("held")} | set(known.absent["held"])
+    assert not seen & kept_back

@@ -20,10 +20,8 @@ class Calibration:
     text_threshold: least cosine of a track's text token to the phrase. contrast_probability: least softmax share of
     the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
-    contrast_probability_product: the least share when both are given. visual_relative, text_relative: with a picture or
-    with words alone, a track must also score at least this share of the best one that passed the other tests, so that a
-    look-alike seen later does not hide the thing itself. probability: the curves from scores to probabilities; None
-    when nobody fitted any.
+    contrast_probability_product: the least share when both are given. These tests decide where no curve does.
+    probability: the curves from scores to probabilities; None when nobody fitted any.
     """
 
     text_threshold: float
@@ -32,8 +30,6 @@ class Calibration:
     product_threshold: float
     contrast_probability_product: float = 0.0
     temperature: float = 0.06
-    visual_relative: float = 0.0
-    text_relative: float = 0.0
     probability: Probabilities | None = None
 
 

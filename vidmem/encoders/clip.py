@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT = "ViT-B-32/openai"
 KNOWS = "any phrase that its CLIP model understands; finds what `tiny` finds; thresholds are not calibrated"
 LICENCE = "MIT for ViT-B-32/openai; Apple's for research for MobileCLIP2-S0/dfndr2b"
+EXTRA = "clip"
 FAMILY = "clip"
 PRESET = "boxes"
 PROMPTS = PLAIN
