@@ -4,7 +4,7 @@
 Of each box that the detector found, a row of numbers (vidmem.encoders.region_look) goes through two layers, which say
 how likely it holds a thing, what COCO has a name for or not, and how to mix the mask's prototypes; these are a 1x1
 convolution of the detector's features. A third answer follows a thing from frame to frame: the features of the four
-parts of its box, turned and half whitened so that all directions count (their principal components; nothing is learned).
+parts of its box, turned and half whitened so that all directions count (their principal components; nothing learned).
 
 It writes tiny-detector.onnx (the detector with prototypes for an output) and tiny-look.onnx (row -> answers). What it
 learns from is told in teach.py; a tenth is kept back, and what is printed is of that.
@@ -156,7 +156,8 @@ def train(data: list[Example], kept: list[Example], epochs: int, seed: int = 0) 
             schedule.step()
             total += loss.item()
         spent = time.perf_counter() - began
-        print(f"epoch {epoch + 1}, {spent:.0f} s: loss {total / (len(order) // BATCH):.3f}; {judge(net, kept)}", flush=True)
+        mean = total / (len(order) // BATCH)
+        print(f"epoch {epoch + 1}, {spent:.0f} s: loss {mean:.3f}; {judge(net, kept)}", flush=True)
     return net.eval()
 
 
@@ -175,7 +176,7 @@ def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
     linear = [net.body[0], net.body[3]]
     first, second = ((layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in linear)
     heads = [net.thing, net.mix, net.shape]
-    ends = (np.concatenate([h.weight.detach().numpy() for h in heads]).T, np.concatenate([h.bias.detach() for h in heads]))
+    ends = np.concatenate([h.weight.detach() for h in heads]).T, np.concatenate([h.bias.detach() for h in heads])
     constants = {
         "mean": net.mean.numpy(), "scale": 1 / net.deviation.numpy(), "low": np.float32(-FAR), "high": np.float32(FAR),
         "w1": first[0], "b1": first[1], "w2": second[0], "b2": second[1], "w3": ends[0], "b3": ends[1],
@@ -194,10 +195,12 @@ def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
         n("MatMul", ["own", "turn"], ["follow"]),
     ]  # fmt: skip
     value = helper.make_tensor_value_info
-    outputs = [value("thing", TensorProto.FLOAT, ["M"]), value("coefficients", TensorProto.FLOAT, ["M", PROTOTYPES]),
-               value("shapes", TensorProto.FLOAT, ["M", SHAPE * SHAPE]), value("follow", TensorProto.FLOAT, ["M", FOLLOW])]  # fmt: skip
-    stored = [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in constants.items()]
-    graph = helper.make_graph(nodes, "tiny-look", [value("rows", TensorProto.FLOAT, ["M", len(net.mean)])], outputs, stored)
+    sizes = {"coefficients": PROTOTYPES, "shapes": SHAPE * SHAPE, "follow": FOLLOW}
+    outputs = [value("thing", TensorProto.FLOAT, ["M"])]
+    outputs += [value(name, TensorProto.FLOAT, ["M", size]) for name, size in sizes.items()]
+    stored = [numpy_helper.from_array(np.array(v), k) for k, v in constants.items()]
+    rows = value("rows", TensorProto.FLOAT, ["M", len(net.mean)])
+    graph = helper.make_graph(nodes, "tiny-look", [rows], outputs, stored)
     return _checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="vidmem"))
 
 

@@ -134,13 +134,14 @@ def of_pasted(caltech: Path, doors: Path, seed: int = 0) -> Iterator[Lesson]:
             stream = tar.extractfile(str(name))
             assert stream is not None
             canvas = Image.open(io.BytesIO(stream.read())).convert("RGB")
-            canvas, masks = paste(canvas, [things[i] for i in rng.integers(len(things), size=rng.integers(*PASTED))], rng)
+            some = [things[i] for i in rng.integers(len(things), size=rng.integers(*PASTED))]
+            canvas, masks = paste(canvas, some, rng)
             yield lesson(canvas, [bounds(m) for m in masks], list(masks), False, "pasted")
 
 
-def paste(canvas: Image.Image, things: list[Image.Image], rng: np.random.Generator) -> tuple[
-    Image.Image, list[NDArray[np.bool_]]
-]:  # fmt: skip
+def paste(
+    canvas: Image.Image, things: list[Image.Image], rng: np.random.Generator
+) -> tuple[Image.Image, list[NDArray[np.bool_]]]:
     """The picture with cut-outs on it, and the masks of what is to be seen of them: at least half."""
     whole: list[int] = []
     masks: list[NDArray[np.bool_]] = []

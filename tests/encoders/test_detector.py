@@ -88,7 +88,9 @@ def test_suppress_keeps_the_first_of_what_overlaps(seed: int, count: int) -> Non
 @pytest.mark.parametrize("size", [(1280, 720), (640, 480), (1, 1), (3, 5), (17, 4000), (4000, 17), (720, 1280)])
 def test_working_size(size: tuple[int, int]) -> None:
     w, h = working_size(*size)
-    assert w % 32 == 0 and h % 32 == 0 and 32 <= min(w, h)
+    assert w % 32 == 0
+    assert h % 32 == 0
+    assert min(w, h) >= 32
     assert w * h <= 1.2 * module.PIXELS
     if max(size) < 3 * min(size):
         assert abs(np.log(w / h * size[1] / size[0])) < 0.12
@@ -109,13 +111,19 @@ def test_regions(detector: Detector, size: tuple[int, int]) -> None:
     (found,) = detector.regions([image], width, height)
     m = len(found)
     assert 0 < m <= module.MOST
-    assert found.visual.shape == (m, 128) and found.text.shape == (m, 80) and found.masks.shape == (m, h // 8, w // 8)
+    assert found.visual.shape == (m, 128)
+    assert found.text.shape == (m, 80)
+    assert found.masks.shape == (m, h // 8, w // 8)
     assert all(getattr(found, name).dtype == np.float32 for name in found.__slots__)
     assert np.allclose(np.linalg.norm(found.visual, axis=1), 1, atol=1e-5)
-    assert (found.boxes[:, :2] >= 0).all() and (found.boxes[:, 2:] <= np.array([width, height]) * (1 + 1e-6)).all()
+    assert (found.boxes[:, :2] >= 0).all()
+    assert (found.boxes[:, 2:] <= np.array([width, height]) * (1 + 1e-6)).all()
     assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
-    assert (found.masks.max((1, 2)) > 0.5).all() and found.masks.max() <= 1 and found.masks.min() >= 0
-    assert (found.area > 0).all() and ((found.confidence > 0) & (found.confidence < 1)).all()
+    assert (found.masks.max((1, 2)) > 0.5).all()
+    assert found.masks.max() <= 1
+    assert found.masks.min() >= 0
+    assert (found.area > 0).all()
+    assert ((found.confidence > 0) & (found.confidence < 1)).all()
     x, y = (found.points / (width, height) * (w // 8, h // 8)).astype(int).T
     assert (found.masks[np.arange(m), y, x] > 0.5).all()
 
@@ -153,7 +161,9 @@ def test_nothing_above_the_floor(detector: Detector, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "FLOOR", 2.0)
     (found,) = detector.regions([picture(512, 352)], 512, 352)
     assert len(found) == 0
-    assert found.visual.shape == (0, 128) and found.masks.shape == (0, 44, 64) and found.points.shape == (0, 2)
+    assert found.visual.shape == (0, 128)
+    assert found.masks.shape == (0, 44, 64)
+    assert found.points.shape == (0, 2)
 
 
 def test_odd_working_pictures_are_refused(detector: Detector) -> None:
@@ -183,5 +193,5 @@ def test_corrupt_and_foreign_files(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_is_not_there() -> None:
-    with pytest.raises(ModelError, match="has no NoSuchProvider here; it has .*CPUExecutionProvider"):
+    with pytest.raises(ModelError, match=r"has no NoSuchProvider here; it has .*CPUExecutionProvider"):
         Detector(*FILES, providers=("NoSuchProvider",))

@@ -196,8 +196,8 @@ def suppress(boxes: Float32, iou: float, most: int) -> NDArray[np.intp]:
 
 
 def inside(masks: Float32, boxes: Float32) -> Float32:
-    """A point `(n, 2)`, x, y in pixels of the working picture, in each mask `(n, h, w)`: the middle of its box, or, where
-    the mask does not hold that, of the mask's highest cell."""
+    """A point `(n, 2)`, x, y in pixels of the working picture, in each mask `(n, h, w)`: the middle of its box, or of
+    the mask's highest cell where the mask does not hold that."""
     n, h, w = masks.shape
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     column, row = np.clip((middles / 8).astype(np.intp), 0, (w - 1, h - 1)).T

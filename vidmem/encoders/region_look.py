@@ -70,7 +70,9 @@ def covered(low: Float32, high: Float32, cells: int) -> Float32:
     return np.asarray(np.clip(inside, 0, None) / 8, np.float32)
 
 
-def drawn(prototypes: Float32, coefficients: Float32, shapes: Float32, boxes: Float32, size: tuple[int, int]) -> Float32:
+def drawn(
+    prototypes: Float32, coefficients: Float32, shapes: Float32, boxes: Float32, size: tuple[int, int]
+) -> Float32:
     """Masks `(n, h, w)` float32 in [0, 1] on the grid of stride 8 of a picture of `size` (height, width).
 
     prototypes `(K, h, w)` mixed by coefficients `(n, K)` (Bolya et al. 2019, YOLACT) and a shape `(n, SHAPE * SHAPE)`
