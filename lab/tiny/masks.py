@@ -150,7 +150,7 @@ def train(data: list[Example], kept: list[Example], epochs: int, seed: int = 0) 
             pairs = [losses(net, data[i], rng) for i in order[start : start + BATCH]]
             loss = torch.stack([thing + mask for thing, mask in pairs]).mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             schedule.step()
@@ -173,7 +173,7 @@ def follower(rows: Float32) -> tuple[Float32, Float32]:
 
 def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
     """rows (M, F) -> thing (M,), coefficients (M, K), shapes (M, SHAPE * SHAPE), follow (M, FOLLOW)."""
-    linear = [net.body[0], net.body[3]]
+    linear = [layer for layer in net.body if isinstance(layer, nn.Linear)]
     first, second = ((layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in linear)
     heads = [net.thing, net.mix, net.shape]
     ends = np.concatenate([h.weight.detach() for h in heads]).T, np.concatenate([h.bias.detach() for h in heads])
