@@ -157,7 +157,7 @@ def main() -> int:
         result[part] = measure(shots, find, args.most)
         write_json(args.out, result)
         say(f"{part}: {result[part]['recall']:.3f}")
-    shown = [(p, *(result[p][k] for k in ("n", "recall", "large", "recall_large", "regions", "ms"))) for p in parts]
+    shown = [(p, *(result[p][k] for k in ("n", "recall", "large", "recall_large", "regions", "cpu_ms"))) for p in parts]
     print(table((which, "things", "recall", "large", "recall", "regions", "CPU ms"), shown))
     return 0
 
