@@ -266,13 +266,8 @@ def main() -> int:
         onnx.save(model, args.out)
         images, good = test_pictures(), True
         if args.same_as:
-<<<<<<< HEAD
-            theirs = [of_onnx(args.same_as, image[None]) for image in images]
-            good &= all(compare(run(model, i[None]), t, args.same_as.name) for i, t in zip(images, theirs, strict=True))
-=======
             for image in images:
                 good &= compare(run(model, image[None]), of_onnx(args.same_as, image[None]), args.same_as.name)
->>>>>>> regions
         if args.check:
             for image in images:
                 theirs = of_tfjs(folder, image[None], args.node_modules)
