@@ -8,19 +8,23 @@ alone; lab/tiny/fit_views.py fits the numbers.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load as read
 
 from ..errors import ModelError
 from ..geometry import unit
 from ..records import Float32, View
 from .base import ViewTokens
+from .onnx import session
+from .shipped import shipped
 
+MODEL, NAMES = "tiny-views.onnx", "tiny-names.safetensors"
 SIDE = 192
 """Pixels of a side of what the network sees, and of the longest side of a view."""
 FEATURES, CLASSES, HINTS = 1280, 1000, 80
@@ -58,17 +62,11 @@ def facts_of(image: NDArray[np.uint8]) -> Float32:
     return np.array([size, long, sum(steps) / 2 / (float(grey.std()) + 4)], np.float32)
 
 
-def network(data: bytes | None = None, threads: int = 1) -> Any:
-    """The ImageNet network as an ONNX Runtime session. data: its file, or None for the one that ships."""
-    import onnxruntime
-
-    from .tiny import _read
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(_read("tiny-views.onnx") if data is None else data, options,
-                                        providers=["CPUExecutionProvider"])  # fmt: skip
+def network(data: bytes | None = None, threads: int = 1, device: str | None = None) -> Any:
+    """The ImageNet network as an ONNX Runtime session. data: its file, or None for the one that ships. Raises ModelError
+    for a file that is damaged or another network."""
+    return session(shipped(MODEL) if data is None else data, "the network of `tiny` that looks at views",
+                   threads=threads, device=device, inputs=("pixels",), outputs=("features", "logits"))  # fmt: skip
 
 
 class TinyViews:
@@ -174,15 +172,10 @@ def _hint(hint: Float32) -> Float32:
     return hint
 
 
-def load(threads: int = 1) -> TinyViews:
-    """With the weights that ship. Raises ModelError when they are missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as read
-
-    from .tiny import _read
-
+def load(device: str | None = None, threads: int = 1) -> TinyViews:
+    """With the weights that ship. Raises ModelError when they are missing or damaged, UsageError for the device."""
     try:
-        tensors = read(_read("tiny-names.safetensors"))
+        tensors = read(shipped(NAMES))
     except SafetensorError as error:
         raise ModelError(f"the weights of `tiny` are damaged ({error}); reinstall vidmem") from None
-    return TinyViews(network(threads=threads), tensors)
+    return TinyViews(network(threads=threads, device=device), tensors)
