@@ -134,17 +134,17 @@ def caltech(data: Path, into: Samples, detect: Nanodet) -> None:
                 into.add(degraded(view, rng), hint_for(box, poor), name, i, "poor", held)
 
 
-def photographs(data: Path) -> Iterator[Image.Image]:
-    """Those of Caltech that may be learned from, then doors."""
-    for photo in read_caltech(data / "caltech101.tar"):
-        if not photo.held_out:
+def photographs(data: Path, every: int) -> Iterator[Image.Image]:
+    """One in `every` of Caltech's that may be learned from, which are many and much the same, then doors."""
+    for i, photo in enumerate(read_caltech(data / "caltech101.tar")):
+        if not photo.held_out and i % every == 0:
             yield photo.image()
     yield from doors(data)
 
 
 def sure(data: Path, into: Samples, detect: Nanodet, second: Yolox, coco: Sequence[str]) -> None:
     rng = np.random.default_rng(2)
-    for i, image in enumerate(photographs(data)):
+    for i, image in enumerate(photographs(data, 2)):
         low = poorer(image, rng)
         found, poor, said = detect(image), scaled(detect(low), low.size, image.size), second(image)
         for box, classes in list(zip(said.boxes, said.classes, strict=True))[:EACH]:
@@ -162,9 +162,7 @@ def sure(data: Path, into: Samples, detect: Nanodet, second: Yolox, coco: Sequen
 
 def crops(data: Path, into: Samples, detect: Nanodet) -> None:
     rng = np.random.default_rng(3)
-    for i, image in enumerate(photographs(data)):
-        if i % 3 and i < 5000:  # Caltech's are many and much the same
-            continue
+    for i, image in enumerate(photographs(data, 6)):
         found = detect(image)
         for at in rng.permutation(len(found.boxes))[:EACH].tolist():
             box = found.boxes[at].tolist()
@@ -218,9 +216,8 @@ def drawn(data: Path, into: Samples, detect: Nanodet, rooms: int) -> None:
                     inside, hint = np.array(shaken(inside.tolist(), rng, 0.06), np.float32), None
                 view = cut(frame, inside.tolist(), SIDE)
                 if view is not None:
-                    worse = rng.random() < 0.5
-                    into.add(degraded(view, rng) if worse else view, hint, drawings[place.drawing].name, number,
-                             "poor" if worse else "box", number % 8 == 7)  # fmt: skip
+                    for kind, shown in (("box", view), ("poor", degraded(view, rng))):
+                        into.add(shown, hint, drawings[place.drawing].name, number, kind, number % 8 == 7)
 
 
 def photos(data: Path, into: Samples, detect: Nanodet) -> None:
@@ -241,7 +238,7 @@ def main() -> None:
     parser.add_argument("source", choices=("caltech", "sure", "crops", "drawn", "photos"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rooms", type=int, default=400, help="rooms with drawings")
+    parser.add_argument("--rooms", type=int, default=150, help="rooms with drawings")
     args = parser.parse_args()
     into, detect = Samples(network(threads=1)), Nanodet(args.data / "nanodet_g_coco.onnx")
     if args.source == "sure":
