@@ -103,8 +103,7 @@ def index_source(
         tracks, resume = step.checkpoint(over=state != "open")
         store.checkpoint(
             row.id, tracks, pending, next_t_ns=start_ns, frames_done=done, damaged=damaged_before + met,
-            tracker_state=resume if state == "open" else b"", state=state,  # type: ignore[arg-type]
-            marks=marks,
+            tracker_state=resume, state=state, marks=marks,  # type: ignore[arg-type]
         )  # fmt: skip
         pending.clear()
         marks.clear()

@@ -27,7 +27,9 @@ from .views import Views, looked_at
 
 def view_encoder(encoder: Encoder) -> ViewEncoder | None:
     """The encoder's second step; None where regions carry their tokens themselves."""
-    views: ViewEncoder | None = getattr(encoder, "views", None)
+    if not hasattr(type(encoder), "views"):  # of the class: an error while it is loaded must not pass for absence
+        return None
+    views: ViewEncoder | None = encoder.views  # type: ignore[attr-defined]
     return views
 
 
@@ -103,10 +105,12 @@ class Step:
         return FrameRegions(t_ns, ordinals[followed], merged.boxes[followed], masks[followed]), ordinals
 
     def checkpoint(self, *, over: bool = False) -> tuple[list[Track], bytes]:
-        """The tracks that changed since the last one, and the state to go on from. over: the source is; nothing goes
-        on."""
+        """The tracks that changed since the last one, and the state to go on from. over: the source is, nothing goes
+        on, and the state is empty."""
         if over:
             self._tracker.close()
+            tracks = self._tracker.drain()
+            return tracks if self._views is None else self._views.settle(tracks), b""
         tracks = self._tracker.drain()
         if self._views is None:
             return tracks, _packed(self._tracker.state(), None)

@@ -182,8 +182,8 @@ class Views:
             "quality": np.array([slot.quality for _, slot in rows], np.float64),
             "t_ns": np.array([slot.t_ns for _, slot in rows], np.int64),
             "box": np.array([slot.box for _, slot in rows], np.float64).reshape(-1, 4),
-            "visual": np.array([v for v, _ in seen], np.float32).reshape(len(rows), -1),
-            "text": np.array([t for _, t in seen], np.float32).reshape(len(rows), -1),
+            "visual": np.stack([v for v, _ in seen]) if seen else np.zeros((0, 0), np.float32),
+            "text": np.stack([t for _, t in seen]) if seen else np.zeros((0, 0), np.float32),
         })  # fmt: skip
 
     def restore(self, state: bytes) -> None:

@@ -54,9 +54,10 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     """The visual token `(Dv,)` of the thing that fills `picture`.
 
     An encoder that looks at views looks at it as at one. For others it is the mean of the tokens found for it at
-    several sizes, at two places each: the picture is laid on a plain canvas at each size. What is found inside of it is it: the mean of these regions'
-    tokens, by area, since of a thing seen close the parts stand out. Where there is none, the region is taken that
-    covers the middle of the picture and leaves its rim free, or else fits the picture best.
+    several sizes, at two places each: the picture is laid on a plain canvas at each size. What is found inside of it
+    is it: the mean of these regions' tokens, by area, since of a thing seen close the parts stand out. Where there is
+    none, the region is taken that covers the middle of the picture and leaves its rim free, or else fits the picture
+    best.
     """
     looker = view_encoder(encoder)
     if looker is not None:

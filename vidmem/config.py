@@ -2,7 +2,8 @@
 
 `default` is what a memory gets unless its encoder asks for another; `paper` reproduces T-REN (arXiv 2604.18573) with
 the choices of its public code. `boxes` is for encoders that stand on a detector (`tiny`, `clip`): it gives each thing
-one region, so nothing is merged, and says how sure it is of it. `distinct` was that of `tiny` before. `patches` and `patches-tracked` are for T-REN's
+one region, so nothing is merged, and says how sure it is of it. `distinct` is what `tiny` had before it: likeness
+merges nothing, so that things of a kind side by side stay apart. `patches` and `patches-tracked` are for T-REN's
 baseline: nothing is merged in a frame, and nothing or something over time.
 """
 

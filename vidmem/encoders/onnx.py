@@ -62,5 +62,5 @@ def session(
         raise ModelError(f"{what} is damaged ({cause}); reinstall vidmem") from None
     there = {i.name for i in made.get_inputs()} | {o.name for o in made.get_outputs()}
     if missing := sorted({*inputs, *outputs} - there):
-        raise ModelError(f"{what} is another network than this version wants (it has no {missing[0]}); reinstall vidmem")
+        raise ModelError(f"{what} is another network than is wanted here (it has no {missing[0]}); reinstall vidmem")
     return made

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load as read
 
 from ..errors import ModelError
 from ..geometry import unit
@@ -36,8 +34,8 @@ LEAST_HINT = 0.02
 
 
 def square(image: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
-    """`image (h, w, 3)` in the middle of `(side, side, 3)`, its longest side scaled to `side`. What is left over has the
-    picture's mean colour: measured, that costs fewer names than grey, edges drawn out, or a squeezed picture."""
+    """`image (h, w, 3)` in the middle of `(side, side, 3)`, its longest side scaled to `side`. What is left over has
+    the picture's mean colour: measured, that costs fewer names than grey, edges drawn out, or a squeezed picture."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -62,11 +60,11 @@ def facts_of(image: NDArray[np.uint8]) -> Float32:
     return np.array([size, long, sum(steps) / 2 / (float(grey.std()) + 4)], np.float32)
 
 
-def network(data: bytes | None = None, threads: int = 1, device: str | None = None) -> Any:
-    """The ImageNet network as an ONNX Runtime session. data: its file, or None for the one that ships. Raises ModelError
-    for a file that is damaged or another network."""
-    return session(shipped(MODEL) if data is None else data, "the network of `tiny` that looks at views",
-                   threads=threads, device=device, inputs=("pixels",), outputs=("features", "logits"))  # fmt: skip
+def network(data: bytes | None = None, device: str | None = None, threads: int = 1) -> Any:
+    """The ImageNet network as an ONNX Runtime session. data: its file, or None for the one that ships. Raises
+    ModelError and UsageError as `onnx.session`."""
+    return session(shipped(MODEL) if data is None else data, "the view network of `tiny`", device=device,
+                   threads=threads, inputs=("pixels",), outputs=("features", "logits"))  # fmt: skip
 
 
 class TinyViews:
@@ -75,8 +73,8 @@ class TinyViews:
     net: the session of `network`. tensors, from tiny-names.safetensors, float:
       mean `(1280,)`, visual `(1280, Dv)`: of the square roots of features, what is taken off, and their reduction;
       features `(1281, Dt)`: their say of the name, the last row for a constant one;
-      answers `(1000, Dt)`, hints `(80, Dt)`: the say of an ImageNet class at probability 1 and of a COCO class at odds e
-      to one in LEAST_HINT;
+      answers `(1000, Dt)`, hints `(80, Dt)`: the say of an ImageNet class at probability 1 and of a COCO class at odds
+      e to one in LEAST_HINT;
       gates `(3, 1 + FACTS)`: how much these three count, by the facts of a view;
       names `(K, Dt)`: unit vectors of names that the fit was shown, for `sure`;
       sure `(SURE,)`: the logistic that says how likely the first name is right.
@@ -109,7 +107,8 @@ class TinyViews:
         visual, text = np.empty((len(views), dims[0]), np.float32), np.empty((len(views), dims[1]), np.float32)
         for start in range(0, len(views), BATCH):
             part = views[start : start + BATCH]
-            features, logits = self.net.run(["features", "logits"], {"pixels": np.stack([square(v.image) for v in part])})
+            pixels = np.stack([square(view.image) for view in part])
+            features, logits = self.net.run(["features", "logits"], {"pixels": pixels})
             for i, view in enumerate(part):  # one by one: products of matrices round otherwise in another company
                 root = np.sqrt(np.maximum(features[i], 0)) - self.mean
                 visual[start + i] = unit(root @ self.visual)
@@ -173,9 +172,12 @@ def _hint(hint: Float32) -> Float32:
 
 
 def load(device: str | None = None, threads: int = 1) -> TinyViews:
-    """With the weights that ship. Raises ModelError when they are missing or damaged, UsageError for the device."""
+    """With the weights that ship. Raises ModelError when they are missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as read
+
     try:
         tensors = read(shipped(NAMES))
     except SafetensorError as error:
         raise ModelError(f"the weights of `tiny` are damaged ({error}); reinstall vidmem") from None
-    return TinyViews(network(threads=threads, device=device), tensors)
+    return TinyViews(network(device=device, threads=threads), tensors)

@@ -9,7 +9,7 @@ from ..detected import Detected
 from .text import TinyText
 
 if TYPE_CHECKING:
-    from .views import TinyViews
+    from ..tiny_views import TinyViews
 
 
 class Tiny(Detected, TinyText):
@@ -22,6 +22,6 @@ class Tiny(Detected, TinyText):
     @cached_property
     def views(self) -> TinyViews:
         """The second step; loaded when it is first asked for."""
-        from .views import TinyViews
+        from ..tiny_views import load
 
-        return TinyViews(self.device, self.names)
+        return load(self.device)
