@@ -1,6 +1,6 @@
 """Fit what `tiny` makes of its looks at views: likeness, names, and how sure a name is.
 
-    for s in caltech sure crops drawn; do python -m lab.tiny.view_samples $s --data ../shared/data --out runs/views; done
+    for s in caltech boxes drawn; do python -m lab.tiny.view_samples $s --data ../shared/data --out runs/views; done
     python -m lab.tiny.fit_views --data ../shared/data --samples runs/views
 
 Likeness: the roots of the network's features, their principal components evened by half. Names: three linear maps into
@@ -37,7 +37,7 @@ from vidmem.encoders.tiny_views import NAMES, evidence, known, signs, softmax
 from vidmem.records import Float32
 
 WEIGHTS = Path(__file__).parents[2] / "vidmem" / "encoders" / "weights"
-SHARES = {"caltech": 1.0, "sure": 1.0, "crops": 0.7, "drawn": 1.0, "imagined": 1.0, "photos": 1.0}
+SHARES = {"caltech": 1.0, "boxes": 1.6, "drawn": 1.0, "imagined": 1.0, "photos": 1.0}
 """How often a sample is of each source."""
 SAME = 0.7
 """Names whose vectors are nearer than this mean the same: neither speaks against the other."""
@@ -286,14 +286,14 @@ def main() -> None:
     torch.set_num_threads(1)
     household = [line for line in (Path("benchmarks/household_names.txt")).read_text("utf-8").splitlines()
                  if line and not line.startswith("#")]  # fmt: skip
-    sources = ["caltech", "sure", "crops", "drawn"]
+    sources = ["caltech", "boxes", "drawn"]
     more = household + named(args.samples / "photos.npz") if args.photos or args.measure else household
     space = name_space(args.data, more)
     parts, features = {}, {}
     for source in sources + ["photos"] * (args.photos or args.measure):
         parts[source], features[source] = read(args.samples / f"{source}.npz", space)
     taught = {name: p.take(~p.held) for name, p in parts.items() if name != "photos" or args.photos}
-    tests = {name: p.take(p.held) for name, p in parts.items() if name != "crops"}
+    tests = {name: p.take(p.held & (p.name != "")) for name, p in parts.items()}
     some = np.concatenate([features[s][~parts[s].held] for s in ("caltech", "sure", "crops")])
     taught["imagined"] = imagined(some, space)
     every = np.concatenate([some, features["drawn"]])
