@@ -47,8 +47,8 @@ STEPS, BATCH, RATE = 2500, 512, 2e-3
 DECAY = 0.05
 COSINE = 0.3
 """Weight of the direction beside the cross-entropy."""
-EACH = 6
-"""Imagined views of an ImageNet class."""
+EACH, FAR, NOISE = 6, (4.0, 7.0), 0.6
+"""Imagined views of an ImageNet class; how far they lie from the mean, and how much they scatter (see `imagined`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,15 +102,16 @@ def read(path: Path, space: NameSpace) -> tuple[Part, Float32]:
 
 def imagined(features: Float32, space: NameSpace, each: int = EACH, seed: int = 0) -> Part:
     """Views of ImageNet's classes from the last layer alone: were features normal about the mean of their class with
-    one covariance S, its weights W would be S^-1 (means - mean), so the means are S W (linear discriminant analysis)."""
+    one covariance S, its weights W would be S^-1 (means - mean), so the means lie towards S W (linear discriminant
+    analysis); how far is set so that the network is as sure of them as of real photographs."""
     state = published()
     weight, bias = state["_fc.weight"], state["_fc.bias"]
     mean, spread = features.mean(0), np.cov(features.T).astype(np.float32)
     spread = 0.9 * spread + 0.1 * np.diag(np.diag(spread))
-    means = mean + (weight - weight.mean(0)) @ spread
     rng = np.random.default_rng(seed)
-    noise = rng.standard_normal((1000 * each, len(mean)), np.float32) @ np.linalg.cholesky(spread).T
-    made = np.maximum(np.repeat(means, each, 0) + 0.8 * noise, 0).astype(np.float32)
+    way = np.repeat((weight - weight.mean(0)) @ spread, each, 0) * rng.uniform(*FAR, (1000 * each, 1))
+    noise = NOISE * rng.standard_normal((1000 * each, len(mean)), np.float32) @ np.linalg.cholesky(spread).T
+    made = np.maximum(mean + way + noise, 0).astype(np.float32)
     logits = made @ weight.T + bias
     n, classes = len(made), np.repeat(np.arange(1000), each)
     facts = np.stack([rng.uniform(-0.5, 0, n), rng.uniform(0, 0.6, n), rng.uniform(0.1, 0.25, n)], 1)
@@ -184,8 +185,11 @@ def fit(parts: Mapping[str, Part], space: NameSpace, mean: Float32, steps: int, 
         shares = torch.from_numpy(np.concatenate([p.shares for p in picked]))
         x[2] = x[2] * (rng.random((len(x[2]), 1)) > BLIND)
         said = maps(*inputs(*x, mean))
-        target = (wanted[targets.clamp(min=0)] * shares[..., None]).sum(1)
-        logits = (said @ goals.T).masked_fill(silent[targets[:, 0].clamp(min=0)], -torch.inf)
+        target = wanted[targets[:, 0].clamp(min=0)] * shares[:, :1]
+        several = torch.nonzero(shares[:, 1] > 0)[:, 0]
+        for k in (1, 2):
+            target[several] += wanted[targets[several, k]] * shares[several, k, None]
+        logits = (said @ goals.T).masked_fill(silent[targets[:, 0].clamp(min=0)] & (target == 0), -torch.inf)
         chance = logits.log_softmax(-1).masked_fill(target == 0, 0)
         cosine = F.cosine_similarity(said, target @ goals)
         loss = -(target * chance).sum(-1).mean() + COSINE * (1 - cosine).mean() + 1e-4 * maps.strayed()
@@ -287,14 +291,15 @@ def main() -> None:
     household = [line for line in (Path("benchmarks/household_names.txt")).read_text("utf-8").splitlines()
                  if line and not line.startswith("#")]  # fmt: skip
     sources = ["caltech", "boxes", "drawn"]
-    more = household + named(args.samples / "photos.npz") if args.photos or args.measure else household
+    sources += ["photos"] * (args.photos or args.measure)
+    more = household + [name for source in sources for name in named(args.samples / f"{source}.npz")]
     space = name_space(args.data, more)
     parts, features = {}, {}
-    for source in sources + ["photos"] * (args.photos or args.measure):
+    for source in sources:
         parts[source], features[source] = read(args.samples / f"{source}.npz", space)
     taught = {name: p.take(~p.held) for name, p in parts.items() if name != "photos" or args.photos}
     tests = {name: p.take(p.held & (p.name != "")) for name, p in parts.items()}
-    some = np.concatenate([features[s][~parts[s].held] for s in ("caltech", "sure", "crops")])
+    some = np.concatenate([features[s][~parts[s].held] for s in ("caltech", "boxes")])
     taught["imagined"] = imagined(some, space)
     every = np.concatenate([some, features["drawn"]])
     mean, visual = likeness(every, args.dims)
