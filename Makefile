@@ -1,14 +1,14 @@
 # Two commands: `make demo` and `make test`. Each sets up a .venv in this clone first.
 PYTHON ?= python3
 BIN := .venv/bin
-# Only for this Makefile: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
+# Only for `make test`: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
 PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
 .PHONY: setup demo test test-fast lint bench clean
 
 setup: .venv/installed
 
-# What users get: all that the demo needs.
+# What users get, and all that the demo needs: no torch.
 .venv/core: pyproject.toml constraints-ci.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install -q -e .

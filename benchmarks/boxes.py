@@ -24,9 +24,9 @@ from PIL import Image
 from benchmarks import worlds
 from benchmarks.common import OUT, machine, parse_range, say, skip, table, wilson, write_json
 from benchmarks.naming import DATA, LEAST_SIDE
+from lab.photos import Photo, read_photos
 from vidmem.geometry import box_iou
 from vidmem.media import open_source
-from vidmem.train.photo.photos import Photo, read_photos
 
 SOURCES = ("coco_cc", "openimages5")
 IOU = 0.5

@@ -8,11 +8,19 @@ import os
 import platform
 import re
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
 OUT = Path(__file__).resolve().parent / "out"
 """Where generated worlds, memories and pictures are kept; ignored by git."""
@@ -181,5 +189,56 @@ def memory_place(cache: Path, *parts: str) -> Path:
     from vidmem.config import preset
     from vidmem.encoders import DEFAULT, default_preset, load_text
 
-    made = f"{load_text().info.weights} {preset(default_preset(DEFAULT)).as_dict()}"
+    made = f"{load_text().info.weights} {load_text().info.regions} {preset(default_preset(DEFAULT)).as_dict()}"
     return cache.joinpath("memories", hashlib.sha256(made.encode()).hexdigest()[:10], *parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """What the package says of one picture: its regions. boxes `(n, 4)` float64, pixels of the picture; visual
+    `(n, Dv)` and text `(n, Dt)` float32, the tokens that a memory keeps of them."""
+
+    boxes: NDArray[np.float64]
+    visual: NDArray[np.float32]
+    text: NDArray[np.float32]
+
+
+def described(
+    pictures: Iterable[Image.Image], encoder: str = "tiny", device: str | None = None, *, at_once: int = 400
+) -> Iterator[Described]:
+    """Each picture as a memory of single pictures keeps it, in their order: whatever steps an encoder has (regions,
+    views), this is what is asked later. Pictures go through a memory in a temporary folder, `at_once` in one."""
+    left = iter(pictures)
+    while some := list(islice(left, at_once)):
+        with tempfile.TemporaryDirectory(prefix="vidmem-bench-") as folder:
+            yield from _described(some, Path(folder), encoder, device)
+
+
+def _described(pictures: Sequence[Image.Image], folder: Path, encoder: str, device: str | None) -> list[Described]:
+    import numpy as np
+
+    from vidmem import Memory
+
+    files = folder / "pictures"
+    files.mkdir()
+    for i, picture in enumerate(pictures):
+        picture.convert("RGB").save(files / f"{i:06}.png", compress_level=1)
+    with Memory.open(folder / "memory", encoder=encoder, device=device) as memory:
+        memory.index_pictures(files)
+        (row,) = memory.store.sources()
+        made = memory.store.model()
+        assert made is not None
+        tracks: dict[int, list[Any]] = {}
+        for track in memory.store.source_tracks(row.id):
+            tracks.setdefault(track.start_ns, []).append(track)
+        at = {file.path: file.t_ns for file in memory.store.picture_files(row.id)}
+    out = []
+    for i in range(len(pictures)):  # two files of one content share a place
+        t_ns = at[f"{i:06}.png"]
+        mine = [] if t_ns is None else tracks.get(t_ns, [])
+        out.append(Described(
+            np.array([t.best_box for t in mine], np.float64).reshape(-1, 4),
+            np.array([t.visual for t in mine], np.float32).reshape(-1, made.visual_dim),
+            np.array([t.text for t in mine], np.float32).reshape(-1, made.text_dim),
+        ))  # fmt: skip
+    return out

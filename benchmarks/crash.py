@@ -32,9 +32,12 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = 8
 TABLES = {
     "sources": "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-               "tracker_state",
-    "tracks": "id, source_id, ordinal, start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, visual, text",
+               "tracker_state, stale",
+    "tracks": "id, source_id, ordinal, start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, visual, text, confidence, "
+              "text_confidence",
     "regions": "source_id, seq, start_ns, end_ns, frames, regions, blob",
+    "views": "track_id, t_ns, x0, y0, x1, y1, quality, image",
+    "cuts": "source_id, t_ns",
 }  # fmt: skip
 """What must be equal. Left out: added_at and finished_at (times of day), and `generation`, which counts changes."""
 

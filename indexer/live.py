@@ -201,8 +201,9 @@ class Session(Closing):
                     tracks, resume = step.checkpoint()
                     self._store.checkpoint(
                         row.id, tracks, pending, next_t_ns=next_ns, frames_done=done, damaged=0, tracker_state=resume,
-                        state="done" if over else "open",
+                        state="done" if over else "open", cuts=step.cuts,
                     )  # fmt: skip
+                    step.cuts.clear()
                     with self._changed:
                         self._counts["committed"] += len(pending)
                     pending.clear()

@@ -103,9 +103,10 @@ def index_source(
         tracks, resume = step.checkpoint(over=state != "open")
         store.checkpoint(
             row.id, tracks, pending, next_t_ns=start_ns, frames_done=done, damaged=damaged_before + met,
-            tracker_state=resume, state=state, marks=marks,  # type: ignore[arg-type]
+            tracker_state=resume, state=state, marks=marks, cuts=step.cuts,  # type: ignore[arg-type]
         )  # fmt: skip
         pending.clear()
+        step.cuts.clear()
         marks.clear()
 
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.

@@ -169,7 +169,12 @@ class _Run:
                     yield self._kept(mark), mark, track_id
 
     def _found(self, image: NDArray[np.uint8], size: tuple[int, int]) -> RegionTokens | None:
-        return self._encoder.encode([image], *size)[0] if self._looker.wants_hint else None
+        if not self._looker.wants_hint:
+            return None
+        wanted = self._encoder.working_size(*size)
+        if wanted != (image.shape[1], image.shape[0]):  # of a view that was kept; frames come as they are wanted
+            image = np.asarray(Image.fromarray(image).resize(wanted, Image.Resampling.BILINEAR))
+        return self._encoder.encode([image], *size)[0]
 
     def _view(
         self, image: NDArray[np.uint8], mark: ViewMark, size: tuple[int, int], told: tuple[Float32, float]

@@ -19,7 +19,8 @@ from ..config import IndexConfig
 from ..encoders.base import Encoder, ViewEncoder
 from ..errors import StoreError
 from ..geometry import binarised, unit
-from ..records import Frame, FrameRegions, RegionTokens, Track
+from ..records import Float32, Frame, FrameRegions, RegionTokens, Track
+from .cuts import BINS, colours, is_cut
 from .merge import merge
 from .track import Tracker
 from .views import Views, looked_at
@@ -56,8 +57,8 @@ def encode_each(
 class Step:
     """Regions -> merge -> track -> views, for the frames of one source in order of time.
 
-    size: width and height of the source. state: what `checkpoint` gave, to go on from there. keep_views: hand out the
-    pictures of the views too.
+    size: width and height of the source. cuts: times of new shots since they were last cleared. state: what
+    `checkpoint` gave, to go on from there. keep_views: hand out the pictures of the views too.
 
     Raises StoreError when the state is damaged, of another version, or of an encoder of another kind.
     """
@@ -69,8 +70,10 @@ class Step:
         self._views = None if looker is None else Views(looker, keep_views)
         self._tracker = Tracker(config.track)
         self._last: tuple[RegionTokens, NDArray[np.bool_]] | None = None
+        self._colours: Float32 | None = None
+        self.cuts: list[int] = []
         if state:
-            tracker, views = _unpacked(state)
+            tracker, views, self._colours = _unpacked(state)
             if (views is None) != (self._views is None):
                 raise StoreError("the source was begun by an encoder of another kind; `vidmem rm` it and index again")
             self._tracker = Tracker.restore(tracker, config.track)
@@ -83,7 +86,12 @@ class Step:
         return self._tracker.born
 
     def take(self, frame: Frame, found: RegionTokens) -> FrameRegions:
-        """What is kept of a frame that was encoded."""
+        """What is kept of a frame that was encoded. At a cut all tracks end, and `cuts` has its time."""
+        shown = colours(frame.image)
+        if self._colours is not None and is_cut(self._colours, shown):
+            self._tracker.close()
+            self.cuts.append(frame.t_ns)
+        self._colours = shown
         merged = merge(found, self._config.merge, frame_width=self._size[0], frame_height=self._size[1])
         self._last = merged, held(merged, self._config.merge.binarise)
         kept, ordinals = self._follow(frame.t_ns)
@@ -113,10 +121,10 @@ class Step:
             return tracks if self._views is None else self._views.settle(tracks), b""
         tracks = self._tracker.drain()
         if self._views is None:
-            return tracks, _packed(self._tracker.state(), None)
+            return tracks, _packed(self._tracker.state(), None, self._colours)
         tracks = self._views.settle(tracks)
         self._views.forget(self._tracker.open_ordinals())
-        return tracks, _packed(self._tracker.state(), self._views.state())
+        return tracks, _packed(self._tracker.state(), self._views.state(), self._colours)
 
 
 def single(encoder: Encoder, image: NDArray[np.uint8], found: RegionTokens, size: tuple[int, int], config: IndexConfig,
@@ -146,14 +154,19 @@ def held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
     return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
 
 
-def _packed(tracker: bytes, views: bytes | None) -> bytes:
-    parts = {"tracker": tracker} if views is None else {"tracker": tracker, "views": views}
-    return save({name: np.frombuffer(part, np.uint8) for name, part in parts.items()})
+def _packed(tracker: bytes, views: bytes | None, shown: Float32 | None) -> bytes:
+    parts = {"tracker": np.frombuffer(tracker, np.uint8)}
+    if views is not None:
+        parts["views"] = np.frombuffer(views, np.uint8)
+    return save(parts if shown is None else {**parts, "colours": shown})
 
 
-def _unpacked(state: bytes) -> tuple[bytes, bytes | None]:
+def _unpacked(state: bytes) -> tuple[bytes, bytes | None, Float32 | None]:
     try:
-        parts = {name: part.tobytes() for name, part in load(state).items()}
-        return parts["tracker"], parts.get("views")
+        parts = load(state)
+        views, shown = parts.get("views"), parts.get("colours")
+        if shown is not None and (shown.shape != (BINS**3,) or shown.dtype != np.float32):
+            raise ValueError(f"colours of shape {shown.shape}")
+        return parts["tracker"].tobytes(), None if views is None else views.tobytes(), shown
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"the saved tracker is damaged or of another version ({error}); index again") from error

@@ -21,7 +21,6 @@ from ..errors import StoreError
 from ..geometry import unit
 from ..records import NS, Box, Float32, Frame, RegionTokens, Track, View, ViewMark
 
-MOST_VIEWS = 3
 MARGIN = 0.1
 """Of a box's width and height, added on each side: a classifier wants to see where a thing ends."""
 APART_NS = NS
@@ -145,7 +144,7 @@ class Views:
         rough = _rough_quality(regions, size, pixels)
         for row in np.flatnonzero(ordinals >= 0).tolist():
             slots = self._slots.setdefault(int(ordinals[row]), [])
-            place = _place(slots, float(rough[row]), frame.t_ns)
+            place = _place(slots, float(rough[row]), frame.t_ns, self._encoder.most_views)
             if place is None:
                 continue
             view = _view(frame.image, regions, row, size, frame.t_ns, pixels)
@@ -202,13 +201,13 @@ class Views:
             self._slots.setdefault(int(ordinal), []).append(slot)
 
 
-def _place(slots: list[_Slot], rough: float, t_ns: int) -> int | None:
+def _place(slots: list[_Slot], rough: float, t_ns: int, most: int) -> int | None:
     """Where a view of at most this quality would go: the number of a slot to take over, that of a new one, or None."""
     near = [i for i, slot in enumerate(slots) if abs(slot.t_ns - t_ns) < APART_NS]
     if near:
         place = min(near, key=lambda i: slots[i].quality)
         return place if len(near) == 1 and rough > BETTER * slots[place].quality else None
-    if len(slots) < MOST_VIEWS:
+    if len(slots) < most:
         return len(slots) if not slots or rough > WORTH * max(slot.quality for slot in slots) else None
     worst = min(range(len(slots)), key=lambda i: slots[i].quality)
     return worst if rough > BETTER * slots[worst].quality else None

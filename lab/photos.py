@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
@@ -20,9 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lab.names import caltech_name, grocery_name
+from vidmem.world.drawings import Drawing
 
 LONGEST = 384
 """Photos are kept at most so many pixels a side."""
+CUT_SIDE = 192
+"""Pixels of the longest side of a thing that was cut out."""
+WHOLE_RIM = 0.1
+"""Where a photo of one thing, which nobody outlined, has it: within this share of its sides."""
 CLUTTER = "BACKGROUND_Google"
 Mask = NDArray[np.bool_]
 
@@ -190,3 +195,26 @@ def cut(photo: Photo, region: int) -> Image.Image | None:
     alpha = Image.fromarray(mask.astype(np.uint8) * 255).crop(box)
     out.putalpha(alpha.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(0.7)))
     return out
+
+
+def cutouts(photos: Sequence[Photo], most: int = 40, seed: int = 0) -> list[Drawing]:
+    """Things cut from photos, at most so many of a name and CUT_SIDE pixels a side, as drawings without a glyph."""
+    count: dict[str, int] = {}
+    out = []
+    for i in np.random.default_rng(seed).permutation(len(photos)).tolist():
+        photo = photos[i]
+        for k, region in enumerate(photo.regions):
+            if count.get(region.name, 0) >= most:
+                continue
+            picture = cut(photo, k)
+            if picture is not None:
+                picture.thumbnail((CUT_SIDE, CUT_SIDE))
+                count[region.name] = count.get(region.name, 0) + 1
+                out.append(Drawing(region.name, (), "", picture))
+    return out
+
+
+def middle(photo: Photo) -> tuple[float, float, float, float]:
+    """Where a photo of one thing, which nobody outlined, has it: x0, y0, x1, y1 in its pixels."""
+    w, h = photo.size
+    return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h

@@ -38,7 +38,7 @@ def dense(logits: Float32, masks: Float32, *, temperature: float = TEMPERATURE, 
     return share.argmax(axis=0), np.asarray(share, np.float32)
 
 
-def referred(scores: Float32, masks: Float32) -> tuple[int, Bools, Box] | None:
+def referred(scores: Float32, masks: Float32 | Bools) -> tuple[int, Bools, Box] | None:
     """The region of the highest score `(R,)`, its largest connected part `(H, W)` in masks `(R, H, W)` > 0, and that
     part's box; None when there is no region or the best one is empty."""
     if not len(scores):

@@ -8,7 +8,7 @@ must pass the tests that `where` has for a track alone, and no picture with the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -67,8 +67,7 @@ class Haystack:
 
     def __init__(self, store: Store, cache: VectorCache, calibration: Calibration) -> None:
         self._store, self._cache = store, cache
-        # Whether a thing is in a picture does not hang on how well another picture shows one.
-        self._calibration = replace(calibration, text_relative=0.0)
+        self._calibration = calibration
         self._sources = [row.id for row in store.sources() if row.kind == PICTURES]
         if not self._sources:
             raise UsageError("the memory holds no single pictures; `vidmem index --images FOLDER` adds some")

@@ -35,11 +35,24 @@ class Narrowed:
     evidence: dict[int, tuple[int, Box]] = field(default_factory=dict)
 
 
+def may_answer(columns: Columns, spans: Spans) -> NDArray[np.int64]:
+    """The rows of all tracks that were seen within `spans`, as far as their first and last times say."""
+    low, high = _bounds(columns.source_ids, spans)
+    return np.flatnonzero((columns.start_ns <= high) & (columns.end_ns >= low) & (low <= high))
+
+
+def _bounds(sources: NDArray[np.int64], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and last ns that count for each of the sources `(n,)`; an empty span where none does."""
+    known, place = np.unique(sources, return_inverse=True)
+    both = np.array([spans.get(s, (1, 0)) for s in known.tolist()], np.int64).reshape(-1, 2)[place]
+    return both[:, 0], both[:, 1]
+
+
 def by_time(store: Store, columns: Columns, hits: Hits, spans: Spans) -> Narrowed:
     """The hits that were seen within `spans`."""
     rows = hits.rows
     sources = columns.source_ids[rows]
-    low, high = (np.array([spans.get(s, (1, 0))[end] for s in sources.tolist()], np.int64) for end in (0, 1))
+    low, high = _bounds(sources, spans)
     start, end = columns.start_ns[rows], columns.end_ns[rows]
     meets = (start <= high) & (end >= low) & (low <= high)
     inside = meets & (start >= low) & (end <= high)

@@ -17,7 +17,7 @@ from ..encoders.base import Calibration, TextEncoder
 from ..geometry import stretching
 from ..records import Box, Float32, RegionTokens
 from .explain import HELD, cosines
-from .ground import Bools, largest_part, mask_box, parts
+from .ground import Bools, mask_box, parts, referred
 from .parse import UNLABELLED, Labels, best_class
 
 LEAST_PART = 0.25
@@ -63,16 +63,18 @@ def passing(found: RegionTokens, what: Asked, calibration: Calibration, threshol
     return np.asarray(out)
 
 
-def one(found: RegionTokens, what: Asked, passed: Bools, size: tuple[int, int]) -> list[Pointed]:
+def one(
+    found: RegionTokens, what: Asked, passed: Bools, size: tuple[int, int], *, whole: bool = False
+) -> list[Pointed]:
     """The thing that is meant: the best region that passed, its largest connected part; none or one of them. size: (H,
-    W) of the picture."""
+    W) of the picture. whole: all of its mask, as TextRegion's code has it, not the part that is above half its peak."""
     scores = np.where(passed[:, 0], cosines(found, what.vectors)[:, 0], -np.inf)
     if not len(scores) or not passed[:, 0].any():
         return []
     best = int(scores.argmax())
-    part = largest_part(_pixels(found.masks[best], size) > HELD)
-    box = mask_box(part)
-    return [] if box is None else [Pointed(float(scores[best]), part, box)]
+    held = _pixels(found.masks[best], size) > (0 if whole else HELD)
+    picked = referred(scores[best : best + 1], held[None])
+    return [] if picked is None else [Pointed(float(scores[best]), *picked[1:])]
 
 
 def several(found: RegionTokens, what: Asked, passed: Bools, size: tuple[int, int]) -> list[Pointed]:

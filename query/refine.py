@@ -42,8 +42,7 @@ class ImagePredictor(Predictor, Protocol):
 def prompt_logits(mask: NDArray[np.bool_]) -> Float32:
     """The mask `(h, w)`, cells or pixels, as logits `(SIDE, SIDE)`: scaled to SIDE along its longer side, bilinearly
     and averaged where it shrinks; 0, undecided, to the right of it or below."""
-    import torch
-    from torch.nn.functional import interpolate
+    from PIL import Image
 
     # In float32, as theirs: ln(p / (1 - p)) of .999 and .001 then differ in the sixth digit.
     sure, rest = np.float32(SURE), np.float32(1) - np.float32(SURE)
@@ -52,7 +51,7 @@ def prompt_logits(mask: NDArray[np.bool_]) -> Float32:
     logits[mask] = np.log(sure / rest)
     scale = SIDE / max(mask.shape)
     size = max(1, round(mask.shape[0] * scale)), max(1, round(mask.shape[1] * scale))
-    scaled = interpolate(torch.from_numpy(logits)[None, None], size, mode="bilinear", antialias=True)[0, 0].numpy()
+    scaled = np.asarray(Image.fromarray(logits).resize(size[::-1], Image.Resampling.BILINEAR))  # as float32, unrounded
     out = np.zeros((SIDE, SIDE), np.float32)
     out[: size[0], : size[1]] = scaled
     return out

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
 from ..errors import UsageError
-from ..probability import LOOSE, Curve, Mode
+from ..probability import FLOOR, LOOSE, Curve, Mode
 from ..records import Float32
 from ..store import VectorCache
+from ..store.vectors import Kind
 
 Rows = NDArray[np.int64]
 
@@ -45,33 +46,39 @@ def find(
 ) -> Hits:  # fmt: skip
     """All tracks that count as found for a text vector `(Dt,)`, a visual token `(Dv,)` or both.
 
-    threshold overrides the calibrated one and switches the contrast phrases `(c, Dt)` off: it is the score alone then.
-    least_probability overrides all tests: it is the probability alone then. Raises UsageError where none was fitted.
+    Where probabilities are fitted for such questions, it is the tracks that are more likely meant than not
+    (probability.FLOOR); else those that pass the calibrated tests. least_probability: in place of FLOOR; raises
+    UsageError where none was fitted. threshold: the score alone decides, in place of both.
     """
-    if least_probability is not None:
-        return _probable(cache, calibration, text, visual, contrast, least_probability)
-    least_share = relative = 0.0
-    if text is not None and visual is not None:
-        limit = calibration.product_threshold if threshold is None else threshold
-        rows, seen = cache.range_search("visual", visual, limit)
-        read = cache.scores("text", text, rows)
-        product = seen * read
-        # Two negative factors have a positive product; neither is a match.
-        hits = Hits(rows, product, read, seen).take((product >= limit) & (read >= limit))
-        least_share = calibration.contrast_probability_product
-    elif text is not None:
-        rows, read = cache.range_search("text", text, calibration.text_threshold if threshold is None else threshold)
-        hits, least_share = Hits(rows, read, read, None), calibration.contrast_probability
-        relative = calibration.text_relative
-    elif visual is not None:
-        limit = calibration.visual_threshold if threshold is None else threshold
-        rows, seen = cache.range_search("visual", visual, limit)
-        hits, relative = Hits(rows, seen, None, seen), calibration.visual_relative
-    else:
+    if text is None and visual is None:
         raise ValueError("a text, a picture or both")
     if threshold is not None:
-        return hits
-    return _near_best(_meant(cache, calibration, hits, contrast, least_share), relative)
+        return scored(cache, text, visual, threshold)
+    curve = _curve(calibration, text is not None, visual is not None)
+    if curve is not None or least_probability is not None:
+        return _probable(cache, calibration, curve, text, visual, contrast, least_probability)
+    if text is not None and visual is not None:
+        hits = scored(cache, text, visual, calibration.product_threshold)
+        return _meant(cache, calibration, hits, contrast, calibration.contrast_probability_product)
+    if text is not None:
+        hits = scored(cache, text, None, calibration.text_threshold)
+        return _meant(cache, calibration, hits, contrast, calibration.contrast_probability)
+    return scored(cache, None, visual, calibration.visual_threshold)
+
+
+def scored(cache: VectorCache, text: Float32 | None, visual: Float32 | None, least: float) -> Hits:
+    """All tracks with a score of at least `least`: the cosine, or with both the product of the two, each of which must
+    reach it too."""
+    if text is None or visual is None:
+        kind: Kind = "visual" if text is None else "text"
+        vector = visual if text is None else text
+        assert vector is not None
+        rows, scores = cache.range_search(kind, vector, least)
+        return Hits(rows, scores, None if text is None else scores, None if visual is None else scores)
+    rows, seen = cache.range_search("visual", visual, least)
+    hits = _hits(rows, cache.scores("text", text, rows), seen)
+    assert hits.text is not None
+    return hits.take((hits.score >= least) & (hits.text >= least))
 
 
 def find_each(
@@ -79,17 +86,18 @@ def find_each(
     least_probability: float | None = None,
 ) -> list[Hits]:  # fmt: skip
     """`find` for each of many text vectors `(n, Dt)` with its contrast phrases, in one pass over the tracks."""
-    test = calibration if least_probability is None else loose(calibration)
+    curve = _curve(calibration, True, False)
+    if curve is None and least_probability is not None:
+        raise _unfitted()
+    floor = FLOOR if least_probability is None else least_probability
+    least = calibration.text_threshold if curve is None else max(curve.least_score(floor), -1.0)
     out = []
-    for (rows, read), contrast in zip(
-        cache.range_search_many("text", texts, test.text_threshold), contrasts, strict=True
-    ):
+    for (rows, read), contrast in zip(cache.range_search_many("text", texts, least), contrasts, strict=True):
         hits = Hits(rows, read, read, None)
-        if least_probability is None:
-            hits = _meant(cache, test, hits, contrast, test.contrast_probability)
-            out.append(_near_best(hits, test.text_relative))
+        if curve is None:
+            out.append(_meant(cache, calibration, hits, contrast, calibration.contrast_probability))
         else:
-            out.append(_as_probable(cache, calibration, hits, contrast, least_probability))
+            out.append(_as_probable(cache, calibration, curve, hits, contrast, floor))
     return out
 
 
@@ -102,19 +110,15 @@ def _meant(
     return hits.take(share(cache, hits, contrast, calibration.temperature) >= least_share)
 
 
-def _near_best(hits: Hits, relative: float) -> Hits:
-    """Those that score at least this share of the best one."""
-    if relative <= 0 or not len(hits):
-        return hits
-    return hits.take(hits.score >= np.float32(relative) * hits.score.max())
-
-
 def among(
     cache: VectorCache, calibration: Calibration, rows: Rows, text: Float32, contrast: Float32 | None
 ) -> tuple[Hits, NDArray[np.bool_]]:
     """The tracks in `rows`, and which of them pass the tests of `find` by this text that are of a track alone."""
     read = cache.scores("text", text, rows)
     hits = Hits(rows, read, read, None)
+    likely = probabilities(cache, calibration, hits, contrast)
+    if likely is not None:
+        return hits, np.asarray(likely >= np.float32(FLOOR))
     found = read >= np.float32(calibration.text_threshold)
     if contrast is not None and calibration.contrast_probability > 0 and found.any():
         found[found] = (
@@ -123,23 +127,35 @@ def among(
     return hits, found
 
 
+def _curve(calibration: Calibration, text: bool, visual: bool) -> Curve | None:
+    mode: Mode = "product" if text and visual else "text" if text else "visual"
+    curve: Curve | None = getattr(calibration.probability, mode, None)
+    return curve
+
+
 def _probable(
-    cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None, least: float,
+    cache: VectorCache, calibration: Calibration, curve: Curve | None, text: Float32 | None, visual: Float32 | None,
+    contrast: Float32 | None, least: float | None,
 ) -> Hits:  # fmt: skip
-    return _as_probable(cache, calibration, find(cache, loose(calibration), text, visual), contrast, least)
+    if curve is None:
+        raise _unfitted()
+    floor = FLOOR if least is None else least
+    # No track below this score can reach it, so the search is exact.
+    hits = scored(cache, text, visual, max(curve.least_score(floor), -1.0))
+    return _as_probable(cache, calibration, curve, hits, contrast, floor)
+
+
+def _unfitted() -> UsageError:
+    return UsageError(
+        "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
+        "does it for words, or give --threshold"
+    )
 
 
 def _as_probable(
-    cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None, least: float
+    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None, least: float
 ) -> Hits:
-    probability = probabilities(cache, calibration, hits, contrast)
-    if probability is None:
-        raise UsageError(
-            "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
-            "does it for words, or give --threshold"
-        )
-    return hits.take(probability >= np.float32(least))
+    return hits.take(_likely(cache, calibration, curve, hits, contrast) >= np.float32(least))
 
 
 def loose(calibration: Calibration) -> Calibration:
@@ -151,13 +167,17 @@ def loose(calibration: Calibration) -> Calibration:
 def probabilities(cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None) -> Float32 | None:
     """The probability `(n,)` that each hit is the thing asked for; None where nothing was fitted for such questions.
     contrast: of the phrase, None for a picture alone."""
-    curves = calibration.probability
-    mode: Mode = "visual" if hits.text is None else "text" if hits.visual is None else "product"
-    curve: Curve | None = getattr(curves, mode, None)
-    if curve is None:
-        return None
-    if contrast is None or hits.text is None:
-        return curve.at(hits.score, None if mode == "visual" else np.ones(len(hits)))
+    curve = _curve(calibration, hits.text is not None, hits.visual is not None)
+    return None if curve is None else _likely(cache, calibration, curve, hits, contrast)
+
+
+def _likely(
+    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None
+) -> Float32:
+    if hits.text is None:
+        return curve.at(hits.score, None)
+    if contrast is None:
+        return curve.at(hits.score, np.ones(len(hits)))
     return curve.at(hits.score, share(cache, hits, contrast, calibration.temperature))
 
 
@@ -173,14 +193,28 @@ def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float)
     return out
 
 
-def nearest(cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int) -> Hits:
-    """The k best tracks whatever their score: near misses for an answer of "not found"."""
-    kind = "text" if visual is None else "visual"
-    vector = text if visual is None else visual
-    assert vector is not None
-    rows, scores = cache.top("text" if kind == "text" else "visual", vector, k)
-    if text is not None and visual is not None:
-        read = cache.scores("text", text, rows)
-        order = np.argsort(-(read * scores), kind="stable")
-        return Hits(rows, scores * read, read, scores).take(order)
-    return Hits(rows, scores, scores if visual is None else None, scores if text is None else None)
+def nearest(
+    cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int, rows: Rows | None = None
+) -> Hits:
+    """The k best tracks whatever their score, best first: near misses for an answer of "not found". rows: of these
+    alone, None for all."""
+    if rows is None and (text is None or visual is None):
+        vector, kind = (visual, "visual") if text is None else (text, "text")
+        assert vector is not None
+        near, scores = cache.top("visual" if kind == "visual" else "text", vector, k)
+        return Hits(near, scores, scores if visual is None else None, scores if text is None else None)
+    rows = np.arange(len(cache), dtype=np.int64) if rows is None else rows
+    read = None if text is None else cache.scores("text", text, rows)
+    seen = None if visual is None else cache.scores("visual", visual, rows)
+    hits = _hits(rows, read, seen)
+    return hits.take(np.argsort(-hits.score, kind="stable")[:k])
+
+
+def _hits(rows: Rows, read: Float32 | None, seen: Float32 | None) -> Hits:
+    """The score is the one factor asked for, or the product of both; of two negative ones it is negative, for neither
+    is a match."""
+    if read is None or seen is None:
+        score = seen if read is None else read
+        assert score is not None
+        return Hits(rows, score, read, seen)
+    return Hits(rows, np.where((seen < 0) & (read < 0), -seen * read, seen * read), read, seen)

@@ -21,7 +21,7 @@ from ..store import Columns, VectorCache
 from .search import Rows
 
 LIKE = 0.8
-"""Cosine of visual tokens from which on tracks show one thing; chosen on worlds 8910 to 8912 (benchmarks/things.py)."""
+"""Cosine of visual tokens from which on tracks show one thing, where the encoder's calibration does not say."""
 NEIGHBOURS = 32
 """Ties per track at the most: a thousand views of one sofa need not all be compared with each other."""
 MOST = 20_000

@@ -13,7 +13,7 @@ from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
 from .logpoints import LogPoints
-from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, near
+from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, may_answer, near
 from .search import Hits, find, find_each, nearest, probabilities
 from .sightings import group
 from .things import seen_again, things
@@ -131,7 +131,8 @@ def _missed(
     """The near misses of a question for which nothing counts as found."""
     sources = {row.id: row for row in store.sources()}
     if not len(alone.hits):  # there are near misses by score; else what was seen, but not near the other thing
-        alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS), asked.spans)
+        may = None if asked.spans is None else may_answer(cache.columns, asked.spans)
+        alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS, may), asked.spans)
     near_groups = group(alone.columns, alone.hits, _source_order(cache, sources, alone.hits))
     near_groups.sort(key=lambda members: -float(alone.hits.score[members].max()))
     misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES], calibration, asked.contrast)
@@ -146,13 +147,13 @@ def timeline(
 
     Raises UsageError when there is too much to tell things apart.
     """
-    sources = {row.id: row for row in store.sources()}
+    sources, like = {row.id: row for row in store.sources()}, calibration.same_thing
     _, found = _found(store, cache, calibration, asked)
     if alike and len(found.hits):
-        found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows)), asked.spans)
+        found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows, like)), asked.spans)
     order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
     out = []
-    for members in things(store, cache, found.hits.rows):
+    for members in things(store, cache, found.hits.rows, like):
         one = Narrowed(found.hits.take(members), found.columns, found.evidence)
         mine = None if zeros is None else zeros[members]
         groups = group(found.columns, one.hits, order[members], zero_ns=mine)
@@ -249,6 +250,7 @@ def _sightings(
                 last=logs.at(track.source_id, end_ns),
                 picture=_file(store, sources[track.source_id], frame_ns),
                 probability=None if sure is None else float(sure[i]),
+                confidence=track.confidence,
             )
         )
     return out

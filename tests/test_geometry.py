@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import ndimage
 
-from vidmem.geometry import binarised, box_iou, cell_share, connected, mask_boxes, part_at, unit
+from vidmem.geometry import binarised, box_iou, cell_share, mask_boxes, unit
 from vidmem.records import Box
 
 CORNERS = st.tuples(*[st.integers(0, 20)] * 4).map(
@@ -101,35 +100,3 @@ def test_unit_rows_keep_their_direction_and_zeros() -> None:
     rows = unit(np.array([[3, 4], [0, 0], [-2, 0]], np.float32))
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [-1, 0]], rtol=1e-6)
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(0, 4), st.integers(1, 9), st.integers(1, 9))
-def test_connected_is_the_part_of_the_seed(seed: int, n: int, h: int, w: int) -> None:
-    rng = np.random.default_rng(seed)
-    masks = rng.random((n, h, w)) < rng.random((n, 1, 1)) * 1.2
-    seeds = rng.integers(0, h * w, n)
-    for mask, cell, found in zip(masks, seeds, connected(masks, seeds), strict=True):
-        parts, _ = ndimage.label(mask)
-        own = parts.flat[cell]
-        np.testing.assert_array_equal(found, (parts == own) & (own > 0))
-
-
-def test_a_winding_part_is_followed_to_its_end() -> None:
-    snake = np.zeros((41, 41), np.bool_)
-    snake[::2] = True
-    snake[1::4, -1] = snake[3::4, 0] = True
-    assert connected(snake[None], np.array([0])).sum() == snake.sum()
-    snake[20] = False
-    assert connected(snake[None], np.array([0])).sum() == snake[:20].sum()
-
-
-def test_of_things_alike_the_one_at_the_point_is_left() -> None:
-    masks = np.zeros((1, 3, 5), np.float32)
-    masks[0, :, 0], masks[0, :, 4], masks[0, 1, 2] = 0.9, 1, 0.4
-    left, right, between = (part_at(masks, np.array([[x, 0.5]], np.float32))[0] for x in (0.05, 1.0, 0.5))
-    assert (left > 0.5).any(0).tolist() == [True, False, False, False, False]
-    assert left[1, 2] == pytest.approx(0.4 / 0.9)  # what a mask does not hold, stays: boxes end between cells
-    assert left.max() == 1
-    np.testing.assert_array_equal(right, between)  # a point beside all parts: that of the peak
-    assert (right > 0.5).any(0).tolist() == [False, False, False, False, True]
-    assert part_at(masks[:0], np.zeros((0, 2), np.float32)).shape == (0, 3, 5)

@@ -97,7 +97,15 @@ def test_it_remembers_what_the_model_says(folder: Path, made: tuple[Path, Path])
 def test_a_phrase_that_cannot_be_read_is_refused_each_time(folder: Path) -> None:
     for _ in range(2):
         with Memory.open(folder, read_only=True) as memory, pytest.raises(UsageError, match="at most 77 fit"):
+            memory.where("c1" * 500)
+
+
+def test_that_a_phrase_is_cut_is_said_each_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with Memory.open(folder, read_only=True) as memory:
             memory.where("cup " * 500)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "tokens with its prompt, at most 77 fit; its first 70 words count, up to 'cup cup cup'" in line
 
 
 def test_other_weights_are_noticed(folder: Path, made: tuple[Path, Path], tmp_path: Path) -> None:

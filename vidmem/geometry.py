@@ -72,59 +72,6 @@ def binarised(flat: Float32, binarise: float) -> NDArray[np.bool_]:
     return np.asarray(flat > np.float32(binarise) * peak[:, None])
 
 
-def connected(masks: NDArray[np.bool_], seeds: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Of masks `(n, h, w)` the 4-connected part that holds the cell `seeds (n,)`, a flat index of `(h, w)`; a mask that
-    does not hold its seed is all False.
-
-    Works on runs of cells in a row, of all masks at once: some thousand, where there are a hundred thousand cells.
-    """
-    n, h, w = masks.shape
-    apart = np.zeros((n, h + 1, w + 1), np.int8)  # a rim that no run crosses
-    apart[:, :h, :w] = masks
-    steps = np.diff(apart.ravel(), prepend=np.int8(0))
-    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
-    # Runs of the next row that lie under each run follow one another: those from `low` on, `count` of them.
-    low = np.searchsorted(ends, starts + (w + 1), side="right")
-    count = np.searchsorted(starts, ends + (w + 1), side="left") - low
-    upper = np.repeat(np.arange(len(starts)), count)
-    lower = np.arange(len(upper)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
-    part, before = np.arange(len(starts)), None
-    while before is None or not np.array_equal(part, before):  # the least number of a part spreads, by ever more
-        before = part.copy()
-        least = np.minimum(part[upper], part[lower])
-        np.minimum.at(part, before[upper], least)
-        np.minimum.at(part, before[lower], least)
-        part = part[part]
-    at = np.arange(n) * ((h + 1) * (w + 1)) + seeds // w * (w + 1) + seeds % w
-    run = np.searchsorted(starts, at, side="right") - 1
-    held = (run >= 0) & (at < ends[run]) if len(ends) else np.zeros(n, np.bool_)
-    kept = np.isin(part, part[run[held]])
-    steps = np.zeros(apart.size, np.int8)
-    steps[starts[kept]], steps[ends[kept]] = 1, -1
-    out: NDArray[np.bool_] = np.cumsum(steps, dtype=np.int8).astype(np.bool_).reshape(apart.shape)[:, :h, :w]
-    return out
-
-
-def part_at(masks: Float32, points: Float32) -> Float32:
-    """Masks `(n, h, w)` in [0, 1] without what they hold, above one half, apart from the part that its point `(n, 2)`,
-    x, y in [0, 1], lies in; where it lies in none, apart from that of the peak. What is left of several has
-    a peak of 1. Things alike answer one prompt together; this leaves the one that was meant."""
-    n, h, w = masks.shape
-    held, rows = masks > 0.5, np.arange(n)
-    x, y = np.clip((points * (w, h)).astype(np.intp), 0, (w - 1, h - 1)).T
-    seeds = y * w + x
-    astray = np.flatnonzero(~held[rows, y, x])
-    seeds[astray] = masks[astray].reshape(len(astray), h * w).argmax(1)
-    part = connected(held, seeds)
-    many = np.flatnonzero((part != held).any((1, 2)))  # the others are left as they are
-    out = masks.copy()
-    mine, own = masks[many], part[many]
-    peak = np.where(own, mine, np.float32(0)).max((1, 2), initial=0)[:, None, None]
-    rest = np.where(held[many], np.float32(0), np.minimum(mine, peak / 2))
-    out[many] = np.where(own, mine, rest) / peak
-    return out
-
-
 def nearest(picture: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
     """The values of `(H, W)` at another size, `(height, width)`: that of the pixel under the middle of each new one."""
     rows = (2 * np.arange(height) + 1) * picture.shape[0] // (2 * height)

@@ -81,16 +81,22 @@ def ground(
     """Where `phrase` is in a picture `(H, W, 3)`: the one thing that is meant, or with `everything` all of them.
 
     threshold: least cosine, in place of the encoder's calibrated test. path: of the picture, for masks in a folder.
-    Raises UsageError for a phrase that the encoder cannot read, ModelError for masks that do not fit or are none.
+    An encoder that pools in another way for this than for naming regions has `referring()`, itself in that form: so
+    TextRegion, whose paper also takes the whole of a mask that was given. Raises UsageError for a phrase that the
+    encoder cannot read, ModelError for masks that do not fit or are none.
     """
     from .query.explain import cosines
     from .query.point_out import asked, one, passing, several
 
+    whole = False
+    if hasattr(encoder, "referring"):
+        encoder = encoder.referring()
+        whole = getattr(encoder, "masks", None) is not None
     what = asked(encoder, [phrase])
     found = regions_of(encoder, image, config, path)
     size = image.shape[0], image.shape[1]
     passed = passing(found, what, encoder.info.calibration, threshold)
-    things = (several if everything else one)(found, what, passed, size)
+    things = several(found, what, passed, size) if everything else one(found, what, passed, size, whole=whole)
     scores = cosines(found, what.vectors)[:, 0]
     return Seen(size, tuple(things), float(scores.max()) if len(scores) else None)
 

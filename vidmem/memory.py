@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .indexer.live import Policy, Session
     from .indexer.pictures import PicturesReport
     from .indexer.pipeline import SourceReport
+    from .indexer.reembed import ReembedReport
     from .media import Source
     from .query.explain import Explained
     from .retention import Forgetting
@@ -63,13 +65,15 @@ class Memory(Questions):
     def open(
         cls, path: str | os.PathLike[str] | None = None, *, encoder: str | None = None, device: str | None = None,
         read_only: bool = False, weights: str | os.PathLike[str] | None = None,
-        masks: str | os.PathLike[str] | MaskSource | None = None,
+        masks: str | os.PathLike[str] | MaskSource | None = None, any_weights: bool = False, create: bool = True,
     ) -> Self:  # fmt: skip
         """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
 
         encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
         weights: the folder of the encoder's weights, by default VIDMEM_WEIGHTS or the platform's folder for data.
-        masks: where regions come from, for encoders that pool under masks; see `encoders.load`.
+        masks: where regions come from, for encoders that pool under masks; see `encoders.load`. any_weights: open it
+        whatever weights made it, to `reembed` it; its tokens are not those of the encoder then. create: make it when
+        it is missing.
 
         Raises:
             UsageError: the encoder takes no masks.
@@ -83,14 +87,14 @@ class Memory(Questions):
             if masks is not None:
                 check_masks(encoder)
         folder = default_folder() if path is None else Path(path)
-        store = Store.open(folder) if read_only else Store.open(folder, write=True, create=True)
+        store = Store.open(folder) if read_only else Store.open(folder, write=True, create=create)
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)
             if masks is not None:
                 check_masks(spec)
             memory = cls(store, spec, device, weights, masks)
-            if made is not None and (store.sources() or read_only):
+            if made is not None and not any_weights and (store.sources() or read_only):
                 store.check_model(memory._record(made.config))
             return memory
         except BaseException:
@@ -112,6 +116,7 @@ class Memory(Questions):
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
         on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log", pose: str | None = None,
+        keep_views: bool = False,
     ) -> list[SourceReport]:  # fmt: skip
         """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
 
@@ -121,6 +126,7 @@ class Memory(Questions):
         topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
         whose times count there, log (when it was recorded) or header (the sender's stamp). pose: the topic of the poses
         to keep, "tf" for transforms, instead of the best that the log has; of logs done before they are read anew.
+        keep_views: keep the pictures of the views in the memory, for sources that will be gone.
 
         Raises:
             UsageError: no path, a URL, a bad decoder, a topic that is not there or not named, a pose topic without
@@ -132,6 +138,7 @@ class Memory(Questions):
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
+        self._check_keeping(keep_views)
         found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
         single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
         if folder := next((path for path in found if path in single), None):
@@ -153,7 +160,8 @@ class Memory(Questions):
                 progress = on_source(path, source) if on_source else None
                 try:
                     known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
-                    reports.append(known or index_source(source, self.encoder, self.store, config, progress, pose))
+                    reports.append(known or index_source(source, self.encoder, self.store, config, progress, pose,
+                                                         keep_views=keep_views))  # fmt: skip
                 except MediaError as error:
                     if on_source is None:
                         raise
@@ -188,7 +196,7 @@ class Memory(Questions):
 
     def session(
         self, name: str, *, encoder: Encoder | str | None = None, config: IndexConfig | None = None, depth: int = 8,
-        interval_s: float = 2.0, drop: Policy = "oldest",
+        interval_s: float = 2.0, drop: Policy = "oldest", keep_views: bool = False,
     ) -> Session:  # fmt: skip
         """Watch a camera live: the session's `append` takes pictures and never waits for the encoder.
 
@@ -199,7 +207,8 @@ class Memory(Questions):
         already, so that memories can share it, or its name; by default the memory's. depth: pictures that may wait for
         the encoder; drop: which goes when they are that many, "oldest" or "newest"; `session.stats` counts them.
         interval_s: a checkpoint at least this often. Memories opened with `read_only`, in threads or processes of
-        their own, see what is in it, tracks that are still open too; a crash loses what came after it.
+        their own, see what is in it, tracks that are still open too; a crash loses what came after it. keep_views: keep
+        the pictures of the views, which `reembed` needs when it is over.
 
         Raises:
             UsageError: no such name, depth, interval or policy; or a session of the name is open already.
@@ -213,11 +222,50 @@ class Memory(Questions):
             raise UsageError(f"a session {name!r} is open already; close it first")
         if encoder is not None:
             self._take(encoder)
+        self._check_keeping(keep_views)
         config = config or self.settings()
         self.store.set_model(self._record(config.as_dict()))
-        session = Session(self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop)
+        session = Session(self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop,
+                          keep_views=keep_views)  # fmt: skip
         self._sessions[name] = session
         return session
+
+    def reembed(
+        self, encoder: str | None = None, progress: Callable[[str, int, int], None] | None = None
+    ) -> ReembedReport:
+        """Give all tracks the tokens of another encoder, from their best views; nothing is indexed again.
+
+        encoder: its name, or None for the memory's own, whose weights this version may have renewed. progress: called
+        with the source, the tracks done and all of them. Until it is done questions are answered with the old tokens;
+        what was interrupted goes on. Sources that are gone are named in the report: no question finds their tracks
+        until it is run again with them in place.
+
+        Raises:
+            UsageError: the encoder looks at no views, or a source is not indexed to its end. ModelError: there is no
+            such encoder, or its weights are missing. StoreError: the memory cannot be written.
+        """
+        from .indexer.reembed import reembed
+
+        made = self.store.model()
+        spec = encoder or (made.encoder if made else self._spec)
+        loaded = load(spec, self._device, self._weights)
+        # How things are followed from now on is the encoder's choice; what is asked of a source stays.
+        known = preset(default_preset(spec))
+        kept = known if made is None else IndexConfig.from_dict(made.config)
+        config = replace(known, fps=kept.fps, checkpoint_frames=kept.checkpoint_frames, batch=kept.batch,
+                         still=kept.still)  # fmt: skip
+        info = loaded.info
+        target = ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config.as_dict(), info.regions)
+        report = reembed(self.store, loaded, target, progress)
+        self.store.settle()
+        self._spec, self._encoder, self._text, self._cache = info.name, loaded, loaded, None
+        return report
+
+    def _check_keeping(self, keep_views: bool) -> None:
+        from .indexer.step import view_encoder
+
+        if keep_views and view_encoder(self.encoder) is None:
+            raise UsageError(f"`{self._spec}` looks at no views, so there are none to keep; leave --keep-views out")
 
     def _take(self, encoder: Encoder | str) -> None:
         """Go on with this encoder, if what the memory holds is of its making."""
@@ -355,13 +403,13 @@ class Memory(Questions):
             row = cache.rows_of(np.array([min(int(thing), (1 << 62))], np.int64))
             if row[0] < 0:
                 raise UsageError(f"there is no track {thing}; `vidmem where --json` tells the numbers")
-            alike = seen_again(cache, row)
-            groups = things(self.store, cache, alike)
+            alike = seen_again(cache, row, self.calibration.same_thing)
+            groups = things(self.store, cache, alike, self.calibration.same_thing)
             rows = next(alike[group] for group in groups if row[0] in alike[group])
         else:
             vector = self.text_encoder.encode_text([thing])[0]
             hits = find(cache, self.calibration, vector, None, self.text_encoder.contrast(vector))
-            rows = seen_again(cache, hits.rows)
+            rows = seen_again(cache, hits.rows, self.calibration.same_thing)
         out: dict[int, list[int]] = {}
         columns = cache.columns
         for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):

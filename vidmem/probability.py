@@ -21,8 +21,10 @@ Mode = Literal["text", "visual", "product"]
 MODES: tuple[Mode, Mode, Mode] = ("text", "visual", "product")
 """Asked by words, by a picture, by both."""
 
+FLOOR = 0.5
+"""What is more likely meant than not counts as found."""
 LOOSE = 0.6
-"""Tracks with less than this share of the calibrated threshold have no part in a fit and count for no probability."""
+"""Tracks with less than this share of the calibrated threshold have no part in a fit."""
 CANDIDATES = 5
 """Tracks of a question that a fit looks at, the best ones; together they weigh as much as those of any question."""
 LEAST_EACH = 3
@@ -52,6 +54,13 @@ class Curve:
             z = z + self.share * _logit(share)
         return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
 
+    def least_score(self, probability: float) -> float:
+        """No score below it reaches the probability, whatever the share; -inf where even the lowest may."""
+        if probability <= 0 or self.score <= 0:
+            return -np.inf
+        wanted = np.log(probability / (1 - probability)) if probability < 1 else 16.0  # float32 tells no 1 below that
+        most = self.bias + self.share * float(_logit(np.array(1.0)))
+        return float((wanted - most) / self.score) - 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Probabilities:

@@ -62,10 +62,14 @@ class RememberedText:
         found = self._texts.get(keys)
         missing = [i for i, row in enumerate(found) if row is None or row.shape != (1, self.info.text_dim)]
         if missing:
-            new = self._loaded().encode_text([phrases[i] for i in missing])
+            real = self._loaded()
+            new = real.encode_text([phrases[i] for i in missing])
             for i, row in zip(missing, new, strict=True):
                 found[i] = row[None]
-            self._texts.put([(keys[i], row[None]) for i, row in zip(missing, new, strict=True)])
+            # A phrase of which only the first words count is not remembered: that must be said each time.
+            whole = getattr(real, "fits", lambda phrase: True)
+            rows_of = zip(missing, new, strict=True)
+            self._texts.put([(keys[i], row[None]) for i, row in rows_of if whole(phrases[i])])
         rows = [row for row in found if row is not None]
         return np.concatenate([np.empty((0, self.info.text_dim), np.float32), *rows])
 

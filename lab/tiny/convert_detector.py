@@ -8,7 +8,8 @@ The graph that comes out:
   image    (N, H, W, 3) uint8 RGB, H and W multiples of 32
   scores   (N, A, 80) float32, sigmoid: COCO's classes, of the A = HW/64 + HW/256 + HW/1024 places, strides 8, 16, 32
   bins     (N, A, 44) float32: four sides (left, top, right, bottom) x 11 bins of the distance, before the softmax
-  neck8, neck16, neck32    (N, 128, H/s, W/s) float32: what the head reads
+  neck8, neck16, neck32    (N, 128, H/s, W/s) float32: what the heads read
+  wide8    (N, 128, H/8, W/8) float32: what the head of stride 8 makes of it before its last convolution
 
 --same-as: an ONNX file of the original signature (input `input`, outputs Identity to Identity_5), run on random
 pictures beside ours. --check: the original graph itself, run by @tensorflow/tfjs under node, beside ours. Both print the
@@ -155,6 +156,8 @@ def convert(graph: Graph) -> onnx.ModelProto:
         wide = graph.input(graph.input(graph.input(end)))  # 1x1 convolution <- LeakyRelu <- its sum
         neck, _ = writer.unpadded(graph.input(wide))
         writer.add("Identity", [writer.of(neck)], f"neck{step}")
+        if step == STRIDES[0]:
+            writer.add("Identity", [writer.of(graph.input(graph.input(end)))], f"wide{step}")
         shape = writer.constant(f"shape{step}", np.array([0, 0, -1], np.int64))
         flat = writer.add("Reshape", [writer.of(end), shape], f"flat{step}")
         rows.append(writer.add("Transpose", [flat], f"rows{step}", perm=[0, 2, 1]))
@@ -168,6 +171,7 @@ def convert(graph: Graph) -> onnx.ModelProto:
     outputs += [
         helper.make_tensor_value_info(f"neck{s}", TensorProto.FLOAT, ["N", 128, f"H{s}", f"W{s}"]) for s in STRIDES
     ]
+    outputs.append(helper.make_tensor_value_info("wide8", TensorProto.FLOAT, ["N", 128, "H8", "W8"]))
     made = helper.make_graph(writer.nodes, "nanodet-g", [image], outputs, writer.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="vidmem")
     model.ir_version = IR
@@ -259,7 +263,7 @@ def main() -> int:
         images, good = test_pictures(), True
         if args.same_as:
             theirs = [of_onnx(args.same_as, image[None]) for image in images]
-            good &= all([compare(run(model, i[None]), t, args.same_as.name) for i, t in zip(images, theirs, strict=True)])
+            good &= all(compare(run(model, i[None]), t, args.same_as.name) for i, t in zip(images, theirs, strict=True))
         if args.check:
             for image in images:
                 theirs = of_tfjs(folder, image[None], args.node_modules)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import calibrate, lostfound
+from benchmarks import calibrate, calibrate_sets, lostfound
 from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.encoders.base import Calibration
@@ -35,6 +35,10 @@ def ideal(monkeypatch, world):
     monkeypatch.setattr(
         "vidmem.query.picture.picture_token",
         lambda encoder, path: looks(int(re.search(r"-(\d+)\.png$", path)[1])),
+    )
+    monkeypatch.setattr(calibrate_sets, "load_picture", lambda path: str(path))
+    monkeypatch.setattr(
+        calibrate_sets, "picture_token", lambda encoder, path: looks(int(re.search(r"-(\d+)\.png$", path)[1]))
     )
 
     def index_world(world, folder):
@@ -67,7 +71,7 @@ def ideal(monkeypatch, world):
             memory.store.checkpoint(row.id, tracks, [frame], next_t_ns=1, frames_done=1, damaged=0,
                                     tracker_state=b"", state="done")  # fmt: skip
 
-    monkeypatch.setattr(calibrate, "index_world", index_world)
+    monkeypatch.setattr(calibrate_sets, "index_world", index_world)
     return index_world
 
 
@@ -96,24 +100,23 @@ def _with(memory, calibration):
     return memory._text
 
 
-def test_calibrate_finds_thresholds_that_separate_and_writes_them(ideal, world, tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "ensure_all", lambda *args: [world])
+def test_calibrate_finds_curves_that_separate_and_writes_them(ideal, world, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate_sets, "ensure_all", lambda *args: [world])
     card = tmp_path / "weights" / "tiny.json"
     card.parent.mkdir()
     card.write_text(json.dumps({"names": 3, "calibration": {}}))
     monkeypatch.setattr(calibrate, "files", lambda package: tmp_path)
     monkeypatch.setattr("sys.argv", ["calibrate", "--out", str(tmp_path / "c.json"), "--cache", str(tmp_path),
-                                     "--seeds", "5000", "--write"])  # fmt: skip
+                                     "--data", str(tmp_path), "--seeds", "5000", "--write"])  # fmt: skip
     assert calibrate.main() == 0
-    result = json.loads((tmp_path / "c.json").read_text())
-    assert result["differs_from_where"] == 0
-    for kind in ("name", "picture", "name_picture"):
-        assert result["rates"][kind]["right"] == 1
-    for kind in ("absent_word", "absent_picture", "absent_name_picture", "unknown_word"):
-        assert result["rates"][kind]["found"] <= 0.06
+    told = json.loads((tmp_path / "c.json").read_text())["probability"]
+    for mode, kind in (("text", "name"), ("visual", "picture"), ("product", "name_picture")):
+        assert told[mode]["here"][f"walks: {kind}"]["right"] == 1
+    for mode, kind in (("text", "unknown_word"), ("visual", "absent_picture"), ("product", "absent_name_picture")):
+        assert told[mode]["here"][f"walks: {kind}"]["found"] <= 0.06
     facts = json.loads(card.read_text())
     assert facts["names"] == 3
-    assert Calibration(**facts["calibration"]) == Calibration(**result["calibration"])
+    assert facts["probability"]["text"] == told["text"]["curve"]
     assert (tmp_path / "c.png").exists()
 
 

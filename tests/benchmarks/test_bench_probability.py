@@ -5,65 +5,74 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import calibrate, calibrate_probability, lostfound
-from benchmarks.calibrate_probability import Candidates, fit_all, samples_of
+from benchmarks import calibrate, lostfound
+from benchmarks.calibrate_fit import LIMIT, Tried, fit_all, fit_mode, found, samples
 from benchmarks.reliability_plot import plot
-from vidmem.encoders.base import Calibration
-from vidmem.encoders.tiny import _calibration
+from vidmem.encoders.tiny.text import _calibration
 from vidmem.probability import Curve, Probabilities
 
-CALIBRATION = Calibration(0.4, 0.3, 0.6, 0.3)
 
-
-def made(worlds=4, questions=60, seed=0):
+def made(memories=4, questions=60, seed=0, group="walks", bias=-5.0):
     rng = np.random.default_rng(seed)
-    curve = Curve(-5, 9, 0.8, 1, 1, 1)
+    curve = Curve(bias, 9, 0.8, 1, 1, 1)
     out = []
-    for world in range(worlds):
+    for memory in range(memories):
         for number in range(questions):
             score, share = rng.uniform(0.2, 0.9, 5), rng.uniform(0.05, 0.95, 5)
             absent = number % 2 == 0
             right = (rng.random(5) < curve.at(score, share)) & (not absent)
-            out.append(Candidates(world, "text", absent, np.sort(score)[::-1], share, right))
+            kind = "absent_word" if absent else "name"
+            out.append(Tried(memory, group, kind, "text", absent, np.sort(score)[::-1], share, right))
     return out
 
 
-def test_one_question_in_four_counts_as_absent():
-    asked = made()
-    samples, weight, world = samples_of(asked, "text", 0.0)
-    absent = np.array([one.absent for one in asked])[samples.question]
-    per_question = weight / 5
-    assert per_question[absent].sum() / per_question.sum() == pytest.approx(calibrate_probability.ABSENT_SHARE)
-    assert sorted(set(world.tolist())) == [0, 1, 2, 3]
-    cut, _, _ = samples_of(asked, "text", 0.5)
-    assert cut.score.min() >= 0.5
+def test_every_set_weighs_the_same_and_absent_ones_what_they_should():
+    asked = made() + made(1, 10, 1, "clips")
+    held, weight = samples(asked, 0.4)
+    absent = np.array([one.absent for one in asked])[held.question]
+    clips = np.array([one.group == "clips" for one in asked])[held.question]
+    assert weight[absent].sum() / weight.sum() == pytest.approx(0.4)
+    assert weight[clips].sum() / weight.sum() == pytest.approx(0.5)
 
 
-def test_worlds_are_told_by_the_others():
-    curves, facts = fit_all(made(), CALIBRATION)
+def test_the_least_share_of_absent_questions_is_taken_that_keeps_the_limit():
+    asked = made(bias=-3.0)
+    loose, few = fit_mode(asked, 1.0)
+    strict, many = fit_mode(asked, LIMIT["text"])
+    assert few < many
+    absent = [one for one in asked if one.absent]
+    assert np.mean([found(strict, one)[0] for one in absent]) < np.mean([found(loose, one)[0] for one in absent])
+
+
+def test_memories_are_told_by_the_others():
+    curves, facts = fit_all(made())
     assert curves.text is not None
     assert curves.visual is curves.product is None
     assert not facts["visual"]["fitted"]
-    assert "too few" in facts["visual"]["why"]
-    assert facts["text"]["brier_elsewhere"] < 0.2
-    assert sum(b["count"] for b in facts["text"]["reliability_elsewhere"]) == facts["text"]["candidates"]
+    assert facts["text"]["brier_elsewhere"] < 0.25
+    assert facts["text"]["elsewhere"].keys() == {"walks: name", "walks: absent_word"}
     json.dumps(facts)
 
 
-def test_the_card_holds_both_and_is_read(tmp_path, monkeypatch):
+def test_nothing_is_found_among_nothing():
+    empty = Tried(0, "walks", "name", "text", False, np.empty(0), np.empty(0), np.empty(0, bool))
+    assert found(Curve(9, 0, 0, 1, 1, 1), empty) == (False, False)
+
+
+def test_the_card_holds_the_curves_and_is_read(tmp_path, monkeypatch):
     card = tmp_path / "weights" / "tiny.json"
     card.parent.mkdir()
-    card.write_text(json.dumps({"knows": "little", "calibration": {}}))
+    tests = {"text_threshold": 0.4, "contrast_probability": 0.3, "visual_threshold": 0.6, "product_threshold": 0.3}
+    card.write_text(json.dumps({"knows": "little", "calibration": tests}))
     monkeypatch.setattr(calibrate, "files", lambda package: tmp_path)
     curves = Probabilities(text=Curve(1.0, 2.0, 3.0, 4, 5, 6))
-    calibrate.write(CALIBRATION, curves)
+    calibrate.write(curves)
     facts = json.loads(card.read_text())
     assert facts["knows"] == "little"
-    assert "probability" not in facts["calibration"]
     read = _calibration(facts)
     assert read.probability == curves
     assert read.text_threshold == 0.4
-    assert _calibration({"calibration": facts["calibration"]}).probability is None
+    assert _calibration({"calibration": tests}).probability is None
 
 
 def test_reliability_of_answers(tmp_path):

@@ -3,24 +3,17 @@
 import json
 import sqlite3
 
-import numpy as np
 import pytest
 
 from benchmarks import (
-    calibrate_questions,
-    calibrate_settings,
+    calibrate_sets,
     crash,
     lostfound,
     real,
     second_vendor,
-    speed_warm,
     worlds,
 )
-from vidmem.encoders.base import Calibration
-from vidmem.query.search import Hits
-from vidmem.query.sightings import group
 from vidmem.records import NS, Sighting
-from vidmem.store import Columns
 from vidmem.world.queries import Query
 from vidmem.world.truth import Shown, Truth
 
@@ -61,55 +54,8 @@ def test_true_box_must_be_near_in_time():
     assert lostfound.true_box_iou(truth(), "drum", 10 * NS, (0, 0, 10, 20)) is None
 
 
-def test_newest_span_is_the_first_group_of_where():
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 7, 40):
-        for _ in range(30):
-            start = np.sort(rng.integers(0, 60 * NS, n))
-            end = start + rng.integers(0, 4 * NS, n)
-            one = np.ones(n, np.int64)
-            columns = Columns(np.arange(n), one, np.arange(n), start, end, one)
-            first = group(columns, Hits(np.arange(n), np.ones(n, np.float32)), one)[0]
-            expected = (int(start[first].min()), int(end[first].max()))
-            assert calibrate_questions.newest_span(start, end) == expected
-            assert speed_warm.newest(one.tolist(), start.tolist(), end.tolist()) == (1, *expected)
-    assert speed_warm.newest([], [], []) is None
-
-
-def test_pick_stays_away_from_cliffs_and_within_bounds():
-    rates = np.array([0.0, 0.8, 0.8, 0.8, 0.8, 0.8, 0.0])
-    false = np.array([1.0, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0])
-    (at,) = calibrate_settings.pick(rates, [false], 0.06)
-    assert at in (3, 4)
-    assert calibrate_settings.pick(rates, [np.ones(7)], 0.06)[0] in range(7)  # nothing is within bounds: no error
-
-
-def test_the_search_covers_what_it_chooses_from():
-    chosen = Calibration(0.5, 0.3, 0.6, 0.3, 0.0, 0.06, 0.9, 0.6)
-    for mode, setting in calibrate_settings.settings_of(chosen).items():
-        settings, shape = calibrate_settings.grids(mode)
-        assert len(settings) == np.prod(shape)
-        assert setting in settings
-
-
-@pytest.mark.parametrize("kind", ["clip_name", "absent_clip"])
-def test_what_is_found_on_real_clips_decides_among_settings_equal_on_walks(kind):
-    settings, _ = calibrate_settings.grids("text")
-    none = np.zeros(0, np.float32)
-
-    def row(kind, hit):
-        question = calibrate_questions.Question(0, kind, "x", "text", None, None, None, None, none, None, *[none] * 3)
-        return question, hit, hit
-
-    every, low = np.ones(len(settings), bool), np.array([threshold < 0.4 for threshold, _, _ in settings])
-    tables = {("text", 0): [row("name", every), row("synonym", every), row(kind, low)],
-              ("visual", 0): [], ("product", 0): []}  # fmt: skip
-    threshold = calibrate_settings.choose(tables, 0.05).text_threshold
-    assert threshold < 0.4 if kind == "clip_name" else threshold >= 0.4
-
-
 def test_household_phrases_are_nobodys_names():
-    phrases = calibrate_questions.household()
+    phrases = calibrate_sets.household()
     assert len(phrases) >= 40
     assert "passport" in phrases
     assert "umbrella" not in phrases
@@ -155,7 +101,7 @@ def test_worlds_have_their_places(tmp_path):
 
 
 def test_crash_names_the_first_difference(tmp_path):
-    table = {"sources": [(1, "a")], "tracks": [(1, 2, 3)], "regions": []}
+    table = {"sources": [(1, "a")], "tracks": [(1, 2, 3)], "regions": [], "views": [], "cuts": []}
     assert crash.difference(table, table) is None
     assert "rows" in crash.difference(table, {**table, "tracks": []})
     assert crash.difference(table, {**table, "tracks": [(1, 2, 4)]}) == "tracks (1, 2, 3): ordinal differs"

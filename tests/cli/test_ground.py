@@ -8,6 +8,7 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
+from encoders import clip_folder
 from PIL import Image
 from pycocotools import mask as coco
 
@@ -145,3 +146,15 @@ def test_segment_has_one_way_to_choose(run: Run, photo: Path) -> None:
     result = run("segment", photo, "--labels", many, "--encoder", "colours", "--png", "a.png")
     assert result.exit_code == 2
     assert "a label picture holds 255 labels and there are 256" in result.stderr
+
+
+def test_a_phrase_too_long_is_cut_and_said_so(run: Run, photo: Path, tmp_path: Path) -> None:
+    """On stderr, beside the answer; --json stays one document."""
+    clip_folder.required()
+    model = clip_folder.write(tmp_path / "model")
+    long = " ".join(["red cup"] * 60)
+    result = run("ground", photo, long, "--encoder", f"gem:local-dir:{model}", "--threshold", "-1", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["found"]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("the phrase has 127 tokens with its prompt, at most 77 fit; its first 70 words count")

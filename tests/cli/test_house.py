@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import fakes
 import pytest
+import torch
 
 from vidmem.commands import doctor as doctor_command
 from vidmem.demo import overlap
-from vidmem.encoders import ENCODERS
+from vidmem.encoders import ENCODERS, shipped
 from vidmem.encoders.hub import Wanted
 from vidmem.errors import ModelError
 from vidmem.memory import Memory
@@ -29,7 +31,7 @@ def test_models(run: Run) -> None:
     assert rows.keys() == ENCODERS.keys()
     assert rows["tiny"]["shipped"]
     assert rows["tiny"]["default"]
-    assert 1e6 < rows["tiny"]["bytes"] <= 12e6
+    assert 1e6 < rows["tiny"]["bytes"] <= 30e6
     assert not rows["colours"]["shipped"]
     table = run("models").stdout
     assert "tiny (default)" in table
@@ -49,7 +51,7 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert {row["name"]: row["state"] for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)} == {
         "tiny": "shipped", "tren": "here", "patches": "here", "textregion": "1 of 1 missing", "gem": "1 of 1 missing",
-        "colours": "needs download",
+        "clip": "1 of 1 missing", "colours": "needs download",
     }  # fmt: skip
     (tmp_path / "y_dinotxt.pth").touch()
     assert "not clear, see `pull`" in run("models", "--weights", tmp_path).stdout
@@ -58,7 +60,7 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
 def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
-        (tmp_path / name).write_bytes(b"weights")
+        torch.save({"a": torch.zeros(1)}, tmp_path / name)
     result = run("models", "pull", "tren", "--json", "--weights", tmp_path)
     assert result.exit_code == 4
     roles = [row["role"] for row in json.loads(result.stdout)]
@@ -67,11 +69,25 @@ def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pyt
     assert len(errors) == 2
     assert "run `hf download savyak2/T-REN tren_region_encoder.pth --local-dir weights` and copy" in errors[0]
     assert "CLIP vocabulary cannot be fetched (HF_HUB_OFFLINE is set)" in errors[1]
-    (tmp_path / "tren_region_encoder.pth").write_bytes(b"weights")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "tren_region_encoder.pth")
     monkeypatch.setattr("vidmem.encoders.tren.VOCABULARY", Wanted("CLIP vocabulary", ("x_dinotxt.pth",), "MIT"))
     result = run("models", "pull", "tren", "--weights", tmp_path)
     assert result.exit_code == 0
     assert "tren_region_encoder.pth" in result.stdout
+
+
+def test_a_folder_that_is_not_whole_is_not_here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the list nor for `pull`, which says what it could not do."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    home = tmp_path / "vit_base_patch16_clip_224.openai"
+    home.mkdir()
+    for _ in range(2):
+        rows = {row["name"]: row for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)}
+        assert (rows["gem"]["state"], rows["gem"]["missing"]) == ("1 of 1 missing", ["CLIP weights"])
+        result = run("models", "pull", "gem", "--weights", tmp_path)
+        assert (result.exit_code, result.stdout) == (4, "")
+        assert "the CLIP weights cannot be fetched (HF_HUB_OFFLINE is set); on a machine with" in result.stderr
+        (home / "open_clip_model.safetensors").touch()
 
 
 @pytest.mark.parametrize(
@@ -113,10 +129,49 @@ def test_doctor(checks: Any, run: Run, indexed: Path) -> None:
     code, rows = checks("-m", indexed)
     assert code == 0
     assert all(row["ok"] for row in rows.values())
-    assert {"vidmem", "python", "torch", "av", "faiss-cpu", "sqlite", "device", "encoder", "memory"} <= rows.keys()
+    names = {"vidmem", "python", "onnxruntime", "av", "faiss-cpu", "sqlite", "device", "encoder", "memory"}
+    assert names <= rows.keys()
+    assert "CPUExecutionProvider" in rows["device"]["found"]
+    assert re.fullmatch(r"[\d.]+", rows["onnxruntime"]["found"])
+    assert rows["torch"]["found"] == torch.__version__
+    assert "with torch." not in rows["torch device"]["found"]
     assert {f"codec {name}" for name in ("h264", "hevc", "vp9", "av1")} <= rows.keys()
     assert "1 sources, 4 tracks" in rows["memory"]["found"]
     assert run("doctor", "-m", indexed).stdout.count("ok  ") == len(rows)
+
+
+def test_doctor_says_nothing_of_torch_where_it_is_not(
+    checks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, rows = checks("-m", tmp_path / "none")
+    assert code == 0
+    assert not [name for name in rows if "torch" in name]
+
+
+def test_doctor_tells_of_providers_that_wait_to_be_asked_for(
+    checks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = ["CoreMLExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
+    _, rows = checks("-m", tmp_path / "none")
+    assert rows["device"]["found"].startswith("CPUExecutionProvider, ")
+    assert rows["device"]["found"].endswith("; also here: CoreMLExecutionProvider")
+
+
+def test_doctor_runs_the_networks(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> None:
+    """Weights that are only read when they are first wanted are wanted by the doctor."""
+    real = shipped.shipped
+
+    def damaged(name: str) -> bytes:
+        if name == "tiny-views.onnx":
+            raise ModelError("the weights of `tiny` are damaged; reinstall vidmem")
+        return real(name)
+
+    monkeypatch.setattr("vidmem.encoders.tiny_views.shipped", damaged)
+    result = run("doctor", "-m", tmp_path / "none")
+    assert result.exit_code == 4
+    assert "encoder: the weights of `tiny` are damaged; reinstall vidmem" in result.stderr
 
 
 def test_doctor_without_a_memory(checks: Any, tmp_path: Path) -> None:

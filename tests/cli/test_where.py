@@ -35,7 +35,7 @@ def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     assert document["near_misses"] == []
     (sighting,) = document["sightings"]
     assert list(sighting) == ["source", "start_s", "end_s", "start_ns", "end_ns", "score", "text_score",
-                              "visual_score", "probability", "frame_s", "box", "tracks", "seen", "last",
+                              "visual_score", "probability", "frame_s", "box", "confidence", "tracks", "seen", "last",
                               "picture"]  # fmt: skip
     assert sighting["source"] == str(walk)
     assert (sighting["start_s"], sighting["end_s"]) == (8.0, 10.8)

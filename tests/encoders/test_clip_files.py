@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from encoders import clip_folder
 from safetensors.torch import load_file, save_file
 
 from vidmem.encoders import check, load, load_text
-from vidmem.encoders.clip_files import CONFIG, WEIGHTS, wanted
+from vidmem.encoders.clip_files import CONFIG, PICKLED, WEIGHTS, wanted
 from vidmem.encoders.clip_text import ClipText
 from vidmem.encoders.hub import RECORD
 from vidmem.encoders.pull import pull
@@ -21,6 +23,7 @@ from vidmem.encoders.templates import BARE, IMAGENET, filled
 from vidmem.errors import ModelError, UsageError
 
 clip_folder.required()
+State = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +86,34 @@ def test_an_empty_phrase_fails(text: ClipText, phrase: str) -> None:
         text.encode_text(["cup", phrase])
 
 
-def test_a_text_of_500_words_fails(text: ClipText) -> None:
-    with pytest.raises(UsageError, match=r"has 50\d tokens in its prompt, at most 77 fit; shorten it: 'cup cup"):
-        text.encode_in(["cup " * 500], BARE)
-    text.encode_in(["cup " * 75], BARE)
-    with pytest.raises(UsageError, match="has 78 tokens"):
-        text.encode_in(["cup " * 76], BARE)
+def test_a_text_of_500_words_is_cut_and_said_so(text: ClipText, capsys: pytest.CaptureFixture[str]) -> None:
+    short = text.encode_in(["cup " * 75], BARE)
+    assert capsys.readouterr().err == ""
+    for count in (76, 500):
+        np.testing.assert_array_equal(text.encode_in(["cup " * count], BARE), short)
+        cause = f"the phrase has {count + 2} tokens with its prompt, at most 77 fit"
+        assert capsys.readouterr().err == f"{cause}; its first 75 words count, up to 'cup cup cup'\n"
+    text.encode_in(["cup " * 500], BARE)
+    assert capsys.readouterr().err == ""  # it is said once
+    assert not text.fits("cup " * 75)
+    assert text.fits("cup " * 60)
+
+
+def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every prompt has the same words of the phrase, and none is cut itself."""
+    phrase = "red thing, old blue thing, new " * 14
+    (found,) = text.encode_text([phrase])
+    words = phrase.split()
+    counts = [max(map(text._loaded.count, filled(IMAGENET, " ".join(words[:n])))) for n in range(1, len(words) + 1)]
+    fit = [n for n, count in enumerate(counts, 1) if count <= 77]
+    assert 20 < len(fit) < len(words)
+    np.testing.assert_array_equal(found, text.encode_text([" ".join(words[: fit[-1]])])[0])
+    assert f"its first {fit[-1]} words count" in capsys.readouterr().err
+
+
+def test_one_endless_word_fails(text: ClipText) -> None:
+    with pytest.raises(UsageError, match=r"the phrase's first word alone has .* at most 77 fit; shorten it: 'x1x1x1"):
+        text.encode_text(["x1" * 300 + " cup"])
 
 
 @pytest.mark.parametrize(
@@ -118,15 +143,118 @@ def test_weights_that_are_missing_are_told_how_to_get(tmp_path: Path, monkeypatc
     assert command in str(caught.value)
 
 
+FORMS: dict[str, tuple[str, Callable[[State], object]]] = {
+    "a table": ("open_clip_pytorch_model.bin", lambda state: state),
+    "parameters": ("model.pth", lambda state: {n: torch.nn.Parameter(t, t.ndim > 1) for n, t in state.items()}),
+    "a training": ("epoch_32.pt", lambda state: {"epoch": 32, "name": "run", "state_dict": state, "optimizer": {
+        "state": {0: {"step": torch.tensor(5.0)}}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.98)}]}}),
+    "several GPUs": ("epoch_32.pt", lambda state: {"state_dict": {f"module.{n}": t for n, t in state.items()}}),
+    "several GPUs, bare": ("model.bin", lambda state: {f"module.{n}": t for n, t in state.items()}),
+    "a scale in a table": ("w.bin", lambda state: state | {"logit_scale": state["logit_scale"].reshape(1)}),
+    "position_ids": ("w.bin", lambda state: state | {"text.transformer.embeddings.position_ids": torch.arange(77)}),
+    "strides": ("w.bin", lambda state: {n: t.T.contiguous().T if t.ndim == 2 else t for n, t in state.items()}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_taken_as_open_clip_takes_them(folder: Path, copy: Path, text: ClipText, form: str) -> None:
+    """Against the model of the safetensors file, and against open_clip's own loading of the same file."""
+    from open_clip import factory
+
+    name, make = FORMS[form]
+    (copy / WEIGHTS).unlink()
+    torch.save(make(load_file(folder / WEIGHTS)), copy / name)
+    found = load_text(f"gem:local-dir:{copy}")
+    assert isinstance(found, ClipText)
+    np.testing.assert_array_equal(found.encode_in(["a red cup"]), text.encode_in(["a red cup"]))
+    if form == "strides":  # below, the same tensors
+        return
+    theirs = clip_folder.model()
+    factory.load_checkpoint(theirs, str(copy / name))
+    with torch.inference_mode():
+        want = theirs.encode_text(found._loaded.tokenize(["a red cup"]))[0].numpy()
+    np.testing.assert_allclose(found.encode_in(["a red cup"])[0], want / np.linalg.norm(want), atol=1e-6)
+
+
+def test_half_precision_is_taken(folder: Path, copy: Path, text: ClipText) -> None:
+    (copy / WEIGHTS).unlink()
+    torch.save({n: t.half() for n, t in load_file(folder / WEIGHTS).items()}, copy / "open_clip_pytorch_model.bin")
+    found = load_text(f"gem:local-dir:{copy}")
+    np.testing.assert_allclose(found.encode_text(["cup"]) @ text.encode_in(["a photo of a cup."]).T, 1, atol=1e-3)
+
+
+def test_an_old_file_for_a_model_with_its_text_in_a_part(folder: Path, tmp_path: Path) -> None:
+    """Text tower at the top of the file, below `text.` in the model; a bias that the file does not have is 0."""
+    home = clip_folder.write(tmp_path / "custom", custom_text=True, init_logit_bias=-10.0)
+    state = load_file(home / WEIGHTS)
+    old = {n.removeprefix("text."): t for n, t in state.items() if n != "logit_bias"}
+    (home / WEIGHTS).unlink()
+    torch.save(old, home / "open_clip_pytorch_model.bin")
+    found = load_text(f"textregion:local-dir:{home}")
+    assert isinstance(found, ClipText)
+    held = found._loaded.model.state_dict()
+    assert held["logit_bias"] == 0
+    assert all(torch.equal(held[n], t) for n, t in state.items() if n.startswith("text."))
+
+
+def test_positions_of_another_size_are_stretched(folder: Path, copy: Path) -> None:
+    from open_clip import factory
+
+    told = json.loads((copy / CONFIG).read_text())
+    told["model_cfg"]["vision_cfg"]["image_size"] = 48
+    (copy / CONFIG).write_text(json.dumps(told))
+    made = load(f"gem:local-dir:{copy}", "cpu")
+    theirs = clip_folder.model(vision_cfg=told["model_cfg"]["vision_cfg"])
+    factory.load_checkpoint(theirs, str(copy / WEIGHTS))
+    torch.testing.assert_close(made._loaded.model.visual.positional_embedding, theirs.visual.positional_embedding)  # type: ignore[attr-defined]
+
+
+def test_of_several_files_open_clips_choice_counts(folder: Path, copy: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, copy / "open_clip_pytorch_model.bin")
+    (copy / "other.safetensors").write_bytes(b"")
+    load_text(f"gem:local-dir:{copy}")  # open_clip_model.safetensors
+    (copy / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=r"tensor a is unknown.*open_clip_pytorch_model\.bin"):
+        load_text(f"gem:local-dir:{copy}")
+
+
+class Code:
+    def __reduce__(self) -> tuple[object, ...]:
+        return print, ("ran",)
+
+
+def test_a_pickle_that_wants_code_runs_nothing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / WEIGHTS).unlink()
+    torch.save({"state_dict": {"a": Code()}}, copy / "open_clip_pytorch_model.bin")
+    with pytest.raises(ModelError, match="the CLIP weights cannot be used: its pickle wants to run code"):
+        load_text(f"gem:local-dir:{copy}")
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_a_published_pickle_is_taken_and_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Hugging Face has no safetensors: the sha256 is that of the pickle."""
+    home = tmp_path / "CLIP-ViT-B-32-laion2B-s34B-b79K"
+    home.mkdir()
+    torch.save(load_file(folder / WEIGHTS), home / PICKLED)
+    monkeypatch.setattr("open_clip.get_model_config", lambda name: clip_folder.CONFIGURATION)
+    made = load_text("gem:ViT-B-32/laion2b_s34b_b79k", tmp_path)
+    sha = hashlib.sha256((home / PICKLED).read_bytes()).hexdigest()
+    assert made.info.weights == hashlib.sha256(f"CLIP weights {sha}\n".encode()).hexdigest()
+
+
 def test_a_published_model_comes_from_its_folder(tmp_path: Path) -> None:
     (file,) = wanted("gem", "ViT-B-32/laion2b_s34b_b79k")
     assert (file.repo, file.files, file.spec) == (
-        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", (WEIGHTS,), "gem:ViT-B-32/laion2b_s34b_b79k",
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", (f"{WEIGHTS}|{PICKLED}",), "gem:ViT-B-32/laion2b_s34b_b79k",
     )  # fmt: skip
     (siglip,) = wanted("textregion", "ViT-B-16-SigLIP2/webli")
-    assert siglip.files[:2] == (WEIGHTS, "tokenizer.json")
+    assert siglip.files[:2] == (f"{WEIGHTS}|{PICKLED}", "tokenizer.json")
     (hub,) = wanted("textregion", "hf-hub:org/repo")
-    assert (hub.repo, hub.files) == ("org/repo", (WEIGHTS, CONFIG))
+    assert (hub.repo, hub.files[:3]) == ("org/repo", (f"{WEIGHTS}|{PICKLED}", CONFIG, "tokenizer.json|"))
+    (named,) = wanted("textregion", "ViTamin-S/datacomp1b")
+    assert named.files == ("pytorch_model.safetensors|pytorch_model.bin",)
 
 
 def test_changed_weights_are_refused(copy: Path) -> None:

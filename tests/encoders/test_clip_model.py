@@ -10,7 +10,8 @@ import torch
 from encoders import clip_folder
 from torch import nn
 
-from vidmem.encoders.clip_model import Block, ClipTower, stretched
+from vidmem.encoders.clip_block import Block
+from vidmem.encoders.clip_model import ClipTower, stretched
 from vidmem.errors import ModelError
 
 clip_folder.required()
@@ -135,3 +136,83 @@ def test_other_towers_are_refused(small: Any) -> None:
         Block(SimpleNamespace(attn=SimpleNamespace(head_scale=1)), 2)
     with pytest.raises(ModelError, match="has 4 blocks, not 5"):
         next(ClipTower(small.visual).last_blocks(torch.zeros(1, 3, 32, 32), 5, "offset"))
+
+
+def eva(**changes: Any) -> Any:
+    """timm's EVA with a class token, 4 x 4 patches, random weights; as EVA02-CLIP unless told otherwise."""
+    from timm.models.eva import Eva
+
+    torch.manual_seed(4)
+    options: dict[str, Any] = {
+        "img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "num_classes": 24,
+        "qkv_fused": False, "mlp_ratio": 4 * 2 / 3, "swiglu_mlp": True, "scale_mlp": True, "scale_attn_inner": True,
+        "use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "global_pool": "token",
+    }  # fmt: skip
+    made = Eva(**options | changes).eval().requires_grad_(False)
+    for tensor in made.parameters():
+        tensor.add_(torch.randn_like(tensor) * 0.2)
+    return made
+
+
+PLAIN = {"mlp_ratio": 4.0, "swiglu_mlp": False, "scale_mlp": False, "scale_attn_inner": False, "use_rot_pos_emb": False}
+EVAS = {
+    "EVA02": {},
+    "EVA02, one projection": {"qkv_fused": True},
+    "EVA01": PLAIN | {"qkv_fused": True},
+    "EVA02-E": PLAIN | {"qkv_fused": True, "use_post_norm": True},
+    "layer scale": {"init_values": 0.5},
+    "other turns": {"rope_rotate_half": True, "attn_type": "rope", "qk_norm": True, "qkv_fused": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVAS)
+def test_towers_of_eva_are_timms(pixels: torch.Tensor, kind: str) -> None:
+    """The whole tower, and each block in its parts: biases that lie beside the projection, places that turn queries and
+    keys, norms in odd places."""
+    visual = Wrapped(eva(**EVAS[kind]), 32)
+    attn = visual.trunk.blocks[0].attn
+    if kind == "EVA01":
+        assert attn.q_bias.abs().min() > 0
+        assert attn.qkv.bias is None
+    tower = ClipTower(visual)
+    assert (tower.pools, tower.resizable, tower.side, tower.patch, tower.dim) == (False, False, 32, 8, 24)
+    with torch.inference_mode():
+        for count in (1, 2, 3):
+            steps = list(tower.last_blocks(pixels, count, "offset"))
+            assert len(steps) == count
+            for block, x in steps:
+                normed = block.normed(x)
+                q, k, v = block.queries_keys_values(normed)
+                torch.testing.assert_close(block.values(normed), v)
+                split = (part.unflatten(-1, (2, 16)).transpose(1, 2) for part in (q, k, v))
+                attended = nn.functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+                torch.testing.assert_close(block.mlp(x + block.out(attended)), block(x), atol=2e-5, rtol=1e-5)
+            block, x = steps[-1]
+            torch.testing.assert_close(tower.head(block(x))[:, 0], visual(pixels), atol=2e-5, rtol=1e-5)
+
+
+def test_places_turn_queries_and_keys_and_no_values(pixels: torch.Tensor) -> None:
+    tower = ClipTower(Wrapped(eva(), 32))
+    with torch.inference_mode():
+        block, x = next(tower.last_blocks(pixels, 1, "offset"))
+        turned = block.queries_keys_values(block.normed(x))
+        assert block.rope is not None
+        block.rope = None
+        plain = block.queries_keys_values(block.normed(x))
+    for i, (a, b) in enumerate(zip(turned, plain, strict=True)):
+        assert torch.equal(a[:, 0], b[:, 0])  # the class token has no place
+        assert torch.equal(a, b) == (i == 2)
+        torch.testing.assert_close(a.norm(dim=-1), b.norm(dim=-1))
+
+
+@pytest.mark.parametrize("changes", [{"rope_type": "mixed"}, {"num_reg_tokens": 2}])
+def test_towers_of_eva_that_do_more_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="this tower"):
+        ClipTower(Wrapped(eva(**changes), 32))
+
+
+def test_gates_are_refused() -> None:
+    gated = eva()
+    gated.blocks[1].attn.gate = nn.Linear(32, 32)
+    with pytest.raises(ModelError, match="gates heads"):
+        ClipTower(Wrapped(gated, 32))

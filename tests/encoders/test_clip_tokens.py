@@ -104,8 +104,9 @@ def test_end_of_text_in_a_phrase_is_no_end(tokens: Tokens) -> None:
     assert found.count(END) == 1
 
 
-def test_a_phrase_too_long_is_not_cut(tokens: Tokens) -> None:
+def test_a_phrase_too_long_is_not_cut_here(tokens: Tokens) -> None:
     assert tokens(["1 " * 75]).shape == (1, 77)
+    assert tokens.count("1 " * 75) == 77
     with pytest.raises(UsageError, match="the phrase has 78 tokens, at most 77 fit; shorten it"):
         tokens(["1 " * 76])
 

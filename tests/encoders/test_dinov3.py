@@ -138,7 +138,7 @@ def without(name: str) -> Callable[[dict[str, Tensor]], object]:
         (lambda state: state | {"norm.weight": torch.ones(95)}, r"norm.weight is \(95,\) .*want \(96,\)"),
         (lambda state: state | {"norm.weight": torch.full((96,), torch.nan)}, "norm.weight holds a value that is not"),
         (lambda state: state | {"rope_embed.periods": torch.zeros(8)}, "rope_embed.periods holds a value"),
-        (lambda state: {"model": state}, "no flat table of tensors"),
+        (lambda state: {"model": state}, "is of the type dict, not a tensor with a name"),
         (lambda state: state | {"norm.weight": Code()}, "its pickle wants to run code, which vidmem never does"),
     ],
 )  # fmt: skip

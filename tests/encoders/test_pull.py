@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save
 
-from vidmem.encoders.hub import Wanted, read_record
+from vidmem.encoders.hub import RECORD, Wanted, checked, find, locate, read_record
 from vidmem.encoders.pull import pull
 from vidmem.errors import ModelError
 
@@ -26,12 +30,22 @@ PLAIN = Wanted("vocabulary", ("bpe.gz",), "MIT", url="https://example.org/a/bpe.
 BY_HAND = Wanted("text tower", ("text*.pth",), "DINOv3 licence", access="ask Meta at https://example.org")
 
 
+def saved(path: Path) -> bytes:
+    """A file as torch.save writes it."""
+    torch.save({"a": torch.arange(500.0)}, path)
+    return path.read_bytes()
+
+
 class Hub:
-    """What Hugging Face has. error: what each request meets; data: what a download brings."""
+    """What Hugging Face has. error: what each request meets; data: what a download brings; of: by name, where a file
+    has data of its own; gone: names that it does not have. asked: revisions; fetched: names, with "!" if by force."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: Exception | None = None
         self.etag, self.data, self.asked = SHA, DATA, []  # type: ignore[var-annotated]
+        self.of: dict[str, bytes] = {}
+        self.gone: set[str] = set()
+        self.fetched: list[str] = []
         monkeypatch.setattr(hub, "get_hf_file_metadata", self.metadata)
         monkeypatch.setattr(hub, "hf_hub_download", self.download)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
@@ -39,15 +53,25 @@ class Hub:
     def metadata(self, url: str, **more: Any) -> Any:
         if self.error:
             raise self.error
-        revision = url.split("/resolve/")[1].split("/")[0]
+        revision, name = url.split("/resolve/")[1].split("/", 1)
+        if name in self.gone:
+            raise RemoteEntryNotFoundError("404 Entry Not Found")
         self.asked.append(revision)
-        return SimpleNamespace(etag=self.etag, commit_hash="c0ffee" if revision == "main" else revision)
+        own = self.of.get(name)
+        etag, size = (self.etag, None) if own is None else (hashlib.sha256(own).hexdigest(), len(own))
+        return SimpleNamespace(etag=etag, size=size, commit_hash="c0ffee" if revision == "main" else revision)
 
-    def download(self, repo: str, name: str, *, revision: str, local_dir: Path, **more: Any) -> str:
+    def download(self, repo: str, name: str, *, revision: str, local_dir: Path, force_download: bool = False) -> str:
         path = Path(local_dir) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.data)
+        assert force_download or not path.exists(), "the library takes what is there for finished"
+        self.fetched.append(name + "!" * force_download)
+        path.write_bytes(self.of.get(name, self.data))
         return str(path)
+
+
+class RemoteEntryNotFoundError(Exception):
+    response = SimpleNamespace(status_code=404)
 
 
 @pytest.fixture
@@ -98,6 +122,156 @@ def test_a_folder(net: Hub, tmp_path: Path) -> None:
     path = pull(GATED, tmp_path, print)
     assert path == tmp_path / "dino-x"
     assert sorted(read_record(tmp_path)) == ["dino-x/config.json", "dino-x/model.safetensors"]
+
+
+MODEL = save({"a": torch.arange(6.0)})
+CONFIG = b'{"model_type": "x"}'
+FOLDER = Wanted("weights", ("dino-x",), "MIT", repo="f/dino-x", files=("config.json", "model.safetensors"), nested=True)
+
+
+@pytest.fixture
+def full(net: Hub) -> Hub:
+    net.of = {"config.json": CONFIG, "model.safetensors": MODEL}
+    return net
+
+
+def test_a_folder_is_there_when_it_is_whole(full: Hub, tmp_path: Path) -> None:
+    """Empty, or one file of two: what is missing is fetched, and nothing else."""
+    home = tmp_path / "dino-x"
+    home.mkdir()
+    assert find(FOLDER, tmp_path) is None
+    with pytest.raises(ModelError, match="the weights is missing: `vidmem models pull tren`"):
+        locate(FOLDER, tmp_path)
+    assert pull(FOLDER, tmp_path, print) == home
+    assert full.fetched == ["config.json", "model.safetensors"]
+    for name in ("config.json", "model.safetensors"):
+        (home / name).unlink()
+        assert find(FOLDER, tmp_path) is None
+        with pytest.raises(ModelError, match=rf"the weights is incomplete \({name} is not there\)"):
+            locate(FOLDER, tmp_path)
+        full.fetched.clear()
+        assert pull(FOLDER, tmp_path, print) == home
+        assert full.fetched == [name]
+    assert (home / "config.json").read_bytes() == CONFIG
+    assert (home / "model.safetensors").read_bytes() == MODEL
+
+
+def test_files_of_a_folder_are_of_one_revision(full: Hub, tmp_path: Path) -> None:
+    pull(FOLDER, tmp_path, print)
+    (tmp_path / "dino-x" / "model.safetensors").unlink()
+    record = read_record(tmp_path)
+    del record["dino-x/model.safetensors"]
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    pull(FOLDER, tmp_path, print)
+    assert full.asked == ["main", "c0ffee", "c0ffee"]
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("size", [0, 4, 60, len(MODEL) - 1])
+def test_a_file_that_was_cut_short_is_fetched_anew(full: Hub, tmp_path: Path, size: int, used: bool) -> None:
+    """Also when its first use has put the sha256 of the cut file into the record."""
+    home = tmp_path / "dino-x"
+    home.mkdir()
+    (home / "config.json").write_bytes(CONFIG)
+    (home / "model.safetensors").write_bytes(MODEL[:size])
+    if used:
+        for name in ("config.json", "model.safetensors"):
+            checked(home / name, tmp_path)
+    said: list[str] = []
+    pull(FOLDER, tmp_path, said.append)
+    assert full.fetched == ["model.safetensors!"]
+    assert (home / "model.safetensors").read_bytes() == MODEL
+    assert read_record(tmp_path)["dino-x/model.safetensors"]["sha256"] == hashlib.sha256(MODEL).hexdigest()
+    assert any("fetching it anew" in line for line in said)
+
+
+def test_a_folder_that_lacks_one_file_and_has_another_cut(full: Hub, tmp_path: Path) -> None:
+    (tmp_path / "dino-x").mkdir()
+    (tmp_path / "dino-x" / "model.safetensors").write_bytes(MODEL[:-3])
+    pull(FOLDER, tmp_path, print)
+    assert full.fetched == ["config.json", "model.safetensors!"]
+    assert (tmp_path / "dino-x" / "model.safetensors").read_bytes() == MODEL
+
+
+def test_what_was_put_there_by_hand_is_compared_once(full: Hub, tmp_path: Path) -> None:
+    home = tmp_path / "dino-x"
+    home.mkdir()
+    (home / "config.json").write_bytes(CONFIG)
+    other = save({"a": torch.zeros(6)})  # whole, of the same size, of other values
+    (home / "model.safetensors").write_bytes(other)
+    said: list[str] = []
+    pull(FOLDER, tmp_path, said.append)
+    assert full.fetched == ["model.safetensors!"]
+    assert "dino-x/model.safetensors: it is not what Hugging Face has; fetching it anew" in said
+    assert {entry["from"] for entry in read_record(tmp_path).values()} == {"huggingface.co/f/dino-x@c0ffee"}
+    asked = len(full.asked)
+    pull(FOLDER, tmp_path, said.append)
+    assert len(full.asked) == asked  # all is known now
+
+
+def test_without_a_network_it_is_said_that_nobody_compared(
+    full: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, said = tmp_path / "dino-x", []  # type: ignore[var-annotated]
+    home.mkdir()
+    for name, data in full.of.items():
+        (home / name).write_bytes(data)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert pull(FOLDER, tmp_path, said.append) == home
+    assert "dino-x/model.safetensors: not compared with Hugging Face (HF_HUB_OFFLINE is set)" in said
+    (home / "model.safetensors").write_bytes(MODEL[:-1])
+    with pytest.raises(ModelError, match="cannot be fetched"):
+        pull(FOLDER, tmp_path, said.append)
+    assert (home / "model.safetensors").exists()  # kept until there is a better one
+
+
+def test_a_damaged_file_that_cannot_be_fetched_fails(tmp_path: Path) -> None:
+    path = tmp_path / "text.pth"
+    path.write_bytes(saved(path)[:-20])
+    with pytest.raises(ModelError, match=r"is damaged \(it is cut short\): ask Meta at https://example.org: "):
+        pull(BY_HAND, tmp_path, print)
+    path.write_bytes(b"<html>")
+    with pytest.raises(ModelError, match="it is no file of weights"):
+        pull(BY_HAND, tmp_path, print)
+
+
+def test_a_plain_file_that_is_damaged_is_fetched_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: io.BytesIO(DATA))
+    (tmp_path / "bpe.gz").write_bytes(DATA[:3])
+    assert pull(PLAIN, tmp_path, print).read_bytes() == DATA
+
+
+def test_the_first_of_several_names_that_there_is_counts(full: Hub, tmp_path: Path) -> None:
+    wanted = Wanted("CLIP weights", ("b",), "MIT", repo="a/b", nested=True,
+                    files=("open.safetensors|open.bin", "tokens.json|"))  # fmt: skip
+    full.gone = {"open.safetensors", "tokens.json"}
+    full.of = {"open.bin": saved(tmp_path / "x")}
+    assert pull(wanted, tmp_path, print) == tmp_path / "b"
+    assert full.fetched == ["open.bin"]
+    assert list(read_record(tmp_path)) == ["b/open.bin"]
+    assert pull(wanted, tmp_path, print) == tmp_path / "b"
+    assert full.fetched == ["open.bin"]
+    full.gone = {"open.safetensors", "open.bin"}
+    with pytest.raises(ModelError, match=r"no longer where it was \(c/b\)"):
+        pull(replace(wanted, repo="c/b"), tmp_path / "other", print)
+
+
+def test_a_model_in_parts_is_fetched_with_all_of_them(full: Hub, tmp_path: Path) -> None:
+    index, names = "model.safetensors.index.json", ["model-1.safetensors", "model-2.safetensors"]
+    wanted = replace(FOLDER, files=("config.json", f"model.safetensors|{index}"))
+    full.gone = {"model.safetensors"}
+    full.of = {"config.json": CONFIG, names[0]: MODEL, names[1]: MODEL,
+               index: json.dumps({"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}).encode()}  # fmt: skip
+    home = pull(wanted, tmp_path, print)
+    assert full.fetched == ["config.json", index, *names]
+    (home / names[1]).unlink()
+    with pytest.raises(ModelError, match=r"incomplete \(model-2.safetensors is not there\)"):
+        locate(wanted, tmp_path)
+    pull(wanted, tmp_path, print)
+    (home / names[0]).write_bytes(MODEL[:50])
+    pull(wanted, tmp_path, print)
+    assert full.fetched[4:] == [names[1], names[0] + "!"]
 
 
 class GatedRepoError(OSError):
@@ -168,9 +342,10 @@ def test_a_plain_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: byt
 def test_what_must_be_put_there_by_hand(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"text tower is missing: ask Meta at https://example.org; then put it into"):
         pull(BY_HAND, tmp_path, print)
-    (tmp_path / "text.pth").write_bytes(DATA)
-    assert pull(BY_HAND, tmp_path, print) == tmp_path / "text.pth"
-    assert read_record(tmp_path)["text.pth"]["sha256"] == SHA
+    path = tmp_path / "text.pth"
+    saved(path)
+    assert pull(BY_HAND, tmp_path, print) == path
+    assert read_record(tmp_path)["text.pth"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_folder_that_cannot_be_made_fails(tmp_path: Path) -> None:

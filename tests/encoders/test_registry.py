@@ -31,7 +31,7 @@ def test_every_entry_can_be_imported() -> None:
     ("spec", "message"),
     [("tny", "did you mean 'tiny'.*There are: tiny"),
      ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*There are"),
-     ("siglip", "no encoder 'siglip'; There are: tiny")],
+     ("siglip", "did you mean 'clip'"), ("xyz", "no encoder 'xyz'; There are: tiny")],
 )  # fmt: skip
 def test_an_unknown_encoder_fails(spec: str, message: str) -> None:
     for use in (encoders.load, encoders.load_text, encoders.check):

@@ -15,7 +15,7 @@ from vidmem.encoders import sam2
 from vidmem.encoders.masks import PICTURE, mask_source
 from vidmem.encoders.sam2 import Sam2Masks
 from vidmem.encoders.sam_masks import fuse, pick
-from vidmem.errors import ModelError
+from vidmem.errors import ModelError, UsageError
 from vidmem.records import Frame, SourceInfo
 
 sam2_folder.required()
@@ -28,6 +28,18 @@ def source(sam2_small: Path) -> Sam2Masks:
     assert isinstance(made, Sam2Masks)
     made.grid = 4
     return made
+
+
+def test_the_grid_of_points_is_an_option(sam2_small: Path, source: Sam2Masks) -> None:
+    made = mask_source(f"sam2:local-dir:{sam2_small},grid=4", "cpu")
+    assert isinstance(made, Sam2Masks)
+    assert (made.grid, made.key_every) == (4, 8)
+    (image,) = pictures(1)
+    np.testing.assert_array_equal(made.of_picture(image), source.of_picture(image))
+    assert len(sam2.wanted("tiny,grid=36")) == 1
+    for wrong, message in [("sam2:tiny,grid=0", "grid is from 1 to 128, got 0"), ("sam2,points=3", "there are grid")]:
+        with pytest.raises(UsageError, match=message):
+            mask_source(wrong, "cpu")
 
 
 def pictures(count: int) -> list[np.ndarray]:

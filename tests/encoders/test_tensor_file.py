@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -28,4 +29,31 @@ def test_what_is_no_table_fails(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(data)
     with pytest.raises(ModelError, match="the weights"):
+        read_tensors(path, "the weights")
+
+
+def test_a_table_inside_of_a_training_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"epoch": 3, "name": "run", "state_dict": {"a": torch.arange(4.0)}}, path)
+    assert read_tensors(path, "the weights", inner=("state_dict",))["a"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(ModelError, match="epoch is of the type int, not a tensor with a name"):
+        read_tensors(path, "the weights")
+
+
+def test_many_views_of_one_value_fail(tmp_path: Path) -> None:
+    """Each fits into the file, all together do not."""
+    path, values = tmp_path / "w.pth", torch.zeros(1000)
+    torch.save({f"t{i}": values for i in range(20)}, path)
+    with pytest.raises(ModelError, match="repeats values and claims to be larger than the file"):
+        read_tensors(path, "the weights")
+    torch.save({"a": values, "b": values}, path)  # as a tower that shares its embeddings
+    assert len(read_tensors(path, "the weights")) == 2
+
+
+def test_an_archive_of_code_fails(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.zeros(2)}, path)
+    with zipfile.ZipFile(path, "a") as archive:  # what tells the two apart
+        archive.writestr("w/constants.pkl", b"")
+    with pytest.raises(ModelError, match="it is a TorchScript archive, which is code"):
         read_tensors(path, "the weights")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,11 @@ from encoders import clip_folder
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidmem.encoders import load
+from vidmem.config import MergeConfig
+from vidmem.encoders import check, load, load_text
 from vidmem.encoders.clip_model import ClipTower
-from vidmem.encoders.clip_pictures import normalised
+from vidmem.encoders.clip_pictures import normalised, short_side
+from vidmem.encoders.masks import FolderMasks
 from vidmem.encoders.textregion import TextRegion
 from vidmem.encoders.textregion_pool import (
     Pooling,
@@ -25,7 +29,8 @@ from vidmem.encoders.textregion_pool import (
     patch_masks,
     pool,
 )  # fmt: skip
-from vidmem.errors import ModelError
+from vidmem.errors import ModelError, UsageError
+from vidmem.look import ground, segment
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -105,6 +110,28 @@ def test_tokens_are_as_recorded(
 
 @pytest.mark.golden
 @pytest.mark.slow
+def test_tokens_of_the_whole_way_are_as_recorded(golden: dict[str, Tensor], tower: ClipTower) -> None:
+    """From the picture to the tokens, in crops of 336 pixels of a picture that 2 does not divide: 941 pixels wide."""
+    cv2 = pytest.importorskip("cv2")
+    h, w = golden["named_default_resized_hw"].tolist()
+    assert crop_grid(h, w, 336) == tuple(golden["named_default_crops_grid"].tolist()[:2]) == (2, 2)
+    # Their resizing is OpenCV's, in whole numbers.
+    image = cv2.resize(golden["image_u8"].numpy(), (w, h), interpolation=cv2.INTER_LINEAR)
+    block, masks = tower.blocks[-1], golden["named_default_feature_masks"].float()
+    with torch.inference_mode():
+        squares = crops(normalised([image], MEAN, STD, torch.device("cpu"))[0], 336)
+        _, x = next(tower.last_blocks(squares, 1, "offset"))
+        values = fuse_resolutions(block.values(block.normed(x))[:, 1:].unflatten(1, (21, 21)), 2, 2).flatten(0, 1)
+        found, kept = pool(values, masks, project(tower, True), Pooling(mlp=True))
+    assert kept.all()
+    assert torch.equal((masks > 0) & (local_similarity(values, masks) >= 0.07), golden["named_default_masks_after"])
+    torch.testing.assert_close(found, golden["named_default_region_feat"], atol=1e-6, rtol=0)
+    logits = found @ golden["named_query_feat"].T
+    torch.testing.assert_close(logits, golden["named_default_region_logits"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tau", "unit"),
     [("thr0.07", 0.07, True), ("thr-10", -10.0, True), ("nofilter", None, False), ("thrmed", None, True)],
@@ -128,7 +155,17 @@ def test_crops_cover_the_picture() -> None:
     assert crop_grid(5, 7, 2) == (2, 3)
     assert crops(picture, 2).shape == (7, 3, 2, 2)
     assert crop_grid(1, 1, 336) == (1, 1)
-    assert [part.shape[-1] for part in torch.zeros(3, 4, 941).tensor_split(2, dim=2)] == [471, 470]
+
+
+def test_the_last_crop_lies_over_the_one_before_it() -> None:
+    """Of 7 columns and 5 rows in crops of 3 x 3: columns 0 to 2, 3 to 5, 4 to 6; rows 0 to 2, 2 to 4."""
+    picture = torch.arange(5 * 7.0).reshape(1, 5, 7).expand(3, 5, 7)
+    found = crops(picture, 2)
+    for i, (y, x) in enumerate([(0, 0), (0, 3), (0, 4), (2, 0), (2, 3), (2, 4)]):
+        part = picture[None, :, y : y + 3, x : x + 3]
+        assert torch.equal(found[1 + i], F.interpolate(part, (2, 2), mode="bicubic", antialias=True)[0])
+    even = crops(torch.rand(3, 4, 8), 4)  # what divides is cut without overlap
+    assert even.shape == (3, 3, 4, 4)
 
 
 def test_both_resolutions_count() -> None:
@@ -212,6 +249,61 @@ def test_an_encoder_with_clusters(small: TextRegion) -> None:
     np.testing.assert_allclose(np.linalg.norm(found.text, axis=1), 1, atol=1e-5)
     assert found.text.shape[1] == small.info.text_dim == small.info.visual_dim == 24
     assert found.boxes.max() <= 1920
+
+
+def test_what_is_referred_to_is_pooled_with_the_mlp(small: TextRegion, tmp_path: Path) -> None:
+    """`ground` goes the referring way of the authors' code, `segment` the semantic one."""
+    image, masks = picture(80, 80), np.zeros((2, 80, 80), np.float32)
+    masks[0, :40, :40], masks[1, 40:] = 1, 1
+    masks[0, :40, 40:50] = 0.2  # softly inside
+    np.save(tmp_path / "photo.npy", masks)
+    plain = small.regions(image, 80, 80, masks)
+    other = small.referring()
+    assert (small.pooling.mlp, other.pooling.mlp) == (False, True)
+    referring = other.regions(image, 80, 80, masks)
+    block = small.tower.blocks[-1]
+    with torch.inference_mode():
+        values = F.normalize(small.features(image).flatten(0, 1), dim=1)
+        y = block.out(patch_masks(torch.from_numpy(masks), (10, 10)) @ values)
+        want = F.normalize(small.tower.head(y + block.module.mlp(block.module.ln_2(y))), dim=1)
+    np.testing.assert_allclose(referring.text, want.numpy(), atol=1e-5)
+    assert np.abs(plain.text - referring.text).max() > 1e-3
+    encoder = copy(small)
+    encoder.masks = FolderMasks(tmp_path)
+    (vector,) = encoder.encode_text(["red cup"])
+    seen = ground(encoder, image, "red cup", MergeConfig(), threshold=-1.0, path="photo.jpg")
+    scores = referring.text @ vector
+    assert seen.nearest == pytest.approx(float(scores.max()), abs=1e-5)
+    (thing,) = seen.things
+    assert thing.box == [(0, 0, 50, 40), (0, 40, 80, 80)][int(scores.argmax())]
+    labels = segment(encoder, image, ["red cup", "key"], MergeConfig(), closed=True, path="photo.jpg")
+    best = (plain.text @ encoder.encode_text(["red cup", "key"]).T).argmax(axis=1)
+    assert [labels[10, 10], labels[70, 70]] == best.tolist()
+
+
+def test_sizes_are_options(small: TextRegion, tmp_path: Path) -> None:
+    folder = clip_folder.write(tmp_path / "with, a comma")
+    made = load(f"textregion:local-dir:{folder},short=96,crop=48", "cpu")
+    assert isinstance(made, TextRegion)
+    assert (made.side, made.short, made.info.name) == (48, 96, f"textregion:local-dir:{folder},short=96,crop=48")
+    assert made.working_size(1920, 1080) == (171, 96)
+    made.dtype, made.pooling = torch.float32, Pooling(None)
+    (found,) = made.encode([picture(96, 171)], 1920, 1080)
+    assert found.masks.shape[1:] == (12, 18)  # 2 x 3 crops of 6 x 6 patches
+    text = load_text(made.info.name)
+    assert text.info == made.info
+    assert text.info.weights == load_text(f"textregion:local-dir:{folder}").info.weights
+    check(made.info.name)
+    for wrong, message in [("short=9", "short is from 32 to 2016, got 9"), ("crop=50", "crop=50 does not fit .* 48"),
+                           ("grid=3", "'grid=3' is no option or is there twice; there are short, crop"),
+                           ("crop=48,crop=48", "there twice")]:  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            load(f"textregion:local-dir:{folder},{wrong}", "cpu")
+
+
+def test_a_panorama_has_an_end(small: TextRegion) -> None:
+    assert short_side(4000, 500, 672) == (2016, 672)
+    assert short_side(2048, 1024, 1344) == (2688, 1344)
 
 
 def test_given_masks_are_pooled(small: TextRegion) -> None:

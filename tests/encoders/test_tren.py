@@ -143,10 +143,26 @@ def test_contrast_leaves_out_what_means_the_same(whole: Tren) -> None:
     assert len(whole.contrast(background)) == 1
 
 
-@pytest.mark.parametrize(("phrase", "message"), [(" ", "the phrase is empty"), ("1 " * 80, "at most 77 fit")])
+@pytest.mark.parametrize(("phrase", "message"), [(" ", "the phrase is empty"), ("1" * 80, "at most 77 fit")])
 def test_an_unreadable_phrase_fails(whole: Tren, phrase: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         whole.encode_text(["mug", phrase])
+
+
+def test_a_phrase_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.CaptureFixture[str]) -> None:
+    long = "11 " * 40
+    count = whole._text.tokens.count
+    kept = next(n for n in range(40, 0, -1) if count("photo of a " + "11 " * n) <= 77)
+    assert kept < 40
+    cut, short = whole.encode_text([long, "11 " * kept])
+    np.testing.assert_array_equal(cut, short)
+    whole.encode_text([long])
+    (line,) = capsys.readouterr().err.splitlines()  # said once
+    told = count("photo of a " + long)
+    cause = f"the phrase has {told} tokens with its prompt, at most 77 fit"
+    assert line == f"{cause}; its first {kept} words count, up to '11 11 11'"
+    whole.encode_names([long])  # in the longest of the sentences
+    assert "words count, up to '11 11 11'" in capsys.readouterr().err
 
 
 def test_the_text_side_alone_is_the_same_and_needs_no_backbone(whole: Tren, copy: Path) -> None:

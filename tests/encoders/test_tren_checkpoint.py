@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,63 @@ def test_the_authors_file_is_loaded(tmp_path: Path, authors: State) -> None:
     with torch.no_grad():
         for mine, wanted in zip(model(features, points), other(features, points), strict=True):
             assert torch.equal(mine, wanted)
+
+
+class Authors(torch.nn.Module):
+    """The authors' state dict as their module holds it: `location_embeddings` is a parameter that was made as pixels
+    with their channels and turned about, so that its values lie in another order than its axes."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        lying = state["location_embeddings"].permute(1, 2, 0).contiguous()
+        self.location_embeddings = torch.nn.Parameter(lying.permute(2, 0, 1), requires_grad=False)
+        self.rest = {name: tensor for name, tensor in state.items() if name != "location_embeddings"}
+
+    def state_dict(self, *args: object, **more: object) -> State:  # type: ignore[override]
+        return {**super().state_dict(), **{name: torch.nn.Parameter(t) for name, t in self.rest.items()}}
+
+
+def test_a_file_saved_as_the_authors_save_it_is_loaded(tmp_path: Path, authors: State) -> None:
+    state = Authors(authors).state_dict()
+    assert state["location_embeddings"].stride() == (1, 128 * 64, 64)
+    path = tmp_path / "tren.pth"
+    torch.save({KEY: state, "epoch": 5}, path)
+    assert torch.load(path, weights_only=True)[KEY]["location_embeddings"].stride() == (1, 128 * 64, 64)
+    model, other = load_region_encoder(path), load_region_encoder(write(tmp_path / "plain.pth", authors))
+    assert model.options() == other.options()
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("change", [lambda t: t.transpose(1, 2), lambda t: t.roll(1, 0), lambda t: t.flip(2)])
+def test_positions_of_another_seed_are_seen_however_they_lie(
+    tmp_path: Path, authors: State, change: Callable[[Tensor], Tensor]
+) -> None:
+    state = Authors({**authors, "location_embeddings": change(authors["location_embeddings"])}).state_dict()
+    with pytest.raises(ModelError, match="not those of seed 42"):
+        load_region_encoder(write(tmp_path / "tren.pth", state))
+
+
+def test_any_tensor_may_be_turned_about(tmp_path: Path, authors: State) -> None:
+    turned = {name: t.T.contiguous().T if t.ndim == 2 else t for name, t in authors.items()}
+    assert not turned["scale_embeddings.weight"].is_contiguous()
+    model = load_region_encoder(write(tmp_path / "tren.pth", turned))
+    assert all(tensor.is_contiguous() for tensor in model.state_dict().values())
+    assert torch.equal(model.scale_embeddings.weight, authors["scale_embeddings.weight"])
+
+
+def test_a_packed_file_fails(tmp_path: Path, authors: State) -> None:
+    """What unpacks to more than it is: torch never writes it."""
+    path = tmp_path / "packed.pth"
+    with (
+        zipfile.ZipFile(write(tmp_path / "tren.pth", authors)) as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in whole.infolist():
+            packed.writestr(entry.filename, whole.read(entry))
+    with pytest.raises(ModelError, match="its parts are packed"):
+        load_region_encoder(path)
 
 
 def test_the_file_may_go_once_it_is_loaded(tmp_path: Path, authors: State) -> None:
@@ -136,10 +194,12 @@ WRONG: list[tuple[Callable[[State], object], str]] = [
     (with_("location_embeddings", lambda t: t.transpose(1, 2).contiguous()), "not those of seed 42"),
     (with_("location_embeddings", lambda t: t.roll(1, 0)), "not those of seed 42"),
     (with_("location_embeddings", lambda t: t[:, :64].contiguous()), "not those of seed 42"),
-    (with_("scale_embeddings.weight", lambda t: t[0, 0].expand(3, 1 << 40)), "it has no table of tensors"),
-    (lambda state: {**state, "name": "text"}, f"it has no table of tensors '{KEY}'"),
-    (lambda state: {1: torch.zeros(1)}, "it has no table of tensors"),
-    (lambda state: None, "it has no table of tensors"),
+    (with_("scale_embeddings.weight", lambda t: t[0, 0].expand(3, 1 << 40)), "repeats values and claims to be larger"),
+    (with_("feature_embeddings", lambda t: t[0, 0].clone()), "position embeddings are not those of seed 42"),
+    (with_("scale_embeddings.weight", lambda t: t.to_sparse()), r"scale_embeddings\.weight is sparse"),
+    (lambda state: {**state, "name": "text"}, "name is of the type str, not a tensor"),
+    (lambda state: {1: torch.zeros(1)}, "1 is of the type Tensor, not a tensor with a name"),
+    (lambda state: None, f"it has no table '{KEY}'"),
 ]
 
 

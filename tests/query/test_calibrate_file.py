@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from seeing import axis, seen, source
 from store.making import DT, MODEL
 
 from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError
-from vidmem.probability import CANDIDATES, LOOSE, Curve, Probabilities
+from vidmem.probability import CANDIDATES, Curve, Probabilities
 from vidmem.query.calibrate import Known, candidates, load_known
 from vidmem.query.search import find, find_each, probabilities
 from vidmem.query.where import each, where
@@ -94,14 +96,27 @@ def test_probability_decides_alone(store: Store) -> None:
     cache, text = VectorCache(store), axis(DT, 0)
     strict = dataclasses.replace(FITTED, contrast_probability=0.99)
     contrast = np.stack([text])
-    assert not where(store, cache, strict, text=text, contrast=contrast, most=None)
-    for least, count in ((0.95, 1), (0.5, 3), (0.2, 4), (0.0, 5)):
+    assert len(where(store, cache, strict, text=text, contrast=contrast, most=None)) == 3  # more likely meant than not
+    tests = dataclasses.replace(strict, probability=None)  # not fitted: the tests decide
+    assert not where(store, cache, tests, text=text, contrast=contrast, most=None)
+    for least, count in ((0.95, 1), (0.5, 3), (0.2, 4), (0.0, 6)):
         answer = where(store, cache, strict, text=text, contrast=contrast, least=least, most=None)
         assert len(answer) == count
         assert all(s.probability is not None and s.probability >= least for s in answer)
-    assert LOOSE * strict.text_threshold == pytest.approx(0.42)  # the last one is not looked at
     near = where(store, cache, strict, text=text, contrast=contrast, least=0.99).near_misses
     assert near[0].probability == pytest.approx(float(CURVE.at(np.array([1.0]), None)[0]), abs=1e-3)
+
+
+@given(
+    st.floats(-20, 20), st.floats(0, 40), st.floats(0, 4), st.floats(0, 1), st.floats(-1, 1), st.floats(0, 1),
+)  # fmt: skip
+def test_no_track_below_the_least_score_is_likely_enough(
+    bias: float, slope: float, share: float, least: float, score: float, held: float
+) -> None:
+    curve = Curve(bias, slope, share, 9, 9, 9)
+    likely = float(curve.at(np.array([score]), np.array([held]))[0])
+    if likely >= least:
+        assert score >= curve.least_score(least)
 
 
 def test_without_a_fit_it_is_refused(store: Store) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_a_rival_speaks_against_it(store: Store) -> None:
 def test_a_picture_does_not_hang_on_another(store: Store) -> None:
     """One with a clearer dog leaves the other its dog, asked of all pictures or of some."""
     fill(store, PICTURE_TEXTS)
-    held = Haystack(store, VectorCache(store), replace(CALIBRATION, text_relative=0.95))
+    held = haystack(store)
     every = np.arange(7)
     for rows in (None, every):
         assert held.ask(Phrase(axis(0)), Phrase(axis(1)), rows=rows).pictures == 2

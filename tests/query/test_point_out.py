@@ -52,6 +52,14 @@ def test_the_one_that_is_meant_is_the_best_part_of_the_best_region() -> None:
     assert one(found, asked(0), np.zeros_like(passed), SIZE) == []
 
 
+def test_all_of_a_mask_counts_where_the_paper_has_it_so() -> None:
+    found = regions((0, 2, 0, 2), tokens=AXES[:1])
+    found.masks[0, :2, 2:4] = 0.1
+    passed = passing(found, asked(0), CALIBRATION)
+    (half,), (whole,) = (one(found, asked(0), passed, (4, 6), whole=whole) for whole in (False, True))
+    assert (half.box, whole.box) == ((0, 0, 2, 2), (0, 0, 4, 2))
+
+
 def test_several_things_are_the_parts_of_all_that_pass() -> None:
     places = [(0, 2, 0, 2), (2, 4, 3, 6), (1, 3, 2, 4)]
     found = regions(*places, tokens=np.stack([mixed(0.7, 1), mixed(0.9, 1), AXES[1]]))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vidmem.train.losses import distillation, mask_loss, match, text_contrast, visual_contrast
+from vidmem.train.losses import distillation, mask_loss, match, visual_contrast
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
 
@@ -51,28 +51,6 @@ def test_visual_contrast_falls_as_partners_meet() -> None:
     apart = visual_contrast(tensor(EAST, NORTH, WEST, (0.0, -1.0)), groups)
     close = visual_contrast(tensor(EAST, EAST, WEST, WEST), groups)
     assert close < 0.01 < apart
-
-
-def test_text_contrast_by_hand() -> None:
-    # One token, three names: its half over tokens has nothing to choose from.
-    tokens, texts = tensor((5.0, 0.0)), tensor(EAST, NORTH, WEST)
-    to_text = -math.log(math.e / (math.e + 1 + 1 / math.e))
-    assert text_contrast(tokens, texts, torch.tensor([0]), 1.0).item() == pytest.approx(to_text / 2)
-
-
-def test_text_contrast_does_not_set_equal_names_against_each_other() -> None:
-    tokens, texts, labels = tensor(EAST, NORTH, EAST), tensor(EAST, NORTH), torch.tensor([0, 1, 0])
-    e = math.e
-    to_text = -math.log(e / (e + 1))
-    # name of token 0: token 0 (1) and token 1 (0); token 2 bears the same name. Name of token 1: 1, 0 and 0.
-    to_token = (2 * -math.log(e / (e + 1)) - math.log(e / (e + 2))) / 3
-    assert text_contrast(tokens, texts, labels, 1.0).item() == pytest.approx((to_text + to_token) / 2)
-
-
-def test_text_contrast_is_larger_for_wrong_names() -> None:
-    tokens, texts = tensor(EAST, NORTH), tensor(EAST, NORTH)
-    right, wrong = (text_contrast(tokens, texts, torch.tensor(labels)) for labels in ([0, 1], [1, 0]))
-    assert right < 1e-3 < 9 < wrong
 
 
 def test_distillation_by_hand() -> None:
@@ -115,7 +93,6 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 LABELS = torch.tensor([0, 1, 0, 2, 1])
 LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "visual": (lambda z: visual_contrast(z, LABELS), (random(5, 4),)),
-    "text": (lambda z, t: text_contrast(z, t, LABELS), (random(5, 4), random(4, 4, seed=1))),
     "distillation": (distillation, (random(5, 4), random(5, 4, seed=1))),
     "mask": (lambda a: mask_loss(a.softmax(-1), (random(3, 6, seed=1) > 0).double()), (random(3, 6),)),
 }

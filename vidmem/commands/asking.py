@@ -38,7 +38,7 @@ PICTURE: Options = {
 }  # fmt: skip
 PROBABILITY: Options = {
     "min_probability": (Annotated[float | None, typer.Option(
-        "--min-probability", metavar="P", help="Least probability that counts as found, not the calibrated test.")],
+        "--min-probability", metavar="P", help="Least probability that counts as found, .5 by default.")],
         None),
 }  # fmt: skip
 TESTS: Options = {

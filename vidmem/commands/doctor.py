@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +14,13 @@ from ..errors import StoreError, VidmemError
 from ..output import Listing, Show, listing, say
 from .options import MemoryOption
 
-NEEDED = {"numpy": "numpy", "PIL": "pillow", "torch": "torch", "av": "av", "faiss": "faiss-cpu",
+NEEDED = {"numpy": "numpy", "PIL": "pillow", "onnxruntime": "onnxruntime", "av": "av", "faiss": "faiss-cpu",
           "sqlite_utils": "sqlite-utils", "safetensors": "safetensors", "typer": "typer", "rich": "rich",
           "platformdirs": "platformdirs"}  # fmt: skip
 OPTIONAL = {"decord": "decord"}
 """Modules and what installs them."""
+SAME = {"onnxruntime": ("onnxruntime-gpu",)}
+"""Other packages that a module may come from."""
 
 CODECS = ("h264", "hevc", "vp9", "av1")
 
@@ -47,6 +50,7 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
         Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_module(name, package) for name, package in NEEDED.items()),
         *(_optional(name, package) for name, package in OPTIONAL.items()),
+        *_torch(),
         Check("sqlite", sqlite3.sqlite_version),
         _guarded("device", _device),
         *(_guarded(f"codec {name}", partial(_codec, name)) for name in CODECS),
@@ -77,8 +81,9 @@ def _module(name: str, package: str) -> Check:
 
     try:
         import_module(name)
-        return Check(package, importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:
+        for same in (package, *SAME.get(name, ())):
+            with suppress(importlib.metadata.PackageNotFoundError):
+                return Check(same, importlib.metadata.version(same))
         return Check(package, "version unknown")  # built by other means, such as conda's faiss
     except Exception as error:  # a damaged extension module raises anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -93,11 +98,33 @@ def _optional(name: str, package: str) -> Check:
     return _module(name, package)
 
 
-def _device() -> Check:
+def _torch() -> list[Check]:
+    """Only some encoders want it: nothing is said where it is not."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        return []
+    check = _module("torch", "torch")
+    return [check] if check.remedy else [check, _guarded("torch device", _torch_device)]
+
+
+def _torch_device() -> Check:
     from ..encoders.device import pick_device
 
     device, dtype = pick_device()
-    return Check("device", f"{device} with {str(dtype).removeprefix('torch.')}, {os.cpu_count()} cores")
+    return Check("torch device", f"{device} with {str(dtype).removeprefix('torch.')}")
+
+
+def _device() -> Check:
+    import onnxruntime
+
+    from ..encoders.onnx import PROVIDERS, providers
+
+    used, *rest = providers()
+    known = set(PROVIDERS.values()) - {used, *rest}
+    also = [name for name in onnxruntime.get_available_providers() if name in known]
+    told = f"{used}, {os.cpu_count()} cores" + (f"; also here: {', '.join(also)}" if also else "")
+    return Check("device", told)
 
 
 def _codec(name: str) -> Check:
@@ -111,9 +138,19 @@ def _codec(name: str) -> Check:
 
 
 def _encoder() -> Check:
-    from ..encoders import DEFAULT, load
+    import numpy as np
 
-    encoder = load(DEFAULT)  # reads all weights and compares their checksums
+    from ..encoders import DEFAULT, load
+    from ..indexer.step import view_encoder
+    from ..records import View
+
+    encoder = load(DEFAULT)
+    width, height = encoder.working_size(64, 64)
+    picture = np.full((height, width, 3), 128, np.uint8)
+    encoder.encode([picture], width, height)  # loads its networks, compares their checksums and runs them
+    if (looker := view_encoder(encoder)) is not None:
+        box = (0.0, 0.0, float(width), float(height))
+        looker.look([View(picture, box, (width, height), 0, np.empty(0, np.float32), 0.0, 1.0)])
     return Check("encoder", f"{DEFAULT}, weights {encoder.info.weights[:16]}, checksums right")
 
 

@@ -17,11 +17,13 @@ from .options import (
     DeviceOption,
     EncoderOption,
     EveryFrameOption,
+    KeepViewsOption,
     MasksOption,
     MemoryOption,
     WeightsOption,
     with_still,
 )  # fmt: skip
+from .where import NEXT_STEP
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -40,8 +42,8 @@ def index(
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
-        "--preset", metavar="NAME", help="Thresholds: default, distinct, paper for T-REN as published, or patches for "
-        "its baseline. By default the memory's; the encoder's if new.")] = None,
+        "--preset", metavar="NAME", help="Thresholds: default, boxes, distinct, paper for T-REN as published, or "
+        "patches for its baseline. By default the memory's; the encoder's if new.")] = None,
     topic: Annotated[list[str] | None, typer.Option(
         "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
         "given again. May be left out when only one has pictures.")] = None,
@@ -54,6 +56,7 @@ def index(
         "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best of "
         "all. Of a log done before the poses are read anew.")] = None,
     every_frame: EveryFrameOption = None,
+    keep_views: KeepViewsOption = False,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
@@ -73,9 +76,9 @@ def index(
 
     rate = None if fps is None else _rate(fps)
     if images:
-        if topic or fps is not None or pose is not None or every_frame is not None:
-            raise UsageError("single pictures have no topics, no poses and no rate; leave --topic, --pose, --fps, "
-                             "--every-frame and --skip-still out with --images")  # fmt: skip
+        if topic or fps is not None or pose is not None or every_frame is not None or keep_views:
+            raise UsageError("single pictures have no topics, no poses, no rate and one view; leave --topic, --pose, "
+                             "--fps, --every-frame, --skip-still and --keep-views out with --images")  # fmt: skip
         with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
             code = index_images(m, paths, _config(m, None, preset, None))
         raise typer.Exit(code)
@@ -84,7 +87,7 @@ def index(
         raise typer.Exit(MediaError.exit_code)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
-            reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose)
+            reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose, keep_views)
         except KeyboardInterrupt:
             say("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
@@ -149,8 +152,9 @@ def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[
 
 
 def _index(
-    memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None, pose: str | None
-) -> tuple[list[SourceReport], int]:
+    memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None, pose: str | None,
+    keep_views: bool,
+) -> tuple[list[SourceReport], int]:  # fmt: skip
     durations = _durations(found, decoder) if progress.wanted() else {}
     failed = finished_ns = 0
     running = ""
@@ -168,7 +172,8 @@ def _index(
             advance(label, before)
             return lambda t_ns, frames: advance(label, before + min(t_ns, durations.get(path, t_ns)))
 
-        reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source, pose=pose)
+        reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source, pose=pose,
+                               keep_views=keep_views)  # fmt: skip
         advance("done", sum(durations.values()))
     return reports, failed
 
@@ -222,7 +227,7 @@ def _knowledge(memory: Memory) -> str:
     line = f"`{info.name}` knows {info.knows}"
     if info.open_vocabulary:
         return line
-    return f"{line}; for any phrase take --encoder tren with a new --memory (its weights: `vidmem models`)"
+    return f"{line}; {NEXT_STEP}"
 
 
 def _count(n: int, noun: str) -> str:

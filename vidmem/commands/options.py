@@ -32,6 +32,11 @@ DeviceOption = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is."),
 ]
+KeepViewsOption = Annotated[
+    bool,
+    typer.Option("--keep-views", help="Keep the pictures of the views in the memory, so that `vidmem reembed` can do "
+                 "without the source."),
+]  # fmt: skip
 EveryFrameOption = Annotated[
     bool | None,
     typer.Option("--every-frame/--skip-still", show_default=False, help="Encode every frame, or carry over what was "

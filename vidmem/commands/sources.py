@@ -39,7 +39,8 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
         rows = store.sources()
     table = [("source", "state", "length", "size", "frames", "damaged", "added")]
     table += [
-        (row.uri, STATES[row.state], clock(row.duration_ns) if row.width else "-",
+        (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
+         clock(row.duration_ns) if row.width else "-",
          f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
          str(row.damaged), _day(row.added_at)) for row in rows
     ]  # fmt: skip
@@ -102,6 +103,7 @@ def _row(row: SourceRow) -> Row:
         "duration_ns": str(row.duration_ns), "width": row.width, "height": row.height, "frames": row.frames,
         "damaged": row.damaged, "indexed_to_ns": None if row.next_t_ns is None else str(row.next_t_ns),
         "start_ns": None if row.start_ns is None else str(row.start_ns), "added_ns": str(row.added_at),
+        "stale": row.stale,
     }  # fmt: skip
 
 
@@ -119,6 +121,7 @@ def _memory(store: Store) -> Row:
         "tracks": stats.tracks, "regions": stats.regions, "database_bytes": stats.database_bytes,
         "cache_bytes": stats.cache_bytes, "bytes_per_hour": stats.bytes_per_hour,
         "encoder": model.encoder if model else None, "weights": model.weights if model else None,
+        "regions_weights": (model.regions or None) if model else None,
         "settings": dict(model.config) if model else None,
     }  # fmt: skip
     return row

@@ -89,11 +89,14 @@ def tren(
 
     The defaults are the paper's. An interrupted training goes on with --resume, exactly as if nothing had happened.
     """
-    from ..encoders.device import pick_device
-    from ..train.tren.backbones import load_backbone
-    from ..train.tren.config import LossConfig, ModelConfig, TrainConfig
-    from ..train.tren.data import open_data
-    from ..train.tren.loop import WEIGHTS, fit
+    from ..encoders.extras import needing
+
+    with needing("train", "training"):
+        from ..encoders.device import pick_device
+        from ..train.tren.backbones import load_backbone
+        from ..train.tren.config import LossConfig, ModelConfig, TrainConfig
+        from ..train.tren.data import open_data
+        from ..train.tren.loop import WEIGHTS, fit
 
     if crowd not in ("skip", "keep"):
         raise UsageError(f"--crowd is skip or keep; got {crowd!r}")

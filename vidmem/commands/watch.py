@@ -8,7 +8,15 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..output import say
-from .options import DeviceOption, EncoderOption, EveryFrameOption, MemoryOption, WeightsOption, with_still
+from .options import (
+    DeviceOption,
+    EncoderOption,
+    EveryFrameOption,
+    KeepViewsOption,
+    MemoryOption,
+    WeightsOption,
+    with_still,
+)
 
 
 def watch(
@@ -25,6 +33,7 @@ def watch(
     drop: Annotated[str, typer.Option(
         "--drop", metavar="NAME", help="Which picture goes when too many wait: oldest or newest.")] = "oldest",
     every_frame: EveryFrameOption = None,
+    keep_views: KeepViewsOption = False,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
@@ -45,7 +54,7 @@ def watch(
     with Memory.open(memory, encoder=encoder, device=device, weights=weights) as m:
         config = None if every_frame is None else with_still(m.settings(), not every_frame)
         session = m.session(name or plain_name(source), config=config, depth=depth, interval_s=every,
-                            drop=cast(Any, drop))  # fmt: skip
+                            drop=cast(Any, drop), keep_views=keep_views)  # fmt: skip
         try:
             for frame in pictures(source, met, network=network):
                 session.append(frame.image, frame.t_ns)

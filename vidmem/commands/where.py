@@ -117,6 +117,11 @@ def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = Non
     return Listing(rows, table, document)
 
 
+LIMITS = "knows a fixed list of names"
+NEXT_STEP = "for any phrase: `vidmem reembed --encoder clip` (its weights: `vidmem models pull clip`)"
+"""What to do when the encoder's names do not suffice."""
+
+
 def likely(probability: float | None) -> str:
     """A probability for people."""
     return "not calibrated" if probability is None else f"{probability:.2f}"
@@ -133,7 +138,7 @@ def sighting_row(s: Sighting) -> Row:
         "text_score": None if s.text_score is None else round(s.text_score, 6),
         "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
         "probability": None if s.probability is None else round(s.probability, 6), "frame_s": s.frame_s,
-        "box": [round(v, 2) for v in s.box], "tracks": list(s.tracks),
+        "box": [round(v, 2) for v in s.box], "confidence": round(s.confidence, 6), "tracks": list(s.tracks),
         "seen": _point(s.seen), "last": _point(s.last), "picture": s.picture,
     }  # fmt: skip
 
@@ -188,6 +193,11 @@ def _not_found(memory: Memory, answer: Answer) -> None:
         say("the memory holds no video yet; `vidmem index` adds some")
     elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
         say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
+    if stale := sum(row.stale for row in sources):
+        say(f"{stale} of {len(sources)} sources wait to be looked at by this encoder; run `vidmem reembed` again")
+    info = memory.text_encoder.info
+    if answer.query.get("text") is not None and not info.open_vocabulary:
+        say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")
 
 
 def _save(memory: Memory, answer: Answer, path: str, title: str) -> None:

@@ -1,6 +1,11 @@
 """Encoders: a picture in, region tokens out; a phrase in, a vector out.
 
-A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS. One whose
+`tiny` and `clip` work in two steps: *regions* of a frame, from the detector that ships (detector.py, detected.py), and
+a look at the best *views* of each track, which gives the track's tokens (tiny_views.py, clip.py). The others have dense
+features: means of a track's region tokens are its tokens. See base.py for both contracts.
+
+A new encoder is one module with `load(backbone, device)`, `load_text(backbone)` and a line in ENCODERS. One that needs
+libraries the core does not have names the EXTRA that brings them, and imports them inside its functions. One whose
 weights come with the package also has `shipped_bytes()`. One whose weights lie in a folder of their own takes
 `weights` as a last argument of both and has `wanted(backbone)` (see hub.py), KNOWS and LICENCE. One that pools under
 masks takes `masks` and has MASKS; one whose text side is slow has what remembered.py asks for. PRESET is the preset of
@@ -12,18 +17,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from ..errors import ModelError, UsageError
 from .base import Calibration, Encoder, EncoderInfo, TextEncoder
+from .extras import needing, require
 
 if TYPE_CHECKING:
     from .masks import MaskSource
 
 ENCODERS = {
-    "tiny": "vidmem.encoders.tiny", "tren": "vidmem.encoders.tren", "patches": "vidmem.encoders.patches",
-    "textregion": "vidmem.encoders.textregion", "gem": "vidmem.encoders.gem",
+    "tiny": "vidmem.encoders.tiny", "clip": "vidmem.encoders.clip", "tren": "vidmem.encoders.tren",
+    "patches": "vidmem.encoders.patches", "textregion": "vidmem.encoders.textregion", "gem": "vidmem.encoders.gem",
 }  # fmt: skip
 """Name on the command line -> module. Spelled `name` or `name:backbone`."""
 
@@ -45,13 +52,17 @@ def _module(spec: str) -> tuple[ModuleType, str]:
 
 
 def check(spec: str, weights: str | os.PathLike[str] | None = None, *, complete: bool = False) -> None:
-    """Raises ModelError when there is no such encoder or backbone, and with `complete` when a file of its weights is
-    missing; what the files hold is seen only when they are loaded."""
+    """Raises ModelError when there is no such encoder or backbone, and with `complete` when a file of its weights or
+    PyTorch is missing and it needs them; what the files hold is seen only when they are loaded."""
     module, backbone = _module(spec)
+    if complete and hasattr(module, "EXTRA"):
+        require(module.EXTRA, _told(spec))
     if hasattr(module, "wanted"):
         from .hub import locate, weights_folder
 
-        for wanted in module.wanted(backbone):
+        with _extra(spec, module):
+            files = module.wanted(backbone)
+        for wanted in files:
             if complete:
                 locate(wanted, weights_folder(weights))
 
@@ -68,19 +79,21 @@ def load(
     """The encoder spelled `spec`, on `device` (cuda, mps or cpu; by default the best there is).
 
     weights: the folder of its weights, by default that of VIDMEM_WEIGHTS or the platform. masks: where its regions come
-    from, for those that pool under masks: what `--masks` takes (see masks.py), or a MaskSource. Raises ModelError, and
-    UsageError when it has no such folder or takes no masks.
+    from, for those that pool under masks: what `--masks` takes (see masks.py), or a MaskSource. Raises ModelError, also
+    for libraries of an extra that are not there, and UsageError when it has no such folder or takes no masks.
     """
     module, backbone = _module(spec)
     folder = _folder(spec, module, weights)
-    if masks is None:
-        return cast(Encoder, module.load(backbone, device, *folder))
-    check_masks(spec)
-    if isinstance(masks, str | os.PathLike):
-        from .masks import mask_source
+    given: dict[str, MaskSource] = {}
+    if masks is not None:
+        check_masks(spec)
+        if isinstance(masks, str | os.PathLike):
+            from .masks import mask_source
 
-        masks = mask_source(masks, device, weights)
-    return cast(Encoder, module.load(backbone, device, *folder, masks=masks))
+            masks = mask_source(masks, device, weights)
+        given["masks"] = masks
+    with _extra(spec, module):
+        return cast(Encoder, module.load(backbone, device, *folder, **given))
 
 
 def check_masks(spec: str) -> None:
@@ -92,7 +105,9 @@ def check_masks(spec: str) -> None:
 def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None) -> TextEncoder:
     """Only the text side of it, quick to load. Raises as `load`."""
     module, backbone = _module(spec)
-    return cast(TextEncoder, module.load_text(backbone, *_folder(spec, module, weights)))
+    folder = _folder(spec, module, weights)
+    with _extra(spec, module):
+        return cast(TextEncoder, module.load_text(backbone, *folder))
 
 
 def remembering(spec: str) -> tuple[ModuleType | None, str]:
@@ -100,6 +115,15 @@ def remembering(spec: str) -> tuple[ModuleType | None, str]:
     Raises ModelError."""
     module, backbone = _module(spec)
     return (module if hasattr(module, "text_files") else None), backbone
+
+
+def _extra(spec: str, module: ModuleType) -> AbstractContextManager[None]:
+    extra = getattr(module, "EXTRA", None)
+    return nullcontext() if extra is None else needing(extra, _told(spec))
+
+
+def _told(spec: str) -> str:
+    return f"`{spec.partition(':')[0]}`"
 
 
 def _folder(spec: str, module: ModuleType, weights: str | os.PathLike[str] | None) -> tuple[str, ...]:

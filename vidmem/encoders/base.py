@@ -20,10 +20,9 @@ class Calibration:
     text_threshold: least cosine of a track's text token to the phrase. contrast_probability: least softmax share of
     the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
-    contrast_probability_product: the least share when both are given. visual_relative, text_relative: with a picture or
-    with words alone, a track must also score at least this share of the best one that passed the other tests, so that a
-    look-alike seen later does not hide the thing itself. probability: the curves from scores to probabilities; None
-    when nobody fitted any.
+    contrast_probability_product: the least share when both are given. These tests decide where no curve does.
+    same_thing: cosine of visual tokens from which on two tracks show one thing (query/things.py).
+    probability: the curves from scores to probabilities; None when nobody fitted any.
     """
 
     text_threshold: float
@@ -32,8 +31,7 @@ class Calibration:
     product_threshold: float
     contrast_probability_product: float = 0.0
     temperature: float = 0.06
-    visual_relative: float = 0.0
-    text_relative: float = 0.0
+    same_thing: float = 0.8
     probability: Probabilities | None = None
 
 
@@ -85,10 +83,12 @@ class ViewTokens:
 class ViewEncoder(Protocol):
     """The second step: it looks at the best views of a track, once each, and what it sees are the track's tokens.
 
-    view_pixels: the longest side in which it wants views. wants_hint: whether it reads `View.hint`.
+    view_pixels: the longest side in which it wants views. most_views: of one track, the best ones. wants_hint: whether
+    it reads `View.hint`.
     """
 
     view_pixels: int
+    most_views: int
     wants_hint: bool
 
     def look(self, views: Sequence[View]) -> ViewTokens:

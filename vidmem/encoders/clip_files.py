@@ -11,14 +11,14 @@ import difflib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .hub import RECORD, Wanted, checked, find, fingerprint, weights_folder
+from .hub import RECORD, Wanted, checked, chosen, find, fingerprint, weights_folder
 from .pull import offline_remedy
 from .tensor_file import fail, read_tensors
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT = "ViT-B-16/openai"
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+CONFIG, WEIGHTS, PICKLED = "open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
+PREFERRED = (
+    WEIGHTS, "open_clip_pytorch_model.safetensors", PICKLED, "open_clip_pytorch_model.pth", "model.safetensors",
+    "pytorch_model.bin", "pytorch_model.pth", "model.pth",
+)  # fmt: skip
+"""Names of weights in a folder, the best first, in the order in which open_clip takes them."""
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """OpenAI's, of RGB in [0, 1]; most models of open_clip were trained with them."""
 WHAT = "the CLIP weights"
@@ -60,13 +65,24 @@ def wanted(family: str, backbone: str) -> list[Wanted]:
         _local(backbone)
         return []
     if backbone.startswith(_HUB):
-        return [_from_repo(backbone[len(_HUB) :], (WEIGHTS, CONFIG), spec)]
+        # Only the configuration tells whether there is a tokenizer beside it.
+        return [_from_repo(backbone[len(_HUB) :], (_alternatives(""), CONFIG, *(f"{n}|" for n in _TOKENIZER)), spec)]
     if backbone in ("", DEFAULT):
-        return [_from_repo(_DEFAULT_REPO, (WEIGHTS,), spec)]
+        return [_from_repo(_DEFAULT_REPO, (_alternatives(""),), spec)]
     name, facts = _published(backbone)
     repo, _, file = facts["hf_hub"].rpartition("/")
     text = _open_clip().get_model_config(name)["text_cfg"]
-    return [_from_repo(repo, (file or WEIGHTS, *(_TOKENIZER if "hf_tokenizer_name" in text else ())), spec)]
+    more = (*_TOKENIZER[:2], f"{_TOKENIZER[2]}|") if "hf_tokenizer_name" in text else ()
+    return [_from_repo(repo, (_alternatives(file), *more), spec)]
+
+
+def _alternatives(file: str) -> str:
+    """The names of weights as `Wanted.files` has them: as open_clip does, safetensors where there are any, else what
+    open_clip's list names."""
+    if file in ("", PICKLED):
+        return f"{WEIGHTS}|{PICKLED}"
+    stem, dot, kind = file.rpartition(".")
+    return f"{stem}.safetensors|{file}" if dot and kind in ("bin", "pth") else file
 
 
 def _from_repo(repo: str, files: tuple[str, ...], spec: str) -> Wanted:
@@ -93,15 +109,15 @@ def _published(backbone: str) -> tuple[str, dict[str, Any]]:
 def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded:
     """Raises ModelError: a file is missing, changed, damaged or does not fit, or open_clip is not installed."""
     if backbone.startswith(_LOCAL):
-        home, path = _local(backbone)
-        return _from_config(family, backbone, home, path, checked(path, home))
+        home, own = _local(backbone)
+        return _from_config(family, backbone, home, own, checked(own, home))
     where = folder or weights_folder()
     (file,) = wanted(family, backbone)
     found = find(file, where)
-    if found is None or not (found / file.files[0]).is_file():
+    path = None if found is None else chosen(file.files[0], found)
+    if found is None or path is None:
         raise ModelError(f"the {file.role} are missing: `vidmem models pull {file.spec}` fetches them; without a "
                          f"network here, {offline_remedy(file, where)}")  # fmt: skip
-    path = found / file.files[0]
     sha = fingerprint([file], where)
     if backbone.startswith(_HUB):
         return _from_config(family, backbone, found, path, sha)
@@ -127,7 +143,10 @@ def _local(backbone: str) -> tuple[Path, Path]:
     home = Path(backbone[len(_LOCAL) :]).expanduser()
     if not (home / CONFIG).is_file():
         raise ModelError(f"a local model is a folder with {CONFIG} and its weights; there is none: {home}")
-    for pattern in (WEIGHTS, "*.safetensors", "*.bin", "*.pt", "*.pth"):
+    for name in PREFERRED:
+        if (home / name).is_file():
+            return home, home / name
+    for pattern in ("*.safetensors", "*.bin", "*.pt", "*.pth"):
         found = sorted(home.glob(pattern))
         if len(found) > 1:
             raise ModelError(f"the weights could be {found[0].name} or {found[1].name}; leave one of them in {home}")
@@ -170,12 +189,14 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
 
 
 def _fill(model: Any, path: Path) -> None:
-    """The weights into the model; one scale or bias may be a number or a table of one."""
-    state = dict(read_tensors(path, WHAT))
+    """The weights into the model, in whichever of the forms that open_clip takes they are."""
     own = model.state_dict()
-    for name in ("logit_scale", "logit_bias"):
-        if name in state and name in own:
-            state[name] = state[name].reshape(own[name].shape)
+    tensors = read_tensors(path, WHAT, inner=("state_dict",))
+    try:
+        state = as_open_clip(tensors, model, own)
+    except Exception as error:  # its converting expects what it expects
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        fail(WHAT, f"open_clip cannot convert them ({reason}); fetch them again", path)
     odd = sorted(state.keys() ^ own.keys())
     if odd:
         how = "unknown" if odd[0] in state else "missing"
@@ -187,6 +208,35 @@ def _fill(model: Any, path: Path) -> None:
             fail(WHAT, f"{name} holds a value that is not finite; fetch it again", path)
     model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     model.eval().requires_grad_(False)
+
+
+def as_open_clip(tensors: Mapping[str, Tensor], model: Any, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What open_clip's loading makes of a file's tensors, under the names of the model (`own`: its own by name).
+
+    Of a training on several GPUs every name begins with "module."; the text tower of old files lies at the top;
+    position embeddings are stretched to the model's size; `position_ids`, which towers of transformers had once, count
+    for nothing; one scale or bias may be a number or a table of one, and a bias that is missing is 0. Raises whatever
+    open_clip meets in a table of another model.
+    """
+    from open_clip import factory
+
+    state = {name: tensor.detach() for name, tensor in tensors.items()}
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if hasattr(factory, "convert_state_dict"):  # MobileCLIP's own files; open_clip 2.24 does not know them
+        state = factory.convert_state_dict(model, state)
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = factory.convert_to_custom_text_state_dict(state)
+    state = {name: t for name, t in state.items() if name in own or not name.endswith(".position_ids")}
+    for name in ("logit_scale", "logit_bias"):
+        if name in state and name in own and state[name].numel() == own[name].numel():
+            state[name] = state[name].reshape(own[name].shape)
+    if "logit_bias" in own and "logit_bias" not in state:
+        state["logit_bias"] = own["logit_bias"].new_zeros(own["logit_bias"].shape)
+    with _quiet():
+        factory.resize_pos_embed(state, model)
+        factory.resize_text_pos_embed(state, model)
+    return state
 
 
 def _counter(tokenize: Any) -> Callable[[str], int]:

@@ -1,9 +1,10 @@
 """The inside of open_clip's image towers, handed out without a change to its code.
 
 Two kinds of tower: vision transformers of open_clip with a class token (CLIP, MetaCLIP, DFN, laion), and those of timm
-behind open_clip, with a head that pools by attention (SigLIP, SigLIP2, PE-Core) or with a class token (MobileCLIP-B).
-Tokens are `(B, L, D)` everywhere here; open_clip before 2.26 keeps them `(L, B, D)` inside its blocks, later ones do
-not, and a block is called in its own layout.
+behind open_clip, with a head that pools by attention (SigLIP, SigLIP2, PE-Core) or with a class token (MobileCLIP-B,
+and EVA-CLIP, whose queries, keys and values have projections or biases of their own, and rotary positions). Tokens are
+`(B, L, D)` everywhere here; open_clip before 2.26 keeps them `(L, B, D)` inside its blocks, later ones do not, and a
+block is called in its own layout.
 """
 
 from __future__ import annotations
@@ -16,77 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ModelError
+from .clip_block import Block, through
 
 Stretch = Literal["offset", "antialiased"]
 """How position embeddings are stretched to another grid, both bicubic. "offset" (TextRegion's code): no antialiasing,
 by the factor (n + .1) / n_native, as DINO does. "antialiased" (GEM's): to the size itself."""
-
-
-class Block:
-    """One transformer block. module: open_clip's or timm's own; sequence_first: it wants `(L, B, D)`."""
-
-    def __init__(self, module: Any, heads: int, *, sequence_first: bool = False) -> None:
-        self.module, self.heads, self.sequence_first = module, heads, sequence_first
-        self._timm = hasattr(module.attn, "qkv")
-        if getattr(module.attn, "head_scale", None) is not None:
-            raise ModelError("this tower scales its heads, which vidmem does not do; choose another backbone")
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The whole block: `(B, L, D)` -> `(B, L, D)`."""
-        if not self.sequence_first:
-            out: Tensor = self.module(x)
-            return out
-        swapped: Tensor = self.module(x.transpose(0, 1))
-        return swapped.transpose(0, 1)
-
-    def known(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """As the whole block, for projections of x that are known already: `(B, heads, L, d)` each. Attention of a kind
-        of its own is run by itself."""
-        if self._timm or type(self.module.attn) is not nn.MultiheadAttention:
-            return self(x)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return self.mlp(x + self.out(attended))
-
-    def normed(self, x: Tensor) -> Tensor:
-        """What the block's projections see of its input: ln_1(x)."""
-        out: Tensor = (self.module.norm1 if self._timm else self.module.ln_1)(x)
-        return out
-
-    def queries_keys_values(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`(B, L, D)` each, heads side by side in D."""
-        q, k, v = F.linear(normed, *self._projection()).chunk(3, dim=-1)
-        return q, k, v
-
-    def values(self, normed: Tensor) -> Tensor:
-        """The values alone, for a third of the work."""
-        weight, bias = self._projection()
-        return F.linear(normed, weight.chunk(3)[2], None if bias is None else bias.chunk(3)[2])
-
-    def out(self, attended: Tensor) -> Tensor:
-        """What attention adds to the stream, from heads side by side `(..., D)`: out_proj and the block's own scale."""
-        module, attn = self.module, self.module.attn
-        if self._timm:
-            return _through(_through(attended, attn, "norm", "proj"), module, "ls1")
-        return _through(_through(attended, attn, "ln_inner", "out_proj"), module, "ln_attn", "ls_1")
-
-    def mlp(self, x: Tensor) -> Tensor:
-        """The second half of the block: x + mlp(ln_2(x))."""
-        names = ("norm2", "mlp", "ls2") if self._timm else ("ln_2", "mlp", "ls_2")
-        return x + _through(x, self.module, *names)
-
-    def _projection(self) -> tuple[Tensor, Tensor | None]:
-        attn = self.module.attn
-        if self._timm:
-            return attn.qkv.weight, attn.qkv.bias
-        return attn.in_proj_weight, attn.in_proj_bias
-
-
-def _through(x: Tensor, owner: Any, *names: str) -> Tensor:
-    """x through those of the named modules that there are."""
-    for name in names:
-        module = getattr(owner, name, None)
-        x = x if module is None else module(x)
-    return x
 
 
 class ClipTower:
@@ -139,8 +74,11 @@ class ClipTower:
             self.blocks = []
             self.dim = int(_width(self.visual.head, _width(trunk.head, trunk.attn_pool.out_features)))
         else:
-            if trunk.num_prefix_tokens != 1 or not hasattr(trunk.blocks[0].attn, "qkv"):
+            if trunk.num_prefix_tokens != 1 or not hasattr(getattr(trunk.blocks[0], "attn", None), "qkv"):
                 raise ModelError("this tower has no class token and no pooling head; choose another backbone")
+            if getattr(trunk, "rope_mixed", False):
+                raise ModelError("each block of this tower has rotary positions of its own, which vidmem does not do; "
+                                 "choose another backbone")  # fmt: skip
             self.blocks = [Block(m, int(m.attn.num_heads)) for m in trunk.blocks]
             self.dim = int(_width(self.visual.head, _width(trunk.head, trunk.num_features)))
 
@@ -161,9 +99,12 @@ class ClipTower:
             raise ModelError("this backbone has a pooling head and no class token; use it with textregion")
         if not 1 <= count <= len(self.blocks):
             raise ModelError(f"the tower has {len(self.blocks)} blocks, not {count}")
-        x = self._embedded(pixels, stretch)
-        for block in self.blocks[:-count]:
-            x = block(x)
+        if self.trunk is not None:
+            x = self._input_of(pixels, len(self.blocks) - count)
+        else:
+            x = self._embedded(pixels, stretch)
+            for block in self.blocks[:-count]:
+                x = block(x)
         for i, block in enumerate(self.blocks[-count:]):
             yield block, x
             if i + 1 < count:
@@ -172,7 +113,7 @@ class ClipTower:
     def head(self, x: Tensor) -> Tensor:
         """Tokens of the stream into the space of texts: ln_post, proj; `(..., D)` -> `(..., dim)`."""
         if self.trunk is not None:
-            return _through(_through(x, self.trunk, "norm", "fc_norm", "head"), self.visual, "head")
+            return through(through(x, self.trunk, "norm", "fc_norm", "head"), self.visual, "head")
         x = self.visual.ln_post(x)
         return x if self.visual.proj is None else x @ self.visual.proj
 
@@ -192,12 +133,10 @@ class ClipTower:
     def pool_head(self, attended: Tensor) -> Tensor:
         """From attended values to the space of texts without the head's MLP: proj, then fc_norm (SigLIP2) or the
         final projection (PE), as far as there is one; `(..., D)` -> `(..., dim)`."""
-        return _through(_through(_through(attended, self.trunk.attn_pool, "proj"), self.trunk, "fc_norm", "head"),
+        return through(through(through(attended, self.trunk.attn_pool, "proj"), self.trunk, "fc_norm", "head"),
                         self.visual, "head")  # fmt: skip
 
     def _embedded(self, pixels: Tensor, stretch: Stretch) -> Tensor:
-        if self.trunk is not None:
-            return self._first_input(pixels)
         visual = self.visual
         patches = visual.conv1(pixels)
         grid = int(patches.shape[-2]), int(patches.shape[-1])
@@ -207,25 +146,28 @@ class ClipTower:
         x = visual.ln_pre(x)
         return x
 
-    def _first_input(self, pixels: Tensor) -> Tensor:
-        """timm embeds in its own way; what comes out of it is caught before the first block."""
-        caught: list[Tensor] = []
+    def _input_of(self, pixels: Tensor, number: int) -> Tensor:
+        """timm embeds and turns in its own ways; what comes to a block is caught before it, rotary positions too."""
+        caught: list[tuple[Tensor, Tensor | None]] = []
 
         class Enough(Exception):
             pass
 
-        def catch(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            caught.append(given[0])
+        def catch(module: nn.Module, given: tuple[Tensor, ...], named: dict[str, Any]) -> None:
+            caught.append((given[0], named.get("rope")))
             raise Enough
 
-        handle = self.trunk.blocks[0].register_forward_pre_hook(catch)
+        handle = self.trunk.blocks[number].register_forward_pre_hook(catch, with_kwargs=True)
         try:
             self.trunk.forward_features(pixels)
         except Enough:
             pass
         finally:
             handle.remove()
-        return caught[0]
+        x, rope = caught[0]
+        for block in self.blocks:
+            block.rope = rope
+        return x
 
     def _places(self, grid: tuple[int, int], stretch: Stretch) -> Tensor:
         key = (*grid, stretch)

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_SIDE = 2016
-"""No side of a working picture is longer in pixels: a panorama would have no end of crops."""
+"""No side of a working picture is longer in pixels, or than three times the shorter one where that is more: a panorama
+would have no end of crops. TextRegion's code: 2016 for a shorter side of 672."""
 
 
 def short_side(width: int, height: int, side: int) -> tuple[int, int]:
     """The size (width, height) with the shorter side `side`, the ratio kept as far as LARGEST_SIDE lets."""
     scale = side / min(width, height)
-    w, h = (min(LARGEST_SIDE, max(side, round(n * scale))) for n in (width, height))
+    w, h = (min(max(LARGEST_SIDE, 3 * side), max(side, round(n * scale))) for n in (width, height))
     return w, h
 
 
@@ -47,7 +48,8 @@ def regions(tokens: Float32, masks: Float32, width: int, height: int) -> RegionT
     y = (masks.sum(2) @ (np.arange(h, dtype=np.float32) + 0.5)) / mass * (height / h)
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
     points = np.stack([x, y], axis=1).astype(np.float32)
-    return RegionTokens(tokens, tokens, masks, points, mask_boxes(masks, width, height), area)
+    boxes = mask_boxes(masks, width, height)
+    return RegionTokens(visual=tokens, text=tokens, masks=masks, points=points, boxes=boxes, area=area)
 
 
 def checked_masks(masks: NDArray[np.generic], width: int, height: int) -> Float32:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UsageError
 from ..records import Float32
 from .base import Calibration, EncoderInfo
+from .phrases import Cutting
 from .templates import BARE, IMAGENET, filled
 
 if TYPE_CHECKING:
@@ -43,10 +44,15 @@ class ClipText:
     def __init__(self, info: EncoderInfo, loaded: Loaded, prompts: tuple[str, ...]) -> None:
         self.info, self._loaded, self._prompts = info, loaded, prompts
         self._against: Float32 | None = None
+        self._cuttings: dict[tuple[str, ...], Cutting] = {}
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
-        """As TextEncoder. A phrase that does not fit with its longest prompt is refused, never cut."""
+        """As TextEncoder. Of a phrase that does not fit with its longest prompt the first words count, see Cutting."""
         return self.encode_in(phrases, self._prompts)
+
+    def fits(self, phrase: str) -> bool:
+        """Whether all of a phrase counts."""
+        return self._cutting(self._prompts).fits(phrase)
 
     def encode_names(self, names: Sequence[str]) -> Float32:
         """`(n, Dt)` unit vectors of names, each in the 80 sentences of IMAGENET: slower, and better for what is to be
@@ -54,9 +60,11 @@ class ClipText:
         return self.encode_in(names, IMAGENET)
 
     def encode_in(self, phrases: Sequence[str], prompts: tuple[str, ...] = BARE) -> Float32:
-        """`(n, Dt)` unit vectors of the phrases in `prompts`. Raises UsageError for one that is empty or too long."""
-        for phrase in phrases:
-            self._check(phrase, prompts)
+        """`(n, Dt)` unit vectors of the phrases in `prompts`. Raises UsageError for one that is empty, or whose first
+        word is too long."""
+        if any(not phrase.strip() for phrase in phrases):
+            raise UsageError("the phrase is empty; name a thing")
+        phrases = [self._cutting(prompts)(phrase) for phrase in phrases]
         texts = [text for phrase in phrases for text in filled(prompts, phrase)]
         vectors = self._vectors(texts).reshape(len(phrases), len(prompts), self.info.text_dim).mean(axis=1)
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
@@ -74,14 +82,14 @@ class ClipText:
             return self.encode_in(CONTRAST)
         return self.encode_in([CONTRAST_NAME.format(phrase)])
 
-    def _check(self, phrase: str, prompts: tuple[str, ...]) -> None:
-        if not phrase.strip():
-            raise UsageError("the phrase is empty; name a thing")
-        # Prompts of many words are not those of many tokens, so each is counted; all are short.
-        longest = max(self._loaded.count(text) for text in filled(prompts, phrase))
-        if longest > self._loaded.context:
-            cause = f"the phrase has {longest} tokens in its prompt, at most {self._loaded.context} fit"
-            raise UsageError(f"{cause}; shorten it: {phrase[:60]!r}")
+    def _cutting(self, prompts: tuple[str, ...]) -> Cutting:
+        """Prompts of many words are not those of many tokens, so each is counted; all are short."""
+        if prompts not in self._cuttings:
+            count = self._loaded.count
+            self._cuttings[prompts] = Cutting(
+                lambda phrase: max(count(text) for text in filled(prompts, phrase)), self._loaded.context
+            )
+        return self._cuttings[prompts]
 
     def _vectors(self, texts: list[str]) -> Float32:
         """Unit vectors of texts as they are, `(n, Dt)`."""

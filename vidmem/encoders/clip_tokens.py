@@ -32,15 +32,38 @@ _PLAIN |= dict.fromkeys((0x2BC, 0x2018, 0x2019, 0x201B), "'") | dict.fromkeys((0
 _PLAIN[0x149] = "'n"
 """Ligatures, full-width letters and curly quotes to plain ones, as CLIP's cleaning does."""
 
-Tokens = Callable[[Sequence[str]], "NDArray[np.int64]"]
+
+class Tokens:
+    """From phrases to ids. ids: of one phrase, without start and end, whose ids are given; context: most that fit."""
+
+    def __init__(self, ids: Callable[[str], list[int]], start: int, end: int, context: int) -> None:
+        self._ids, self._start, self._end, self.context = ids, start, end, context
+
+    def count(self, phrase: str) -> int:
+        """Tokens of a phrase, start and end included."""
+        return len(self._ids(phrase)) + 2
+
+    def __call__(self, phrases: Sequence[str]) -> NDArray[np.int64]:
+        """Ids `(n, L)` int64: start, the phrase, end, zeros; L is as long as the longest needs. Raises UsageError for a
+        phrase of more than `context` tokens, which is not cut here, and for one without any."""
+        rows = [self._ids(phrase) for phrase in phrases]
+        for phrase, row in zip(phrases, rows, strict=True):
+            if not row:
+                raise UsageError(f"no word in {phrase!r}; name a thing")
+            if len(row) + 2 > self.context:
+                cause = f"the phrase has {len(row) + 2} tokens, at most {self.context} fit"
+                raise UsageError(f"{cause}; shorten it: {phrase[:60]!r}")
+        out = np.zeros((len(rows), 2 + max(map(len, rows), default=0)), np.int64)
+        for filled, row in zip(out, rows, strict=True):
+            filled[: len(row) + 2] = [self._start, *row, self._end]
+        return out
 
 
 def load_tokens(path: Path, *, context: int = CONTEXT) -> Tokens:
-    """A function from phrases to ids `(n, L)` int64: start, the phrase, end, zeros; L is as long as the longest needs.
+    """CLIP's tokens, from the vocabulary file.
 
     Cleaned as in CLIP: HTML entities, quotes, ligatures, full-width letters, white space, case; the repair of wrongly
-    decoded text (ftfy) is left out. The function raises UsageError for a phrase of more than `context` tokens (it is
-    never cut) and for one without any. Raises ModelError when the file or the library is missing or damaged.
+    decoded text (ftfy) is left out. Raises ModelError when the file or the library is missing or damaged.
     """
     try:
         from tokenizers import Regex, Tokenizer, pre_tokenizers
@@ -57,20 +80,11 @@ def load_tokens(path: Path, *, context: int = CONTEXT) -> Tokens:
     spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, spell])
 
-    def tokens(phrases: Sequence[str]) -> NDArray[np.int64]:
-        rows = [tokenizer.encode(clean(phrase), add_special_tokens=False).ids for phrase in phrases]
-        for phrase, row in zip(phrases, rows, strict=True):
-            if not row:
-                raise UsageError(f"no word in {phrase!r}; name a thing")
-            if len(row) + 2 > context:
-                cause = f"the phrase has {len(row) + 2} tokens, at most {context} fit"
-                raise UsageError(f"{cause}; shorten it: {phrase[:60]!r}")
-        out = np.zeros((len(rows), 2 + max(map(len, rows), default=0)), np.int64)
-        for filled, row in zip(out, rows, strict=True):
-            filled[: len(row) + 2] = [start, *row, end]
-        return out
+    def read(phrase: str) -> list[int]:
+        found: list[int] = tokenizer.encode(clean(phrase), add_special_tokens=False).ids
+        return found
 
-    return tokens
+    return Tokens(read, start, end, context)
 
 
 def clean(phrase: str) -> str:

@@ -33,7 +33,7 @@ class Detected:
     @cached_property
     def detector(self) -> Detector:
         """Loaded when first asked for: a question by picture does without."""
-        return Detector(shipped(REGIONS[0]), threads=1 if self._on_cpu else 0, providers=providers(self.device))
+        return Detector(*map(shipped, REGIONS), threads=1 if self._on_cpu else 0, providers=providers(self.device))
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         """See Encoder: as large as they are, so that views can be cut."""

@@ -1,12 +1,14 @@
 """Regions of frames from NanoDet-g, a detector trained on COCO, kept class-agnostic: what is likely to be *a thing*,
 whatever its name. ONNX Runtime and numpy alone.
 
-The graph (lab/tiny/convert_detector.py) takes uint8 pictures and gives class scores and bins of distances for each
-place of three strides, and the features that these were told from.
+The detector (lab/tiny/convert_detector.py) takes uint8 pictures and gives class scores and bins of distances for each
+place of three strides, the features that these were told from, and prototypes of masks. The look (lab/tiny/masks.py)
+says of each box how likely it holds a thing, how its mask is mixed, and a token that follows it.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import box_iou, cell_share, unit
+from ..geometry import unit
 from ..records import Float32
+from .region_look import appearance, drawn, opinion
 
 STRIDES, BINS, CLASSES = (8, 16, 32), 11, 80
 PIXELS = 416 * 416
@@ -28,14 +31,17 @@ FLOOR, CANDIDATES = 0.02, 400
 """Least score of a region; how many of the best places are looked at before those that overlap are left out."""
 MOST, SAME_IOU = 48, 0.6
 """Regions of a frame at most; boxes that overlap a better one by more than SAME_IOU are the same thing."""
+THING = 0.3
+"""The weight of the look in a region's confidence, a weighted geometric mean with the detector's score: drawn things,
+which COCO has not seen, gain by it, and photos lose nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectorRegions:
-    """The regions of one frame, best first; all float32. visual `(M, 128)`: unit rows that follow a thing from frame to
-    frame; text `(M, 80)`: probabilities of COCO's classes; masks `(M, h, w)` in [0, 1] on the grid of stride 8; points
-    `(M, 2)` and boxes `(M, 4)` in pixels of the original; area `(M,)`: share of the frame under the mask; confidence
-    `(M,)` in [0, 1]."""
+    """The regions of one frame, by falling score; all float32. visual `(M, 128)`: unit rows that follow a thing from
+    frame to frame; text `(M, 80)`: probabilities of COCO's classes; masks `(M, h, w)` in [0, 1] on the grid of stride
+    8; points `(M, 2)` and boxes `(M, 4)` in pixels of the original; area `(M,)`: share of the frame under the mask;
+    confidence `(M,)` in [0, 1]: that it is a thing."""
 
     visual: Float32
     text: Float32
@@ -57,47 +63,68 @@ def working_size(width: int, height: int) -> tuple[int, int]:
 
 
 class Detector:
-    """The detector in the file `source`, or in these bytes.
+    """The two networks, each a file or its bytes.
 
-    sha256: what the bytes must hash to. threads: of one call; providers: of ONNX Runtime, best first. Raises ModelError
-    when the file is missing, another one, or not this detector, or no provider is there.
+    sha256: what the bytes of each must hash to. threads: of one call; providers: of ONNX Runtime, best first. Raises
+    ModelError when a file is missing, another one, or not that network, or a provider is not there.
     """
 
-    def __init__(self, source: Path | bytes, *, sha256: str | None = None, threads: int = 1,
-                 providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:  # fmt: skip
-        try:
-            data = source if isinstance(source, bytes) else source.read_bytes()
-        except OSError as error:
-            raise ModelError(f"the detector is missing ({error}); reinstall vidmem") from None
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-            raise ModelError("the detector is damaged (its file has another sha256); reinstall vidmem")
-        self.session = _session(data, threads, providers)
+    def __init__(self, detector: Path | bytes, look: Path | bytes, *, sha256: tuple[str, str] | None = None,
+                 threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:  # fmt: skip
+        first, second = sha256 or (None, None)
+        self.detector = session(detector, first, "image", DETECTED, threads, providers)
+        # Its products are small: on another device, or on more threads, it would only wait.
+        self.look = session(look, second, "rows", LOOKED, 1, ("CPUExecutionProvider",))
 
     def regions(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[DetectorRegions]:
         """Regions of pictures `(h, w, 3)` uint8 RGB of one size, sides multiples of 32, best first; points and boxes in
         pixels of the `width` x `height` original. Raises ValueError for pictures of another size."""
+        if not images:
+            return []
         h, w = images[0].shape[:2]
         if h % 32 or w % 32:
             raise ValueError(f"the sides of working pictures are multiples of 32, not {w} x {h}")
-        outputs = ("scores", "bins", "neck8", "neck16", "neck32")
-        scores, bins, *necks = self.session.run(outputs, {"image": np.stack(images)})
-        places = centres(h, w)
+        found = self.detector.run(DETECTED, {"image": np.stack(images)})
         scale = np.array([width / w, height / h] * 2, np.float32)
-        return [self._of_frame(s, b, places, n, (h, w), scale) for s, b, *n in zip(scores, bins, *necks, strict=True)]
+        return [self._of_frame(frame, (h, w), scale) for frame in zip(*found, strict=True)]
 
-    def _of_frame(self, scores: Float32, bins: Float32, places: Float32, necks: list[Float32], size: tuple[int, int],
-                  scale: Float32) -> DetectorRegions:  # fmt: skip
+    def _of_frame(self, found: tuple[Float32, ...], size: tuple[int, int], scale: Float32) -> DetectorRegions:
+        """found: what the detector gives, of one frame."""
+        scores, bins, neck8, neck16, neck32, prototypes = found
+        places = centres(*size)
         best = scores.max(1)
         rows = candidates(best, FLOOR, CANDIDATES)
         boxes = decode(bins[rows], places[rows], size)
         kept = suppress(boxes, SAME_IOU, MOST)
         rows, boxes = rows[kept], boxes[kept]
-        h, w = size
-        masks = _filled(boxes, (h // 8, w // 8), w, h)
-        tokens = unit(pooled(necks[0], masks))
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-        area = masks.mean((1, 2), dtype=np.float32)
-        return DetectorRegions(tokens, scores[rows], masks, middles * scale[:2], boxes * scale, area, best[rows])
+        told = opinion(scores[rows], bins[rows], boxes, places[rows, 2], size)
+        seen = appearance((neck8, neck16, neck32), boxes)
+        answers = self.look.run(LOOKED, {"rows": np.concatenate([seen, told], 1)})
+        thing, coefficients, shapes, follow = answers
+        masks = drawn(prototypes, coefficients, shapes, boxes, size)
+        area = (masks > 0.5).mean((1, 2), dtype=np.float32)
+        confidence = np.asarray(best[rows] ** (1 - THING) * thing**THING, np.float32)
+        points = inside(masks, boxes) * scale[:2]
+        return DetectorRegions(unit(follow), scores[rows], masks, points, boxes * scale, area, confidence)
+
+
+DETECTED = ("scores", "bins", "neck8", "neck16", "neck32", "prototypes")
+LOOKED = ("thing", "coefficients", "shapes", "follow")
+
+
+def session(source: Path | bytes, sha256: str | None, takes: str, gives: Sequence[str], threads: int,
+            providers: Sequence[str]) -> Any:  # fmt: skip
+    """An ONNX Runtime session of a network that takes `takes` and gives `gives`. Raises ModelError."""
+    try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as error:
+        raise ModelError(f"a network of `tiny` is missing ({error}); reinstall vidmem") from None
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise ModelError("a network of `tiny` is damaged (its file has another sha256); reinstall vidmem")
+    made = _session(data, threads, providers)
+    if [i.name for i in made.get_inputs()] != [takes] or {o.name for o in made.get_outputs()} != set(gives):
+        raise ModelError("a network of `tiny` is another one than this version wants; reinstall vidmem")
+    return made
 
 
 def _session(data: bytes, threads: int, providers: Sequence[str]) -> Any:
@@ -112,15 +139,13 @@ def _session(data: bytes, threads: int, providers: Sequence[str]) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=list(providers))
+        return onnxruntime.InferenceSession(data, options, providers=list(providers))
     except Exception as error:  # its classes of errors have no common base but this
         cause = " ".join(str(error).split())[:150]
-        raise ModelError(f"the detector is damaged ({cause}); reinstall vidmem") from None
-    if [i.name for i in session.get_inputs()] != ["image"] or session.get_outputs()[0].name != "scores":
-        raise ModelError("the detector is another network than this version wants; reinstall vidmem")
-    return session
+        raise ModelError(f"a network of `tiny` is damaged ({cause}); reinstall vidmem") from None
 
 
+@functools.lru_cache(16)
 def centres(height: int, width: int) -> Float32:
     """x, y in pixels and the stride of every place of a `height` x `width` picture: `(A, 3)` float32, row by row."""
     out = []
@@ -153,26 +178,30 @@ def decode(bins: Float32, places: Float32, size: tuple[int, int]) -> Float32:
 def suppress(boxes: Float32, iou: float, most: int) -> NDArray[np.intp]:
     """Greedy non-maximum suppression of boxes `(n, 4)`, best first: indices of the `most` first that overlap no kept
     one by more than `iou`, in order."""
+    x0, y0, x1, y1 = np.ascontiguousarray(boxes.T)
+    areas = (x1 - x0) * (y1 - y0)
     free = np.ones(len(boxes), np.bool_)
     kept: list[int] = []
-    for i in range(len(boxes)):
-        if free[i]:
-            kept.append(i)
-            if len(kept) == most:
-                break
-            free &= box_iou(boxes, boxes[i]) <= iou
+    while len(kept) < most:
+        i = int(free.argmax()) if len(free) else 0
+        if not len(free) or not free[i]:
+            break
+        kept.append(i)
+        free[i] = False
+        wide = np.minimum(x1, x1[i]) - np.maximum(x0, x0[i])
+        high = np.minimum(y1, y1[i]) - np.maximum(y0, y0[i])
+        common = np.maximum(wide, 0) * np.maximum(high, 0)
+        free &= common <= iou * (areas + areas[i] - common)
     return np.array(kept, np.intp)
 
 
-def _filled(boxes: Float32, grid: tuple[int, int], width: int, height: int) -> Float32:
-    """Masks `(n, h, w)`: the share of each cell that lies in the box."""
-    if not len(boxes):
-        return np.zeros((0, *grid), np.float32)
-    return np.stack([cell_share(tuple(b), grid, width, height) for b in boxes.tolist()])
-
-
-def pooled(features: Float32, masks: Float32) -> Float32:
-    """The mean `(n, D)` of features `(D, h, w)` under masks `(n, h, w)`."""
-    flat = masks.reshape(len(masks), features[0].size)
-    mean = flat @ features.reshape(len(features), -1).T / np.maximum(flat.sum(1, keepdims=True), 1e-6)
-    return np.asarray(mean, np.float32)
+def inside(masks: Float32, boxes: Float32) -> Float32:
+    """A point `(n, 2)`, x, y in pixels of the working picture, in each mask `(n, h, w)`: the middle of its box, or, where
+    the mask does not hold that, of the mask's highest cell."""
+    n, h, w = masks.shape
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    column, row = np.clip((middles / 8).astype(np.intp), 0, (w - 1, h - 1)).T
+    outside = np.flatnonzero(masks[np.arange(n), row, column] <= 0.5)
+    peak = masks[outside].reshape(len(outside), h * w).argmax(1)
+    middles[outside] = np.stack([peak % w, peak // w], 1) * 8 + 4
+    return np.asarray(middles, np.float32)

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from .clip_files import Loaded
 
 SIDE = 448
-"""Side of the working picture in pixels, the ratio not kept; in whole patches."""
+"""Side of the working picture in pixels, the ratio not kept; in whole patches. Towers of timm (EVA) have one of their
+own."""
 CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
 """Least cosine of patches, least patches, most regions. Ours, not calibrated."""
 KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
 LICENCE = "the backbone's (MIT for openai)"
+EXTRA = "gem"
 FAMILY = "gem"
 MASKS = True
 """It takes `masks`."""
@@ -136,9 +138,12 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
 
     loaded = load_model(FAMILY, backbone, None if weights is None else Path(weights))
     tower = ClipTower(loaded.model.visual)
-    if not tower.blocks or not tower.resizable:
-        raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} is none. Use "
-                         f"textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai")  # fmt: skip
+    other = f"use textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai"
+    if not tower.blocks:
+        raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} has none: {other}")
+    if tower.blocks[-1].post_norm:
+        raise ModelError(f"GEM takes its temperature from the norm before attention, which {backbone} has behind it: "
+                         f"{other}")  # fmt: skip
     dim = text_dim(loaded)
     return described(loaded.name, loaded.weights, dim, dim), loaded
 

@@ -22,6 +22,8 @@ from typing import Any
 from ..errors import ModelError
 
 RECORD = "weights.json"
+INDEX = ".safetensors.index.json"
+"""How the name of an index ends: which part of a large model has which tensor."""
 _CHUNK = 1 << 22
 
 
@@ -29,8 +31,9 @@ _CHUNK = 1 << 22
 class Wanted:
     """One file, or folder, of weights. role: what it is, for people. patterns: globs in the folder, the first that
     finds something counts. licence: its name. access: what to do for it, when it cannot simply be fetched.
-    repo, files: where Hugging Face has it (files go to `repo`'s name as a folder when `nested`). url, sha256: another
-    place, and what its file must be. spec: the encoder that `vidmem models pull` is to be asked for.
+    repo, files: where Hugging Face has it (files go to `repo`'s name as a folder when `nested`); an entry may be some
+    names with "|" between them, of which the first that there is counts, the last "" for none at all. url, sha256:
+    another place, and what its file must be. spec: the encoder that `vidmem models pull` is to be asked for.
     """
 
     role: str
@@ -55,7 +58,49 @@ def weights_folder(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def find(wanted: Wanted, folder: Path) -> Path | None:
-    """Its file or folder, None when it is not there. Raises ModelError when it could be several."""
+    """Its file or folder, None when it is not there or a file of the folder is missing. Raises ModelError when it could
+    be several."""
+    path = place_of(wanted, folder)
+    return None if path is None or lacking(wanted, path) else path
+
+
+def lacking(wanted: Wanted, path: Path) -> list[str]:
+    """The files that a folder of Hugging Face lacks, and those of its index; [] for a single file. Empty is missing."""
+    if not path.is_dir():
+        return []
+    missing = []
+    for entry in wanted.files:
+        present = chosen(entry, path)
+        if present is None:
+            missing.append(entry.split("|")[0])
+        elif present.name.endswith(INDEX):
+            missing += [name for name in parts(present) if not _there(path / name)]
+    return missing
+
+
+def chosen(entry: str, path: Path) -> Path | None:
+    """The file of the folder that an entry of `Wanted.files` stands for: the first of its names that is there, the
+    folder itself where none need be, None where one is missing."""
+    names = entry.split("|")
+    present = next((path / name for name in names if name and _there(path / name)), None)
+    return path if present is None and "" in names else present
+
+
+def parts(index: Path) -> list[str]:
+    """The names of the files that a large model was cut into, from its index; [] when the index is damaged."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return sorted(name for name in names if isinstance(name, str) and Path(name).name == name)
+
+
+def _there(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def place_of(wanted: Wanted, folder: Path) -> Path | None:
+    """As `find`, whether the folder is whole or not."""
     for pattern in wanted.patterns:
         found = sorted(path for path in folder.glob(pattern) if not path.name.endswith(".part"))
         if len(found) > 1:
@@ -70,8 +115,11 @@ def locate(wanted: Wanted, folder: Path) -> Path:
     """Its file or folder. Raises ModelError with what to do when it is not there."""
     path = find(wanted, folder)
     if path is None:
+        place, state = place_of(wanted, folder), "missing"
+        if place is not None and place.is_dir() and any(place.iterdir()):
+            state = f"incomplete ({lacking(wanted, place)[0]} is not there)"
         remedy = wanted.access or f"`vidmem models pull {wanted.spec}` fetches it"
-        raise ModelError(f"the {wanted.role} is missing: {remedy}; --weights or VIDMEM_WEIGHTS name another folder "
+        raise ModelError(f"the {wanted.role} is {state}: {remedy}; --weights or VIDMEM_WEIGHTS name another folder "
                          f"than {folder}")  # fmt: skip
     return path
 
@@ -81,9 +129,9 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = sorted(p for p in path.iterdir() if p.name == "config.json" or ".safetensors" in p.suffixes or
-                   p.name.endswith(".safetensors.index.json"))  # fmt: skip
+                   p.name.endswith(INDEX))  # fmt: skip
     if not any(p.suffix == ".safetensors" for p in found):  # an older model, which has nothing else
-        found += sorted(path.glob("*.bin"))
+        found += sorted(p for p in path.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
     return found
 
 
@@ -117,8 +165,9 @@ def recorded(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "") -> str:
-    """The sha256 of a file in `folder`, recorded now if it was not. origin: where it came from, for the record.
+def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", anew: bool = False) -> str:
+    """The sha256 of a file in `folder`, recorded now if it was not. origin: where it came from, for the record. anew:
+    write the record again, with that origin.
 
     Raises ModelError when it is not the recorded one, not the given one, or not the one that the file's own name
     begins to tell, as names from PyTorch's hub do (`name-1a2b3c4d.pth`).
@@ -126,7 +175,7 @@ def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "") -> 
     name, stat, record = path.relative_to(folder).as_posix(), path.stat(), read_record(folder)
     entry = record.get(name)
     at = [stat.st_size, stat.st_mtime_ns]
-    if entry and entry.get("at") == at and sha256 in ("", entry["sha256"]):
+    if entry and entry.get("at") == at and sha256 in ("", entry["sha256"]) and not anew:
         return str(entry["sha256"])
     found = _sha256(path)
     start = match[1] if (match := re.search(r"-([0-9a-f]{8})\.pth$", path.name)) else ""
@@ -154,6 +203,16 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ModelError(f"the record of weights is damaged ({error}); remove it: {folder / RECORD}") from None
     return record  # type: ignore[no-any-return]
+
+
+def forget(path: Path, folder: Path) -> None:
+    """Take a file out of the record: what it said is known to be wrong. Raises ModelError."""
+    record = read_record(folder)
+    if record.pop(path.relative_to(folder).as_posix(), None) is not None:
+        try:
+            write_atomically(folder / RECORD, json.dumps(record, indent=1).encode())
+        except OSError as error:
+            raise ModelError(f"the record of weights cannot be written ({error.strerror}): {folder / RECORD}") from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -43,12 +43,12 @@ class MaskSource(Protocol):
 def mask_source(
     spec: str | os.PathLike[str], device: str | None, weights: str | os.PathLike[str] | None = None
 ) -> MaskSource:
-    """What `--masks` names: `sam2` or `sam2:SIZE` (see sam2.py), else a folder. Raises UsageError and ModelError."""
+    """What `--masks` names: `sam2[:SIZE][,grid=N]` (see sam2.py), else a folder. Raises UsageError and ModelError."""
     text = os.fspath(spec)
-    if text == "sam2" or text.startswith("sam2:"):
+    if text == "sam2" or text.startswith(("sam2:", "sam2,")):
         from .sam2 import load
 
-        return load(text.partition(":")[2], device, weights)
+        return load(text[len("sam2") :].removeprefix(":"), device, weights)
     return FolderMasks(Path(text))
 
 
@@ -57,7 +57,7 @@ class FolderMasks:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise UsageError(f"--masks is sam2, sam2:SIZE or a folder of masks; there is no such folder: {folder}")
+            raise UsageError(f"--masks is sam2[:SIZE][,grid=N] or a folder of masks; there is no such folder: {folder}")
         self.folder = folder
 
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:

@@ -29,6 +29,7 @@ PRESET = "patches"
 """The preset of a new memory."""
 KNOWS = "any phrase that dino.txt understands, patch by patch; a baseline for comparisons, large and slow"
 LICENCE = "DINOv3 licence"
+EXTRA = "tren"
 
 
 def size_of(backbone: str) -> str:

@@ -1,15 +1,20 @@
-"""Fetching weights: from Hugging Face with `huggingface_hub`, or a plain file from the web; each with its checksum."""
+"""Fetching weights: from Hugging Face with `huggingface_hub`, or a plain file from the web; each with its checksum.
+
+What is there already is looked at file by file: what is missing is fetched, what is damaged is fetched anew, and what
+was never compared with Hugging Face is.
+"""
 
 from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .hub import Wanted, checked, files_of, find, read_record, write_atomically
+from .hub import INDEX, Wanted, checked, chosen, files_of, find, forget, parts, place_of, read_record, write_atomically
+from .whole import cut_short
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 20
@@ -17,23 +22,25 @@ _LARGEST_PLAIN = 64 << 20
 
 
 def pull(wanted: Wanted, folder: Path, say: Say) -> Path:
-    """Fetch `wanted` into `folder` if it is not there, and record the sha256 of its files; its path.
+    """Make `wanted` be in `folder`, whole, and record the sha256 of its files; its path.
 
-    A file of Hugging Face is fetched at the revision that the record names, else at the newest, which is recorded.
-    Raises ModelError: it is behind a licence, there is no network, the library is missing, or it is not what it
-    should be; what was fetched of it is then removed.
+    Files that are there and right are kept. A file of Hugging Face is fetched at the revision that the record names,
+    for it or for another file of its folder, else at the newest, which is recorded; a download that broke off goes on
+    where it was. Raises ModelError: it is behind a licence, there is no network, the library is missing, or it is not
+    what it should be; what was fetched of it is then removed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         cause = f"the folder for weights cannot be made ({error.strerror})"
         raise ModelError(f"{cause}; choose --weights: {folder}") from None
-    path = find(wanted, folder)
-    if path is None:
+    path, place = find(wanted, folder), place_of(wanted, folder)
+    bad = _bad(place, wanted, folder, say) if place is not None else []
+    if (path is None or bad) and (wanted.repo or wanted.url):
         say(f"fetching the {wanted.role} ({wanted.licence})")
         if wanted.repo:
-            _from_hub(wanted, folder)
-        elif wanted.url:
+            _from_hub(wanted, folder, bad)
+        else:
             _from_web(wanted, folder)
         path = find(wanted, folder)
     if path is None:
@@ -44,12 +51,81 @@ def pull(wanted: Wanted, folder: Path, say: Say) -> Path:
     return path
 
 
+def _bad(path: Path, wanted: Wanted, folder: Path, say: Say) -> list[Path]:
+    """Files of what is there that have to be fetched anew, each told of. Raises ModelError for one that cannot be."""
+    bad = []
+    target = _target(wanted, folder)
+    for file in files_of(path):
+        name = file.relative_to(folder).as_posix()
+        origin = str(read_record(folder).get(name, {}).get("from", ""))
+        cause = _wrong(file, wanted, folder, known=bool(origin))
+        fetched = bool(wanted.url) or file in _fetchable(wanted, target)
+        if not cause and not origin and wanted.repo and fetched:
+            cause = _other_than_published(file, wanted, folder, say)
+        if not cause:
+            continue
+        if not fetched:
+            remedy = wanted.access or "remove it and run this again"
+            raise ModelError(f"the {wanted.role} is damaged ({cause}): {remedy}: {file}")
+        say(f"{name}: {cause}; fetching it anew")
+        if not origin:  # the record, if there is one, was made of the damaged file
+            forget(file, folder)
+        bad.append(file)
+    return bad
+
+
+def _wrong(file: Path, wanted: Wanted, folder: Path, *, known: bool) -> str:
+    """Why a file is not what it should be, "" when nothing speaks against it. known: it was compared when fetched."""
+    try:
+        checked_before = known and bool(checked(file, folder, sha256=wanted.sha256))
+        cause = "" if checked_before else cut_short(file)
+        if not cause and not checked_before:
+            checked(file, folder, sha256=wanted.sha256)
+    except ModelError:
+        return "it is not what was recorded or published"
+    return cause
+
+
+def _other_than_published(file: Path, wanted: Wanted, folder: Path, say: Say) -> str:
+    """Compares a file that was put there by hand with the sha256 that Hugging Face tells; without a network it is
+    only said that nobody did."""
+    name = file.relative_to(_target(wanted, folder)).as_posix()
+    try:
+        if _offline():
+            raise OSError("HF_HUB_OFFLINE is set")
+        facts = _facts(wanted, name, None)
+    except Exception as error:  # each version of the library has its own; the file may be right all the same
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        say(f"{file.relative_to(folder)}: not compared with Hugging Face ({reason})")
+        return ""
+    told = getattr(facts, "size", None)
+    if told is not None and told != file.stat().st_size:
+        return f"it has {file.stat().st_size:,} bytes, Hugging Face has {told:,}"
+    try:
+        checked(file, folder, origin=_origin(wanted, facts), sha256=_told(facts), anew=True)
+    except ModelError:
+        return "it is not what Hugging Face has"
+    return ""
+
+
+def _target(wanted: Wanted, folder: Path) -> Path:
+    """The folder that its files go into."""
+    return folder / wanted.repo.split("/")[1] if wanted.nested else folder
+
+
+def _fetchable(wanted: Wanted, target: Path) -> list[Path]:
+    """All files that can be fetched by their names."""
+    found = [target / name for entry in wanted.files for name in entry.split("|") if name]
+    return found + [target / part for path in found if path.name.endswith(INDEX) for part in parts(path)]
+
+
 def offline_remedy(wanted: Wanted, folder: Path) -> str:
     """What to type on a machine with a network, and what to copy back."""
     if wanted.repo:
         target = wanted.repo.split("/")[1] if wanted.nested else "weights"
-        fetch = f"`hf download {wanted.repo} {' '.join(wanted.files)} --local-dir {target}`"
-        back = target if wanted.nested else " ".join(f"{target}/{name}" for name in wanted.files)
+        names = [entry.split("|")[0] for entry in wanted.files if "" not in entry.split("|")]
+        fetch = f"`hf download {wanted.repo} {' '.join(names)} --local-dir {target}`"
+        back = target if wanted.nested else " ".join(f"{target}/{name}" for name in names)
     else:
         name = wanted.url.rsplit("/", 1)[-1]
         fetch, back = f"`curl -LO {wanted.url}`", name
@@ -58,31 +134,83 @@ def offline_remedy(wanted: Wanted, folder: Path) -> str:
     return f"{first}on a machine with a network run {fetch} and copy {back} into {folder}"
 
 
-def _from_hub(wanted: Wanted, folder: Path) -> None:
-    try:
-        import huggingface_hub as hub
-    except ImportError:
-        raise ModelError("fetching weights needs huggingface_hub; pip install 'vidmem[tren]'") from None
-    target = folder / wanted.repo.split("/")[1] if wanted.nested else folder
+def _from_hub(wanted: Wanted, folder: Path, bad: Sequence[Path]) -> None:
+    """Files that are missing, and those of `bad`."""
+    _library()
     if _offline():
         raise _unreachable("HF_HUB_OFFLINE is set", wanted, folder)
-    record = read_record(folder)
-    for name in wanted.files:
+    target = _target(wanted, folder)
+    for entry in wanted.files:
+        present = chosen(entry, target)
+        if present is None or present == target or present in bad:
+            present = _first(entry.split("|"), wanted, folder)
+        if present is not None and present.name.endswith(INDEX):
+            for name in parts(present):
+                if not (target / name).is_file() or target / name in bad:
+                    _first([name], wanted, folder)
+
+
+def _first(names: Sequence[str], wanted: Wanted, folder: Path) -> Path | None:
+    """Fetches the first of the names that Hugging Face has, None for the name ""."""
+    import huggingface_hub as hub
+
+    target = _target(wanted, folder)
+    for name in names:
+        if not name:
+            return None
         path = target / name
-        entry = record.get(path.relative_to(folder).as_posix(), {})
+        revision = _revision(path, wanted, folder)
         try:
-            revision = str(entry.get("from", "")).partition("@")[2] or None
-            facts = hub.get_hf_file_metadata(hub.hf_hub_url(wanted.repo, name, revision=revision))
-            hub.hf_hub_download(wanted.repo, name, revision=facts.commit_hash, local_dir=target)
+            facts = _facts(wanted, name, revision)
+            # With force what is there is not taken for finished; without, a download that broke off is gone on with.
+            hub.hf_hub_download(
+                wanted.repo, name, revision=facts.commit_hash, local_dir=target, force_download=path.exists()
+            )
         except Exception as error:  # each version of the library, and of the HTTP library below it, has its own
+            if _no_such_file(error) and name != names[-1]:
+                continue
             raise _cause(error, wanted, folder) from None
-        # For large files the Hub's tag is their sha256; small ones are named by git.
-        told = facts.etag if facts.etag and len(facts.etag) == 64 else ""
         try:
-            checked(path, folder, origin=f"huggingface.co/{wanted.repo}@{facts.commit_hash}", sha256=told)
+            checked(path, folder, origin=_origin(wanted, facts), sha256=_told(facts))
         except ModelError:
             path.unlink(missing_ok=True)
             raise
+        return path
+    return None
+
+
+def _facts(wanted: Wanted, name: str, revision: str | None) -> Any:
+    hub = _library()
+    return hub.get_hf_file_metadata(hub.hf_hub_url(wanted.repo, name, revision=revision))
+
+
+def _revision(path: Path, wanted: Wanted, folder: Path) -> str | None:
+    """The recorded revision of a file, or of another of its folder: files of one model belong together."""
+    record = read_record(folder)
+    own = record.get(path.relative_to(folder).as_posix(), {})
+    beside = record.values() if wanted.nested else []
+    for entry in (own, *beside):
+        place, _, revision = str(entry.get("from", "")).partition("@")
+        if revision and place == f"huggingface.co/{wanted.repo}":
+            return revision
+    return None
+
+
+def _origin(wanted: Wanted, facts: Any) -> str:
+    return f"huggingface.co/{wanted.repo}@{facts.commit_hash}"
+
+
+def _told(facts: Any) -> str:
+    """For large files the Hub's tag is their sha256; small ones are named by git."""
+    return facts.etag if facts.etag and len(facts.etag) == 64 else ""
+
+
+def _library() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ModelError("fetching weights needs huggingface_hub; pip install 'vidmem[tren]'") from None
+    return huggingface_hub
 
 
 def _from_web(wanted: Wanted, folder: Path) -> None:
@@ -109,13 +237,18 @@ def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
+def _no_such_file(error: Exception) -> bool:
+    return any(kind.__name__.endswith("EntryNotFoundError") for kind in type(error).__mro__)
+
+
 def _cause(error: Exception, wanted: Wanted, folder: Path) -> ModelError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
     if "GatedRepoError" in kinds or status in (401, 403):
         return ModelError(f"the {wanted.role} is behind the {wanted.licence}: {wanted.access}; then put it into "
                           f"{folder}")  # fmt: skip
-    if kinds & {"RepositoryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError"} and status == 404:
+    gone = bool(kinds & {"RepositoryNotFoundError", "RevisionNotFoundError"}) or _no_such_file(error)
+    if gone and status == 404:
         return ModelError(f"the {wanted.role} is no longer where it was ({wanted.repo}); look for it on the page of "
                           f"the project and put it into {folder}")  # fmt: skip
     reason = " ".join(str(error).split())[:100] or type(error).__name__

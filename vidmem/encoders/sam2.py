@@ -1,4 +1,4 @@
-"""SAM2 as a source of masks (arXiv 2408.00714), by `transformers`: `--masks sam2[:SIZE]`, extra `sam2`.
+"""SAM2 as a source of masks (arXiv 2408.00714), by `transformers`: `--masks sam2[:SIZE][,grid=N]`, extra `sam2`.
 
 A picture by itself is asked at a grid of points, as TextRegion's paper sets it (sam_masks.py). Frames of a video are
 asked so once in KEY_EVERY; from there SAM2's video predictor carries the masks to the frames that follow. A span never
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..records import Frame, SourceInfo
+from .extras import needing
 from .hub import Wanted, checked, find, fingerprint, locate, weights_folder
 from .masks import PICTURE
 from .pull import offline_remedy
+from .spec_options import split_options
 from .tensor_file import fail
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ SIZES = ("tiny", "small", "base-plus", "large")
 DEFAULT = "large"
 """The paper's."""
 GRID = 16
-"""Points a side, in the middles of GRID x GRID cells (appendix A.2)."""
+"""Points a side, in the middles of GRID x GRID cells (appendix A.2). The paper has 36 for Cityscapes: `grid=36`."""
+OPTIONS = {"grid": (1, 128)}
+"""From and to."""
 POINT_BATCH = 64
 KEY_EVERY = 8
 """Frames from one key frame to the next, at most."""
@@ -45,7 +49,9 @@ _LOCAL = "local-dir:"
 
 
 def wanted(size: str = "") -> list[Wanted]:
-    """The files of a size, none for `local-dir:FOLDER`. Raises ModelError when there is no such size."""
+    """The files of a size, none for `local-dir:FOLDER`. Raises ModelError when there is no such size, UsageError for an
+    option behind it."""
+    size, _ = split_options(size, OPTIONS)
     if size.startswith(_LOCAL):
         return []
     if size not in ("", *SIZES):
@@ -56,13 +62,17 @@ def wanted(size: str = "") -> list[Wanted]:
                    files=("model.safetensors", "config.json"), nested=True, spec=f"sam2:{size}")]  # fmt: skip
 
 
+@needing("sam2", "SAM2")
 def load(size: str = "", device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Sam2Masks:
-    """SAM2 of a size, or from `local-dir:FOLDER` with config.json and model.safetensors as Hugging Face has them.
+    """SAM2 of a size, or from `local-dir:FOLDER` with config.json and model.safetensors as Hugging Face has them; with
+    OPTIONS behind it or not.
 
-    Raises ModelError: the files or `transformers` are missing, the files are damaged or not the recorded ones.
+    Raises ModelError: the files or `transformers` are missing, the files are damaged or not the recorded ones. Raises
+    UsageError for an option.
     """
     from .device import pick_device
 
+    size, options = split_options(size, OPTIONS)
     files, folder = wanted(size), weights_folder(weights)
     if files:
         if find(files[0], folder) is None:
@@ -75,7 +85,7 @@ def load(size: str = "", device: str | None = None, weights: str | os.PathLike[s
         if not (home / "config.json").is_file() or not (home / "model.safetensors").is_file():
             raise ModelError(f"a local SAM2 is a folder with config.json and model.safetensors; there is none: {home}")
         checked(home / "model.safetensors", home)
-    return Sam2Masks(_model(home), *pick_device(device))
+    return Sam2Masks(_model(home), *pick_device(device), grid=options.get("grid", GRID))
 
 
 def _model(home: Path) -> Any:

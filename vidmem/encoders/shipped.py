@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ModelError
 
-REGIONS = ("tiny-regions.onnx",)
+REGIONS = ("tiny-detector.onnx", "tiny-look.onnx")
 """The files that find things; `clip` stands on them too."""
 
 

@@ -14,36 +14,93 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+MOST_TIMES = 4
+"""All tensors of a file together are at most so many times as large as the file: some share their values, as a text
+tower its embeddings, but a file of a few bytes must not claim to be of any size."""
 
-def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
-    """The tensors of a flat `.pth` or `.safetensors` file by name, on the CPU, mapped and not copied.
 
-    what: of whom, for messages ("the dino.txt weights"). Raises ModelError when the file is missing, damaged, no
-    table of tensors, or a pickle that wants to run code (only `weights_only` is ever used).
+def read_tensors(path: Path, what: str, *, inner: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The tensors of a `.pth`, `.bin` or `.safetensors` file by name, on the CPU, mapped and not copied.
+
+    what: of whom, for messages ("the dino.txt weights"). inner: keys under which a pickle may hold the table, beside
+    what else a training keeps. Raises ModelError when the file is missing, damaged, no table of tensors, or a pickle
+    that wants to run code (only `weights_only` is ever used).
     """
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    head = first_bytes(path, what)
+    if is_pickle(head):
+        loaded = read_pickle(path, what)
+        for key in inner:
+            if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+                loaded = loaded[key]
+        return table(loaded, what, path)
+    try:
+        return load_file(path)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+        fail(what, f"it is damaged or cut short ({_first_line(error)}); fetch it again", path)
+
+
+def first_bytes(path: Path, what: str) -> bytes:
+    """What tells safetensors from a zip and a pickle: 9 bytes. safetensors begin with a length, whose bytes can be
+    those of the others; the ninth is then "{". Raises ModelError when the file cannot be read."""
     try:
         with open(path, "rb") as file:
-            head = file.read(9)
+            return file.read(9)
     except OSError as error:
         raise ModelError(f"{what} cannot be read ({error.strerror}); check the path: {path}") from None
-    table = head[8:] == b"{"  # safetensors begin with a length, whose bytes can be those of a zip or of a pickle
-    if head[:1] == b"\x80" and not table:
-        fail(what, "it is a bare pickle, which can run code; save it with torch 1.6 or later", path)
+
+
+def is_pickle(head: bytes) -> bool:
+    """Whether `first_bytes` are those of a pickle, in a zip or bare."""
+    return head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80")
+
+
+def read_pickle(path: Path, what: str) -> object:
+    """What `torch.save` wrote, tensors mapped and on the CPU; nothing in the file is run.
+
+    Raises ModelError for a file that is damaged, packed (torch packs nothing, so a few bytes could become any number),
+    a TorchScript archive, a pickle without a zip around it, or one that wants to run code.
+    """
+    import torch
+
+    if first_bytes(path, what)[:2] != b"PK":
+        fail(what, "it is a bare pickle, which can run code; save it as safetensors or with torch 1.6 or later", path)
     try:
-        if head[:2] == b"PK" and not table:
-            loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        else:
-            loaded = load_file(path)
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+            fail(what, "it is a TorchScript archive, which is code; take the weights alone, as .safetensors", path)
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            fail(what, "its parts are packed, which torch.save never does; fetch the published file", path)
+        # mmap: of the large tables that are only compared, most pages are never read.
+        loaded: object = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
         fail(what, "its pickle wants to run code, which vidmem never does; fetch the published file", path)
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (RuntimeError, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         fail(what, f"it is damaged or cut short ({_first_line(error)}); fetch it again", path)
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(t, torch.Tensor) for t in loaded.values()):
+    return loaded
+
+
+def table(loaded: object, what: str, path: Path) -> dict[str, Tensor]:
+    """`loaded` as a table of tensors by name, in whatever order their values lie. Raises ModelError when it is none,
+    or when a tensor has more values than the file holds for it."""
+    import torch
+
+    if not isinstance(loaded, dict) or not loaded:
         fail(what, "it is no flat table of tensors; fetch the published file", path)
+    total = 0
+    for name, tensor in loaded.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            found = f"{str(name)[:60]} is of the type {type(tensor).__name__}, not a tensor with a name"
+            fail(what, f"{found}; fetch the published file", path)
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            fail(what, f"{name} is sparse, quantized or without values; fetch the published file", path)
+        size = tensor.numel() * tensor.element_size()
+        total += size
+        if size > tensor.untyped_storage().nbytes() or total > MOST_TIMES * path.stat().st_size:
+            fail(what, f"{name} repeats values and claims to be larger than the file; fetch the published file", path)
     return loaded
 
 
@@ -64,9 +121,11 @@ def fill(module: torch.nn.Module, state: Mapping[str, Tensor], what: str, path: 
             found = f"{tuple(tensor.shape)} {tensor.dtype}"
             fail(what, f"{name} is {found}, want {tuple(wanted[name])}; fetch it again", path)
         # A sum is one pass without a copy, and no NaN or infinity survives it unseen.
-        if not bool(tensor.float().sum().isfinite()):
+        if not bool(tensor.detach().float().sum().isfinite()):
             fail(what, f"{name} holds a value that is not finite; fetch it again", path)
-    module.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
+    # Parameters of a training, or turned about: what comes in is plain and in order.
+    plain = {name: tensor.detach().float().contiguous() for name, tensor in state.items()}
+    module.load_state_dict(plain, assign=True)
     module.eval().requires_grad_(False)
 
 

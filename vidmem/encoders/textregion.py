@@ -1,4 +1,5 @@
-"""`textregion`: TextRegion over any ViT of open_clip, no training. Spelled `textregion[:BACKBONE]`, see clip_files.
+"""`textregion`: TextRegion over any ViT of open_clip, no training. Spelled `textregion[:BACKBONE[,short=N][,crop=N]]`:
+see clip_files for the backbones and OPTIONS for the rest.
 
 Masks are given (`masks`, see masks.py), or clusters of the model's own value vectors: then boundaries are those of
 patches, and nothing but the CLIP model is needed.
@@ -7,18 +8,21 @@ patches, and nothing but the CLIP model is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from ..records import Float32, RegionTokens
 from .base import EncoderInfo
 from .clip_pictures import checked_masks, fitted_masks, normalised, regions, short_side
 from .clip_text import CALIBRATION, ClipText, text_dim
 from .hub import Wanted
 from .masks import Masked, MaskSource
+from .spec_options import split_options
 from .templates import IMAGENET
 
 if TYPE_CHECKING:
@@ -30,13 +34,17 @@ if TYPE_CHECKING:
 SIDE = 336
 """Pixels of a crop's side for towers that take any size; others have one of their own (appendix A.2)."""
 SHORT_SIDES = 2
-"""Crops along the shorter side of a working picture: 672 pixels, as the paper has for most sets."""
+"""Crops along the shorter side of a working picture: 672 pixels, as the paper has for most sets. It has 896 for
+COCO-Stuff and 1344 for Cityscapes (section 4.1): `short=896`."""
+OPTIONS = {"short": (32, 2016), "crop": (16, 2016)}
+"""Pixels of the shorter side of a working picture, and of a crop's side, from and to."""
 LOW_SHARE_POOLED = 0.5
 """Weight of the whole picture's features for towers with a pooling head (appendix A.3); 1 for the others."""
 CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.85, 4, 64
 """Clusters in place of masks: least cosine of values, least patches, most regions. Ours, not calibrated."""
 KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
 LICENCE = "the backbone's (MIT for openai)"
+EXTRA = "clip"
 FAMILY = "textregion"
 
 MASKS = True
@@ -46,17 +54,23 @@ PROMPTS = IMAGENET
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
-    """All files of `textregion:backbone`. Raises ModelError for one that is not there."""
+    """All files of `textregion:backbone`. Raises ModelError for one that is not there, UsageError for its options."""
     from .clip_files import wanted as files
 
-    return files(FAMILY, backbone)
+    return files(FAMILY, split_options(backbone, OPTIONS)[0])
 
 
 class TextRegion(Masked, ClipText):
-    """Both sides. masks: where regions come from, None for clusters. pooling: see Pooling; None for its defaults."""
+    """Both sides. masks: where regions come from, None for clusters. pooling: see Pooling, None for its defaults. short
+    and crop: as in OPTIONS, None for SHORT_SIDES crops and for SIDE.
 
-    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None,
-                 pooling: Pooling | None = None) -> None:  # fmt: skip
+    Raises UsageError for a crop of another size than the only one that the tower takes.
+    """
+
+    def __init__(
+        self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None,
+        pooling: Pooling | None = None, short: int | None = None, crop: int | None = None,
+    ) -> None:  # fmt: skip
         from .clip_model import ClipTower
         from .device import pick_device
         from .textregion_pool import Pooling
@@ -64,11 +78,23 @@ class TextRegion(Masked, ClipText):
         super().__init__(info, loaded, PROMPTS)
         self.device, self.dtype = pick_device(device)
         self.tower = ClipTower(loaded.model.visual.to(self.device))
-        self.side = self.tower.crop_side(SIDE)
+        self.side = self.tower.crop_side(crop or SIDE)
+        if crop is not None and self.side != crop:
+            raise UsageError(f"crop={crop} does not fit this tower; it takes {self.side}")
+        self.short = short or SHORT_SIDES * self.side
         self.masks, self.pooling = masks, pooling or Pooling()
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        return short_side(width, height, SHORT_SIDES * self.side)
+        return short_side(width, height, self.short)
+
+    def referring(self) -> TextRegion:
+        """The same for the question which region a phrase refers to: with the last block's MLP, as the authors' code
+        has it there and not for naming regions. It shares all weights."""
+        from dataclasses import replace
+
+        other = copy(self)
+        other.pooling = replace(self.pooling, mlp=True)
+        return other
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         if self.masks is None:
@@ -157,12 +183,14 @@ def load(
     backbone: str = "", device: str | None = None, weights: str | Path | None = None, **options: Any
 ) -> TextRegion:
     """Both sides of `textregion:backbone` from the folder `weights` (by default as `hub.weights_folder`). options:
-    masks and pooling of TextRegion. Raises ModelError as `clip_files.load_model`; UsageError for the device."""
+    masks and pooling of TextRegion. Raises ModelError as `clip_files.load_model`; UsageError for the device and for the
+    options behind the backbone."""
     from .device import pick_device
 
     pick_device(device)  # before anything long is done
     info, loaded = _known(backbone, weights)
-    return TextRegion(info, loaded, device, **options)
+    sizes = split_options(backbone, OPTIONS)[1]
+    return TextRegion(info, loaded, device, short=sizes.get("short"), crop=sizes.get("crop"), **options)
 
 
 def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
@@ -176,10 +204,12 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
     from .clip_files import load_model
     from .clip_model import ClipTower
 
-    loaded = load_model(FAMILY, backbone, None if weights is None else Path(weights))
+    plain, _ = split_options(backbone, OPTIONS)
+    loaded = load_model(FAMILY, plain, None if weights is None else Path(weights))
     ClipTower(loaded.model.visual)  # raises for a tower without patches, on the text side too
     dim = text_dim(loaded)
-    return described(loaded.name, loaded.weights, dim, dim), loaded
+    # Tokens of another size of picture are others: the options belong to the name.
+    return described(loaded.name + backbone[len(plain) :], loaded.weights, dim, dim), loaded
 
 
 def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
@@ -191,6 +221,4 @@ def text_files(backbone: str = "", weights: str | Path | None = None) -> list[Pa
     """The files that answers to texts hang on. Raises ModelError when there is no such model."""
     from .clip_files import model_files
 
-    return model_files(FAMILY, backbone, None if weights is None else Path(weights))
-
-
+    return model_files(FAMILY, split_options(backbone, OPTIONS)[0], None if weights is None else Path(weights))

@@ -35,13 +35,22 @@ def crop_grid(height: int, width: int, side: int) -> tuple[int, int]:
 
 def crops(picture: Tensor, side: int) -> Tensor:
     """The whole picture, then its crops row by row, each squashed to a square: `(3, H, W)` -> `(1 + rows * columns, 3,
-    side, side)`. The crops cover it without overlap; the last of a row or column may be smaller by a pixel or so."""
-    rows, columns = crop_grid(picture.shape[-2], picture.shape[-1], side)
+    side, side)`. All crops are of one size; where that does not divide a side, the last of them lies at the edge and
+    over the one before it, by a pixel or so, as in the authors' code."""
+    height, width = picture.shape[-2:]
+    rows, columns = crop_grid(height, width, side)
     parts = [picture]
-    for band in picture.tensor_split(rows, dim=1):
-        parts += band.tensor_split(columns, dim=2)
+    for top, bottom in _spans(height, rows):
+        parts += [picture[:, top:bottom, left:right] for left, right in _spans(width, columns)]
     squashed = [F.interpolate(part[None], (side, side), mode="bicubic", antialias=True) for part in parts]
     return torch.cat(squashed)
+
+
+def _spans(length: int, count: int) -> list[tuple[int, int]]:
+    """`count` stretches of one length that cover `length`."""
+    size = -(-length // count)
+    ends = [min((i + 1) * size, length) for i in range(count)]
+    return [(end - size, end) for end in ends]
 
 
 def fuse_resolutions(maps: Tensor, rows: int, columns: int, *, low_share: float = 1.0) -> Tensor:

@@ -80,7 +80,7 @@ class TinyViews:
       sure `(SURE,)`: the logistic that says how likely the first name is right.
     """
 
-    view_pixels = SIDE
+    view_pixels, most_views = SIDE, 3
     wants_hint = True
 
     def __init__(self, net: Any, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -18,6 +18,7 @@ from ..geometry import mask_boxes
 from ..records import Float32, RegionTokens
 from .base import Calibration, EncoderInfo
 from .hub import Wanted, fingerprint, locate, weights_folder
+from .phrases import Cutting
 from .templates import IMAGENET, filled
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ CALIBRATION = Calibration(
 """Not calibrated: there are no weights here to calibrate with. Figures of the paper and of the authors' code."""
 KNOWS = "any phrase that dino.txt understands; thresholds are the paper's, not calibrated"
 LICENCE = "DINOv3 licence (backbone, text), MIT (region encoder)"
+EXTRA = "tren"
 DEFAULT_SIZE = "vitl16"
 _SHORT = {"7b": "vit7b16", "vit7b": "vit7b16"}
 _META = "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/"
@@ -82,7 +84,7 @@ def backbone_file(size: str) -> Wanted:
     repo = f"facebook/dinov3-{size}-pretrain-lvd1689m"
     return Wanted(
         "DINOv3 backbone", (f"dinov3_{size}_pretrain_*.pth", f"dinov3-{size}-pretrain-*"), "DINOv3 licence", repo=repo,
-        files=("config.json", "model.safetensors"), nested=True,
+        files=("config.json", "model.safetensors|model.safetensors.index.json"), nested=True,
         access=f"accept the licence at https://huggingface.co/{repo}, run `hf auth login`, then `vidmem models pull "
                f"tren`; or ask Meta at {_META} and take dinov3_{size}_pretrain_lvd1689m-{_PUBLISHED[size]}.pth",
     )  # fmt: skip
@@ -122,11 +124,15 @@ class TrenText:
     def __init__(self, info: EncoderInfo, text: TextSide) -> None:
         self.info, self._text = info, text
         self._against: Float32 | None = None
+        tokens = text.tokens
+        self._cut = Cutting(lambda phrase: tokens.count(PROMPT + phrase), tokens.context)
+        self._cut_name = Cutting(lambda name: max(map(tokens.count, filled(IMAGENET, name))), tokens.context)
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
+        """As TextEncoder. Of a phrase that does not fit with PROMPT the first words count, see Cutting."""
         if any(not phrase.strip() for phrase in phrases):
             raise UsageError("the phrase is empty; name a thing")
-        return self._encode([PROMPT + phrase for phrase in phrases])
+        return self._encode([PROMPT + self._cut(phrase) for phrase in phrases])
 
     def encode_names(self, names: Sequence[str]) -> Float32:
         """`(n, Dt)` unit vectors of names, each the mean over the 80 sentences of IMAGENET: as the authors parse."""
@@ -134,7 +140,7 @@ class TrenText:
             raise UsageError("the name is empty; name a thing")
         parts = [np.empty((0, self._text.dim), np.float32)]
         for name in names:  # one by one: 80 sentences are a batch, and thousands of names stay small
-            mean = self._encode(filled(IMAGENET, name)).mean(axis=0, keepdims=True)
+            mean = self._encode(filled(IMAGENET, self._cut_name(name))).mean(axis=0, keepdims=True)
             parts.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return np.concatenate(parts)
 
@@ -222,7 +228,10 @@ def _regions(
     visual: Float32, text: Float32, masks: Float32, points: Float32, width: int, height: int
 ) -> RegionTokens:
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
-    return RegionTokens(visual, text, masks, points.astype(np.float32), mask_boxes(masks, width, height), area)
+    boxes = mask_boxes(masks, width, height)
+    return RegionTokens(
+        visual=visual, text=text, masks=masks, points=points.astype(np.float32), boxes=boxes, area=area
+    )  # fmt: skip
 
 
 def load_text_side(folder: Path) -> TextSide:

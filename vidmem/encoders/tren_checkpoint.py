@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import re
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +22,7 @@ from torch import Tensor
 from ..errors import ModelError
 from .positions import FourierPositions, Kind
 from .region_encoder import RegionEncoder
-from .tensor_file import fail, fill
+from .tensor_file import fail, fill, first_bytes, is_pickle, read_pickle, table
 
 WHAT = "the region encoder"
 KEY = "ren_region_encoder_state"
@@ -35,9 +33,10 @@ SAME = 1e-4
 """Two embeddings of one seed differ by less: the angle of a high frequency is good to some 1e-5 in float32."""
 WIDEST = 16384
 """No encoder is wider; a file that claims so is damaged."""
-CHANNELS = 12
-"""Channels of `location_embeddings` that are compared, with all their pixels; all channels would be 1 GB to read. The
-patches' embeddings, from the same matrix, are compared in all channels."""
+SAMPLE = 12
+"""Of `location_embeddings`, 1 GB, so many rows are compared in all channels, or so many channels in all pixels, as the
+values lie: the authors' file has the channels of a pixel side by side (strides 1, D W, D), where a channel alone would
+read every page. The patches' embeddings, from the same matrix, are compared whole."""
 
 
 def our_name(theirs: str) -> str:
@@ -58,19 +57,7 @@ def load_region_encoder(path: Path, *, positions: Kind | None = None) -> RegionE
     few, too many or of a wrong shape, a value that is not finite, position embeddings of another seed, or wants to run
     code.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(9)
-    except OSError as error:
-        raise ModelError(f"{WHAT} cannot be read ({error.strerror}); check the path: {path}") from None
-    if head[8:] == b"{":  # safetensors begin with a length, whose bytes can be those of a zip or a pickle
-        state, options = _read_ours(path)
-    elif head[:2] == b"PK":
-        state, options = _read_authors(path)
-    elif head[:1] == b"\x80":
-        _fail("it is a bare pickle, which can run code; save it as safetensors or with a torch of 1.6 or later", path)
-    else:
-        state, options = _read_ours(path)
+    state, options = _read_authors(path) if is_pickle(first_bytes(path, WHAT)) else _read_ours(path)
     if positions is not None:
         options = {**options, "positions": positions}
     return _build(state, options, path)
@@ -101,16 +88,10 @@ def _fail(cause: str, path: Path) -> NoReturn:
 
 
 def _read_authors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        # mmap: the two embeddings are nine tenths of the file, and all but a few pages of them are never read.
-        loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError:
-        _fail("its pickle wants to run code, which vidmem never does; get the published file", path)
-    except (RuntimeError, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        _fail(f"it is damaged or cut short ({str(error).splitlines()[0][:80]}); fetch it again", path)
-    inner = loaded.get(KEY) if isinstance(loaded, dict) else None
-    if not isinstance(inner, dict) or not all(isinstance(n, str) and _plain(t) for n, t in inner.items()):
-        _fail(f"it has no table of tensors {KEY!r}; get the published tren_region_encoder.pth", path)
+    loaded = read_pickle(path, WHAT)
+    if not isinstance(loaded, dict) or not isinstance(loaded.get(KEY), dict):
+        _fail(f"it has no table {KEY!r}; get the published tren_region_encoder.pth", path)
+    inner = table(loaded[KEY], WHAT, path)
     positions = {name: inner[name] for name in (LOCATIONS, GRID) if name in inner}
     state: dict[str, Tensor] = {}
     for name, tensor in inner.items():
@@ -131,11 +112,6 @@ def _read_authors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return state, options
 
 
-def _plain(value: object) -> bool:
-    """A tensor that holds its values itself: one that repeats a few could claim to be of any size."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and value.is_contiguous() and value.ndim > 0
-
-
 def _width(state: dict[str, Tensor], path: Path) -> int:
     scales = state.get("scale_embeddings.weight")
     if scales is None or scales.ndim != 2 or not 0 < scales.shape[1] <= WIDEST or scales.shape[1] % 2:
@@ -148,24 +124,37 @@ def _side(grid: Tensor) -> int:
 
 
 def _regenerated(name: str, found: Tensor, dim: int) -> bool:
-    """Whether `found` is what seed 42 gives: all of the patches; of the pixels all in some channels."""
+    """Whether `found` is what seed 42 gives: all of the patches; of the pixels a sample (see SAMPLE)."""
     positions = FourierPositions(dim)
     if name == GRID:
-        side = _side(found)
-        if found.shape != (side * side, dim) or side > WIDEST:
+        side = _side(found) if found.ndim == 2 else 0
+        if not 0 < side <= WIDEST or found.shape != (side * side, dim):
             return False
-        return bool((found.float() - positions.grid(side, side)).abs().max() < SAME)
+        return _same(found, positions.grid(side, side))
     if found.ndim != 3 or found.shape[0] != dim or found.shape[1] != found.shape[2]:
         return False
     side = found.shape[1]
-    centres = 2 * (torch.arange(side) + 0.5) / side - 1
-    for channel in sorted({(dim - 1) * i // (CHANNELS - 1) for i in range(CHANNELS)}):
+    centres = (torch.arange(side) + 0.5) / side
+    if found.stride(0) < found.stride(2):  # as the authors save it: the channels of a pixel lie side by side
+        for row in _spread(side):
+            points = torch.stack([centres, centres[row].expand(side)], dim=1)
+            if not _same(found[:, row].T, positions(points)):
+                return False
+        return True
+    for channel in _spread(dim):
         x, y = positions.gaussian[:, channel % (dim // 2)]
-        angle = 2 * torch.pi * (centres * x + (centres * y)[:, None])
-        expected = angle.sin() if channel < dim // 2 else angle.cos()
-        if not bool((found[channel].float() - expected).abs().max() < SAME):
+        angle = 2 * torch.pi * ((2 * centres - 1) * x + ((2 * centres - 1) * y)[:, None])
+        if not _same(found[channel], angle.sin() if channel < dim // 2 else angle.cos()):
             return False
     return True
+
+
+def _spread(count: int) -> list[int]:
+    return sorted({(count - 1) * i // (SAMPLE - 1) for i in range(SAMPLE)})
+
+
+def _same(found: Tensor, expected: Tensor) -> bool:
+    return bool((found.detach().float() - expected).abs().max() < SAME)
 
 
 def _read_ours(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -203,5 +192,5 @@ def _build(state: dict[str, Tensor], options: dict[str, str], path: Path) -> Reg
     except (ValueError, KeyError, RuntimeError) as error:
         _fail(f"no module can be made of it ({error}); get the published file", path)
     # A copy of each: a view of a mapped file would keep all of it open, and change with it.
-    fill(model, {name: tensor.clone() for name, tensor in state.items()}, WHAT, path)
+    fill(model, {name: tensor.detach().clone() for name, tensor in state.items()}, WHAT, path)
     return model

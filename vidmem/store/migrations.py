@@ -77,7 +77,7 @@ def m003_pictures(db: Database) -> None:
 
 
 def m004_views(db: Database) -> None:
-    """How sure a track is, where it was looked at, and tokens of another encoder on their way in (see reembed.py)."""
+    """How sure a track is, where it was looked at, where shots begin, and tokens of another encoder on their way in."""
     db.conn.execute("ALTER TABLE tracks ADD COLUMN confidence REAL NOT NULL DEFAULT 1")
     db.conn.execute("ALTER TABLE tracks ADD COLUMN text_confidence REAL NOT NULL DEFAULT 1")
     db.conn.execute("ALTER TABLE model ADD COLUMN regions TEXT NOT NULL DEFAULT ''")
@@ -87,6 +87,10 @@ def m004_views(db: Database) -> None:
             track_id INTEGER NOT NULL REFERENCES tracks(id) ON DELETE CASCADE, t_ns INTEGER NOT NULL,
             x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL, quality REAL NOT NULL, image BLOB,
             PRIMARY KEY (track_id, t_ns)) WITHOUT ROWID""")
+    db.conn.execute("""
+        CREATE TABLE cuts (
+            source_id INTEGER NOT NULL REFERENCES sources(id), t_ns INTEGER NOT NULL, PRIMARY KEY (source_id, t_ns))
+        WITHOUT ROWID""")
     db.conn.execute("""
         CREATE TABLE new_tokens (
             track_id INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE, visual BLOB NOT NULL,

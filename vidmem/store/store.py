@@ -200,13 +200,15 @@ class Store(Closing):
         marks: Sequence[tuple[int, Mark]] = (),
         files: Sequence[PictureFile] = (),
         pictures: Sequence[Picture] = (),
+        cuts: Sequence[int] = (),
     ) -> None:
         """Keep everything since the last checkpoint, in one transaction that also survives a power cut.
 
         tracks: all that are new or changed; a known ordinal is overwritten. frames: sampled since then, in order.
         next_t_ns: where to resume. frames_done, damaged: totals of the source. tracker_state: what the tracker
         needs to go on. state: "open", or "done" or "partial" for the last checkpoint. marks: t_ns and the place in the
-        log of frames that have one. files, pictures: new or changed, of a folder of single pictures.
+        log of frames that have one. files, pictures: new or changed, of a folder of single pictures. cuts: times of the
+        first frames of new shots.
 
         Raises:
             StoreError: disk full, read-only, source removed; the memory is as it was after the last checkpoint.
@@ -226,6 +228,7 @@ class Store(Closing):
                 marks=marks,
                 files=files,
                 pictures=pictures,
+                cuts=cuts,
             )
 
     def picture_files(self, source_id: int) -> list[PictureFile]:
@@ -336,6 +339,12 @@ class Store(Closing):
         """All tracks of one source, by ordinal."""
         with self._use() as conn:
             return reader.source_tracks(conn, source_id)
+
+    def cuts(self, source_id: int) -> list[int]:
+        """The times (ns) at which new shots begin in a source, in order."""
+        with self._use() as conn:
+            query = "SELECT t_ns FROM cuts WHERE source_id = ? ORDER BY t_ns"
+            return [int(t_ns) for (t_ns,) in conn.execute(query, (source_id,))]
 
     def views(self, source_id: int) -> Mapping[int, list[ViewMark]]:
         """Where the tracks of one source were looked at, best first, by their ids; without those that never were."""

@@ -92,6 +92,7 @@ def checkpoint(
     marks: Sequence[tuple[int, Mark]] = (),
     files: Sequence[PictureFile] = (),
     pictures: Sequence[Picture] = (),
+    cuts: Sequence[int] = (),
 ) -> None:
     """One transaction; see `Store.checkpoint`."""
     if state not in _STATES:
@@ -115,6 +116,7 @@ def checkpoint(
             conn.execute("INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         logs.write_marks(conn, source_id, marks)
         picturebook.write(conn, source_id, files, pictures)
+        conn.executemany("INSERT OR IGNORE INTO cuts VALUES (?, ?)", [(source_id, t_ns) for t_ns in cuts])
 
 
 def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Track], generation: int) -> None:
@@ -184,6 +186,7 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
         conn.execute("DELETE FROM regions WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM marks WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM trails WHERE source_id = ?", (source_id,))
+        conn.execute("DELETE FROM cuts WHERE source_id = ?", (source_id,))
         picturebook.forget_all(conn, source_id)
         conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
         if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:

@@ -22,23 +22,6 @@ def visual_contrast(tokens: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
     return (logits[kept].logsumexp(1) - positives[kept].logsumexp(1)).mean()
 
 
-def text_contrast(
-    tokens: Tensor, texts: Tensor, labels: Tensor, tau: float = 0.1, near: Tensor | None = None
-) -> Tensor:
-    """Eq. 2 against a whole vocabulary: tokens `(N, D)`, texts `(C, D)`, labels `(N,)` in [0, C). The token-to-text
-    half has every name as a negative (the paper: those of the batch), but for those that `near (C, C)` bool calls
-    nearly the same (the paper: synonym clusters); the text-to-token half has the batch."""
-    if not len(tokens):
-        return tokens.sum()
-    logits = F.normalize(tokens, dim=-1) @ F.normalize(texts, dim=-1).T / tau
-    to_text = F.cross_entropy(logits if near is None else logits.masked_fill(near[labels], -torch.inf), labels)
-    chosen = logits[:, labels]  # (N, N): token i with the name of token j
-    same = labels[:, None] == labels[None]
-    own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    to_token = F.cross_entropy(chosen.T.masked_fill((same & ~own).T, -torch.inf), torch.arange(len(labels)))
-    return (to_text + to_token) / 2
-
-
 def distillation(tokens: Tensor, targets: Tensor) -> Tensor:
     """Eq. 3, one of its two halves: mean of 1 - cosine of `(N, D)` tokens to their targets."""
     return (1 - F.cosine_similarity(tokens, targets, dim=-1)).mean()
@@ -55,15 +38,6 @@ def mask_loss(attention: Tensor, masks: Tensor) -> Tensor:
     bce = -(masks * p.log() / inside + (1 - masks) * (1 - p).log() / outside).sum(-1) / 2
     dice = 1 - (2 * (p * masks).sum(-1) + 1) / (p.sum(-1) + masks.sum(-1) + 1)
     return (bce + dice).mean()
-
-
-def mask_logit_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy plus DICE of mask logits `(N, P)`, masks `(N, P)` in [0, 1]. The cross-entropy is weighted
-    as MaskFormer's (Cheng et al. 2021), 5 to 1."""
-    bce = F.binary_cross_entropy_with_logits(logits, masks)
-    p = logits.sigmoid()
-    dice = 1 - (2 * (p * masks).sum(-1) + 1) / (p.sum(-1) + masks.sum(-1) + 1)
-    return 5 * bce + dice.mean()
 
 
 def match(cost: Tensor, valid: Tensor) -> Tensor:

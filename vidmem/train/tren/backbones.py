@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...errors import UsageError
 
@@ -60,28 +62,46 @@ class Backbone(Protocol):
         """Give the text projector of `model` the weights of `head`. Raises UsageError when they have another form."""
 
 
+HEAD = "tiny_head.safetensors"
+"""Beside this module; `python -m lab.tiny.fit_head` makes it."""
+
+
 class TinyFeatures:
-    """The backbone of `tiny` with the shipped weights (vidmem.encoders.mobile_net); its head is the text
-    projector of `tiny`."""
+    """The detector of `tiny`, frozen: the finest level of its neck, each channel centred and scaled, and a linear head
+    into the text space of `tiny`. The head knows what COCO's 80 names can teach; other names are for a training.
+
+    On a GPU the detector runs where ONNX Runtime can, else on the CPU. Raises ModelError when a file is missing or
+    damaged.
+    """
 
     name, size, grid = "tiny", (448, 256), (32, 56)
 
     def __init__(self, device: torch.device) -> None:
-        from ...encoders import tiny
+        from ...encoders import load_text
+        from ...encoders.onnx import session
+        from ...encoders.shipped import REGIONS, shipped
 
-        self.net = tiny._load_net().to(device)
-        self._text = tiny.load_text()
-        self.weights = self._text.info.weights
-        self.dim, self.text_dim = tiny.card()["visual_dim"], tiny.card()["text_dim"]
+        self._text = load_text("tiny")
+        data, self.device = shipped(REGIONS[0]), device
+        self._session = session(
+            data, "the detector", device="cpu" if device.type == "cpu" else None, threads=torch.get_num_threads(),
+            outputs=("neck8",),
+        )  # fmt: skip
+        mean, spread, self.weight, self.bias = (part.to(device) for part in _head(self._text.info.text_dim))
+        self.mean, self.spread = mean.view(-1, 1, 1), spread.view(-1, 1, 1)
+        self.text_dim, self.dim = self.weight.shape
+        files = (data, _head_file().read_bytes(), shipped("tiny-text.safetensors"), shipped("tiny-vocabulary.txt"))
+        self.weights = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in files)).hexdigest()
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Seen:
-        patches: Tensor = self.net.backbone(images.contiguous(memory_format=torch.channels_last))[0]
-        return Seen(patches.contiguous())
+        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        (neck,) = self._session.run(["neck8"], {"image": pixels})
+        return Seen((torch.from_numpy(neck).to(self.device) - self.mean) / self.spread)
 
     @torch.no_grad()
     def head(self, tokens: Tensor, seen: Seen) -> Tensor:
-        return self.net.regions.project(tokens)
+        return F.linear(tokens, self.weight, self.bias)
 
     def patch_head(self, seen: Seen) -> Tensor:
         return self.head(seen.patches.flatten(2).transpose(1, 2), seen)
@@ -89,14 +109,41 @@ class TinyFeatures:
     def text(self, names: Sequence[str]) -> Tensor:
         return torch.from_numpy(self._text.encode_text(names))
 
+    @torch.no_grad()
     def copy_head(self, model: RegionEncoder) -> None:
-        for ours, theirs in ((model.text1, self.net.regions.text1), (model.text2, self.net.regions.text2)):
-            if ours.weight.shape != theirs.weight.shape:
-                raise UsageError(
-                    f"the head of `tiny` is {tuple(theirs.weight.shape)} where the text projector is "
-                    f"{tuple(ours.weight.shape)}; choose mlp_dim to fit, or start the text projector at random"
-                )
-            ours.load_state_dict(theirs.state_dict())
+        """Since gelu(x) - gelu(-x) = x, two hidden units a dimension make a linear map of the projector; those that are
+        left over begin without a say."""
+        first, second, count = model.text1, model.text2, self.text_dim
+        if first.in_features != self.dim or second.out_features != count or first.out_features < 2 * count:
+            shape = f"{first.in_features} x {first.out_features} x {second.out_features}"
+            raise UsageError(
+                f"the head of `tiny` needs a text projector of {self.dim} x {2 * count} or more x {count}, this one is "
+                f"{shape}; choose mlp_dim to fit, or start the text projector at random"
+            )
+        eye, bias = torch.eye(count), self.bias.cpu()
+        first.weight[: 2 * count] = torch.cat([self.weight, -self.weight]).cpu()
+        first.bias[: 2 * count] = torch.cat([bias, -bias])
+        second.weight.zero_()
+        second.weight[:, : 2 * count] = torch.cat([eye, -eye], 1)
+        second.bias.zero_()
+
+
+def _head_file() -> Path:
+    return Path(__file__).with_name(HEAD)
+
+
+def _head(text_dim: int) -> list[Tensor]:
+    """Mean, spread, weight and bias."""
+    from ...encoders.tensor_file import fail, read_tensors
+
+    path, what = _head_file(), "the head of the backbone `tiny`"
+    found = read_tensors(path, what)
+    dim = found["mean"].shape[0] if "mean" in found else 0
+    wanted = {"mean": (dim,), "spread": (dim,), "weight": (text_dim, dim), "bias": (text_dim,)}
+    for name, shape in wanted.items():
+        if name not in found or tuple(found[name].shape) != shape or not bool(found[name].isfinite().all()):
+            fail(what, f"{name} is missing or of another form; reinstall vidmem", path)
+    return [found[name].float() for name in wanted]
 
 
 def _tiny(size: str, weights: Path | None, device: torch.device, pixels: int) -> Backbone:

@@ -36,12 +36,22 @@ def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
             mlp_dim=config.mlp_dim, seed_queries=config.seed_queries, coarse=config.coarse,
         )  # fmt: skip
     if config.start == "near_identity":
-        from ..steps import near_identity
-
         near_identity(model)
     if config.text_start == "head":
         backbone.copy_head(model)
     return model.train()
+
+
+def near_identity(regions: RegionEncoder) -> None:
+    """Start the region encoder where a query passes through to the last layer and matches patches like the one under
+    its point: masks then begin as feature similarity instead of noise."""
+    with torch.no_grad():
+        eye = torch.eye(regions.q_proj.weight.shape[0])
+        linears = [regions.q_proj, regions.k_proj]
+        for layer in regions.layers:
+            linears += [layer.prompt_attn.v_proj, layer.prompt_attn.out_proj]  # type: ignore[union-attr, list-item]
+        for linear in linears:
+            linear.weight.mul_(0.3).add_(eye)
 
 
 def pooled(features: Tensor, cover: Tensor) -> Tensor:

@@ -1,0 +1,151 @@
+"""The curves from scores to probabilities, fitted on the questions of calibrate_sets.py, and how true they are.
+
+Each question gives its best tracks as candidates (vidmem/probability.py). Every set weighs the same, whatever it asks;
+so do what is there and what is absent, as the share of absent questions says. A higher share makes answers shyer: the
+least one is taken under which no set finds more than LIMIT of what is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.calibrate_sets import Asked
+from vidmem.encoders.base import Calibration
+from vidmem.errors import UsageError
+from vidmem.probability import CANDIDATES, FLOOR, MODES, Curve, Probabilities, Samples, brier, fit, reliability
+from vidmem.query.search import nearest, share
+
+SHARES = tuple(np.round(np.arange(0.3, 0.96, 0.05), 2).tolist())
+LIMIT = {"text": 0.03, "visual": 0.06, "product": 0.06}
+"""Most of what is absent that may be found, of any one set."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """The best tracks of one question: scores, shares (None without words), and which are right, `(n,)` each; memory:
+    number of the one that was asked."""
+
+    memory: int
+    group: str
+    kind: str
+    mode: str
+    absent: bool
+    score: NDArray[np.float64]
+    share: NDArray[np.float64] | None
+    right: NDArray[np.bool_]
+
+
+def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
+    """Every question of a memory, asked once."""
+    cache = asked.memory.cache()
+    out = []
+    for q in asked.questions:
+        hits = nearest(cache, q.text, q.visual, CANDIDATES)
+        rows = asked.memory.store.tracks([int(i) for i in cache.columns.ids[hits.rows]])
+        right = [q.right is not None and q.right(row) for row in rows]
+        held = None
+        if q.contrast is not None:
+            held = share(cache, hits, q.contrast, calibration.temperature).astype(np.float64)
+        out.append(Tried(number, asked.group, q.kind, q.mode, q.right is None, hits.score.astype(np.float64), held,
+                         np.array(right, bool)))  # fmt: skip
+    return out
+
+
+def samples(questions: Sequence[Tried], absent: float) -> tuple[Samples, NDArray[np.float64]]:
+    """The candidates of questions of one mode, and what each one's question weighs."""
+    groups: dict[tuple[str, bool], int] = {}
+    for q in questions:
+        groups[q.group, q.absent] = groups.get((q.group, q.absent), 0) + 1
+    sides = {side: sum(a is side for _, a in groups) or 1 for side in (False, True)}
+    score, shares, right, number, weight = [], [], [], [], []
+    for i, q in enumerate(questions):
+        n = len(q.score)
+        score.append(q.score)
+        shares.append(np.empty(0) if q.share is None else q.share)
+        right.append(q.right)
+        number.append(np.full(n, i, np.int64))
+        heavy = (absent if q.absent else 1 - absent) / sides[q.absent] / groups[q.group, q.absent]
+        weight.append(np.full(n, heavy * len(questions)))
+    held = None if questions[0].share is None else np.concatenate(shares)
+    return Samples(np.concatenate(score), held, np.concatenate(right), np.concatenate(number)), np.concatenate(weight)
+
+
+def found(curve: Curve, question: Tried) -> tuple[bool, bool]:
+    """Whether anything is found, and whether the likeliest is right."""
+    if not len(question.score):
+        return False, False
+    likely = curve.at(question.score, question.share)
+    best = int(likely.argmax())
+    hit = bool(likely[best] >= FLOOR)
+    return hit, hit and bool(question.right[best])
+
+
+def rates(curve: Curve, questions: Sequence[Tried]) -> dict[str, dict[str, float]]:
+    """By kind of question: how many, the share that finds something, and the share whose likeliest track is right."""
+    out: dict[str, list[tuple[bool, bool]]] = {}
+    for q in questions:
+        out.setdefault(f"{q.group}: {q.kind}", []).append(found(curve, q))
+    return {kind: {"questions": len(rows), "found": float(np.mean([a for a, _ in rows])),
+                   "right": float(np.mean([b for _, b in rows]))} for kind, rows in out.items()}  # fmt: skip
+
+
+def fit_mode(questions: Sequence[Tried], limit: float) -> tuple[Curve, float]:
+    """The curve, and the share of absent questions that it took. Raises UsageError where there is too little."""
+    curve: Curve | None = None
+    for absent in SHARES:
+        curve = fit(*samples(questions, absent))
+        absents: dict[str, list[bool]] = {}
+        for q in questions:
+            if q.absent:
+                absents.setdefault(q.group, []).append(found(curve, q)[0])
+        if all(np.mean(hits) <= limit for hits in absents.values()):
+            return curve, absent
+    assert curve is not None
+    return curve, SHARES[-1]
+
+
+def fit_all(questions: Sequence[Tried]) -> tuple[Probabilities, dict[str, Any]]:
+    """The curves of every way of asking, with what each gives where it was fitted, and how true it is elsewhere: every
+    memory is told by the curve of the others. A way with too few candidates has none, and says so."""
+    curves: dict[str, Curve] = {}
+    told: dict[str, Any] = {}
+    for mode in MODES:
+        mine = [q for q in questions if q.mode == mode]
+        try:
+            curves[mode], absent = fit_mode(mine, LIMIT[mode])
+        except (UsageError, IndexError) as error:
+            told[mode] = {"fitted": False, "why": str(error)}
+            continue
+        likely, right, held_out = [], [], []
+        for number in sorted({q.memory for q in mine}):
+            here = [q for q in mine if q.memory == number]
+            try:
+                curve = fit(*samples([q for q in mine if q.memory != number], absent))
+            except (UsageError, IndexError):
+                continue
+            for q in here:
+                held_out.append((q, curve))
+                likely.append(curve.at(q.score, q.share))
+                right.append(q.right)
+        told[mode] = {
+            "fitted": True, "curve": asdict(curves[mode]), "absent_share": absent, "here": rates(curves[mode], mine),
+            "elsewhere": _elsewhere(held_out),
+        }  # fmt: skip
+        if likely:
+            both = np.concatenate(likely), np.concatenate(right)
+            told[mode] |= {"brier_elsewhere": brier(*both),
+                           "reliability_elsewhere": [asdict(b) for b in reliability(*both, 10)]}  # fmt: skip
+    return Probabilities(**curves), told
+
+
+def _elsewhere(pairs: Sequence[tuple[Tried, Curve]]) -> dict[str, dict[str, float]]:
+    out: dict[str, list[tuple[bool, bool]]] = {}
+    for q, curve in pairs:
+        out.setdefault(f"{q.group}: {q.kind}", []).append(found(curve, q))
+    return {kind: {"found": float(np.mean([a for a, _ in rows])), "right": float(np.mean([b for _, b in rows]))}
+            for kind, rows in out.items()}  # fmt: skip

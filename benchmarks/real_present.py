@@ -1,0 +1,117 @@
+"""Which plain names are in the clips, where, and what an answer to one is worth (real_present.json, by eye).
+
+An answer to a name is right when its newest sighting is in a clip that shows the thing, overlaps a time in which it is
+in view, and its evidence box lies on it: IoU of at least .3 with a true box near that time, or its middle inside one
+(the latter not for what stands behind other things: a cup is no table).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import Box, Span, box_iou
+from vidmem.records import Sighting
+
+PRESENT = Path(__file__).with_name("real_present.json")
+LEAST_IOU = 0.3
+NEAR_S = 0.3
+"""A box holds for frames so near to its time; where none is so near, those of the nearest time hold."""
+HALVES = ("fit", "held")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A thing, or several of a kind, in one clip. spans: when in view, seconds. boxes: (t_s, x0, y0, x1, y1) in pixels
+    of the upright video. still: every box holds at all times. behind: other things stand before it."""
+
+    id: str
+    clip: str
+    spans: tuple[Span, ...]
+    still: bool
+    behind: bool
+    boxes: tuple[tuple[float, float, float, float, float], ...]
+
+    def boxes_at(self, t_s: float) -> list[Box]:
+        """The true boxes of a frame at t_s seconds."""
+        if self.still:
+            return [box[1:] for box in self.boxes]
+        nearest = min(abs(box[0] - t_s) for box in self.boxes)
+        return [box[1:] for box in self.boxes if abs(box[0] - t_s) <= max(NEAR_S, nearest + 1e-6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A plain name of something that is there. half: of the names that calibration may see ("fit"), or not ("held").
+    core: of a whole thing that most people would point out; the others are parts, grounds and odd tools."""
+
+    name: str
+    half: str
+    core: bool
+    also: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """names: of what is there. absent: of what is not, by half."""
+
+    names: tuple[Name, ...]
+    absent: dict[str, tuple[str, ...]]
+
+    def half(self, half: str) -> list[Name]:
+        return [name for name in self.names if name.half == half]
+
+
+def facts(clips: Sequence[str] | None = None, path: Path = PRESENT) -> Facts:
+    """What the file says; clips: file names of those at hand, without which a name that is only in others is left
+    out."""
+    held = json.loads(path.read_text("utf-8"))
+    places = {p["id"]: Place(p["id"], p["clip"], tuple((a, b) for a, b in p["spans"]), p["still"], p["behind"],
+                             tuple((t, x0, y0, x1, y1) for t, x0, y0, x1, y1 in p["boxes"]))
+              for p in held["places"]}  # fmt: skip
+    names = []
+    for n in held["names"]:
+        mine = tuple(places[id] for id in n["places"] if clips is None or places[id].clip in clips)
+        if mine:
+            names.append(Name(n["name"], n["half"], n["core"], tuple(n["also"]), mine))
+    return Facts(tuple(names), {half: tuple(held["absent"][i::2]) for i, half in enumerate(HALVES)})
+
+
+def on_it(box: Sequence[float], true: Sequence[float], behind: bool = False) -> bool:
+    """Does an evidence box lie on a true one; behind: see `Place`."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    inside = true[0] <= x <= true[2] and true[1] <= y <= true[3]
+    return box_iou(box, true) >= LEAST_IOU or (inside and not behind)
+
+
+def worth(sighting: Sighting, places: Sequence[Place]) -> str:
+    """ "right", or what is wrong with it first: "wrong clip", "wrong time", "wrong place"."""
+    here = [p for p in places if p.clip == Path(sighting.source).name]
+    if not here:
+        return "wrong clip"
+    then = [p for p in here if any(sighting.start_s <= b and a <= sighting.end_s for a, b in p.spans)]
+    if not then:
+        return "wrong time"
+    fits = any(on_it(sighting.box, box, p.behind) for p in then for box in p.boxes_at(sighting.frame_s))
+    return "right" if fits else "wrong place"
+
+
+def judge(answer: Any, places: Sequence[Place]) -> dict[str, Any]:
+    """What an answer of `where` to a name is worth, as a row."""
+    if not answer.found:
+        near = answer.near_misses[0] if answer.near_misses else None
+        missed = None if near is None else {"worth": worth(near, places), "score": round(near.score, 4),
+                                            "clip": Path(near.source).name}  # fmt: skip
+        return {"worth": "not found", "right": False, "near_miss": missed}
+    first = answer[0]
+    best = max(answer, key=lambda s: s.score)
+    return {
+        "worth": worth(first, places), "right": worth(first, places) == "right", "clip": Path(first.source).name,
+        "start_s": first.start_s, "end_s": first.end_s, "frame_s": first.frame_s, "box": list(first.box),
+        "score": round(first.score, 4), "probability": first.probability, "sightings": answer.total,
+        "best_right": worth(best, places) == "right",
+    }  # fmt: skip

@@ -1,0 +1,126 @@
+"""The head of the small backbone that `vidmem train tren` offers: `python -m lab.tiny.fit_head --data ../shared/data`.
+
+That backbone is the neck of the detector that ships, at stride 8. Each box that the detector is sure of, on Caltech's
+photos that may be learned from and on the indoor photos of doors.tar, gives one sample: the mean feature under the box,
+and the text vector of the COCO name that the detector gives it. No label that anybody drew is read. The head is the
+ridge regression of the one on the other; a name counts by the square root of how often it comes, and every fifth photo
+is kept back to be measured on. Beside it stand the mean and the spread of each channel over all patches.
+
+Of boxes of the photos kept back .93 get their name from the finest level of the neck; all three levels together were
+better by .005, not worth three times the width.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lab.photos import read_caltech
+from lab.tiny.view_samples import doors
+from vidmem.encoders.detector import candidates, centres, decode, pooled, suppress, working_size
+from vidmem.encoders.onnx import session
+from vidmem.encoders.shipped import REGIONS, shipped
+from vidmem.encoders.tiny.text import TinyText
+from vidmem.geometry import cell_share
+from vidmem.query.labels import load_labels
+from vidmem.records import Float32
+from vidmem.train.tren import backbones
+
+SURE, MOST = 0.5, 8
+"""Least probability of a box's class; boxes of a photo at most."""
+RIDGE = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """features `(n, D)` float32, as the detector has them; names `(n,)` int, of COCO's 80; photos `(n,)` int, which
+    one. mean, spread `(D,)` float32: of the channels over all patches."""
+
+    features: Float32
+    names: NDArray[np.intp]
+    photos: NDArray[np.intp]
+    mean: Float32
+    spread: Float32
+
+
+def photographs(data: Path, every: int) -> Iterator[Image.Image]:
+    """One of `every` of Caltech's that may be learned from, which are many and much alike, and all of doors.tar."""
+    for i, photo in enumerate(p for p in read_caltech(data / "caltech101.tar") if not p.held_out):
+        if i % every == 0:
+            yield photo.image()
+    yield from doors(data)
+
+
+def collect(net: Any, images: Iterator[Image.Image]) -> Samples:
+    """What the detector `net` is sure of in the photos."""
+    features, names, photos = [], [], []
+    sums, squares, count = np.zeros(0), np.zeros(0), 0
+    for number, image in enumerate(images):
+        w, h = working_size(*image.size)
+        pixels = np.asarray(image.resize((w, h), Image.Resampling.BILINEAR))
+        scores, bins, neck = (out[0] for out in net.run(["scores", "bins", "neck8"], {"image": pixels[None]}))
+        flat = neck.reshape(len(neck), -1).astype(np.float64)
+        sums, squares = (sums, squares) if count else (np.zeros(len(neck)), np.zeros(len(neck)))
+        sums, squares, count = sums + flat.sum(1), squares + (flat**2).sum(1), count + flat.shape[1]
+        rows = candidates(scores.max(1), SURE, 100)
+        boxes = decode(bins[rows], centres(h, w)[rows], (h, w))
+        kept = suppress(boxes, 0.6, MOST)
+        for row, box in zip(rows[kept], boxes[kept].tolist(), strict=True):
+            mask = cell_share((box[0], box[1], box[2], box[3]), (h // 8, w // 8), w, h)
+            features.append(pooled(neck, mask[None])[0])
+            names.append(int(scores[row].argmax()))
+            photos.append(number)
+    mean = sums / count
+    spread = np.sqrt(squares / count - mean**2)
+    return Samples(np.array(features), np.array(names), np.array(photos), mean.astype(np.float32),
+                   spread.astype(np.float32))  # fmt: skip
+
+
+def fit(features: Float32, names: NDArray[np.intp], texts: Float32) -> tuple[Float32, Float32]:
+    """Weight `(Dt, D)` and bias `(Dt,)` of the head. features `(n, D)`, centred and scaled; texts `(C, Dt)`."""
+    weight = 1 / np.sqrt(np.bincount(names, minlength=len(texts))[names])
+    rows = np.c_[features, np.ones(len(features))].astype(np.float64)
+    table = rows.T @ (rows * weight[:, None]) + RIDGE * weight.mean() * np.eye(rows.shape[1])
+    solved = np.linalg.solve(table, rows.T @ (texts[names] * weight[:, None])).astype(np.float32)
+    return np.ascontiguousarray(solved[:-1].T), solved[-1]
+
+
+def right(head: tuple[Float32, Float32], features: Float32, names: NDArray[np.intp], texts: Float32) -> float:
+    """Share of the samples whose nearest name is their own."""
+    said = features @ head[0].T + head[1]
+    return float(((said @ texts.T).argmax(1) == names).mean())
+
+
+def main() -> None:
+    from safetensors.numpy import save_file
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with caltech101.tar and doors.tar")
+    parser.add_argument("--every", type=int, default=4, help="one of so many of Caltech's photos (4)")
+    parser.add_argument("--out", type=Path, default=Path(backbones.__file__).with_name(backbones.HEAD))
+    args = parser.parse_args()
+    texts = TinyText().encode_text(load_labels("coco").names)
+    net = session(shipped(REGIONS[0]), "the detector", outputs=("scores", "bins", "neck8"))
+    samples = collect(net, photographs(args.data, args.every))
+    features = (samples.features - samples.mean) / samples.spread
+    held = samples.photos % 5 == 4
+    head = fit(features[~held], samples.names[~held], texts)
+    shown = held & np.isin(samples.names, samples.names[~held])
+    told = {"samples": len(features), "names": len(np.unique(samples.names)), "kept_back": int(shown.sum()),
+            "named_right": round(right(head, features[shown], samples.names[shown], texts), 3)}  # fmt: skip
+    weight, bias = fit(features, samples.names, texts)
+    save_file({"mean": samples.mean, "spread": samples.spread, "weight": weight, "bias": bias}, args.out)
+    args.out.chmod(0o644)  # safetensors writes for the owner alone; a wheel keeps that
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The detector with its convolutions in int8: `python -m lab.tiny.quantise nanodet.onnx --out nanodet-int8.onnx`.
+
+Static, per channel, in QDQ form (ONNX Runtime's quantize_static). Ranges of activations are those of photos that nothing
+is measured on: doors.tar and Caltech-101 of the data folder. Weights have 7 bits: processors that have AVX2 but not VNNI
+add products of 8 bits up in 16, and these would overflow there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from PIL import Image
+
+from vidmem.encoders.detector import working_size
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+PHOTOS = 80
+METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
+
+
+def pictures(tar: Path, count: int) -> Iterator[NDArray[np.uint8]]:
+    """So many photos of a tar, evenly spread over it, in the detector's working size."""
+    with tarfile.open(tar) as archive:
+        names = sorted(n for n in archive.getnames() if n.endswith(".jpg") and "BACKGROUND" not in n)
+        for i in np.linspace(0, len(names) - 1, count).round().astype(int):
+            stream = archive.extractfile(names[i])
+            assert stream is not None
+            photo = Image.open(io.BytesIO(stream.read())).convert("RGB")
+            yield np.asarray(photo.resize(working_size(*photo.size), Image.Resampling.BICUBIC))
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds pictures to the calibration, one at a time."""
+
+    def __init__(self, images: Sequence[NDArray[np.uint8]]) -> None:
+        self.rest = iter(images)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        image = next(self.rest, None)
+        return None if image is None else {"image": image[None]}
+
+
+def quantise(source: Path, out: Path, images: Sequence[NDArray[np.uint8]], *, ops: Sequence[str] = ("Conv",),
+             method: str = "minmax", seven_bits: bool = True, keep: Sequence[str] = ()) -> None:  # fmt: skip
+    """Write the quantised network. ops: kinds of nodes in int8; keep: names of nodes that stay as they are."""
+    with tempfile.TemporaryDirectory() as name:
+        ready = Path(name) / "ready.onnx"
+        quant_pre_process(source, ready, skip_symbolic_shape=True)
+        quantize_static(
+            ready, out, Reader(images), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(ops), per_channel=True,
+            reduce_range=seven_bits, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(keep), calibrate_method=METHODS[method],
+            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+        )  # fmt: skip
+
+
+def last_convolutions(path: Path) -> list[str]:
+    """Names of the convolutions whose answers are the classes and distances."""
+    graph = onnx.load(path).graph
+    flattened = {node.input[0] for node in graph.node if node.op_type == "Reshape"}
+    return [node.name for node in graph.node if node.op_type == "Conv" and node.output[0] in flattened]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="what convert_detector wrote")
+    parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of doors.tar and caltech101.tar")
+    parser.add_argument("--photos", type=int, default=PHOTOS, help="of each of them half")
+    parser.add_argument("--ops", nargs="+", default=["Conv"], help="kinds of nodes to quantise")
+    parser.add_argument("--method", choices=sorted(METHODS), default="minmax", help="how ranges are chosen")
+    parser.add_argument("--eight-bits", action="store_true", help="weights of 8 bits")
+    parser.add_argument("--keep-last", action="store_true", help="leave the last convolutions in float")
+    args = parser.parse_args()
+    images = [i for tar in ("doors.tar", "caltech101.tar") for i in pictures(args.data / tar, args.photos // 2)]
+    keep = last_convolutions(args.source) if args.keep_last else []
+    quantise(args.source, args.out, images, ops=args.ops, method=args.method, seven_bits=not args.eight_bits, keep=keep)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, {len(images)} photos")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Tokens of another encoder for a memory that stands: from the sources, from kept views, interrupted, and gone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders.fake import LookingEncoder, register, save, video, walk
+
+from vidmem.config import PRESETS
+from vidmem.errors import UsageError
+from vidmem.indexer.pictures import index_pictures
+from vidmem.indexer.pipeline import index_source
+from vidmem.indexer.reembed import ReembedReport, reembed
+from vidmem.media import open_source
+from vidmem.memory import Memory
+from vidmem.records import Float32
+from vidmem.store import ModelRecord, Store
+
+CONFIG = PRESETS["default"]
+
+
+def record(encoder: LookingEncoder) -> ModelRecord:
+    info = encoder.info
+    return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, CONFIG.as_dict(), info.regions)
+
+
+def index(folder: Path, clips: list[Path], encoder: LookingEncoder, *, keep_views: bool = False) -> None:
+    with Store.open(folder, create=True) as store:
+        store.set_model(record(encoder))
+        for clip in clips:
+            with open_source(clip) as source:
+                index_source(source, encoder, store, CONFIG, keep_views=keep_views)
+
+
+def again(folder: Path, encoder: LookingEncoder) -> ReembedReport:
+    with Store.open(folder, write=True) as store:
+        return reembed(store, encoder, record(encoder))
+
+
+def tokens(folder: Path, source: int = 1) -> list[tuple[Float32, Float32, float]]:
+    with Store.open(folder) as store:
+        return [(t.visual, t.text, t.text_confidence) for t in store.source_tracks(source)]
+
+
+def same(one: list[tuple[Float32, Float32, float]], other: list[tuple[Float32, Float32, float]]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(a, d) and np.array_equal(b, e) and abs(c - f) < 1e-6
+        for (a, b, c), (d, e, f) in zip(one, other, strict=True)
+    )
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    return [video(tmp_path / "a.mp4", walk()), video(tmp_path / "b.mp4", [{"green": (60, 30)}] * 12)]
+
+
+def test_it_gives_what_indexing_would_have(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "small", clips, LookingEncoder())
+    index(tmp_path / "large", clips, LookingEncoder("look-2", 16))
+    report = again(tmp_path / "small", LookingEncoder("look-2", 16))
+    assert report.left == ()
+    assert report.before == 0
+    for source in (1, 2):
+        assert same(tokens(tmp_path / "small", source), tokens(tmp_path / "large", source))
+    with Store.open(tmp_path / "small") as store:
+        assert store.model() == record(LookingEncoder("look-2", 16))
+
+
+def test_a_source_that_is_gone_is_named_and_done_when_it_is_back(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "memory", clips, LookingEncoder())
+    clips[0].rename(tmp_path / "away.mp4")
+    report = again(tmp_path / "memory", LookingEncoder("look-2", 16))
+    ((uri, cause, count),) = report.left
+    assert uri == str(clips[0])
+    assert "no such" in cause
+    assert count == len(tokens(tmp_path / "memory"))
+    assert not any(visual.any() for visual, _, _ in tokens(tmp_path / "memory"))
+    assert all(visual.any() for visual, _, _ in tokens(tmp_path / "memory", 2))
+    (tmp_path / "away.mp4").rename(clips[0])
+    assert again(tmp_path / "memory", LookingEncoder("look-2", 16)).left == ()
+    assert all(visual.any() for visual, _, _ in tokens(tmp_path / "memory"))
+
+
+def test_kept_views_do_without_the_source(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "memory", clips, LookingEncoder(), keep_views=True)
+    before = tokens(tmp_path / "memory")
+    os.unlink(clips[0])
+    report = again(tmp_path / "memory", LookingEncoder("look-2", 12))
+    assert report.left == ()
+    for (_, was, _), (_, text, sure) in zip(before, tokens(tmp_path / "memory"), strict=True):
+        assert was.argmax() == text.argmax()
+        assert sure > 0.3
+
+
+def test_another_file_in_its_place_is_not_looked_at(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "memory", clips[:1], LookingEncoder())
+    video(clips[0], [{"magenta": (60, 30)}] * 60)
+    ((_, cause, _),) = again(tmp_path / "memory", LookingEncoder("look-2", 16)).left
+    assert "another one than was indexed" in cause
+
+
+def test_interrupted_it_goes_on(clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidmem.indexer.reembed.BATCH", 2)
+    index(tmp_path / "memory", clips, LookingEncoder())
+    old = tokens(tmp_path / "memory")
+    with pytest.raises(KeyboardInterrupt):
+        again(tmp_path / "memory", LookingEncoder("look-2", 16, stop_at=3))
+    assert same(tokens(tmp_path / "memory"), old)
+    report = again(tmp_path / "memory", LookingEncoder("look-2", 16))
+    assert report.before > 0
+    assert report.left == ()
+    index(tmp_path / "other", clips, LookingEncoder("look-2", 16))
+    assert same(tokens(tmp_path / "memory"), tokens(tmp_path / "other"))
+
+
+def test_single_pictures_too(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    save(folder / "a.png", {"red": (20, 20)})
+    save(folder / "b.png", {"blue": (20, 20), "green": (90, 40)})
+    for name, encoder in (("small", LookingEncoder()), ("large", LookingEncoder("look-2", 16))):
+        with Store.open(tmp_path / name, create=True) as store:
+            store.set_model(record(encoder))
+            index_pictures(str(folder), lambda encoder=encoder: encoder, store, CONFIG)
+    (folder / "a.png").rename(tmp_path / "a.png")
+    ((_, cause, count),) = again(tmp_path / "small", LookingEncoder("look-2", 16)).left
+    assert cause == "a picture is no longer there"
+    assert count == 1
+    (tmp_path / "a.png").rename(folder / "a.png")
+    assert again(tmp_path / "small", LookingEncoder("look-2", 16)).left == ()
+    assert same(tokens(tmp_path / "small"), tokens(tmp_path / "large"))
+
+
+def test_a_view_that_cannot_be_decoded_again_leaves_the_others(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "memory", clips[:1], LookingEncoder())
+    with Store.open(tmp_path / "memory", write=True) as store:
+        first = store.source_tracks(1)[0]
+        views = store.views(1)[first.id]
+        store.checkpoint(1, [replace(first, views=(replace(views[0], t_ns=views[0].t_ns + 1), *views[1:]))], [],
+                         next_t_ns=1, frames_done=60, damaged=0, tracker_state=b"", state="done")  # fmt: skip
+    assert len(views) > 1
+    assert again(tmp_path / "memory", LookingEncoder("look-2", 16)).left == ()
+
+
+def test_an_encoder_without_views_fails(clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+    with Memory.open(tmp_path / "memory", encoder="fake:look") as memory:
+        memory.index(clips[1])
+        with pytest.raises(UsageError, match="`fake` looks at whole frames, not at views; index again"):
+            memory.reembed("fake")
+        assert memory.reembed("fake:look2").left == ()
+        assert memory.settings().fps == 5
+        assert memory.where("green", threshold=0.1)
+
+
+def test_a_source_not_indexed_to_its_end_fails(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "memory", clips, LookingEncoder())
+    with Store.open(tmp_path / "memory", write=True) as store:
+        store.checkpoint(1, [], [], next_t_ns=1, frames_done=60, damaged=0, tracker_state=b"x", state="open")
+        with pytest.raises(UsageError, match="not indexed to its end; run `vidmem index` on it first"):
+            reembed(store, LookingEncoder(), record(LookingEncoder()))

@@ -1,0 +1,61 @@
+"""Whether a file of weights is whole, as far as the file itself can tell: cheap, and without a word of its tensors."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+HEADER = 100 << 20
+"""No header of a safetensors file is longer in bytes; the library has the same limit."""
+
+
+def cut_short(path: Path) -> str:
+    """Why a file cannot be whole, "" when nothing speaks against it. By the end of its name: safetensors, JSON, and
+    what torch.save writes (.pth, .pt, .bin); of others only that they are not empty."""
+    try:
+        size = path.stat().st_size
+        if not size:
+            return "it is empty"
+        if path.suffix == ".safetensors":
+            return _safetensors(path, size)
+        if path.suffix == ".json":
+            json.loads(path.read_text("utf-8"))
+        if path.suffix in (".pth", ".pt", ".bin"):
+            return _saved(path)
+    except ValueError:
+        return "it is no JSON"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return ""
+
+
+def _safetensors(path: Path, size: int) -> str:
+    """A length, a header of that length with the places of the tensors, the tensors."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(HEADER, size - 8):
+            return "it is cut short or no safetensors"
+        try:
+            entries = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
+            missing = 8 + length + max(ends, default=0) - size
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+            return "its header is damaged"
+    return f"{missing:,} bytes are missing at its end" if missing > 0 else ""
+
+
+def _saved(path: Path) -> str:
+    """A zip has its table of contents at the end. Before torch 1.6 there was a bare pickle, which ends with a dot or
+    with tensors: nothing tells."""
+    with open(path, "rb") as file:
+        head = file.read(2)
+    if head[:1] == b"\x80":
+        return ""
+    if head != b"PK":
+        return "it is no file of weights"
+    try:
+        zipfile.ZipFile(path).close()
+    except zipfile.BadZipFile:
+        return "it is cut short"
+    return ""
