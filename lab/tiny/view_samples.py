@@ -6,7 +6,7 @@ SOURCE is one of
 caltech    photos of Caltech-101: the whole photo, the detector's box of its one thing, both as they are and degraded;
            the last third of each folder is marked as held out
 boxes      the detector's boxes on a part of Caltech's photos that may be learned from and on the indoor photos of
-           doors.tar (whose drawn boxes are not read): with a name where a second detector agrees on the COCO class
+           doors.tar (whose drawn boxes are not read): with a name where a second detector is sure of a COCO class
 drawn      drawings in painted rooms, as the walks show them, and rooms without any
 photos     boxes of photos.tar, as drawn and as detected: for measuring, the held-out third first
 
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lab.photos import Photo, read_caltech, read_photos
+from lab.photos import middle, read_caltech, read_photos
 from lab.tiny.boxes import Found, Regions, Yolox, iou
 from lab.tiny.crops import degraded, shaken
 from vidmem.encoders.tiny_views import SIDE, facts_of, network, square
@@ -40,10 +40,8 @@ from vidmem.records import Float32
 
 SAVED = 1600
 """Views after which what there is is written: a fit can begin while samples are still made."""
-WHOLE_RIM = 0.1
-"""Where a photo of one thing, which nobody outlined, has it: within this share of its sides."""
-SURE, AGREES = 0.6, 0.3
-"""Least probability of a class for the second detector, and for the first."""
+SURE, FITS = 0.6, 0.5
+"""Least probability of a class for the second detector, and IoU of its box with that of the first."""
 EACH, OTHERS, SMALLEST = 6, 4, 16
 """Boxes with and without a name of a photo at most, and pixels of their shorter side at least."""
 TAUGHT, KEPT_BACK = 24, 8
@@ -126,11 +124,6 @@ def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 
     return found.classes[at] if fits[at] >= least else None
 
 
-def middle(photo: Photo) -> tuple[float, float, float, float]:
-    w, h = photo.size
-    return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h
-
-
 def scaled(found: Found, size: tuple[int, int], to: tuple[int, int]) -> Found:
     """Boxes found in a picture of another size."""
     return Found((found.boxes * np.tile(np.array(to, np.float32) / np.array(size, np.float32), 2)), found.classes)
@@ -178,12 +171,11 @@ def boxes(data: Path, into: Samples, detect: Regions) -> None:
     coco = json.loads((data / "clip_text" / "coco_names.json").read_text("utf-8"))
     for i, image in enumerate(photographs(data)):
         held = i % 5 == 4
-        found = poor = detect(image)
-        if i % 2:
-            low = poorer(image, rng)
-            poor = scaled(detect(low), low.size, image.size)
+        found = detect(image)
+        low = poorer(image, rng)
+        poor = scaled(detect(low), low.size, image.size)
         said = second(image)
-        named = agreed(found, said)
+        named = named_by(said, found)
         others = rng.permutation(np.flatnonzero(named < 0))[:OTHERS].tolist()
         for at in [*np.flatnonzero(named >= 0)[:EACH].tolist(), *others]:
             box = found.boxes[at].tolist()
@@ -196,16 +188,14 @@ def boxes(data: Path, into: Samples, detect: Regions) -> None:
                 into.add(degraded(view, rng), hint_for(box, poor), name, i, "poor", held)
 
 
-def agreed(found: Found, said: Found) -> NDArray[np.int64]:
-    """The COCO class of each box found on which the second detector agrees, -1 where it does not."""
+def named_by(second: Found, found: Found) -> NDArray[np.int64]:
+    """The COCO class of each box found that the second detector is sure of, whatever the first says; else -1."""
     out = np.full(len(found.boxes), -1)
-    for box, classes in zip(said.boxes, said.classes, strict=True):
-        if classes.max() < SURE or not len(found.boxes):
-            continue
-        fits = iou(box[None], found.boxes)[0]
-        at, kind = int(fits.argmax()), int(classes.argmax())
-        if fits[at] >= 0.5 and found.classes[at][kind] >= AGREES:
-            out[at] = kind
+    for box, classes in zip(second.boxes, second.classes, strict=True):
+        if classes.max() >= SURE and len(found.boxes):
+            fits = iou(box[None], found.boxes)[0]
+            if fits.max() >= FITS:
+                out[int(fits.argmax())] = int(classes.argmax())
     return out
 
 
@@ -273,7 +263,7 @@ def main() -> None:
     parser.add_argument("source", choices=("caltech", "boxes", "drawn", "photos"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rooms", type=int, default=90, help="rooms with drawings")
+    parser.add_argument("--rooms", type=int, default=240, help="rooms with drawings")
     args = parser.parse_args()
     into, detect = Samples(network(threads=1), args.out / f"{args.source}.npz"), Regions()
     if args.source == "drawn":

@@ -15,21 +15,8 @@ from hypothesis import strategies as st
 from vidmem.encoders import shipped as shipped_files
 from vidmem.encoders.base import ViewEncoder
 from vidmem.encoders.tiny import load_text
-from vidmem.encoders.tiny_views import (
-    CLASSES,
-    FEATURES,
-    HINTS,
-    NAMES,
-    SIDE,
-    SURE,
-    TinyViews,
-    evidence,
-    facts_of,
-    load,
-    network,
-    signs,
-    square,
-)
+from vidmem.encoders.tiny_names import CLASSES, FACTS, FEATURES, HINTS, SIGNS, Naming
+from vidmem.encoders.tiny_views import NAMES, SIDE, TinyViews, facts_of, load, network, square
 from vidmem.errors import ModelError
 from vidmem.records import View
 
@@ -49,8 +36,9 @@ class Net:
 
 def tensors(**other: Any) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
-    shapes = {"mean": (FEATURES,), "visual": (FEATURES, 6), "features": (FEATURES + 1, 5), "answers": (CLASSES, 5),
-              "hints": (HINTS, 5), "gates": (3, 5), "names": (9, 5), "sure": (SURE,)}  # fmt: skip
+    shapes = {"mean": (FEATURES,), "visual": (FEATURES, 6), "photo": (FEATURES + CLASSES + 1, 5),
+              "drawn": (FEATURES + 1, 5), "gate": (FEATURES + 1,), "hints": (HINTS, 5), "names": (9, 5),
+              "hint_right": (SIGNS,), "map_near": (SIGNS,), "map_right": (SIGNS,)}  # fmt: skip
     made = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     return made | other
 
@@ -108,7 +96,8 @@ def test_facts() -> None:
 
 def test_tokens_are_bounded() -> None:
     views = TinyViews(Net(), tensors())
-    shown = [view(picture(h, w, i), hint(i % HINTS, i / 20)) for i, (h, w) in enumerate([(30, 90), (192, 3), (64, 64)] * 7)]
+    sizes = [(30, 90), (192, 3), (64, 64)] * 7
+    shown = [view(picture(h, w, i), hint(i, i / 20)) for i, (h, w) in enumerate(sizes)]
     seen = views.look(shown)
     assert seen.visual.shape == (21, 6)
     assert seen.text.shape == (21, 5)
@@ -184,20 +173,54 @@ def test_likeness_survives_size_and_light(shipped: TinyViews) -> None:
         assert likeness[i, i + 1] > others.max() + 0.2
 
 
-def test_evidence_starts_at_noise() -> None:
-    assert evidence(np.array([0, 0.01, 0.02], np.float32)).tolist() == [0, 0, 0]
-    said = evidence(np.array([0.1, 0.4, 0.9], np.float32))
-    assert (np.diff(said) > 0).all()
+def many(n: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Features, logits, hints and facts of n views."""
+    rng = np.random.default_rng(seed)
+    made = (np.abs(rng.normal(size=(n, FEATURES))), rng.normal(size=(n, CLASSES)) * 3,
+            rng.uniform(0, 1, (n, HINTS)) ** 4, rng.normal(size=(n, FACTS)))  # fmt: skip
+    return tuple(v.astype(np.float32) for v in made)
 
 
-def test_signs_tell_one_name_from_many() -> None:
-    scores = np.zeros((2, 30), np.float32)
-    scores[1, 4] = 12
-    share = np.full((2, CLASSES), 1 / CLASSES, np.float32)
-    told = signs(scores, share, np.zeros((2, HINTS), np.float32), np.zeros((2, 3), np.float32))
-    assert told.shape == (2, SURE)
-    assert told[1, 1] > told[0, 1]  # the first name's share
-    assert told[1, 3] < told[0, 3]  # how many compete
+def test_many_views_at_a_time_are_each_by_itself() -> None:
+    naming, views = Naming(tensors()), many(7)
+    together = naming.tokens(*views)
+    assert together.shape == (7, 5)
+    for i in range(7):
+        np.testing.assert_allclose(naming.tokens(*(v[i] for v in views)), together[i], atol=1e-5)
+
+
+def test_without_a_hint_coco_says_nothing() -> None:
+    features, logits, hints, facts = many(6)
+    other = tensors(hints=np.roll(tensors()["hints"], 7, 0))
+    with_one, with_other = (Naming(t).tokens(features, logits, hints * 0, facts) for t in (tensors(), other))
+    np.testing.assert_array_equal(with_one, with_other)
+    told = Naming(tensors()).tokens(features, logits, hints, facts)
+    assert np.abs(told - Naming(other).tokens(features, logits, hints, facts)).max() > 1e-3
+
+
+def test_drawings_have_a_map_of_their_own() -> None:
+    features, logits, hints, facts = many(4)
+    gate = np.zeros(FEATURES + 1, np.float32)
+    tokens = []
+    for open_ in (-50, 50):
+        gate[-1] = open_
+        for other in (0, 1):
+            t = tensors(gate=gate.copy())
+            t["drawn"] = t["drawn"] + other
+            tokens.append(Naming(t).tokens(features, logits, hints, facts))
+    np.testing.assert_allclose(tokens[0], tokens[1], atol=1e-6)  # photographs
+    assert np.abs(tokens[2] - tokens[3]).max() > 1e-3
+    flat = Naming(tensors(gate=gate)).tokens(features, logits, np.roll(hints, 9, 1), facts)
+    np.testing.assert_allclose(flat, tokens[2], atol=1e-6)  # and no detector is asked about them
+
+
+def test_length_is_the_logistics() -> None:
+    features, logits, hints, facts = many(5)
+    sure = np.zeros(SIGNS, np.float32)
+    sure[0] = 2
+    t = tensors(map_right=sure, gate=np.zeros(FEATURES + 1, np.float32) - 9)
+    length = np.linalg.norm(Naming(t).tokens(features, logits, hints * 0, facts), axis=1)
+    np.testing.assert_allclose(length, 1 / (1 + np.exp(-2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(tensors()))
@@ -214,7 +237,7 @@ def test_missing_or_broken_tensors_are_refused(name: str) -> None:
 def test_foreign_network_is_refused() -> None:
     with pytest.raises(ModelError, match="reinstall"):
         network(b"not a network")
-    regions = (files("vidmem.encoders") / "weights" / "tiny-regions.onnx").read_bytes()
+    regions = (files("vidmem.encoders") / "weights" / "tiny-detector.onnx").read_bytes()
     with pytest.raises(ModelError, match="another network"):
         network(regions)
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_lab_names import lay
 
 from lab.names import Names
 from lab.tiny.boxes import Found, best, iou
 from lab.tiny.convert_classifier import build, folded, published, same_padding
 from lab.tiny.crops import degraded, shaken
-from lab.tiny.fit_views import Maps, inputs, likeness, say, weights_of
-from lab.tiny.fit_views import Part as Views
+from lab.tiny.fit_views import first_of, gate_of, goals, likeness, logistic, ridge, weights_of
 from lab.tiny.name_space import NameSpace, name_space
-from lab.tiny.view_samples import agreed, hint_for, view_of
-from test_lab_names import lay
-from vidmem.encoders.tiny_views import HINTS, TinyViews
+from lab.tiny.view_parts import Part, distilled
+from lab.tiny.view_samples import hint_for, named_by, view_of
+from vidmem.encoders.tiny_names import HINTS
 
 
 def test_a_class_is_called_by_its_own_and_its_everyday_names(tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def test_batch_norm_is_folded() -> None:
     t = {k: torch.from_numpy(v) for k, v in state.items()}
     x = torch.from_numpy(rng.normal(size=(2, 4, 9, 9)))
     wanted = torch.nn.functional.batch_norm(
-        torch.nn.functional.conv2d(x, t["c.weight"]), t["n.running_mean"], t["n.running_var"], t["n.weight"], t["n.bias"],
-        eps=1e-3,
+        torch.nn.functional.conv2d(x, t["c.weight"]), t["n.running_mean"], t["n.running_var"], t["n.weight"],
+        t["n.bias"], eps=1e-3,
     )  # fmt: skip
     got = torch.nn.functional.conv2d(x, torch.from_numpy(weight).double(), torch.from_numpy(bias).double())
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
@@ -70,7 +71,8 @@ def test_network_with_half_weights_says_the_same() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
     said = []
     for half in (False, True):
-        session = onnxruntime.InferenceSession(build(state, half).SerializeToString(), providers=["CPUExecutionProvider"])
+        made = build(state, half).SerializeToString()
+        session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
         said.append(session.run(["features", "logits"], {"pixels": pixels}))
     (features, logits), (near_features, near_logits) = said
     assert features.shape == (2, 1280)
@@ -90,14 +92,14 @@ def test_boxes_that_overlap_are_one() -> None:
     np.testing.assert_allclose(iou(boxes[:1], boxes)[0], [1, 9 / 11, 0], atol=1e-6)
 
 
-def test_a_name_needs_two_detectors() -> None:
+def test_the_second_detector_names() -> None:
     boxes = np.array([[0, 0, 50, 50], [60, 0, 90, 50], [0, 60, 50, 90]], np.float32)
-    first = np.zeros((3, 80), np.float32)
-    second = np.zeros((3, 80), np.float32)
-    first[0, 7], second[0, 7] = 0.4, 0.8  # both
-    first[1, 7], second[1, 8] = 0.4, 0.8  # of two minds
-    first[2, 7], second[2, 7] = 0.4, 0.5  # not sure enough
-    assert agreed(Found(boxes, first), Found(boxes, second)).tolist() == [7, -1, -1]
+    first, second = np.zeros((3, 80), np.float32), np.zeros((3, 80), np.float32)
+    first[:, 7] = 0.4
+    second[0, 7], second[1, 8], second[2, 7] = 0.8, 0.8, 0.5  # the last is not sure enough
+    moved = boxes + np.array([0, 0, 4, 4], np.float32)
+    assert named_by(Found(moved, second), Found(boxes, first)).tolist() == [7, 8, -1]
+    assert named_by(Found(moved + 30, second), Found(boxes, first)).tolist() == [-1, -1, -1]
     assert hint_for([0, 0, 50, 52], Found(boxes, first)) is not None
     assert hint_for([200, 200, 250, 252], Found(boxes, first)) is None
 
@@ -122,45 +124,78 @@ def test_degraded_views_are_views() -> None:
     assert (degraded(view, np.random.default_rng(5)) == made[5]).all()
 
 
-def parts(n: int = 40, seed: int = 0) -> tuple[Views, NameSpace]:
-    rng = np.random.default_rng(seed)
+def space_of(rng: np.random.Generator) -> NameSpace:
     vectors = rng.normal(size=(1100, 12)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    imagenet = np.eye(1000, 1100, dtype=np.float32)
-    labels = np.array([-1, 3, 3, 3, *rng.integers(0, 1100, n - 4)])
-    return Views(
+    return NameSpace(Names(), vectors, np.eye(1000, 1100, dtype=np.float32), list(range(1000, 1080)))
+
+
+def part_of(labels: list[int], rng: np.random.Generator, kind: list[str] | None = None) -> Part:
+    n = len(labels)
+    return Part(
         np.abs(rng.normal(size=(n, 1280))).astype(np.float32), rng.normal(size=(n, 1000)).astype(np.float32),
         rng.uniform(0, 1, (n, HINTS)).astype(np.float32), rng.normal(size=(n, 3)).astype(np.float32) * 0.2,
-        np.stack([labels] * 3, 1), np.tile(np.array([1, 0, 0], np.float32), (n, 1)), np.full(n, "box"),
-        np.full(n, "x"), np.zeros(n, np.bool_),
-    ), NameSpace(Names(), vectors, imagenet, list(range(1000, 1080)))  # fmt: skip
+        np.stack([labels] * 3, 1), np.tile(np.array([1, 0, 0], np.float32), (n, 1)), np.full(n, "x"),
+        np.array(kind or ["box"] * n), np.arange(n), np.zeros(n, np.bool_),
+    )  # fmt: skip
 
 
-def test_rare_names_are_shown_more_often() -> None:
-    part, _ = parts()
-    weight = weights_of(part)
+def test_rare_names_count_more_each() -> None:
+    weight = weights_of(part_of([-1, 3, 3, 3, 3, 9], np.random.default_rng(0)))
     assert weight[0] == 0  # it has no name
     assert weight.sum() == pytest.approx(1)
-    assert weight[1] == weight[2] < weight.max()
+    np.testing.assert_allclose(weight[1:5], weight[5] / 2, rtol=1e-5)
 
 
-def test_what_is_fitted_is_what_is_shipped() -> None:
-    """The maps in torch and TinyViews in numpy say the same."""
-    part, space = parts()
-    maps = Maps(space)
-    with torch.no_grad():
-        for value in maps.parameters():
-            value.add_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)) * 0.02)
-    mean = part.roots.mean(0)
-    said = say(maps, part, mean)
-    learned = {k: v.detach().numpy() for k, v in maps.named_parameters()}
-    views = TinyViews(None, learned | {"mean": mean, "visual": np.eye(1280, 4), "names": space.vectors[:50],
-                                       "sure": np.zeros(8)})  # fmt: skip
-    for i in range(5):
-        token = views._named(part.roots[i] - mean, part.logits[i], part.hints[i], part.facts[i])
-        assert np.linalg.norm(token) == pytest.approx(0.5, abs=1e-5)  # a logistic of nothing
-        np.testing.assert_allclose(token * 2, said[i] / np.linalg.norm(said[i]), atol=1e-4)
-    assert inputs(part.roots, part.logits, part.hints, part.facts, mean)[3].shape == (40, 5)
+def test_goals_are_vectors_of_names_and_of_classes() -> None:
+    rng = np.random.default_rng(0)
+    space = space_of(rng)
+    part = part_of([4, 1100 + 7], rng)  # the second: ImageNet's class 7, which is name 7 here
+    np.testing.assert_allclose(goals(part, space), space.vectors[[4, 7]], atol=1e-6)
+
+
+def test_poor_views_learn_from_the_clear_ones_before_them() -> None:
+    part = part_of([-1] * 6, np.random.default_rng(0), ["whole", "box", "poor", "poor", "box", "poor"])
+    logits = np.zeros((6, 1000), np.float32)
+    logits[0, 5], logits[1, 5], logits[2, 8], logits[3, 8] = 20, 20, 20, 20
+    logits[4, 2], logits[5, 8] = 3, 20  # not sure of it
+    out = distilled(replace(part, logits=logits), 1100)
+    assert len(out) == 4
+    assert out.targets[:, 0].tolist() == [1105] * 4
+    np.testing.assert_allclose(out.shares.sum(1), 1, atol=1e-6)
+
+
+def test_ridge_finds_a_linear_map() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(400, 6)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
+    y = x @ w
+    solved = ridge(x, y, np.ones(400, np.float32), 1e-6)
+    np.testing.assert_allclose(x @ solved[:-1] + solved[-1], y - y.mean(0), atol=1e-3)
+    assert np.abs(ridge(x, y, np.ones(400, np.float32), 10.0)).max() < 0.3 * np.abs(solved).max()
+
+
+def test_gate_parts_drawings_from_photographs() -> None:
+    rng = np.random.default_rng(0)
+    way = rng.normal(size=1280)
+    drawn, photos = (rng.normal(size=(200, 1280)) * 0.3 + sign * way * 0.1 for sign in (1, -1))
+    gate = gate_of(drawn[:150].astype(np.float32), photos[:150].astype(np.float32))
+    assert (drawn[150:] @ gate[:-1] + gate[-1] > 0).mean() > 0.9
+    assert (photos[150:] @ gate[:-1] + gate[-1] < 0).mean() > 0.9
+
+
+def test_logistic_is_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    x = np.stack([np.ones(4000), rng.normal(size=4000)], 1).astype(np.float32)
+    truth = 1 / (1 + np.exp(-(0.5 - 2 * x[:, 1])))
+    beta = logistic(x, rng.random(4000) < truth, np.ones(4000, np.float32))
+    np.testing.assert_allclose(beta, [0.5, -2], atol=0.2)
+
+
+def test_first_among_a_few() -> None:
+    mapped = np.array([[1.0, 0], [1, 0]], np.float32)
+    true = np.array([[1.0, 0], [0.5, 0]], np.float32)
+    scores = np.array([[0.9] + [0.1] * 99, [0.9] + [0.1] * 99], np.float32)
+    np.testing.assert_allclose(first_of(40, scores, mapped, true), [1, 0.99**39], atol=1e-5)
 
 
 def test_likeness_takes_off_what_all_share() -> None:
