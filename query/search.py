@@ -7,7 +7,7 @@ product >= t needs each factor >= t: one range search finds all candidates, the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,14 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits:
-    """Tracks that passed: rows `(n,)` of the cache, score `(n,)` float32, and the factors asked for (None else)."""
+    """Tracks that passed: rows `(n,)` of the cache, score `(n,)` float32, the factors asked for (None else), and how
+    likely each is meant, where that was asked."""
 
     rows: Rows
     score: Float32
     text: Float32 | None = None
     visual: Float32 | None = None
+    likely: Float32 | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -37,7 +39,8 @@ class Hits:
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Hits:
         text = None if self.text is None else self.text[index]
         visual = None if self.visual is None else self.visual[index]
-        return Hits(self.rows[index], self.score[index], text, visual)
+        likely = None if self.likely is None else self.likely[index]
+        return Hits(self.rows[index], self.score[index], text, visual, likely)
 
 
 def find(
@@ -155,7 +158,9 @@ def _unfitted() -> UsageError:
 def _as_probable(
     cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None, least: float
 ) -> Hits:
-    return hits.take(_likely(cache, calibration, curve, hits, contrast) >= np.float32(least))
+    hits = replace(hits, likely=_likely(cache, calibration, curve, hits, contrast))
+    assert hits.likely is not None
+    return hits.take(hits.likely >= np.float32(least))
 
 
 def loose(calibration: Calibration) -> Calibration:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
+from .instances import Instances
 from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, may_answer, near
 from .search import Hits, find, find_each, nearest, probabilities
@@ -19,6 +20,8 @@ from .sightings import group
 from .things import seen_again, things
 
 NEAR_MISSES = 3
+MUCH_LIKELIER = 0.2
+"""An older sighting is told beside the newest when it is likelier by so much."""
 _NEAREST_TRACKS = 12
 
 
@@ -26,8 +29,9 @@ _NEAREST_TRACKS = 12
 class Answer(Sequence[Sighting]):
     """The sightings found, newest first: a sequence. near_misses: the best there is when nothing counts as found.
 
-    query: what was asked, as plain data. total: how many sightings there are in all, whatever was asked for. notes:
-    what was left out, in words.
+    query: what was asked, as plain data. total: how many sightings there are in all, whatever was asked for; stretches
+    of time that nobody looked into count as one. notes: what was left out, in words. likelier: an older sighting that
+    is much likelier what was meant.
     """
 
     sightings: tuple[Sighting, ...]
@@ -35,6 +39,7 @@ class Answer(Sequence[Sighting]):
     query: dict[str, object] = field(default_factory=dict)
     total: int = 0
     notes: tuple[str, ...] = ()
+    likelier: Sighting | None = None
 
     @property
     def found(self) -> bool:
@@ -117,12 +122,27 @@ def _answer(
     store: Store, sources: dict[int, SourceRow], cache: VectorCache, calibration: Calibration, asked: Asked,
     found: Narrowed, most: int | None,
 ) -> Answer:  # fmt: skip
-    """The sightings among what was found."""
+    """The sightings among what was found, each of one thing."""
     order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
-    groups = group(found.columns, found.hits, order, zero_ns=zeros)
-    wanted = groups if most is None else groups[:most]
+    instances = Instances(store, cache, found, order, zeros, calibration.same_thing)
+    wanted, total = instances.newest(most)
     sightings = _sightings(store, sources, cache, found, wanted, calibration, asked.contrast) if wanted else []
-    return Answer(tuple(sightings), total=len(groups))
+    return Answer(tuple(sightings), total=total,
+                  likelier=_likelier(store, sources, cache, found, sightings, calibration, asked.contrast))  # fmt: skip
+
+
+def _likelier(
+    store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed, told: Sequence[Sighting],
+    calibration: Calibration, contrast: Float32 | None,
+) -> Sighting | None:  # fmt: skip
+    """What is much likelier meant than all that is told, and older."""
+    if found.hits.likely is None or not told:
+        return None
+    best = int(found.hits.likely.argmax())
+    if found.hits.likely[best] < max(s.probability or 0.0 for s in told) + MUCH_LIKELIER:
+        return None
+    (sighting,) = _sightings(store, sources, cache, found, [np.array([best], np.intp)], calibration, contrast) or [None]
+    return sighting
 
 
 def _missed(

@@ -56,7 +56,7 @@ class Curve:
 
     def least_score(self, probability: float) -> float:
         """No score below it reaches the probability, whatever the share; -inf where even the lowest may."""
-        if probability <= 0 or self.score <= 0:
+        if probability <= 0 or self.score < 1e-9:
             return -np.inf
         wanted = np.log(probability / (1 - probability)) if probability < 1 else 16.0  # float32 tells no 1 below that
         most = self.bias + self.share * float(_logit(np.array(1.0)))

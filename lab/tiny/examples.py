@@ -1,4 +1,4 @@
-"""Lessons as the heads of `tiny` see them: what the frozen detector says of a picture, kept in memory at half precision.
+"""Lessons as the heads of `tiny` see them: what the frozen detector says of a picture, kept at half precision.
 
 A picture is mirrored at random, once.
 """

@@ -131,9 +131,9 @@ def confidence(naming: Naming, parts: Mapping[str, tuple[Part, float]], space: N
     for part, weight in parts.values():
         answers = softmax(part.logits)
         mapped, drawn = naming.mapped(roots(part.features) - naming.mean, answers)
-        classes = naming.classes(part.hints, mapped)
-        hint_signs.append(naming.of_hint(part.hints, classes, mapped, part.facts))
-        hint_right.append(np.array(space.coco)[classes.argmax(1)] == part.targets[:, 0])
+        hint_signs.append(naming.of_hint(part.hints, part.facts))
+        said, kinds = np.array(space.coco)[part.hints.argmax(1)], space.kinds()[part.targets[:, 0]]
+        hint_right.append((said == part.targets[:, 0]) | (said == kinds))
         map_signs.append(naming.of_map(mapped, answers, drawn, part.facts))
         scores, true = mapped @ naming.names.T, space.vectors[part.targets[:, 0]]
         map_near.append(first_of(ASKED, scores, mapped, true))

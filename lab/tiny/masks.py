@@ -4,10 +4,11 @@
 Of each box that the detector found, a row of numbers (vidmem.encoders.region_look) goes through two layers, which say
 how likely it holds a thing, what COCO has a name for or not, and how to mix the mask's prototypes; these are a 1x1
 convolution of the detector's features. A third answer follows a thing from frame to frame: the features of the four
-parts of its box, turned and half whitened so that all directions count (their principal components; nothing is learned).
+parts of its box, turned and half whitened so that all directions count (their principal components; nothing learned).
 
 It writes tiny-detector.onnx (the detector with prototypes for an output) and tiny-look.onnx (row -> answers). What it
 learns from is told in teach.py; a tenth is kept back, and what is printed is of that.
+Some 8 GB of memory; nine epochs take 15 minutes of one busy core.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from lab.tiny.teach import of_caltech, of_doors, of_outlined, of_pasted, of_walk
 from lab.tiny.teacher import Teacher
 from vidmem.encoders.region_look import SHAPE, covered, spread, widened
 from vidmem.records import Float32
+from vidmem.train.tren.world import render_worlds
 
 PROTOTYPES, HIDDEN, FOLLOW, PARTS = 32, 256, 128, 512
-RATE, DECAY, BATCH, EPOCHS = 2e-3, 0.02, 8, 10
+RATE, DECAY, BATCH, EPOCHS = 2e-3, 0.02, 8, 9
 UNSURE = 0.05
 """What a box of a photo counts that nobody taught: it may well hold a thing."""
 MASKS_OF_PICTURE = 16
+WALKS, FRAMES, WALK_SIZE = range(100, 160), 10, (768, 432)
+"""Seeds of the walks to learn from, frames of each, and their size."""
 FAR = 8.0
 """Numbers of a row count up to so many standard deviations."""
 
@@ -150,13 +154,14 @@ def train(data: list[Example], kept: list[Example], epochs: int, seed: int = 0) 
             pairs = [losses(net, data[i], rng) for i in order[start : start + BATCH]]
             loss = torch.stack([thing + mask for thing, mask in pairs]).mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             schedule.step()
             total += loss.item()
         spent = time.perf_counter() - began
-        print(f"epoch {epoch + 1}, {spent:.0f} s: loss {total / (len(order) // BATCH):.3f}; {judge(net, kept)}", flush=True)
+        mean = total / (len(order) // BATCH)
+        print(f"epoch {epoch + 1}, {spent:.0f} s: loss {mean:.3f}; {judge(net, kept)}", flush=True)
     return net.eval()
 
 
@@ -172,10 +177,10 @@ def follower(rows: Float32) -> tuple[Float32, Float32]:
 
 def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
     """rows (M, F) -> thing (M,), coefficients (M, K), shapes (M, SHAPE * SHAPE), follow (M, FOLLOW)."""
-    linear = [net.body[0], net.body[3]]
+    linear = [layer for layer in net.body if isinstance(layer, nn.Linear)]
     first, second = ((layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in linear)
     heads = [net.thing, net.mix, net.shape]
-    ends = (np.concatenate([h.weight.detach().numpy() for h in heads]).T, np.concatenate([h.bias.detach() for h in heads]))
+    ends = np.concatenate([h.weight.detach() for h in heads]).T, np.concatenate([h.bias.detach() for h in heads])
     constants = {
         "mean": net.mean.numpy(), "scale": 1 / net.deviation.numpy(), "low": np.float32(-FAR), "high": np.float32(FAR),
         "w1": first[0], "b1": first[1], "w2": second[0], "b2": second[1], "w3": ends[0], "b3": ends[1],
@@ -194,10 +199,12 @@ def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
         n("MatMul", ["own", "turn"], ["follow"]),
     ]  # fmt: skip
     value = helper.make_tensor_value_info
-    outputs = [value("thing", TensorProto.FLOAT, ["M"]), value("coefficients", TensorProto.FLOAT, ["M", PROTOTYPES]),
-               value("shapes", TensorProto.FLOAT, ["M", SHAPE * SHAPE]), value("follow", TensorProto.FLOAT, ["M", FOLLOW])]  # fmt: skip
-    stored = [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in constants.items()]
-    graph = helper.make_graph(nodes, "tiny-look", [value("rows", TensorProto.FLOAT, ["M", len(net.mean)])], outputs, stored)
+    sizes = {"coefficients": PROTOTYPES, "shapes": SHAPE * SHAPE, "follow": FOLLOW}
+    outputs = [value("thing", TensorProto.FLOAT, ["M"])]
+    outputs += [value(name, TensorProto.FLOAT, ["M", size]) for name, size in sizes.items()]
+    stored = [numpy_helper.from_array(np.array(v), k) for k, v in constants.items()]
+    rows = value("rows", TensorProto.FLOAT, ["M", len(net.mean)])
+    graph = helper.make_graph(nodes, "tiny-look", [rows], outputs, stored)
     return _checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="vidmem"))
 
 
@@ -231,6 +238,7 @@ def gather(detector: Path, data: Path, walks: Path) -> list[Example]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(detector, options, providers=["CPUExecutionProvider"])
     teacher = Teacher(data / "yolox_nano_coco.onnx")
+    render_worlds(walks, WALKS, count=FRAMES, size=WALK_SIZE, report=True)
     parts = (of_walks(walks), of_doors(data / "doors.tar", teacher), of_caltech(data / "caltech101.tar", teacher),
              of_pasted(data / "caltech101.tar", data / "doors.tar"), of_outlined(data / "photos.tar"))  # fmt: skip
     return [example for lessons in parts for example in examples(session, lessons)]
@@ -239,7 +247,7 @@ def gather(detector: Path, data: Path, walks: Path) -> list[Example]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", type=Path, required=True, help="what quantise or convert_detector wrote")
-    parser.add_argument("--walks", type=Path, required=True, help="frames that vidmem.train.tren.world wrote")
+    parser.add_argument("--walks", type=Path, required=True, help="folder for frames of walks; made when missing")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of photos and teacher (../shared/data)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two ONNX files")
     parser.add_argument("--epochs", type=int, default=EPOCHS)

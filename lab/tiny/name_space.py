@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lab.names import Names, all_names
+from lab.names import KINDS, Names, all_names
 from vidmem.encoders.tiny import load_text
 from vidmem.errors import UsageError
 from vidmem.records import Float32
@@ -27,6 +28,15 @@ class NameSpace:
     vectors: Float32
     imagenet: Float32
     coco: list[int]
+
+    def kinds(self) -> NDArray[np.int64]:
+        """Of each name the row of the COCO class that it is a kind of, -1 where lab.names.KINDS tells none."""
+        out = np.full(len(self.names), -1)
+        for name, kind in KINDS.items():
+            row, above = self.names.find(name), self.names.find(kind)
+            if row is not None and above is not None:
+                out[row] = above
+        return out
 
     def labels(self, names: np.ndarray) -> np.ndarray:
         """Rows of these names, -1 where there is none. Raises KeyError for a name that is not among them."""

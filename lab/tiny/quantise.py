@@ -1,8 +1,8 @@
 """The detector with its convolutions in int8: `python -m lab.tiny.quantise nanodet.onnx --out nanodet-int8.onnx`.
 
-Static, per channel, in QDQ form (ONNX Runtime's quantize_static). Ranges of activations are those of photos that nothing
-is measured on: doors.tar and Caltech-101 of the data folder. Weights have 7 bits: processors that have AVX2 but not VNNI
-add products of 8 bits up in 16, and these would overflow there.
+Static, per channel, in QDQ form (ONNX Runtime's quantize_static). Ranges of activations are those of photos on which
+nothing is measured: doors.tar and Caltech-101 of the data folder. Weights have 7 bits: processors that have AVX2 but
+not VNNI add products of 8 bits up in 16, and these would overflow there.
 """
 
 from __future__ import annotations

@@ -133,13 +133,14 @@ def of_pasted(caltech: Path, doors: Path, seed: int = 0) -> Iterator[Lesson]:
             stream = tar.extractfile(str(name))
             assert stream is not None
             canvas = Image.open(io.BytesIO(stream.read())).convert("RGB")
-            canvas, masks = paste(canvas, [things[i] for i in rng.integers(len(things), size=rng.integers(*PASTED))], rng)
+            some = [things[i] for i in rng.integers(len(things), size=rng.integers(*PASTED))]
+            canvas, masks = paste(canvas, some, rng)
             yield lesson(canvas, [bounds(m) for m in masks], list(masks), False, "pasted")
 
 
-def paste(canvas: Image.Image, things: list[Image.Image], rng: np.random.Generator) -> tuple[
-    Image.Image, list[NDArray[np.bool_]]
-]:  # fmt: skip
+def paste(
+    canvas: Image.Image, things: list[Image.Image], rng: np.random.Generator
+) -> tuple[Image.Image, list[NDArray[np.bool_]]]:
     """The picture with cut-outs on it, and the masks of what is to be seen of them: at least half."""
     whole: list[int] = []
     masks: list[NDArray[np.bool_]] = []
@@ -149,10 +150,10 @@ def paste(canvas: Image.Image, things: list[Image.Image], rng: np.random.Generat
         laid = thing.resize(size, Image.Resampling.BILINEAR)
         if rng.random() < 0.5:
             laid = laid.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        at = tuple(int(rng.integers(-s // 4, max(1, c - 3 * s // 4))) for s, c in zip(size, canvas.size, strict=True))
+        left, top = (int(rng.integers(-s // 4, max(1, c - 3 * s // 4))) for s, c in zip(size, canvas.size, strict=True))
         alpha = Image.new("L", canvas.size)
-        alpha.paste(laid.getchannel("A"), at)
-        canvas.paste(laid.convert("RGB"), at, laid.getchannel("A"))
+        alpha.paste(laid.getchannel("A"), (left, top))
+        canvas.paste(laid.convert("RGB"), (left, top), laid.getchannel("A"))
         mask = np.asarray(alpha) > 127
         masks = [m & ~mask for m in masks] + [mask]
         whole.append(int(mask.sum()))
@@ -205,9 +206,9 @@ def grab_box(picture: Image.Image, box: tuple[float, ...]) -> NDArray[np.bool_] 
     except cv2.error:
         return None
     held = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    held = cv2.morphologyEx(cv2.morphologyEx(held, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), cv2.MORPH_CLOSE,
-                            np.ones((5, 5), np.uint8))  # fmt: skip
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(held)
+    opened = cv2.morphologyEx(held, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(closed)
     if count < 2:
         return None
     mask = parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())

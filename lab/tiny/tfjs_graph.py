@@ -61,8 +61,9 @@ def read(path: Path) -> Graph:
     """The graph of `path`, a .json. Raises ModelError when it is none or its weights are cut short."""
     try:
         data = json.loads(path.read_text("utf-8"))
-        raw = b"".join((path.parent / name).read_bytes() for group in data["weightsManifest"] for name in group["paths"])
-        entries = [entry for group in data["weightsManifest"] for entry in group["weights"]]
+        groups = data["weightsManifest"]
+        raw = b"".join((path.parent / name).read_bytes() for group in groups for name in group["paths"])
+        entries = [entry for group in groups for entry in group["weights"]]
         nodes = [
             Node(n["name"], n["op"], tuple(i.split(":")[0].lstrip("^") for i in n.get("input", ())), n.get("attr", {}))
             for n in data["modelTopology"]["node"]

@@ -1,29 +1,23 @@
-"""models, doctor, demo."""
+"""models, doctor."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import fakes
 import pytest
 import torch
 
 from vidmem.commands import doctor as doctor_command
-from vidmem.demo import overlap
 from vidmem.encoders import ENCODERS, shipped
 from vidmem.encoders.hub import Wanted
 from vidmem.errors import ModelError
 from vidmem.memory import Memory
-from vidmem.world import lostfound
-from vidmem.world.queries import Query
 
-from .conftest import SCENE, Run
+from .conftest import Run
 
 
 def test_models(run: Run) -> None:
@@ -213,85 +207,3 @@ def test_doctor_sees_a_damaged_memory(checks: Any, copy: Path) -> None:
     code, rows = checks("-m", copy)
     assert code == 4
     assert "damaged" in rows["memory"]["remedy"]
-
-
-def queries(*spans: tuple[str, float, float]) -> tuple[Query, ...]:
-    there = [Query("name", name, None, 0, name, int(a * 1e9), int(b * 1e9)) for name, a, b in spans]
-    return (*there, Query("absent", None, "p.png", 0, "cyan", None, None),
-            Query("absent", "brown", None, 0, "brown", None, None))  # fmt: skip
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the demo make the coloured squares instead of a world, with these questions."""
-    monkeypatch.setattr("vidmem.memory.DEFAULT", "colours")
-
-    def set_queries(asked: tuple[Query, ...]) -> None:
-        def make(folder: Path, seed: int, seconds: float) -> Any:
-            folder.mkdir(exist_ok=True)
-            (folder / "truth.json").write_text("{}")
-            return SimpleNamespace(video=fakes.squares(folder / "video.mp4", SCENE, 12), queries=asked)
-
-        monkeypatch.setattr(lostfound, "make", make)
-
-    return set_queries
-
-
-def test_demo(run: Run, world: Any, tmp_path: Path) -> None:
-    world(queries(("red", 8, 10.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
-    for _ in range(2):  # the second time in the same folder
-        result = run("demo", tmp_path / "demo")
-        assert result.exit_code == 0, result.stdout
-        lines = result.stdout.splitlines()
-        assert len(lines) == 4
-        assert all(line.startswith("right") for line in lines)
-        assert "brown: not found (truth: never there)" in lines[3]
-        assert {p.name for p in (tmp_path / "demo").glob("*.png")} == {"red.png", "blue.png", "green.png"}
-
-
-def test_demo_asks_real_clips_too(run: Run, world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world(queries(("red", 8, 10.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
-    clips = tmp_path / "clips"
-    clips.mkdir()
-    fakes.squares(clips / "walk.mp4", SCENE, 12)
-    monkeypatch.setattr("vidmem.demo.WORDS", ("blue", "brown"))
-    result = run("demo", tmp_path / "demo", "--clips", clips)
-    assert result.exit_code == 0, result.stdout
-    lines = result.stdout.splitlines()
-    assert lines[4].startswith("guess   blue: walk.mp4 at 1.0 to 5.")
-    assert lines[5] == "guess   brown: not found"
-    assert (tmp_path / "demo" / "clips-blue.png").exists()
-
-
-def test_demo_fails_on_clips_that_are_not_there(run: Run, world: Any, tmp_path: Path) -> None:
-    world(queries(("red", 8, 10.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
-    assert run("demo", tmp_path / "demo", "--clips", tmp_path / "none").exit_code == 4  # a source that is missing
-
-
-def test_demo_fails_when_an_answer_is_wrong(run: Run, world: Any, tmp_path: Path) -> None:
-    world(queries(("red", 0, 2.9), ("blue", 1, 5.9), ("green", 4, 11.9)))
-    result = run("demo", tmp_path / "demo")
-    assert result.exit_code == 1
-    assert "WRONG   red: 8.0 to 10.8 s (truth: 0.0 to 2.9 s)" in result.stdout
-
-
-def test_demo_fails_when_there_is_too_little_to_ask(run: Run, world: Any, tmp_path: Path) -> None:
-    world(queries(("red", 0, 2.9)))
-    assert run("demo", tmp_path / "demo").exit_code == 2
-
-
-@pytest.mark.parametrize("args", [("--seconds", "1"), ("--seconds", "nan"), ("--seed", "-1")])
-def test_demo_fails_on_bad_options(run: Run, tmp_path: Path, args: tuple[str, str]) -> None:
-    assert run("demo", tmp_path / "demo", *args).exit_code == 2
-    assert not (tmp_path / "demo").exists()
-
-
-def test_demo_leaves_other_folders_alone(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "video.mp4").write_text("mine")
-    assert run("demo", tmp_path).exit_code == 2
-    assert os.listdir(tmp_path) == ["video.mp4"]
-
-
-def test_overlap() -> None:
-    assert overlap((0, 10), (5, 15)) == pytest.approx(1 / 3)
-    assert overlap((0, 10), (20, 30)) == 0

@@ -54,8 +54,8 @@ def test_index_ends_with_a_summary(run: Run, walk: Path, short: Path, tmp_path: 
     assert int(n[1]) + int(n[2]) == 70
     assert int(n[2]) > 35
     assert re.fullmatch(r"memory: 2 sources, 5 tracks, [\d.]+ kB, [\d.]+ MB per hour of video", memory)
-    assert knows == ("`colours` knows eight colours by name; for any phrase take --encoder tren with a new "
-                     "--memory (its weights: `vidmem models`)")  # fmt: skip
+    assert knows == ("`colours` knows eight colours by name; for any phrase: `vidmem reembed --encoder clip` "
+                     "(its weights: `vidmem models pull clip`)")  # fmt: skip
     assert run("where", "red").exit_code == 0
 
 

@@ -30,7 +30,7 @@ def ask(run: Run, memory: Path, *args: object) -> dict[str, Any]:
 
 def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     document = ask(run, indexed, "red")
-    assert list(document) == ["found", "query", "sightings", "near_misses"]
+    assert list(document) == ["found", "query", "sightings", "near_misses", "likelier"]
     assert document["query"] == {"text": "red", "image": None, "crop": None}
     assert document["near_misses"] == []
     (sighting,) = document["sightings"]

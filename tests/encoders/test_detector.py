@@ -193,5 +193,5 @@ def test_corrupt_and_foreign_files(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_is_not_there() -> None:
-    with pytest.raises(ModelError, match="has no NoSuchProvider here; it has .*CPUExecutionProvider"):
+    with pytest.raises(ModelError, match=r"has no NoSuchProvider here; it has .*CPUExecutionProvider"):
         Detector(*FILES, providers=("NoSuchProvider",))

@@ -59,8 +59,8 @@ def test_masks_mix_prototypes_within_their_boxes() -> None:
 
 
 def test_opinion_has_no_surprises() -> None:
-    rows = opinion(np.zeros((2, 80), np.float32), np.zeros((2, 44), np.float32),
-                   np.array([[0, 0, 5, 5], [3, 3, 3, 3]], np.float32), np.array([8, 32], np.float32), (64, 64))  # fmt: skip
+    boxes, stride = np.array([[0, 0, 5, 5], [3, 3, 3, 3]], np.float32), np.array([8, 32], np.float32)
+    rows = opinion(np.zeros((2, 80), np.float32), np.zeros((2, 44), np.float32), boxes, stride, (64, 64))
     assert rows.shape == (2, 33)
     assert np.isfinite(rows).all()
     assert opinion(np.zeros((0, 80), np.float32), np.zeros((0, 44), np.float32), np.zeros((0, 4), np.float32),

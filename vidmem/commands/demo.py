@@ -1,13 +1,16 @@
-"""`vidmem demo`: the whole of it on a video that it makes, and on real ones when there are some."""
+"""`vidmem demo`: the whole of it on a video that it makes, on a film that comes along, and on your own videos."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..output import say
+
+if TYPE_CHECKING:
+    from ..demo import Question
 
 FOLDER = Path("vidmem-demo")
 
@@ -28,31 +31,43 @@ def demo(
 ) -> None:
     """Try it on a video that is made for it, and on your own.
 
-    Indexes the video, asks for three things that are there and one that never was, and saves pictures of the answers.
-    Exit code 0 only when all four answers are right.
+    Makes a walk, indexes it, asks for three things that are there and one that never was; then indexes a short film of
+    real things that comes along, asks for what is in it and what is not, and saves pictures of all answers. Exit code 1
+    when an answer is wrong that is not known to be.
     """
-    from ..demo import REAL_MEMORY, demo_clips, seconds_of
+    from ..demo import MEMORY, REAL_MEMORY, demo_clips, seconds_of
     from ..demo import demo as run
 
     questions = run(folder, seconds, seed, say)
     for question in questions:
         expected = "never there" if question.truth is None else seconds_of(question.truth)
-        found = "not found"
-        if question.answer:
-            found = seconds_of((question.answer[0].start_ns, question.answer[0].end_ns))
-        verdict = "right" if question.right else "WRONG"
-        picture = f"   {question.sheet}" if question.sheet else ""
-        print(f"{verdict}   {question.text}: {found} (truth: {expected}){picture}")
+        found = _found(question)
+        verdict = "right" if question.right else "known" if question.wrong else "WRONG"
+        why = f"; {question.wrong}" if verdict == "known" else ""
+        print(f"{verdict}   {question.text}: {found} (truth: {expected}{why}){_picture(question)}")
     right = sum(question.right for question in questions)
-    say(f"{right} of {len(questions)} answers are right; ask more: vidmem where --memory {folder / 'demo.memory'} ...")
+    known = sum(not question.right and question.wrong is not None for question in questions)
+    say(f"{right} of {len(questions)} answers are right" + (f", {known} are known to be wrong" if known else ""))
+    say(f"ask more: vidmem where --memory {folder / MEMORY} ...")
     if clips:
         guesses = demo_clips(folder, clips, say)
         sheets = [question.sheet for question in guesses]
         for question in guesses:
-            best = question.answer[0] if question.answer else None
-            found = f"{Path(best.source).name} at {seconds_of((best.start_ns, best.end_ns))}" if best else "not found"
-            print(f"guess   {question.text}: {found}" + (f"   {question.sheet}" if question.sheet else ""))
+            print(f"guess   {question.text}: {_found(question)}{_picture(question)}")
         say("look at the pictures; ask more:" if any(sheets) else "nothing by name; ask with a picture or a box:")
         say(f"vidmem where --memory {folder / REAL_MEMORY} ..." + ("" if any(sheets) else " --image PICTURE"))
-    if right < len(questions):
+    if right + known < len(questions):
         raise typer.Exit(1)
+
+
+def _found(question: Question) -> str:
+    from ..demo import seconds_of
+
+    if not question.answer:
+        return "not found"
+    best = question.answer[0]
+    return f"{Path(best.source).name} at {seconds_of((best.start_ns, best.end_ns))}"
+
+
+def _picture(question: Question) -> str:
+    return f"   {question.sheet}" if question.sheet else ""

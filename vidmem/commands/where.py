@@ -61,6 +61,9 @@ def where(
             say(note)
         looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
         show(_listing(answer, shown, looked))
+        if (better := answer.likelier) is not None:
+            say(f"likelier: {clock(better.frame_ns)} in {Path(better.source).name} ({likely(better.probability)}), "
+                "older")  # fmt: skip
         if not answer:
             _not_found(m, answer)
             if looked is not None:
@@ -107,7 +110,8 @@ def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = Non
         told = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, told, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
-    document: Row = {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near}
+    document: Row = {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near,
+                     "likelier": None if answer.likelier is None else sighting_row(answer.likelier)}  # fmt: skip
     if looked is not None:
         document["explain"] = looked
         parts = {name: looked[name] for name in ("inside", "outside")}

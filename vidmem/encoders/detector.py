@@ -152,7 +152,7 @@ def centres(height: int, width: int) -> Float32:
     for stride in STRIDES:
         y, x = np.mgrid[: height // stride, : width // stride].astype(np.float32)
         out.append(np.stack([(x + 0.5) * stride, (y + 0.5) * stride, np.full_like(x, stride)], -1).reshape(-1, 3))
-    return np.concatenate(out)
+    return np.asarray(np.concatenate(out), np.float32)
 
 
 def candidates(scores: Float32, floor: float, most: int) -> NDArray[np.intp]:
@@ -172,7 +172,7 @@ def decode(bins: Float32, places: Float32, size: tuple[int, int]) -> Float32:
     x, y = places[:, 0], places[:, 1]
     h, w = size
     edges = np.stack([x - far[:, 0], y - far[:, 1], x + far[:, 2], y + far[:, 3]], -1)
-    return np.clip(edges, 0, np.array([w, h, w, h], np.float32)).astype(np.float32)
+    return np.asarray(np.clip(edges, 0, np.array([w, h, w, h], np.float32)), np.float32)
 
 
 def suppress(boxes: Float32, iou: float, most: int) -> NDArray[np.intp]:
@@ -196,8 +196,8 @@ def suppress(boxes: Float32, iou: float, most: int) -> NDArray[np.intp]:
 
 
 def inside(masks: Float32, boxes: Float32) -> Float32:
-    """A point `(n, 2)`, x, y in pixels of the working picture, in each mask `(n, h, w)`: the middle of its box, or, where
-    the mask does not hold that, of the mask's highest cell."""
+    """A point `(n, 2)`, x, y in pixels of the working picture, in each mask `(n, h, w)`: the middle of its box, or of
+    the mask's highest cell where the mask does not hold that."""
     n, h, w = masks.shape
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     column, row = np.clip((middles / 8).astype(np.intp), 0, (w - 1, h - 1)).T

@@ -20,8 +20,8 @@ LEAST = 0.5
 def appearance(necks: tuple[Float32, Float32, Float32], boxes: Float32) -> Float32:
     """Mean features of boxes `(n, 4)`, pixels of the working picture: of the neck `(D, h, w)` of stride 8 in 2 x 2
     parts, of those of strides 16 and 32 as a whole, `(n, 6 D)` float32."""
-    fine = part_means(necks[0], boxes / 8, PARTS)
-    return np.concatenate([fine, part_means(necks[1], boxes / 16, 1), part_means(necks[2], boxes / 32, 1)], 1)
+    parts = ((necks[0], 8, PARTS), (necks[1], 16, 1), (necks[2], 32, 1))
+    return np.concatenate([part_means(n, boxes * np.float32(1 / stride), count) for n, stride, count in parts], 1)
 
 
 def opinion(scores: Float32, bins: Float32, boxes: Float32, stride: Float32, size: tuple[int, int]) -> Float32:
@@ -70,7 +70,9 @@ def covered(low: Float32, high: Float32, cells: int) -> Float32:
     return np.asarray(np.clip(inside, 0, None) / 8, np.float32)
 
 
-def drawn(prototypes: Float32, coefficients: Float32, shapes: Float32, boxes: Float32, size: tuple[int, int]) -> Float32:
+def drawn(
+    prototypes: Float32, coefficients: Float32, shapes: Float32, boxes: Float32, size: tuple[int, int]
+) -> Float32:
     """Masks `(n, h, w)` float32 in [0, 1] on the grid of stride 8 of a picture of `size` (height, width).
 
     prototypes `(K, h, w)` mixed by coefficients `(n, K)` (Bolya et al. 2019, YOLACT) and a shape `(n, SHAPE * SHAPE)`

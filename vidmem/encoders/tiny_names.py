@@ -25,9 +25,7 @@ FEATURES, CLASSES, HINTS, FACTS = 1280, 1000, 80, 3
 LOUD = 6.0
 """How much the root of an answer counts beside the root of a feature: the answers are few and small."""
 LEAST_HINT = 0.003
-"""Odds of a COCO class that the detector gives none."""
-AGREEMENT = 2.0
-"""How much the likeness of the map's name to a COCO class adds to the logarithm of the detector's odds."""
+"""What the detector's probabilities are lifted by before their logarithm is taken."""
 SHARP = 12.0
 """How the cosines to names become shares, where only their spread is of interest."""
 SIGNS = 8
@@ -66,13 +64,13 @@ class Naming:
         zeros where there is none, and facts `(..., 3)` (see tiny_views.facts_of)."""
         answers = softmax(logits)
         mapped, drawn = self.mapped(roots(features) - self.mean, answers)
-        classes = self.classes(hints, mapped)
-        seen = sigmoid(self.of_hint(hints, classes, mapped, facts) @ self.hint_right) * (1 - drawn)
+        classes = hints / np.maximum(hints.sum(-1, keepdims=True), LEAST_HINT)
+        seen = sigmoid(self.of_hint(hints, facts) @ self.hint_right) * (1 - drawn)
         seen = np.where(hints.max(-1) > 0, seen, 0)
         signs = self.of_map(mapped, answers, drawn, facts)
         near, right = sigmoid(signs @ self.map_near), sigmoid(signs @ self.map_right)
         toward = seen[..., None] * (classes @ self.hints) + ((1 - seen) * near)[..., None] * mapped
-        sure = seen * classes.max(-1) + (1 - seen) * right
+        sure = seen + (1 - seen) * right
         out: Float32 = unit(toward) * sure[..., None]
         return out
 
@@ -83,21 +81,15 @@ class Naming:
         other = unit(centred @ self.drawn[:-1] + self.drawn[-1])
         return unit(drawn[..., None] * other + (1 - drawn[..., None]) * photo), drawn
 
-    def classes(self, hints: Float32, mapped: Float32) -> Float32:
-        """Shares of COCO's classes `(..., 80)`, were it one of them: the detector's odds and the map's likeness."""
-        return softmax(np.log(hints + np.float32(LEAST_HINT)) + np.float32(AGREEMENT) * (mapped @ self.hints.T))
-
-    def of_hint(self, hints: Float32, classes: Float32, mapped: Float32, facts: Float32) -> Float32:
-        """`(..., SIGNS)`: what tells whether the first of `classes` is right. One; how likely the detector finds its
-        first class, and its second beside that; the first class's share; its likeness to the map's name, as it is and
-        beside the likeliest name's; the view's size; the detector's word on that class."""
-        two = np.sort(hints, -1)[..., -2:] + np.float32(LEAST_HINT)
-        first = classes.argmax(-1)[..., None]
-        agrees = (self.hints[first[..., 0]] * mapped).sum(-1)
-        best = (mapped @ self.names.T).max(-1)
-        said = np.take_along_axis(np.log(hints + np.float32(LEAST_HINT)), first, -1)[..., 0]
-        return _columns(np.ones_like(best), np.log(two[..., 1]), np.log(two[..., 0] / two[..., 1]), classes.max(-1),
-                        agrees, agrees - best, facts[..., 0], said)  # fmt: skip
+    def of_hint(self, hints: Float32, facts: Float32) -> Float32:
+        """`(..., SIGNS)`: what tells whether the detector's first class is right. One; its probability, as it is and as
+        a logarithm, the second's beside that, and that of all; the view's size, shape and sharpness. What the map says
+        is no sign: it is right of photographs of one thing, and they taught that it always is."""
+        two = np.sort(hints, -1)[..., -2:]
+        logs = np.log(two + np.float32(LEAST_HINT))
+        every = np.log(hints.sum(-1) + np.float32(LEAST_HINT))
+        return _columns(np.ones_like(every), two[..., 1], logs[..., 1], logs[..., 0] - logs[..., 1], every,
+                        *np.moveaxis(facts, -1, 0))  # fmt: skip
 
     def of_map(self, mapped: Float32, answers: Float32, drawn: Float32, facts: Float32) -> Float32:
         """`(..., SIGNS)`: what tells whether the map's first name is right. One; its cosine and that of the second

@@ -69,7 +69,7 @@ class TinyViews:
     reduction of the roots of features, without their mean, to what likeness is measured in.
     """
 
-    view_pixels = SIDE
+    view_pixels, most_views = SIDE, 3
     wants_hint = True
 
     def __init__(self, net: Any, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -1,20 +1,22 @@
-"""The demo: a made-up walk with known answers, indexed and asked; and real clips, whose answers one has to look at."""
+"""The demo: a made-up walk and a film of real things with known answers, both indexed into one memory and asked; and
+real clips, whose answers one has to look at."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .clock import NS
-from .errors import UsageError
+from ..clock import NS
+from ..errors import UsageError
+from .film import FILM, Film, FilmQuestion, script
 
 if TYPE_CHECKING:
-    from .memory import Memory
-    from .query.where import Answer
-    from .world.queries import Query
+    from ..memory import Memory
+    from ..query.where import Answer
+    from ..world.queries import Query
 
 THERE = 3
 """How many things are asked for that are there; one more is asked for that never was."""
@@ -22,9 +24,9 @@ THERE = 3
 OVERLAP = 0.25
 """Least temporal IoU of a right answer (the measure of Ego4D VQ2D)."""
 
-WORDS = ("cup", "bottle", "dog", "person", "shoes", "kettle", "chess piece", "violin")
+WORDS = ("cup", "bottle", "dog", "person", "dining table", "chair", "shoe", "kettle", "violin")
 """What real clips are asked for: things of every day, and one that is seldom there."""
-_MEMORY = "demo.memory"
+MEMORY = "demo.memory"
 REAL_MEMORY = "clips.memory"
 _STATE = "truth.json"
 
@@ -32,19 +34,22 @@ _STATE = "truth.json"
 @dataclass(frozen=True, slots=True)
 class Question:
     """text: what was asked. truth: ns from and to when it was last in view, None when it never was. sheet: the
-    picture that was saved, None when nothing was found."""
+    picture that was saved, None when nothing was found. placed: the box of the answer lies on the thing, where that is
+    known. wrong: why today's encoder is known to fail here, None where it is not."""
 
     text: str
     truth: tuple[int, int] | None
     answer: Answer
     sheet: Path | None
+    placed: bool = True
+    wrong: str | None = None
 
     @property
     def right(self) -> bool:
-        """Found at the right time, or rightly not found."""
+        """Found at the right time and place, or rightly not found."""
         if self.truth is None or not self.answer:
             return self.truth is None and not self.answer
-        return overlap(self.truth, (self.answer[0].start_ns, self.answer[0].end_ns)) >= OVERLAP
+        return self.placed and overlap(self.truth, (self.answer[0].start_ns, self.answer[0].end_ns)) >= OVERLAP
 
 
 def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
@@ -54,12 +59,13 @@ def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
 
 
 def demo(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) -> list[Question]:
-    """Make a world of `seconds` in `folder`, index it, ask, and save contact sheets beside the video.
+    """Make a world of `seconds` in `folder`, index it and ask; then the film, in the same memory. Contact sheets are
+    saved beside the videos.
 
     Raises UsageError when the folder holds something else, or the world is too short to ask anything.
     """
-    from .memory import Memory
-    from .world import lostfound
+    from ..memory import Memory
+    from ..world import lostfound
 
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _STATE).exists())):
         raise UsageError(f"the demo wants a folder of its own, and there is something else; give another: {folder}")
@@ -68,11 +74,38 @@ def demo(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) ->
     say(f"making a walk of {seconds:g} s through rooms full of things (seed {seed})")
     world = lostfound.make(folder, seed=seed, seconds=seconds)
     asked = choose(world.queries)
-    shutil.rmtree(folder / _MEMORY, ignore_errors=True)
-    with Memory.open(folder / _MEMORY) as memory:
+    shutil.rmtree(folder / MEMORY, ignore_errors=True)
+    with Memory.open(folder / MEMORY) as memory:
         (report,) = memory.index(world.video)
         say(f"indexed {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
-        return [_ask(memory, q.text or q.name, _truth(q), folder) for q in asked]
+        questions = [_ask(memory, q.text or q.name, _truth(q), folder) for q in asked]
+        return questions + ask_film(memory, folder, say)
+
+
+def ask_film(memory: Memory, folder: Path, say: Callable[[str], None]) -> list[Question]:
+    """Index a copy of the film, which stays where its pictures can be cut from it again, and ask what its script has.
+    Only the film is asked: nobody wrote down what else the walk may be said to hold."""
+    film, video = script(), folder / FILM.name
+    shutil.copyfile(FILM, video)
+    (report,) = memory.index(video)
+    say(f"indexed a film of real things, {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
+    return [_ask_of_film(memory, film, question, video) for question in film.questions]
+
+
+def _ask_of_film(memory: Memory, film: Film, asked: FilmQuestion, video: Path) -> Question:
+    """The box of an answer lies on the thing when its middle lies in the box that was drawn by eye."""
+    question = _ask(memory, asked.text, None, video.parent, "film-", sources=[str(video)])
+    if asked.thing is None:
+        return replace(question, wrong=asked.wrong)
+    shot = film.last(asked.thing)
+    placed = False
+    if question.answer:
+        best = question.answer[0]
+        x, y = (best.box[0] + best.box[2]) / 2, (best.box[1] + best.box[3]) / 2
+        x0, y0, x1, y1 = shot.box(asked.thing, best.frame_s, film.size)
+        placed = shot.start_s <= best.frame_s < shot.end_s and x0 <= x <= x1 and y0 <= y <= y1
+    truth = (round(shot.start_s * NS), round(shot.end_s * NS))
+    return replace(question, truth=truth, placed=placed, wrong=asked.wrong)
 
 
 def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Question]:
@@ -81,7 +114,7 @@ def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Qu
 
     Raises as Memory.index does for what holds no video.
     """
-    from .memory import Memory
+    from ..memory import Memory
 
     shutil.rmtree(folder / REAL_MEMORY, ignore_errors=True)
     with Memory.open(folder / REAL_MEMORY) as memory:
@@ -107,13 +140,16 @@ def _truth(query: Query) -> tuple[int, int] | None:
     return None if query.start_ns is None or query.end_ns is None else (query.start_ns, query.end_ns)
 
 
-def _ask(memory: Memory, text: str, truth: tuple[int, int] | None, folder: Path, prefix: str = "") -> Question:
-    answer = memory.where(text, most=None)
-    sheet = None
+def _ask(
+    memory: Memory, text: str, truth: tuple[int, int] | None, folder: Path, prefix: str = "",
+    sources: Sequence[str] = (),
+) -> Question:  # fmt: skip
+    answer = memory.where(text, most=None, sources=sources)
+    sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
+    sheet.unlink(missing_ok=True)  # of an earlier run
     if answer:
-        sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
         memory.picture(answer[0], text, others=answer.sightings).save(sheet)
-    return Question(text, truth, answer, sheet)
+    return Question(text, truth, answer, sheet if answer else None)
 
 
 def seconds_of(span: tuple[int, int]) -> str:

@@ -1,0 +1,76 @@
+"""Sightings of one thing each: what was found close together in time, told apart into things.
+
+Tracks of one source with gaps under two seconds are one sighting when they look alike, were not in view together in
+different places, and no cut lies between them. Only as much is told apart as was asked for: for the newest sighting
+of a long memory, the newest stretch of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store import Store, VectorCache
+from .narrow import Narrowed
+from .sightings import group
+from .things import MOST, things
+
+Members = NDArray[np.intp]
+"""Positions in the hits of the tracks of one sighting."""
+
+
+class Instances:
+    """The sightings among what was found, newest first.
+
+    order, zero_ns: as in `sightings.group`. like: cosine of visual tokens from which on tracks may show one thing.
+    """
+
+    def __init__(self, store: Store, cache: VectorCache, found: Narrowed, order: NDArray[np.int64],
+                 zero_ns: NDArray[np.int64] | None, like: float) -> None:  # fmt: skip
+        self._store, self._cache, self._found, self._like = store, cache, found, like
+        self._order, self._zero_ns = order, zero_ns
+        self._cuts: dict[int, NDArray[np.int64]] = {}
+
+    def newest(self, most: int | None) -> tuple[list[Members], int]:
+        """The `most` newest (None: all), and how many there are in all; stretches of time that need not be looked into
+        count as one."""
+        stretches = group(self._found.columns, self._found.hits, self._order, zero_ns=self._zero_ns)
+        out: list[Members] = []
+        for number, stretch in enumerate(stretches):
+            if most is not None and len(out) >= most:
+                # Later stretches end earlier, so what is behind them in time cannot come before these.
+                out.sort(key=self._newness, reverse=True)
+                if self._newness(out[most - 1]) >= self._newness(stretch):
+                    return out[:most], len(out) + len(stretches) - number
+            out += self._apart(stretch)
+        out.sort(key=self._newness, reverse=True)
+        return out if most is None else out[:most], len(out)
+
+    def _newness(self, members: Members) -> tuple[int, int]:
+        end = int(self._found.columns.end_ns[self._found.hits.rows[members]].max())
+        rank = int(self._order[members[0]])
+        return (rank, end) if self._zero_ns is None else (end + int(self._zero_ns[members[0]]), rank)
+
+    def _apart(self, stretch: Members) -> Iterator[Members]:
+        """The sightings of one stretch of one source."""
+        for shot in self._shots(stretch):
+            if len(shot) == 1 or len(shot) > MOST:
+                yield shot
+                continue
+            hits = self._found.hits
+            for thing in things(self._store, self._cache, hits.rows[shot], self._like):
+                one = shot[thing]
+                zeros = None if self._zero_ns is None else self._zero_ns[one]
+                # Without the others there may be gaps.
+                for part in group(self._found.columns, hits.take(one), self._order[one], zero_ns=zeros):
+                    yield one[part]
+
+    def _shots(self, stretch: Members) -> Sequence[Members]:
+        columns, rows = self._found.columns, self._found.hits.rows[stretch]
+        source = int(columns.source_ids[rows[0]])
+        if source not in self._cuts:
+            self._cuts[source] = np.array(self._store.cuts(source), np.int64)
+        shot = np.searchsorted(self._cuts[source], columns.start_ns[rows], side="right")
+        return [stretch[shot == number] for number in np.unique(shot)]
