@@ -42,8 +42,8 @@ def merge(tokens: RegionTokens, config: MergeConfig, *, frame_width: int, frame_
 
     Raises ValueError when a visual token or mask is not finite.
     """
-    if not len(tokens):
-        return tokens
+    if not len(tokens) or (min(config.token_threshold, config.mask_threshold) > 1 and config.keep_singletons):
+        return tokens  # nothing can be joined
     flat = tokens.masks.reshape(len(tokens), -1)
     held = binarised(flat, config.binarise)
     mass = flat.sum(axis=1)

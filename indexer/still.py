@@ -17,6 +17,9 @@ from ..records import Float32
 CELLS = 112
 """Cells along the longer side: a thing of 16 pixels in a picture 1,280 wide fills most of one, wherever it lies."""
 
+LONGEST = 448
+"""Pixels of the longest side, or more, in which frames are compared."""
+
 LEAST = 10.0
 """Grey levels of 255 by which a cell must differ. What H.264 does to a picture that stands still stays below it."""
 
@@ -50,6 +53,8 @@ class Still:
         if not self._most:
             return True
         picture = Image.fromarray(image)
+        if (step := max(picture.size) // LONGEST) > 1:
+            picture = picture.reduce(step)
         if self._last is not None and self._passed < self._most and not _differ(picture, self._last):
             self._passed += 1
             return False

@@ -23,7 +23,7 @@ from ..records import NS, Box, Float32, Frame, RegionTokens, Track, View, ViewMa
 
 MARGIN = 0.1
 """Of a box's width and height, added on each side: a classifier wants to see where a thing ends."""
-APART_NS = NS
+APART_NS = 2 * NS
 """Views of one track that are nearer in time show the same side: the better one stays."""
 BETTER = 1.2
 """A view takes the place of another when it is so many times as good: each look costs as much as a part of a frame."""
@@ -33,7 +33,9 @@ CUT_OFF = 0.5
 """What a view counts whose box ends at the border of the frame: the thing may go on beyond it."""
 _BORDER = 0.004
 _BLURRED = 0.3
-"""The relative strength of second differences at which a view counts as half sharp, see `sharpness`."""
+"""The relative strength of second differences at which a view counts as half sharp, see `Sharpness`."""
+_LONGEST = 640
+"""Pixels of the longest side in which sharpness is told: what a look sees of a thing is smaller still."""
 WEBP_QUALITY = 80
 
 
@@ -66,14 +68,40 @@ def _inside(low: float, high: float, size: int) -> tuple[int, int]:
     return start, min(max(round(high), start + 1), size)
 
 
+class Sharpness:
+    """How sharp boxes of a picture `(H, W, 3)` uint8 are: second differences of the grey values against their spread,
+    which blur takes away first. Sums over the picture are made once, so that a box costs four look-ups."""
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        self._step = max(1, -(-max(image.shape[:2]) // _LONGEST))
+        grey = image[:: self._step, :: self._step, 1].astype(np.float32)  # green is most of what is seen as bright
+        second = np.zeros_like(grey)
+        if min(grey.shape) > 2:
+            second[1:-1, 1:-1] = (4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2]
+                                  - grey[1:-1, 2:])  # fmt: skip
+        self._sums = [_summed(part) for part in (grey, grey * grey, second * second)]
+
+    def of(self, boxes: Float32) -> Float32:
+        """In [0, 1], of boxes `(M, 4)` in pixels of the picture: `(M,)`; 0 for an empty one."""
+        h, w = self._sums[0].shape[0] - 1, self._sums[0].shape[1] - 1
+        x0, y0, x1, y1 = np.clip(np.rint(boxes.T / self._step).astype(np.intp), 0, [[w], [h], [w], [h]])
+        count = np.maximum((x1 - x0) * (y1 - y0), 1)
+        mean, square, second = ((t[y1, x1] - t[y0, x1] - t[y1, x0] + t[y0, x0]) / count for t in self._sums)
+        spread = np.sqrt(np.maximum(square - mean * mean, 0))
+        strength = np.sqrt(np.maximum(second, 0)) / (spread + 2)  # 2: noise of a plain wall is no detail
+        return np.asarray(strength / (strength + _BLURRED), np.float32)
+
+
+def _summed(values: Float32) -> NDArray[np.float64]:
+    """Sums of all values above and to the left, `(h + 1, w + 1)`."""
+    out = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    np.cumsum(np.cumsum(values, 0, dtype=np.float64), 1, out=out[1:, 1:])
+    return out
+
+
 def sharpness(image: NDArray[np.uint8]) -> float:
-    """In [0, 1]: second differences of the grey values against their spread, which blur takes away first."""
-    grey = image.astype(np.float32).mean(2)
-    if min(grey.shape) < 3:
-        return 0.0
-    second = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    strength = float(second.std()) / (float(grey.std()) + 2.0)  # 2: noise of a plain wall is no detail
-    return strength / (strength + _BLURRED)
+    """Of a whole picture, see `Sharpness`."""
+    return float(Sharpness(image).of(np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32))[0])
 
 
 def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
@@ -89,30 +117,34 @@ def looked_at(encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTok
 
     image: `(H, W, 3)` uint8; size: width and height of the original, in whose pixels the boxes are.
     """
-    views = [_view(image, regions, i, size, t_ns, encoder.view_pixels) for i in range(len(regions))]
+    sharp = _sharp(image, regions.boxes, size)
+    views = [_view(image, regions, i, size, t_ns, encoder.view_pixels, float(sharp[i])) for i in range(len(regions))]
     tokens = encoder.look(views)
     return replace(regions, visual=tokens.visual, text=tokens.text)
 
 
-def _view(image: NDArray[np.uint8], regions: RegionTokens, row: int, size: tuple[int, int], t_ns: int,
-          pixels: int) -> View:  # fmt: skip
+def _view(image: NDArray[np.uint8], regions: RegionTokens, row: int, size: tuple[int, int], t_ns: int, pixels: int,
+          sharp: float) -> View:  # fmt: skip
     x0, y0, x1, y1 = map(float, regions.boxes[row])
     picture = cut(image, (x0, y0, x1, y1), size, pixels)
-    return View(picture, (x0, y0, x1, y1), size, t_ns, regions.text[row].copy(), sharpness(picture),
+    return View(picture, (x0, y0, x1, y1), size, t_ns, regions.text[row].copy(), sharp,
                 float(regions.confidence[row]))  # fmt: skip
 
 
-def _rough_quality(regions: RegionTokens, size: tuple[int, int], pixels: int) -> Float32:
-    """`(M,)`: how large, whole and sure each region is; 1 is the best, and what more pixels would not improve."""
+def _sharp(image: NDArray[np.uint8], boxes: Float32, size: tuple[int, int]) -> Float32:
+    """The sharpness `(M,)` of boxes in pixels of a frame of `size`, of which `image` is a copy in any size."""
+    scale = np.array([image.shape[1] / size[0], image.shape[0] / size[1]] * 2, np.float32)
+    return Sharpness(image).of(boxes * scale)
+
+
+def _quality(regions: RegionTokens, size: tuple[int, int], pixels: int, sharp: Float32) -> Float32:
+    """`(M,)`: how large, whole, sharp and sure each region is; 1 is the best."""
     sides = regions.boxes[:, 2:] - regions.boxes[:, :2]
-    large = np.sqrt(np.clip(sides.prod(1), 1, None)) / pixels
+    large = np.sqrt(np.clip(sides.prod(1), 1, None)) / pixels  # more pixels than are looked at would not improve it
     far = np.array(size, np.float32) * _BORDER
     open_ends = (regions.boxes[:, :2] <= far).any(1) | (regions.boxes[:, 2:] >= np.array(size) - far).any(1)
-    return (np.minimum(large, 1) * np.where(open_ends, CUT_OFF, 1) * regions.confidence).astype(np.float32)
-
-
-def _quality(rough: float, sharp: float) -> float:
-    return float(rough) * (0.5 + 0.5 * sharp)
+    whole = np.where(open_ends, CUT_OFF, 1)
+    return (np.minimum(large, 1) * whole * regions.confidence * (0.5 + 0.5 * sharp)).astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -141,18 +173,15 @@ class Views:
         """Cut what is a better view of its track than those there are. ordinals `(M,)`: of each region's track, -1 for
         none. size: width and height in whose pixels boxes are."""
         pixels = self._encoder.view_pixels
-        rough = _rough_quality(regions, size, pixels)
+        sharp = _sharp(frame.image, regions.boxes, size)
+        quality = _quality(regions, size, pixels, sharp)
         for row in np.flatnonzero(ordinals >= 0).tolist():
-            slots = self._slots.setdefault(int(ordinals[row]), [])
-            place = _place(slots, float(rough[row]), frame.t_ns, self._encoder.most_views)
+            slots, good = self._slots.setdefault(int(ordinals[row]), []), float(quality[row])
+            place = _place(slots, good, frame.t_ns, self._encoder.most_views)
             if place is None:
                 continue
-            view = _view(frame.image, regions, row, size, frame.t_ns, pixels)
-            quality = _quality(rough[row], view.sharpness)
-            if place == len(slots):
-                slots.append(_Slot(quality, frame.t_ns, view.box, view))
-            elif quality > BETTER * slots[place].quality:
-                slots[place] = _Slot(quality, frame.t_ns, view.box, view)
+            view = _view(frame.image, regions, row, size, frame.t_ns, pixels, float(sharp[row]))
+            slots[place : place + 1] = [_Slot(good, frame.t_ns, view.box, view)]
 
     def settle(self, tracks: list[Track]) -> list[Track]:
         """The tracks with the tokens of their views: those that are new are looked at now."""
@@ -201,16 +230,16 @@ class Views:
             self._slots.setdefault(int(ordinal), []).append(slot)
 
 
-def _place(slots: list[_Slot], rough: float, t_ns: int, most: int) -> int | None:
-    """Where a view of at most this quality would go: the number of a slot to take over, that of a new one, or None."""
+def _place(slots: list[_Slot], quality: float, t_ns: int, most: int) -> int | None:
+    """Where a view of this quality goes: the number of a slot to take over, that of a new one, or None."""
     near = [i for i, slot in enumerate(slots) if abs(slot.t_ns - t_ns) < APART_NS]
     if near:
         place = min(near, key=lambda i: slots[i].quality)
-        return place if len(near) == 1 and rough > BETTER * slots[place].quality else None
+        return place if len(near) == 1 and quality > BETTER * slots[place].quality else None
     if len(slots) < most:
-        return len(slots) if not slots or rough > WORTH * max(slot.quality for slot in slots) else None
+        return len(slots) if not slots or quality > WORTH * max(slot.quality for slot in slots) else None
     worst = min(range(len(slots)), key=lambda i: slots[i].quality)
-    return worst if rough > BETTER * slots[worst].quality else None
+    return worst if quality > BETTER * slots[worst].quality else None
 
 
 def combined(visual: Float32, text: Float32, quality: Float32) -> tuple[Float32, Float32, float]:
