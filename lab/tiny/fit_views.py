@@ -53,7 +53,7 @@ ASKED = 40
 """The map's name is near when it is likely to come first among so many, drawn from all: as people ask."""
 SAME = 0.6
 """Names whose vectors are nearer than this mean the same."""
-PRIOR = 1.0
+PRIOR = 0.7
 """Added to the log-odds of the detector's class: half of what it finds in a home is of COCO's classes, a third of what
 it was fitted on."""
 
