@@ -1,7 +1,7 @@
 """What two detectors trained on COCO see in a picture: boxes and probabilities of COCO's 80 classes.
 
-`Nanodet` is the one that `tiny` finds regions with, so its probabilities are the hints of views; `Yolox` is the second
-opinion on what a box shows. Decoding after facts/embedded.md.
+`Regions` is what `tiny` finds things with, so its probabilities are the hints of views; `Yolox` (YOLOX-nano, Megvii,
+Apache-2.0) is a second opinion on what a box shows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vidmem.encoders.detected import Detected
+from vidmem.encoders.detector import candidates, centres, suppress
+from vidmem.encoders.onnx import session
 from vidmem.records import Float32
 
 SIDE = 416
@@ -28,14 +31,6 @@ class Found:
     classes: Float32
 
 
-def _session(path: Path) -> object:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def iou(a: Float32, b: Float32) -> Float32:
     """`(n, m)` of boxes `(n, 4)` and `(m, 4)`."""
     least, most = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -45,61 +40,41 @@ def iou(a: Float32, b: Float32) -> Float32:
     return out
 
 
-def best(boxes: Float32, classes: Float32, scores: Float32, kept: int = KEPT) -> Found:
+def best(boxes: Float32, classes: Float32, scores: Float32) -> Found:
     """Greedy non-maximum suppression, whatever the class."""
-    order = np.argsort(-scores, kind="stable")[: kept * 8]
-    boxes, classes = boxes[order], classes[order]
-    close = iou(boxes, boxes) > SAME
-    free = np.ones(len(boxes), np.bool_)
-    for i in range(len(boxes)):
-        if free[i]:
-            free[i + 1 :] &= ~close[i, i + 1 :]
-    rows = np.flatnonzero(free)[:kept]
+    rows = candidates(scores, 0.0, KEPT * 8)
+    rows = rows[suppress(boxes[rows], SAME, KEPT)]
     return Found(boxes[rows], classes[rows])
 
 
-class Nanodet:
-    """NanoDet-g (`nanodet_g_coco.onnx`)."""
+class Regions:
+    """The region step of `tiny`, as it ships."""
 
-    def __init__(self, path: Path) -> None:
-        self.net = _session(path)
+    def __init__(self) -> None:
+        self.encoder = Detected("cpu")
 
     def __call__(self, image: Image.Image) -> Found:
-        pixels = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)[..., ::-1]
-        pixels = (pixels - (103.53, 116.28, 123.675)) / (57.375, 57.12, 58.395)
-        out = self.net.run(None, {"input": pixels.transpose(2, 0, 1)[None].astype(np.float32)})  # type: ignore[attr-defined]
-        classes, boxes = [], []
-        for said, bins in zip(out[:3], out[3:], strict=True):
-            said, bins = said.reshape(-1, 80), bins.reshape(-1, 4, 11)
-            cells = round(len(said) ** 0.5)
-            stride = SIDE / cells
-            share = np.exp(bins - bins.max(-1, keepdims=True))
-            away = (share / share.sum(-1, keepdims=True)) @ np.arange(11, dtype=np.float32) * stride
-            y, x = (v.reshape(-1) for v in (np.mgrid[:cells, :cells] + 0.5) * stride)
-            boxes.append(np.stack([x - away[:, 0], y - away[:, 1], x + away[:, 2], y + away[:, 3]], 1))
-            classes.append(said)
-        every, probs = np.concatenate(boxes).clip(0, SIDE), np.concatenate(classes)
-        scale = np.tile(np.array(image.size, np.float32) / SIDE, 2)
-        return best((every * scale).astype(np.float32), probs, probs.max(1))
+        (found,) = self.encoder.encode([np.asarray(image)], *image.size)
+        return Found(found.boxes, found.text)
 
 
 class Yolox:
     """YOLOX-nano (`yolox_nano_coco.onnx`)."""
 
     def __init__(self, path: Path) -> None:
-        self.net = _session(path)
-        cells = [np.stack(np.meshgrid(np.arange(SIDE // s), np.arange(SIDE // s)), -1).reshape(-1, 2) for s in (8, 16, 32)]
-        self.cells = np.concatenate(cells).astype(np.float32)
-        self.strides = np.concatenate([np.full(len(c), s, np.float32) for c, s in zip(cells, (8, 16, 32), strict=True)])
+        self.net = session(path.read_bytes(), "YOLOX-nano", inputs=(), device="cpu")
+        places = centres(SIDE, SIDE)
+        self.strides = places[:, 2]
+        self.cells = places[:, :2] / self.strides[:, None] - 0.5
 
     def __call__(self, image: Image.Image) -> Found:
         scale = SIDE / max(image.size)
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         canvas = np.full((SIDE, SIDE, 3), 114, np.float32)
         canvas[: size[1], : size[0]] = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)[..., ::-1]
-        name = self.net.get_inputs()[0].name  # type: ignore[attr-defined]
-        out = self.net.run(None, {name: canvas.transpose(2, 0, 1)[None]})[0].reshape(-1, 85)  # type: ignore[attr-defined]
-        middle, half = (out[:, :2] + self.cells) * self.strides[:, None], np.exp(out[:, 2:4]) * self.strides[:, None] / 2
+        out = self.net.run(None, {self.net.get_inputs()[0].name: canvas.transpose(2, 0, 1)[None]})[0].reshape(-1, 85)
+        middle = (out[:, :2] + self.cells) * self.strides[:, None]
+        half = np.exp(out[:, 2:4]) * self.strides[:, None] / 2
         boxes = np.concatenate([middle - half, middle + half], 1) / scale
         limits: NDArray[np.float32] = np.tile(np.array(image.size, np.float32), 2)
         classes = out[:, 4:5] * out[:, 5:]

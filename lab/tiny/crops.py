@@ -1,4 +1,4 @@
-"""Views as the indexer cuts them, and what happens to them on real video: small, blurred, shaken, compressed."""
+"""What happens to views on real video: they are small, blurred, shaken, compressed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-
-MARGIN = 0.1
-"""Share of a box's sides that a view shows beside it, on each side."""
-
-
-def cut(image: Image.Image, box: Sequence[float], longest: int, margin: float = MARGIN) -> NDArray[np.uint8] | None:
-    """The view of a box, `(h, w, 3)` uint8: with its margin, within the picture, longest side at most `longest`.
-    None for a box without pixels."""
-    x0, y0, x1, y1 = box
-    dx, dy = (x1 - x0) * margin, (y1 - y0) * margin
-    left, top = max(0, round(x0 - dx)), max(0, round(y0 - dy))
-    right, bottom = min(image.width, round(x1 + dx)), min(image.height, round(y1 + dy))
-    if right - left < 1 or bottom - top < 1:
-        return None
-    view = image.crop((left, top, right, bottom))
-    scale = longest / max(view.size)
-    if scale < 1:
-        size = max(1, round(view.width * scale)), max(1, round(view.height * scale))
-        view = view.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(view)
 
 
 def shaken(box: Sequence[float], rng: np.random.Generator, most: float = 0.12) -> tuple[float, ...]:

@@ -1,13 +1,14 @@
-"""Labelled views for `tiny`, looked at once: `python -m lab.tiny.view_samples SOURCE --data ../shared/data --out FOLDER`.
+"""Labelled views for `tiny`, looked at once.
+
+    python -m lab.tiny.view_samples SOURCE --data ../shared/data --out FOLDER
 
 SOURCE is one of
 caltech    photos of Caltech-101: the whole photo, the detector's box of its one thing, both as they are and degraded;
            the last third of each folder is marked as held out
-sure       boxes on Caltech's photos (those that may be learned from) and on the indoor photos of doors.tar, on whose
-           COCO class two detectors agree; their drawn boxes are not read
-crops      other boxes of the detector on the same, without a label
+boxes      the detector's boxes on a part of Caltech's photos that may be learned from and on the indoor photos of
+           doors.tar (whose drawn boxes are not read): with a name where a second detector is sure of a COCO class
 drawn      drawings in painted rooms, as the walks show them, and rooms without any
-photos     boxes of photos.tar, as drawn and as detected: for measuring
+photos     boxes of photos.tar, as drawn and as detected: for measuring, the held-out third first
 
 FOLDER/SOURCE.npz holds, for each view: features `(n, 1280)` and logits `(n, 1000)` of the network, float16; hint
 `(n, 80)` float16, the detector's classes on a picture no better than the view; facts `(n, 3)`: see `Say.facts`; name
@@ -20,6 +21,7 @@ import argparse
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,18 +31,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lab.photos import Photo, read_caltech, read_photos
-from lab.tiny.boxes import Found, Nanodet, Yolox, iou
-from lab.tiny.crops import cut, degraded, shaken
+from lab.photos import middle, read_caltech, read_photos
+from lab.tiny.boxes import Found, Regions, Yolox, iou
+from lab.tiny.crops import degraded, shaken
 from vidmem.encoders.tiny_views import SIDE, facts_of, network, square
+from vidmem.indexer.views import cut, shrink
 from vidmem.records import Float32
 
-WHOLE_RIM = 0.1
-"""Where a photo of one thing, which nobody outlined, has it: within this share of its sides."""
-SURE, AGREES = 0.6, 0.3
-"""Least probability of a class for the second detector, and for the first."""
-EACH = 6
-"""Sure or unnamed boxes of a photo, at most."""
+SAVED = 1600
+"""Views after which what there is is written: a fit can begin while samples are still made."""
+SURE, FITS = 0.6, 0.5
+"""Least probability of a class for the second detector, and IoU of its box with that of the first."""
+EACH, OTHERS, SMALLEST = 6, 4, 16
+"""Boxes with and without a name of a photo at most, and pixels of their shorter side at least."""
+TAUGHT, KEPT_BACK = 24, 8
+"""Photos of a Caltech name at most, to learn from and to measure with."""
 
 
 @dataclass(slots=True)
@@ -48,6 +53,7 @@ class Samples:
     """Views as they come, looked at in batches."""
 
     net: Any
+    path: Path
     waiting: list[NDArray[np.uint8]] = field(default_factory=list)
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -70,12 +76,18 @@ class Samples:
             self.columns.setdefault("features", []).extend(features.astype(np.float16))
             self.columns.setdefault("logits", []).extend(logits.astype(np.float16))
             self.waiting.clear()
+            if len(self.columns["features"]) % SAVED == 0:
+                self.save()
 
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
+        """Write all that was looked at so far; it is there in whole or not at all."""
         self.look()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **{k: np.array(v) for k, v in self.columns.items()})
-        print(json.dumps({"views": len(self.columns["name"]), "names": len(set(self.columns["name"]))}))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part.npz")
+        np.savez(part, **{k: np.array(v) for k, v in self.columns.items()})
+        part.replace(self.path)
+        views, names = self.columns["name"], {n for n in self.columns["name"] if n}
+        print(json.dumps({"views": len(views), "names": len(names)}), flush=True)
 
 
 def doors(data: Path) -> Iterator[Image.Image]:
@@ -95,6 +107,14 @@ def poorer(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
 
 
+def view_of(image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8] | None:
+    """The view of a box as the indexer cuts it; None for a box without pixels."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    if min(x1, image.width) - max(x0, 0) < 1 or min(y1, image.height) - max(y0, 0) < 1:
+        return None
+    return cut(np.asarray(image), (x0, y0, x1, y1), image.size, SIDE)
+
+
 def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 | None:
     """The classes of the detected box that fits best, None where none does."""
     if not len(found.boxes):
@@ -104,79 +124,82 @@ def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 
     return found.classes[at] if fits[at] >= least else None
 
 
-def middle(photo: Photo) -> tuple[float, float, float, float]:
-    w, h = photo.size
-    return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h
-
-
 def scaled(found: Found, size: tuple[int, int], to: tuple[int, int]) -> Found:
     """Boxes found in a picture of another size."""
     return Found((found.boxes * np.tile(np.array(to, np.float32) / np.array(size, np.float32), 2)), found.classes)
 
 
-def caltech(data: Path, into: Samples, detect: Nanodet) -> None:
+def caltech(data: Path, into: Samples, detect: Regions) -> None:
     rng = np.random.default_rng(1)
-    for i, photo in enumerate(read_caltech(data / "caltech101.tar")):
-        image, name, held = photo.image(), photo.regions[0].name, photo.held_out
-        low = poorer(image, rng)
-        found, poor = detect(image), scaled(detect(low), low.size, image.size)
-        whole = (0.0, 0.0, float(image.width), float(image.height))
+    count: Counter[tuple[str, bool]] = Counter()
+    every = list(read_caltech(data / "caltech101.tar"))
+    for i in rng.permutation(len(every)).tolist():
+        photo = every[i]
+        name, held = photo.regions[0].name, photo.held_out
+        count[name, held] += 1
+        if count[name, held] > (KEPT_BACK if held else TAUGHT):
+            continue
+        image = photo.image()
+        found = poor = detect(image)
+        if not held and i % 3 == 0:
+            low = poorer(image, rng)
+            poor = scaled(detect(low), low.size, image.size)
         fits = iou(np.array([middle(photo)], np.float32), found.boxes)[0]
         at = int(fits.argmax())
-        into.add(cut(image, whole, SIDE, 0), None, name, i, "whole", held)
-        into.add(cut(image, middle(photo), SIDE), hint_for(middle(photo), found), name, i, "middle", held)
+        into.add(shrink(np.asarray(image), SIDE), None, name, i, "whole", held)
+        into.add(view_of(image, middle(photo)), hint_for(middle(photo), found), name, i, "middle", held)
         box: Sequence[float] = found.boxes[at].tolist() if fits[at] > 0.35 else middle(photo)
         if fits[at] > 0.35:
-            into.add(cut(image, box, SIDE), found.classes[at], name, i, "box", held)
+            into.add(view_of(image, box), found.classes[at], name, i, "box", held)
         for _ in range(2 if not held else 1):
-            view = cut(image, shaken(box, rng), SIDE)
+            view = view_of(image, shaken(box, rng))
             if view is not None:
                 into.add(degraded(view, rng), hint_for(box, poor), name, i, "poor", held)
 
 
 def photographs(data: Path) -> Iterator[Image.Image]:
-    """Those of Caltech that may be learned from, then doors."""
-    for photo in read_caltech(data / "caltech101.tar"):
-        if not photo.held_out:
-            yield photo.image()
+    """The indoor photos, then one in eight of Caltech's that may be learned from, which are many and much the same."""
     yield from doors(data)
+    for i, photo in enumerate(read_caltech(data / "caltech101.tar")):
+        if not photo.held_out and i % 8 == 0:
+            yield photo.image()
 
 
-def sure(data: Path, into: Samples, detect: Nanodet, second: Yolox, coco: Sequence[str]) -> None:
+def boxes(data: Path, into: Samples, detect: Regions) -> None:
     rng = np.random.default_rng(2)
+    second = Yolox(data / "yolox_nano_coco.onnx")
+    coco = json.loads((data / "clip_text" / "coco_names.json").read_text("utf-8"))
     for i, image in enumerate(photographs(data)):
-        low = poorer(image, rng)
-        found, poor, said = detect(image), scaled(detect(low), low.size, image.size), second(image)
-        for box, classes in list(zip(said.boxes, said.classes, strict=True))[:EACH]:
-            agreed = hint_for(box.tolist(), found, 0.5)
-            if classes.max() < SURE or agreed is None or agreed[classes.argmax()] < AGREES:
-                continue
-            if min(box[2:] - box[:2]) < 12:
-                continue
-            name = coco[int(classes.argmax())]
-            into.add(cut(image, box.tolist(), SIDE), agreed, name, i, "box", i % 5 == 4)
-            view = cut(image, shaken(box.tolist(), rng), SIDE)
-            if view is not None:
-                into.add(degraded(view, rng), hint_for(box.tolist(), poor), name, i, "poor", i % 5 == 4)
-
-
-def crops(data: Path, into: Samples, detect: Nanodet) -> None:
-    rng = np.random.default_rng(3)
-    for i, image in enumerate(photographs(data)):
-        if i % 3 and i < 5000:  # Caltech's are many and much the same
-            continue
+        held = i % 5 == 4
         found = detect(image)
-        for at in rng.permutation(len(found.boxes))[:EACH].tolist():
+        low = poorer(image, rng)
+        poor = scaled(detect(low), low.size, image.size)
+        said = second(image)
+        named = named_by(said, found)
+        others = rng.permutation(np.flatnonzero(named < 0))[:OTHERS].tolist()
+        for at in [*np.flatnonzero(named >= 0)[:EACH].tolist(), *others]:
             box = found.boxes[at].tolist()
-            if min(box[2] - box[0], box[3] - box[1]) < 24:
+            if min(box[2] - box[0], box[3] - box[1]) < SMALLEST:
                 continue
-            view = cut(image, box, SIDE)
-            assert view is not None
-            into.add(view, found.classes[at], "", i, "box")
-            into.add(degraded(view, rng), None, "", i, "poor")
+            name = coco[named[at]] if named[at] >= 0 else ""
+            into.add(view_of(image, box), found.classes[at], name, i, "box", held)
+            view = view_of(image, shaken(box, rng)) if name else view_of(image, box)
+            if view is not None:
+                into.add(degraded(view, rng), hint_for(box, poor), name, i, "poor", held)
 
 
-def drawn(data: Path, into: Samples, detect: Nanodet, rooms: int) -> None:
+def named_by(second: Found, found: Found) -> NDArray[np.int64]:
+    """The COCO class of each box found that the second detector is sure of, whatever the first says; else -1."""
+    out = np.full(len(found.boxes), -1)
+    for box, classes in zip(second.boxes, second.classes, strict=True):
+        if classes.max() >= SURE and len(found.boxes):
+            fits = iou(box[None], found.boxes)[0]
+            if fits.max() >= FITS:
+                out[int(fits.argmax())] = int(classes.argmax())
+    return out
+
+
+def drawn(into: Samples, detect: Regions, rooms: int) -> None:
     from vidmem.world.drawings import load_drawings
     from vidmem.world.rooms import make_room
     from vidmem.world.scene import Placement, corner, furnish, sprite
@@ -216,42 +239,38 @@ def drawn(data: Path, into: Samples, detect: Nanodet, rooms: int) -> None:
                     inside, hint = found.boxes[fit.argmax()], found.classes[fit.argmax()]
                 else:
                     inside, hint = np.array(shaken(inside.tolist(), rng, 0.06), np.float32), None
-                view = cut(frame, inside.tolist(), SIDE)
+                view = view_of(frame, inside.tolist())
                 if view is not None:
-                    worse = rng.random() < 0.5
-                    into.add(degraded(view, rng) if worse else view, hint, drawings[place.drawing].name, number,
-                             "poor" if worse else "box", number % 8 == 7)  # fmt: skip
+                    for kind, shown in (("box", view), ("poor", degraded(view, rng))):
+                        into.add(shown, hint, drawings[place.drawing].name, number, kind, number % 8 == 7)
 
 
-def photos(data: Path, into: Samples, detect: Nanodet) -> None:
-    for i, photo in enumerate(read_photos(data / "photos.tar")):
+def photos(data: Path, into: Samples, detect: Regions) -> None:
+    for i, photo in enumerate(sorted(read_photos(data / "photos.tar"), key=lambda p: not p.held_out)):
         image = photo.image()
         found = detect(image)
         for region in photo.regions:
             box = region.box
-            into.add(cut(image, box, SIDE), hint_for(box, found), region.name, i, f"{photo.source} true", photo.held_out)
+            into.add(view_of(image, box), hint_for(box, found), region.name, i, f"{photo.source} true", photo.held_out)
             if len(found.boxes):
                 at = int(iou(np.array([box], np.float32), found.boxes)[0].argmax())
-                into.add(cut(image, found.boxes[at].tolist(), SIDE), found.classes[at], region.name, i,
+                into.add(view_of(image, found.boxes[at].tolist()), found.classes[at], region.name, i,
                          f"{photo.source} found", photo.held_out)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", choices=("caltech", "sure", "crops", "drawn", "photos"))
+    parser.add_argument("source", choices=("caltech", "boxes", "drawn", "photos"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rooms", type=int, default=400, help="rooms with drawings")
+    parser.add_argument("--rooms", type=int, default=240, help="rooms with drawings")
     args = parser.parse_args()
-    into, detect = Samples(network(threads=1)), Nanodet(args.data / "nanodet_g_coco.onnx")
-    if args.source == "sure":
-        coco = json.loads((args.data / "clip_text" / "coco_names.json").read_text("utf-8"))
-        sure(args.data, into, detect, Yolox(args.data / "yolox_nano_coco.onnx"), coco)
-    elif args.source == "drawn":
-        drawn(args.data, into, detect, args.rooms)
+    into, detect = Samples(network(threads=1), args.out / f"{args.source}.npz"), Regions()
+    if args.source == "drawn":
+        drawn(into, detect, args.rooms)
     else:
-        {"caltech": caltech, "crops": crops, "photos": photos}[args.source](args.data, into, detect)
-    into.save(args.out / f"{args.source}.npz")
+        {"caltech": caltech, "boxes": boxes, "photos": photos}[args.source](args.data, into, detect)
+    into.save()
 
 
 if __name__ == "__main__":
