@@ -1,6 +1,6 @@
 """The curves from scores to probabilities, fitted on the questions of calibrate_sets.py, and how true they are.
 
-Each question gives its best tracks as candidates (vidmem/probability.py). Every set weighs the same, whatever it asks;
+Each question gives its best tracks as candidates (vidmem/probability.py). Sets weigh as WEIGHT says, whatever they ask;
 so do what is there and what is absent, as the share of absent questions says. A higher share makes answers shyer: the
 least one is taken under which no set finds more of what is absent than LIMIT lets it.
 """
@@ -20,10 +20,12 @@ from vidmem.errors import UsageError
 from vidmem.probability import CANDIDATES, FLOOR, MODES, Curve, Probabilities, Samples, brier, fit, reliability
 from vidmem.query.search import nearest, share
 
-SHARES = tuple(np.round(np.arange(0.3, 0.96, 0.05), 2).tolist())
-LIMIT = {"text": {"walks": 0.03, "clips": 0.03}, "visual": {"walks": 0.15}, "product": {"walks": 0.06}}
+SHARES = tuple(np.round(np.arange(0.02, 0.96, 0.04), 2).tolist())
+LIMIT = {"text": {"walks": 0.03, "clips": 0.03}, "visual": {"walks": 0.25}, "product": {"walks": 0.06}}
 """Most of what is absent that may be found, by set. Who brings a picture of a thing has mostly seen it, so false finds
 weigh less there. Pictures of other homes have no limit: a door of another home is like one of this."""
+WEIGHT = {"photos": 0.5}
+"""Of a set, if not 1: in photographs much is called rightly that nobody boxed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +74,7 @@ def samples(questions: Sequence[Tried], absent: float) -> tuple[Samples, NDArray
         best.append(np.full(n, q.score.max(initial=0)))
         number.append(np.full(n, i, np.int64))
         heavy = (absent if q.absent else 1 - absent) / sides[q.absent] / groups[q.group, q.absent]
+        heavy *= WEIGHT.get(q.group, 1.0)
         weight.append(np.full(n, heavy * len(questions)))
     held = None if questions[0].share is None else np.concatenate(shares)
     held_all = Samples(np.concatenate(score), held, np.concatenate(right), np.concatenate(number), np.concatenate(best))

@@ -1,7 +1,7 @@
 """The questions with known answers that calibrate.py fits on, each to one memory:
 
 walks    made-up worlds: names, synonyms, pictures, both, and what is absent
-photos   photographs of coco_cc, openimages5 and bottle_cup, as a folder of single pictures: household names
+photos   photographs of coco_cc, as a folder of single pictures: the household names among its kinds
 clips    the real clips, all in one memory: the half "fit" of real_present.json
 film     photographs of doors.tar panned over: pictures of what the detector is sure of, cut from the photographs
 
@@ -40,8 +40,8 @@ from vidmem.world.lostfound import World
 
 SHOWN_BOX = 0.3
 """IoU of an evidence box with a true one, from which on it shows the thing."""
-DETECTED = ("coco_cc", "openimages5", "bottle_cup")
-"""Sources of photos.tar in which every thing of a kind has its box."""
+DETECTED = ("coco_cc",)
+"""Sources of photos.tar in which every thing of each kind has its box: other sets box some kinds in some photographs."""
 SHOTS, SURE, OTHERS = 20, 0.4, 40
 
 Right = Callable[[TrackRow], bool]
@@ -137,8 +137,8 @@ def absent_phrases(world: World, phrases: Sequence[str]) -> list[str]:
 
 def photos(data: Path, cache: Path) -> Asked:
     """One memory of the photographs whose things all have boxes."""
-    place = memory_place(cache, "calibrate", "photos")
-    folder = cache / "calibrate-photos"
+    place = memory_place(cache, "calibrate", "photos-coco")
+    folder = cache / "calibrate-photos-coco"
     folder.mkdir(parents=True, exist_ok=True)
     boxes: dict[str, list[tuple[str, Box]]] = {}
     for photo in read_photos(data / "photos.tar"):
