@@ -176,7 +176,7 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
     shown = [p.targets[(p.targets < first) & (p.targets >= 0)] for p in (*photographs.values(), drawn)]
     rows = np.unique(np.concatenate([np.concatenate(shown), np.flatnonzero(space.imagenet.sum(0)), space.coco]))
     tensors = {
-        "mean": mean, "visual": visual, "hints": space.vectors[space.coco], "names": space.vectors[rows],
+        "mean": mean, "visual": visual, "hints": space.coco_said(), "names": space.vectors[rows],
         "drawn": ridge(roots(drawn.features) - mean, goals(drawn, space), weights_of(drawn), RIDGE_DRAWN),
         "gate": gate_of(roots(drawn.features) - mean, roots(real[::3]) - mean),
         "hint_right": np.zeros(HINT_SIGNS, np.float32), "map_near": np.zeros(MAP_SIGNS, np.float32),
