@@ -34,8 +34,9 @@ CUT_OFF = 0.5
 _BORDER = 0.004
 _BLURRED = 0.3
 """The relative strength of second differences at which a view counts as half sharp, see `Sharpness`."""
-_LONGEST = 640
-"""Pixels of the longest side in which sharpness is told: what a look sees of a thing is smaller still."""
+_LONGEST, _CELL = 640, 8
+"""Pixels of the longest side in which sharpness is told, for what a look sees of a thing is smaller still; and of the
+side of a cell there."""
 WEBP_QUALITY = 80
 
 
@@ -70,32 +71,39 @@ def _inside(low: float, high: float, size: int) -> tuple[int, int]:
 
 class Sharpness:
     """How sharp boxes of a picture `(H, W, 3)` uint8 are: second differences of the grey values against their spread,
-    which blur takes away first. Sums over the picture are made once, so that a box costs four look-ups."""
+    which blur takes away first. Sums over cells are made once, so that a box costs four look-ups."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
-        self._step = max(1, -(-max(image.shape[:2]) // _LONGEST))
-        grey = image[:: self._step, :: self._step, 1].astype(np.float32)  # green is most of what is seen as bright
+        step = max(1, -(-max(image.shape[:2]) // _LONGEST))
+        grey = image[::step, ::step, 1].astype(np.float32)  # green is most of what is seen as bright
         second = np.zeros_like(grey)
         if min(grey.shape) > 2:
-            second[1:-1, 1:-1] = (4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2]
-                                  - grey[1:-1, 2:])  # fmt: skip
-        self._sums = [_summed(part) for part in (grey, grey * grey, second * second)]
+            second[1:-1, 1:-1] = 4 * grey[1:-1, 1:-1]
+            for near in (grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]):
+                second[1:-1, 1:-1] -= near
+        self._cell = step * _CELL
+        self._sums = [_summed(part) for part in (np.ones_like(grey), grey, grey * grey, second * second)]
 
     def of(self, boxes: Float32) -> Float32:
-        """In [0, 1], of boxes `(M, 4)` in pixels of the picture: `(M,)`; 0 for an empty one."""
+        """In [0, 1], of boxes `(M, 4)` in pixels of the picture, to whole cells: `(M,)`."""
         h, w = self._sums[0].shape[0] - 1, self._sums[0].shape[1] - 1
-        x0, y0, x1, y1 = np.clip(np.rint(boxes.T / self._step).astype(np.intp), 0, [[w], [h], [w], [h]])
-        count = np.maximum((x1 - x0) * (y1 - y0), 1)
-        mean, square, second = ((t[y1, x1] - t[y0, x1] - t[y1, x0] + t[y0, x0]) / count for t in self._sums)
+        low, high = np.floor(boxes[:, :2] / self._cell), np.ceil(boxes[:, 2:] / self._cell)
+        x0, y0 = np.clip(low.T, 0, [[w - 1], [h - 1]]).astype(np.intp)
+        x1, y1 = np.clip(high.T, [x0 + 1, y0 + 1], [[w], [h]]).astype(np.intp)
+        count, mean, square, second = (t[y1, x1] - t[y0, x1] - t[y1, x0] + t[y0, x0] for t in self._sums)
+        mean, square, second = mean / count, square / count, second / count
         spread = np.sqrt(np.maximum(square - mean * mean, 0))
         strength = np.sqrt(np.maximum(second, 0)) / (spread + 2)  # 2: noise of a plain wall is no detail
         return np.asarray(strength / (strength + _BLURRED), np.float32)
 
 
 def _summed(values: Float32) -> NDArray[np.float64]:
-    """Sums of all values above and to the left, `(h + 1, w + 1)`."""
-    out = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    np.cumsum(np.cumsum(values, 0, dtype=np.float64), 1, out=out[1:, 1:])
+    """Sums over all cells above and to the left, `(h + 1, w + 1)`."""
+    h, w = (-(-side // _CELL) for side in values.shape)
+    padded = np.zeros((h * _CELL, w * _CELL), np.float32)
+    padded[: values.shape[0], : values.shape[1]] = values
+    out = np.zeros((h + 1, w + 1))
+    out[1:, 1:] = padded.reshape(h, _CELL, w, _CELL).sum((1, 3)).cumsum(0, dtype=np.float64).cumsum(1)
     return out
 
 

@@ -44,7 +44,7 @@ def wanted(backbone: str = "") -> list[Wanted]:
 
     if backbone in ("", DEFAULT):  # known without open_clip
         name = "vit_base_patch32_clip_224.openai"
-        return [Wanted("CLIP weights", (name,), "MIT", repo=f"timm/{name}", files=(WEIGHTS,), nested=True, spec=FAMILY)]
+        return [Wanted("CLIP model", (name,), "MIT", repo=f"timm/{name}", files=(WEIGHTS,), nested=True, spec=FAMILY)]
     return files(FAMILY, backbone)
 
 

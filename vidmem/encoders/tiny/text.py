@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from ...errors import ModelError
+from ...geometry import unit
 from ...probability import Probabilities
 from ...records import Float32
 from ..base import Calibration, EncoderInfo
 from ..shipped import REGIONS, card, regions_hash, shipped
-from ..text_table import TextTable
+from ..text_table import TextTable, said
 
 
 class TinyText:
@@ -34,12 +37,31 @@ class TinyText:
         )  # fmt: skip
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
-        return self.table.encode(phrases)
+        """See TextEncoder. Another name for what the detector knows ("mug") lies between itself and that ("cup")."""
+        own = self.table.encode(phrases)
+        heads = [synonyms().get(" ".join(said(phrase))) for phrase in phrases]
+        also = [i for i, head in enumerate(heads) if head is not None]
+        if also:
+            own[also] = unit(own[also] + self.table.encode([head for head in heads if head is not None]))
+        return own
 
     def contrast(self, vector: Float32) -> Float32:
         # Names that mean nearly the same as the question do not speak against it.
         against: Float32 = self.names[self.names @ vector < card()["same_meaning"]]
         return against
+
+
+@functools.cache
+def synonyms() -> dict[str, str]:
+    """Other names of what the detector knows, and how it calls that; both as they are said (`text_table.said`)."""
+    out = {}
+    for line in (files("vidmem.encoders.tiny") / "synonyms.txt").read_text("utf-8").splitlines():
+        head, _, others = line.partition(":")
+        if others and not line.startswith("#"):
+            for other in others.split(","):
+                out[" ".join(said(other))] = head
+                out[" ".join(said(other.strip() + "s"))] = head
+    return out
 
 
 def _calibration(facts: Mapping[str, Any]) -> Calibration:
