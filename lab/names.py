@@ -43,15 +43,6 @@ KINDS = {
     "windsor chair": "chair",
 }  # fmt: skip
 """What names of Caltech-101 are of COCO's: whoever says so is not wrong."""
-SAID = {
-    "airplane": "plane", "apple": "fruit", "backpack": "bag", "banana": "fruit", "boat": "ship", "bowl": "dish",
-    "car": "vehicle", "cell phone": "phone", "cup": "mug", "dining table": "table, desk", "donut": "doughnut",
-    "hair drier": "hair dryer", "handbag": "bag", "laptop": "computer", "orange": "fruit", "oven": "stove",
-    "person": "man, woman, people", "potted plant": "plant", "refrigerator": "fridge", "remote": "remote control",
-    "sports ball": "ball", "suitcase": "luggage", "teddy bear": "teddy, toy", "truck": "vehicle",
-    "tv": "television, screen", "wine glass": "glass",
-}  # fmt: skip
-"""What else things of COCO's classes are called, where the text side takes that for another thing."""
 HYPERNYMS = Path(__file__).with_name("hypernyms.txt")
 
 

@@ -176,7 +176,7 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
     shown = [p.targets[(p.targets < first) & (p.targets >= 0)] for p in (*photographs.values(), drawn)]
     rows = np.unique(np.concatenate([np.concatenate(shown), np.flatnonzero(space.imagenet.sum(0)), space.coco]))
     tensors = {
-        "mean": mean, "visual": visual, "hints": space.coco_said(), "names": space.vectors[rows],
+        "mean": mean, "visual": visual, "hints": space.vectors[space.coco], "names": space.vectors[rows],
         "drawn": ridge(roots(drawn.features) - mean, goals(drawn, space), weights_of(drawn), RIDGE_DRAWN),
         "gate": gate_of(roots(drawn.features) - mean, roots(real[::3]) - mean),
         "hint_right": np.zeros(HINT_SIGNS, np.float32), "map_near": np.zeros(MAP_SIGNS, np.float32),
@@ -227,7 +227,8 @@ def report(tensors: Mapping[str, Float32], parts: Mapping[str, Part], space: Nam
                 print(source, kind, "blind" if blind else "", *rates(tokens, rows, names, space), "length",
                       *(round(float(length[r].mean()), 2) if r.any() else None for r in (right, ~right)))  # fmt: skip
         if source != "photos":
-            print(source, "likeness", *alike(unit((roots(tested.features) - naming.mean) @ tensors["visual"]), tested))
+            seen = np.asarray((roots(tested.features) - naming.mean) @ tensors["visual"], np.float32)
+            print(source, "likeness", *alike(unit(seen), tested))
 
 
 def alike(visual: Float32, part: Part) -> tuple[float, float, float]:

@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.names import KINDS, SAID, Names, all_names
+from lab.names import KINDS, Names, all_names
 from vidmem.encoders.tiny import load_text
 from vidmem.errors import UsageError
-from vidmem.geometry import unit
 from vidmem.records import Float32
 
 OWN = 0.5
 """Share of an ImageNet class's name in what a picture of it is called; its everyday names have the rest."""
-
-ALSO_SAID = 0.5
-"""How much another word for a class of COCO's counts beside its name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,16 +37,6 @@ class NameSpace:
             if row is not None and above is not None:
                 out[row] = above
         return out
-
-    def coco_said(self) -> Float32:
-        """`(80, D)` unit rows: where COCO's classes lie, drawn towards what else they are called."""
-        text = load_text()
-        out = self.vectors[self.coco].copy()
-        for row, i in enumerate(self.coco):
-            others = SAID.get(self.names.classes[i].name)
-            if others:
-                out[row] += ALSO_SAID * text.encode_text([name.strip() for name in others.split(",")]).sum(0)
-        return unit(out)
 
     def labels(self, names: np.ndarray) -> np.ndarray:
         """Rows of these names, -1 where there is none. Raises KeyError for a name that is not among them."""

@@ -102,8 +102,7 @@ class Naming:
 
 def roots(features: Float32) -> Float32:
     """Square roots: a few loud features would drown the rest."""
-    out: Float32 = np.sqrt(np.maximum(features, 0))
-    return out
+    return np.asarray(np.sqrt(np.maximum(features, 0)), np.float32)
 
 
 def photo_input(centred: Float32, answers: Float32) -> Float32:
@@ -119,7 +118,7 @@ def softmax(logits: Float32) -> Float32:
 
 
 def sigmoid(x: Float32) -> Float32:
-    out: Float32 = 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+    out: Float32 = 1 / (1 + np.exp(-np.clip(x, -60, 60)).astype(np.float32))
     return out
 
 
