@@ -25,7 +25,7 @@ from benchmarks import film
 from benchmarks.common import box_iou, memory_place
 from benchmarks.lostfound import index_world, true_box_iou
 from benchmarks.photos import ALSO, lines
-from benchmarks.real_present import facts, worth
+from benchmarks.real_present import facts, on_it, worth
 from benchmarks.worlds import ensure_all, vendor
 from lab.photos import read_photos
 from vidmem import Memory
@@ -156,14 +156,11 @@ def photos(data: Path, cache: Path) -> Asked:
     there = {name for held in boxes.values() for name, _ in held}
 
     def right(track: TrackRow, wanted: str) -> bool:
-        return any(name == wanted and box_iou(box, track.best_box) >= SHOWN_BOX
-                   for name, box in boxes[names[track.best_ns]])  # fmt: skip
+        return any(name == wanted and on_it(track.best_box, box) for name, box in boxes[names[track.best_ns]])
 
     asked = [_worded(memory, "photo_name", n, lambda t, n=n: right(t, n))
              for n in lines("household_names.txt") if n in there]  # fmt: skip
-    said = {w for name in there for w in words(name)}
-    absent = [n for n in facts().absent["fit"] if not set(words(n)) & said]
-    return Asked("photos", memory, _kept([*asked, *(_worded(memory, "absent_photo", n, None) for n in absent)]))
+    return Asked("photos", memory, _kept(asked))  # what is absent from photographs nobody has listed
 
 
 def clips(folder: Path, cache: Path) -> Asked:

@@ -92,7 +92,7 @@ def candidates(
 
     phrase: the vector of a name and its contrast phrases. Raises UsageError for a source that is not there.
     """
-    scores, shares, right, question = [], [], [], []
+    scores, shares, right, question, best = [], [], [], [], []
     for number, one in enumerate(known):
         vector, contrast = phrase(one.name)
         hits = find(cache, loose(calibration), vector, None)
@@ -106,6 +106,8 @@ def candidates(
         shares.append(share(cache, hits, contrast, calibration.temperature).astype(np.float64))
         right.append(np.array([any(a - SLACK_NS <= t <= b + SLACK_NS for a, b in one.spans) for t in at], bool))
         question.append(np.full(len(hits), number, np.int64))
+        best.append(np.full(len(hits), float(hits.score[0])))
     if not scores:
         raise UsageError("nothing in the memory is like any of the names; are they what was filmed?")
-    return Samples(np.concatenate(scores), np.concatenate(shares), np.concatenate(right), np.concatenate(question))
+    return Samples(np.concatenate(scores), np.concatenate(shares), np.concatenate(right), np.concatenate(question),
+                   np.concatenate(best))  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,39 +47,46 @@ class Hits:
 def find(
     cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
     contrast: Float32 | None = None, threshold: float | None = None, least_probability: float | None = None,
+    may: NDArray[np.bool_] | None = None,
 ) -> Hits:  # fmt: skip
     """All tracks that count as found for a text vector `(Dt,)`, a visual token `(Dv,)` or both.
 
     Where probabilities are fitted for such questions, it is the tracks that are more likely meant than not
     (probability.FLOOR); else those that pass the calibrated tests. least_probability: in place of FLOOR; raises
-    UsageError where none was fitted. threshold: the score alone decides, in place of both.
+    UsageError where none was fitted. threshold: the score alone decides, in place of both. may: which rows may answer
+    `(n,)`, None for all; what may not has no part in anything.
     """
     if text is None and visual is None:
         raise ValueError("a text, a picture or both")
     if threshold is not None:
-        return scored(cache, text, visual, threshold)
+        return scored(cache, text, visual, threshold, may)
     curve = _curve(calibration, text is not None, visual is not None)
     if curve is not None or least_probability is not None:
-        return _probable(cache, calibration, curve, text, visual, contrast, least_probability)
+        return _probable(cache, calibration, curve, text, visual, contrast, least_probability, may)
     if text is not None and visual is not None:
-        hits = scored(cache, text, visual, calibration.product_threshold)
+        hits = scored(cache, text, visual, calibration.product_threshold, may)
         return _meant(cache, calibration, hits, contrast, calibration.contrast_probability_product)
     if text is not None:
-        hits = scored(cache, text, None, calibration.text_threshold)
+        hits = scored(cache, text, None, calibration.text_threshold, may)
         return _meant(cache, calibration, hits, contrast, calibration.contrast_probability)
-    return scored(cache, None, visual, calibration.visual_threshold)
+    return scored(cache, None, visual, calibration.visual_threshold, may)
 
 
-def scored(cache: VectorCache, text: Float32 | None, visual: Float32 | None, least: float) -> Hits:
+def scored(
+    cache: VectorCache, text: Float32 | None, visual: Float32 | None, least: float, may: NDArray[np.bool_] | None = None
+) -> Hits:
     """All tracks with a score of at least `least`: the cosine, or with both the product of the two, each of which must
-    reach it too."""
+    reach it too. may: as in `find`."""
     if text is None or visual is None:
         kind: Kind = "visual" if text is None else "text"
         vector = visual if text is None else text
         assert vector is not None
         rows, scores = cache.range_search(kind, vector, least)
-        return Hits(rows, scores, None if text is None else scores, None if visual is None else scores)
+        hits = Hits(rows, scores, None if text is None else scores, None if visual is None else scores)
+        return hits if may is None else hits.take(may[rows])
     rows, seen = cache.range_search("visual", visual, least)
+    if may is not None:
+        rows, seen = rows[may[rows]], seen[may[rows]]
     hits = _hits(rows, cache.scores("text", text, rows), seen)
     assert hits.text is not None
     return hits.take((hits.score >= least) & (hits.text >= least))
@@ -86,7 +94,7 @@ def scored(cache: VectorCache, text: Float32 | None, visual: Float32 | None, lea
 
 def find_each(
     cache: VectorCache, calibration: Calibration, texts: Float32, contrasts: Sequence[Float32],
-    least_probability: float | None = None,
+    least_probability: float | None = None, may: NDArray[np.bool_] | None = None,
 ) -> list[Hits]:  # fmt: skip
     """`find` for each of many text vectors `(n, Dt)` with its contrast phrases, in one pass over the tracks."""
     curve = _curve(calibration, True, False)
@@ -97,6 +105,7 @@ def find_each(
     out = []
     for (rows, read), contrast in zip(cache.range_search_many("text", texts, least), contrasts, strict=True):
         hits = Hits(rows, read, read, None)
+        hits = hits if may is None else hits.take(may[rows])
         if curve is None:
             out.append(_meant(cache, calibration, hits, contrast, calibration.contrast_probability))
         else:
@@ -119,7 +128,8 @@ def among(
     """The tracks in `rows`, and which of them pass the tests of `find` by this text that are of a track alone."""
     read = cache.scores("text", text, rows)
     hits = Hits(rows, read, read, None)
-    likely = probabilities(cache, calibration, hits, contrast)
+    # Whether a thing is in a picture does not hang on how well another picture shows one: each is its own best.
+    likely = probabilities(cache, calibration, hits, contrast, hits.score)
     if likely is not None:
         return hits, np.asarray(likely >= np.float32(FLOOR))
     found = read >= np.float32(calibration.text_threshold)
@@ -138,13 +148,13 @@ def _curve(calibration: Calibration, text: bool, visual: bool) -> Curve | None:
 
 def _probable(
     cache: VectorCache, calibration: Calibration, curve: Curve | None, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None, least: float | None,
+    contrast: Float32 | None, least: float | None, may: NDArray[np.bool_] | None,
 ) -> Hits:  # fmt: skip
     if curve is None:
         raise _unfitted()
     floor = FLOOR if least is None else least
     # No track below this score can reach it, so the search is exact.
-    hits = scored(cache, text, visual, max(curve.least_score(floor), -1.0))
+    hits = scored(cache, text, visual, max(curve.least_score(floor), -1.0), may)
     return _as_probable(cache, calibration, curve, hits, contrast, floor)
 
 
@@ -158,7 +168,7 @@ def _unfitted() -> UsageError:
 def _as_probable(
     cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None, least: float
 ) -> Hits:
-    hits = replace(hits, likely=_likely(cache, calibration, curve, hits, contrast))
+    hits = replace(hits, likely=_likely(cache, calibration, curve, hits, contrast, hits.score.max(initial=0)))
     assert hits.likely is not None
     return hits.take(hits.likely >= np.float32(least))
 
@@ -169,21 +179,27 @@ def loose(calibration: Calibration) -> Calibration:
                        LOOSE * calibration.product_threshold, temperature=calibration.temperature)  # fmt: skip
 
 
-def probabilities(cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None) -> Float32 | None:
+def probabilities(
+    cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None,
+    best: NDArray[Any] | float | None = None,
+) -> Float32 | None:  # fmt: skip
     """The probability `(n,)` that each hit is the thing asked for; None where nothing was fitted for such questions.
-    contrast: of the phrase, None for a picture alone."""
+    contrast: of the phrase, None for a picture alone. best: the best score of the question, by default of these."""
     curve = _curve(calibration, hits.text is not None, hits.visual is not None)
-    return None if curve is None else _likely(cache, calibration, curve, hits, contrast)
+    if curve is None:
+        return None
+    return _likely(cache, calibration, curve, hits, contrast, hits.score.max(initial=0) if best is None else best)
 
 
 def _likely(
-    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None
-) -> Float32:
+    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None,
+    best: NDArray[Any] | float,
+) -> Float32:  # fmt: skip
     if hits.text is None:
-        return curve.at(hits.score, None)
+        return curve.at(hits.score, None, best)
     if contrast is None:
-        return curve.at(hits.score, np.ones(len(hits)))
-    return curve.at(hits.score, share(cache, hits, contrast, calibration.temperature))
+        return curve.at(hits.score, np.ones(len(hits)), best)
+    return curve.at(hits.score, share(cache, hits, contrast, calibration.temperature), best)
 
 
 def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float) -> Float32:

@@ -110,9 +110,8 @@ def each(
     near misses, which would be a pass for each."""
     sources = {row.id: row for row in store.sources()}
     out = []
-    for text, contrast, hits in zip(
-        texts, contrasts, find_each(cache, calibration, texts, contrasts, least), strict=True
-    ):
+    every = find_each(cache, calibration, texts, contrasts, least, _may(cache, spans))
+    for text, contrast, hits in zip(texts, contrasts, every, strict=True):
         asked = Asked(text, None, contrast, None, spans, least=least)
         out.append(_answer(store, sources, cache, calibration, asked, _narrowed(store, cache, hits, spans), most))
     return out
@@ -190,13 +189,23 @@ def _found(
     store: Store, cache: VectorCache, calibration: Calibration, asked: Asked
 ) -> tuple[Narrowed, Narrowed]:
     """What was found in time, and what of that is near the other things as well."""
-    hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold, asked.least)
+    may = _may(cache, asked.spans)
+    hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold, asked.least, may)
     alone = _narrowed(store, cache, hits, asked.spans)
     others = [
-        _narrowed(store, cache, find(cache, calibration, vector, None, contrast), asked.spans)
+        _narrowed(store, cache, find(cache, calibration, vector, None, contrast, may=may), asked.spans)
         for vector, contrast in asked.near
     ]
     return alone, near(store, alone, others, asked.within_ns, asked.apart)
+
+
+def _may(cache: VectorCache, spans: Spans | None) -> NDArray[np.bool_] | None:
+    """Which rows may answer; None for all."""
+    if spans is None:
+        return None
+    may = np.zeros(len(cache), np.bool_)
+    may[may_answer(cache.columns, spans)] = True
+    return may
 
 
 def _narrowed(store: Store, cache: VectorCache, hits: Hits, spans: Spans | None) -> Narrowed:
@@ -244,7 +253,9 @@ def _sightings(
 ) -> list[Sighting]:  # fmt: skip
     hits, columns = found.hits, found.columns
     best = [members[int(np.argmax(hits.score[members]))] for members in groups]
-    sure = probabilities(cache, calibration, hits.take(np.array(best, np.intp)), contrast)
+    shown = hits.take(np.array(best, np.intp))
+    top = hits.score.max(initial=0)
+    sure = probabilities(cache, calibration, shown, contrast, top) if shown.likely is None else shown.likely
     evidence: dict[int, TrackRow] = {t.id: t for t in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
     logs = LogPoints(store, sources)
     out = []

@@ -37,8 +37,9 @@ _STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """p = 1 / (1 + exp(-(bias + score * s + share * logit(c)))) for a score s and a share c. score, share: not
-    negative. questions: that it was fitted on; right, wrong: candidates."""
+    """p = 1 / (1 + exp(-(bias + score * s + share * logit(c) + best * (s / b - 1)))) for a score s, a share c, and the
+    best score b that the question has among all that may answer: beside a much better one, the same score says less.
+    score, share, best: not negative. questions: that it was fitted on; right, wrong: candidates."""
 
     bias: float
     score: float
@@ -46,12 +47,18 @@ class Curve:
     questions: int
     right: int
     wrong: int
+    best: float = 0.0
 
-    def at(self, score: NDArray[Any], share: NDArray[Any] | None) -> Float32:
-        """`(n,)` probabilities of scores `(n,)` and shares `(n,)`, None for questions without words."""
+    def at(
+        self, score: NDArray[Any], share: NDArray[Any] | None, best: NDArray[Any] | float | None = None
+    ) -> Float32:
+        """`(n,)` probabilities of scores `(n,)` and shares `(n,)`, None for questions without words. best: the best
+        score of each one's question, None where each is the best."""
         z = self.bias + self.score * np.asarray(score, np.float64)
         if share is not None:
             z = z + self.share * _logit(share)
+        if best is not None:
+            z = z + self.best * _behind(np.asarray(score, np.float64), best)
         return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
 
     def least_score(self, probability: float) -> float:
@@ -80,6 +87,7 @@ class Probabilities:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """What `as_dict` gave. Raises ValueError for anything else."""
         names = {f.name for f in fields(Curve)}
+        data = {mode: {"best": 0.0, **v} if isinstance(v, Mapping) else v for mode, v in data.items()}  # as of before
         curves = {}
         for mode, values in data.items():
             if mode not in MODES or not isinstance(values, Mapping) or values.keys() != names:
@@ -92,19 +100,22 @@ class Probabilities:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Candidates, `(n,)` each: score, share (None without words), right, and question, the number of each one's."""
+    """Candidates, `(n,)` each: score, share (None without words), right, question, the number of each one's, and best,
+    the best score of that question (None: each one's own)."""
 
     score: NDArray[np.float64]
     share: NDArray[np.float64] | None
     right: NDArray[np.bool_]
     question: NDArray[np.int64]
+    best: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.score)
 
     def take(self, keep: NDArray[np.bool_]) -> Samples:
         share = None if self.share is None else self.share[keep]
-        return Samples(self.score[keep], share, self.right[keep], self.question[keep])
+        best = None if self.best is None else self.best[keep]
+        return Samples(self.score[keep], share, self.right[keep], self.question[keep], best)
 
 
 def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
@@ -122,18 +133,21 @@ def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
     _, place, count = np.unique(samples.question, return_inverse=True, return_counts=True)
     mass = (np.ones(len(samples)) if weight is None else np.asarray(weight, np.float64)) / count[place]
     mass = mass * (len(count) / mass.sum())
-    columns = [samples.score] if samples.share is None else [samples.score, _logit(samples.share)]
+    columns = {"score": samples.score}
+    if samples.share is not None:
+        columns["share"] = _logit(samples.share)
+    if samples.best is not None:
+        columns["best"] = _behind(samples.score, samples.best)
     n_right, n_wrong = float(mass[samples.right].sum()), float(mass[~samples.right].sum())
     target = np.where(samples.right, (n_right + 1) / (n_right + 2), 1 / (n_wrong + 2))
-    free = list(range(len(columns)))
     while True:  # a slope that came out negative is noise: leave it out
-        slopes, bias = _newton([columns[i] for i in free], target, mass)
-        falling = [i for i, slope in zip(free, slopes, strict=True) if slope < 0]
-        if not falling:
+        slopes, bias = _newton(list(columns.values()), target, mass)
+        found = dict(zip(columns, slopes, strict=True))
+        if all(slope >= 0 for slope in slopes):
             break
-        free = [i for i in free if i not in falling]
-    found = dict(zip(free, slopes, strict=True))
-    return Curve(bias, found.get(0, 0.0), found.get(1, 0.0), len(count), right, wrong)
+        columns = {name: column for name, column in columns.items() if found[name] >= 0}
+    return Curve(bias, found.get("score", 0.0), found.get("share", 0.0), len(count), right, wrong,
+                 found.get("best", 0.0))  # fmt: skip
 
 
 def _newton(
@@ -172,7 +186,7 @@ def left_out(samples: Samples) -> Float32:
         except UsageError:
             continue
         one = samples.take(held)
-        out[held] = curve.at(one.score, one.share)
+        out[held] = curve.at(one.score, one.share, one.best)
     return out
 
 
@@ -202,6 +216,12 @@ def reliability(probability: NDArray[Any], right: NDArray[Any], bins: int = 5) -
 def brier(probability: NDArray[Any], right: NDArray[Any]) -> float:
     """Mean squared difference of probability and truth: 0 is perfect, .25 is what .5 for everything gets."""
     return float(np.mean((np.asarray(probability, np.float64) - np.asarray(right, np.float64)) ** 2))
+
+
+def _behind(score: NDArray[np.float64], best: NDArray[Any] | float) -> NDArray[np.float64]:
+    """How far scores are behind the best: 0 for it, -1 for none at all."""
+    top = np.maximum(np.asarray(best, np.float64), 1e-6)
+    return np.asarray(np.clip(score / top - 1, -1, 0))
 
 
 def _logit(share: NDArray[Any]) -> NDArray[np.float64]:

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lab.photos import cutouts, grab, read_caltech, read_photos
 from lab.tiny.teacher import Teacher
 from vidmem.encoders.detector import working_size
 from vidmem.records import Float32
-from lab.photos import cutouts, grab, read_caltech, read_photos
 from vidmem.train.tren.folder import Folder
 from vidmem.train.tren.world import SCENERY
 

@@ -37,7 +37,7 @@ def test_every_set_weighs_the_same_and_absent_ones_what_they_should():
 
 def test_the_least_share_of_absent_questions_is_taken_that_keeps_the_limit():
     asked = made(bias=-3.0)
-    loose, few = fit_mode(asked, 1.0)
+    loose, few = fit_mode(asked, {})
     strict, many = fit_mode(asked, LIMIT["text"])
     assert few < many
     absent = [one for one in asked if one.absent]

@@ -52,7 +52,7 @@ def calibrate(
     score = brier(new[known], samples.right[known]) if known.any() else None
     document: Row = {
         "asked": asked, "questions": curve.questions, "right": curve.right, "wrong": curve.wrong,
-        "curve": {"bias": curve.bias, "score": curve.score, "share": curve.share}, "brier": score,
+        "curve": {"bias": curve.bias, "score": curve.score, "share": curve.share, "best": curve.best}, "brier": score,
         "reliability": _rows(bins),
     }  # fmt: skip
     table: list[Sequence[str]] = [("probability", "candidates", "told", "right")]
