@@ -113,13 +113,11 @@ def photo_input(centred: Float32, answers: Float32) -> Float32:
 
 def softmax(logits: Float32) -> Float32:
     e = np.exp(logits - logits.max(-1, keepdims=True))
-    out: Float32 = e / e.sum(-1, keepdims=True)
-    return out
+    return np.asarray(e / e.sum(-1, keepdims=True), np.float32)
 
 
 def sigmoid(x: Float32) -> Float32:
-    out: Float32 = 1 / (1 + np.exp(-np.clip(x, -60, 60)).astype(np.float32))
-    return out
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))), np.float32)
 
 
 def _columns(*columns: Float32) -> Float32:
