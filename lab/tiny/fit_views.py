@@ -33,7 +33,7 @@ from safetensors.numpy import save_file
 
 from lab.tiny.name_space import NameSpace, name_space
 from lab.tiny.view_parts import Part, distilled, imagined, names_in, read
-from vidmem.encoders.tiny_names import SIGNS, Naming, photo_input, roots, softmax
+from vidmem.encoders.tiny_names import HINT_SIGNS, MAP_SIGNS, Naming, photo_input, roots, softmax
 from vidmem.encoders.tiny_views import NAMES
 from vidmem.geometry import unit
 from vidmem.records import Float32
@@ -179,7 +179,9 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
         "mean": mean, "visual": visual, "hints": space.vectors[space.coco], "names": space.vectors[rows],
         "drawn": ridge(roots(drawn.features) - mean, goals(drawn, space), weights_of(drawn), RIDGE_DRAWN),
         "gate": gate_of(roots(drawn.features) - mean, roots(real[::3]) - mean),
-    } | {name: np.zeros(SIGNS, np.float32) for name in LOGISTICS}  # fmt: skip
+        "hint_right": np.zeros(HINT_SIGNS, np.float32), "map_near": np.zeros(MAP_SIGNS, np.float32),
+        "map_right": np.zeros(MAP_SIGNS, np.float32),
+    }  # fmt: skip
     untaught = Naming(tensors | {"photo": map_of_photos(photographs, UNTAUGHT, mean, space)})
     held = parts["drawn"].take(parts["drawn"].held)
     shown_well = np.isin(photographs["caltech"].kind, ("box", "poor"))
@@ -225,7 +227,8 @@ def report(tensors: Mapping[str, Float32], parts: Mapping[str, Part], space: Nam
                 print(source, kind, "blind" if blind else "", *rates(tokens, rows, names, space), "length",
                       *(round(float(length[r].mean()), 2) if r.any() else None for r in (right, ~right)))  # fmt: skip
         if source != "photos":
-            print(source, "likeness", *alike(unit((roots(tested.features) - naming.mean) @ tensors["visual"]), tested))
+            seen = np.asarray((roots(tested.features) - naming.mean) @ tensors["visual"], np.float32)
+            print(source, "likeness", *alike(unit(seen), tested))
 
 
 def alike(visual: Float32, part: Part) -> tuple[float, float, float]:

@@ -84,7 +84,8 @@ class Samples:
         self.look()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part.npz")
-        np.savez(part, **{k: np.array(v) for k, v in self.columns.items()})
+        columns: dict[str, Any] = {k: np.array(v) for k, v in self.columns.items()}
+        np.savez(part, **columns)
         part.replace(self.path)
         views, names = self.columns["name"], {n for n in self.columns["name"] if n}
         print(json.dumps({"views": len(views), "names": len(names)}), flush=True)
@@ -112,7 +113,8 @@ def view_of(image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8] | Non
     x0, y0, x1, y1 = (float(v) for v in box)
     if min(x1, image.width) - max(x0, 0) < 1 or min(y1, image.height) - max(y0, 0) < 1:
         return None
-    return cut(np.asarray(image), (x0, y0, x1, y1), image.size, SIDE)
+    view: NDArray[np.uint8] = cut(np.asarray(image), (x0, y0, x1, y1), image.size, SIDE)
+    return view
 
 
 def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 | None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vidmem.encoders import shipped as shipped_files
 from vidmem.encoders.base import ViewEncoder
 from vidmem.encoders.tiny import load_text
-from vidmem.encoders.tiny_names import CLASSES, FACTS, FEATURES, HINTS, SIGNS, Naming
+from vidmem.encoders.tiny_names import CLASSES, FACTS, FEATURES, HINT_SIGNS, HINTS, MAP_SIGNS, Naming
 from vidmem.encoders.tiny_views import NAMES, SIDE, TinyViews, facts_of, load, network, square
 from vidmem.errors import ModelError
 from vidmem.records import View
@@ -38,7 +38,7 @@ def tensors(**other: Any) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     shapes = {"mean": (FEATURES,), "visual": (FEATURES, 6), "photo": (FEATURES + CLASSES + 1, 5),
               "drawn": (FEATURES + 1, 5), "gate": (FEATURES + 1,), "hints": (HINTS, 5), "names": (9, 5),
-              "hint_right": (SIGNS,), "map_near": (SIGNS,), "map_right": (SIGNS,)}  # fmt: skip
+              "hint_right": (HINT_SIGNS,), "map_near": (MAP_SIGNS,), "map_right": (MAP_SIGNS,)}  # fmt: skip
     made = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     return made | other
 
@@ -216,7 +216,7 @@ def test_drawings_have_a_map_of_their_own() -> None:
 
 def test_length_is_the_logistics() -> None:
     features, logits, hints, facts = many(5)
-    sure = np.zeros(SIGNS, np.float32)
+    sure = np.zeros(MAP_SIGNS, np.float32)
     sure[0] = 2
     t = tensors(map_right=sure, gate=np.zeros(FEATURES + 1, np.float32) - 9)
     length = np.linalg.norm(Naming(t).tokens(features, logits, hints * 0, facts), axis=1)

@@ -206,3 +206,12 @@ def test_likeness_takes_off_what_all_share() -> None:
     seen = (np.sqrt(features) - mean) @ reduced
     assert np.abs(seen.mean(0)).max() < 0.05
     assert np.abs(np.corrcoef(seen.T) - np.eye(5)).max() < 0.05
+
+
+def test_kinds_are_of_coco(tmp_path: Path) -> None:
+    lay(tmp_path / "clip_text")
+    (tmp_path / "imagenet_labels.txt").write_text("background\n" + "\n".join(f"sort {i}" for i in range(1000)))
+    space = name_space(tmp_path, ["bonsai", "potted plant", "dalmatian"])
+    assert space.kinds()[space.names.label("bonsai")] == space.names.label("potted plant")
+    assert space.kinds()[space.names.label("dalmatian")] == space.names.label("dog")
+    assert space.kinds()[space.names.label("cell phone")] == -1

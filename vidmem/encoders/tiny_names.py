@@ -24,12 +24,12 @@ from ..records import Float32
 FEATURES, CLASSES, HINTS, FACTS = 1280, 1000, 80, 3
 LOUD = 6.0
 """How much the root of an answer counts beside the root of a feature: the answers are few and small."""
-LEAST_HINT = 0.003
-"""What the detector's probabilities are lifted by before their logarithm is taken."""
+LEAST_SHARE = 0.003
+"""What shares are lifted by before their logarithm is taken."""
 SHARP = 12.0
 """How the cosines to names become shares, where only their spread is of interest."""
-SIGNS = 8
-"""What each of the two logistics looks at, see `Naming.of_hint` and `Naming.of_map`."""
+HINT_SIGNS, MAP_SIGNS = 5, 8
+"""How many things the logistics look at, see `Naming.of_hint` and `Naming.of_map`."""
 
 
 class Naming:
@@ -38,7 +38,7 @@ class Naming:
     mean `(1280,)`: taken off the roots of features. photo `(1280 + 1000 + 1, D)`: the map of photographs from these,
     the roots of the answers, and one. drawn `(1280 + 1, D)`: that of drawings. gate `(1280 + 1,)`: a logistic that says
     whether it is one. hints `(80, D)`: unit vectors of COCO's names. names `(K, D)`: those of all names that the maps
-    were shown. hint_right, map_near, map_right `(SIGNS,)`: logistics, how likely the detector's first class is right,
+    were shown. hint_right, map_near, map_right: logistics, how likely the detector's first class is right,
     the map's name the best of a few dozen, and of all. Raises ModelError for tensors of other shapes, or that are not
     finite.
     """
@@ -48,7 +48,7 @@ class Naming:
             dim = tensors["hints"].shape[-1]
             shapes = {"mean": (FEATURES,), "photo": (FEATURES + CLASSES + 1, dim), "drawn": (FEATURES + 1, dim),
                       "gate": (FEATURES + 1,), "hints": (HINTS, dim), "names": (len(tensors["names"]), dim),
-                      "hint_right": (SIGNS,), "map_near": (SIGNS,), "map_right": (SIGNS,)}  # fmt: skip
+                      "hint_right": (HINT_SIGNS,), "map_near": (MAP_SIGNS,), "map_right": (MAP_SIGNS,)}  # fmt: skip
             t = {name: np.asarray(tensors[name], np.float32) for name in shapes}
         except KeyError as error:
             raise ModelError(f"the weights of `tiny` are of another version (no {error}); reinstall vidmem") from None
@@ -64,7 +64,7 @@ class Naming:
         zeros where there is none, and facts `(..., 3)` (see tiny_views.facts_of)."""
         answers = softmax(logits)
         mapped, drawn = self.mapped(roots(features) - self.mean, answers)
-        classes = hints / np.maximum(hints.sum(-1, keepdims=True), LEAST_HINT)
+        classes = hints / np.maximum(hints.sum(-1, keepdims=True), LEAST_SHARE)
         seen = sigmoid(self.of_hint(hints, facts) @ self.hint_right) * (1 - drawn)
         seen = np.where(hints.max(-1) > 0, seen, 0)
         signs = self.of_map(mapped, answers, drawn, facts)
@@ -82,17 +82,14 @@ class Naming:
         return unit(drawn[..., None] * other + (1 - drawn[..., None]) * photo), drawn
 
     def of_hint(self, hints: Float32, facts: Float32) -> Float32:
-        """`(..., SIGNS)`: what tells whether the detector's first class is right. One; its probability, as it is and as
-        a logarithm, the second's beside that, and that of all; the view's size, shape and sharpness. What the map says
-        is no sign: it is right of photographs of one thing, and they taught that it always is."""
-        two = np.sort(hints, -1)[..., -2:]
-        logs = np.log(two + np.float32(LEAST_HINT))
-        every = np.log(hints.sum(-1) + np.float32(LEAST_HINT))
-        return _columns(np.ones_like(every), two[..., 1], logs[..., 1], logs[..., 0] - logs[..., 1], every,
-                        *np.moveaxis(facts, -1, 0))  # fmt: skip
+        """`(..., HINT_SIGNS)`: what tells whether the detector's first class is right. One; the logarithm of that
+        class's share among all that it finds possible; the view's size, shape and sharpness. What the map says is no
+        sign: it is right of photographs of one thing, and they would teach that it always is."""
+        share = hints.max(-1) / (hints.sum(-1) + 1)
+        return _columns(np.ones_like(share), np.log(share + np.float32(LEAST_SHARE)), *np.moveaxis(facts, -1, 0))
 
     def of_map(self, mapped: Float32, answers: Float32, drawn: Float32, facts: Float32) -> Float32:
-        """`(..., SIGNS)`: what tells whether the map's first name is right. One; its cosine and that of the second
+        """`(..., MAP_SIGNS)`: what tells whether the map's first name is right. One; its cosine and that of the second
         beside it; how many names compete (entropy); the network's first answer; whether it is a drawing; the view's
         size and sharpness."""
         scores = mapped @ self.names.T
@@ -105,8 +102,7 @@ class Naming:
 
 def roots(features: Float32) -> Float32:
     """Square roots: a few loud features would drown the rest."""
-    out: Float32 = np.sqrt(np.maximum(features, 0))
-    return out
+    return np.asarray(np.sqrt(np.maximum(features, 0)), np.float32)
 
 
 def photo_input(centred: Float32, answers: Float32) -> Float32:
@@ -117,13 +113,11 @@ def photo_input(centred: Float32, answers: Float32) -> Float32:
 
 def softmax(logits: Float32) -> Float32:
     e = np.exp(logits - logits.max(-1, keepdims=True))
-    out: Float32 = e / e.sum(-1, keepdims=True)
-    return out
+    return np.asarray(e / e.sum(-1, keepdims=True), np.float32)
 
 
 def sigmoid(x: Float32) -> Float32:
-    out: Float32 = 1 / (1 + np.exp(-np.clip(x, -60, 60)))
-    return out
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))), np.float32)
 
 
 def _columns(*columns: Float32) -> Float32:

@@ -88,7 +88,8 @@ class TinyViews:
             pixels = np.stack([square(view.image) for view in part])
             features, logits = self.net.run(["features", "logits"], {"pixels": pixels})
             for i, view in enumerate(part):  # one by one: products of matrices round otherwise in another company
-                visual[start + i] = unit((roots(features[i]) - self.naming.mean) @ self.visual)
+                seen: Float32 = roots(features[i]) - self.naming.mean
+                visual[start + i] = unit(np.asarray(seen @ self.visual, np.float32))
                 text[start + i] = self.naming.tokens(features[i], logits[i], _hint(view.hint), facts_of(view.image))
         return ViewTokens(visual, text)
 
