@@ -25,16 +25,16 @@ MARGIN = 0.1
 """Of a box's width and height, added on each side: a classifier wants to see where a thing ends."""
 APART_NS = 2 * NS
 """Views of one track that are nearer in time show the same side: the better one stays."""
-BETTER = 1.2
+BETTER = 1.3
 """A view takes the place of another when it is so many times as good: each look costs as much as a part of a frame."""
-WORTH = 0.5
+WORTH = 0.6
 """A further view is taken when it is at least this share as good as the best one."""
 CUT_OFF = 0.5
 """What a view counts whose box ends at the border of the frame: the thing may go on beyond it."""
 _BORDER = 0.004
 _BLURRED = 0.3
 """The relative strength of second differences at which a view counts as half sharp, see `Sharpness`."""
-_LONGEST, _CELL = 640, 8
+_LONGEST, _CELL = 480, 8
 """Pixels of the longest side in which sharpness is told, for what a look sees of a thing is smaller still; and of the
 side of a cell there."""
 WEBP_QUALITY = 80

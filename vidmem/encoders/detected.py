@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,7 +13,7 @@ from PIL import Image
 
 from ..records import RegionTokens
 from .detector import Detector, DetectorRegions, working_size
-from .onnx import providers
+from .onnx import cores, providers
 from .shipped import REGIONS, shipped
 
 LONGEST = 1920
@@ -43,8 +42,7 @@ class Detected:
     @contextmanager
     def parallel(self) -> Iterator[int]:
         """See Encoder: pictures side by side, a thread each, waste less than threads within one picture."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        yield min(cores, MOST_WORKERS) if self._on_cpu else 1
+        yield min(cores(), MOST_WORKERS) if self._on_cpu else 1
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         """See Encoder."""

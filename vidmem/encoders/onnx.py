@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,11 @@ def providers(device: str | None = None) -> list[str]:
             raise UsageError(f"--device {device} cannot be used here (ONNX Runtime has no {chosen}); {hint}"
                              "try --device cpu")  # fmt: skip
     return list(dict.fromkeys([chosen, PROVIDERS["cpu"]]))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def session(

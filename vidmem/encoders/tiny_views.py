@@ -8,6 +8,7 @@ and ONNX Runtime alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..errors import ModelError
 from ..geometry import unit
 from ..records import Float32, View
 from .base import ViewTokens
-from .onnx import session
+from .onnx import cores, session
 from .shipped import shipped
 from .tiny_names import FEATURES, HINTS, Naming, roots
 
@@ -83,7 +84,8 @@ class TinyViews:
         empty nor of COCO's 80 classes."""
         dims = self.visual.shape[1], self.naming.hints.shape[1]
         visual, text = (np.empty((len(views), d), np.float32) for d in dims)
-        for start in range(0, len(views), BATCH):
+
+        def some(start: int) -> None:
             part = views[start : start + BATCH]
             pixels = np.stack([square(view.image) for view in part])
             features, logits = self.net.run(["features", "logits"], {"pixels": pixels})
@@ -91,6 +93,13 @@ class TinyViews:
                 seen: Float32 = roots(features[i]) - self.naming.mean
                 visual[start + i] = unit(np.asarray(seen @ self.visual, np.float32))
                 text[start + i] = self.naming.tokens(features[i], logits[i], _hint(view.hint), facts_of(view.image))
+
+        starts = range(0, len(views), BATCH)
+        if len(starts) > 1:  # batches side by side, a thread each, as the regions of frames
+            with ThreadPoolExecutor(min(len(starts), cores())) as pool:
+                list(pool.map(some, starts))
+        elif starts:
+            some(0)
         return ViewTokens(visual, text)
 
 
