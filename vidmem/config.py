@@ -103,7 +103,7 @@ NEVER = 2.0
 PRESETS = {
     "default": IndexConfig(),
     "distinct": IndexConfig(merge=MergeConfig(token_threshold=NEVER), track=TrackConfig(0.4, 5, overlap=0.15)),
-    "boxes": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(0.5, 5, overlap=0.15, start=0.18)),
+    "boxes": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(0.5, 5, overlap=0.15, start=0.2)),
     "paper": IndexConfig(still=0, merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
     "patches": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),
     "patches-tracked": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(max_gap=0)),
