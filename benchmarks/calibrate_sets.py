@@ -41,7 +41,7 @@ from vidmem.world.lostfound import World
 SHOWN_BOX = 0.3
 """IoU of an evidence box with a true one, from which on it shows the thing."""
 DETECTED = ("coco_cc",)
-"""Sources of photos.tar in which every thing of each kind has its box: other sets box some kinds in some photographs."""
+"""Sources of photos.tar in which every thing of each kind has its box: others box some kinds in some photographs."""
 SHOTS, SURE, OTHERS = 20, 0.4, 40
 
 Right = Callable[[TrackRow], bool]

@@ -152,7 +152,7 @@ def _quality(regions: RegionTokens, size: tuple[int, int], pixels: int, sharp: F
     far = np.array(size, np.float32) * _BORDER
     open_ends = (regions.boxes[:, :2] <= far).any(1) | (regions.boxes[:, 2:] >= np.array(size) - far).any(1)
     whole = np.where(open_ends, CUT_OFF, 1)
-    return (np.minimum(large, 1) * whole * regions.confidence * (0.5 + 0.5 * sharp)).astype(np.float32)
+    return np.asarray(np.minimum(large, 1) * whole * regions.confidence * (0.5 + 0.5 * sharp), np.float32)
 
 
 @dataclass(slots=True)

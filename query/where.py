@@ -140,8 +140,8 @@ def _likelier(
     best = int(found.hits.likely.argmax())
     if found.hits.likely[best] < max(s.probability or 0.0 for s in told) + MUCH_LIKELIER:
         return None
-    (sighting,) = _sightings(store, sources, cache, found, [np.array([best], np.intp)], calibration, contrast) or [None]
-    return sighting
+    one = _sightings(store, sources, cache, found, [np.array([best], np.intp)], calibration, contrast)
+    return one[0] if one else None  # removed by another process meanwhile
 
 
 def _missed(

@@ -54,8 +54,8 @@ ASKED = 40
 SAME = 0.6
 """Names whose vectors are nearer than this mean the same."""
 PRIOR = 1.4
-"""Added to the log-odds of the detector's class: two thirds of what is asked for in a home are of COCO's classes, a third
-of what it was fitted on."""
+"""Added to the log-odds of the detector's class: two thirds of what is asked for in a home are of COCO's classes, a
+third of what it was fitted on."""
 
 
 def likeness(features: Float32, dims: int) -> tuple[Float32, Float32]:

@@ -40,7 +40,7 @@ def square(image: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     pixels = np.asarray(picture)
     out = np.empty((side, side, 3), np.uint8)
-    out[:] = picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    out[:] = np.asarray(picture.resize((1, 1), Image.Resampling.BOX))
     x, y = (side - size[0]) // 2, (side - size[1]) // 2
     out[y : y + size[1], x : x + size[0]] = pixels
     return out
