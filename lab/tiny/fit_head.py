@@ -25,7 +25,7 @@ from PIL import Image
 
 from lab.photos import read_caltech
 from lab.tiny.view_samples import doors
-from vidmem.encoders.detector import candidates, centres, decode, pooled, suppress, working_size
+from vidmem.encoders.detector import candidates, centres, decode, suppress, working_size
 from vidmem.encoders.onnx import session
 from vidmem.encoders.shipped import REGIONS, shipped
 from vidmem.encoders.tiny.text import TinyText
@@ -50,6 +50,13 @@ class Samples:
     mean: Float32
     spread: Float32
 
+
+
+def pooled(features: Float32, masks: Float32) -> Float32:
+    """The mean `(n, D)` of features `(D, h, w)` under masks `(n, h, w)`."""
+    flat = masks.reshape(len(masks), -1)
+    mean = flat @ features.reshape(len(features), -1).T / np.maximum(flat.sum(1, keepdims=True), 1e-6)
+    return np.asarray(mean, np.float32)
 
 def photographs(data: Path, every: int) -> Iterator[Image.Image]:
     """One of `every` of Caltech's that may be learned from, which are many and much alike, and all of doors.tar."""
