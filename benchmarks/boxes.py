@@ -122,8 +122,9 @@ def of_encoder() -> Finder:
 def of_networks(folder: Path, threads: int) -> Finder:
     """The regions of the two networks of `tiny` in a folder."""
     from vidmem.encoders.detector import Detector, working_size
+    from vidmem.encoders.shipped import REGIONS
 
-    detector = Detector(folder / "tiny-detector.onnx", folder / "tiny-look.onnx", threads=threads)
+    detector = Detector(*((folder / name).read_bytes() for name in REGIONS), threads=threads)
 
     def find(image: np.ndarray) -> Any:
         height, width = image.shape[:2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..records import RegionTokens
-from .detector import Detector, DetectorRegions, working_size
+from .detector import Detector, working_size
 from .onnx import cores, providers
 from .shipped import REGIONS, shipped
 
@@ -32,7 +31,7 @@ class Detected:
     @cached_property
     def detector(self) -> Detector:
         """Loaded when first asked for: a question by picture does without."""
-        return Detector(*map(shipped, REGIONS), threads=1 if self._on_cpu else 0, providers=providers(self.device))
+        return Detector(*map(shipped, REGIONS), threads=1 if self._on_cpu else 0, device=self.device)
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         """See Encoder: as large as they are, so that views can be cut."""
@@ -49,12 +48,8 @@ class Detected:
         h, w = images[0].shape[:2]
         size = working_size(w, h)
         small = [image if size == (w, h) else _resized(image, size) for image in images]
-        return [_tokens(regions) for regions in self.detector.regions(small, width, height)]
+        return self.detector.regions(small, width, height)
 
 
 def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0))
-
-
-def _tokens(regions: DetectorRegions) -> RegionTokens:
-    return RegionTokens(**{field.name: getattr(regions, field.name) for field in fields(RegionTokens)})

@@ -9,18 +9,14 @@ says of each box how likely it holds a thing, how its mask is mixed, and a token
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
 from ..geometry import unit
-from ..records import Float32
+from ..records import Float32, RegionTokens
+from .onnx import session
 from .region_look import appearance, drawn, opinion
 
 STRIDES, BINS, CLASSES = (8, 16, 32), 11, 80
@@ -36,25 +32,6 @@ THING = 0.3
 which COCO has not seen, gain by it, and photos lose nothing."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DetectorRegions:
-    """The regions of one frame, by falling score; all float32. visual `(M, 128)`: unit rows that follow a thing from
-    frame to frame; text `(M, 80)`: probabilities of COCO's classes; masks `(M, h, w)` in [0, 1] on the grid of stride
-    8; points `(M, 2)` and boxes `(M, 4)` in pixels of the original; area `(M,)`: share of the frame under the mask;
-    confidence `(M,)` in [0, 1]: that it is a thing."""
-
-    visual: Float32
-    text: Float32
-    masks: Float32
-    points: Float32
-    boxes: Float32
-    area: Float32
-    confidence: Float32
-
-    def __len__(self) -> int:
-        return len(self.visual)
-
-
 def working_size(width: int, height: int) -> tuple[int, int]:
     """The size (width, height) in which the detector wants pictures of the given size."""
     scale = (PIXELS / (width * height)) ** 0.5
@@ -63,22 +40,26 @@ def working_size(width: int, height: int) -> tuple[int, int]:
 
 
 class Detector:
-    """The two networks, each a file or its bytes.
+    """The two networks, from the bytes of their files.
 
-    sha256: what the bytes of each must hash to. threads: of one call; providers: of ONNX Runtime, best first. Raises
-    ModelError when a file is missing, another one, or not that network, or a provider is not there.
+    sha256: what each must hash to. threads: of one call. device: as `onnx.session`. Raises ModelError when one is
+    damaged or another network, UsageError for the device.
     """
 
-    def __init__(self, detector: Path | bytes, look: Path | bytes, *, sha256: tuple[str, str] | None = None,
-                 threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:  # fmt: skip
+    def __init__(self, detector: bytes, look: bytes, *, sha256: tuple[str, str] | None = None, threads: int = 1,
+                 device: str | None = "cpu") -> None:  # fmt: skip
         first, second = sha256 or (None, None)
-        self.detector = session(detector, first, "image", DETECTED, threads, providers)
+        self.detector = session(detector, "the detector of `tiny`", sha256=first, threads=threads, device=device,
+                                outputs=DETECTED)  # fmt: skip
         # Its products are small: on another device, or on more threads, it would only wait.
-        self.look = session(look, second, "rows", LOOKED, 1, ("CPUExecutionProvider",))
+        self.look = session(look, "the second look of `tiny`", sha256=second, device="cpu", inputs=("rows",),
+                            outputs=LOOKED)  # fmt: skip
 
-    def regions(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[DetectorRegions]:
-        """Regions of pictures `(h, w, 3)` uint8 RGB of one size, sides multiples of 32, best first; points and boxes in
-        pixels of the `width` x `height` original. Raises ValueError for pictures of another size."""
+    def regions(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
+        """Regions of pictures `(h, w, 3)` uint8 RGB of one size, sides multiples of 32, by falling score of the
+        detector; points and boxes in pixels of the `width` x `height` original. `visual` follows a thing from frame to
+        frame, `text (M, 80)` are the probabilities of COCO's classes, masks have the grid of stride 8. Raises
+        ValueError for pictures of another size."""
         if not images:
             return []
         h, w = images[0].shape[:2]
@@ -88,7 +69,7 @@ class Detector:
         scale = np.array([width / w, height / h] * 2, np.float32)
         return [self._of_frame(frame, (h, w), scale) for frame in zip(*found, strict=True)]
 
-    def _of_frame(self, found: tuple[Float32, ...], size: tuple[int, int], scale: Float32) -> DetectorRegions:
+    def _of_frame(self, found: tuple[Float32, ...], size: tuple[int, int], scale: Float32) -> RegionTokens:
         """found: what the detector gives, of one frame."""
         scores, bins, neck8, neck16, neck32, prototypes = found
         places = centres(*size)
@@ -105,44 +86,11 @@ class Detector:
         area = (masks > 0.5).mean((1, 2), dtype=np.float32)
         confidence = np.asarray(best[rows] ** (1 - THING) * thing**THING, np.float32)
         points = inside(masks, boxes) * scale[:2]
-        return DetectorRegions(unit(follow), scores[rows], masks, points, boxes * scale, area, confidence)
+        return RegionTokens(unit(follow), scores[rows], masks, points, boxes * scale, area, confidence)
 
 
 DETECTED = ("scores", "bins", "neck8", "neck16", "neck32", "prototypes")
 LOOKED = ("thing", "coefficients", "shapes", "follow")
-
-
-def session(source: Path | bytes, sha256: str | None, takes: str, gives: Sequence[str], threads: int,
-            providers: Sequence[str]) -> Any:  # fmt: skip
-    """An ONNX Runtime session of a network that takes `takes` and gives `gives`. Raises ModelError."""
-    try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise ModelError(f"a network of `tiny` is missing ({error}); reinstall vidmem") from None
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise ModelError("a network of `tiny` is damaged (its file has another sha256); reinstall vidmem")
-    made = _session(data, threads, providers)
-    if [i.name for i in made.get_inputs()] != [takes] or {o.name for o in made.get_outputs()} != set(gives):
-        raise ModelError("a network of `tiny` is another one than this version wants; reinstall vidmem")
-    return made
-
-
-def _session(data: bytes, threads: int, providers: Sequence[str]) -> Any:
-    import onnxruntime
-
-    there = onnxruntime.get_available_providers()
-    missing = [p for p in providers if p not in there]
-    if missing:
-        raise ModelError(f"ONNX Runtime has no {missing[0]} here; it has {', '.join(there)}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=list(providers))
-    except Exception as error:  # its classes of errors have no common base but this
-        cause = " ".join(str(error).split())[:150]
-        raise ModelError(f"a network of `tiny` is damaged ({cause}); reinstall vidmem") from None
 
 
 @functools.lru_cache(16)
