@@ -10,7 +10,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from ..media import open_source
 from ..media.images import load
 from ..records import NS, Box, Float32, RegionTokens, View, ViewMark
 from ..store import PICTURES, ModelRecord, NewTokens, SourceRow, Store, TrackRow
-from .step import view_encoder
-from .views import combined, cut, sharpness
+from .step import ended, view_encoder
+from .views import combined, cut, sharpness, shrink
 
 BATCH = 32
 """Views that are looked at together."""
@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ReembedReport:
-    """What came of it. tracks: that have the new tokens, before: of these from an interrupted run. views: looked at in
+    """What came of it. tracks: that have the new tokens, before: of these since before this run. views: looked at in
     this run. left: (source, cause, tracks) of sources with tracks that could not be looked at again; no question finds
     those until `reembed` is run with the source in its place."""
 
@@ -90,7 +90,10 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
         views += run.looked
         if missing := len(wanted) - run.finished:
             left.append((row.uri, run.cause or "a frame cannot be decoded again", missing))
-    store.adopt_tokens(target)
+    # What a live source would go on with are tokens of the encoder before.
+    track = IndexConfig.from_dict(target.config).track
+    states = {row.id: ended(row.tracker_state, looker, track) for row in rows if row.tracker_state}
+    store.adopt_tokens(target, states)
     return ReembedReport(len(done), before, views, tuple(left), time.perf_counter() - began)
 
 
@@ -171,9 +174,6 @@ class _Run:
     def _found(self, image: NDArray[np.uint8], size: tuple[int, int]) -> RegionTokens | None:
         if not self._looker.wants_hint:
             return None
-        wanted = self._encoder.working_size(*size)
-        if wanted != (image.shape[1], image.shape[0]):  # of a view that was kept; frames come as they are wanted
-            image = np.asarray(Image.fromarray(image).resize(wanted, Image.Resampling.BILINEAR))
         return self._encoder.encode([image], *size)[0]
 
     def _view(
@@ -183,16 +183,14 @@ class _Run:
         return View(picture, mark.box, size, mark.t_ns, told[0], sharpness(picture), told[1])
 
     def _kept(self, mark: ViewMark) -> View:
-        """The view from its picture in the memory, which holds the box with its margin."""
+        """The view from its picture in the memory, which holds the box with its margin, and what was told of it."""
         try:
             picture = np.asarray(Image.open(io.BytesIO(mark.image or b""), formats=["WEBP"]).convert("RGB"))
         except (OSError, ValueError) as error:
             raise StoreError(f"a kept view is damaged ({error}); restore the memory from a backup") from None
-        h, w = picture.shape[:2]
-        found = self._found(picture, (w, h))
-        told = _hint(found, (w * 0.08, h * 0.08, w * 0.92, h * 0.92))
-        view = self._view(picture, replace(mark, box=(0, 0, w, h)), (w, h), told)
-        return replace(view, box=mark.box, frame_size=self._size)
+        hint = np.array(mark.hint if self._looker.wants_hint else (), np.float32)
+        small = shrink(picture, self._looker.view_pixels)
+        return View(small, mark.box, self._size, mark.t_ns, hint, sharpness(small), mark.confidence)
 
     def _frames(self, times: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
         if not times:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ..config import IndexConfig
+from ..config import IndexConfig, TrackConfig
 from ..encoders.base import Encoder, ViewEncoder
 from ..errors import StoreError
 from ..geometry import binarised, unit
@@ -125,6 +125,16 @@ class Step:
         tracks = self._views.settle(tracks)
         self._views.forget(self._tracker.open_ordinals())
         return tracks, _packed(self._tracker.state(), self._views.state(), self._colours)
+
+
+def ended(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
+    """The state of a source whose tracks have all ended, for an encoder with this look: numbers of tracks go on, and no
+    token of the encoder before joins one of this."""
+    saved, _, shown = _unpacked(state)
+    tracker = Tracker.restore(saved, config)
+    tracker.close()
+    tracker.drain()
+    return _packed(tracker.state(), Views(looker).state(), shown)
 
 
 def single(encoder: Encoder, image: NDArray[np.uint8], found: RegionTokens, size: tuple[int, int], config: IndexConfig,

@@ -194,12 +194,12 @@ class Views:
     def settle(self, tracks: list[Track]) -> list[Track]:
         """The tracks with the tokens of their views: those that are new are looked at now."""
         new = [slot for track in tracks for slot in self._slots[track.ordinal] if slot.view is not None]
-        pictures: dict[int, bytes] = {}
+        pictures: dict[int, View] = {}
         if new:
             seen = self._encoder.look([slot.view for slot in new if slot.view is not None])
             for slot, visual, text in zip(new, seen.visual, seen.text, strict=True):
                 if self._keep and slot.view is not None:
-                    pictures[id(slot)] = _webp(slot.view.image)
+                    pictures[id(slot)] = slot.view
                 slot.visual, slot.text, slot.view = visual, text, None
         return [_with_views(track, self._slots[track.ordinal], pictures) for track in tracks]
 
@@ -261,15 +261,22 @@ def combined(visual: Float32, text: Float32, quality: Float32) -> tuple[Float32,
     return unit(weight @ visual), unit(said), min(float(np.linalg.norm(said)), 1.0)
 
 
-def _with_views(track: Track, slots: list[_Slot], pictures: dict[int, bytes]) -> Track:
+def _with_views(track: Track, slots: list[_Slot], pictures: dict[int, View]) -> Track:
     order = sorted(slots, key=lambda slot: -slot.quality)
     visual, text, sure = combined(
         np.array([slot.visual for slot in order], np.float32), np.array([slot.text for slot in order], np.float32),
         np.array([slot.quality for slot in order], np.float32),
     )  # fmt: skip
-    marks = tuple(ViewMark(s.t_ns, s.box, s.quality, pictures.get(id(s))) for s in order)
+    marks = tuple(_mark(slot, pictures.get(id(slot))) for slot in order)
     return replace(track, visual=visual, text=text, best_ns=order[0].t_ns, best_box=order[0].box, text_confidence=sure,
                    views=marks)  # fmt: skip
+
+
+def _mark(slot: _Slot, kept: View | None) -> ViewMark:
+    if kept is None:
+        return ViewMark(slot.t_ns, slot.box, slot.quality)
+    hint = tuple(map(float, kept.hint))
+    return ViewMark(slot.t_ns, slot.box, slot.quality, _webp(kept.image), hint, kept.confidence)
 
 
 def _webp(image: NDArray[np.uint8]) -> bytes:

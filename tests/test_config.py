@@ -31,14 +31,15 @@ def test_the_baseline_joins_nothing_in_a_frame() -> None:
     assert tracked.track == preset("paper").track
 
 
-def test_what_tiny_finds_is_merged_by_masks_alone() -> None:
-    assert default_preset("tiny") == "distinct"
-    distinct = preset("distinct")
-    assert distinct.merge.token_threshold > 1 > distinct.merge.mask_threshold == 0.8
+def test_what_a_detector_finds_is_not_merged_again() -> None:
+    assert default_preset("tiny") == default_preset("clip") == "boxes"
+    boxes = preset("boxes")
+    assert min(boxes.merge.token_threshold, boxes.merge.mask_threshold) > 1
+    assert boxes.track.start > 0  # a region that hardly counts as a thing begins no track
 
 
 def test_an_unknown_preset_fails() -> None:
-    with pytest.raises(UsageError, match="no preset 'papre'; there are: default, distinct, paper"):
+    with pytest.raises(UsageError, match="no preset 'papre'; there are: default, boxes, paper"):
         preset("papre")
 
 

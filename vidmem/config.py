@@ -2,8 +2,7 @@
 
 `default` is what a memory gets unless its encoder asks for another; `paper` reproduces T-REN (arXiv 2604.18573) with
 the choices of its public code. `boxes` is for encoders that stand on a detector (`tiny`, `clip`): it gives each thing
-one region, so nothing is merged, and says how sure it is of it. `distinct` is what `tiny` had before it: likeness
-merges nothing, so that things of a kind side by side stay apart. `patches` and `patches-tracked` are for T-REN's
+one region, so nothing is merged, and says how sure it is of it. `patches` and `patches-tracked` are for T-REN's
 baseline: nothing is merged in a frame, and nothing or something over time.
 """
 
@@ -102,7 +101,6 @@ NEVER = 2.0
 
 PRESETS = {
     "default": IndexConfig(),
-    "distinct": IndexConfig(merge=MergeConfig(token_threshold=NEVER), track=TrackConfig(0.4, 5, overlap=0.15)),
     "boxes": IndexConfig(merge=MergeConfig(NEVER, NEVER), track=TrackConfig(0.5, 5, overlap=0.15, start=0.2)),
     "paper": IndexConfig(still=0, merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
     "patches": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),

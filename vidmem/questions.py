@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .closing import Closing
@@ -271,7 +272,7 @@ class Questions(Closing):
     ) -> tuple[dict[int, tuple[int, int]] | None, list[str]]:
         """What of each source counts, None for everything, and what is left out."""
         if not sources and after is None and before is None:
-            return None, []
+            return None, self._waiting()
         if after and before and after.wall == before.wall and after.ns >= before.ns:
             raise UsageError(f"{after.text!r} is not before {before.text!r}; nothing lies between them")
         rows = [self.store.source(name) for name in sources] if sources else self.store.sources()
@@ -286,7 +287,13 @@ class Questions(Closing):
         if strange and strange == len(rows):
             raise UsageError("no video here knows when it was recorded; give times in the video, such as 12.5s or 1:02")
         note = f"{strange} of {len(rows)} sources do not know when they were recorded, left out"
-        return spans, [note] if strange else []
+        return spans, [*self._waiting(), *([note] if strange else [])]
+
+    def _waiting(self) -> list[str]:
+        """That sources cannot answer, as the memory has another encoder now and they were not there for it."""
+        names = [Path(uri).name for uri in self.store.stale_sources()]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return [f"left out, since they wait for `vidmem reembed`: {', '.join(names[:3])}{more}"] if names else []
 
     def _visual(
         self, image: str | os.PathLike[str] | Image.Image | None, crop: tuple[str, int, Box] | None
@@ -308,6 +315,9 @@ class Questions(Closing):
                 raise UsageError("a box is taken from a video; of a single picture cut it out and give it with --image")
             if source.start_ns and t_ns >= source.start_ns:  # in a log's own terms: since the epoch
                 t_ns -= source.start_ns
+            if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:
+                raise UsageError(f"the crop's box reaches beyond the frame, which has {source.width} x {source.height}"
+                                 " pixels; it is X,Y,W,H")  # fmt: skip
             row = crop_track(self.store, cache, source, t_ns, box)
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None

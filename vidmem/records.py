@@ -148,12 +148,14 @@ class View:
 @dataclass(frozen=True, slots=True)
 class ViewMark:
     """Where a view of a track was cut. t_ns, box: as in `View`. quality: what it was chosen by (indexer/views.py).
-    image: the picture itself as WebP, where it was kept."""
+    image: the picture itself as WebP, where it was kept; then hint and confidence are as in `View`."""
 
     t_ns: int
     box: Box
     quality: float
     image: bytes | None = None
+    hint: tuple[float, ...] = ()
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,10 +49,14 @@ def test_a_source_that_is_gone_gives_3(run: Run, clip: Path, tmp_path: Path) -> 
     assert "put the sources back and run `vidmem reembed` again" in left.stderr
     missed = run("where", "green")
     assert missed.exit_code == 1
-    assert "1 of 1 sources wait to be looked at by this encoder" in missed.stderr
+    assert f"left out, since they wait for `vidmem reembed`: {clip.name}" in missed.stderr
     assert "to reembed" in run("ls").stdout
     (tmp_path / "away.mp4").rename(clip)
+    told = run("index", clip).stderr
+    assert "1 source of the memory cannot be found yet; run `vidmem reembed` with them in place" in told
     assert run("reembed").exit_code == 0
+    assert "cannot be found yet" not in run("index", clip).stderr
+    assert "no views were kept of these" in run("index", clip, "--keep-views").stderr
     assert run("where", "green", "--threshold", 0.2).exit_code == 0
 
 
@@ -68,7 +72,7 @@ def test_weights_that_were_renewed_name_the_remedy(run: Run, clip: Path, monkeyp
     monkeypatch.setattr(fake, "load_text", renewed)
     refused = run("where", "green")
     assert refused.exit_code == 4
-    assert "`vidmem reembed` gives it the tokens of these weights of fake:look, nothing is lost" in refused.stderr
+    assert "`vidmem reembed` gives it the tokens of these weights of fake:look, from its sources" in refused.stderr
     assert run("reembed").exit_code == 0
     assert run("where", "green", "--threshold", 0.2).exit_code == 0
 

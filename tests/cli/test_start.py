@@ -27,7 +27,8 @@ def tiny(tmp_path: Path) -> Path:
     facts = load_text("tiny").info
     with Store.open(tmp_path / "tiny", create=True) as store:
         settings = IndexConfig().as_dict()
-        store.set_model(ModelRecord("tiny", facts.weights, facts.visual_dim, facts.text_dim, settings))
+        made = ModelRecord("tiny", facts.weights, facts.visual_dim, facts.text_dim, settings, facts.regions)
+        store.set_model(made)
     return tmp_path / "tiny"
 
 

@@ -121,7 +121,7 @@ def test_by_crop(run: Run, indexed: Path, time: str) -> None:
     "crop",
     ["walk.mp4", "walk.mp4@4:1,2,3", "walk.mp4@4:1,2,3,x", "walk.mp4@4:1,2,nan,4", "walk.mp4@soon:1,2,3,4",
      "walk.mp4@4:1,2,0,4", "walk.mp4@0:99:1,2,3,4", "other.mp4@4:60,32,32,32", "walk.mp4@99:60,32,32,32",
-     "walk.mp4@4.5:150,90,5,5", "@4:1,2,3,4", ""],
+     "walk.mp4@4.5:150,90,5,5", "walk.mp4@4:60,32,9163,32", "@4:1,2,3,4", ""],
 )  # fmt: skip
 def test_a_bad_crop_fails(run: Run, indexed: Path, crop: str) -> None:
     result = run("where", "--crop", crop, "--memory", indexed)

@@ -82,19 +82,21 @@ class ColourEncoder:
 
 
 class ColourViews:
-    """Tells the colour in the middle of a view; the larger the view, the surer. seen: sizes of the batches. stop_at: at
-    this batch it raises KeyboardInterrupt, as Ctrl-C does."""
+    """Tells the colour in the middle of a view; the larger the view, the surer. seen: sizes of the batches, told: their
+    views. stop_at: at this batch it raises KeyboardInterrupt, as Ctrl-C does."""
 
     most_views, wants_hint = 3, True
 
     def __init__(self, view_pixels: int, dim: int, stop_at: int | None = None) -> None:
         self.view_pixels, self._dim, self._stop_at = view_pixels, dim, stop_at
         self.seen: list[int] = []
+        self.told: list[View] = []
 
     def look(self, views: Sequence[View]) -> ViewTokens:
         if len(self.seen) == self._stop_at:
             raise KeyboardInterrupt
         self.seen.append(len(views))
+        self.told += views
         visual, text = np.zeros((len(views), self._dim), np.float32), np.zeros((len(views), DT), np.float32)
         for row, view in enumerate(views):
             h, w = view.image.shape[:2]

@@ -93,7 +93,7 @@ def test_the_card_is_what_the_weights_are(encoder: Tiny) -> None:
     card, info = shipped.card(), encoder.info
     assert (card["visual_dim"], card["text_dim"]) == (info.visual_dim, info.text_dim)
     assert encoder.views.visual.shape[1] == info.visual_dim
-    assert encoder.views.features.shape[1] == encoder.names.shape[1] == info.text_dim
+    assert encoder.views.naming.hints.shape[1] == encoder.names.shape[1] == info.text_dim
     assert len(encoder.names) <= card["names"]
     model_card = (SHIPPED / "tiny.md").read_text("utf-8")
     for what in ("COCO", "ImageNet", "Apache-2.0", "licence"):
@@ -132,7 +132,7 @@ def one_line(error: pytest.ExceptionInfo[ModelError]) -> str:
 
 def use(name: str) -> object:
     """Whatever first reads the file."""
-    if name == "tiny-detector.onnx":
+    if name in shipped.REGIONS:
         return load("tiny", "cpu").encode([noise(64, 64)], 64, 64)
     if name in ("tiny-views.onnx", "tiny-names.safetensors"):
         encoder = load("tiny", "cpu")
@@ -161,7 +161,7 @@ def test_networks_that_are_none_fail(weights: Path, name: str, harm: Callable[[P
     if harm == "text":
         (weights / name).write_text("<html>not found</html>")
     elif harm == "other":
-        shutil.copy(weights / NETWORKS[1 - NETWORKS.index(name)], weights / "other")
+        shutil.copy(weights / NETWORKS[NETWORKS.index(name) - 1], weights / "other")
         (weights / "other").replace(weights / name)
     else:
         harm(weights / name)  # type: ignore[operator]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders.fake import LookingEncoder, register, save, video, walk
+from encoders.fake import DT, LookingEncoder, register, save, video, walk
 
 from vidmem.config import PRESETS
 from vidmem.errors import UsageError
+from vidmem.indexer.live import Session
 from vidmem.indexer.pictures import index_pictures
 from vidmem.indexer.pipeline import index_source
 from vidmem.indexer.reembed import ReembedReport, reembed
@@ -94,6 +95,58 @@ def test_kept_views_do_without_the_source(clips: list[Path], tmp_path: Path) -> 
     for (_, was, _), (_, text, sure) in zip(before, tokens(tmp_path / "memory"), strict=True):
         assert was.argmax() == text.argmax()
         assert sure > 0.3
+
+
+def test_what_was_told_of_kept_views_comes_back(clips: list[Path], tmp_path: Path) -> None:
+    """The hint cannot be had from the cutting alone: a detector sees something else there."""
+    index(tmp_path / "memory", clips[:1], LookingEncoder(), keep_views=True)
+    with Store.open(tmp_path / "memory") as store:
+        marks = [mark for marks in store.views(1).values() for mark in marks]
+    assert {len(mark.hint) for mark in marks} == {DT}
+    assert {round(mark.confidence, 2) for mark in marks} <= {0.8, 0.9}
+    os.unlink(clips[0])
+    renewed = LookingEncoder("look-2", 12)
+    assert again(tmp_path / "memory", renewed).left == ()
+    told = {(view.t_ns, view.box): (tuple(view.hint.tolist()), view.confidence) for view in renewed.views.told}
+    assert told == {(mark.t_ns, mark.box): (mark.hint, mark.confidence) for mark in marks}
+
+
+def test_tokens_of_this_encoder_stay_when_their_source_is_away(clips: list[Path], tmp_path: Path) -> None:
+    """Two drives that are never there together: the memory is whole all the same."""
+    new = LookingEncoder("look-2", 16)
+    index(tmp_path / "memory", clips, LookingEncoder())
+    clips[0].rename(tmp_path / "a")
+    assert len(again(tmp_path / "memory", new).left) == 1
+    (tmp_path / "a").rename(clips[0])
+    clips[1].rename(tmp_path / "b")
+    report = again(tmp_path / "memory", new)
+    assert report.left == ()
+    assert report.before == len(tokens(tmp_path / "memory", 2))
+    index(tmp_path / "other", [], new)
+    (tmp_path / "b").rename(clips[1])
+    index(tmp_path / "other", clips, new)
+    for source in (1, 2):
+        assert same(tokens(tmp_path / "memory", source), tokens(tmp_path / "other", source))
+    assert again(tmp_path / "memory", new).views == 0
+
+
+def test_a_live_source_goes_on_after_it(clips: list[Path], tmp_path: Path) -> None:
+    """Its tracks of before have ended, so that no token of one encoder is averaged with those of another."""
+    new = LookingEncoder("look-2", 16)
+    with Store.open(tmp_path / "memory", create=True) as store:
+        for encoder in (LookingEncoder(), new):
+            if encoder is new:
+                before = {t.ordinal: t.end_ns for t in store.source_tracks(1)}
+                reembed(store, new, record(new))
+            store.set_model(record(encoder))
+            with Session(store, encoder, CONFIG, "cam", depth=99) as session, open_source(clips[0]) as source:
+                shift = 0 if encoder is not new else 3600 * 10**9
+                for frame in source.frames(5):
+                    session.append(frame.image, frame.t_ns + shift + 10**9)
+        tracks = store.source_tracks(1)
+    assert len(tracks) == 2 * len(before)
+    assert {t.ordinal: t.end_ns for t in tracks if t.ordinal in before} == before
+    assert {len(t.visual) for t in tracks} == {16}
 
 
 def test_another_file_in_its_place_is_not_looked_at(clips: list[Path], tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_new_tokens_are_taken_over_at_once(filled: Store) -> None:
     filled.put_tokens([NewTokens(i, unit(8, k), unit(6, k), 0.5) for k, i in enumerate(ids)])
     assert filled.model() == MODEL
     assert len(filled.source_tracks(1)[0].visual) == DV
-    assert filled.adopt_tokens(OTHER) == []
+    assert filled.adopt_tokens(OTHER, {}) == []
     assert filled.model() == OTHER
     tracks = filled.source_tracks(1)
     assert [t.visual.argmax() for t in tracks] == [0, 1, 2]
@@ -127,14 +127,14 @@ def test_tracks_without_new_tokens_are_found_by_nothing(filled: Store) -> None:
     ids = [t.id for t in filled.source_tracks(1)]
     filled.begin_tokens(OTHER)
     filled.put_tokens([NewTokens(ids[0], unit(8, 0), unit(6, 0), 1.0)])
-    assert filled.adopt_tokens(OTHER) == [1]
+    assert filled.adopt_tokens(OTHER, {}) == [1]
     assert filled.sources()[0].stale
     rows, scores = VectorCache(filled).top("visual", unit(8, 0), 3)
     assert rows[0] == 0
     assert scores.tolist() == [1, 0, 0]
     filled.begin_tokens(OTHER)
     filled.put_tokens([NewTokens(i, unit(8, 1), unit(6, 0), 1.0) for i in ids])
-    assert filled.adopt_tokens(OTHER) == []
+    assert filled.adopt_tokens(OTHER, {}) == []
     assert not filled.sources()[0].stale
 
 
@@ -144,7 +144,7 @@ def test_a_source_that_is_open_keeps_its_tokens(store: Store) -> None:
     add(store, row.id, [track(0)])
     store.begin_tokens(OTHER)
     with pytest.raises(StoreError, match=r"not indexed to its end; go on with it first: /videos/walk.mp4"):
-        store.adopt_tokens(OTHER)
+        store.adopt_tokens(OTHER, {})
     assert store.model() == MODEL
     assert len(store.source_tracks(row.id)[0].visual) == DV
 

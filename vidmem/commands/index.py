@@ -42,7 +42,7 @@ def index(
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
-        "--preset", metavar="NAME", help="Thresholds: default, boxes, distinct, paper for T-REN as published, or "
+        "--preset", metavar="NAME", help="Thresholds: default, boxes, paper for T-REN as published, or "
         "patches for its baseline. By default the memory's; the encoder's if new.")] = None,
     topic: Annotated[list[str] | None, typer.Option(
         "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
@@ -93,7 +93,7 @@ def index(
             raise typer.Exit(130) from None
         if reports:
             m.cache()  # so that the first question finds it ready
-            _summarise(m, reports)
+            _summarise(m, reports, keep_views)
     show(Listing([_row(report) for report in reports], ()))
     if not reports:
         return MediaError.exit_code
@@ -192,10 +192,14 @@ def _durations(found: Sequence[str], decoder: str) -> dict[str, int]:
     return out
 
 
-def _summarise(memory: Memory, reports: Sequence[SourceReport]) -> None:
+def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool) -> None:
     new = [report for report in reports if not report.skipped]
     if skipped := len(reports) - len(new):
         say(f"{_count(skipped, 'source')} done before, skipped")
+        if keep_views:
+            say("no views were kept of these; `vidmem rm` them first, then they are indexed anew")
+    if stale := len(memory.store.stale_sources()):
+        say(f"{_count(stale, 'source')} of the memory cannot be found yet; run `vidmem reembed` with them in place")
     if new:
         frames = sum(report.new_frames for report in new)
         seconds = sum(report.seconds for report in new)

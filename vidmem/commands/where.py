@@ -197,10 +197,8 @@ def _not_found(memory: Memory, answer: Answer) -> None:
         say("the memory holds no video yet; `vidmem index` adds some")
     elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
         say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
-    if stale := sum(row.stale for row in sources):
-        say(f"{stale} of {len(sources)} sources wait to be looked at by this encoder; run `vidmem reembed` again")
     info = memory.text_encoder.info
-    if answer.query.get("text") is not None and not info.open_vocabulary:
+    if sources and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")
 
 

@@ -46,8 +46,8 @@ def _module(spec: str) -> tuple[ModuleType, str]:
     name, _, backbone = spec.partition(":")
     if name not in ENCODERS:
         near = difflib.get_close_matches(name, ENCODERS, 1, 0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ModelError(f"no encoder {name!r}; {hint}There are: {', '.join(ENCODERS)} (see `vidmem models`)")
+        hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+        raise ModelError(f"no encoder {name!r}; {hint}: {', '.join(ENCODERS)} (see `vidmem models`)")
     return importlib.import_module(ENCODERS[name]), backbone
 
 

@@ -86,6 +86,7 @@ def m004_views(db: Database) -> None:
         CREATE TABLE views (
             track_id INTEGER NOT NULL REFERENCES tracks(id) ON DELETE CASCADE, t_ns INTEGER NOT NULL,
             x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL, quality REAL NOT NULL, image BLOB,
+            hint BLOB NOT NULL DEFAULT x'', confidence REAL NOT NULL DEFAULT 1,
             PRIMARY KEY (track_id, t_ns)) WITHOUT ROWID""")
     db.conn.execute("""
         CREATE TABLE cuts (

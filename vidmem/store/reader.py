@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from ..address import absolute, split_known
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, ViewMark
@@ -38,7 +40,11 @@ def model(conn: sqlite3.Connection) -> ModelRecord | None:
     if row is None:
         return None
     encoder, weights, visual_dim, text_dim, config, regions = row
-    return ModelRecord(encoder, weights, visual_dim, text_dim, json.loads(config), regions)
+    try:
+        settings = dict(json.loads(config))
+    except ValueError as error:
+        raise StoreError(f"the memory's settings are damaged ({error}); restore it from a backup") from None
+    return ModelRecord(encoder, weights, visual_dim, text_dim, settings, regions)
 
 
 def sources(conn: sqlite3.Connection) -> list[SourceRow]:
@@ -109,11 +115,13 @@ def source_tracks(conn: sqlite3.Connection, source_id: int) -> list[TrackRow]:
 
 def views(conn: sqlite3.Connection, source_id: int) -> dict[int, list[ViewMark]]:
     """Where the tracks of a source were looked at, best first, by the ids of tracks; none for those without views."""
-    query = """SELECT track_id, v.t_ns, v.x0, v.y0, v.x1, v.y1, quality, image FROM views v JOIN tracks t
+    query = """SELECT track_id, v.t_ns, v.x0, v.y0, v.x1, v.y1, quality, image, hint,
+        v.confidence FROM views v JOIN tracks t
         ON t.id = track_id WHERE source_id = ? ORDER BY track_id, quality DESC, v.t_ns"""
     found: dict[int, list[ViewMark]] = {}
-    for track_id, t_ns, x0, y0, x1, y1, quality, image in conn.execute(query, (source_id,)):
-        found.setdefault(track_id, []).append(ViewMark(t_ns, (x0, y0, x1, y1), quality, image))
+    for track_id, t_ns, x0, y0, x1, y1, quality, image, hint, sure in conn.execute(query, (source_id,)):
+        told = tuple(np.frombuffer(hint[: len(hint) // 4 * 4], "<f4").tolist())
+        found.setdefault(track_id, []).append(ViewMark(t_ns, (x0, y0, x1, y1), quality, image, told, sure))
     return found
 
 

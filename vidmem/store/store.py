@@ -346,13 +346,18 @@ class Store(Closing):
             query = "SELECT t_ns FROM cuts WHERE source_id = ? ORDER BY t_ns"
             return [int(t_ns) for (t_ns,) in conn.execute(query, (source_id,))]
 
+    def stale_sources(self) -> list[str]:
+        """The paths of those whose tracks have no tokens of the memory's encoder, since they were not there for it."""
+        with self._use() as conn:
+            return [uri for (uri,) in conn.execute("SELECT uri FROM sources WHERE stale ORDER BY id")]
+
     def views(self, source_id: int) -> Mapping[int, list[ViewMark]]:
         """Where the tracks of one source were looked at, best first, by their ids; without those that never were."""
         with self._use() as conn:
             return reader.views(conn, source_id)
 
     def begin_tokens(self, target: ModelRecord) -> set[int]:
-        """Begin to collect tokens of another encoder: the ids of tracks that have theirs from an earlier run."""
+        """Begin to collect tokens of `target`: the ids of tracks that have them already."""
         with self._use(write=True) as conn:
             return tokens.begin(conn, target)
 
@@ -361,15 +366,16 @@ class Store(Closing):
         with self._use(write=True) as conn:
             tokens.put(conn, new)
 
-    def adopt_tokens(self, target: ModelRecord) -> list[int]:
+    def adopt_tokens(self, target: ModelRecord, states: Mapping[int, bytes]) -> list[int]:
         """Take over what was collected, in one transaction: from now on the memory is of the encoder `target`. The ids
-        of sources with tracks that got none, which are stale now.
+        of sources with tracks that have none of its tokens, which are stale now. states: of trackers, by source, in
+        place of those that know the old tokens.
 
         Raises:
             StoreError: a source is not indexed to its end.
         """
         with self._use(write=True) as conn:
-            return tokens.adopt(conn, target)
+            return tokens.adopt(conn, target, states)
 
     def fitted(self, weights: str) -> Mapping[str, Any] | None:
         """What `set_fitted` kept for an encoder of these weights; None when nothing was."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from ..errors import StoreError
 from ..records import Float32
+from . import reader
 from .database import transaction
 from .rows import ModelRecord, pack_vector
 from .writer import mark_removed, set_share
@@ -32,14 +33,24 @@ class NewTokens:
 
 
 def begin(conn: sqlite3.Connection, target: ModelRecord) -> set[int]:
-    """The ids of the tracks whose tokens by `target` were collected before; those by another encoder are dropped."""
+    """The ids of the tracks that have tokens by `target`: those collected before, and those in use, when the memory is
+    of its making. What was collected by another encoder is dropped."""
     name = json.dumps(asdict(target), sort_keys=True)
     with transaction(conn):
         row = conn.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
         if row is None or row[0] != name:
             conn.execute("DELETE FROM new_tokens")
             conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_KEY, name))
-        return {int(id_) for (id_,) in conn.execute("SELECT track_id FROM new_tokens")}
+        query = "SELECT track_id FROM new_tokens"
+        if _in_use(conn, target):
+            query += " UNION SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE NOT stale"
+        return {int(id_) for (id_,) in conn.execute(query)}
+
+
+def _in_use(conn: sqlite3.Connection, target: ModelRecord) -> bool:
+    """Whether the memory's tokens are those of `target`; the settings do not change them."""
+    made = reader.model(conn)
+    return made is not None and not made.differences(replace(target, config=made.config))
 
 
 def put(conn: sqlite3.Connection, tokens: Sequence[NewTokens]) -> None:
@@ -49,10 +60,11 @@ def put(conn: sqlite3.Connection, tokens: Sequence[NewTokens]) -> None:
         conn.executemany("INSERT OR REPLACE INTO new_tokens VALUES (?, ?, ?, ?)", rows)
 
 
-def adopt(conn: sqlite3.Connection, target: ModelRecord) -> list[int]:
+def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, bytes]) -> list[int]:
     """Put what was collected in place of the old tokens, in one transaction; the sources that have tracks without.
 
     Such tracks get zeros, which no question finds, and their sources are marked as stale until they are made anew.
+    Tokens in use that are the target's stay. states: of trackers, by source, in place of the old.
 
     Raises:
         StoreError: a source is not indexed to its end.
@@ -62,14 +74,18 @@ def adopt(conn: sqlite3.Connection, target: ModelRecord) -> list[int]:
         if row := conn.execute("SELECT uri FROM sources WHERE state = 'open' LIMIT 1").fetchone():
             raise StoreError(f"a source is not indexed to its end; go on with it first: {row[0]}")
         generation = mark_removed(conn)  # of every vector: caches are made anew
-        conn.execute("UPDATE tracks SET generation = ?, visual = ?, text = ? WHERE id NOT IN"
-                     " (SELECT track_id FROM new_tokens)", (generation, *zeros))  # fmt: skip
+        without = "SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE {} AND t.id NOT IN" \
+                  " (SELECT track_id FROM new_tokens)".format("stale" if _in_use(conn, target) else "TRUE")  # fmt: skip
+        missing = json.dumps([int(id_) for (id_,) in conn.execute(without)])
+        conn.execute("UPDATE tracks SET generation = ?, visual = ?, text = ? WHERE id IN"
+                     " (SELECT value FROM json_each(?))", (generation, *zeros, missing))  # fmt: skip
         conn.execute("UPDATE tracks SET generation = ?, (visual, text, text_confidence) ="
-                     " (SELECT visual, text, text_confidence FROM new_tokens WHERE track_id = id)"
+                     " (SELECT visual, text, text_confidence FROM new_tokens WHERE track_id = tracks.id)"
                      " WHERE id IN (SELECT track_id FROM new_tokens)", (generation,))  # fmt: skip
-        stale = [int(id_) for (id_,) in conn.execute(
-            "SELECT DISTINCT source_id FROM tracks WHERE id NOT IN (SELECT track_id FROM new_tokens)")]  # fmt: skip
+        query = "SELECT DISTINCT source_id FROM tracks WHERE id IN (SELECT value FROM json_each(?))"
+        stale = [int(id_) for (id_,) in conn.execute(query, (missing,))]
         conn.execute("UPDATE sources SET stale = id IN (SELECT value FROM json_each(?))", (json.dumps(stale),))
+        conn.executemany("UPDATE sources SET tracker_state = ? WHERE id = ?", [(s, id_) for id_, s in states.items()])
         conn.execute("DELETE FROM new_tokens")
         conn.execute("DELETE FROM meta WHERE key = ?", (_KEY,))
         config = json.dumps(target.config, sort_keys=True)

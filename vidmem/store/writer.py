@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from .. import address
 from ..errors import ModelMismatchError, StoreError
 from ..records import FrameRegions, Mark, SourceInfo, Track
@@ -36,7 +38,7 @@ def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
     if "encoder" in differ:
         remedy = f"use --encoder {stored.encoder}, or `vidmem reembed --encoder {record.encoder}`"
     elif differ.keys() & {"weights", "visual_dim", "text_dim", "regions"}:
-        remedy = f"`vidmem reembed` gives it the tokens of these weights of {record.encoder}, nothing is lost"
+        remedy = f"`vidmem reembed` gives it the tokens of these weights of {record.encoder}, from its sources"
     else:
         remedy = "use the same settings"
     raise ModelMismatchError(f"the memory was made otherwise: {fields}; {remedy}, or another --memory folder")
@@ -154,10 +156,13 @@ def _write_views(conn: sqlite3.Connection, source_id: int, track: Track) -> None
     conn.execute("DELETE FROM views WHERE track_id = ? AND t_ns NOT IN (SELECT value FROM json_each(?))",
                  (track_id, times))  # fmt: skip
     conn.executemany(
-        "INSERT INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET x0 = excluded.x0,"
+        "INSERT INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET x0 = excluded.x0,"
         " y0 = excluded.y0, x1 = excluded.x1, y1 = excluded.y1, quality = excluded.quality,"
-        " image = ifnull(excluded.image, image)",
-        [(track_id, v.t_ns, *map(float, v.box), float(v.quality), v.image) for v in track.views],
+        # a picture is handed out once, with what was told of it
+        " image = ifnull(excluded.image, image), hint = iif(excluded.image IS NULL, hint, excluded.hint),"
+        " confidence = iif(excluded.image IS NULL, confidence, excluded.confidence)",
+        [(track_id, v.t_ns, *map(float, v.box), float(v.quality), v.image, np.array(v.hint, "<f4").tobytes(),
+          float(v.confidence)) for v in track.views],
     )
 
 
