@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks import worlds
 from benchmarks.common import OUT, machine, parse_range, say, skip, table, wilson, write_json
-from benchmarks.naming import DATA, LEAST_SIDE
+from benchmarks.photos import DATA, LEAST_SIDE
 from lab.photos import Photo, read_photos
 from vidmem.geometry import box_iou
 from vidmem.media import open_source

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.boxes import IOU, Finder, of_encoder, of_networks, photo_shots
 from benchmarks.common import machine, skip, table, write_json
-from benchmarks.naming import DATA
+from benchmarks.photos import DATA
 from vidmem.geometry import box_iou, stretching
 
 

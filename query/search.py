@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
 from ..errors import UsageError
+from ..geometry import unit
 from ..probability import FLOOR, LOOSE, Curve, Mode
 from ..records import Float32
 from ..store import VectorCache
@@ -96,20 +97,17 @@ def find_each(
     cache: VectorCache, calibration: Calibration, texts: Float32, contrasts: Sequence[Float32],
     least_probability: float | None = None, may: NDArray[np.bool_] | None = None,
 ) -> list[Hits]:  # fmt: skip
-    """`find` for each of many text vectors `(n, Dt)` with its contrast phrases, in one pass over the tracks."""
+    """`find` for each of many text vectors `(n, Dt)` with its contrast phrases; where no probability is fitted, in one
+    pass over the tracks."""
     curve = _curve(calibration, True, False)
-    if curve is None and least_probability is not None:
-        raise _unfitted()
-    floor = FLOOR if least_probability is None else least_probability
-    least = calibration.text_threshold if curve is None else max(curve.least_score(floor), -1.0)
-    out = []
+    if curve is not None or least_probability is not None:
+        return [_probable(cache, calibration, curve, text, None, contrast, least_probability, may)
+                for text, contrast in zip(texts, contrasts, strict=True)]  # fmt: skip
+    least, out = calibration.text_threshold, []
     for (rows, read), contrast in zip(cache.range_search_many("text", texts, least), contrasts, strict=True):
         hits = Hits(rows, read, read, None)
         hits = hits if may is None else hits.take(may[rows])
-        if curve is None:
-            out.append(_meant(cache, calibration, hits, contrast, calibration.contrast_probability))
-        else:
-            out.append(_as_probable(cache, calibration, curve, hits, contrast, floor))
+        out.append(_meant(cache, calibration, hits, contrast, calibration.contrast_probability))
     return out
 
 
@@ -153,9 +151,41 @@ def _probable(
     if curve is None:
         raise _unfitted()
     floor = FLOOR if least is None else least
-    # No track below this score can reach it, so the search is exact.
-    hits = scored(cache, text, visual, max(curve.least_score(floor), -1.0), may)
-    return _as_probable(cache, calibration, curve, hits, contrast, floor)
+    # No track below this score, or below that share, can reach it, so the search is exact.
+    least_score = max(curve.least_score(floor), -1.0)
+    hits = _telling(cache, calibration, curve, text, visual, contrast, floor, may)
+    if hits is None:
+        hits = scored(cache, text, visual, least_score, may)
+        return _as_probable(cache, calibration, curve, hits, contrast, floor)
+    best = None
+    if curve.best > 0:  # which the share may have left out
+        rows = None if may is None else np.flatnonzero(may)
+        best = float(nearest(cache, text, visual, 1, rows).score.max(initial=0))
+    return _as_probable(cache, calibration, curve, hits.take(hits.score >= np.float32(least_score)), contrast, floor,
+                        best)  # fmt: skip
+
+
+def _telling(
+    cache: VectorCache, calibration: Calibration, curve: Curve, text: Float32 | None, visual: Float32 | None,
+    contrast: Float32 | None, least: float, may: NDArray[np.bool_] | None,
+) -> Hits | None:  # fmt: skip
+    """All tracks whose share can reach `least`, and few others; None where the share does not narrow it down.
+
+    For a token v and n contrast phrases of mean m, Jensen's inequality bounds the sum in `share` from below by
+    n exp((m - text) v / T): a share of s needs (text - m) v >= T (log n + logit s), which is one range search.
+    """
+    share = curve.least_share(least)
+    if text is None or contrast is None or not len(contrast) or share <= 0:
+        return None
+    direction = unit(text) - contrast.mean(0)
+    length = float(np.linalg.norm(direction))
+    bound = calibration.temperature * (np.log(len(contrast)) + np.log(share / (1 - share))) - 1e-4
+    if length < 1e-6 or bound <= 0:
+        return None
+    rows, _ = cache.range_search("text", (direction / length).astype(np.float32), bound / length)
+    rows = rows if may is None else rows[may[rows]]
+    read = cache.scores("text", text, rows)
+    return _hits(rows, read, None if visual is None else cache.scores("visual", visual, rows))
 
 
 def _unfitted() -> UsageError:
@@ -166,9 +196,12 @@ def _unfitted() -> UsageError:
 
 
 def _as_probable(
-    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None, least: float
-) -> Hits:
-    hits = replace(hits, likely=_likely(cache, calibration, curve, hits, contrast, hits.score.max(initial=0)))
+    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None, least: float,
+    best: float | None = None,
+) -> Hits:  # fmt: skip
+    """best: the best score of the question, by default of the hits."""
+    best = float(hits.score.max(initial=0)) if best is None else best
+    hits = replace(hits, likely=_likely(cache, calibration, curve, hits, contrast, best))
     assert hits.likely is not None
     return hits.take(hits.likely >= np.float32(least))
 

@@ -69,6 +69,15 @@ class Curve:
         most = self.bias + self.share * float(_logit(np.array(1.0)))
         return float((wanted - most) / self.score) - 1e-5
 
+    def least_share(self, probability: float) -> float:
+        """No track with a lower share reaches the probability, whatever its score; 0 where the share does not tell."""
+        if probability <= 0 or self.share < 1e-9:
+            return 0.0
+        wanted = np.log(probability / (1 - probability)) if probability < 1 else 16.0
+        logit = (wanted - self.bias - self.score) / self.share - 1e-5
+        return 0.0 if logit <= _logit(np.array(0.0)) else float(1 / (1 + np.exp(-min(logit, 60.0))))
+
+
 @dataclass(frozen=True, slots=True)
 class Probabilities:
     """A curve for each kind of question; None where none was fitted."""

@@ -1,8 +1,12 @@
 import argparse
+import importlib
+from pathlib import Path
 
 import pytest
 
 from benchmarks.common import box_iou, parse_range, quantile, table, tiou, wilson, write_json
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_tiou_of_overlapping_touching_apart_and_equal_spans():
@@ -51,3 +55,8 @@ def test_table_and_json(tmp_path):
     write_json(tmp_path / "deep" / "a.json", {"a": 1})
     assert (tmp_path / "deep" / "a.json").read_text() == '{\n  "a": 1\n}\n'
     assert len(list((tmp_path / "deep").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py")))
+def test_every_benchmark_can_be_imported(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from store.making import add, info, track
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import Calibration
+from vidmem.probability import Curve, Probabilities
 from vidmem.query.search import Hits, find, nearest, share
 from vidmem.query.sightings import group
 from vidmem.records import NS, Float32
@@ -100,6 +102,43 @@ def test_product_equals_brute_force(memory: Memory, seed: int, threshold: float)
     assert hits.visual is not None
     np.testing.assert_allclose(hits.text, read[hits.rows], atol=ROUNDING)
     np.testing.assert_allclose(hits.visual, looked[hits.rows], atol=ROUNDING)
+
+
+@given(
+    st.integers(0, 10_000), st.floats(-3, 3), st.floats(0, 6), st.floats(0.05, 2), st.floats(0, 3),
+    st.floats(0.05, 0.95),
+    st.booleans(), st.booleans(), st.sampled_from([0.02, 0.06, 0.3]), st.integers(1, 40),
+)  # fmt: skip
+def test_what_the_share_leaves_out_could_not_have_been_found(
+    memory: Memory, seed: int, bias: float, score: float, weight: float, best: float, least: float, pictured: bool,
+    some: bool, temperature: float, phrases: int,
+) -> None:  # fmt: skip
+    """The one range search by the share finds what looking at every track does."""
+    cache = memory[0]
+    words, seen = query(seed, DT), query(seed + 1, DV) if pictured else None
+    contrast = np.stack([query(seed + 2 + i, DT) for i in range(phrases)])
+    curve = Curve(bias, score, weight, 9, 9, 9, best)
+    calibration = replace(CALIBRATION, temperature=temperature, probability=Probabilities(curve, None, curve))
+    may = np.random.default_rng(seed).random(N) < 0.5 if some else None
+    narrowed = find(cache, calibration, words, seen, contrast, least_probability=least, may=may)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidmem.query.search._telling", lambda *args: None)
+        every = find(cache, calibration, words, seen, contrast, least_probability=least, may=may)
+    np.testing.assert_array_equal(narrowed.rows, every.rows)
+    np.testing.assert_allclose(narrowed.likely, every.likely, atol=1e-5)
+    assert narrowed.score.tobytes() == every.score.tobytes() or np.allclose(narrowed.score, every.score, atol=1e-6)
+
+
+def test_the_share_narrows_it_down(memory: Memory) -> None:
+    """It is what keeps a question of a long memory fast."""
+    cache, _, text = memory
+    calibration = replace(CALIBRATION, temperature=0.06, probability=Probabilities(Curve(0.4, 0, 0.5, 9, 9, 9)))
+    contrast = np.stack([query(i, DT) for i in range(400)])
+    looked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidmem.query.search.share", lambda *args: looked.append(len(args[1])) or share(*args))
+        find(cache, calibration, text[3].astype(np.float32), None, contrast)
+    assert 0 < looked[0] < N / 2
 
 
 def test_two_negative_factors_are_no_match(memory: Memory) -> None:
