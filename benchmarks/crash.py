@@ -36,7 +36,7 @@ TABLES = {
     "tracks": "id, source_id, ordinal, start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, visual, text, confidence, "
               "text_confidence",
     "regions": "source_id, seq, start_ns, end_ns, frames, regions, blob",
-    "views": "track_id, t_ns, x0, y0, x1, y1, quality, image",
+    "views": "track_id, t_ns, x0, y0, x1, y1, quality, image, hint, confidence",
     "cuts": "source_id, t_ns",
 }  # fmt: skip
 """What must be equal. Left out: added_at and finished_at (times of day), and `generation`, which counts changes."""

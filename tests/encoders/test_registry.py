@@ -30,8 +30,8 @@ def test_every_entry_can_be_imported() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [("tny", "did you mean 'tiny'.*There are: tiny"),
-     ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*There are"),
-     ("siglip", "did you mean 'clip'"), ("xyz", "no encoder 'xyz'; There are: tiny")],
+     ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*there are"),
+     ("siglip", "did you mean 'clip'"), ("xyz", "no encoder 'xyz'; there are: tiny")],
 )  # fmt: skip
 def test_an_unknown_encoder_fails(spec: str, message: str) -> None:
     for use in (encoders.load, encoders.load_text, encoders.check):
