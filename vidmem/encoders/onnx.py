@@ -59,7 +59,7 @@ def session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # it holds some 90 MB, and saves no time here
+    options.enable_cpu_mem_arena = False  # it holds memory and saves no time here
     # Threads of one call that wait for the next by spinning would take the cores from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
