@@ -135,12 +135,18 @@ def of_networks(folder: Path, threads: int) -> Finder:
     return find
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(about: str | None) -> argparse.ArgumentParser:
+    """What measures of regions have in common."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the photos (../shared/data)")
     parser.add_argument("--networks", type=Path, help="folder of tiny-detector.onnx and tiny-look.onnx; without it the "
                         "encoder `tiny`")  # fmt: skip
+    return parser
+
+
+def main() -> int:
+    parser = options(__doc__)
     parser.add_argument("--most", type=int, default=MOST, help="regions of a frame at most")
     parser.add_argument("--threads", type=int, default=1, help="of the detector")
     parser.add_argument("--seeds", type=parse_range, default=SEEDS, help="of the walks")

@@ -9,16 +9,14 @@ best one.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.boxes import IOU, Finder, of_encoder, of_networks, photo_shots
+from benchmarks.boxes import IOU, Finder, of_encoder, of_networks, options, photo_shots
 from benchmarks.common import machine, skip, table, write_json
-from benchmarks.photos import DATA
 from vidmem.geometry import box_iou, stretching
 
 
@@ -62,12 +60,7 @@ def measure(data: Path, find: Finder) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the photos (../shared/data)")
-    parser.add_argument("--networks", type=Path, help="folder of tiny-detector.onnx and tiny-look.onnx; without it the "
-                        "encoder `tiny`")  # fmt: skip
-    args = parser.parse_args()
+    args = options(__doc__).parse_args()
     which = str(args.networks or "tiny")
     result: dict[str, Any] = {"machine": machine(), "regions_of": which}
     if not (args.data / "photos.tar").exists():
