@@ -174,7 +174,7 @@ def _telling(
     For a token v and n contrast phrases of mean m, Jensen's inequality bounds the sum in `share` from below by
     n exp((m - text) v / T): a share of s needs (text - m) v >= T (log n + logit s), which is one range search.
     """
-    share = curve.least_share(least)
+    share = min(curve.least_share(least), 1 - 1e-6)  # float32 may round a share just below 1 up to it
     if text is None or contrast is None or not len(contrast) or share <= 0:
         return None
     direction = unit(text) - contrast.mean(0)
@@ -243,7 +243,7 @@ def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float)
         part = slice(start, start + 4096)
         against = cache.reconstruct("text", hits.rows[part]) @ contrast.T
         own = hits.text[part]
-        out[part] = 1 / (1 + np.exp((against - own[:, None]) / temperature).sum(1))
+        out[part] = 1 / (1 + np.exp(np.minimum((against - own[:, None]) / temperature, 80)).sum(1))
     return out
 
 

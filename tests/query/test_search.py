@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from store.making import add, info, track
@@ -109,6 +109,7 @@ def test_product_equals_brute_force(memory: Memory, seed: int, threshold: float)
     st.floats(0.05, 0.95),
     st.booleans(), st.booleans(), st.sampled_from([0.02, 0.06, 0.3]), st.integers(1, 40),
 )  # fmt: skip
+@example(0, -3.0, 0.0, 0.0625, 0.0, 0.5, False, False, 0.02, 1)  # a share so near 1 that float64 rounds it up
 def test_what_the_share_leaves_out_could_not_have_been_found(
     memory: Memory, seed: int, bias: float, score: float, weight: float, best: float, least: float, pictured: bool,
     some: bool, temperature: float, phrases: int,
