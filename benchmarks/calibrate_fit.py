@@ -18,7 +18,8 @@ from benchmarks.calibrate_sets import Asked
 from vidmem.encoders.base import Calibration
 from vidmem.errors import UsageError
 from vidmem.probability import CANDIDATES, FLOOR, MODES, Curve, Probabilities, Samples, brier, fit, reliability
-from vidmem.query.search import nearest, share
+from vidmem.query.likely import deciding, share
+from vidmem.query.scores import nearest
 
 SHARES = tuple(np.round(np.arange(0.02, 0.96, 0.04), 2).tolist())
 LIMIT = {"text": {"walks": 0.03, "clips": 0.03}, "visual": {"walks": 0.25}, "product": {"walks": 0.06}}
@@ -30,8 +31,8 @@ WEIGHT = {"photos": 0.5}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
-    """The best tracks of one question: scores, shares (None without words), and which are right, `(n,)` each; memory:
-    number of the one that was asked."""
+    """The best tracks of one question: the scores that decide, shares (None without words), and which are right, `(n,)`
+    each; memory: number of the one that was asked."""
 
     memory: int
     group: str
@@ -49,12 +50,15 @@ def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
     out = []
     for q in asked.questions:
         hits = nearest(cache, q.text, q.visual, CANDIDATES)
+        if q.mode == "product":  # the pictures that are most alike as well, whatever they are called
+            also = nearest(cache, None, q.visual, CANDIDATES).rows
+            hits = nearest(cache, q.text, q.visual, 2 * CANDIDATES, np.union1d(hits.rows, also))
         rows = asked.memory.store.tracks([int(i) for i in cache.columns.ids[hits.rows]])
         right = [q.right is not None and q.right(row) for row in rows]
         held = None
         if q.contrast is not None:
             held = share(cache, hits, q.contrast, calibration.temperature).astype(np.float64)
-        out.append(Tried(number, asked.group, q.kind, q.mode, q.right is None, hits.score.astype(np.float64), held,
+        out.append(Tried(number, asked.group, q.kind, q.mode, q.right is None, deciding(hits).astype(np.float64), held,
                          np.array(right, bool)))  # fmt: skip
     return out
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import random
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from benchmarks import film
 from benchmarks.common import box_iou, memory_place
 from benchmarks.lostfound import index_world, true_box_iou
 from benchmarks.photos import ALSO, lines
-from benchmarks.real_present import facts, on_it, worth
+from benchmarks.real_present import Place, facts, on_it, worth
+from benchmarks.real_sheet import frame
 from benchmarks.worlds import ensure_all, vendor
 from lab.photos import read_photos
 from vidmem import Memory
@@ -175,15 +177,25 @@ def clips(folder: Path, cache: Path) -> Asked:
     held = facts([p.name for p in paths])
     asked = []
     for name in held.half("fit"):
-
-        def right(track: TrackRow, places: tuple[object, ...] = name.places) -> bool:
-            seen = Sighting(uris[track.source_id], track.best_ns, track.best_ns, 0.0, None, None, track.best_ns,
-                            track.best_box)  # fmt: skip
-            return worth(seen, places) == "right"  # type: ignore[arg-type]
-
-        asked.append(_worded(memory, "clip_name", name.name, right))
+        asked.append(_worded(memory, "clip_name", name.name, partial(_at, uris, name.places)))
+        for place in name.places:
+            visual = picture_token(memory.encoder, _cut_out(folder, place))
+            asked.append(_worded(memory, "clip_name_picture", name.name, partial(_at, uris, [place]), visual))
     absent = (_worded(memory, "absent_clip", n, None) for n in held.absent["fit"])
     return Asked("clips", memory, _kept([*asked, *absent]))
+
+
+def _cut_out(folder: Path, place: Place) -> Image.Image:
+    """A picture of a thing in a clip: the largest of its boxes."""
+    t_s, *box = max(place.boxes, key=lambda b: (b[3] - b[1]) * (b[4] - b[2]))
+    picture = frame(folder / place.clip, t_s)
+    return picture.crop(_grown((box[0], box[1], box[2], box[3]), picture.size))
+
+
+def _at(uris: Mapping[int, str], places: Sequence[Place], track: TrackRow) -> bool:
+    """Whether the evidence of a track is at one of these places in the clips."""
+    seen = Sighting(uris[track.source_id], track.best_ns, track.best_ns, 0.0, None, None, track.best_ns, track.best_box)
+    return worth(seen, places) == "right"
 
 
 def panned(data: Path, cache: Path, seed: int = 7) -> Asked:
@@ -195,6 +207,7 @@ def panned(data: Path, cache: Path, seed: int = 7) -> Asked:
         chosen = rng.sample(members, SHOTS + OTHERS)
         pictures = [Image.open(io.BytesIO(tar.extractfile(m).read())).convert("RGB") for m in chosen]  # type: ignore[union-attr]
     shown = pictures[:SHOTS]
+    never = facts().absent["fit"]
     shots = film.script([p.size for p in shown], seed, again=4)
     path = cache / f"calibrate-film-{seed}.mp4"
     film.make(path, shots, shown)
@@ -209,6 +222,9 @@ def panned(data: Path, cache: Path, seed: int = 7) -> Asked:
             right = None if number >= SHOTS else (lambda t, n=number, b=box: _lies(t, shots, shown, n, b))
             kind = "film_picture" if right else "absent_picture"
             questions.append(Question(kind, f"{number} {box}", None, visual, None, right))
+            if right is None:
+                both = _worded(memory, "absent_name_picture", rng.choice(never), None, visual)
+                questions += [] if both is None else [both]
     return Asked("film", memory, tuple(questions))
 
 

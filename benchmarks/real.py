@@ -1,10 +1,10 @@
 """Real clips: `python -m benchmarks.real --out FILE.json [--clips FOLDER]`.
 
-Indexes every clip into one memory, as people have it (none may fail, AV1 included), then asks it four kinds of things:
+Indexes every clip into one memory, as people have it (none may fail, AV1 included), then asks it five kinds of things:
 
 picture, crop   24 things by a picture that was cut from a clip by hand (real_queries.json), and by the same box as
-                `--crop`. Right: the newest sighting is in the right clip and overlaps the last span in which a person
-                sees the thing by tIoU >= .25
+both, words     `--crop`; by the picture with its label, and by the label alone. Right: the newest sighting is in the
+                right clip and overlaps the last span in which a person sees the thing by tIoU >= .25
 names           34 plain names of what is there (real_present.json). Right: right clip, time and place, see
                 real_present.py
 absent          500 everyday names of what is in none of them: the share that is found anyway
@@ -42,6 +42,7 @@ CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 TARGETS = {"picture_right": 20, "of": 24, "names_right": 0.70, "absent_found": 0.03, "most_things_of_a_person": 2,
            "failed_clips": 0}  # fmt: skip
 LEAST_TIOU = 0.25
+WAYS = ("picture", "crop", "both", "words")
 PERSON = "person"
 MOST_THINGS = 2
 """One person may be as many things: tracks of two shots or poses need not be tied together."""
@@ -96,6 +97,8 @@ def ask(memory: Memory, clips: Path, queries: list[dict[str, Any]]) -> tuple[lis
         for name, asked in (
             ("picture", partial(memory.where, image=picture)),
             ("crop", partial(memory.where, crop=(str(path), t_ns, box))),
+            ("both", partial(memory.where, query["label"], image=picture)),
+            ("words", partial(memory.where, query["label"])),
         ):
             began = time.perf_counter()
             try:
@@ -188,7 +191,7 @@ def summary(result: dict[str, Any], known: Facts) -> dict[str, Any]:
         "clips": len(result["index"]), "failed_clips": sum("error" in row for row in result["index"]),
         "damaged": sum(row.get("damaged", 0) for row in result["index"]), "queries": len(rows),
         **{f"{how}_{part}": sum(row[how]["right"] for row in rows if part == "right" or not row["whole"])
-           for how in ("picture", "crop") for part in ("right", "right_not_whole_clip")},
+           for how in WAYS for part in ("right", "right_not_whole_clip")},
         "picture_best_right": sum(row["picture"].get("best_right", False) for row in rows),
         "not_whole_clip": sum(not row["whole"] for row in rows),
         "names": rate(names, "right") | {
@@ -205,9 +208,9 @@ def summary(result: dict[str, Any], known: Facts) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     print(table(
-        ["thing", "clip", "picture", "tIoU", "score", "crop", "tIoU"],
-        [[row["label"], row["clip"][:20], row["picture"]["right"], row["picture"].get("tiou"),
-          row["picture"].get("score"), row["crop"]["right"], row["crop"].get("tiou")] for row in result["queries"]],
+        ["thing", "clip", "tIoU", "score", *WAYS],
+        [[row["label"], row["clip"][:20], row["picture"].get("tiou"), row["picture"].get("score"),
+          *(row[way]["right"] for way in WAYS)] for row in result["queries"]],
     ))  # fmt: skip
     print(table(
         ["name", "half", "newest sighting", "clip", "score"],

@@ -68,7 +68,7 @@ class Step:
         self._config, self._size = config, size
         looker = view_encoder(encoder)
         self._views = None if looker is None else Views(looker, keep_views)
-        self._tracker = Tracker(config.track)
+        self._tracker = Tracker(config.track, size)
         self._last: tuple[RegionTokens, NDArray[np.bool_]] | None = None
         self._colours: Float32 | None = None
         self.cuts: list[int] = []
@@ -76,7 +76,7 @@ class Step:
             tracker, views, self._colours = _unpacked(state)
             if (views is None) != (self._views is None):
                 raise StoreError("the source was begun by an encoder of another kind; `vidmem rm` it and index again")
-            self._tracker = Tracker.restore(tracker, config.track)
+            self._tracker = Tracker.restore(tracker, config.track, size)
             if self._views is not None and views is not None:
                 self._views.restore(views)
 

@@ -33,6 +33,11 @@ FACTS = np.dtype([
     ("fresh", "?"),         # changed since the last drain
 ])  # fmt: skip
 
+_SLACK = 0.1
+"""Of the frame's longest side: so far things go from frame to frame, however small they are."""
+_FEW = 3
+"""Of fewer pairs nobody can tell what moved, the picture or the things in it."""
+
 _LIKENESS, _MOVING = 4, 0.01
 """The power of the cosine in `_views`, chosen on calibration walks; the IoU that what moves fast has at the least."""
 _FIRST_VIEW = 1e-24
@@ -62,11 +67,12 @@ class Tracker:
     """Tracks of one source, fed its sampled frames in order of time.
 
     A track is active while the last frame that held it is at most `max_gap` + 1 sampled frames back; a frame
-    without regions counts as one. Per frame: one matrix product of active tracks with regions.
+    without regions counts as one. Per frame: one matrix product of active tracks with regions. size: width and height
+    of the frames, for `TrackConfig.reach`.
     """
 
-    def __init__(self, config: TrackConfig) -> None:
-        self._config = config
+    def __init__(self, config: TrackConfig, size: tuple[int, int] = (0, 0)) -> None:
+        self._config, self._size = config, size
         self._open: _Tracks | None = None
         self._closed: list[_Tracks] = []
         self._born = 0
@@ -107,6 +113,8 @@ class Tracker:
             may = likeness >= np.float32(self._config.threshold)
             likeness = np.where(may, likeness + np.float32(self._config.overlap) * near, np.float32(-np.inf))
         rows, regions = match(likeness, self._config.threshold)
+        if self._config.reach:
+            rows, regions = self._within_reach(before, tokens, likeness, rows, regions)
         _continue(before, rows, tokens, regions, t_ns, self._frame)
 
         new = tokens.confidence >= np.float32(self._config.start)
@@ -120,6 +128,27 @@ class Tracker:
         self._frame += 1
         self._last_ns = t_ns
         return ordinals
+
+    def _within_reach(
+        self, before: _Tracks, tokens: RegionTokens, likeness: Float32, rows: Rows, regions: Rows
+    ) -> tuple[Rows, Rows]:
+        """The match without the pairs that lie too far apart, of which others may come in."""
+        seen = before.facts["last_box"]
+        age = self._frame - before.facts["seen"]
+        steps = _centres(tokens.boxes)[regions] - _centres(seen)[rows]
+        steps = steps[age[rows] == 1]
+        shift = np.median(steps, axis=0) if len(steps) >= _FEW else np.zeros(2, np.float32)
+        step = _centres(tokens.boxes) - _centres(seen)[:, None]  # (A, M, 2)
+        off = np.minimum(np.hypot(*np.moveaxis(step, 2, 0)), np.hypot(*np.moveaxis(step - shift, 2, 0)))
+        longest = np.maximum(_longest(seen)[:, None], _longest(tokens.boxes))
+        far = off > (self._config.reach * longest + _SLACK * max(self._size)) * age[:, None]
+        # Where next to nothing else goes on, it may be the picture that moved.
+        if len(steps) >= _FEW and far[rows, regions].any():
+            rows, regions = match(np.where(far, np.float32(-np.inf), likeness), self._config.threshold)
+        out_of_view = np.ones(len(before), np.bool_)
+        out_of_view[rows] = False
+        seen[out_of_view] += np.tile(shift, 2).astype(np.float32)  # what is hidden goes with the picture
+        return rows, regions
 
     def open_ordinals(self) -> set[int]:
         """The tracks that may still go on."""
@@ -158,8 +187,10 @@ class Tracker:
         })  # fmt: skip
 
     @classmethod
-    def restore(cls, state: bytes, config: TrackConfig) -> Tracker:
-        """The tracker whose `state` that was. Raises StoreError when the bytes are no such state."""
+    def restore(cls, state: bytes, config: TrackConfig, size: tuple[int, int] = (0, 0)) -> Tracker:
+        """The tracker whose `state` that was. config, size: as in the constructor.
+
+        Raises StoreError when the bytes are no such state."""
         try:
             saved = load(state)
             version, born, frame, started, open_, timed, last_ns = saved["head"].tolist()
@@ -170,7 +201,7 @@ class Tracker:
                 raise ValueError(f"version {version}, {len(facts)} tracks, {visual.shape} and {text.shape} sums")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"the saved tracker is damaged or of another version ({error}); index again") from error
-        tracker = cls(config)
+        tracker = cls(config, size)
         tracker._born, tracker._frame, tracker._last_ns = born, frame, last_ns if timed else None
         if started:
             tracks, shut = _Tracks(facts, visual, text), len(facts) - open_
@@ -226,6 +257,16 @@ def _cosines(tracks: Float32, regions: Float32) -> Float32:
 def _inverse_norms(rows: Float32) -> Float32:
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     return np.asarray(1 / np.where(norms > 0, norms, 1), dtype=np.float32)
+
+
+def _centres(boxes: Float32) -> Float32:
+    """Middles `(M, 2)` of boxes `(M, 4)`."""
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32)
+
+
+def _longest(boxes: Float32) -> Float32:
+    """Longest sides `(M,)` of boxes `(M, 4)`."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1), np.float32)
 
 
 def _areas(boxes: Float32) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ from ..errors import MediaError, UsageError
 from ..probability import CANDIDATES, Samples
 from ..records import Float32
 from ..store import Store, VectorCache
-from .search import find, loose, share
+from .likely import share
+from .search import find, loose
 
 SLACK_NS = NS // 2
 """Spans by eye are told to the second: evidence so far outside is inside."""

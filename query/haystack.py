@@ -18,7 +18,8 @@ from ..encoders.base import Calibration
 from ..errors import UsageError
 from ..records import Box, Float32
 from ..store import PICTURES, Store, VectorCache
-from .search import Hits, Rows, among, find
+from .scores import Hits, Rows
+from .search import among, find
 
 Rule = Literal["default", "paper"]
 RULES: tuple[Rule, Rule] = ("default", "paper")

@@ -36,19 +36,20 @@ class Instances:
     def newest(self, most: int | None) -> tuple[list[Members], int]:
         """The `most` newest (None: all), and how many there are in all; stretches of time that need not be looked into
         count as one."""
-        stretches = group(self._found.columns, self._found.hits, self._order, zero_ns=self._zero_ns)
+        stretches = self._stretches(np.arange(len(self._found.hits)))
         out: list[Members] = []
         for number, stretch in enumerate(stretches):
             if most is not None and len(out) >= most:
                 # Later stretches end earlier, so what is behind them in time cannot come before these.
-                out.sort(key=self._newness, reverse=True)
-                if self._newness(out[most - 1]) >= self._newness(stretch):
+                out.sort(key=self.newness, reverse=True)
+                if self.newness(out[most - 1]) >= self.newness(stretch):
                     return out[:most], len(out) + len(stretches) - number
             out += self._apart(stretch)
-        out.sort(key=self._newness, reverse=True)
+        out.sort(key=self.newness, reverse=True)
         return out if most is None else out[:most], len(out)
 
-    def _newness(self, members: Members) -> tuple[int, int]:
+    def newness(self, members: Members) -> tuple[int, int]:
+        """What sorts sightings by the last time in view, the newest highest."""
         end = int(self._found.columns.end_ns[self._found.hits.rows[members]].max())
         rank = int(self._order[members[0]])
         return (rank, end) if self._zero_ns is None else (end + int(self._zero_ns[members[0]]), rank)
@@ -61,11 +62,17 @@ class Instances:
                 continue
             hits = self._found.hits
             for thing in things(self._store, self._cache, hits.rows[shot], self._like):
-                one = shot[thing]
-                zeros = None if self._zero_ns is None else self._zero_ns[one]
-                # Without the others there may be gaps.
-                for part in group(self._found.columns, hits.take(one), self._order[one], zero_ns=zeros):
-                    yield one[part]
+                yield from self._stretches(shot[thing])  # without the others there may be gaps
+
+    def of(self, thing: Members) -> list[Members]:
+        """The sightings of one thing, newest first; none goes over a cut."""
+        parts = [part for stretch in self._stretches(thing) for part in self._shots(stretch)]
+        return sorted(parts, key=self.newness, reverse=True)
+
+    def _stretches(self, members: Members) -> list[Members]:
+        zeros = None if self._zero_ns is None else self._zero_ns[members]
+        found = group(self._found.columns, self._found.hits.take(members), self._order[members], zero_ns=zeros)
+        return [members[stretch] for stretch in found]
 
     def _shots(self, stretch: Members) -> Sequence[Members]:
         columns, rows = self._found.columns, self._found.hits.rows[stretch]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..records import NS, Box, Float32
 from ..store import Columns, Store
-from .search import Hits
+from .scores import Hits
 
 WITHIN_NS = 2 * NS
 """Two things are near in time when they are in view so far apart at the most: a head turns from one to the other."""

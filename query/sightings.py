@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..records import NS
 from ..store import Columns
-from .search import Hits
+from .scores import Hits
 
 GAP_NS = 2 * NS
 """Tracks of one source that leave less than this between them are one sighting: things are half hidden, or a hand

@@ -8,17 +8,17 @@ refused. benchmarks/things.py measures what comes of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..geometry import box_iou
-from ..records import NS, Box, Float32, FrameRegions
+from ..records import NS, Box, Float32
 from ..store import Columns, VectorCache
-from .search import Rows
+from .place import GAP_NS, Glimpse, HasRegions, Places
+from .scores import Rows
 
 LIKE = 0.8
 """Cosine of visual tokens from which on tracks show one thing, where the encoder's calibration does not say."""
@@ -32,12 +32,6 @@ SAME_PLACE = 0.1
 _BLOCK = 1024
 _WINDOW_NS = 10 * NS
 """About what a blob of the store holds."""
-
-
-class HasRegions(Protocol):
-    """What is needed of a Store."""
-
-    def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterable[FrameRegions]: ...
 
 
 def things(store: HasRegions | None, cache: VectorCache, rows: Rows, like: float = LIKE) -> list[NDArray[np.intp]]:
@@ -105,10 +99,11 @@ def _ties(vectors: Float32, like: float) -> tuple[NDArray[np.intp], NDArray[np.i
 
 
 class _Apart:
-    """Whether two groups of tracks hold two that are in view together in different places."""
+    """Whether two groups of tracks hold two that are in view together, or shortly after each other, in different
+    places."""
 
     def __init__(self, store: HasRegions, columns: Columns, rows: Rows) -> None:
-        self._store = store
+        self._store, self._places = store, Places(store)
         self._source = columns.source_ids[rows].tolist()
         self._ordinal = columns.ordinals[rows].tolist()
         self._start, self._end = columns.start_ns[rows].tolist(), columns.end_ns[rows].tolist()
@@ -121,12 +116,17 @@ class _Apart:
 
     def _pair(self, i: int, j: int) -> bool:
         start, end = max(self._start[i], self._start[j]), min(self._end[i], self._end[j])
-        if self._source[i] != self._source[j] or start > end:
+        if self._source[i] != self._source[j] or start > end + GAP_NS:
             return False
         key = (min(i, j), max(i, j))
         if key not in self._known:
-            self._known[key] = self._look(i, j, start, end)
+            self._known[key] = self._look(i, j, start, end) if start <= end else self._elsewhere(i, j)
         return self._known[key]
+
+    def _elsewhere(self, i: int, j: int) -> bool:
+        first, then = (i, j) if self._end[i] < self._start[j] else (j, i)
+        left, came = Glimpse(self._ordinal[first], self._end[first]), Glimpse(self._ordinal[then], self._start[then])
+        return self._places.elsewhere(self._source[i], left, came)
 
     def _look(self, i: int, j: int, start: int, end: int) -> bool:
         """Apart in most of the frames that hold both."""

@@ -13,9 +13,11 @@ from ..encoders.base import Calibration
 from ..records import Float32, Sighting
 from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
 from .instances import Instances
+from .likely import deciding, probabilities
 from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, may_answer, near
-from .search import Hits, find, find_each, nearest, probabilities
+from .scores import Hits, nearest
+from .search import find, find_each
 from .sightings import group
 from .things import seen_again, things
 
@@ -172,16 +174,13 @@ def timeline(
         found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows, like)), asked.spans)
     order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
     out = []
+    instances = Instances(store, cache, found, order, zeros, like)
     for members in things(store, cache, found.hits.rows, like):
-        one = Narrowed(found.hits.take(members), found.columns, found.evidence)
-        mine = None if zeros is None else zeros[members]
-        groups = group(found.columns, one.hits, order[members], zero_ns=mine)
-        sightings = tuple(_sightings(store, sources, cache, one, groups, calibration, asked.contrast))
+        groups = instances.of(members)
+        sightings = tuple(_sightings(store, sources, cache, found, groups, calibration, asked.contrast))
         if sightings:
-            newest = groups[0]
-            end_ns, rank = int(found.columns.end_ns[one.hits.rows[newest]].max()), int(order[members][newest[0]])
-            last = (rank, end_ns) if mine is None else (end_ns + int(mine[newest[0]]), rank)
-            out.append((last, Thing(sightings, tuple(sorted(t for s in sightings for t in s.tracks)))))
+            tracks = tuple(sorted(t for s in sightings for t in s.tracks))
+            out.append((instances.newness(groups[0]), Thing(sightings, tracks)))
     return [thing for _, thing in sorted(out, key=lambda pair: pair[0], reverse=True)]
 
 
@@ -190,8 +189,20 @@ def _found(
 ) -> tuple[Narrowed, Narrowed]:
     """What was found in time, and what of that is near the other things as well."""
     may = _may(cache, asked.spans)
-    hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold, asked.least, may)
-    alone = _narrowed(store, cache, hits, asked.spans)
+    while True:
+        hits = find(cache, calibration, asked.text, asked.visual, asked.contrast, asked.threshold, asked.least, may)
+        alone = _narrowed(store, cache, hits, asked.spans)
+        if may is None or asked.spans is None:
+            break
+        # A track may be out of view at just the time asked for. Others are held against what was found, and against
+        # the picture that is most alike: neither may be such a track.
+        rows = hits.rows
+        if asked.visual is not None:
+            rows = np.union1d(rows, nearest(cache, None, asked.visual, 1, np.flatnonzero(may)).rows)
+        there = by_time(store, cache.columns, Hits(rows, np.zeros(len(rows), np.float32)), asked.spans).hits.rows
+        if len(there) == len(rows):
+            break
+        may[np.setdiff1d(rows, there)] = False
     others = [
         _narrowed(store, cache, find(cache, calibration, vector, None, contrast, may=may), asked.spans)
         for vector, contrast in asked.near
@@ -252,9 +263,10 @@ def _sightings(
     groups: Sequence[NDArray[np.intp]], calibration: Calibration, contrast: Float32 | None,
 ) -> list[Sighting]:  # fmt: skip
     hits, columns = found.hits, found.columns
-    best = [members[int(np.argmax(hits.score[members]))] for members in groups]
+    telling = hits.score if hits.likely is None else hits.likely
+    best = [members[int(np.argmax(telling[members]))] for members in groups]
     shown = hits.take(np.array(best, np.intp))
-    top = hits.score.max(initial=0)
+    top = deciding(hits).max(initial=0)
     sure = probabilities(cache, calibration, shown, contrast, top) if shown.likely is None else shown.likely
     evidence: dict[int, TrackRow] = {t.id: t for t in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
     logs = LogPoints(store, sources)

@@ -30,6 +30,10 @@ CANDIDATES = 5
 LEAST_EACH = 3
 """A fit needs so many right and so many wrong candidates."""
 
+LIFT, DOUBT = 4.7, 0.44
+"""What likeness to a thing that is probably meant adds to the log odds of a track: see `lifted`. Fitted on twelve walks
+(seeds 5100 to 5111): 2,498 tracks with a probability of .1 to .5 by themselves."""
+
 _CLIP = 1e-4
 _RIDGE = 1e-2
 _STEPS = 100
@@ -39,7 +43,8 @@ _STEPS = 100
 class Curve:
     """p = 1 / (1 + exp(-(bias + score * s + share * logit(c) + best * (s / b - 1)))) for a score s, a share c, and the
     best score b that the question has among all that may answer: beside a much better one, the same score says less.
-    score, share, best: not negative. questions: that it was fitted on; right, wrong: candidates."""
+    The score is the cosine to the words, or to the picture where there is one. score, share, best: not negative.
+    questions: that it was fitted on; right, wrong: candidates."""
 
     bias: float
     score: float
@@ -61,13 +66,20 @@ class Curve:
             z = z + self.best * _behind(np.asarray(score, np.float64), best)
         return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
 
-    def least_score(self, probability: float) -> float:
-        """No score below it reaches the probability, whatever the share; -inf where even the lowest may."""
-        if probability <= 0 or self.score < 1e-9:
+    def least_score(self, probability: float, best: float | None = None) -> float:
+        """No score below it reaches the probability, whatever the share; -inf where even the lowest may. best: the best
+        score of the question, where it is known."""
+        if probability <= 0 or self.score + self.best < 1e-9:
             return -np.inf
         wanted = np.log(probability / (1 - probability)) if probability < 1 else 16.0  # float32 tells no 1 below that
-        most = self.bias + self.share * float(_logit(np.array(1.0)))
-        return float((wanted - most) / self.score) - 1e-5
+        wanted -= self.bias + self.share * float(_logit(np.array(1.0)))
+        if best is None or self.best <= 0:
+            return -np.inf if self.score < 1e-9 else float(wanted / self.score) - 1e-5
+        # From a score of 0 up to the best one the odds rise by both; below 0 the best has no more say.
+        rising = float((wanted + self.best) / (self.score + self.best / max(best, 1e-6))) - 1e-5
+        if rising > 0:
+            return rising
+        return -np.inf if self.score < 1e-9 else float((wanted + self.best) / self.score) - 1e-5
 
     def least_share(self, probability: float) -> float:
         """No track with a lower share reaches the probability, whatever its score; 0 where the share does not tell."""
@@ -180,6 +192,18 @@ def _newton(
             break
     slopes = [float(w[i] / s) for i, s in enumerate(scale)]
     return slopes, float(w[-1] - sum(a * m for a, m in zip(slopes, mean, strict=True)))
+
+
+def lifted(probability: NDArray[Any], cosine: NDArray[Any], same_thing: float) -> Float32:
+    """The probabilities `(n,)` of tracks that look like one that is probably meant, never lower than they were.
+
+    cosine `(n,)`: of their visual tokens to the most like of those. same_thing: from which on two show one thing: the
+    log odds grow by LIFT for the way from there to 1, less DOUBT.
+    """
+    own = np.asarray(probability, np.float64)
+    share = np.clip((np.asarray(cosine, np.float64) - same_thing) / max(1 - same_thing, 1e-6), 0, 1)
+    z = _logit(own) + LIFT * share - DOUBT
+    return np.maximum(own, 1 / (1 + np.exp(-z))).astype(np.float32)
 
 
 def left_out(samples: Samples) -> Float32:

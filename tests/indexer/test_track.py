@@ -326,3 +326,68 @@ def test_restore_fails_on_bytes_that_are_no_state() -> None:
     for damaged in (b"", b"no state", state[:-7], newer, short, flat, save({"visual": parts["visual"]})):
         with pytest.raises(StoreError, match="index again"):
             Tracker.restore(damaged, PAPER)
+
+
+SIZE = (1280, 720)
+WITHIN = TrackConfig(0.5, 5, reach=1.5)
+AROUND = {n: (300.0 * n, 600.0) for n in range(1, 5)}
+"""Things of no account and where they stand: with fewer in view nobody can tell what moved."""
+
+
+def standing(places: dict[int, tuple[float, float]]) -> RegionTokens:
+    """Things of 100 x 100 by their looks; 0 and 9 look nearly the same."""
+    looks = np.eye(8, dtype=np.float32)[[0 if n == 9 else n for n in places]]
+    looks[:, 7] = [0.1 if n == 9 else 0 for n in places]
+    corners = np.array(list(places.values()), np.float32)
+    return regions(looks, boxes=np.hstack([corners, corners + 100]))
+
+
+def moved(places: dict[int, tuple[float, float]], dx: float) -> dict[int, tuple[float, float]]:
+    return {n: (x + dx, y) for n, (x, y) in places.items()}
+
+
+def test_a_thing_that_leaves_does_not_become_the_like_one_that_stays() -> None:
+    tracker = Tracker(WITHIN, SIZE)
+    first = tracker.update(0, standing({0: (20, 100), 9: (700, 100)} | AROUND))
+    then = tracker.update(1, standing({9: (690, 100)} | moved(AROUND, -10)))
+    assert then[0] == first[1]
+    tracker = Tracker(WITHIN, SIZE)
+    (alone, *_) = tracker.update(0, standing({0: (20, 100)} | AROUND))
+    (other, *_) = tracker.update(1, standing({9: (700, 100)} | AROUND))
+    assert other != alone
+    free = Tracker(TrackConfig(0.5, 5), SIZE)
+    (alone, *_) = free.update(0, standing({0: (20, 100)} | AROUND))
+    assert free.update(1, standing({9: (700, 100)} | AROUND))[0] == alone
+
+
+def test_a_quick_turn_of_the_camera_breaks_no_track() -> None:
+    tracker = Tracker(WITHIN, SIZE)
+    first = tracker.update(0, standing({0: (700, 100)} | AROUND))
+    np.testing.assert_array_equal(tracker.update(1, standing(moved({0: (700, 100)} | AROUND, -600))), first)
+
+
+def test_a_thing_alone_in_view_may_leap() -> None:
+    tracker = Tracker(WITHIN, SIZE)
+    (first,) = tracker.update(0, standing({0: (20, 100)}))
+    assert tracker.update(1, standing({0: (1000, 100)})) == [first]
+
+
+def test_what_is_hidden_goes_with_the_picture() -> None:
+    """Behind a post while the camera turns: it comes back where the turn has brought it."""
+    tracker = Tracker(WITHIN, SIZE)
+    (first, *_) = tracker.update(0, standing({0: (900, 100)} | AROUND))
+    tracker.update(1, standing(moved(AROUND, -350)))
+    (again, *_) = tracker.update(2, standing({0: (200, 100)} | moved(AROUND, -700)))
+    assert again == first
+
+
+@given(st.integers(0, 1000), st.integers(1, 11))
+@settings(deadline=None)
+def test_with_a_reach_interrupted_plus_resumed_is_uninterrupted(seed: int, at: int) -> None:
+    config, frames = TrackConfig(0.3, 2, overlap=0.1, reach=0.2), video(seed, 12)
+    whole, begun = Tracker(config, (20, 20)), Tracker(config, (20, 20))
+    for t, tokens in enumerate(frames):
+        if t == at:
+            begun = Tracker.restore(begun.state(), config, (20, 20))
+        np.testing.assert_array_equal(whole.update(t, tokens), begun.update(t, tokens))
+    assert whole.state() == begun.state()

@@ -17,7 +17,8 @@ from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError
 from vidmem.probability import CANDIDATES, Curve, Probabilities
 from vidmem.query.calibrate import Known, candidates, load_known
-from vidmem.query.search import find, find_each, probabilities
+from vidmem.query.likely import probabilities
+from vidmem.query.search import find, find_each
 from vidmem.query.where import each, where
 from vidmem.records import NS, Float32
 from vidmem.store import Store, VectorCache
@@ -92,7 +93,8 @@ def test_candidates(store: Store) -> None:
 def test_probability_decides_alone(store: Store) -> None:
     """Tests of .7 and a contrast that speaks against all; leaning tracks have cosines of 1, .89, .71, .55, .45, .32."""
     leans = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
-    source(store, "a.mp4", [seen(i, 0, 10 * i, 10 * i + 1, lean) for i, lean in enumerate(leans)])
+    tracks = [seen(i, 0, 10 * i, 10 * i + 1, lean) for i, lean in enumerate(leans)]
+    source(store, "a.mp4", [dataclasses.replace(t, visual=axis(DV, t.ordinal)) for t in tracks])  # no two look alike
     cache, text = VectorCache(store), axis(DT, 0)
     strict = dataclasses.replace(FITTED, contrast_probability=0.99)
     contrast = np.stack([text])

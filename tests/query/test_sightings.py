@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidmem.query.search import Hits
+from vidmem.query.scores import Hits
 from vidmem.query.sightings import GAP_NS, group
 from vidmem.records import NS
 from vidmem.store import Columns
