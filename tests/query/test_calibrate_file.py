@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seeing import axis, seen, source
-from store.making import DT, MODEL
+from store.making import DT, DV, MODEL
 
 from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError

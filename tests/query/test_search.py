@@ -116,7 +116,7 @@ def test_what_the_share_leaves_out_could_not_have_been_found(
     memory: Memory, seed: int, bias: float, score: float, weight: float, best: float, least: float, pictured: bool,
     some: bool, temperature: float, phrases: int,
 ) -> None:  # fmt: skip
-    """What is left out before the shares are reckoned could not have reached the floor: as if every track was looked at."""
+    """What is left out before shares are reckoned could not have reached the floor: as if every track was looked at."""
     cache = memory[0]
     words, seen = query(seed, DT), query(seed + 1, DV) if pictured else None
     contrast = np.stack([query(seed + 2 + i, DT) for i in range(phrases)])

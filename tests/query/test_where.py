@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from seeing import axis, seen, source
-from store.making import DT, DV, MODEL
+from store.making import DT, DV, MODEL, add, info
 
 from vidmem.encoders import Calibration
+from vidmem.probability import Curve, Probabilities
 from vidmem.query.where import NEAR_MISSES, Answer, where
-from vidmem.records import NS
+from vidmem.records import NS, Float32, FrameRegions
 from vidmem.store import Store, VectorCache
 
 CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
@@ -117,6 +118,65 @@ def test_an_empty_memory_finds_nothing(store: Store) -> None:
     answer = ask(store)
     assert not answer
     assert answer.near_misses == ()
+
+
+BESIDE = dataclasses.replace(
+    CALIBRATION, probability=Probabilities(visual=Curve(-4.0, 8.0, 0.0, 9, 9, 9, best=9.0))
+)
+"""Half as like as the best one is not probable."""
+
+
+def by_picture(store: Store, looks: Float32, most: int | None = None, **more: Any) -> Answer:
+    return where(store, VectorCache(store), BESIDE, visual=looks, most=most, **more)
+
+
+def test_no_answer_hangs_on_what_was_filtered_out(store: Store) -> None:
+    """The best of all is in a.mp4: asked of b.mp4 alone, the answer is the same as if a.mp4 was not there."""
+    here, looks = source(store, "b.mp4", [seen(0, 0, 0, 9, 0.9)]), axis(DV, 0)
+    alone = by_picture(store, looks, spans={here: (0, 99 * NS)})
+    source(store, "a.mp4", [seen(0, 0, 0, 9)])
+    assert [s.score for s in by_picture(store, looks)] == [pytest.approx(1, abs=1e-3)]
+    beside = by_picture(store, looks, spans={here: (0, 99 * NS)})
+    assert beside.found
+    assert beside == alone
+
+
+def test_nor_on_a_track_that_is_out_of_view_at_just_that_time(store: Store) -> None:
+    """From 3 to 6 s the better one is hidden, though its span goes on: its frames say so."""
+    row = store.begin_source(info())
+    tracks = [seen(0, 0, 0, 9), seen(1, 0, 0, 9, 0.9)]
+    frames = [
+        FrameRegions(t * NS, np.array([1] if 2 < t < 7 else [0, 1], np.int64),
+                     np.array([[5, 5, 9, 9]] * (1 if 2 < t < 7 else 2), np.float32),
+                     np.ones((1 if 2 < t < 7 else 2, 2, 2), bool)) for t in range(10)
+    ]  # fmt: skip
+    add(store, row.id, tracks, frames, state="done")
+    assert [store.tracks(s.tracks)[0].ordinal for s in by_picture(store, axis(DV, 0))] == [0]
+    hidden = by_picture(store, axis(DV, 0), spans={row.id: (3 * NS, 6 * NS)})
+    assert [store.tracks(s.tracks)[0].ordinal for s in hidden] == [1]
+
+
+def test_near_misses_come_from_what_may_answer(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 1, 0, 9)])
+    here = source(store, "b.mp4", [seen(0, 2, 0, 9, 0.5), seen(1, 3, 20, 29, 0.2)])
+    looks = axis(DV, 1, 0.5)
+    every, some = by_picture(store, looks), by_picture(store, looks, spans={here: (0, 99 * NS)})
+    assert every.found
+    assert not some.found
+    assert {Path(s.source).name for s in some.near_misses} == {"b.mp4"}
+    scores = [s.score for s in some.near_misses]
+    assert scores == sorted(scores, reverse=True)
+    assert all(s.score == s.visual_score and s.text_score is None for s in some.near_misses)
+
+
+def test_a_likelier_older_one_is_told(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 0, 9), seen(1, 0, 50, 59, 0.75)])
+    answer = by_picture(store, axis(DV, 0), 1)
+    assert (answer[0].start_s, answer.likelier and answer.likelier.start_s) == (50, 0)
+    assert answer.likelier is not None
+    assert answer.likelier.probability > answer[0].probability + 0.2  # type: ignore[operator]
+    source(store, "b.mp4", [seen(0, 0, 0, 9)])
+    assert by_picture(store, axis(DV, 0), 1).likelier is None  # the newest is as likely as any
 
 
 def test_a_source_removed_meanwhile_is_left_out(store: Store) -> None:
