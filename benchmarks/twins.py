@@ -27,7 +27,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import OUT, Box, box_iou, machine, model, parse_range, say, table, tiou, write_json
+from benchmarks.common import OUT, Box, box_iou, machine, memory_place, model, parse_range, say, table, tiou, write_json
 from benchmarks.film import FPS, SHOT_S, SIZE, Shot, make
 from vidmem import Memory
 from vidmem.query.where import Answer
@@ -209,16 +209,16 @@ def verdict(memory: Memory, answer: Answer, film: Film, path: Path) -> dict[str,
     return row | {"right": not mixed, "why": "two in one" if mixed else ""}
 
 
-def ask(kind: str, seed: int, folder: Path, fresh: bool) -> dict[str, Any]:
+def ask(kind: str, seed: int, cache: Path, fresh: bool) -> dict[str, Any]:
     drawings = {d.name: d for d in load_drawings() if d.name in KINDS}
     drawing = drawings[sorted(drawings)[(seed * 7 + SITUATIONS.index(kind) * 3) % len(drawings)]]
     held = films(kind, seed, drawing)
-    place = folder / f"{kind}-{seed}"
+    place = cache / "twins" / f"{kind}-{seed}"
     place.mkdir(parents=True, exist_ok=True)
     paths = [place / f"{i}-{kind}-{seed}.mp4" for i in range(len(held))]
     for film, path in zip(held, paths, strict=True):
         write(film, path)
-    memory_folder = place / "memory"
+    memory_folder = memory_place(cache, "twins", place.name)
     if fresh:
         shutil.rmtree(memory_folder, ignore_errors=True)
     with Memory.open(memory_folder) as memory:
@@ -239,7 +239,7 @@ def main() -> int:
     rows = []
     for seed in args.seeds:
         for kind in SITUATIONS:
-            rows.append(ask(kind, seed, args.cache / "twins", args.fresh))
+            rows.append(ask(kind, seed, args.cache, args.fresh))
             say(f"{kind} {seed} {rows[-1]['name']}, by {rows[-1]['by']}: {rows[-1]['why'] or 'right'}")
     told = {}
     for group in (*SITUATIONS, "name", "picture"):
