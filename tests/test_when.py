@@ -85,7 +85,7 @@ def test_when_it_was_recorded_is_told_as_people_say_it(then: tuple[int, ...], sa
     assert told(_local(*then), "\x1b[31mgarbage", now) == said
 
 
-@pytest.mark.parametrize("ns", [None, 0, 12 * NS, -1, 1 << 63, -(1 << 63), 1 << 80])
+@pytest.mark.parametrize("ns", [None, 1 << 63, -(1 << 63), 1 << 80])
 def test_what_is_no_date_is_not_told_as_one(ns: int | None) -> None:
     assert told(ns, "container") == ""
     assert iso(ns) is None

@@ -16,6 +16,10 @@ from .clock import NS as NS
 Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
+RECORDED_BY = ("log", "live", "container", "exif", "name", "day", "mtime", "given")
+"""How a recording time may be known: by the clock of a log or of who watched, from the container or a photo's EXIF,
+from the name of the file, from a name that tells the day alone, from when the file was written, or given by hand."""
+
 _ALL_SURE = np.ones(0, np.float32)  # stands for "every region is sure" until the number of regions is known
 
 
@@ -57,8 +61,7 @@ class SourceInfo:
 
     uri: absolute path as given to the store. width, height: pixels, upright. duration_ns: 0 when unknown.
     start_ns: wall clock of t_ns = 0 in ns since the epoch, or None. fingerprint: identifies the content. recorded_by:
-    how start_ns is known: "log", "live", "container", "exif", "name" (of the file), "day" (the name tells the day
-    alone), "mtime" (when the file was last written), "given" (by hand), or empty where it is not.
+    how start_ns is known, one of RECORDED_BY, or empty where it is not.
     """
 
     uri: str
