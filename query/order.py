@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Sighting
-from ..store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
-from ..when import EPOCHAL_NS
+from ..store import PICTURES, SourceRow, Store, VectorCache
+from ..when import epochal
 from .search import Hits
 
 GUESSED = frozenset({"mtime", "day"})
@@ -64,7 +64,7 @@ def _with_pictures(
 
 def _simulated(row: SourceRow) -> bool:
     """Whether its clock counts from a start of its own, and not from the epoch."""
-    return row.kind in OWN_CLOCK and row.start_ns is not None and row.start_ns < EPOCHAL_NS
+    return row.start_ns is not None and not epochal(row.start_ns, row.recorded_by)
 
 
 def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighting]) -> list[Sighting]:

@@ -1,4 +1,4 @@
-"""When a source was recorded, told anew: by hand, or by another of the things that know it. Nothing is indexed again."""
+"""When a source was recorded, told anew: by hand, or by another of the things that know it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ NONE = "none"
 _FORMS = f"write 2026-01-31T08:30, 2026-01-31, yesterday 18:02, {', '.join(WAYS)} or {NONE}"
 
 
+_UNTOLD = Recorded(None, "given")
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is to tell it: one of WAYS, NONE (it is to be unknown), or empty for `given`."""
 
     way: str
-    given: Recorded = Recorded(None, "given")
+    given: Recorded = _UNTOLD
 
     def tells(self, by: str) -> bool:
         """Whether what is known by `by` may come from it."""

@@ -294,8 +294,8 @@ class Questions(Closing):
             else:
                 spans[row.id] = (low, high - (before is not None))
         if strange and strange == len(rows):
-            raise UsageError("no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or give "
-                             "times in the video, such as 12.5s or 1:02")  # fmt: skip
+            raise UsageError("no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or "
+                             "give times in the video, such as 12.5s or 1:02")  # fmt: skip
         note = (f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem recorded` "
                 "tells it")  # fmt: skip
         return spans, [*self._waiting(), *([note] if strange else [])]

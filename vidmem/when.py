@@ -148,10 +148,15 @@ def told(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = No
     return f"{'~' if recorded_by == 'mtime' else ''}{day}{hour}"
 
 
+def epochal(start_ns: int, by: str) -> bool:
+    """Whether a recording time is one of the world's clock; logs and live sources may have one of a simulation."""
+    return start_ns >= EPOCHAL_NS or by not in ("log", "live")
+
+
 def dated(start_ns: int | None, by: str) -> str:
     """When a source was recorded and how that is known, for a table: "2026-01-31 08:30 (container)"; "-" when it is
     not known."""
-    if start_ns is None or not EPOCHAL_NS <= start_ns <= _RANGE[1] and by in ("log", "live"):
+    if start_ns is None or not _RANGE[0] <= start_ns <= _RANGE[1] or not epochal(start_ns, by):
         return "-"
     form = "%Y-%m-%d" if by == "day" else "%Y-%m-%d %H:%M"
     return time.strftime(form, time.localtime(start_ns // NS)) + (f" ({by})" if by else "")

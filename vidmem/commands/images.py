@@ -21,7 +21,9 @@ NAMED = 20
 """Damaged pictures that are named, per folder; the others are counted."""
 
 
-def index_images(memory: Memory, folders: Sequence[str], config: IndexConfig | None, recorded: str | None = None) -> int:
+def index_images(
+    memory: Memory, folders: Sequence[str], config: IndexConfig | None, recorded: str | None = None
+) -> int:
     """Index the folders one by one; the exit code."""
     from ..indexer.pictures import to_look_at
 

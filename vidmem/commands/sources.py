@@ -13,7 +13,7 @@ from ..address import exists
 from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
-from ..when import dated, iso
+from ..when import dated, epochal, iso
 from .options import MemoryOption
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def info(
         row = _memory(store) if source is None else _source(store, source)
     cells = {name: _cell(name, value) for name, value in row.items()}
     if source is not None:
-        cells["recorded"] = dated(row["start_ns"] and int(row["start_ns"]), cells.pop("recorded_by"))
-        del cells["start_ns"]
+        start = cells.pop("start_ns")
+        cells["recorded"] = "-" if row["start_ns"] is None else dated(int(start), row["recorded_by"] or "")
+        del cells["recorded_by"]
     table = [("", ""), *((name.replace("_", " "), cell) for name, cell in cells.items())]
     show(Listing([row], table[1:] if len(table) < 2 else table, row))
     return 0
@@ -107,9 +108,9 @@ def _row(row: SourceRow) -> Row:
         "source": row.uri, "kind": row.kind, "state": row.state, "duration_s": row.duration_ns / NS,
         "duration_ns": str(row.duration_ns), "width": row.width, "height": row.height, "frames": row.frames,
         "damaged": row.damaged, "indexed_to_ns": None if row.next_t_ns is None else str(row.next_t_ns),
-        "start_ns": None if row.start_ns is None else str(row.start_ns), "recorded": iso(row.start_ns),
-        "recorded_by": row.recorded_by or None, "added_ns": str(row.added_at),
-        "stale": row.stale,
+        "start_ns": None if row.start_ns is None else str(row.start_ns),
+        "recorded": _iso(row.start_ns, row.recorded_by), "recorded_by": row.recorded_by or None,
+        "added_ns": str(row.added_at), "stale": row.stale,
     }  # fmt: skip
 
 
@@ -145,6 +146,10 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_cell(k, v)}" if not isinstance(v, Mapping) else _cell(k, v) for k, v in value.items())
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _iso(start_ns: int | None, by: str) -> str | None:
+    return iso(start_ns) if start_ns is not None and epochal(start_ns, by) else None
 
 
 def _day(ns: int) -> str:

@@ -9,6 +9,6 @@ from .tokens import NewTokens
 from .vectors import Columns, VectorCache
 
 __all__ = [
-    "OWN_CLOCK", "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "NewTokens", "Part", "Picture", "PictureFile",
-    "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache",
+    "OWN_CLOCK", "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "NewTokens", "Part", "Picture",
+    "PictureFile", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache",
 ]  # fmt: skip
