@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-
 from .conftest import Run
 
 
