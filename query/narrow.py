@@ -46,7 +46,8 @@ def may_answer(columns: Columns, spans: Spans) -> NDArray[np.int64]:
 def _bounds(sources: NDArray[np.int64], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first and last ns that count for each of the sources `(n,)`; an empty span where none does."""
     known, place = np.unique(sources, return_inverse=True)
-    ends = [(int(s[0]), int(s[-1])) if len(s) else (1, 0) for s in (spans.get(k, ()) for k in known.tolist())]
+    told = (spans.get(source, (1, 0)) for source in known.tolist())
+    ends = [(int(span[0]), int(span[-1])) if len(span) else (1, 0) for span in told]
     both = np.array(ends, np.int64).reshape(-1, 2)[place]
     return both[:, 0], both[:, 1]
 

@@ -280,11 +280,13 @@ class Questions(Closing):
             raise UsageError(f"{after.text!r} is not before {before.text!r}; nothing lies between them")
         rows = [self.store.source(name) for name in sources] if sources else self.store.sources()
         spans: dict[int, tuple[int, int] | NDArray[np.int64]] = {}
-        strange = 0
+        strange = still = 0
         for row in rows:
             low = 0 if after is None else after.media_ns(row.start_ns)
             high = (1 << 62) if before is None else before.media_ns(row.start_ns)
-            if row.kind == PICTURES and (after or before):
+            if row.kind == PICTURES and any(m is not None and not m.wall for m in (after, before)):
+                still += 1
+            elif row.kind == PICTURES and (after or before):
                 times = self._pictures_between(row, after, before)
                 strange += times is None
                 if times is not None:
@@ -293,22 +295,28 @@ class Questions(Closing):
                 strange += 1
             else:
                 spans[row.id] = (low, high - (before is not None))
-        if strange and strange == len(rows):
+        if still and still == len(rows):
+            raise UsageError("single pictures have no time in a video; give a date, such as 2026-01-31T08:30")
+        if strange and strange + still == len(rows):
             raise UsageError("no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or "
                              "give times in the video, such as 12.5s or 1:02")  # fmt: skip
-        note = (f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem recorded` "
-                "tells it")  # fmt: skip
-        return spans, [*self._waiting(), *([note] if strange else [])]
+        notes = self._waiting()
+        if still:
+            notes.append(f"{still} of {len(rows)} sources are single pictures without a time in a video, left out")
+        if strange:
+            notes.append(f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem "
+                         "recorded` tells it")  # fmt: skip
+        return spans, notes
 
     def _pictures_between(
         self, row: SourceRow, after: Moment | None, before: Moment | None
     ) -> NDArray[np.int64] | None:
         """The times on their source's clock of the single pictures that were taken within; None when no picture is
-        dated, or when a time in a video is asked for, which none of them has."""
+        dated."""
         import numpy as np
 
         dates = self.store.pictures_recorded(row.id)
-        if any(m is not None and not m.wall for m in (after, before)) or all(ns is None for ns, _ in dates.values()):
+        if all(ns is None for ns, _ in dates.values()):
             return None
         low = -(1 << 63) if after is None else after.ns
         high = 1 << 63 if before is None else before.ns

@@ -72,7 +72,7 @@ def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) 
         rows = conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))
     else:
         rows = conn.execute(f"{query} ORDER BY t_ns", (source_id,))
-    return [Picture(*row[:4], *sane_time(*row[4:])) for row in rows]
+    return [Picture(t, digest, w, h, *sane_time(ns, by)) for t, digest, w, h, ns, by in rows]
 
 
 def recorded(
