@@ -6,7 +6,7 @@ have dates of their own; only those of what was found are looked up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -102,13 +102,19 @@ def doubt(store: Store, cache: VectorCache, sources: dict[int, SourceRow], found
             here |= {(row.id, t): None if ns is None else by for t, (ns, by) in dates.items()}
         if len(here) > 1:
             ways |= here
-    unknown = sum(by is None for by in ways.values())
-    guessed = sum(by in GUESSED for by in ways.values())
+    return mixture(list(ways.values()))
+
+
+def mixture(ways: Collection[str | None]) -> str | None:
+    """What is weak about the order in time of recordings of which this is known: how, or None where no date is. None
+    when they are all known alike."""
+    unknown = sum(by is None for by in ways)
+    guessed = sum(by in GUESSED for by in ways)
     if 0 < unknown < len(ways):
         has = "has" if unknown == 1 else "have"
         return f"the order in time is that of indexing: {unknown} of {len(ways)} recordings {has} no date; {REMEDY}"
     if 0 < guessed < len(ways):
-        cause = "the time of the file" if "mtime" in ways.values() else "the day"
+        cause = "the time of the file" if "mtime" in ways else "the day"
         know = "knows" if guessed == 1 else "know"
         return f"the order in time is a guess: {guessed} of {len(ways)} recordings {know} {cause} alone; {REMEDY}"
     return None

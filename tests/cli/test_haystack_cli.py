@@ -55,6 +55,7 @@ def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
     assert (document["answer"], document["pictures"], document["near_misses"]) == ("no", 2, [])
     assert document["image"] == str(photos / "1.png")
     assert document["anchor_box"] == [8, 32, 40, 64]
+    assert document["recorded_by"] == "mtime"
     none = run("haystack", "--anchor", "cyan", "--target", "green", "--json", "--save", tmp_path / "n.png")
     assert none.exit_code == 1
     assert json.loads(none.stdout)["answer"] == "not found"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vidmem.commands.where import place
 from vidmem.memory import Memory
+from vidmem.records import Sighting
 
 from .conftest import Run
 
@@ -228,3 +231,15 @@ def test_a_memory_of_a_stranger(run: Run, both: Path, tmp_path: Path, start: obj
         result = run(*command)
         assert result.exit_code in (0, 1, 2), command
         assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_moment_for_people() -> None:
+    from datetime import datetime
+
+    then = int(datetime(2020, 1, 31, 18, 2).timestamp()) * 10**9
+    one = Sighting("/videos/a.mp4", 0, 10**9, 0.9, 0.9, None, 0, (0, 0, 1, 1))
+    assert place(one, 12 * 10**9) == "0:12.0 in a.mp4"
+    video = replace(one, recorded_ns=then, recorded_by="mtime")
+    assert place(video, 12 * 10**9) == "~31 Jan 2020 18:02, 0:12.0 into a.mp4"
+    assert place(replace(one, picture="/p/1.jpg"), 10**10) == "1.jpg"
+    assert place(replace(video, picture="/p/1.jpg", recorded_by="exif"), 10**10) == "31 Jan 2020 18:02, 1.jpg"

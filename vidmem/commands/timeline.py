@@ -36,10 +36,16 @@ def timeline(
 
     What left the view and came back is one thing. Exit code 1 when it was not found.
     """
+    from ..query.order import mixture
+
     check_suffix("--save", save, PICTURES)
     with question.memory() as m:
         things = m.timeline(**question.asked, alike=alike)
         lengths = {row.uri: row.duration_ns for row in m.sources()}
+    ways = {(s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
+            for thing in things for s in thing.sightings}  # fmt: skip
+    if weak := mixture(ways.values()):
+        say(weak)
     show(_listing(things))
     if not things:
         say("not found")
