@@ -163,7 +163,7 @@ class Session(Closing):
             return self._known
         digest = hashlib.sha256(f"{KIND}\n{self.name}\n{self._zero_ns}".encode()).hexdigest()
         return self._store.begin_source(
-            SourceInfo(self.name, KIND, width, height, duration_ns=0, fingerprint=digest, start_ns=self._zero_ns)
+            SourceInfo(self.name, KIND, width, height, 0, digest, start_ns=self._zero_ns, recorded_by=KIND)
         )
 
     def _run(self, width: int, height: int) -> None:

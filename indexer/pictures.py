@@ -19,7 +19,9 @@ from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..media import decode_ahead
+from ..media.exif import taken
 from ..media.pictures import Listed, Read, list_pictures, read_pictures
+from ..media.recorded import of_file
 from ..records import FrameRegions, RegionTokens, SourceInfo, Track
 from ..store import PICTURE_NS, PICTURES, Part, Picture, PictureFile, SourceRow, Store
 from .step import encode_each, single, working_in_parallel
@@ -97,6 +99,7 @@ def index_pictures(
     changed = bool(todo or left or row.state == "open")
     tokens = _add(folder, todo, encoder, store, row, config, looked) if changed else 0
     gone = _forget_gone(store, row)
+    _date(store, row)
     files = store.picture_files(row.id)
     damaged = tuple((f.path, f.cause or "damaged") for f in files if f.t_ns is None)
     if len(damaged) == len(listed):
@@ -141,7 +144,8 @@ def _add(
                     size = read.width, read.height
                     frame, tracks = single(encoder, read.image, next(found), size, config, next_ns, ordinal)
                     place[read.digest] = next_ns
-                    pending.pictures.append(Picture(next_ns, read.digest, *size))
+                    known = read.recorded
+                    pending.pictures.append(Picture(next_ns, read.digest, *size, known.ns, known.by))
                     pending.frames.append(frame)
                     pending.tracks += tracks
                     next_ns, ordinal = next_ns + PICTURE_NS, ordinal + len(tracks)
@@ -155,6 +159,17 @@ def _add(
                 looked(group[-1].file.path, done)
     checkpoint("done")
     return ordinal - first
+
+
+def _date(store: Store, row: SourceRow) -> None:
+    """Look up when pictures were taken that were indexed when that was not asked."""
+    missing = [p.t_ns for p in store.pictures(row.id) if not p.recorded_by]
+    found = {}
+    for t_ns, paths in store.picture_paths(row.id, missing).items():
+        known = of_file(paths[0], 0, taken(paths[0]))
+        found[t_ns] = (known.ns, known.by)
+    if found:
+        store.set_pictures_recorded(row.id, found)
 
 
 def _forget_gone(store: Store, row: SourceRow) -> int:

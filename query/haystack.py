@@ -33,13 +33,16 @@ NEAR_MISSES = 3
 @dataclass(frozen=True, slots=True)
 class Region:
     """A region of a picture. paths: the files that hold the picture. box: x0, y0, x1, y1 in pixels of the upright
-    picture, which is width x height. score: cosine to what was asked."""
+    picture, which is width x height. score: cosine to what was asked. recorded_ns, recorded_by: of the picture, as in
+    `Sighting`."""
 
     paths: tuple[str, ...]
     width: int
     height: int
     box: Box
     score: float
+    recorded_ns: int | None = None
+    recorded_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +156,6 @@ class Haystack:
             held = self._store.picture(track.source_id, track.start_ns)
             paths = self._store.picture_paths(track.source_id, [track.start_ns]).get(track.start_ns, [])
             if held is not None:
-                out.append(Region(tuple(paths), held.width, held.height, track.best_box, score))
+                out.append(Region(tuple(paths), held.width, held.height, track.best_box, score, held.recorded_ns,
+                                  held.recorded_by))  # fmt: skip
         return out

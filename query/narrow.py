@@ -21,8 +21,9 @@ WITHIN_NS = 2 * NS
 APART = 1.0
 """They are near in place when the gap between their boxes is at most so many times the longest side of the two."""
 
-Spans = Mapping[int, tuple[int, int]]
-"""By source id, the first and last ns (inclusive) that count; sources that are not in it do not."""
+Spans = Mapping[int, tuple[int, int] | NDArray[np.int64]]
+"""By source id, the first and last ns (inclusive) that count, or for single pictures the times of those that count, in
+order; sources that are not in it do not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +39,27 @@ class Narrowed:
 def may_answer(columns: Columns, spans: Spans) -> NDArray[np.int64]:
     """The rows of all tracks that were seen within `spans`, as far as their first and last times say."""
     low, high = _bounds(columns.source_ids, spans)
-    return np.flatnonzero((columns.start_ns <= high) & (columns.end_ns >= low) & (low <= high))
+    rows = np.flatnonzero((columns.start_ns <= high) & (columns.end_ns >= low) & (low <= high))
+    return rows[_pictures_count(columns, rows, spans)]
 
 
 def _bounds(sources: NDArray[np.int64], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first and last ns that count for each of the sources `(n,)`; an empty span where none does."""
     known, place = np.unique(sources, return_inverse=True)
-    both = np.array([spans.get(s, (1, 0)) for s in known.tolist()], np.int64).reshape(-1, 2)[place]
+    told = (spans.get(source, (1, 0)) for source in known.tolist())
+    ends = [(int(span[0]), int(span[-1])) if len(span) else (1, 0) for span in told]
+    both = np.array(ends, np.int64).reshape(-1, 2)[place]
     return both[:, 0], both[:, 1]
+
+
+def _pictures_count(columns: Columns, rows: NDArray[np.int64], spans: Spans) -> NDArray[np.bool_]:
+    """Of rows within the bounds of `spans`, those that are no single picture between the ones that count."""
+    keep = np.ones(len(rows), np.bool_)
+    for source, times in spans.items():
+        if isinstance(times, np.ndarray):
+            mine = np.flatnonzero(columns.source_ids[rows] == source)
+            keep[mine] = np.isin(columns.start_ns[rows[mine]], times)
+    return keep
 
 
 def by_time(store: Store, columns: Columns, hits: Hits, spans: Spans) -> Narrowed:
@@ -54,14 +68,14 @@ def by_time(store: Store, columns: Columns, hits: Hits, spans: Spans) -> Narrowe
     sources = columns.source_ids[rows]
     low, high = _bounds(sources, spans)
     start, end = columns.start_ns[rows], columns.end_ns[rows]
-    meets = (start <= high) & (end >= low) & (low <= high)
+    meets = (start <= high) & (end >= low) & (low <= high) & _pictures_count(columns, rows, spans)
     inside = meets & (start >= low) & (end <= high)
     crossing = np.flatnonzero(meets & ~inside)
     seen: dict[int, _Seen] = {}
     for source in np.unique(sources[crossing]).tolist():
         here = crossing[sources[crossing] == source]
         wanted = {int(columns.ordinals[rows[i]]): int(rows[i]) for i in here}
-        for t_ns, row, box in _boxes(store, source, wanted, *spans[source]):
+        for t_ns, row, box in _boxes(store, source, wanted, int(spans[source][0]), int(spans[source][-1])):
             _add(seen, row, t_ns, box)
     keep = inside | np.isin(rows, list(seen))  # a track may be out of view at just that time
     return _cut(columns, hits.take(keep), seen)

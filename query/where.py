@@ -16,6 +16,7 @@ from .instances import Instances
 from .likely import deciding, probabilities
 from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, may_answer, near
+from .order import dated, doubt, in_time
 from .scores import Hits, nearest
 from .search import find, find_each
 from .sightings import group
@@ -98,9 +99,12 @@ def where(
     """Sightings of what the vectors stand for, the `most` newest (None: all). See `Asked` for the rest."""
     asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart, least)
     alone, found = _found(store, cache, calibration, asked)
-    answer = _answer(store, {row.id: row for row in store.sources()}, cache, calibration, asked, found, most)
+    sources = {row.id: row for row in store.sources()}
+    answer = _answer(store, sources, cache, calibration, asked, found, most)
     if not answer.total:
         answer = _missed(store, cache, calibration, asked, alone)
+    elif weak := doubt(store, cache, sources, [found.hits]):
+        notes = [*notes, weak]
     return replace(answer, query=query or {}, notes=tuple(notes))
 
 
@@ -111,11 +115,14 @@ def each(
     """`where` for each of many text vectors `(n, Dt)` with its contrast phrases, in one pass over the tracks; without
     near misses, which would be a pass for each."""
     sources = {row.id: row for row in store.sources()}
-    out = []
     every = find_each(cache, calibration, texts, contrasts, least, _may(cache, spans))
-    for text, contrast, hits in zip(texts, contrasts, every, strict=True):
+    found = [_narrowed(store, cache, hits, spans) for hits in every]
+    weak = doubt(store, cache, sources, [one.hits for one in found])
+    out = []
+    for text, contrast, one in zip(texts, contrasts, found, strict=True):
         asked = Asked(text, None, contrast, None, spans, least=least)
-        out.append(_answer(store, sources, cache, calibration, asked, _narrowed(store, cache, hits, spans), most))
+        answer = _answer(store, sources, cache, calibration, asked, one, most)
+        out.append(replace(answer, notes=(weak,)) if weak and answer else answer)
     return out
 
 
@@ -124,7 +131,7 @@ def _answer(
     found: Narrowed, most: int | None,
 ) -> Answer:  # fmt: skip
     """The sightings among what was found, each of one thing."""
-    order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
+    order, zeros = in_time(store, cache, sources, found.hits)
     instances = Instances(store, cache, found, order, zeros, calibration.same_thing)
     wanted, total = instances.newest(most)
     sightings = _sightings(store, sources, cache, found, wanted, calibration, asked.contrast) if wanted else []
@@ -154,7 +161,7 @@ def _missed(
     if not len(alone.hits):  # there are near misses by score; else what was seen, but not near the other thing
         may = None if asked.spans is None else may_answer(cache.columns, asked.spans)
         alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS, may), asked.spans)
-    near_groups = group(alone.columns, alone.hits, _source_order(cache, sources, alone.hits))
+    near_groups = group(alone.columns, alone.hits, in_time(store, cache, sources, alone.hits)[0])
     near_groups.sort(key=lambda members: -float(alone.hits.score[members].max()))
     misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES], calibration, asked.contrast)
     return Answer((), tuple(misses))
@@ -172,7 +179,7 @@ def timeline(
     _, found = _found(store, cache, calibration, asked)
     if alike and len(found.hits):
         found = _narrowed(store, cache, _scored(cache, asked, seen_again(cache, found.hits.rows, like)), asked.spans)
-    order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
+    order, zeros = in_time(store, cache, sources, found.hits)
     out = []
     instances = Instances(store, cache, found, order, zeros, like)
     for members in things(store, cache, found.hits.rows, like):
@@ -231,26 +238,6 @@ def _scored(cache: VectorCache, asked: Asked, rows: NDArray[np.int64]) -> Hits:
     return Hits(rows, score, text, visual)
 
 
-def _source_order(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDArray[np.int64]:
-    """For every hit, the rank of its source in time: by wall clock where all sources know it, else as added."""
-    rows = list(sources.values())
-    clocked = all(row.start_ns is not None for row in rows)
-    rows.sort(key=lambda row: (row.start_ns or 0, row.id) if clocked else (0, row.id))
-    ids, places = np.unique(cache.columns.source_ids[hits.rows], return_inverse=True)
-    rank = {row.id: i for i, row in enumerate(rows)}
-    ranks = np.array([rank.get(int(i), -1) for i in ids], np.int64)
-    return ranks[places] if len(ids) else np.empty(0, np.int64)
-
-
-def _zeros(cache: VectorCache, sources: dict[int, SourceRow], hits: Hits) -> NDArray[np.int64] | None:
-    """For every hit, where its source has its zero by the wall clock; None unless all sources know it."""
-    if any(row.start_ns is None for row in sources.values()):
-        return None
-    ids, places = np.unique(cache.columns.source_ids[hits.rows], return_inverse=True)
-    zeros = [(sources[int(i)].start_ns or 0) if int(i) in sources else 0 for i in ids]
-    return np.array(zeros, np.int64)[places] if zeros else np.empty(0, np.int64)
-
-
 def _file(store: Store, source: SourceRow, t_ns: int) -> str | None:
     """The file of a single picture; None in videos, and for one that is in no file any more."""
     if source.kind != PICTURES:
@@ -296,4 +283,4 @@ def _sightings(
                 confidence=track.confidence,
             )
         )
-    return out
+    return dated(store, sources.values(), out)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .address import exists
+from .address import exists, split
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, ENCODERS, Encoder, check, check_masks, default_preset, load
 from .errors import MediaError, UsageError
@@ -18,9 +18,12 @@ from .records import NS, Sighting
 from .store import PICTURES, ModelRecord, SourceRow, Store, StoreStats
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from PIL import Image
 
     from .annotate import Written
+    from .dating import Dated
     from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
     from .indexer.pictures import PicturesReport
@@ -116,7 +119,7 @@ class Memory(Questions):
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
         on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log", pose: str | None = None,
-        keep_views: bool = False,
+        keep_views: bool = False, recorded: str | datetime | None = None,
     ) -> list[SourceReport]:  # fmt: skip
         """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
 
@@ -126,23 +129,34 @@ class Memory(Questions):
         topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
         whose times count there, log (when it was recorded) or header (the sender's stamp). pose: the topic of the poses
         to keep, "tf" for transforms, instead of the best that the log has; of logs done before they are read anew.
-        keep_views: keep the pictures of the views in the memory, for sources that will be gone.
+        keep_views: keep the pictures of the views in the memory, for sources that will be gone. recorded: what tells
+        when they were recorded, also of those that are done, as in `set_recorded`; where it tells nothing all stays as
+        it was. By default the container, else the name, else the time of the file.
 
         Raises:
             UsageError: no path, a URL, a bad decoder, a topic that is not there or not named, a pose topic without
             poses. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
+        from . import dating
         from .indexer.pipeline import done_before, index_source
         from .media import discover, open_source, parts
+        from .media.lerobot import is_dataset
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         self._check_keeping(keep_views)
+        chosen = None if recorded is None else dating.choice(recorded)
         found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
         single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
         if folder := next((path for path in found if path in single), None):
             raise UsageError(f"this folder was indexed with --images; go on so, or `vidmem rm` it first: {folder}")
+        if chosen is not None:
+            dating.check_one(chosen, len(found))
+            for path in found:
+                address = split(path)
+                if address.part:
+                    dating.check_kind("episode" if is_dataset(address.path) else "log", path)
         config = config or self.settings()
         record = self._record(config.as_dict())
         self.store.set_model(record)
@@ -160,6 +174,8 @@ class Memory(Questions):
                 progress = on_source(path, source) if on_source else None
                 try:
                     known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
+                    if chosen is not None:
+                        dating.apply(self.store, self.store.begin_source(source.info), chosen)
                     reports.append(known or index_source(source, self.encoder, self.store, config, progress, pose,
                                                          keep_views=keep_views))  # fmt: skip
                 except MediaError as error:
@@ -169,28 +185,48 @@ class Memory(Questions):
         self.store.settle()
         return reports
 
+    def set_recorded(self, source: str, when: str | datetime) -> Dated:
+        """Tell when a source was recorded; nothing is indexed again.
+
+        source: its path or name; or a single picture of a folder of them. when: a date with a time (see
+        `when.parse_moment`; without a zone it is local), or what is to tell it: "container" (of a photo its EXIF),
+        "name", "mtime" (the time of the file), or "none".
+
+        Raises:
+            UsageError: no such source, one with a clock of its own, no date, or what was named tells nothing.
+        """
+        from .dating import choice, mend
+
+        return mend(self.store, source, choice(when))
+
     def index_pictures(
         self, folder: str | os.PathLike[str], *, config: IndexConfig | None = None,
-        looked: Callable[[str, int], None] | None = None,
+        looked: Callable[[str, int], None] | None = None, recorded: str | None = None,
     ) -> PicturesReport:  # fmt: skip
         """Index the single pictures in a folder and below it, for `haystack`; go on where an earlier run stopped.
 
         The same content is indexed once, whatever its files are called; files that cannot be read are counted. Later
         runs take in what is new or changed, and forget what is gone. looked: called with each file and how many were
-        looked at. config: as for `index`.
+        looked at. config: as for `index`. recorded: what tells when each was taken, as for `index`, but no date.
 
         Raises:
             MediaError: no such folder, or no picture in it that can be read. UsageError: it was indexed as a film.
             ModelMismatchError, StoreError: as `index`.
         """
+        from .dating import apply, choice
         from .indexer.pictures import index_pictures, to_look_at
 
+        chosen = None if recorded is None else choice(recorded)
+        if chosen is not None and not chosen.way:
+            raise UsageError("each picture has a date of its own; `vidmem recorded PICTURE WHEN` mends one")
         path = os.path.abspath(folder)
         _check_name(path)
         to_look_at(path, self.store)  # before anything is written
         config = config or self.settings()
         self.store.set_model(self._record(config.as_dict()))
         report = index_pictures(path, lambda: self.encoder, self.store, config, looked)
+        if chosen is not None:
+            apply(self.store, self.store.source(path), chosen)
         self.store.settle()
         return report
 

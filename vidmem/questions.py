@@ -13,15 +13,18 @@ from .encoders import Calibration, Encoder, TextEncoder, load
 from .errors import StoreError, UsageError
 from .probability import Probabilities
 from .records import NS, Box, Float32
-from .store import PICTURES, Store, VectorCache
+from .store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from .encoders.masks import MaskSource
     from .probability import Curve, Samples
     from .query.haystack import HaystackAnswer, Phrase, Rule
     from .query.labels import LabelSet
+    from .query.narrow import Spans
     from .query.needles import Asked as HaystackAsked
     from .query.scenes import Parse, Way
     from .query.where import Answer, Asked, Thing
@@ -167,7 +170,7 @@ class Questions(Closing):
             self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=min_probability
         )
         return [
-            replace(answer, query={"text": name, "image": None, "crop": None}, notes=tuple(notes))
+            replace(answer, query={"text": name, "image": None, "crop": None}, notes=(*notes, *answer.notes))
             for name, answer in zip(names, answers, strict=True)
         ]
 
@@ -269,25 +272,55 @@ class Questions(Closing):
 
     def _spans(
         self, sources: Sequence[str], after: Moment | None, before: Moment | None
-    ) -> tuple[dict[int, tuple[int, int]] | None, list[str]]:
+    ) -> tuple[Spans | None, list[str]]:
         """What of each source counts, None for everything, and what is left out."""
         if not sources and after is None and before is None:
             return None, self._waiting()
         if after and before and after.wall == before.wall and after.ns >= before.ns:
             raise UsageError(f"{after.text!r} is not before {before.text!r}; nothing lies between them")
         rows = [self.store.source(name) for name in sources] if sources else self.store.sources()
-        spans, strange = {}, 0
+        spans: dict[int, tuple[int, int] | NDArray[np.int64]] = {}
+        strange = still = 0
         for row in rows:
             low = 0 if after is None else after.media_ns(row.start_ns)
             high = (1 << 62) if before is None else before.media_ns(row.start_ns)
-            if low is None or high is None:
+            if row.kind == PICTURES and any(m is not None and not m.wall for m in (after, before)):
+                still += 1
+            elif row.kind == PICTURES and (after or before):
+                times = self._pictures_between(row, after, before)
+                strange += times is None
+                if times is not None:
+                    spans[row.id] = times
+            elif low is None or high is None:
                 strange += 1
             else:
                 spans[row.id] = (low, high - (before is not None))
-        if strange and strange == len(rows):
-            raise UsageError("no video here knows when it was recorded; give times in the video, such as 12.5s or 1:02")
-        note = f"{strange} of {len(rows)} sources do not know when they were recorded, left out"
-        return spans, [*self._waiting(), *([note] if strange else [])]
+        if still and still == len(rows):
+            raise UsageError("single pictures have no time in a video; give a date, such as 2026-01-31T08:30")
+        if strange and strange + still == len(rows):
+            raise UsageError("no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or "
+                             "give times in the video, such as 12.5s or 1:02")  # fmt: skip
+        notes = self._waiting()
+        if still:
+            notes.append(f"{still} of {len(rows)} sources are single pictures without a time in a video, left out")
+        if strange:
+            notes.append(f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem "
+                         "recorded` tells it")  # fmt: skip
+        return spans, notes
+
+    def _pictures_between(
+        self, row: SourceRow, after: Moment | None, before: Moment | None
+    ) -> NDArray[np.int64] | None:
+        """The times on their source's clock of the single pictures that were taken within; None when no picture is
+        dated."""
+        import numpy as np
+
+        dates = self.store.pictures_recorded(row.id)
+        if all(ns is None for ns, _ in dates.values()):
+            return None
+        low = -(1 << 63) if after is None else after.ns
+        high = 1 << 63 if before is None else before.ns
+        return np.array(sorted(t for t, (ns, _) in dates.items() if ns is not None and low <= ns < high), np.int64)
 
     def _waiting(self) -> list[str]:
         """That sources cannot answer, as the memory has another encoder now and they were not there for it."""
@@ -313,7 +346,7 @@ class Questions(Closing):
             source = self.store.source(name)
             if source.kind == PICTURES:
                 raise UsageError("a box is taken from a video; of a single picture cut it out and give it with --image")
-            if source.start_ns and t_ns >= source.start_ns:  # in a log's own terms: since the epoch
+            if source.kind in OWN_CLOCK and source.start_ns and t_ns >= source.start_ns:  # as a log tells it
                 t_ns -= source.start_ns
             if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:
                 raise UsageError(f"the crop's box reaches beyond the frame, which has {source.width} x {source.height}"

@@ -10,11 +10,23 @@ from .clock import NS, parse_time
 from .errors import UsageError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(min|m|h|d|w)(?: ago)?")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAY = re.compile(
+    r"(?:(today|yesterday)|([a-z]{3,9})|([0-9]{1,2}) ([a-z]{3})[a-z]*(?: ([0-9]{4}))?)"
+    r"(?:[ ,]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?", re.IGNORECASE,
+)  # fmt: skip
 _SECONDS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _RANGE = (-(1 << 62), 1 << 62)
 """Nanoseconds since the epoch that differences of two of them still fit 64 bits for: the years 1823 to 2116."""
 
-FORMS = "12.5s or 00:01:02.5 (video time), 2026-01-31T08:30 or 2026-01-31 (clock), 90min, 12h, 30d or 4w (ago)"
+EPOCHAL_NS = 10**17
+"""In 1973. A clock with earlier times counts from its own start, as simulations do, and not from the epoch."""
+
+FORMS = (
+    "12.5s or 00:01:02.5 (video time), 2026-01-31T08:30, 2026-01-31 or yesterday 18:02 (clock), 90min, 12h, 30d or 4w "
+    "(ago)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,8 @@ class Moment:
 
 def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     """A Moment from video time (as `clock.parse_time` takes it), a date, a date with a time, `now`, or an age such as
-    `30d`. Dates without a zone are local.
+    `30d`. A date may be `yesterday`, a day of the week (the last one) or `31 Jan`, as answers tell it, too. Dates
+    without a zone are local.
 
     Raises UsageError for anything else, and for years that nothing was filmed in.
     """
@@ -45,6 +58,8 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     if match := _AGO.fullmatch(given):
         seconds = float(match[1]) * _SECONDS[match[2]]
         return _wall(now - int(seconds * NS) if seconds < 1e12 else _RANGE[0] - 1, text)
+    if (day := _said(given, now)) is not None:
+        return _wall(day, text)
     if re.match(r"\d{4}-\d", given):
         from datetime import datetime
 
@@ -59,6 +74,39 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     if media > _RANGE[1]:
         raise UsageError(f"{text!r} is longer than any video; write {FORMS}")
     return Moment(media, False, text)
+
+
+def day_alone(text: str) -> bool:
+    """Whether what `parse_moment` takes names a day and no time of it."""
+    given = text.strip()
+    match = _DAY.fullmatch(given)
+    return re.fullmatch(r"\d{4}-?\d\d-?\d\d", given) is not None or (match is not None and match[6] is None)
+
+
+def _said(text: str, now_ns: int) -> int | None:
+    """ns since the epoch of `yesterday`, `friday 18:02`, `31 Jan`, `31 Jan 2025 18:02`; None for what is no such day.
+    Without a year it is the last such day."""
+    match = _DAY.fullmatch(text)
+    if match is None:
+        return None
+    from datetime import date, datetime, timedelta
+
+    today = date.fromtimestamp(now_ns // NS)
+    word, week, number, month, year = (part and part.lower() for part in match.groups()[:5])
+    try:
+        if word:
+            day = today - timedelta(days=word == "yesterday")
+        elif week:
+            (which,) = (i for i, name in enumerate(_DAYS) if week in (name, name[:3]))
+            day = today - timedelta(days=(today.weekday() - which) % 7)
+        else:
+            day = date(int(year or today.year), _MONTHS.index(month) + 1, int(number))
+            if not year and day > today:
+                day = day.replace(year=today.year - 1)
+        hour, minute, second = (int(part or 0) for part in match.groups()[5:])
+        return int(datetime(day.year, day.month, day.day, hour, minute, second).timestamp()) * NS
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
@@ -78,3 +126,54 @@ def _wall(ns: int, text: str) -> Moment:
     if not _RANGE[0] <= ns <= _RANGE[1]:
         raise UsageError(f"{text!r} is too far away; there was no video then")
     return Moment(ns, True, text)
+
+
+def told(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = None) -> str:
+    """A time of recording for people, on this machine's clock: "today 18:02", "yesterday 18:02", "Fri 18:02" within a
+    week, "31 Jan 18:02" within this year, "31 Jan 2025 18:02"; empty when it is not known.
+
+    With "~" in front where it is a guess, from the time of the file; without the hour where only the day is known.
+    """
+    if recorded_ns is None or not _RANGE[0] <= recorded_ns <= _RANGE[1]:
+        return ""
+    then, now = time.localtime(recorded_ns // NS), time.localtime((time.time_ns() if now_ns is None else now_ns) // NS)
+    ago = _days(now) - _days(then)
+    if ago in (0, 1):
+        day = ("today", "yesterday")[ago]
+    elif 1 < ago < 7:
+        day = time.strftime("%a", then)
+    else:
+        day = f"{then.tm_mday} {time.strftime('%b' if then.tm_year == now.tm_year else '%b %Y', then)}"
+    hour = "" if recorded_by == "day" else time.strftime(" %H:%M", then)
+    return f"{'~' if recorded_by == 'mtime' else ''}{day}{hour}"
+
+
+def epochal(start_ns: int, by: str) -> bool:
+    """Whether a recording time is one of the world's clock; logs and live sources may have one of a simulation."""
+    return start_ns >= EPOCHAL_NS or by not in ("log", "live")
+
+
+def dated(start_ns: int | None, by: str) -> str:
+    """When a source was recorded and how that is known, for a table: "2026-01-31 08:30 (container)"; "-" when it is
+    not known."""
+    if start_ns is None or not _RANGE[0] <= start_ns <= _RANGE[1] or not epochal(start_ns, by):
+        return "-"
+    form = "%Y-%m-%d" if by == "day" else "%Y-%m-%d %H:%M"
+    return time.strftime(form, time.localtime(start_ns // NS)) + (f" ({by})" if by else "")
+
+
+def iso(ns: int | None) -> str | None:
+    """ISO 8601 of a wall clock, with milliseconds and this machine's offset; None for None and what is no date."""
+    if ns is None or not _RANGE[0] <= ns <= _RANGE[1]:
+        return None
+    from datetime import UTC, datetime
+
+    whole = datetime.fromtimestamp(ns // NS, UTC).replace(microsecond=ns % NS // 1000)
+    return whole.astimezone().isoformat(timespec="milliseconds")
+
+
+def _days(moment: time.struct_time) -> int:
+    """Days of the calendar since a day long ago."""
+    from datetime import date
+
+    return date(moment.tm_year, moment.tm_mon, moment.tm_mday).toordinal()

@@ -55,6 +55,7 @@ def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
     assert (document["answer"], document["pictures"], document["near_misses"]) == ("no", 2, [])
     assert document["image"] == str(photos / "1.png")
     assert document["anchor_box"] == [8, 32, 40, 64]
+    assert document["recorded_by"] == "mtime"
     none = run("haystack", "--anchor", "cyan", "--target", "green", "--json", "--save", tmp_path / "n.png")
     assert none.exit_code == 1
     assert json.loads(none.stdout)["answer"] == "not found"
@@ -66,8 +67,11 @@ def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
 def test_where_names_the_picture(run: Run, photos: Path) -> None:
     run("index", "--images", photos, "--encoder", "colours")
     line = run("where", "yellow").stdout.splitlines()[1].split()
-    assert line == ["-", "-", "1.000", "not", "calibrated", "-", "48,32,80,64", str(photos / "2.png")]
-    assert json.loads(run("where", "yellow", "--json").stdout)["sightings"][0]["picture"] == str(photos / "2.png")
+    assert line[0] == "~today"
+    assert line[2:] == ["-", "-", "1.000", "-", "48,32,80,64", str(photos / "2.png")]
+    sighting = json.loads(run("where", "yellow", "--json").stdout)["sightings"][0]
+    assert (sighting["picture"], sighting["recorded_by"]) == (str(photos / "2.png"), "mtime")
+    assert [sighting[name] for name in ("start_s", "end_s", "start_ns", "end_ns", "frame_s")] == [None] * 5
 
 
 def test_damage_is_told(run: Run, photos: Path) -> None:

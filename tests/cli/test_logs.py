@@ -268,3 +268,17 @@ def test_interrupted_and_resumed_is_the_same(log: Path, tmp_path: Path, monkeypa
                           [(t.ordinal, t.start_ns, t.end_ns) for t in m.store.source_tracks(row.id)]))  # fmt: skip
     assert dumps[0] == dumps[1]
     assert len(dumps[0][0]) == 60
+
+
+def test_a_log_keeps_its_clock(run: Run, log: Path) -> None:
+    refused = index(run, log, "--recorded", "name")
+    assert refused.exit_code == 2
+    assert f"a log source has a clock of its own, which its time is told by; leave it as it is: {log}" in refused.stderr
+    assert index(run, log).exit_code == 0
+    (row,) = json.loads(run("ls", "--json").stdout)
+    assert (row["start_ns"], row["recorded_by"]) == (str(START), "log")
+    assert run("recorded", "run.mcap", "yesterday").exit_code == 2
+    sighting = json.loads(run("where", "red", "--json").stdout)["sightings"][0]
+    assert (sighting["recorded_by"], sighting["recorded"][:4]) == ("log", "2023")
+    crop = f"{log}@{START + 9 * NS}ns:112,32,32,32"  # in the log's own terms
+    assert run("where", "--crop", crop).exit_code == 0

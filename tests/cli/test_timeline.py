@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-
-from vidmem.store import Store
 
 from .conftest import Run
 
@@ -27,11 +26,11 @@ def test_when(run: Run, indexed: Path) -> None:
 
 
 def test_on_the_clock(run: Run, copy: Path) -> None:
+    assert run("recorded", "walk.mp4", "none", "-m", copy).exit_code == 0
     result = run("where", "red", "--after", "1d", "-m", copy)
     assert result.exit_code == 2
-    assert "no video here knows when it was recorded" in result.stderr
-    with Store.open(copy, write=True) as store, store._use(write=True) as conn:
-        conn.execute("UPDATE sources SET start_ns = ?", (1_700_000_000 * 10**9,))  # 2023-11-14T22:13:20Z
+    assert "no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it" in result.stderr
+    assert run("recorded", "walk.mp4", "2023-11-14T22:13:20Z", "-m", copy).exit_code == 0
     assert spans(run, copy, "red", "--after", "2023-11-14T22:13:29Z") == [(9.0, 10.8)]
     assert spans(run, copy, "red", "--after", "1d") == []
 
@@ -51,10 +50,9 @@ def test_timeline(run: Run, indexed: Path, tmp_path: Path) -> None:
     picture = tmp_path / "t.png"
     result = run("timeline", "red", "--save", picture, "-m", indexed)
     assert result.exit_code == 0
-    assert [line.split()[:3] for line in result.stdout.splitlines()[1:]] == [
-        ["1", "0:08.0", "0:10.8"], ["1", "0:00.0", "0:02.8"],
-    ]  # fmt: skip
-    assert "thing 1: seen 2 times, last at 0:10.8 in walk.mp4" in result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert [(row[0], *row[3:5]) for row in rows] == [("1", "0:08.0", "0:10.8"), ("1", "0:00.0", "0:02.8")]
+    assert re.search(r"thing 1: seen 2 times, last: ~\w+ \d\d:\d\d, 0:10.8 into walk.mp4", result.stderr)
     assert Image.open(picture).width == 960
     document: dict[str, Any] = json.loads(run("timeline", "red", "--json", "--alike", "-m", indexed).stdout)
     assert [(t["thing"], t["seen"]) for t in document["things"]] == [(1, 2)]

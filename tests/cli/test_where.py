@@ -34,9 +34,9 @@ def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     assert document["query"] == {"text": "red", "image": None, "crop": None}
     assert document["near_misses"] == []
     (sighting,) = document["sightings"]
-    assert list(sighting) == ["source", "start_s", "end_s", "start_ns", "end_ns", "score", "text_score",
-                              "visual_score", "probability", "frame_s", "box", "confidence", "tracks", "seen", "last",
-                              "picture"]  # fmt: skip
+    assert list(sighting) == ["source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorded_by", "score",
+                              "text_score", "visual_score", "probability", "frame_s", "box", "confidence", "tracks",
+                              "seen", "last", "picture"]  # fmt: skip
     assert sighting["source"] == str(walk)
     assert (sighting["start_s"], sighting["end_s"]) == (8.0, 10.8)
     assert (sighting["start_ns"], sighting["end_ns"]) == ("8000000000", "10800000000")
@@ -82,8 +82,8 @@ def test_formats_agree(run: Run, indexed: Path) -> None:
     assert rows[0]["box"] == "112.0 32.0 144.0 64.0"
     assert rows[0]["visual_score"] == ""
     table = run("where", "red", "--all", "--memory", indexed)
-    assert table.stdout.splitlines()[0].split() == ["from", "to", "score", "probability", "frame", "box", "source"]
-    assert table.stdout.splitlines()[1].startswith("0:08.0  0:10.8  1.000")
+    assert table.stdout.splitlines()[0].split() == ["when", "from", "to", "score", "frame", "box", "source"]
+    assert "  0:08.0  0:10.8  1.000  " in table.stdout.splitlines()[1]
     assert table.stderr == ""
 
 

@@ -71,8 +71,10 @@ def test_newest_first_by_wall_clock_where_all_sources_have_one(store: Store) -> 
     source(store, "late.mp4", [seen(0, 0, 5, 6)], start_ns=2000 * NS)
     source(store, "early.mp4", [seen(0, 0, 90, 99)], start_ns=1000 * NS)
     assert spans(ask(store)) == [("late.mp4", 5, 6), ("early.mp4", 90, 99)]
-    source(store, "unknown.mp4", [seen(0, 1, 0, 1)])
-    assert spans(ask(store)) == [("early.mp4", 90, 99), ("late.mp4", 5, 6)]  # one has none: as they were added
+    source(store, "elsewhere.mp4", [seen(0, 1, 0, 1)])  # it shows another thing, so its time does not matter
+    assert spans(ask(store)) == [("late.mp4", 5, 6), ("early.mp4", 90, 99)]
+    source(store, "unknown.mp4", [seen(0, 0, 0, 1)])  # one has none: as they were added
+    assert spans(ask(store)) == [("unknown.mp4", 0, 1), ("early.mp4", 90, 99), ("late.mp4", 5, 6)]
 
 
 def test_picture_alone_and_both(store: Store) -> None:

@@ -168,12 +168,13 @@ def test_a_memory_of_before_knows_no_doubt(store: Store, folder: Path) -> None:
     conn = sqlite3.connect(folder / "memory.sqlite")
     with conn:
         for table, column in (("tracks", "confidence"), ("tracks", "text_confidence"), ("model", "regions"),
-                              ("sources", "stale")):  # fmt: skip
+                              ("sources", "stale"), ("sources", "recorded_by"), ("pictures", "recorded_ns"),
+                              ("pictures", "recorded_by")):  # fmt: skip
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         conn.execute("DROP TABLE views")
         conn.execute("DROP TABLE new_tokens")
         conn.execute("DROP TABLE cuts")
-        conn.execute("DELETE FROM migrations WHERE number = 4")
+        conn.execute("DELETE FROM migrations WHERE number >= 4")
     conn.close()
     with Store.open(folder) as again:
         (only,) = again.source_tracks(row.id)

@@ -9,7 +9,7 @@ from ..errors import MediaError
 from ..media.lerobot import parse_part
 from ..media.logs.base import lacking
 from ..records import NS
-from ..store import SourceRow, Store, TrackRow
+from ..store import OWN_CLOCK, SourceRow, Store, TrackRow
 from . import Written
 from .notes import Notes
 
@@ -46,7 +46,7 @@ def write(notes: Notes, part: str, out: str) -> Written:
 def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
     address = split_known(source.uri)
     episode, camera = parse_part(address) if source.kind == "episode" else (None, None)
-    store, zero = notes.memory.store, source.start_ns
+    store, zero = notes.memory.store, source.start_ns if source.kind in OWN_CLOCK else None
     x0, y0, x1, y1 = track.best_box
     return {
         "source": source.uri, "episode_index": episode, "camera": camera,

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
+from ..when import iso
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .where import PICTURES, check_suffix
 
@@ -77,7 +78,8 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
     row: Row = {
         "answer": answer.verdict, "image": found.paths[0] if found and found.paths else None,
         "paths": list(found.paths) if found else [], "width": found.width if found else None,
-        "height": found.height if found else None, "anchor": anchor, "anchor_score": _score(found),
+        "height": found.height if found else None, "recorded": iso(found.recorded_ns) if found else None,
+        "recorded_by": found.recorded_by or None if found else None, "anchor": anchor, "anchor_score": _score(found),
         "anchor_box": _box(found), "target": target, "target_score": _score(answer.target),
         "target_box": _box(answer.target), "pictures": answer.pictures,
     }  # fmt: skip

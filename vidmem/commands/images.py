@@ -21,7 +21,9 @@ NAMED = 20
 """Damaged pictures that are named, per folder; the others are counted."""
 
 
-def index_images(memory: Memory, folders: Sequence[str], config: IndexConfig | None) -> int:
+def index_images(
+    memory: Memory, folders: Sequence[str], config: IndexConfig | None, recorded: str | None = None
+) -> int:
     """Index the folders one by one; the exit code."""
     from ..indexer.pictures import to_look_at
 
@@ -43,7 +45,7 @@ def index_images(memory: Memory, folders: Sequence[str], config: IndexConfig | N
         try:
             for folder, files in todo.items():
                 try:
-                    reports.append(memory.index_pictures(folder, config=config, looked=looked))
+                    reports.append(memory.index_pictures(folder, config=config, looked=looked, recorded=recorded))
                 except MediaError as error:
                     say(f"vidmem: {error}")
                     failed += 1

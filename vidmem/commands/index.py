@@ -11,6 +11,7 @@ import typer
 from ..address import split
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say, size
+from ..when import dated
 from . import progress
 from .images import index_images
 from .options import (
@@ -27,12 +28,15 @@ from .where import NEXT_STEP
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
+    from ..dating import Choice
     from ..indexer.pipeline import Progress, SourceReport
     from ..media import Source
     from ..memory import Memory
 
 NOTES = 3
 """Causes of damage that are told per source."""
+NAMED = 10
+"""Sources whose dates are told."""
 
 
 @listing
@@ -55,6 +59,9 @@ def index(
     pose: Annotated[str | None, typer.Option(
         "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best of "
         "all. Of a log done before the poses are read anew.")] = None,
+    recorded: Annotated[str | None, typer.Option(
+        "--recorded", metavar="WHEN", help="When it was recorded: 2026-01-31T08:30, or what tells it: container, name, "
+        "mtime (the time of the file), none. Also of what is done. By default the first of them that does.")] = None,
     every_frame: EveryFrameOption = None,
     keep_views: KeepViewsOption = False,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
@@ -72,28 +79,32 @@ def index(
 
     A summary goes to stderr; --json, --csv and --nl print what each source came to.
     """
+    from ..dating import choice
     from ..memory import Memory
 
     rate = None if fps is None else _rate(fps)
+    chosen = None if recorded is None else choice(recorded)
     if images:
         if topic or fps is not None or pose is not None or every_frame is not None or keep_views:
             raise UsageError("single pictures have no topics, no poses, no rate and one view; leave --topic, --pose, "
                              "--fps, --every-frame, --skip-still and --keep-views out with --images")  # fmt: skip
         with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
-            code = index_images(m, paths, _config(m, None, preset, None))
+            code = index_images(m, paths, _config(m, None, preset, None), recorded)
         raise typer.Exit(code)
     found, failed = _discover(paths, topic or (), clock)
     if not found:
         raise typer.Exit(MediaError.exit_code)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
-            reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose, keep_views)
+            reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose, keep_views, recorded)
         except KeyboardInterrupt:
             say("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
         if reports:
             m.cache()  # so that the first question finds it ready
             _summarise(m, reports, keep_views)
+            if chosen is not None:
+                _say_dates(m, reports, chosen)
     show(Listing([_row(report) for report in reports], ()))
     if not reports:
         return MediaError.exit_code
@@ -153,7 +164,7 @@ def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[
 
 def _index(
     memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None, pose: str | None,
-    keep_views: bool,
+    keep_views: bool, recorded: str | None,
 ) -> tuple[list[SourceReport], int]:  # fmt: skip
     durations = _durations(found, decoder) if progress.wanted() else {}
     failed = finished_ns = 0
@@ -173,7 +184,7 @@ def _index(
             return lambda t_ns, frames: advance(label, before + min(t_ns, durations.get(path, t_ns)))
 
         reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source, pose=pose,
-                               keep_views=keep_views)  # fmt: skip
+                               keep_views=keep_views, recorded=recorded)  # fmt: skip
         advance("done", sum(durations.values()))
     return reports, failed
 
@@ -224,6 +235,18 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool
     hourly = "" if stats.bytes_per_hour is None else f", {size(stats.bytes_per_hour)} per hour of video"
     say(f"memory: {_count(stats.sources, 'source')}, {_count(stats.tracks, 'track')}, {total}{hourly}")
     say(_knowledge(memory))
+
+
+def _say_dates(memory: Memory, reports: Sequence[SourceReport], chosen: Choice) -> None:
+    """When the sources were recorded, now that this was told."""
+    rows = {row.fingerprint: row for row in memory.sources()}
+    known = [rows[report.info.fingerprint] for report in reports if report.info.fingerprint in rows]
+    for row in known[:NAMED]:
+        silent = "" if chosen.tells(row.recorded_by) else f" ({chosen.way} tells no date)"
+        told = "without a date" if row.start_ns is None else f"recorded {dated(row.start_ns, row.recorded_by)}"
+        say(f"{told}: {split(row.uri).label}{silent}")
+    if len(known) > NAMED:
+        say(f"and {len(known) - NAMED} more; `vidmem ls` tells them")
 
 
 def _knowledge(memory: Memory) -> str:

@@ -13,6 +13,7 @@ from ..address import exists
 from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
+from ..when import dated, epochal, iso
 from .options import MemoryOption
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
     """
     with _open(memory) as store:
         rows = store.sources()
-    table = [("source", "state", "length", "size", "frames", "damaged", "added")]
+    table = [("source", "state", "length", "size", "frames", "damaged", "recorded", "added")]
     table += [
         (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
          clock(row.duration_ns) if row.width else "-",
          f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
-         str(row.damaged), _day(row.added_at)) for row in rows
+         str(row.damaged), dated(row.start_ns, row.recorded_by), _day(row.added_at)) for row in rows
     ]  # fmt: skip
     show(Listing([_row(row) for row in rows], table))
     if not rows:
@@ -64,7 +65,12 @@ def info(
     """
     with _open(memory) as store:
         row = _memory(store) if source is None else _source(store, source)
-    table = [("", ""), *((name.replace("_", " "), _cell(name, value)) for name, value in row.items())]
+    cells = {name: _cell(name, value) for name, value in row.items()}
+    if source is not None:
+        start = cells.pop("start_ns")
+        cells["recorded"] = "-" if row["start_ns"] is None else dated(int(start), row["recorded_by"] or "")
+        del cells["recorded_by"]
+    table = [("", ""), *((name.replace("_", " "), cell) for name, cell in cells.items())]
     show(Listing([row], table[1:] if len(table) < 2 else table, row))
     return 0
 
@@ -102,8 +108,9 @@ def _row(row: SourceRow) -> Row:
         "source": row.uri, "kind": row.kind, "state": row.state, "duration_s": row.duration_ns / NS,
         "duration_ns": str(row.duration_ns), "width": row.width, "height": row.height, "frames": row.frames,
         "damaged": row.damaged, "indexed_to_ns": None if row.next_t_ns is None else str(row.next_t_ns),
-        "start_ns": None if row.start_ns is None else str(row.start_ns), "added_ns": str(row.added_at),
-        "stale": row.stale,
+        "start_ns": None if row.start_ns is None else str(row.start_ns),
+        "recorded": _iso(row.start_ns, row.recorded_by), "recorded_by": row.recorded_by or None,
+        "added_ns": str(row.added_at), "stale": row.stale,
     }  # fmt: skip
 
 
@@ -139,6 +146,10 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_cell(k, v)}" if not isinstance(v, Mapping) else _cell(k, v) for k, v in value.items())
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _iso(start_ns: int | None, by: str) -> str | None:
+    return iso(start_ns) if start_ns is not None and epochal(start_ns, by) else None
 
 
 def _day(ns: int) -> str:

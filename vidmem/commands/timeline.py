@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..clock import clock
 from ..errors import MediaError
 from ..output import Listing, Row, Show, listing, say
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking
-from .where import PICTURES, check_suffix, likely, sighting_row
+from .where import PICTURES, check_suffix, place, seen_cells, sighting_row
 
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
 
 MOST_NAMES = 5000
+TOLD = ("source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorded_by", "picture", "score",
+        "probability")  # fmt: skip
+"""What a row of `watch-list` has of the newest sighting."""
 
 
 @listing
@@ -35,10 +36,16 @@ def timeline(
 
     What left the view and came back is one thing. Exit code 1 when it was not found.
     """
+    from ..query.order import mixture
+
     check_suffix("--save", save, PICTURES)
     with question.memory() as m:
         things = m.timeline(**question.asked, alike=alike)
         lengths = {row.uri: row.duration_ns for row in m.sources()}
+    ways = {(s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
+            for thing in things for s in thing.sightings}  # fmt: skip
+    if weak := mixture(ways.values()):
+        say(weak)
     show(_listing(things))
     if not things:
         say("not found")
@@ -47,7 +54,7 @@ def timeline(
         last, sources = thing.sightings[0], {s.source for s in thing.sightings}
         times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
         where = "" if len(sources) == 1 else f" in {len(sources)} videos"
-        say(f"thing {number}: seen {times}{where}, last at {clock(last.end_ns)} in {Path(last.source).name}")
+        say(f"thing {number}: seen {times}{where}, last: {place(last, last.end_ns)}")
     if save is not None:
         from ..query.timeline_picture import timeline_picture
 
@@ -90,12 +97,10 @@ def _listing(things: Sequence[Thing]) -> Listing:
     rows: list[Row] = [
         {"thing": number, **sighting_row(s)} for number, thing in enumerate(things, 1) for s in thing.sightings
     ]
-    table: list[Sequence[str]] = [("thing", "from", "to", "score", "probability", "source")]
-    table += [
-        (str(number), clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", likely(s.probability),
-         s.picture or s.source)
-        for number, thing in enumerate(things, 1) for s in thing.sightings
-    ]  # fmt: skip
+    every = [(str(number), s) for number, thing in enumerate(things, 1) for s in thing.sightings]
+    seen = seen_cells([s for _, s in every])
+    table: list[Sequence[str]] = [("thing", *seen[0], "source")]
+    table += [(number, *cells, s.picture or s.source) for (number, s), cells in zip(every, seen[1:], strict=True)]
     document = [
         {"thing": number, "seen": len(thing.sightings), "tracks": list(thing.tracks),
          "sightings": [sighting_row(s) for s in thing.sightings]} for number, thing in enumerate(things, 1)
@@ -105,19 +110,15 @@ def _listing(things: Sequence[Thing]) -> Listing:
 
 def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
     rows: list[Row] = []
-    table: list[Sequence[str]] = [("name", "times", "from", "to", "score", "probability", "source")]
+    heads, *found = seen_cells([answer[0] for answer in answers if answer])
+    table: list[Sequence[str]] = [("name", "times", *heads, "source")]
+    cells = iter(found)
     for name, answer in zip(names, answers, strict=True):
         last = answer[0] if answer else None
-        rows.append({
-            "name": name, "found": answer.found, "times": answer.total,
-            "source": last.source if last else None, "start_s": last.start_s if last else None,
-            "end_s": last.end_s if last else None, "start_ns": str(last.start_ns) if last else None,
-            "end_ns": str(last.end_ns) if last else None, "score": round(last.score, 6) if last else None,
-            "probability": round(last.probability, 6) if last and last.probability is not None else None,
-        })  # fmt: skip
-        table.append(
-            (name, str(answer.total), clock(last.start_ns), clock(last.end_ns), f"{last.score:.3f}",
-             likely(last.probability), last.picture or last.source)
-            if last else (name, "0", "-", "-", "-", "-", "not found")
-        )  # fmt: skip
+        plain = {} if last is None else sighting_row(last)
+        rows.append({"name": name, "found": answer.found, "times": answer.total, **{k: plain.get(k) for k in TOLD}})
+        if last is None:
+            table.append((name, "0", *("-" for _ in heads), "not found"))
+        else:
+            table.append((name, str(answer.total), *next(cells), last.picture or last.source))
     return Listing(rows, table)

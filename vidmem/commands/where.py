@@ -13,6 +13,7 @@ import typer
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
+from ..when import EPOCHAL_NS, iso, told
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ def where(
         looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
         show(_listing(answer, shown, looked))
         if (better := answer.likelier) is not None:
-            say(f"likelier: {clock(better.frame_ns)} in {Path(better.source).name} ({likely(better.probability)}), "
-                "older")  # fmt: skip
+            say(f"likelier: {place(better, better.frame_ns)} ({likely(better.probability)}), older")
         if not answer:
             _not_found(m, answer)
             if looked is not None:
@@ -92,7 +92,8 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
     write_picture(explained.picture, path)
     numbers = {"inside": explained.inside, "outside": explained.outside, "low": explained.low, "high": explained.high}
     return {
-        "source": sighting.source, "frame_s": sighting.frame_s, "box": [round(v, 2) for v in sighting.box],
+        "source": sighting.source, "frame_s": None if sighting.picture else sighting.frame_s,
+        "box": [round(v, 2) for v in sighting.box],
         "found": answer.found, **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
         "by": explained.by, "picture": path,
     }  # fmt: skip
@@ -100,15 +101,15 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
 
 def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = None) -> Listing:
     rows = [sighting_row(s) for s in shown]
-    table: list[tuple[str, ...]] = [("from", "to", "score", "probability", "frame", "box", "source")]
+    seen = seen_cells(shown)
+    table = [(*seen[0], "frame", "box", "source")]
     table += [
-        ("-", "-", f"{s.score:.3f}", likely(s.probability), "-", _box(s.box), s.picture) if s.picture else
-        (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", likely(s.probability), clock(s.frame_ns), _box(s.box),
-         s.source) for s in shown
+        (*cells, _clock(s, s.frame_ns), _box(s.box), s.picture or s.source)
+        for s, cells in zip(shown, seen[1:], strict=True)
     ]  # fmt: skip
     if any(s.last for s in shown):
-        told = [("last seen",), *((_told(s.last),) for s in shown)]
-        table = [row + more for row, more in zip(table, told, strict=True)]
+        last = [("last seen",), *((_told(s.last),) for s in shown)]
+        table = [row + more for row, more in zip(table, last, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
     document: Row = {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near,
                      "likelier": None if answer.likelier is None else sighting_row(answer.likelier)}  # fmt: skip
@@ -119,6 +120,34 @@ def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = Non
         heads, cells = tuple(parts), tuple(map(_number, parts.values()))
         table = [row + (heads if i == 0 else cells if i == 1 else ("", "")) for i, row in enumerate(table)]
     return Listing(rows, table, document)
+
+
+def seen_cells(sightings: Sequence[Sighting]) -> list[tuple[str, ...]]:
+    """The cells that a table of sightings begins with, the head first: when they were recorded, where that is known of
+    any, from and to in the video, and how sure it is: the score where there is no probability."""
+    calibrated = all(s.probability is not None for s in sightings)
+    heads, rows = ("from", "to", "prob" if calibrated else "score"), [
+        (_clock(s, s.start_ns), _clock(s, s.end_ns), likely(s.probability) if calibrated else f"{s.score:.3f}")
+        for s in sightings
+    ]  # fmt: skip
+    dates = [told(s.recorded_ns, s.recorded_by) for s in sightings]
+    if not any(dates):
+        return [heads, *rows]
+    return [("when", *heads), *((date or "-", *row) for date, row in zip(dates, rows, strict=True))]
+
+
+def place(s: Sighting, t_ns: int) -> str:
+    """A moment of a sighting for people: "yesterday 18:02, 0:12.0 into a.mp4"."""
+    date = told(s.recorded_ns, s.recorded_by)
+    if s.picture:
+        return f"{date}, {Path(s.picture).name}" if date else Path(s.picture).name
+    name = Path(s.source).name
+    return f"{date}, {clock(t_ns)} into {name}" if date else f"{clock(t_ns)} in {name}"
+
+
+def _clock(s: Sighting, t_ns: int) -> str:
+    """A time in the video; a single picture has none."""
+    return "-" if s.picture else clock(t_ns)
 
 
 LIMITS = "knows a fixed list of names"
@@ -136,13 +165,17 @@ def _number(value: float | None) -> str:
 
 
 def sighting_row(s: Sighting) -> Row:
+    """Plain data of a sighting. A single picture has a date, and no time in a video."""
+    film = s.picture is None
     return {
-        "source": s.source, "start_s": s.start_s, "end_s": s.end_s, "start_ns": str(s.start_ns),
-        "end_ns": str(s.end_ns), "score": round(s.score, 6),
+        "source": s.source, "start_s": s.start_s if film else None, "end_s": s.end_s if film else None,
+        "start_ns": str(s.start_ns) if film else None, "end_ns": str(s.end_ns) if film else None,
+        "recorded": iso(s.recorded_ns), "recorded_by": s.recorded_by or None, "score": round(s.score, 6),
         "text_score": None if s.text_score is None else round(s.text_score, 6),
         "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
-        "probability": None if s.probability is None else round(s.probability, 6), "frame_s": s.frame_s,
-        "box": [round(v, 2) for v in s.box], "confidence": round(s.confidence, 6), "tracks": list(s.tracks),
+        "probability": None if s.probability is None else round(s.probability, 6),
+        "frame_s": s.frame_s if film else None, "box": [round(v, 2) for v in s.box],
+        "confidence": round(s.confidence, 6), "tracks": list(s.tracks),
         "seen": _point(s.seen), "last": _point(s.last), "picture": s.picture,
     }  # fmt: skip
 
@@ -157,17 +190,13 @@ def _point(point: LogPoint | None) -> Row | None:
     }  # fmt: skip
 
 
-_EPOCHAL_NS = 10**17
-"""In 1973. A log with earlier times counts from its start, as simulations do, and not from the epoch."""
-
-
 def _told(point: LogPoint | None) -> str:
     """A moment in a log for people: UTC, message, pose."""
     if point is None:
         return ""
     if point.clock == "episode":
         return f"episode {point.topic.partition('/')[0]}, frame {point.sequence}"
-    if point.time_ns < _EPOCHAL_NS:
+    if point.time_ns < EPOCHAL_NS:
         text = f"{clock(point.time_ns)} of the log's clock"
     else:
         day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(point.time_ns // NS))
@@ -185,10 +214,11 @@ def _box(box: Box) -> str:
 
 def _not_found(memory: Memory, answer: Answer) -> None:
     near = "; ".join(
-        f"{s.score:.3f} in {Path(s.picture).name}" if s.picture else
-        f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
+        (f"{s.score:.3f} in {Path(s.picture).name}" if s.picture else
+         f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}") +
+        (f" ({date})" if (date := told(s.recorded_ns, s.recorded_by)) else "")
         for s in answer.near_misses
-    )
+    )  # fmt: skip
     said = answer.query.get("near")
     beside = f" near {' and '.join(map(str, said))}" if isinstance(said, list) else ""
     say(f"not found{beside}; nearest: {near}" if near else f"not found{beside}")

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from ..errors import MediaError
 from .base import MAX_PIXELS, check_size
+from .recorded import Recorded, from_tags
 
 # Formats that hold pictures themselves. Playlists (hls, dash, concat) are left out on purpose: they name other files.
 FORMATS = (
@@ -47,6 +48,15 @@ def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContain
         yield container, stream
     finally:
         container.close()
+
+
+def inside(path: str) -> Recorded | None:
+    """When the container says that it was recorded; None when it does not, or cannot be read."""
+    try:
+        with open_video(path, frame_threads=False) as (container, stream):
+            return from_tags(container.metadata, stream.metadata)
+    except MediaError:
+        return None
 
 
 def _main_stream(container: InputContainer, path: str) -> VideoStream:

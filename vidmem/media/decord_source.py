@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
-from . import fingerprint
+from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
+from .container import inside
 from .sampling import Sampler
 
 _THREADS = 2
@@ -52,9 +53,11 @@ class DecordSource(Closing):
         self._times = [round(t * NS) for t in spans[:, 0]]
         height, width = self._picture(self._reader, 0).shape[:2]
         check_size(width, height, path)
+        duration_ns = round(spans[-1, 1] * NS)
+        known = recorded.of_file(path, duration_ns, inside(path))
         self.info = SourceInfo(
-            uri=path, kind="video", width=width, height=height,
-            duration_ns=round(spans[-1, 1] * NS), fingerprint=fingerprint.of_file(path),
+            uri=path, kind="video", width=width, height=height, duration_ns=duration_ns,
+            fingerprint=fingerprint.of_file(path), start_ns=known.ns, recorded_by=known.by,
         )  # fmt: skip
 
     def frames(

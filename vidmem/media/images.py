@@ -13,9 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
-from . import fingerprint
+from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
 from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .exif import taken
 from .orient import Orientation
 
 _ORIENTATION_TAG = 0x0112
@@ -42,12 +43,14 @@ class ImageSource(Closing):
         self._path = path
         self._closed = False
         folder = os.path.isdir(path)
-        self._files = _pictures_in(path) if folder else [path]
+        self._files = pictures_in(path) if folder else [path]
         width, height = self._first_size()
+        known = recorded.of_file(self._files[0], 0, taken(self._files[0]))
         self.info = SourceInfo(
             uri=path, kind="images" if folder else "image", width=width, height=height,
             duration_ns=len(self._files) * NS,
             fingerprint=fingerprint.of_files(self._files) if folder else fingerprint.of_file(path),
+            start_ns=known.ns, recorded_by=known.by,
         )  # fmt: skip
 
     def frames(
@@ -100,7 +103,8 @@ class ImageSource(Closing):
         raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self._path}")
 
 
-def _pictures_in(folder: str) -> list[str]:
+def pictures_in(folder: str) -> list[str]:
+    """The pictures directly in a folder, in natural order. Raises MediaError when it cannot be read."""
     try:
         names = [n for n in os.listdir(folder) if suffix(n) in IMAGE_SUFFIXES and not n.startswith(".")]
     except OSError as error:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from .base import Shape
 from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .exif import taken
 from .images import load
+from .recorded import UNKNOWN, Recorded, of_file
 
 LARGEST = 1 << 30
 """Bytes of a file: pictures are read whole, for their hash."""
@@ -33,7 +35,7 @@ class Listed:
 class Read:
     """What came of reading a file. digest: sha256 of it, empty when it could not be read at all. image: `(h, w, 3)`
     uint8 in the size that was wanted, None for a digest that was known and for what is damaged; cause: why it is.
-    width, height: pixels of the upright picture."""
+    width, height: pixels of the upright picture. recorded: when it was taken."""
 
     file: Listed
     digest: bytes
@@ -41,6 +43,7 @@ class Read:
     width: int = 0
     height: int = 0
     cause: str | None = None
+    recorded: Recorded = UNKNOWN
 
 
 def list_pictures(folder: str) -> list[Listed]:
@@ -106,4 +109,5 @@ def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> R
         image = load(io.BytesIO(data), wanted, path)
     except MediaError as error:
         return Read(file, digest, cause=str(error).partition("; ")[0].partition(f": {path}")[0])
-    return Read(file, digest, image, size[0], size[1])
+    known = of_file(path, 0, taken(io.BytesIO(data)))
+    return Read(file, digest, image, size[0], size[1], recorded=known)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..closing import Closing
 from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
-from . import fingerprint, orient
+from . import fingerprint, orient, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
 from .container import open_video
 from .lookahead import DoubtError
@@ -52,9 +52,11 @@ class VideoSource(Closing):
             self._orientation = orient.of_frame(first)
             self._clock = _clock(container, stream.time_base, first.pts)
             width, height = self._orientation.size(first.width, first.height)
+            duration_ns = _duration_ns(container, stream)
+            known = recorded.of_file(path, duration_ns, recorded.from_tags(container.metadata, stream.metadata))
             self.info = SourceInfo(
-                uri=path, kind="video", width=width, height=height,
-                duration_ns=_duration_ns(container, stream), fingerprint=fingerprint.of_file(path),
+                uri=path, kind="video", width=width, height=height, duration_ns=duration_ns,
+                fingerprint=fingerprint.of_file(path), start_ns=known.ns, recorded_by=known.by,
             )  # fmt: skip
 
     def frames(

@@ -2,13 +2,13 @@
 
 from .forget import Loss, Part
 from .pictures import PICTURE_NS, PICTURES, Picture, PictureFile
-from .reader import PARTED
+from .reader import OWN_CLOCK, PARTED
 from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
 from .store import Store
 from .tokens import NewTokens
 from .vectors import Columns, VectorCache
 
 __all__ = [
-    "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "NewTokens", "Part", "Picture", "PictureFile",
-    "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache",
+    "OWN_CLOCK", "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "NewTokens", "Part", "Picture",
+    "PictureFile", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache",
 ]  # fmt: skip

@@ -98,7 +98,18 @@ def m004_views(db: Database) -> None:
             text BLOB NOT NULL, text_confidence REAL NOT NULL)""")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_first, m002_logs, m003_pictures, m004_views)
+def m005_recorded(db: Database) -> None:
+    """How the recording time of a source is known, and of single pictures both."""
+    db.conn.execute("ALTER TABLE sources ADD COLUMN recorded_by TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("ALTER TABLE pictures ADD COLUMN recorded_ns INTEGER")
+    db.conn.execute("ALTER TABLE pictures ADD COLUMN recorded_by TEXT NOT NULL DEFAULT ''")
+    # Only logs and live sources had a time before; of the others it is not known until they are indexed again.
+    db.conn.execute("UPDATE sources SET recorded_by = kind WHERE start_ns IS NOT NULL AND kind IN ('log', 'live')")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    m001_first, m002_logs, m003_pictures, m004_views, m005_recorded,
+)  # fmt: skip
 
 
 def version(conn: sqlite3.Connection) -> int:

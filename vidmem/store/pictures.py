@@ -6,12 +6,14 @@ may hold it; a file that cannot be read has none, and its cause is kept.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..records import NS
+from .rows import sane_time
 
 PICTURES = "pictures"
 """Kind of a source that is a folder of single pictures."""
@@ -34,19 +36,22 @@ class PictureFile:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture. digest: sha256 of its file. width, height: pixels, upright; boxes are in these."""
+    """A picture. digest: sha256 of its file. width, height: pixels, upright; boxes are in these. recorded_ns: when it
+    was taken, ns since the epoch, None when that is not known; recorded_by: how it is, as in `SourceInfo`."""
 
     t_ns: int
     digest: bytes
     width: int
     height: int
+    recorded_ns: int | None = None
+    recorded_by: str = ""
 
 
 def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile], pictures: Sequence[Picture]) -> None:
     """Inside the caller's transaction: add pictures, and files in place of those of the same path."""
     conn.executemany(
-        "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)",
-        [(source_id, p.t_ns, p.digest, p.width, p.height) for p in pictures],
+        "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(source_id, p.t_ns, p.digest, p.width, p.height, p.recorded_ns, p.recorded_by) for p in pictures],
     )
     conn.executemany(
         "INSERT OR REPLACE INTO picture_files VALUES (?, ?, ?, ?, ?, ?)",
@@ -62,10 +67,33 @@ def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
 
 def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) -> list[Picture]:
     """All pictures of a source, in order, or the one at t_ns."""
-    query = "SELECT t_ns, hash, width, height FROM pictures WHERE source_id = ?"
+    query = "SELECT t_ns, hash, width, height, recorded_ns, recorded_by FROM pictures WHERE source_id = ?"
     if t_ns is not None:
-        return [Picture(*row) for row in conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))]
-    return [Picture(*row) for row in conn.execute(f"{query} ORDER BY t_ns", (source_id,))]
+        rows = conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))
+    else:
+        rows = conn.execute(f"{query} ORDER BY t_ns", (source_id,))
+    return [Picture(t, digest, w, h, *sane_time(ns, by)) for t, digest, w, h, ns, by in rows]
+
+
+def recorded(
+    conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None = None
+) -> dict[int, tuple[int | None, str]]:
+    """When the pictures at these times (None: all) were taken, and how that is known, by t_ns."""
+    query = "SELECT t_ns, recorded_ns, recorded_by FROM pictures WHERE source_id = ?"
+    if times is None:
+        rows = conn.execute(query, (source_id,))
+    else:
+        chosen = json.dumps([int(t) for t in times])
+        rows = conn.execute(f"{query} AND t_ns IN (SELECT value FROM json_each(?))", (source_id, chosen))
+    return {t_ns: sane_time(ns, by) for t_ns, ns, by in rows}
+
+
+def set_recorded(conn: sqlite3.Connection, source_id: int, times: Mapping[int, tuple[int | None, str]]) -> None:
+    """Inside the caller's transaction: when pictures were taken, by t_ns."""
+    conn.executemany(
+        "UPDATE pictures SET recorded_ns = ?, recorded_by = ? WHERE source_id = ? AND t_ns = ?",
+        [(ns, by, source_id, t_ns) for t_ns, (ns, by) in times.items()],
+    )
 
 
 def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Mapping[int, list[str]]:

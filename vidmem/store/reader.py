@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -15,15 +16,27 @@ from ..errors import StoreError, UsageError
 from ..records import FrameRegions, ViewMark
 from .codec import decode
 from .database import DATABASE_NAME
-from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, track_row
+from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, sane_time, track_row
 
 PARTED = frozenset({"log", "episode"})
 """Kinds of sources that are one part of a file or folder."""
 
+OWN_CLOCK = frozenset({"log", "live"})
+"""Kinds of sources whose pictures bear times of a clock, from which start_ns was taken off; it never changes."""
+
 _SOURCE_COLUMNS = (
     "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-    "tracker_state, added_at, finished_at, stale"  # the order of SourceRow's fields
+    "tracker_state, added_at, finished_at, stale, recorded_by"  # the order of SourceRow's fields
 )
+
+
+def _source_row(row: tuple[Any, ...]) -> SourceRow:
+    """Of _SOURCE_COLUMNS."""
+    found = SourceRow(*row)
+    known = sane_time(found.start_ns, found.recorded_by)
+    if known == (found.start_ns, found.recorded_by):
+        return found
+    return replace(found, start_ns=known[0], recorded_by=known[1])
 
 
 def meta(conn: sqlite3.Connection, key: str) -> str:
@@ -49,14 +62,14 @@ def model(conn: sqlite3.Connection) -> ModelRecord | None:
 
 def sources(conn: sqlite3.Connection) -> list[SourceRow]:
     """All sources in the order in which they were added."""
-    return [SourceRow(*row) for row in conn.execute(f"SELECT {_SOURCE_COLUMNS} FROM sources ORDER BY id")]
+    return [_source_row(row) for row in conn.execute(f"SELECT {_SOURCE_COLUMNS} FROM sources ORDER BY id")]
 
 
 def source_where(conn: sqlite3.Connection, condition: str, value: object) -> SourceRow | None:
     """The oldest source for which `condition`, a constant of this package with one `?`, holds."""
     query = f"SELECT {_SOURCE_COLUMNS} FROM sources WHERE {condition} ORDER BY id LIMIT 1"
     row = conn.execute(query, (value,)).fetchone()
-    return None if row is None else SourceRow(*row)
+    return None if row is None else _source_row(row)
 
 
 def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..records import NS, Float32, Track
+from ..records import NS, RECORDED_BY, Float32, Track
 
 SourceState = Literal["open", "done", "partial"]
 
@@ -67,7 +67,8 @@ class SourceRow:
     damaged: packets or frames skipped so far. next_t_ns: where to resume, ns on the source's clock, None before
     the first checkpoint. tracker_state: opaque bytes of the tracker, empty before the first checkpoint.
     added_at, finished_at: ns since the epoch. stale: its tracks have no tokens of the memory's encoder, since it was
-    gone when they were made anew. The rest as in `SourceInfo`.
+    gone when they were made anew. The rest as in `SourceInfo`. Not in a folder of single pictures: each has a time of
+    its own (see `Picture`).
     """
 
     id: int
@@ -86,6 +87,7 @@ class SourceRow:
     added_at: int
     finished_at: int | None
     stale: bool = False
+    recorded_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +123,18 @@ class StoreStats:
         if not self.duration_ns:
             return None
         return (self.database_bytes + self.cache_bytes) / (self.duration_ns / NS / 3600)
+
+
+FARTHEST_NS = 1 << 62
+"""Of a wall clock, so that differences of two of them fit 64 bits: the years 1823 to 2116."""
+
+
+def sane_time(ns: object, by: object) -> tuple[int | None, str]:
+    """A recording time and how it is known, as a memory has them; unknown where it cannot be one."""
+    known = by if by in RECORDED_BY else ""
+    if not isinstance(ns, int) or abs(ns) >= FARTHEST_NS:
+        return None, "given" if ns is None and known == "given" else ""
+    return ns, str(known)
 
 
 def pack_vector(vector: Float32) -> bytes:

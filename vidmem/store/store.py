@@ -164,6 +164,27 @@ class Store(Closing):
         with self._use(write=True) as conn:
             return writer.begin_source(conn, self.folder, info)
 
+    def set_recorded(self, source_id: int, start_ns: int | None, by: str) -> None:
+        """When the source was recorded (see `SourceInfo.start_ns`), and how that is known. "given" with None: not at
+        all, and nobody is to look again. Raises UsageError for sources with a clock or pictures of their own."""
+        row = self.source_by_id(source_id)
+        if row.kind in reader.OWN_CLOCK | reader.PARTED | {picturebook.PICTURES}:
+            raise UsageError(f"it has times of its own, which stay as they are: {row.uri}")
+        with self._use(write=True) as conn:
+            writer.set_recorded(conn, source_id, start_ns, by)
+
+    def set_pictures_recorded(self, source_id: int, times: Mapping[int, tuple[int | None, str]]) -> None:
+        """The same for single pictures, by their t_ns."""
+        with self._use(write=True) as conn, transaction(conn):
+            picturebook.set_recorded(conn, source_id, times)
+
+    def pictures_recorded(
+        self, source_id: int, times: Sequence[int] | None = None
+    ) -> Mapping[int, tuple[int | None, str]]:
+        """When the pictures at these times (None: all) were taken, and how that is known, by t_ns."""
+        with self._use() as conn:
+            return picturebook.recorded(conn, source_id, times)
+
     def sources(self) -> list[SourceRow]:
         """All sources in the order in which they were added."""
         with self._use() as conn:

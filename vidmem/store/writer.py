@@ -54,26 +54,40 @@ def set_model(conn: sqlite3.Connection, record: ModelRecord) -> None:
         conn.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
+def set_recorded(conn: sqlite3.Connection, source_id: int, start_ns: int | None, by: str) -> None:
+    """When the source was recorded, and how that is known."""
+    with transaction(conn):
+        conn.execute("UPDATE sources SET start_ns = ?, recorded_by = ? WHERE id = ?", (start_ns, by, source_id))
+
+
+def _dated(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> SourceRow:
+    """The row, with the recording time where it was indexed when none was known."""
+    if known.recorded_by or known.start_ns is not None or info.start_ns is None or known.kind in reader.OWN_CLOCK:
+        return known
+    set_recorded(conn, known.id, info.start_ns, info.recorded_by)
+    return replace(known, start_ns=info.start_ns, recorded_by=info.recorded_by)
+
+
 def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> SourceRow:
     """The row of the source: the known one when its content is known under any path, or else a new one."""
     known = reader.source_where(conn, "uri = ?", info.uri)
     if known is not None and known.fingerprint == info.fingerprint:
-        return known
+        return _dated(conn, known, info)
     if known is not None:  # the file was replaced: what was seen in the old one is not there any more
         remove_rows(conn, folder, known.id)
     known = reader.source_where(conn, "fingerprint = ?", info.fingerprint)
     if known is not None and address.exists(known.uri):
-        return known
+        return _dated(conn, known, info)
     if known is not None:  # the file was moved: pictures of it are at the new place
         with transaction(conn):
             conn.execute("UPDATE sources SET uri = ? WHERE id = ?", (info.uri, known.id))
-        return replace(known, uri=info.uri)
+        return _dated(conn, replace(known, uri=info.uri), info)
     with transaction(conn):
         conn.execute(
-            "INSERT INTO sources (uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged,"
-            " tracker_state, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'open', 0, 0, x'', ?)",
-            (info.uri, info.kind, info.width, info.height, info.duration_ns, info.start_ns, info.fingerprint,
-             time.time_ns()),
+            "INSERT INTO sources (uri, kind, width, height, duration_ns, start_ns, recorded_by, fingerprint, state,"
+            " frames, damaged, tracker_state, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', 0, 0, x'', ?)",
+            (info.uri, info.kind, info.width, info.height, info.duration_ns, info.start_ns, info.recorded_by,
+             info.fingerprint, time.time_ns()),
         )  # fmt: skip
     row = reader.source_where(conn, "uri = ?", info.uri)
     assert row is not None

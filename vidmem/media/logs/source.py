@@ -58,6 +58,7 @@ class LogSource(Closing):
             uri=self._uri, kind="log", width=width, height=height,
             duration_ns=self._reader.end_ns - (first_log_ns if self._header else self._reader.start_ns),
             fingerprint=_fingerprint(address), start_ns=self._shots.zero if self._reader.wall else None,
+            recorded_by="log" if self._reader.wall and self._shots.zero is not None else "",
         )  # fmt: skip
 
     def _has_video(self) -> bool:
