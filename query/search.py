@@ -191,7 +191,7 @@ def _telling(
 def _unfitted() -> UsageError:
     return UsageError(
         "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
-        "does it for words, or give --threshold"
+        "does it for words, or give `threshold`"
     )
 
 

@@ -62,7 +62,7 @@ def test_index_ask_forget(folder: Path, clip: Path) -> None:
         assert abs(x0 - 64) <= 8
         assert (y0, y1) == (56, 88)
         assert x1 - x0 >= 32 - 1e-3  # edges lie between cells, in float32
-        assert [s.start_s for s in m.where("blue", most=None)] == pytest.approx([9.6, 0])
+        assert [s.start_s for s in m.where("blue", top=None)] == pytest.approx([9.6, 0])
         assert answer.query == {"text": "blue", "image": None, "crop": None}
 
         missing = m.where("yellow")
@@ -100,7 +100,7 @@ def test_by_picture_and_by_both(memory: Memory, tmp_path: Path) -> None:
 
 
 def test_by_a_box_in_an_indexed_video(memory: Memory) -> None:
-    answer = memory.where(crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)), most=None)
+    answer = memory.where(crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)), top=None)
     assert [s.start_s for s in answer] == pytest.approx([9.6, 0])
     assert answer.query["crop"] == {"source": "walk.mp4", "t_ns": str(NS), "box": [60, 50, 110, 90]}
     assert not memory.where("red", crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)))
@@ -109,7 +109,7 @@ def test_by_a_box_in_an_indexed_video(memory: Memory) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "ask for something: a text, --image PICTURE, or --crop"),
+        ({}, "ask for something: a text, `image` or `crop`"),
         ({"text": "  "}, "the text is empty"),
         ({"text": "gibberish"}, "no colour in"),
         ({"image": Image.new("RGB", (9, 9)), "crop": ("walk.mp4", 0, (0, 0, 9, 9))}, "give one of them"),
@@ -147,17 +147,17 @@ def test_resume_after_an_interruption(folder: Path, clip: Path, tmp_path: Path) 
         assert m.where("blue")[0].start_s == 0  # what was kept can be asked already
         (report,) = m.index(clip)  # goes on with the settings that made the memory
         assert (report.new_frames, report.frames) == (36, 60)
-        resumed = m.where("blue", most=None)
+        resumed = m.where("blue", top=None)
     with Memory.open(tmp_path / "other") as m:
         m.index(clip, config=CONFIG)
-        whole = m.where("blue", most=None)
+        whole = m.where("blue", top=None)
     assert resumed == whole
 
 
 def test_another_encoders_memory_fails(memory: Memory, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory.close()
     for read_only in (False, True):
-        with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use --encoder fake"):
+        with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use `encoder` fake"):
             Memory.open(folder, encoder="tiny", read_only=read_only)
     monkeypatch.setattr("encoders.fake.load_text", lambda backbone: fake.ColourEncoder("fake-2"))
     with pytest.raises(ModelMismatchError, match=r"weights \(fake-1 in the memory, fake-2 asked for\)"):
@@ -253,7 +253,7 @@ def test_a_folder_of_pictures_of_different_sizes(folder: Path, tmp_path: Path) -
         assert (report.frames, report.info.kind) == (3, "images")
         seen = m.where("blue")[0]
         assert (seen.source, seen.start_s) == (str(pictures), 1)
-        red = m.where("red", most=None)
+        red = m.where("red", top=None)
         assert [(s.start_s, s.end_s) for s in red] == [(0, 2)]  # natural order: 10 comes after 2
     with open_source(pictures) as source:
         sheet = np.asarray(contact_sheet(source, seen, "blue"))
@@ -305,7 +305,7 @@ def test_several_paths_a_folder_and_a_glob(folder: Path, tmp_path: Path, monkeyp
         reports = m.index("a.mp4", "more", "d*.mp4", "a.mp4")
         assert [os.path.basename(r.info.uri) for r in reports] == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
         assert m.where("red")[0].source == str(tmp_path / "d.mp4")
-        assert len(m.where("red", most=None)) == 4
+        assert len(m.where("red", top=None)) == 4
 
 
 @pytest.mark.parametrize("bad", ["missing.mp4", "http://example.com/a.mp4"])

@@ -272,6 +272,16 @@ class Sighting:
     probability: float | None = None
     confidence: float = 1.0
 
+    def __repr__(self) -> str:
+        from .shown import sighting_text
+
+        return sighting_text(self)
+
+    def _repr_html_(self) -> str:
+        from .shown import sightings_html
+
+        return sightings_html([self])
+
     @property
     def start_s(self) -> float:
         return self.start_ns / NS

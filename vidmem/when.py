@@ -14,7 +14,9 @@ _SECONDS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _RANGE = (-(1 << 62), 1 << 62)
 """Nanoseconds since the epoch that differences of two of them still fit 64 bits for: the years 1823 to 2116."""
 
-FORMS = "12.5s or 00:01:02.5 (video time), 2026-01-31T08:30 or 2026-01-31 (clock), 90min, 12h, 30d or 4w (ago)"
+FORMS = (
+    "12.5s or 00:01:02.5 (video time), 2026-01-31T08:30, 2026-01-31 or yesterday (clock), 90min, 12h, 30d or 4w (ago)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class Moment:
 
 
 def parse_moment(text: str, now_ns: int | None = None) -> Moment:
-    """A Moment from video time (as `clock.parse_time` takes it), a date, a date with a time, `now`, or an age such as
-    `30d`. Dates without a zone are local.
+    """A Moment from video time (as `clock.parse_time` takes it), a date, a date with a time, `now`, `today` or
+    `yesterday` (when they begin), or an age such as `30d`. Dates without a zone are local.
 
     Raises UsageError for anything else, and for years that nothing was filmed in.
     """
@@ -42,6 +44,8 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     now = time.time_ns() if now_ns is None else now_ns
     if given == "now":
         return Moment(now, True, text)
+    if given in ("today", "yesterday"):
+        return _wall(_midnight(now, given == "yesterday"), text)
     if match := _AGO.fullmatch(given):
         seconds = float(match[1]) * _SECONDS[match[2]]
         return _wall(now - int(seconds * NS) if seconds < 1e12 else _RANGE[0] - 1, text)
@@ -65,13 +69,21 @@ def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
     """Two Moments from `A..B`. Raises UsageError when they are not two, of two kinds, or the first is the later one."""
     first, dots, last = text.partition("..")
     if not dots or not first.strip() or not last.strip():
-        raise UsageError(f"--between is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {text!r}")
+        raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {text!r}")
     span = parse_moment(first, now_ns), parse_moment(last, now_ns)
     if span[0].wall != span[1].wall:
         raise UsageError(f"{text!r} mixes video time and clock; give both in one way")
     if span[0].ns > span[1].ns:
         raise UsageError(f"{text!r} ends before it begins; give the earlier time first")
     return span
+
+
+def _midnight(now_ns: int, before: bool) -> int:
+    """When the local day of now_ns began, or the day before it."""
+    from datetime import datetime, timedelta
+
+    day = datetime.fromtimestamp(now_ns // NS).replace(hour=0, minute=0, second=0)
+    return int((day - timedelta(days=before)).timestamp()) * NS
 
 
 def _wall(ns: int, text: str) -> Moment:

@@ -222,18 +222,18 @@ main()
 
 def test_a_backbone_fails() -> None:
     for get in (load, load_text):
-        with pytest.raises(ModelError, match="`tiny` has no backbone 'ViT-B-16' to choose; write --encoder tiny"):
+        with pytest.raises(ModelError, match="`tiny` has no backbone 'ViT-B-16' to choose; the encoder is called tiny"):
             get("tiny:ViT-B-16")
 
 
 def test_a_device_that_is_none_fails() -> None:
-    with pytest.raises(UsageError, match="--device banana is not known; there are: cuda, mps, cpu"):
+    with pytest.raises(UsageError, match="`device` banana is not known; there are: cuda, mps, cpu"):
         load("tiny", "banana")
 
 
 @pytest.mark.parametrize(("device", "provider", "remedy"), [
-    ("cuda", "CUDAExecutionProvider", r"pip install 'vidmem\[gpu\]', or try --device cpu"),
-    ("mps", "CoreMLExecutionProvider", "try --device cpu"),
+    ("cuda", "CUDAExecutionProvider", r"pip install 'vidmem\[gpu\]', or try cpu"),
+    ("mps", "CoreMLExecutionProvider", "try cpu"),
 ])  # fmt: skip
 def test_no_provider_as_asked_fails(
     device: str, provider: str, remedy: str, monkeypatch: pytest.MonkeyPatch

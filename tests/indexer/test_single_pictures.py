@@ -100,7 +100,7 @@ def test_answers_name_the_file(memory: Memory, photos: Path) -> None:
         memory.clip(sighting, photos.parent / "c.mp4")
     with pytest.raises(UsageError, match="single pictures are not parsed"):
         memory.parse(str(photos), "coco")
-    with pytest.raises(UsageError, match="give it with --image"):
+    with pytest.raises(UsageError, match="give it as `image`"):
         memory.where(crop=(str(photos), 0, (0, 0, 10, 10)))
 
 
@@ -171,11 +171,11 @@ def files_with(folder: Path, data: bytes) -> list[Path]:
 
 def test_film_and_single_pictures_do_not_mix(memory: Memory, photos: Path, tmp_path: Path) -> None:
     memory.index_pictures(photos)
-    with pytest.raises(UsageError, match="was indexed with --images"):
+    with pytest.raises(UsageError, match="was indexed as single pictures; go on with `index_pictures`"):
         memory.index(photos)
     with Memory.open(tmp_path / "film", encoder="colours") as film:
         film.index(photos)
-        with pytest.raises(UsageError, match="as one film of pictures, without --images"):
+        with pytest.raises(UsageError, match="as one film of pictures; `vidmem rm`"):
             film.index_pictures(photos)
         assert len(film.sources()) == 2  # the folder below it is a film of its own
 

@@ -183,11 +183,11 @@ def test_topics_are_sources_on_one_clock(tmp_path: Path) -> None:
 def test_ambiguous_topics_are_listed(tmp_path: Path) -> None:
     path = str(several(tmp_path / "run.mcap"))
     told = r"/cam/front \(sensor_msgs/msg/CompressedImage, 10 messages\), /cam/rear"
-    with pytest.raises(UsageError, match=rf"2 to choose from; name them with --topic.*{told}.*: {path}$"):
+    with pytest.raises(UsageError, match=rf"2 to choose from; name them as `topics`.*{told}.*: {path}$"):
         parts(path)
     with pytest.raises(UsageError, match=f"nothing with pictures is called '/cam/left'; there are {told}"):
         parts(path, ["/cam/left"])
-    with pytest.raises(UsageError, match="leave --topic out"):
+    with pytest.raises(UsageError, match="leave `topics` out"):
         parts(f"{path}#/cam/rear", ["/cam/rear"])
     with pytest.raises(UsageError, match="leave it out"):
         parts("walk.mp4", ["/cam/rear"])

@@ -11,6 +11,7 @@ import typer
 from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
+from .asking import say_readings
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def forget(
             steps = plan(store, before=moment, sources=source or ())
     else:
         with Memory.open(folder, encoder=encoder, weights=weights, read_only=True) as m:
+            if not thing.isdecimal():
+                say_readings(m.text_encoder, [thing])
             steps = m.forget(before=moment, sources=source or (), thing=thing)
     show(_listing(steps))
     if not steps:

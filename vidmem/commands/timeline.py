@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..clock import clock
-from ..errors import MediaError
+from ..errors import MediaError, UnknownWordError
 from ..output import Listing, Row, Show, listing, say
-from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking
-from .where import PICTURES, check_suffix, likely, sighting_row
+from ..query.rows import sighting_row
+from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking, say_readings
+from .where import PICTURES, check_suffix, likely
 
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
@@ -38,6 +39,8 @@ def timeline(
     check_suffix("--save", save, PICTURES)
     with question.memory() as m:
         things = m.timeline(**question.asked, alike=alike)
+        for phrases in ([question.asked["text"]] if question.asked["text"] else [], question.asked["near"]):
+            say_readings(m.text_encoder, phrases)
         lengths = {row.uri: row.duration_ns for row in m.sources()}
     show(_listing(things))
     if not things:
@@ -71,18 +74,24 @@ def watch_list(
 ) -> int:  # fmt: skip
     """Say of many things when each was last seen.
 
-    One line for each name of a file, found or not. Exit code 1 when none was found.
+    One line for each name of a file, found or not. Exit code 1 when none was found, 3 when some have words that the
+    encoder does not know and the others were looked for, 2 when all have.
     """
+    from ..encoders.reading import first_few
     from ..query.labels import load_labels
 
     asked = load_labels(names).names
     with question.memory() as m:
         answers = m.watch(asked, **question.asked)
-    for note in dict.fromkeys(note for answer in answers for note in answer.notes):
+    every = [note for answer in answers if "unknown" not in answer.query for note in answer.notes]
+    for note in first_few(list(dict.fromkeys(every))):
         say(note)
     show(_names(asked, answers))
     found = sum(answer.found for answer in answers)
-    say(f"{found} of {len(asked)} found")
+    strange = sum("unknown" in answer.query for answer in answers)
+    say(f"{found} of {len(asked)} found" + (f", {strange} not known" if strange else ""))
+    if strange:
+        return UnknownWordError.exit_code if strange == len(asked) else 3
     return 0 if found else 1
 
 
@@ -103,13 +112,21 @@ def _listing(things: Sequence[Thing]) -> Listing:
     return Listing(rows, table, {"found": bool(things), "things": document})
 
 
+def _nothing(answer: Answer) -> str:
+    word, near = answer.query.get("unknown"), answer.query.get("near")
+    if word is None:
+        return "not found"
+    told = f", near: {', '.join(near)}" if isinstance(near, list) and near else ""
+    return f"unknown word {word!r}{told}"
+
+
 def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
     rows: list[Row] = []
     table: list[Sequence[str]] = [("name", "times", "from", "to", "score", "probability", "source")]
     for name, answer in zip(names, answers, strict=True):
         last = answer[0] if answer else None
         rows.append({
-            "name": name, "found": answer.found, "times": answer.total,
+            "name": name, "found": answer.found, "unknown": answer.query.get("unknown"), "times": answer.total,
             "source": last.source if last else None, "start_s": last.start_s if last else None,
             "end_s": last.end_s if last else None, "start_ns": str(last.start_ns) if last else None,
             "end_ns": str(last.end_ns) if last else None, "score": round(last.score, 6) if last else None,
@@ -118,6 +135,6 @@ def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
         table.append(
             (name, str(answer.total), clock(last.start_ns), clock(last.end_ns), f"{last.score:.3f}",
              likely(last.probability), last.picture or last.source)
-            if last else (name, "0", "-", "-", "-", "-", "not found")
+            if last else (name, "0", "-", "-", "-", "-", _nothing(answer))
         )  # fmt: skip
     return Listing(rows, table)

@@ -144,7 +144,7 @@ def _ask(
     memory: Memory, text: str, truth: tuple[int, int] | None, folder: Path, prefix: str = "",
     sources: Sequence[str] = (),
 ) -> Question:  # fmt: skip
-    answer = memory.where(text, most=None, sources=sources)
+    answer = memory.where(text, top=None, sources=sources)
     sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
     sheet.unlink(missing_ok=True)  # of an earlier run
     if answer:

@@ -20,7 +20,7 @@ _COLOURS = """
 red blue green yellow white black brown grey gray pink purple violet beige turquoise orange golden silver dark light
 bright pale colourful colorful coloured colored
 """
-_SIZES = "big small large little tiny huge giant tall short long wide thick thin narrow heavy half empty full open closed"
+_SIZES = "big small large little tiny huge giant tall short long wide thick thin narrow heavy empty full open closed"
 _KINDS = """
 old new young broken dirty clean favourite favorite nice good bad beautiful ugly cheap expensive lost missing same other
 another own only
@@ -149,7 +149,7 @@ def _parts(words: Sequence[str]) -> list[str]:
 
 def _known(word: str, vocabulary: Container[str]) -> bool:
     """Whole words are known, pieces of words are not: any typing error has pieces."""
-    if word in UNREAD or word in SKIPPED or word.isdecimal() and word.isascii():
+    if word in UNREAD or word in SKIPPED or (word.isdecimal() and word.isascii()):
         return True
     for form in _singulars(word):
         if (len(form) > 2 and form.isascii() and form in vocabulary) or (len(form) > 1 and form in _name_words()):
