@@ -26,7 +26,8 @@ class UnknownWordError(UsageError):
     def __init__(self, word: str, near: Sequence[str] = (), cause: str = "") -> None:
         self.word, self.near, self.cause = word, tuple(near), cause
         remedy = f"near: {', '.join(near)}" if near else "`vidmem names` lists what I know"
-        super().__init__(f"{cause or f'I do not know the word {word[:40]!r}'}; {remedy}")
+        told = cause or f"I don't know the word {word[:40]!r}"
+        super().__init__(f"{told}; {remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:  # made from other arguments than the message
         return type(self), (self.word, self.near, self.cause)

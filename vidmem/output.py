@@ -70,9 +70,9 @@ def _flag(name: str, annotation: object) -> inspect.Parameter:
 
 
 _ARGUMENTS = """
-after anchor apart before between clock crop decoder device encoder fps image keep_views labels lr masks min_probability
-near network pixels pose precision refine resume target templates tensorboard text text_start threshold top weights
-within
+after anchor apart before between clock crop decoder device encoder fps image keep_views labels lr masks
+min_probability near network pixels pose precision refine resume seconds seed target templates tensorboard text
+text_start threshold top weights within
 """
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS.split()} | {
     "index_pictures": "--images", "sources": "--source", "thing": "--object", "topics": "--topic"

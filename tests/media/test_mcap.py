@@ -289,7 +289,7 @@ def test_a_clock_that_jumps_back_is_partial(tmp_path: Path) -> None:
     with open_source(f"{log.close()}#header:/cam") as source:
         assert numbers(source) == [0, 1, 2, 3, 7, 8, 9]
         assert source.damage.frames == 3
-        assert source.damage.notes[0] == "the clock of /cam jumps back; try --clock log"
+        assert source.damage.notes[0] == "the clock of /cam jumps back; try `clock` log"
         rest = list(source.frames(0, 2 * STEP + 1))
         assert [make.number_in(f.image) for f in rest] == [3, 7, 8, 9]
 
@@ -300,7 +300,7 @@ def test_equal_times_are_partial(tmp_path: Path) -> None:
         log.compressed("/cam", i, START + STEP * t)
     with open_source(log.close()) as source:
         assert numbers(source) == [0, 1, 3]
-        assert source.damage.notes == ["pictures in /cam with the same time as the one before; try --clock header"]
+        assert source.damage.notes == ["pictures in /cam with the same time as the one before; try `clock` header"]
 
 
 def test_a_stamp_that_was_never_set_says_what_to_do(tmp_path: Path) -> None:

@@ -86,13 +86,20 @@ class Question:
                            device=self.opening.get("device"), weights=self.opening["weights"])  # fmt: skip
 
 
-def say_readings(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False) -> None:
-    """How the encoder reads them, where that is not as they are. Raises UnknownWordError."""
-    from ..encoders.reading import first_few, notes, read
+def say_readings(
+    encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False, alone: bool = False
+) -> None:
+    """How the encoder reads them, where that is not as they are. guess: as in `reading.read`. alone: the phrase is all
+    that was asked for, so it need not be repeated. Raises UnknownWordError."""
+    from ..encoders.reading import MOST_TOLD, few, notes, read
 
     readings = read(encoder, phrases, guess=guess)
-    lines = [one.note for one in readings if one.note] if len(phrases) == 1 else notes(phrases, readings)
-    for line in first_few(lines):
+    noted = [repr(phrase) for phrase, one in zip(phrases, readings, strict=True) if one.note]
+    if len(noted) > MOST_TOLD:
+        say(f"{len(noted)} of {len(phrases)} are none of the names that `{encoder.info.name}` was taught, or are read "
+            f"otherwise: {few(noted)}")  # fmt: skip
+        return
+    for line in [one.note for one in readings if one.note] if alone else notes(phrases, readings):
         say(line)
 
 

@@ -53,9 +53,9 @@ def forget(
             steps = plan(store, before=moment, sources=source or ())
     else:
         with Memory.open(folder, encoder=encoder, weights=weights, read_only=True) as m:
-            if not thing.isdecimal():
-                say_readings(m.text_encoder, [thing])
             steps = m.forget(before=moment, sources=source or (), thing=thing)
+            if not thing.isdecimal():
+                say_readings(m.text_encoder, [thing], alone=True)
     show(_listing(steps))
     if not steps:
         say("nothing to forget")

@@ -63,7 +63,7 @@ def ground(
     check_suffix("--save", save, PICTURES)
     check_suffix("--mask", mask, (".png",))
     image, loaded, config = _ready(picture, encoder, device, weights, masks)
-    say_readings(loaded, [phrase])
+    say_readings(loaded, [phrase], alone=True)
     seen = look(loaded, image, phrase, config, everything=everything, threshold=threshold, path=picture)
     height, width = seen.size
     rows: list[Row] = [

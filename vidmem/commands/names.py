@@ -26,10 +26,14 @@ def names(
 
     Those of the memory's encoder, or of tiny where there is no memory. Exit code 1 when no name has PART in it.
     """
-    from ..encoders import load_text
+    from ..encoders import any_phrase, load_text
 
-    text = load_text(encoder or _spec(memory), weights)
-    info = text.info
+    spec = encoder or _spec(memory)
+    if any_phrase(spec):  # though its weights may not be here
+        show(Listing([], (), {"encoder": spec, "open_vocabulary": True, "names": []}))
+        say(f"`{spec}` takes any phrase; name things as you like")
+        return 0
+    text = load_text(spec, weights)
     own = getattr(text, "names", None)
     known: dict[str, str] = {} if own is None else own()
     wanted = " ".join((part or "").lower().split())
@@ -38,19 +42,17 @@ def names(
     ]
     table: list[Sequence[str]] = [("name", "another name for")]
     table += [(row["name"], row["another_name_for"] or "") for row in rows]
-    document = {"encoder": info.name, "open_vocabulary": info.open_vocabulary, "names": rows}
-    show(Listing(rows, table, document))
+    show(Listing(rows, table, {"encoder": spec, "open_vocabulary": False, "names": rows}))
     if own is None:
-        say(f"`{info.name}` takes any phrase; name things as you like" if info.open_vocabulary
-            else f"`{info.name}` has no list of its names; it knows {info.knows}")  # fmt: skip
+        say(f"`{spec}` has no list of its names; it knows {text.info.knows}")
         return 0
     if rows:
-        say(f"{len(rows)} of {len(known)} names of `{info.name}`")
+        say(f"{len(rows)} of {len(known)} names of `{spec}`")
         return 0
     import difflib
 
     near = difflib.get_close_matches(wanted, known, 5, 0.5)
-    say(f"no name of `{info.name}` has {wanted[:40]!r} in it" + (f"; near: {', '.join(near)}" if near else ""))
+    say(f"no name of `{spec}` has {wanted[:40]!r} in it" + (f"; near: {', '.join(near)}" if near else ""))
     return 1
 
 

@@ -39,8 +39,9 @@ def timeline(
     check_suffix("--save", save, PICTURES)
     with question.memory() as m:
         things = m.timeline(**question.asked, alike=alike)
-        for phrases in ([question.asked["text"]] if question.asked["text"] else [], question.asked["near"]):
-            say_readings(m.text_encoder, phrases)
+        if question.asked["text"] is not None:
+            say_readings(m.text_encoder, [question.asked["text"]], alone=True)
+        say_readings(m.text_encoder, question.asked["near"])
         lengths = {row.uri: row.duration_ns for row in m.sources()}
     show(_listing(things))
     if not things:

@@ -132,7 +132,7 @@ def choose(queries: Sequence[Query]) -> list[Query]:
     )[:THERE]  # fmt: skip
     absent = [q for q in queries if q.kind == "absent" and q.text][:1]
     if len(there) < THERE or not absent:
-        raise UsageError("too little happens in this world to ask for; give more --seconds or another --seed")
+        raise UsageError("too little happens in this world to ask for; give more `seconds` or another `seed`")
     return there + absent
 
 

@@ -37,8 +37,8 @@ ENCODERS = {
 DEFAULT = "tiny"
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "check", "check_masks",
-    "default_preset", "load", "load_text", "remembering",
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "any_phrase", "check",
+    "check_masks", "default_preset", "load", "load_text", "remembering",
 ]  # fmt: skip
 
 
@@ -100,6 +100,11 @@ def check_masks(spec: str) -> None:
     """Raises UsageError when the encoder finds its regions itself."""
     if not getattr(_module(spec)[0], "MASKS", False):
         raise UsageError(f"`{spec}` finds its regions itself; `masks` is for textregion and gem")
+
+
+def any_phrase(spec: str) -> bool:
+    """Whether the encoder is one with a folder of weights, all of which take any phrase. Raises ModelError."""
+    return hasattr(_module(spec)[0], "wanted")
 
 
 def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None) -> TextEncoder:

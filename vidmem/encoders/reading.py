@@ -53,4 +53,4 @@ def _joined(errors: Sequence[UnknownWordError]) -> UnknownWordError:
     words = list(dict.fromkeys(error.word for error in errors))
     near = [name for error in errors[:MOST_TOLD] for name in error.near[:1]]
     told = few([repr(word[:40]) for word in words])
-    return UnknownWordError(words[0], list(dict.fromkeys(near)), f"I do not know the words {told}")
+    return UnknownWordError(words[0], list(dict.fromkeys(near)), f"I don't know the words {told}")
