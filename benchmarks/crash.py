@@ -74,7 +74,7 @@ def answers(folder: Path, words: Sequence[str]) -> list[Any]:
     with Memory.open(folder, read_only=True) as memory:
         for word in words:
             for threshold in (None, 0.3):
-                answer = memory.where(word, most=None, threshold=threshold)
+                answer = memory.where(word, top=None, threshold=threshold)
                 out.append([[s.start_ns, s.end_ns, s.score, s.frame_ns, s.box, s.tracks]
                             for s in (*answer.sightings, *answer.near_misses)])  # fmt: skip
     return out

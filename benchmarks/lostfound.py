@@ -152,10 +152,10 @@ def ask_world(world: World, folder: Path) -> list[dict[str, Any]]:
     with Memory.open(folder, read_only=True) as memory:
         for query in world.queries:
             picture = None if query.picture is None else world.folder / query.picture
-            answer = memory.where(query.text, image=picture, most=None)
+            answer = memory.where(query.text, image=picture, top=None)
             rows.append(score(query, world.truth, list(answer)))
             if query.kind == "absent" and picture is not None:
-                both = memory.where(query.name, image=picture, most=None)
+                both = memory.where(query.name, image=picture, top=None)
                 rows.append(score(query, world.truth, list(both)) | {"kind": "absent_name_picture", "text": query.name})
     return rows
 

@@ -140,7 +140,7 @@ def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photo
         record = memory._record(IndexConfig().as_dict())
         memory.store.set_model(record)
         encoder: Any = memory.text_encoder
-        tokens = Tokens(rng, encoder.names, record.visual_dim)
+        tokens = Tokens(rng, encoder.against, record.visual_dim)
         for number, (frames, tracks, in_view) in enumerate(films):
             film(memory.store, tokens, rng, f"{number:03d}", frames, tracks, in_view)
             say(f"made film {number + 1} of {len(films)}")

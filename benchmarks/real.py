@@ -102,7 +102,7 @@ def ask(memory: Memory, clips: Path, queries: list[dict[str, Any]]) -> tuple[lis
         ):
             began = time.perf_counter()
             try:
-                row[name] = verdict(asked(most=None), query["clip"], query["spans"])
+                row[name] = verdict(asked(top=None), query["clip"], query["spans"])
             except VidmemError as error:
                 row[name] = {"found": False, "right": False, "error": str(error)}
             row[name]["seconds"] = round(time.perf_counter() - began, 3)
@@ -134,7 +134,7 @@ def ask_names(memory: Memory, clips: Path, known: Facts) -> tuple[list[dict[str,
             "clips": sorted({p.clip for p in name.places}),
         }
         try:
-            row |= judge(memory.where(name.name, most=None), name.places)
+            row |= judge(memory.where(name.name, top=None), name.places)
         except VidmemError as error:
             row |= {"worth": "error", "right": False, "error": str(error)}
         rows.append(row)

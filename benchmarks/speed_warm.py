@@ -35,7 +35,7 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
     with Memory.open(folder) as memory:
         record = memory._record(IndexConfig().as_dict())
         memory.store.set_model(record)
-        names = memory.text_encoder.names  # type: ignore[attr-defined]
+        names = memory.text_encoder.against  # type: ignore[attr-defined]
         ids = []
         hours = 4 * 3600 * NS
         for number in range(sources):
@@ -191,7 +191,7 @@ def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str
             text = memory.text_encoder.encode_text([word])[0]
             token = cache.reconstruct("visual", rng.integers(0, tracks, 1))[0]
             read, seen = cosines(truth["text"], text), cosines(truth["visual"], token)
-            matched["text"].append(check(memory.where(word, threshold=threshold, most=None), truth, read, threshold))
+            matched["text"].append(check(memory.where(word, threshold=threshold, top=None), truth, read, threshold))
             answer = where(memory.store, cache, calibration, visual=token, threshold=0.6, most=None)
             matched["picture"].append(check(answer, truth, seen, 0.6))
             answer = where(memory.store, cache, calibration, text=text, visual=token, threshold=0.1, most=None)

@@ -70,8 +70,8 @@ def to_look_at(folder: str, store: Store) -> tuple[list[Listed], list[Listed]]:
         return listed, listed
     if row.kind != PICTURES:
         raise UsageError(
-            f"this folder was indexed as one film of pictures, without --images; `vidmem rm` it first, or choose "
-            f"another --memory: {folder}"
+            f"this folder was indexed as one film of pictures; `vidmem rm` it first, or choose "
+            f"another memory: {folder}"
         )
     known = {(f.path, f.size, f.mtime_ns) for f in store.picture_files(row.id)}
     return listed, [f for f in listed if (f.path, f.size, f.mtime_ns) not in known]

@@ -71,7 +71,7 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
     began = time.perf_counter()
     looker = view_encoder(encoder)
     if looker is None:
-        raise UsageError(f"`{target.encoder}` looks at whole frames, not at views; index again into another --memory")
+        raise UsageError(f"`{target.encoder}` looks at whole frames, not at views; index again into another memory")
     rows = store.sources()
     if unfinished := next((row.uri for row in rows if row.state == "open"), None):
         raise UsageError(f"a source is not indexed to its end; run `vidmem index` on it first: {unfinished}")

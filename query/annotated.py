@@ -89,7 +89,7 @@ def from_vspw(folder: Path, split: str | None, labels: LabelSet, grid: Grid) -> 
             if classes.max(initial=-1) >= len(labels):
                 raise UsageError(
                     f"class {int(classes.max())} is in the mask and there are {len(labels)} labels; give those of "
-                    f"this data set with --labels: {video / 'mask' / picture.stem}.png"
+                    f"this data set with `labels`: {video / 'mask' / picture.stem}.png"
                 )
             yield Annotated(str(picture), from_classes(classes, labels.names, grid))
 

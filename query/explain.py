@@ -45,7 +45,7 @@ def explain(image: NDArray[np.uint8], box: Box, cosines: Float32, title: str, by
     height, width = image.shape[:2]
     held = ~np.isnan(cosines)
     if not held.any():
-        raise UsageError("the encoder finds no region in that frame, so there is nothing to explain; see --save")
+        raise UsageError("the encoder finds no region in that frame, so nothing can be explained; look at its picture")
     low, high = float(cosines[held].min()), float(cosines[held].max())
     filled = np.where(held, cosines, low).astype(np.float32)
     h, w = filled.shape

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..records import Sighting
 from ..store import PICTURES, SourceRow, Store, VectorCache
 from ..when import epochal
-from .search import Hits
+from .scores import Hits
 
 GUESSED = frozenset({"mtime", "day"})
 """Ways to know a time that say little: files are copied, and a day has many hours."""

@@ -38,13 +38,18 @@ def load_picture(path: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = ImageOps.exif_transpose(Image.open(path))
-            rgba = (rgb(picture) if picture.mode.startswith(("I", "F")) else picture).convert("RGBA")
+            return opaque(picture)
     except FileNotFoundError:
         raise MediaError(f"no such picture; check the path: {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise MediaError(f"the picture cannot be read ({error}); save it as JPEG or PNG: {path}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise MediaError(f"the picture is too large; scale it down first: {path}") from None
+
+
+def opaque(picture: Image.Image) -> Image.Image:
+    """An RGB picture; transparent parts become grey."""
+    rgba = (rgb(picture) if picture.mode.startswith(("I", "F")) else picture).convert("RGBA")
     grey = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
     grey.alpha_composite(rgba)
     return grey.convert("RGB")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.base import Calibration, TextEncoder
+from ..encoders.reading import read
 from ..geometry import stretching
 from ..records import Box, Float32, RegionTokens
 from .explain import HELD, cosines
@@ -41,8 +42,9 @@ class Asked:
     against: Sequence[Float32]
 
 
-def asked(encoder: TextEncoder, phrases: Sequence[str]) -> Asked:
-    """Raises UsageError for a phrase that the encoder cannot read."""
+def asked(encoder: TextEncoder, phrases: Sequence[str], guess: bool = False) -> Asked:
+    """guess: as in `reading.read`. Raises UsageError for a phrase that the encoder cannot read."""
+    phrases = [one.read_as for one in read(encoder, phrases, guess=guess)]
     vectors = encoder.encode_text(phrases)
     own = getattr(encoder, "contrast_for", None)
     if own is not None:

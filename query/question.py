@@ -10,7 +10,7 @@ import re
 
 from ..errors import UsageError
 
-FORM = '"the image with the dog: is there a frisbee?", or --anchor dog --target frisbee'
+FORM = '"the image with the dog: is there a frisbee?", or `anchor` dog and `target` frisbee'
 
 _PICTURE = r"(?:image|picture|photo(?:graph)?|shot|one)"
 _WITH = r"(?:with|containing|of|showing|(?:that|which)\s+(?:has|have|shows|contains)|where\s+there\s+is)"

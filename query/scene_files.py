@@ -56,7 +56,7 @@ class LabelPictures(Closing):
     def __init__(self, folder: str, source: SourceRow, labels: LabelSet) -> None:
         if len(labels) > MOST_IN_PNG:
             raise UsageError(
-                f"label pictures hold {MOST_IN_PNG} labels and there are {len(labels)}; use --coco or --text, or fewer"
+                f"label pictures hold {MOST_IN_PNG} labels and there are {len(labels)}; write COCO or text, or fewer"
             )
         self._size = source.height, source.width
         name = Path(source.uri).stem or "video"

@@ -44,8 +44,8 @@ def things(store: HasRegions | None, cache: VectorCache, rows: Rows, like: float
     """
     if len(rows) > MOST:
         raise UsageError(
-            f"{len(rows)} tracks match, too many to tell things apart (at most {MOST}); ask for less, with --source, "
-            "--between or --threshold"
+            f"{len(rows)} tracks match, too many to tell things apart (at most {MOST}); ask for less, with `sources`, "
+            "`after`, `before` or `threshold`"
         )
     if not len(rows):
         return []

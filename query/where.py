@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import shown
+from ..album import Album
 from ..encoders.base import Calibration
+from ..errors import UsageError
 from ..records import Float32, Sighting
 from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
 from .instances import Instances
@@ -17,6 +20,7 @@ from .likely import deciding, probabilities
 from .logpoints import LogPoints
 from .narrow import APART, WITHIN_NS, Narrowed, Spans, by_time, may_answer, near
 from .order import dated, doubt, in_time
+from .rows import COLUMNS, Row, sighting_row
 from .scores import Hits, nearest
 from .search import find, find_each
 from .sightings import group
@@ -43,6 +47,26 @@ class Answer(Sequence[Sighting]):
     total: int = 0
     notes: tuple[str, ...] = ()
     likelier: Sighting | None = None
+    album: Album | None = field(default=None, compare=False)
+
+    def to_dicts(self) -> list[Row]:
+        """A dict for each sighting, as `vidmem where --json` prints them."""
+        return [sighting_row(s) for s in self.sightings]
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame with a row for each sighting, the columns those of `to_dicts`. Raises UsageError without
+        pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise UsageError("pandas is not installed; `pip install pandas`, or use to_dicts()") from None
+        return pandas.DataFrame(self.to_dicts(), columns=list(COLUMNS))
+
+    def __repr__(self) -> str:
+        return shown.answer_text(self)
+
+    def _repr_html_(self) -> str:
+        return shown.answer_html(self)
 
     @property
     def found(self) -> bool:

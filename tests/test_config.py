@@ -69,7 +69,7 @@ def test_any_rate_within_the_limits(fps: float) -> None:
 
 @pytest.mark.parametrize("fps", [-1, -0.001, 1000.1, float("nan"), float("inf")])
 def test_a_rate_beyond_them_fails(fps: float) -> None:
-    with pytest.raises(UsageError, match="--fps must lie in"):
+    with pytest.raises(UsageError, match="`fps` must lie in"):
         IndexConfig(fps=fps)
 
 
@@ -85,5 +85,5 @@ def test_exit_codes() -> None:
     codes = {
         c.__name__: c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, VidmemError)
     }
-    assert codes.pop("UsageError") == 2
+    assert codes.pop("UsageError") == codes.pop("UnknownWordError") == 2
     assert set(codes.values()) == {4}

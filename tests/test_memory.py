@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from vidmem.media import open_source
 from vidmem.memory import Memory, default_folder
 from vidmem.query.evidence import contact_sheet
 from vidmem.records import NS
+from vidmem.when import parse_moment
 
 CONFIG = IndexConfig(checkpoint_frames=8)
 
@@ -62,7 +65,7 @@ def test_index_ask_forget(folder: Path, clip: Path) -> None:
         assert abs(x0 - 64) <= 8
         assert (y0, y1) == (56, 88)
         assert x1 - x0 >= 32 - 1e-3  # edges lie between cells, in float32
-        assert [s.start_s for s in m.where("blue", most=None)] == pytest.approx([9.6, 0])
+        assert [s.start_s for s in m.where("blue", top=None)] == pytest.approx([9.6, 0])
         assert answer.query == {"text": "blue", "image": None, "crop": None}
 
         missing = m.where("yellow")
@@ -100,7 +103,7 @@ def test_by_picture_and_by_both(memory: Memory, tmp_path: Path) -> None:
 
 
 def test_by_a_box_in_an_indexed_video(memory: Memory) -> None:
-    answer = memory.where(crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)), most=None)
+    answer = memory.where(crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)), top=None)
     assert [s.start_s for s in answer] == pytest.approx([9.6, 0])
     assert answer.query["crop"] == {"source": "walk.mp4", "t_ns": str(NS), "box": [60, 50, 110, 90]}
     assert not memory.where("red", crop=("walk.mp4", NS, (60.0, 50.0, 110.0, 90.0)))
@@ -109,7 +112,7 @@ def test_by_a_box_in_an_indexed_video(memory: Memory) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "ask for something: a text, --image PICTURE, or --crop"),
+        ({}, "ask for something: a text, `image` or `crop`"),
         ({"text": "  "}, "the text is empty"),
         ({"text": "gibberish"}, "no colour in"),
         ({"image": Image.new("RGB", (9, 9)), "crop": ("walk.mp4", 0, (0, 0, 9, 9))}, "give one of them"),
@@ -147,17 +150,17 @@ def test_resume_after_an_interruption(folder: Path, clip: Path, tmp_path: Path) 
         assert m.where("blue")[0].start_s == 0  # what was kept can be asked already
         (report,) = m.index(clip)  # goes on with the settings that made the memory
         assert (report.new_frames, report.frames) == (36, 60)
-        resumed = m.where("blue", most=None)
+        resumed = m.where("blue", top=None)
     with Memory.open(tmp_path / "other") as m:
         m.index(clip, config=CONFIG)
-        whole = m.where("blue", most=None)
+        whole = m.where("blue", top=None)
     assert resumed == whole
 
 
 def test_another_encoders_memory_fails(memory: Memory, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory.close()
     for read_only in (False, True):
-        with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use --encoder fake"):
+        with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use `encoder` fake"):
             Memory.open(folder, encoder="tiny", read_only=read_only)
     monkeypatch.setattr("encoders.fake.load_text", lambda backbone: fake.ColourEncoder("fake-2"))
     with pytest.raises(ModelMismatchError, match=r"weights \(fake-1 in the memory, fake-2 asked for\)"):
@@ -253,7 +256,7 @@ def test_a_folder_of_pictures_of_different_sizes(folder: Path, tmp_path: Path) -
         assert (report.frames, report.info.kind) == (3, "images")
         seen = m.where("blue")[0]
         assert (seen.source, seen.start_s) == (str(pictures), 1)
-        red = m.where("red", most=None)
+        red = m.where("red", top=None)
         assert [(s.start_s, s.end_s) for s in red] == [(0, 2)]  # natural order: 10 comes after 2
     with open_source(pictures) as source:
         sheet = np.asarray(contact_sheet(source, seen, "blue"))
@@ -305,7 +308,7 @@ def test_several_paths_a_folder_and_a_glob(folder: Path, tmp_path: Path, monkeyp
         reports = m.index("a.mp4", "more", "d*.mp4", "a.mp4")
         assert [os.path.basename(r.info.uri) for r in reports] == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
         assert m.where("red")[0].source == str(tmp_path / "d.mp4")
-        assert len(m.where("red", most=None)) == 4
+        assert len(m.where("red", top=None)) == 4
 
 
 @pytest.mark.parametrize("bad", ["missing.mp4", "http://example.com/a.mp4"])
@@ -362,3 +365,58 @@ def test_no_folder_is_made_for_an_encoder_without_weights(folder: Path, tmp_path
     with pytest.raises(ModelError, match="the region encoder is missing"):
         Memory.open(folder, encoder="tren", weights=tmp_path / "none")
     assert not folder.exists()
+
+
+def test_what_a_question_may_be_made_of(memory: Memory, clip: Path, tmp_path: Path) -> None:
+    """The same, as texts, paths, arrays and what they stand for."""
+    starts = [s.start_s for s in memory.where("blue", top=2)]
+    assert starts == pytest.approx([9.6, 0])
+    assert [s.start_s for s in memory.where("blue", top=None, after="5s")] == pytest.approx([9.6])
+    assert not memory.where("blue", after=parse_moment("3s"), before="0:08")
+    for source in (clip, str(clip), "walk.mp4", [clip, "walk.mp4"]):
+        assert [s.start_s for s in memory.where("blue", sources=source, top=None)] == starts
+    assert memory.where("blue", sources=clip).query["sources"] == [str(clip)]
+    assert memory.where("blue", near="red", within="0.5s", apart=9.0)
+    assert not memory.where("green", near=["red", "blue"], within="0s")
+    assert memory.where("green", near=["red", "blue"], within="5s", apart=9.0).query["within_ns"] == str(5 * NS)
+    by_text = memory.where(crop="walk.mp4@1s:60,50,50,40", top=None)
+    by_parts = memory.where(crop=(Path("walk.mp4"), NS, (60, 50, 110, 90)), top=None)
+    assert by_text.sightings == by_parts.sightings
+    assert by_text.query == by_parts.query
+    array = picture({"green": (64, 32)})
+    assert memory.where(image=array)[0].start_s == pytest.approx(6)
+    assert memory.where(image=array).query["image"] == "picture"
+    assert [len(thing.sightings) for thing in memory.timeline("blue", sources="walk.mp4", before="5s")] == [1]
+    assert [answer.found for answer in memory.watch("blue", after="0s", sources=clip)] == [True]
+    assert memory.watch([]) == []
+    assert [step.part.before_ns for step in memory.forget(before="5s", sources="walk.mp4")] == [5 * NS]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"top": 0}, "`top` is a whole number"), ({"after": "soon"}, "'soon' is no time"), ({"within": "x"}, "is no time"),
+     ({"crop": "walk.mp4"}, "`crop` is VIDEO@TIME"), ({"image": np.zeros((3, 3))}, "multiply by 255"),
+     ({"min_probability": 2}, "`min_probability` is a probability"), ({"apart": float("nan")}, "`apart` is a number"),
+     ({"after": "5s", "before": "0:05"}, "nothing lies between"), ({"sources": "walk"}, "no source is called"),
+     ({"min_probability": 0.5, "threshold": 0.5}, "`threshold` and `min_probability` are two tests")],
+)  # fmt: skip
+def test_arguments_that_make_no_sense_fail(memory: Memory, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        memory.where("blue", **asked)
+
+
+def test_below_the_commands_nobody_speaks_of_options() -> None:
+    """The command line puts its own words into messages (output.say)."""
+    home = Path(vidmem.__file__).parent
+    shared = {"vidmem": home, "indexer": home.parent / "indexer", "query": home.parent / "query"}
+    other = {home / name for name in ("cli.py", "output.py")}
+    told = []
+    for path in (path for folder in shared.values() for path in folder.rglob("*.py")):
+        if path in other or home / "commands" in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Raise):
+                texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+                told += [f"{path}: {text}" for text in texts if re.search(r"(?<![\w`-])--[a-z]", text)
+                         and not re.search(r"`(vidmem|hf) [^`]*--|python -m", text)]  # fmt: skip
+    assert not told

@@ -60,7 +60,7 @@ def test_the_second_question_asks_no_model(folder: Path, encoded: list[str]) -> 
     answers = []
     for _ in range(2):
         with Memory.open(folder, read_only=True) as memory:
-            answers.append(memory.where("red cup", most=None))
+            answers.append(memory.where("red cup", top=None))
     assert encoded == ["a photo of a red cup.", "background, any other thing"]
     assert answers[0] == answers[1]
     with Memory.open(folder, read_only=True) as memory:

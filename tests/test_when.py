@@ -41,6 +41,13 @@ def test_dates() -> None:
     assert parse_moment("2026-01-31").media_ns(None) is None
 
 
+def test_days() -> None:
+    noon = datetime(2026, 1, 31, 12, 30, 5)  # local, whatever zone the test runs in
+    now = int(noon.timestamp()) * NS + 7
+    assert parse_moment("today", now) == Moment(parse_moment("2026-01-31").ns, True, "today")
+    assert parse_moment("yesterday", now) == Moment(parse_moment("2026-01-30").ns, True, "yesterday")
+
+
 def test_spans() -> None:
     first, last = parse_span("1:00..2:30")
     assert (first.ns, last.ns) == (60 * NS, 150 * NS)

@@ -30,9 +30,10 @@ EXIT_CODES = (
 
 _HOMES = {
     "index": "index", "where": "where", "watch": "watch", "annotate": "annotate", "timeline": "timeline",
-    "watch-list": "timeline:watch_list", "calibrate": "calibrate", "haystack": "haystack", "parse": "parse",
-    "export": "export", "ground": "ground", "segment": "ground:segment", "ls": "sources:ls", "info": "sources:info",
-    "rm": "sources:rm", "recorded": "recorded", "forget": "forget", "compact": "forget:compact", "reembed": "reembed",
+    "watch-list": "timeline:watch_list", "names": "names", "calibrate": "calibrate", "haystack": "haystack",
+    "parse": "parse", "export": "export", "ground": "ground", "segment": "ground:segment",
+    "ls": "sources:ls", "info": "sources:info", "rm": "sources:rm", "recorded": "recorded", "forget": "forget",
+    "compact": "forget:compact", "reembed": "reembed",
     "models": "models", "doctor": "doctor", "demo": "demo", "train": "train",
 }  # fmt: skip
 """Of each command its module in vidmem.commands, and its function where that has another name."""

@@ -75,7 +75,7 @@ class IndexConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.fps <= 1000:
-            raise UsageError(f"--fps must lie in (0, 1000], or be 'all'; got {self.fps}")
+            raise UsageError(f"`fps` must lie in (0, 1000], or be 'all'; got {self.fps}")
 
         if self.still < 0:
             raise UsageError(f"still is a number of frames from 0 up; got {self.still}")

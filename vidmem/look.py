@@ -103,15 +103,16 @@ def ground(
 
 def segment(
     encoder: Encoder, image: NDArray[np.uint8], names: Sequence[str], config: MergeConfig, *, closed: bool = False,
-    threshold: float | None = None, path: str = "",
+    threshold: float | None = None, path: str = "", guess: bool = False,
 ) -> NDArray[np.int32]:  # fmt: skip
     """The label of each pixel of a picture `(H, W, 3)`: `(H, W)` int32, an index into `names`, -1 for none of them.
 
-    closed: each region has one of the labels, whatever it is. Raises as `ground`.
+    closed: each region has one of the labels, whatever it is. guess: names with words that the encoder does not know
+    are taken as they are. Raises as `ground`.
     """
     from .query.point_out import asked, labelled, labelled_closed, passing
 
-    what = asked(encoder, names)
+    what = asked(encoder, names, guess)
     found = regions_of(encoder, image, config, path)
     size = image.shape[0], image.shape[1]
     if closed:

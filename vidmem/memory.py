@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from . import arguments
 from .address import exists, split
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, ENCODERS, Encoder, check, check_masks, default_preset, load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .annotate import Written
+    from .arguments import Names, Time
     from .dating import Dated
     from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
@@ -32,9 +34,19 @@ if TYPE_CHECKING:
     from .media import Source
     from .query.explain import Explained
     from .retention import Forgetting
-    from .when import Moment
 
 Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """How far `index` is. source: what it is watching. done_ns, total_ns: of this source, the media time that is done
+    and its length, 0 where nobody knows it. frames: looked at, of this source."""
+
+    source: str
+    done_ns: int
+    total_ns: int
+    frames: int
 
 
 def default_folder() -> Path:
@@ -112,22 +124,34 @@ class Memory(Questions):
                 stack.callback(session.close)
             self._sessions = {}
 
+    def __repr__(self) -> str:
+        from .shown import memory_text
+
+        return memory_text(self)
+
+    def _repr_html_(self) -> str:
+        from .shown import memory_html
+
+        return memory_html(self)
+
     def _record(self, config: Any) -> ModelRecord:
         info = self.text_encoder.info
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
     def index(
         self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
-        on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log", pose: str | None = None,
-        keep_views: bool = False, recorded: str | datetime | None = None,
+        progress: Callable[[IndexProgress], None] | None = None, on_source: Opened | None = None,
+        topics: Sequence[str] = (), clock: str = "log", pose: str | None = None, keep_views: bool = False,
+        recorded: str | datetime | None = None,
     ) -> list[SourceReport]:  # fmt: skip
         """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
 
-        config: by default the settings that made the memory, or the preset `default`. on_source: called with every
-        path and its opened source, or the error that kept it from opening; may return a callback for progress
-        (media ns, frames). Without it, the first source that cannot be opened raises. topics: names or patterns of the
-        topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
-        whose times count there, log (when it was recorded) or header (the sender's stamp). pose: the topic of the poses
+        config: by default the settings that made the memory, or the encoder's preset. progress: called with an
+        IndexProgress after every batch of frames. on_source: called with every path and its opened source, or the error
+        that kept it from opening; may return a callback for progress (media ns, frames). Without it, the first source
+        that cannot be opened raises. topics: names or patterns of the topics of logs that are to be watched, each a
+        source of its own; may be left out when there is one alone. clock: whose times count there, log (when it
+        was recorded) or header (the sender's stamp). pose: the topic of the poses
         to keep, "tf" for transforms, instead of the best that the log has; of logs done before they are read anew.
         keep_views: keep the pictures of the views in the memory, for sources that will be gone. recorded: what tells
         when they were recorded, also of those that are done, as in `set_recorded`; where it tells nothing all stays as
@@ -150,7 +174,8 @@ class Memory(Questions):
         found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
         single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
         if folder := next((path for path in found if path in single), None):
-            raise UsageError(f"this folder was indexed with --images; go on so, or `vidmem rm` it first: {folder}")
+            raise UsageError(f"this folder was indexed as single pictures; go on with "
+                              f"`index_pictures`, or `vidmem rm` it first: {folder}")  # fmt: skip
         if chosen is not None:
             dating.check_one(chosen, len(found))
             for path in found:
@@ -171,12 +196,14 @@ class Memory(Questions):
                 on_source(path, error)
                 continue
             with source:
-                progress = on_source(path, source) if on_source else None
+                told = [on_source(path, source)] if on_source else []
+                if progress is not None:
+                    told.append(_telling(progress, path, source.info.duration_ns))
                 try:
                     known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
                     if chosen is not None:
                         dating.apply(self.store, self.store.begin_source(source.info), chosen)
-                    reports.append(known or index_source(source, self.encoder, self.store, config, progress, pose,
+                    reports.append(known or index_source(source, self.encoder, self.store, config, _all(told), pose,
                                                          keep_views=keep_views))  # fmt: skip
                 except MediaError as error:
                     if on_source is None:
@@ -301,7 +328,7 @@ class Memory(Questions):
         from .indexer.step import view_encoder
 
         if keep_views and view_encoder(self.encoder) is None:
-            raise UsageError(f"`{self._spec}` looks at no views, so there are none to keep; leave --keep-views out")
+            raise UsageError(f"`{self._spec}` looks at no views, so there are none to keep; leave `keep_views` out")
 
     def _take(self, encoder: Encoder | str) -> None:
         """Go on with this encoder, if what the memory holds is of its making."""
@@ -352,7 +379,7 @@ class Memory(Questions):
         from .query.explain import explain
 
         self._check_at_hand(sighting)
-        vector = self.text_encoder.encode_text([text])[0]
+        vector = self.text_encoder.encode_text([self.reading(text).read_as])[0]
         with open_source(sighting.source) as source:
             image, box = shown(source, sighting.frame_ns, sighting.box)
         cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
@@ -363,7 +390,7 @@ class Memory(Questions):
         from .media import save_clip
 
         if self.store.source(sighting.source).kind == PICTURES:
-            raise MediaError(f"a single picture gives no video; save it with --save: {sighting.source}")
+            raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
         self._check_at_hand(sighting)
         save_clip(sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns)
 
@@ -406,23 +433,24 @@ class Memory(Questions):
         return list(rows)
 
     def forget(
-        self, *, before: Moment | None = None, sources: Sequence[str] = (), thing: str | None = None,
-        dry_run: bool = True,
-    ) -> list[Forgetting]:  # fmt: skip
+        self, *, before: Time | None = None, sources: Names = (), thing: str | None = None, dry_run: bool = True
+    ) -> list[Forgetting]:
         """What was seen before a time, sources, or one thing; with dry_run (the default) it is only told.
 
-        before: see `when.parse_moment`; of these sources, or of all. thing: a phrase, or the id of a track: its tracks
-        and all that look like them, in these sources or in all. Nothing of what is forgotten is left in the files; a
-        track that goes on after `before` keeps its vectors, which are means over all its frames.
+        before: as in `where`; of these sources, or of all. thing: a phrase, or the id of a track: its tracks and all
+        that look like them, in these sources or in all; a phrase must be read as it is said. Nothing of what is
+        forgotten is left in the files; a track that goes on after `before` keeps its vectors, which
+        are means over all its frames.
 
         Raises UsageError as `retention.plan`, StoreError as `Store.remove_parts`; nothing is forgotten then.
         """
         from .retention import carry_out, plan
 
         if before is not None and thing is not None:
-            raise UsageError("--object forgets a thing at all times; give it without --before")
+            raise UsageError("`thing` is forgotten at all times; give it without `before`")
         tracks = None if thing is None else self._tracks_of(thing)
-        steps = plan(self.store, before=before, sources=sources, tracks=tracks)
+        moment, places = arguments.moment(before), arguments.several(sources)
+        steps = plan(self.store, before=moment, sources=places, tracks=tracks)
         if not dry_run:
             carry_out(self.store, steps)
         return steps
@@ -438,11 +466,14 @@ class Memory(Questions):
         if thing.isdecimal():
             row = cache.rows_of(np.array([min(int(thing), (1 << 62))], np.int64))
             if row[0] < 0:
-                raise UsageError(f"there is no track {thing}; `vidmem where --json` tells the numbers")
+                raise UsageError(f"there is no track {thing}; an answer's `tracks` are their numbers, in JSON too")
             alike = seen_again(cache, row, self.calibration.same_thing)
             groups = things(self.store, cache, alike, self.calibration.same_thing)
             rows = next(alike[group] for group in groups if row[0] in alike[group])
         else:
+            reading = self.reading(thing)
+            if reading.read_as != thing:  # what is forgotten is gone: nothing may be taken for something else
+                raise UsageError(f"{reading.note}; to forget that, name it so: {reading.read_as!r}")
             vector = self.text_encoder.encode_text([thing])[0]
             hits = find(cache, self.calibration, vector, None, self.text_encoder.contrast(vector))
             rows = seen_again(cache, hits.rows, self.calibration.same_thing)
@@ -457,6 +488,21 @@ class Memory(Questions):
         joined = self.store.compact()
         self._cache = None
         return joined
+
+
+def _telling(progress: Callable[[IndexProgress], None], path: str, total_ns: int) -> Callable[[int, int], None]:
+    return lambda t_ns, frames: progress(IndexProgress(path, t_ns, total_ns, frames))
+
+
+def _all(told: Sequence[Callable[[int, int], None] | None]) -> Callable[[int, int], None] | None:
+    """One callback of those that there are; None of none."""
+    wanted = [call for call in told if call is not None]
+
+    def call_all(t_ns: int, frames: int) -> None:
+        for call in wanted:
+            call(t_ns, frames)
+
+    return call_all if wanted else None
 
 
 def _check_name(path: str) -> None:

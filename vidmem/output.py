@@ -6,6 +6,7 @@ import csv
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,9 +69,21 @@ def _flag(name: str, annotation: object) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
 
 
+_ARGUMENTS = """
+after anchor apart before between clock crop decoder device encoder fps image keep_views labels lr masks
+min_probability near network pixels pose precision refine resume seconds seed target templates tensorboard text
+text_start threshold top weights within
+"""
+_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS.split()} | {
+    "index_pictures": "--images", "sources": "--source", "thing": "--object", "topics": "--topic"
+}  # fmt: skip
+"""What an argument that a message names in backquotes is called here: below the commands nobody speaks of options."""
+
+
 def say(message: str) -> None:
-    """One line on stderr."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """One line on stderr, in the words of the command line."""
+    told = re.sub(r"`(\w+)`", lambda name: _OPTIONS.get(name[1], name[0]), message)
+    print(printable(told), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

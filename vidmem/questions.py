@@ -8,18 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from . import arguments
+from .album import Album
 from .closing import Closing
-from .encoders import Calibration, Encoder, TextEncoder, load
-from .errors import StoreError, UsageError
+from .encoders import Calibration, Encoder, Reading, TextEncoder, load
+from .encoders.reading import few, read, tried
+from .encoders.reading import notes as reading_notes
+from .errors import StoreError, UnknownWordError, UsageError
 from .probability import Probabilities
-from .records import NS, Box, Float32
+from .records import Box, Float32
 from .store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image
 
+    from .arguments import Crop, Names, Picture, Time
     from .encoders.masks import MaskSource
     from .probability import Curve, Samples
     from .query.haystack import HaystackAnswer, Phrase, Rule
@@ -108,71 +112,88 @@ class Questions(Closing):
         self.store.set_fitted(self.text_encoder.info.weights, None)
 
     def where(
-        self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
-        crop: tuple[str, int, Box] | None = None, most: int | None = 1, threshold: float | None = None,
-        sources: Sequence[str] = (), after: Moment | None = None, before: Moment | None = None,
-        near: Sequence[str] = (), within_ns: int = 2 * NS, apart: float = 1.0, min_probability: float | None = None,
+        self, text: str | None = None, *, image: Picture | None = None, crop: Crop | None = None, top: int | None = 1,
+        threshold: float | None = None, sources: Names = (), after: Time | None = None, before: Time | None = None,
+        near: Names = (), within: str = "2s", apart: float = 1.0, min_probability: float | None = None,
     ) -> Answer:  # fmt: skip
         """When and where the thing was seen, newest first; empty, with near misses, when it was not.
 
-        text: a phrase. image: a picture of the thing. crop: (source, t_ns, box) in an indexed video. A text and a
-        picture together are scored by the product. most: how many sightings, None for all. threshold: use this
-        score instead of the calibrated tests. sources: in these alone. after, before: from that moment on, and until
-        just before it (see `when.parse_moment`). near: other things, each in view within within_ns, with a gap of at
-        most `apart` longest sides between the boxes. min_probability: what counts as found, in place of the tests.
+        text: a phrase. image: a picture of the thing, as `arguments.picture` takes it: a path, a PIL picture or an
+        array (H, W, 3) uint8 RGB. crop: a box in an indexed video, "walk.mp4@12.5s:100,80,60,60" (X,Y,W,H in pixels) or
+        (source, t_ns, (x0, y0, x1, y1)). A text and a picture together are scored by the product. top: how many
+        sightings, None for all. threshold: use this score instead of the calibrated tests. sources: in these alone, one
+        or several paths or file names. after, before: from that moment on, and until just before it: "12.5s" in the
+        video, "2026-01-31" or "yesterday" by the clock (see `when.parse_moment`). near: other things, one or several,
+        each in view `within` that time, with a gap of at most `apart` longest sides between the boxes. min_probability:
+        what counts as found, in place of the tests.
 
         Raises:
+            UnknownWordError: a word that the encoder does not know.
             UsageError: nothing asked for, both image and crop, an unreadable phrase, an empty box, a name that is not
-                there, a time that ends before it begins, clock time where no source has it.
+                there, a time that is none or ends before it begins, clock time where no source has it.
             MediaError: the picture cannot be read. StoreError: the memory is damaged.
         """
         from .query.where import where
 
+        count = arguments.top(top)
         asked, query, notes = self._asked(
-            text, image, crop, threshold, sources, after, before, near, within_ns, apart, min_probability
+            text, image, crop, threshold, sources, after, before, near, within, apart, min_probability
         )
-        return where(
+        answer = where(
             self.store, self.cache(), self.calibration, text=asked.text, visual=asked.visual,
-            contrast=asked.contrast, threshold=threshold, most=most, query=query, spans=asked.spans, near=asked.near,
-            within_ns=within_ns, apart=apart, notes=notes, least=min_probability,
+            contrast=asked.contrast, threshold=threshold, most=count, query=query, spans=asked.spans, near=asked.near,
+            within_ns=asked.within_ns, apart=apart, notes=notes, least=min_probability,
         )  # fmt: skip
+        return replace(answer, album=Album(str(self.store.folder)))
 
     def timeline(
-        self, text: str | None = None, *, image: str | os.PathLike[str] | Image.Image | None = None,
-        crop: tuple[str, int, Box] | None = None, threshold: float | None = None, sources: Sequence[str] = (),
-        after: Moment | None = None, before: Moment | None = None, near: Sequence[str] = (), within_ns: int = 2 * NS,
-        apart: float = 1.0, alike: bool = False, min_probability: float | None = None,
+        self, text: str | None = None, *, image: Picture | None = None, crop: Crop | None = None,
+        threshold: float | None = None, sources: Names = (), after: Time | None = None, before: Time | None = None,
+        near: Names = (), within: str = "2s", apart: float = 1.0, alike: bool = False,
+        min_probability: float | None = None,
     ) -> list[Thing]:  # fmt: skip
         """All sightings, thing by thing, the one seen last first; tracks that look alike are one thing seen again (see
         query/things.py). alike: with those of what looks like a thing that was found. The rest as in `where`."""
         from .query.where import timeline
 
         asked, _, _ = self._asked(
-            text, image, crop, threshold, sources, after, before, near, within_ns, apart, min_probability
+            text, image, crop, threshold, sources, after, before, near, within, apart, min_probability
         )
         return timeline(self.store, self.cache(), self.calibration, asked, alike=alike)
 
     def watch(
-        self, names: Sequence[str], *, sources: Sequence[str] = (), after: Moment | None = None,
-        before: Moment | None = None, min_probability: float | None = None,
+        self, names: Names, *, sources: Names = (), after: Time | None = None, before: Time | None = None,
+        min_probability: float | None = None,
     ) -> list[Answer]:  # fmt: skip
         """When and where each of `names` was seen last, as `where` tells it for one. They are read in one go, and all
-        are looked for in one pass over the memory; without near misses."""
-        from .query.where import each
+        are looked for in one pass over the memory; without near misses. A name with a word that the encoder does not
+        know has an empty answer, with the word as `query["unknown"]`."""
+        from .query.where import Answer, each
 
-        _check_probability(min_probability, None)
-        if not names:
-            return []
-        spans, notes = self._spans(sources, after, before)
-        vectors = self._vectors(names)
+        arguments.share("min_probability", min_probability)
+        every = arguments.several(names)
+        spans, notes = self._spans(arguments.several(sources), arguments.moment(after), arguments.moment(before))
+        readings = [tried(self.text_encoder, name) for name in every]
+        known = list(dict.fromkeys(one.read_as for one in readings if not isinstance(one, UnknownWordError)))
+        vectors = self._encoded(known)
         contrasts = [self.text_encoder.contrast(vector) for vector in vectors]
-        answers = each(
+        found = each(
             self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=min_probability
-        )
-        return [
-            replace(answer, query={"text": name, "image": None, "crop": None}, notes=(*notes, *answer.notes))
-            for name, answer in zip(names, answers, strict=True)
-        ]
+        ) if known else []  # fmt: skip
+        by_name = dict(zip(known, found, strict=True))
+        out, album = [], Album(str(self.store.folder))
+        for name, one in zip(every, readings, strict=True):
+            query: dict[str, object] = {"text": name, "image": None, "crop": None}
+            if isinstance(one, UnknownWordError):
+                query |= {"unknown": one.word, "near": list(one.near)}
+                out.append(Answer((), query=query, notes=(str(one),)))
+                continue
+            told = [f"{name!r}: {one.note}"] if one.note else []
+            if one.note:
+                query["read_as"] = one.read_as
+            answer = by_name[one.read_as]
+            out.append(replace(answer, query=query, notes=(*told, *notes, *answer.notes), album=album))
+        return out
 
     def haystack(self, anchor: str, target: str, *, rule: str = "default") -> HaystackAnswer:
         """Of all single pictures the one with `anchor`, and whether `target` is in it (see query/haystack.py).
@@ -216,15 +237,17 @@ class Questions(Closing):
         Raises UsageError for an unknown source or way, no labels, labels that the encoder cannot read, and templates
         with an encoder that reads names alone.
         """
-        from .query.labels import load_labels
+        from .query.labels import BUILT_IN, load_labels
         from .query.scenes import parse
 
         row = self.store.source(source)
         if row.kind == PICTURES:
-            raise UsageError(f"single pictures are not parsed; index the folder without --images: {row.uri}")
+            raise UsageError(f"single pictures are not parsed; index the folder as a film: {row.uri}")
         known = load_labels(labels) if isinstance(labels, str) else labels
         temperature = self.calibration.temperature if apart else None
-        return parse(self.store, row, known, self._vectors(known.names, templates), way=way, temperature=temperature)
+        # The classes of a data set stand as they are; those that the encoder does not know are hardly ever the best.
+        vectors = self._vectors(known.names, templates, guess=isinstance(labels, str) and labels in BUILT_IN)
+        return parse(self.store, row, known, vectors, way=way, temperature=temperature)
 
     def _phrases(self, names: Sequence[str]) -> list[Phrase]:
         from .query.haystack import Phrase
@@ -232,43 +255,58 @@ class Questions(Closing):
         return [Phrase(vector, self.text_encoder.contrast(vector)) for vector in self._vectors(names)]
 
     def _asked(
-        self, text: str | None, image: str | os.PathLike[str] | Image.Image | None,
-        crop: tuple[str, int, Box] | None, threshold: float | None, sources: Sequence[str], after: Moment | None,
-        before: Moment | None, near: Sequence[str], within_ns: int, apart: float, least: float | None,
+        self, text: str | None, image: Picture | None, crop: Crop | None, threshold: float | None, sources: Names,
+        after: Time | None, before: Time | None, near: Names, within: str, apart: float, least: float | None,
     ) -> tuple[Asked, dict[str, object], list[str]]:  # fmt: skip
         """The question as vectors and conditions, as plain data, and what is left out."""
         from .query.where import Asked
 
         if text is not None and not text.strip():
-            raise UsageError("the text is empty; name a thing, such as vidmem where umbrella")
+            raise UsageError("the text is empty; name a thing, such as umbrella")
         if text is None and image is None and crop is None:
-            raise UsageError("ask for something: a text, --image PICTURE, or --crop VIDEO@TIME:X,Y,W,H")
+            raise UsageError("ask for something: a text, `image` or `crop`")
         if image is not None and crop is not None:
-            raise UsageError("--image and --crop are two pictures; give one of them")
-        if within_ns < 0 or not apart >= 0:
-            raise UsageError("near is a time and a distance of 0 or more")
-        _check_probability(least, threshold)
-        visual = self._visual(image, crop)
+            raise UsageError("`image` and `crop` are two pictures; give one of them")
+        if not 0 <= apart < float("inf"):
+            raise UsageError(f"`apart` is a number of 0 or more; got {apart}")
+        if least is not None and threshold is not None:
+            raise UsageError("`threshold` and `min_probability` are two tests; give one of them")
+        arguments.share("min_probability", least)
+        gap_ns, start, end = arguments.within_ns(within), arguments.moment(after), arguments.moment(before)
+        place = None if crop is None else arguments.crop(crop)
+        places, others = arguments.several(sources), arguments.several(near)
+        # The words first: the encoder's other side may take seconds to load.
+        reading = None if text is None else self.reading(text)
+        beside = read(self.text_encoder, others)
+        visual = self._visual(image, place)
         vector = contrast = None
-        if text is not None:
-            vector = self.text_encoder.encode_text([text])[0]
+        if reading is not None:
+            vector = self.text_encoder.encode_text([reading.read_as])[0]
             contrast = self.text_encoder.contrast(vector)
-        others = self.text_encoder.encode_text(near) if near else ()
+        vectors = self.text_encoder.encode_text([one.read_as for one in beside]) if beside else ()
         query: dict[str, object] = {"text": text, "image": None, "crop": None}
+        if reading is not None and reading.note:
+            query["read_as"] = reading.read_as
         if image is not None:
             query["image"] = str(image) if isinstance(image, str | os.PathLike) else "picture"
-        if crop is not None:
-            query["crop"] = {"source": crop[0], "t_ns": str(crop[1]), "box": list(crop[2])}
-        if sources:
-            query["sources"] = list(sources)
-        query |= {name: m.text for name, m in (("after", after), ("before", before)) if m is not None}
+        if place is not None:
+            query["crop"] = {"source": place[0], "t_ns": str(place[1]), "box": list(place[2])}
+        if places:
+            query["sources"] = places
+        query |= {name: m.text for name, m in (("after", start), ("before", end)) if m is not None}
         if least is not None:
             query["min_probability"] = least
-        if near:
-            query |= {"near": list(near), "within_ns": str(within_ns), "apart": apart}
-        spans, notes = self._spans(sources, after, before)
-        pairs = tuple((other, self.text_encoder.contrast(other)) for other in others)
-        return Asked(vector, visual, contrast, threshold, spans, pairs, within_ns, apart, least), query, notes
+        if others:
+            query |= {"near": others, "within_ns": str(gap_ns), "apart": apart}
+        spans, notes = self._spans(places, start, end)
+        told = [reading.note] if reading is not None and reading.note else []
+        told += reading_notes(others, beside)
+        pairs = tuple((other, self.text_encoder.contrast(other)) for other in vectors)
+        return Asked(vector, visual, contrast, threshold, spans, pairs, gap_ns, apart, least), query, [*told, *notes]
+
+    def reading(self, phrase: str) -> Reading:
+        """How the memory's encoder reads a phrase; as it is, if it can read any. Raises UnknownWordError."""
+        return read(self.text_encoder, [phrase])[0]
 
     def _spans(
         self, sources: Sequence[str], after: Moment | None, before: Moment | None
@@ -328,14 +366,11 @@ class Questions(Closing):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return [f"left out, since they wait for `vidmem reembed`: {', '.join(names[:3])}{more}"] if names else []
 
-    def _visual(
-        self, image: str | os.PathLike[str] | Image.Image | None, crop: tuple[str, int, Box] | None
-    ) -> Float32 | None:
+    def _visual(self, image: Picture | None, crop: tuple[str, int, Box] | None) -> Float32 | None:
         if image is not None:
-            from .query.picture import load_picture, picture_token
+            from .query.picture import picture_token
 
-            picture = load_picture(os.fspath(image)) if isinstance(image, str | os.PathLike) else image
-            return picture_token(self.encoder, picture)
+            return picture_token(self.encoder, arguments.picture(image))
         if crop is not None:
             from .query.picture import crop_track
 
@@ -345,7 +380,7 @@ class Questions(Closing):
             cache = self.cache()
             source = self.store.source(name)
             if source.kind == PICTURES:
-                raise UsageError("a box is taken from a video; of a single picture cut it out and give it with --image")
+                raise UsageError("a box is taken from a video; of a single picture cut it out and give it as `image`")
             if source.kind in OWN_CLOCK and source.start_ns and t_ns >= source.start_ns:  # as a log tells it
                 t_ns -= source.start_ns
             if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:
@@ -355,11 +390,15 @@ class Questions(Closing):
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None
 
-    def _vectors(self, names: Sequence[str], templates: bool = False) -> Float32:
+    def _vectors(self, names: Sequence[str], templates: bool = False, guess: bool = False) -> Float32:
+        """guess: words that the encoder does not know are taken as they are."""
+        return self._encoded([one.read_as for one in read(self.text_encoder, names, guess=guess)], templates)
+
+    def _encoded(self, names: Sequence[str], templates: bool = False) -> Float32:
         encode: Callable[[Sequence[str]], Float32] = self.text_encoder.encode_text
         if templates:
             if not hasattr(self.text_encoder, "encode_names"):
-                raise UsageError(f"`{self.text_encoder.info.name}` reads no sentences; leave --templates out")
+                raise UsageError(f"`{self.text_encoder.info.name}` reads no sentences; leave `templates` out")
             encode = self.text_encoder.encode_names
         try:
             return encode(names)
@@ -370,18 +409,10 @@ class Questions(Closing):
                     encode([name])
                 except UsageError:
                     strange.append(name)
-            few = ", ".join(repr(name[:40]) for name in strange[:5])
-            more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+            told = few([repr(name[:40]) for name in strange])
             raise UsageError(
-                f"`{self.text_encoder.info.name}` cannot read {few}{more}; leave them out or say them otherwise"
+                f"`{self.text_encoder.info.name}` cannot read {told}; leave them out or say them otherwise"
             ) from None
-
-
-def _check_probability(least: float | None, threshold: float | None) -> None:
-    if least is not None and not 0 <= least <= 1:
-        raise UsageError(f"a probability lies between 0 and 1; got {least}")
-    if least is not None and threshold is not None:
-        raise UsageError("--threshold and --min-probability are two tests; give one of them")
 
 
 def _one(row: int) -> Any:

@@ -282,6 +282,16 @@ class Sighting:
     recorded_ns: int | None = None
     recorded_by: str = ""
 
+    def __repr__(self) -> str:
+        from .shown import sighting_text
+
+        return sighting_text(self)
+
+    def _repr_html_(self) -> str:
+        from .shown import sightings_html
+
+        return sightings_html([self])
+
     @property
     def start_s(self) -> float:
         return self.start_ns / NS

@@ -33,11 +33,11 @@ def plan(
     source, and for a part of a source that is not indexed to its end, which could not be gone on with.
     """
     if before is None and tracks is None and not sources:
-        raise UsageError("say what to forget: --before, --source or --object")
+        raise UsageError("say what to forget: `before`, `sources` or `thing`")
     if before is not None and tracks is not None:
-        raise UsageError("--object forgets a thing at all times; give it without --before")
+        raise UsageError("`thing` is forgotten at all times; give it without `before`")
     if before is not None and not before.wall and not sources:
-        raise UsageError(f"{before.text!r} is a time in a video; say in which with --source, or give an age or a date")
+        raise UsageError(f"{before.text!r} is a time in a video; say in which with `sources`, or give an age or a date")
     rows = {row.id: row for row in map(store.source, sources)}.values() if sources else store.sources()
     out = []
     for row in rows:

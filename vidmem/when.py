@@ -46,8 +46,8 @@ class Moment:
 
 def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     """A Moment from video time (as `clock.parse_time` takes it), a date, a date with a time, `now`, or an age such as
-    `30d`. A date may be `yesterday`, a day of the week (the last one) or `31 Jan`, as answers tell it, too. Dates
-    without a zone are local.
+    `30d`. A date may be `today`, `yesterday`, a day of the week (the last one) or `31 Jan`, as answers tell it, too.
+    Dates without a zone are local.
 
     Raises UsageError for anything else, and for years that nothing was filmed in.
     """
@@ -113,7 +113,7 @@ def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
     """Two Moments from `A..B`. Raises UsageError when they are not two, of two kinds, or the first is the later one."""
     first, dots, last = text.partition("..")
     if not dots or not first.strip() or not last.strip():
-        raise UsageError(f"--between is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {text!r}")
+        raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {text!r}")
     span = parse_moment(first, now_ns), parse_moment(last, now_ns)
     if span[0].wall != span[1].wall:
         raise UsageError(f"{text!r} mixes video time and clock; give both in one way")

@@ -26,7 +26,7 @@ def leftovers(folder: Path, needle: bytes) -> list[str]:
 
 def vectors(folder: Path, colour: str) -> list[bytes]:
     with Memory.open(folder, read_only=True) as m:
-        tracks = m.store.tracks([t for s in m.where(colour, most=None) for t in s.tracks])
+        tracks = m.store.tracks([t for s in m.where(colour, top=None) for t in s.tracks])
         # Both at once, as they lie in their row: of one alone, parts of two others could be mistaken for it.
         return [pack_vector(t.visual) + pack_vector(t.text) for t in tracks]
 

@@ -13,7 +13,7 @@ import pytest
 from fakes import COLOURS
 from PIL import Image
 
-from vidmem.commands.asking import parse_crop
+from vidmem.arguments import crop as parse_crop
 from vidmem.errors import UsageError
 from vidmem.media import open_source
 from vidmem.memory import Memory
@@ -168,7 +168,7 @@ def test_save_and_clip(run: Run, indexed: Path, tmp_path: Path) -> None:
 
 def test_save_shows_the_thing(indexed: Path) -> None:
     with Memory.open(indexed, read_only=True) as memory:
-        answer = memory.where("red", most=None)
+        answer = memory.where("red", top=None)
         picture = memory.picture(answer[0], "red", others=answer.sightings)
     with open_source(answer[0].source) as source:
         frame = source.frame_at(answer[0].frame_ns).image

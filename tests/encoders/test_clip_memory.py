@@ -24,7 +24,7 @@ def test_a_memory_of_each(family: str, tmp_path: Path, monkeypatch: pytest.Monke
         assert memory.stats().tracks > 0
     with Memory.open(tmp_path / "memory", read_only=True) as memory:
         assert memory.text_encoder.info.name == spec
-        assert len(memory.where("red mug", threshold=-1.0, most=None)) >= 1
+        assert len(memory.where("red mug", threshold=-1.0, top=None)) >= 1
         assert not memory.where("red mug", threshold=2.0)
 
 

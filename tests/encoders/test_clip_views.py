@@ -89,16 +89,16 @@ def test_a_real_network_as_the_tower_end_to_end(stand: None, tmp_path: Path) -> 
         assert (info.regions, info.open_vocabulary) == (regions_hash(), True)
         shown = {}
         for name in CLASSES:
-            answer = memory.where(name, threshold=-1.0, most=None)
+            answer = memory.where(name, threshold=-1.0, top=None)
             best = max(answer, key=lambda s: s.score)
             shown[name] = best.score, best.frame_s
         for name, (start, end) in {"panda": (27.5, 30.1), "espresso": (21, 24.5), "crocodile": (19, 21.7)}.items():
             score, at = shown[name]
             assert start <= at <= end or (name == "espresso" and at < 3)
             assert score > max(shown[absent][0] for absent in ("violin", "umbrella", "laptop"))
-        panda = max(memory.where("panda", threshold=-1.0, most=None), key=lambda s: s.score)
+        panda = max(memory.where("panda", threshold=-1.0, top=None), key=lambda s: s.score)
         picture = memory.picture(panda).crop((16, 78, 944, 600))
-        again = max(memory.where(image=picture, threshold=-1.0, most=None), key=lambda s: s.score)
+        again = max(memory.where(image=picture, threshold=-1.0, top=None), key=lambda s: s.score)
         assert 27.5 <= again.frame_s <= 30.1
 
 
@@ -132,7 +132,7 @@ def test_questions_need_no_image_tower_and_are_remembered(small: str, tmp_path: 
         memory.index(FILM.with_name("film.mp4"))
     with Memory.open(tmp_path / "memory", read_only=True) as memory:
         assert memory.text_encoder.info.name == small
-        assert len(memory.where("red mug", threshold=-1.0, most=None)) >= 1
+        assert len(memory.where("red mug", threshold=-1.0, top=None)) >= 1
 
 
 def test_the_default_is_known_without_open_clip() -> None:
@@ -156,5 +156,5 @@ def test_models_that_are_not_there_fail(spec: str, message: str) -> None:
 
 
 def test_another_device_fails(small: str) -> None:
-    with pytest.raises(UsageError, match="--device tpu"):
+    with pytest.raises(UsageError, match="`device` tpu"):
         encoders.load(small, "tpu")

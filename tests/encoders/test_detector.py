@@ -191,5 +191,5 @@ def test_corrupt_and_foreign_files() -> None:
 
 
 def test_a_provider_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match=r"ONNX Runtime has no CUDAExecutionProvider.*try --device cpu"):
+    with pytest.raises(UsageError, match=r"ONNX Runtime has no CUDAExecutionProvider.*try cpu"):
         Detector(*(path.read_bytes() for path in FILES), device="cuda")

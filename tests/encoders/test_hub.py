@@ -58,7 +58,7 @@ def test_two_that_fit_fail(tmp_path: Path) -> None:
 def test_missing_fails_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="region encoder is missing: `vidmem models pull tren` fetches it"):
         locate(REGION, tmp_path)
-    with pytest.raises(ModelError, match="backbone is missing: ask Meta; --weights or VIDMEM_WEIGHTS"):
+    with pytest.raises(ModelError, match="backbone is missing: ask Meta; `weights` or VIDMEM_WEIGHTS"):
         locate(FOLDER, tmp_path / "none")
 
 

@@ -192,7 +192,7 @@ def test_ground_under_masks(model: Path, tmp_path: Path) -> None:
 
 
 def test_an_encoder_with_regions_of_its_own_fails(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="`tiny` finds its regions itself; --masks is for textregion and gem"):
+    with pytest.raises(UsageError, match="`tiny` finds its regions itself; `masks` is for textregion and gem"):
         load("tiny", "cpu", masks=tmp_path)
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     result = CliRunner().invoke(app, ["ground", str(tmp_path / "a.png"), "cup", "--masks", str(tmp_path)])

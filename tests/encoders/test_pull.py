@@ -350,7 +350,7 @@ def test_what_must_be_put_there_by_hand(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_fails(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match=r"folder for weights cannot be made .*choose --weights"):
+    with pytest.raises(ModelError, match=r"folder for weights cannot be made .*choose another folder as `weights`"):
         pull(OPEN, tmp_path / "file" / "below", print)
 
 

@@ -48,5 +48,5 @@ def test_device_cpu_works() -> None:
 
 @pytest.mark.parametrize("name", ["cuda:99", "banana", "", "meta:x"])
 def test_a_device_that_is_not_there_fails(name: str) -> None:
-    with pytest.raises(UsageError, match=r"--device .*cannot be used here .*try --device cpu"):
+    with pytest.raises(UsageError, match=r"`device` .*cannot be used here .*try cpu"):
         pick_device(name)

@@ -63,5 +63,5 @@ def test_a_mask_comes_back_at_the_size_of_the_picture(predictor: Sam2Predictor, 
 
 
 def test_another_model_fails() -> None:
-    with pytest.raises(UsageError, match="--refine is sam2"):
+    with pytest.raises(UsageError, match="`refine` is sam2"):
         load_predictor("facebook/sam2.1-hiera-small")

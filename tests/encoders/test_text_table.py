@@ -128,7 +128,7 @@ def test_vectors_have_unit_length_and_depend_on_nothing_else(phrases: list[list[
 
 @pytest.mark.parametrize("phrase", ["", "   ", "!?", "🔑", "ключ", "鍵", "กุญแจ", "é?ж", "zzz", "keyx " * 3])
 def test_nothing_readable_fails(table: TextTable, phrase: str) -> None:
-    with pytest.raises(UsageError, match=r"no English word in .*try --image"):
+    with pytest.raises(UsageError, match=r"no English word in .*`image`"):
         table.encode(["red", phrase])
 
 

@@ -202,7 +202,7 @@ def test_the_folder_of_the_environment(whole: Tren, folder: Path, monkeypatch: p
     monkeypatch.setenv("VIDMEM_WEIGHTS", str(folder))
     assert load_text("tren").info == whole.info
     encoders.load_text("tiny")  # which has none, and does not mind
-    with pytest.raises(UsageError, match="`tiny` has no folder of weights; leave --weights out"):
+    with pytest.raises(UsageError, match="`tiny` has no folder of weights; leave `weights` out"):
         encoders.load_text("tiny", folder)
 
 
@@ -267,7 +267,7 @@ def test_patches_of_another_width_or_encoder_fail(copy: Path) -> None:
     torch.save(tren_files.text_state(64), copy / tren_files.TEXT)
     with pytest.raises(ModelError, match="features of width 64, the backbone gives 96; only vitl16 has"):
         patches.load("tren", "cpu", copy)
-    with pytest.raises(ModelError, match="no patches of 'tiny'; write --encoder patches:tren"):
+    with pytest.raises(ModelError, match="no patches of 'tiny'; the encoder is called patches:tren"):
         encoders.check("patches:tiny")
 
 
@@ -283,7 +283,7 @@ def test_a_memory_of_each(folder: Path, tmp_path: Path) -> None:
             assert found is not None
             assert found.config == preset(name).as_dict()
         with Memory.open(tmp_path / spec, read_only=True, weights=folder) as memory:
-            assert len(memory.where("red mug", threshold=-1.0, most=None)) >= 1
+            assert len(memory.where("red mug", threshold=-1.0, top=None)) >= 1
             assert memory.text_encoder.info.name == spec
     assert counts["patches:tren"] == 6 * 16
     assert 0 < counts["tren"] < 6 * 16

@@ -100,7 +100,7 @@ def test_answers_name_the_file(memory: Memory, photos: Path) -> None:
         memory.clip(sighting, photos.parent / "c.mp4")
     with pytest.raises(UsageError, match="single pictures are not parsed"):
         memory.parse(str(photos), "coco")
-    with pytest.raises(UsageError, match="give it with --image"):
+    with pytest.raises(UsageError, match="give it as `image`"):
         memory.where(crop=(str(photos), 0, (0, 0, 10, 10)))
 
 
@@ -171,11 +171,11 @@ def files_with(folder: Path, data: bytes) -> list[Path]:
 
 def test_film_and_single_pictures_do_not_mix(memory: Memory, photos: Path, tmp_path: Path) -> None:
     memory.index_pictures(photos)
-    with pytest.raises(UsageError, match="was indexed with --images"):
+    with pytest.raises(UsageError, match="was indexed as single pictures; go on with `index_pictures`"):
         memory.index(photos)
     with Memory.open(tmp_path / "film", encoder="colours") as film:
         film.index(photos)
-        with pytest.raises(UsageError, match="as one film of pictures, without --images"):
+        with pytest.raises(UsageError, match="as one film of pictures; `vidmem rm`"):
             film.index_pictures(photos)
         assert len(film.sources()) == 2  # the folder below it is a film of its own
 
@@ -184,7 +184,7 @@ def test_bad_folders_fail(memory: Memory, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MediaError, match="there is no picture in the folder"):
         memory.index_pictures(tmp_path / "empty")
-    with pytest.raises(MediaError, match="takes folders of pictures"):
+    with pytest.raises(MediaError, match="indexed by folder"):
         memory.index_pictures(tmp_path / "none")
     (tmp_path / "empty" / "a.png").write_text("x")
     (tmp_path / "empty" / "b.png").symlink_to(tmp_path / "nowhere")

@@ -111,7 +111,7 @@ def test_every_episode_of_a_camera_is_a_source(dataset: Path) -> None:
 def test_cameras_are_listed(dataset: Path) -> None:
     with pytest.raises(UsageError, match=f"2 to choose from.*{TOP}, {WRIST}"):
         parts(str(dataset))
-    with pytest.raises(UsageError, match="--clock is for logs"):
+    with pytest.raises(UsageError, match="`clock` is for logs"):
         parts(str(dataset), [TOP], "header")
     for part, cause in ((f"9/{TOP}", "no episode 9"), ("0/left", "no episode 0 of left"), (TOP, "is named such as")):
         with pytest.raises(MediaError, match=cause):

@@ -183,11 +183,11 @@ def test_topics_are_sources_on_one_clock(tmp_path: Path) -> None:
 def test_ambiguous_topics_are_listed(tmp_path: Path) -> None:
     path = str(several(tmp_path / "run.mcap"))
     told = r"/cam/front \(sensor_msgs/msg/CompressedImage, 10 messages\), /cam/rear"
-    with pytest.raises(UsageError, match=rf"2 to choose from; name them with --topic.*{told}.*: {path}$"):
+    with pytest.raises(UsageError, match=rf"2 to choose from; name them as `topics`.*{told}.*: {path}$"):
         parts(path)
     with pytest.raises(UsageError, match=f"nothing with pictures is called '/cam/left'; there are {told}"):
         parts(path, ["/cam/left"])
-    with pytest.raises(UsageError, match="leave --topic out"):
+    with pytest.raises(UsageError, match="leave `topics` out"):
         parts(f"{path}#/cam/rear", ["/cam/rear"])
     with pytest.raises(UsageError, match="leave it out"):
         parts("walk.mp4", ["/cam/rear"])
@@ -289,7 +289,7 @@ def test_a_clock_that_jumps_back_is_partial(tmp_path: Path) -> None:
     with open_source(f"{log.close()}#header:/cam") as source:
         assert numbers(source) == [0, 1, 2, 3, 7, 8, 9]
         assert source.damage.frames == 3
-        assert source.damage.notes[0] == "the clock of /cam jumps back; try --clock log"
+        assert source.damage.notes[0] == "the clock of /cam jumps back; try `clock` log"
         rest = list(source.frames(0, 2 * STEP + 1))
         assert [make.number_in(f.image) for f in rest] == [3, 7, 8, 9]
 
@@ -300,7 +300,7 @@ def test_equal_times_are_partial(tmp_path: Path) -> None:
         log.compressed("/cam", i, START + STEP * t)
     with open_source(log.close()) as source:
         assert numbers(source) == [0, 1, 3]
-        assert source.damage.notes == ["pictures in /cam with the same time as the one before; try --clock header"]
+        assert source.damage.notes == ["pictures in /cam with the same time as the one before; try `clock` header"]
 
 
 def test_a_stamp_that_was_never_set_says_what_to_do(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_decord_missing_fails_with_the_remedy(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("name", ["empty.mp4", "text.mp4"])
 def test_decord_refusal_fails_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("" if name == "empty.mp4" else "not a video\n" * 50)
-    with pytest.raises(MediaError, match="use --decoder pyav") as caught:
+    with pytest.raises(MediaError, match="use `decoder` pyav") as caught:
         open_source(tmp_path / name, decoder="decord")
     assert "\n" not in str(caught.value)
 

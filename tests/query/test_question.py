@@ -34,7 +34,7 @@ def test_split(question: str, anchor: str, target: str) -> None:
      "the image with the dog: what is it doing?", "где собака?", "the image with the dog: is there"],
 )  # fmt: skip
 def test_what_cannot_be_split_fails(question: str) -> None:
-    with pytest.raises(UsageError, match=r"cannot be split; write \"the image with the dog.*--anchor dog"):
+    with pytest.raises(UsageError, match=r"cannot be split; write \"the image.*`anchor` dog and `target` frisbee"):
         split_question(question)
 
 

@@ -44,10 +44,10 @@ def test_model_can_change_while_the_memory_is_empty(store: Store) -> None:
     ("other", "message"),
     [
         (dataclasses.replace(MODEL, encoder="gem"),
-         r"encoder \(tiny .*, gem asked for\); use --encoder tiny, or `vidmem reembed --encoder gem`"),
+         r"encoder \(tiny .*, gem asked for\); use `encoder` tiny, or `vidmem reembed --encoder gem`"),
         (dataclasses.replace(MODEL, weights="cd"), "weights .*`vidmem reembed` gives it"),
         (dataclasses.replace(MODEL, config=preset("paper").as_dict()),
-         "merge.keep_singletons .*track.max_gap .*use the same settings, or another --memory folder"),
+         "merge.keep_singletons .*track.max_gap .*use the same settings, or another folder"),
     ],
 )  # fmt: skip
 def test_another_model_fails(store: Store, folder: Path, other: ModelRecord, message: str) -> None:

@@ -57,7 +57,7 @@ class Notes:
         """Track id -> phrase and score; the best phrase where several found it."""
         names: dict[int, tuple[str, float]] = {}
         for phrase in self._labels:
-            for sighting in self.memory.where(phrase, most=None):
+            for sighting in self.memory.where(phrase, top=None):
                 for track in sighting.tracks:
                     if sighting.score > names.get(track, ("", -1.0))[1]:
                         names[track] = phrase, sighting.score

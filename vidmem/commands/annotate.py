@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..output import say
+from .asking import say_readings
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 
@@ -33,6 +34,7 @@ def annotate(
     from ..memory import Memory
 
     with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
+        say_readings(m.text_encoder, label or ())
         written = m.annotate(source, out, labels=label or (), everything=everything)
     say(f"{written.path}: {written.boxes} boxes in {written.frames} frames")
     if written.damaged:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..clock import parse_time
+from .. import arguments
 from ..errors import UsageError
+from ..output import say
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
+    from ..encoders import TextEncoder
     from ..memory import Memory
-    from ..records import Box
-
-_CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
 
 Options = Mapping[str, tuple[Any, Any]]
 """By parameter: annotation and default."""
@@ -89,6 +86,23 @@ class Question:
                            device=self.opening.get("device"), weights=self.opening["weights"])  # fmt: skip
 
 
+def say_readings(
+    encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False, alone: bool = False
+) -> None:
+    """How the encoder reads them, where that is not as they are. guess: as in `reading.read`. alone: the phrase is all
+    that was asked for, so it need not be repeated. Raises UnknownWordError."""
+    from ..encoders.reading import MOST_TOLD, few, notes, read
+
+    readings = read(encoder, phrases, guess=guess)
+    noted = [repr(phrase) for phrase, one in zip(phrases, readings, strict=True) if one.note]
+    if len(noted) > MOST_TOLD:
+        say(f"{len(noted)} of {len(phrases)} are none of the names that `{encoder.info.name}` was taught, or are read "
+            f"otherwise: {few(noted)}")  # fmt: skip
+        return
+    for line in [one.note for one in readings if one.note] if alone else notes(phrases, readings):
+        say(line)
+
+
 def asking(*groups: Options, without: Sequence[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command the options of these groups, and a keyword `question` made of them. Goes below `listing`."""
     shared = {name: option for group in groups for name, option in group.items() if name not in without}
@@ -125,51 +139,30 @@ def _question(given: dict[str, Any]) -> Question:
         title = asked["text"] or ""
     if "image" in given:
         image, crop = given.pop("image"), given.pop("crop")
-        asked |= {"image": image, "crop": None if crop is None else parse_crop(crop)}
+        asked |= {"image": image, "crop": None if crop is None else arguments.crop(crop)}
         title = title or (Path(image).name if image else crop or "")
     for name in ("threshold", "min_probability"):
         if name in given:
             asked[name] = given.pop(name)
-            check_share(name, asked[name])
+            arguments.share(name, asked[name])
     return Question(asked | _conditions(**given), opening, title)
-
-
-def check_share(name: str, value: float | None) -> None:
-    """Raises UsageError for what is no number; name: the option's, with underscores."""
-    if value is not None and not math.isfinite(value):
-        what = "a score" if name == "threshold" else "a number"
-        raise UsageError(f"--{name.replace('_', '-')} is {what} between 0 and 1; got {value}")
 
 
 def _conditions(
     source: Sequence[str] | None, after: str | None, before: str | None, between: str | None,
     near: Sequence[str] | None = None, within: str | None = None, apart: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    from ..when import parse_moment, parse_span
+    from ..when import parse_span
 
     if between is not None and (after is not None or before is not None):
         raise UsageError("--between is --after and --before in one; give either")
-    if apart is not None and (not math.isfinite(apart) or apart < 0):
-        raise UsageError(f"--apart is a number of 0 or more; got {apart}")
     moments = (None, None) if between is None else parse_span(between)
     out: dict[str, Any] = {
         "sources": source or (),
-        "after": moments[0] if after is None else parse_moment(after),
-        "before": moments[1] if before is None else parse_moment(before),
+        "after": moments[0] if after is None else arguments.moment(after),
+        "before": moments[1] if before is None else arguments.moment(before),
     }
     if within is not None:
-        out |= {"near": near or (), "within_ns": parse_time(within), "apart": 1.0 if apart is None else apart}
+        out |= {"near": near or (), "within": within, "apart": 1.0 if apart is None else apart}
     return out
 
-
-def parse_crop(text: str) -> tuple[str, int, Box]:
-    """Source, ns and box x0, y0, x1, y1 from VIDEO@TIME:X,Y,W,H. Raises UsageError."""
-    match = _CROP.fullmatch(text)
-    numbers = match["box"].split(",") if match else []
-    try:
-        x, y, w, h = (float(n) for n in numbers)
-    except ValueError:
-        match = None
-    if match is None or not all(map(math.isfinite, (x, y, w, h))):
-        raise UsageError(f"--crop is VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60; got {text!r}")
-    return match["source"], parse_time(match["time"]), (x, y, x + w, y + h)

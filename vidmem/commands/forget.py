@@ -11,6 +11,7 @@ import typer
 from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
+from .asking import say_readings
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def forget(
     else:
         with Memory.open(folder, encoder=encoder, weights=weights, read_only=True) as m:
             steps = m.forget(before=moment, sources=source or (), thing=thing)
+            if not thing.isdecimal():
+                say_readings(m.text_encoder, [thing], alone=True)
     show(_listing(steps))
     if not steps:
         say("nothing to forget")

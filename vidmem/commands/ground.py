@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import arguments
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
-from .asking import check_share
+from .asking import say_readings
 from .options import DeviceOption, MasksOption, WeightsOption
 from .where import PICTURES, check_suffix, write_picture
 
@@ -57,11 +58,12 @@ def ground(
 
     phrase = " ".join(text).strip()
     if not phrase:
-        raise UsageError("the text is empty; name a thing, such as vidmem ground photo.jpg umbrella")
-    check_share("threshold", threshold)
+        raise UsageError("the text is empty; name a thing, such as umbrella")
+    arguments.share("threshold", threshold)
     check_suffix("--save", save, PICTURES)
     check_suffix("--mask", mask, (".png",))
     image, loaded, config = _ready(picture, encoder, device, weights, masks)
+    say_readings(loaded, [phrase], alone=True)
     seen = look(loaded, image, phrase, config, everything=everything, threshold=threshold, path=picture)
     height, width = seen.size
     rows: list[Row] = [
@@ -115,10 +117,11 @@ def segment(
     import numpy as np
 
     from ..look import segment as look
+    from ..query.labels import BUILT_IN
     from ..query.point_pictures import label_picture, segmented_picture
     from ..query.rle import box, segmentation
 
-    check_share("threshold", threshold)
+    arguments.share("threshold", threshold)
     if closed and threshold is not None:
         raise UsageError("--closed needs no threshold; leave one of them out")
     check_suffix("--save", save, PICTURES)
@@ -127,7 +130,9 @@ def segment(
     if png is not None and len(names) > 255:
         raise UsageError(f"a label picture holds 255 labels and there are {len(names)}; use --json, or fewer")
     image, loaded, config = _ready(picture, encoder, device, weights, masks)
-    found = look(loaded, image, names, config, closed=closed, threshold=threshold, path=picture)
+    guess = labels in BUILT_IN  # the classes of a data set stand as they are
+    say_readings(loaded, names, guess=guess)
+    found = look(loaded, image, names, config, closed=closed, threshold=threshold, path=picture, guess=guess)
     rows: list[Row] = []
     counts = np.bincount(found[found >= 0], minlength=len(names))
     for i in np.argsort(-counts, kind="stable").tolist():

@@ -9,6 +9,7 @@ import typer
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
 from ..when import iso
+from .asking import say_readings
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .where import PICTURES, check_suffix
 
@@ -61,6 +62,7 @@ def haystack(
             return _batch(m, questions, show)
         assert anchor is not None
         assert target is not None
+        say_readings(m.text_encoder, [anchor, target])
         answer = m.haystack(anchor, target, rule=rule)
         show(_listing(answer, anchor, target))
         if answer.anchor is None:

@@ -11,6 +11,7 @@ import typer
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
+from .asking import say_readings
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .progress import progress_bar
 from .where import PICTURES, check_suffix
@@ -53,6 +54,7 @@ def parse(
     From its tracks, without looking at the video again. Tells how much of the picture each label has.
     """
     from ..memory import Memory
+    from ..query.labels import BUILT_IN
     from ..query.scenes import areas
 
     check_suffix("--coco", coco, (".json",))
@@ -60,6 +62,7 @@ def parse(
     check_suffix("--plot", plot, PICTURES)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
         parsed = m.parse(source, labels, way=cast("Way", way), apart=apart, templates=templates)
+        say_readings(m.text_encoder, parsed.labels.names, guess=labels in BUILT_IN)
         row, names = parsed.source, parsed.labels.names
         from ..query.scene_files import write_all
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MediaError
+from ..errors import MediaError, UnknownWordError
 from ..output import Listing, Row, Show, listing, say
-from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking
-from .where import PICTURES, check_suffix, place, seen_cells, sighting_row
+from ..query.rows import sighting_row
+from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking, say_readings
+from .where import PICTURES, check_suffix, place, seen_cells
 
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
@@ -41,6 +42,9 @@ def timeline(
     check_suffix("--save", save, PICTURES)
     with question.memory() as m:
         things = m.timeline(**question.asked, alike=alike)
+        if question.asked["text"] is not None:
+            say_readings(m.text_encoder, [question.asked["text"]], alone=True)
+        say_readings(m.text_encoder, question.asked["near"])
         lengths = {row.uri: row.duration_ns for row in m.sources()}
     ways = {(s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
             for thing in things for s in thing.sightings}  # fmt: skip
@@ -78,18 +82,24 @@ def watch_list(
 ) -> int:  # fmt: skip
     """Say of many things when each was last seen.
 
-    One line for each name of a file, found or not. Exit code 1 when none was found.
+    One line for each name of a file, found or not. Exit code 1 when none was found, 3 when some have words that the
+    encoder does not know and the others were looked for, 2 when all have.
     """
+    from ..encoders.reading import first_few
     from ..query.labels import load_labels
 
     asked = load_labels(names).names
     with question.memory() as m:
         answers = m.watch(asked, **question.asked)
-    for note in dict.fromkeys(note for answer in answers for note in answer.notes):
+    every = [note for answer in answers if "unknown" not in answer.query for note in answer.notes]
+    for note in first_few(list(dict.fromkeys(every))):
         say(note)
     show(_names(asked, answers))
     found = sum(answer.found for answer in answers)
-    say(f"{found} of {len(asked)} found")
+    strange = sum("unknown" in answer.query for answer in answers)
+    say(f"{found} of {len(asked)} found" + (f", {strange} not known" if strange else ""))
+    if strange:
+        return UnknownWordError.exit_code if strange == len(asked) else 3
     return 0 if found else 1
 
 
@@ -108,6 +118,14 @@ def _listing(things: Sequence[Thing]) -> Listing:
     return Listing(rows, table, {"found": bool(things), "things": document})
 
 
+def _nothing(answer: Answer) -> str:
+    word, near = answer.query.get("unknown"), answer.query.get("near")
+    if word is None:
+        return "not found"
+    told = f", near: {', '.join(near)}" if isinstance(near, list) and near else ""
+    return f"unknown word {word!r}{told}"
+
+
 def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
     rows: list[Row] = []
     heads, *found = seen_cells([answer[0] for answer in answers if answer])
@@ -116,9 +134,10 @@ def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
     for name, answer in zip(names, answers, strict=True):
         last = answer[0] if answer else None
         plain = {} if last is None else sighting_row(last)
-        rows.append({"name": name, "found": answer.found, "times": answer.total, **{k: plain.get(k) for k in TOLD}})
+        rows.append({"name": name, "found": answer.found, "unknown": answer.query.get("unknown"),
+                     "times": answer.total, **{k: plain.get(k) for k in TOLD}})  # fmt: skip
         if last is None:
-            table.append((name, "0", *("-" for _ in heads), "not found"))
+            table.append((name, "0", *("-" for _ in heads), _nothing(answer)))
         else:
             table.append((name, str(answer.total), *next(cells), last.picture or last.source))
     return Listing(rows, table)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,8 @@ import typer
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
-from ..when import EPOCHAL_NS, iso, told
+from ..query.rows import sighting_row
+from ..when import EPOCHAL_NS, told
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def where(
         raise UsageError("--explain shows where a text is; give a text")
     most = None if everything or save else top or 1  # the sheet's timeline shows all of them
     with question.memory() as m:
-        answer = m.where(**question.asked, most=most)
+        answer = m.where(**question.asked, top=most)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
             say(note)
@@ -162,32 +162,6 @@ def likely(probability: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def sighting_row(s: Sighting) -> Row:
-    """Plain data of a sighting. A single picture has a date, and no time in a video."""
-    film = s.picture is None
-    return {
-        "source": s.source, "start_s": s.start_s if film else None, "end_s": s.end_s if film else None,
-        "start_ns": str(s.start_ns) if film else None, "end_ns": str(s.end_ns) if film else None,
-        "recorded": iso(s.recorded_ns), "recorded_by": s.recorded_by or None, "score": round(s.score, 6),
-        "text_score": None if s.text_score is None else round(s.text_score, 6),
-        "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
-        "probability": None if s.probability is None else round(s.probability, 6),
-        "frame_s": s.frame_s if film else None, "box": [round(v, 2) for v in s.box],
-        "confidence": round(s.confidence, 6), "tracks": list(s.tracks),
-        "seen": _point(s.seen), "last": _point(s.last), "picture": s.picture,
-    }  # fmt: skip
-
-
-def _point(point: LogPoint | None) -> Row | None:
-    if point is None:
-        return None
-    return {
-        "topic": point.topic, "clock": point.clock, "time_ns": str(point.time_ns), "log_ns": str(point.log_ns),
-        "stamp_ns": None if point.stamp_ns is None else str(point.stamp_ns), "sequence": point.sequence,
-        "pose": None if point.pose is None else asdict(point.pose),
-    }  # fmt: skip
 
 
 def _told(point: LogPoint | None) -> str:

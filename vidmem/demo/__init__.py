@@ -132,7 +132,7 @@ def choose(queries: Sequence[Query]) -> list[Query]:
     )[:THERE]  # fmt: skip
     absent = [q for q in queries if q.kind == "absent" and q.text][:1]
     if len(there) < THERE or not absent:
-        raise UsageError("too little happens in this world to ask for; give more --seconds or another --seed")
+        raise UsageError("too little happens in this world to ask for; give more `seconds` or another `seed`")
     return there + absent
 
 
@@ -144,7 +144,7 @@ def _ask(
     memory: Memory, text: str, truth: tuple[int, int] | None, folder: Path, prefix: str = "",
     sources: Sequence[str] = (),
 ) -> Question:  # fmt: skip
-    answer = memory.where(text, most=None, sources=sources)
+    answer = memory.where(text, top=None, sources=sources)
     sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
     sheet.unlink(missing_ok=True)  # of an earlier run
     if answer:

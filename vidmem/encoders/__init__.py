@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from ..errors import ModelError, UsageError
-from .base import Calibration, Encoder, EncoderInfo, TextEncoder
+from .base import Calibration, Encoder, EncoderInfo, Reading, TextEncoder
 from .extras import needing, require
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ ENCODERS = {
 DEFAULT = "tiny"
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks",
-    "default_preset", "load", "load_text", "remembering",
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "any_phrase", "check",
+    "check_masks", "default_preset", "load", "load_text", "remembering",
 ]  # fmt: skip
 
 
@@ -99,7 +99,12 @@ def load(
 def check_masks(spec: str) -> None:
     """Raises UsageError when the encoder finds its regions itself."""
     if not getattr(_module(spec)[0], "MASKS", False):
-        raise UsageError(f"`{spec}` finds its regions itself; --masks is for textregion and gem")
+        raise UsageError(f"`{spec}` finds its regions itself; `masks` is for textregion and gem")
+
+
+def any_phrase(spec: str) -> bool:
+    """Whether the encoder is one with a folder of weights, all of which take any phrase. Raises ModelError."""
+    return hasattr(_module(spec)[0], "wanted")
 
 
 def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None) -> TextEncoder:
@@ -130,5 +135,5 @@ def _folder(spec: str, module: ModuleType, weights: str | os.PathLike[str] | Non
     if weights is None:
         return ()
     if not hasattr(module, "wanted"):
-        raise UsageError(f"`{spec}` has no folder of weights; leave --weights out")
+        raise UsageError(f"`{spec}` has no folder of weights; leave `weights` out")
     return (os.fspath(weights),)

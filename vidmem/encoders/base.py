@@ -52,10 +52,27 @@ class EncoderInfo:
     regions: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an encoder with a closed vocabulary reads a phrase. read_as: what to give to `encode_text` in its place.
+    note: what is not read as it was said, one line for people, empty where there is nothing to say. unknown: a word
+    that it does not know, in which case nothing is read; near: names like that."""
+
+    read_as: str
+    note: str = ""
+    unknown: str = ""
+    near: tuple[str, ...] = ()
+
+
 class TextEncoder(Protocol):
     """The text side alone: what `where` needs for a phrase. Must be quick to load.
 
     It may also have `encode_names(names)`, as `encode_text` for names of classes, each in many sentences.
+
+    One with a closed vocabulary (`info.open_vocabulary` is False) may also have `reading(phrase)` -> Reading, which
+    leaves the vectors of phrases that it knows as they are, and `names()` -> dict of all that it knows: each name, and
+    what it is another name of, empty for a name of its own. Neither raises. Without `reading` a phrase is read as it
+    is.
     """
 
     info: EncoderInfo

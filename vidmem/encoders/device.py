@@ -19,7 +19,7 @@ def pick_device(name: str | None = None) -> tuple[torch.device, torch.dtype]:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name} cannot be used here ({reason}); try --device cpu") from None
+        raise UsageError(f"`device` {name} cannot be used here ({reason}); try cpu") from None
     if device.type == "cpu":
         fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
         return device, torch.bfloat16 if fast else torch.float32

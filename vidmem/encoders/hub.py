@@ -119,7 +119,7 @@ def locate(wanted: Wanted, folder: Path) -> Path:
         if place is not None and place.is_dir() and any(place.iterdir()):
             state = f"incomplete ({lacking(wanted, place)[0]} is not there)"
         remedy = wanted.access or f"`vidmem models pull {wanted.spec}` fetches it"
-        raise ModelError(f"the {wanted.role} is {state}: {remedy}; --weights or VIDMEM_WEIGHTS name another folder "
+        raise ModelError(f"the {wanted.role} is {state}: {remedy}; `weights` or VIDMEM_WEIGHTS name another folder "
                          f"than {folder}")  # fmt: skip
     return path
 

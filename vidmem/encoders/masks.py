@@ -57,7 +57,7 @@ class FolderMasks:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise UsageError(f"--masks is sam2[:SIZE][,grid=N] or a folder of masks; there is no such folder: {folder}")
+            raise UsageError(f"`masks` is sam2[:SIZE][,grid=N] or a folder of masks; there is no such folder: {folder}")
         self.folder = folder
 
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
@@ -78,7 +78,7 @@ class FolderMasks:
             yield masks
 
     def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
-        raise UsageError("a folder of masks belongs to the frames of files; leave --masks out for anything else")
+        raise UsageError("a folder of masks belongs to the frames of files; leave `masks` out for anything else")
 
 
 def read_masks(path: Path) -> NDArray[np.generic]:
@@ -142,5 +142,5 @@ class Masked:
         (found,) = self._encode_frames([frame], info, fine=True)
         if not len(found):
             raise ModelError("no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or "
-                             "leave --masks out to take clusters of patches")  # fmt: skip
+                             "leave `masks` out to take clusters of patches")  # fmt: skip
         return found

@@ -28,12 +28,12 @@ def providers(device: str | None = None) -> list[str]:
     else:
         name = device.partition(":")[0]
         if name not in PROVIDERS:
-            raise UsageError(f"--device {device} is not known; there are: {', '.join(PROVIDERS)}")
+            raise UsageError(f"`device` {device} is not known; there are: {', '.join(PROVIDERS)}")
         chosen = PROVIDERS[name]
         if chosen not in there:
             hint = "pip install 'vidmem[gpu]', or " if name == "cuda" else ""
-            raise UsageError(f"--device {device} cannot be used here (ONNX Runtime has no {chosen}); {hint}"
-                             "try --device cpu")  # fmt: skip
+            raise UsageError(f"`device` {device} cannot be used here (ONNX Runtime has no {chosen}); {hint}"
+                             "try cpu")  # fmt: skip
     return list(dict.fromkeys([chosen, PROVIDERS["cpu"]]))
 
 

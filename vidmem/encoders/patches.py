@@ -36,7 +36,7 @@ def size_of(backbone: str) -> str:
     """The size in `tren` or `tren:SIZE`; the default for "". Raises ModelError when there is none."""
     name, _, size = backbone.partition(":")
     if name not in ("", "tren"):
-        raise ModelError(f"no patches of {name!r}; write --encoder patches:tren")
+        raise ModelError(f"no patches of {name!r}; the encoder is called patches:tren")
     return tren.size_of(size)
 
 

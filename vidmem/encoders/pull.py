@@ -33,7 +33,7 @@ def pull(wanted: Wanted, folder: Path, say: Say) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         cause = f"the folder for weights cannot be made ({error.strerror})"
-        raise ModelError(f"{cause}; choose --weights: {folder}") from None
+        raise ModelError(f"{cause}; choose another folder as `weights`: {folder}") from None
     path, place = find(wanted, folder), place_of(wanted, folder)
     bad = _bad(place, wanted, folder, say) if place is not None else []
     if (path is None or bad) and (wanted.repo or wanted.url):
@@ -225,7 +225,8 @@ def _from_web(wanted: Wanted, folder: Path) -> None:
     try:
         write_atomically(path, data)
     except OSError as error:
-        raise ModelError(f"the weights cannot be written ({error.strerror}); choose --weights: {folder}") from None
+        cause = f"the weights cannot be written ({error.strerror})"
+        raise ModelError(f"{cause}; choose another folder as `weights`: {folder}") from None
     try:
         checked(path, folder, origin=wanted.url, sha256=wanted.sha256)
     except ModelError:

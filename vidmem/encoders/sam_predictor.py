@@ -25,7 +25,7 @@ def load_predictor(
     """spec: sam2, sam2:SIZE or sam2:local-dir:FOLDER. Raises UsageError for another, ModelError as `sam2.load`."""
     name, _, size = spec.partition(":")
     if name != "sam2":
-        raise UsageError(f"--refine is sam2 or sam2:SIZE, with the sizes of --masks; got {spec!r}")
+        raise UsageError(f"`refine` is sam2 or sam2:SIZE, with the sizes of `masks`; got {spec!r}")
     return Sam2Predictor(load(size, device, weights))
 
 

@@ -82,7 +82,7 @@ class TextTable:
                 raise UsageError(f"`tiny` reads English and cannot read {strange[0][:40]!r}; leave it out or say it "
                                  "otherwise")  # fmt: skip
             if not rows:
-                raise UsageError(f"no English word in {phrase!r}; `tiny` reads English, try --image with a picture")
+                raise UsageError(f"no English word in {phrase!r}; `tiny` reads English, try a picture (`image`)")
             vector = (self.table[rows].astype(np.float32) * self.scale[rows, None]).mean(0)
             out[i] = vector / max(float(np.linalg.norm(vector)), 1e-12)
         return out

@@ -109,7 +109,7 @@ class Source(Protocol):
 def no_trail(topic: str | None, path: str) -> None:
     """`Source.trail` of sources without poses."""
     if topic is not None:
-        raise UsageError(f"there are no poses in it, only logs have some; leave out --pose: {path}")
+        raise UsageError(f"there are no poses in it, only logs have some; leave `pose` out: {path}")
 
 
 def check_size(width: int, height: int, path: str) -> None:

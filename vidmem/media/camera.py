@@ -83,7 +83,7 @@ def _opened(source: str, network: bool) -> InputContainer:
             return av.open(f"file:{source}" if form is None else source, "r", format=form, metadata_errors="ignore",
                            container_options=_LOCAL if form is None else {})  # fmt: skip
         if not network:
-            raise UsageError(f"addresses are opened only with --network, nothing leaves this machine unasked: {name}")
+            raise UsageError(f"addresses are opened only with `network`, nothing leaves this machine unasked: {name}")
         protocols = _PROTOCOLS.get(match[1].lower())
         if protocols is None:
             raise UsageError(f"no such kind of address; there are {', '.join(_PROTOCOLS)}: {name}")

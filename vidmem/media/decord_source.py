@@ -32,7 +32,7 @@ def _reader(path: str, **size: int) -> Any:
     try:
         return decord.VideoReader(path, num_threads=_THREADS, **size)
     except (decord.DECORDError, RuntimeError):
-        raise MediaError(f"decord cannot open the video; use --decoder pyav, which reads more: {path}") from None
+        raise MediaError(f"decord cannot open the video; use `decoder` pyav, which reads more: {path}") from None
 
 
 class DecordSource(Closing):
@@ -49,7 +49,7 @@ class DecordSource(Closing):
         self._reader = _reader(path)
         spans = np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))), dtype=np.float64)
         if not len(spans):
-            raise MediaError(f"decord finds no picture in the video; use --decoder pyav: {path}")
+            raise MediaError(f"decord finds no picture in the video; use `decoder` pyav: {path}")
         self._times = [round(t * NS) for t in spans[:, 0]]
         height, width = self._picture(self._reader, 0).shape[:2]
         check_size(width, height, path)
@@ -107,4 +107,4 @@ class DecordSource(Closing):
         try:
             return np.ascontiguousarray(reader[number].asnumpy(), dtype=np.uint8)
         except (decord.DECORDError, RuntimeError, IndexError):
-            raise MediaError(f"decord cannot decode frame {number}; use --decoder pyav: {self._path}") from None
+            raise MediaError(f"decord cannot decode frame {number}; use `decoder` pyav: {self._path}") from None

@@ -30,17 +30,17 @@ def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str
     if is_log(address.path):
         if address.part:
             if topics:
-                raise UsageError(f"the topic stands in the name already; leave --topic out: {path}")
+                raise UsageError(f"the topic stands in the name already; leave `topics` out: {path}")
             return [str(address)]
         return [str(Address(address.path, name, clock)) for name in _topics(address.path, topics)]
     if is_dataset(address.path):
         if clock != "log":
-            raise UsageError(f"--clock is for logs; a dataset has one clock: {path}")
+            raise UsageError(f"`clock` is for logs; a dataset has one clock: {path}")
         if address.part and topics:
-            raise UsageError(f"the camera stands in the name already; leave --topic out: {path}")
+            raise UsageError(f"the camera stands in the name already; leave `topics` out: {path}")
         return [path] if address.part else _episodes(address.path, topics)
     if topics:
-        raise UsageError(f"--topic is for logs and datasets; leave it out: {path}")
+        raise UsageError(f"`topics` is for logs and datasets; leave it out: {path}")
     return [path]
 
 
@@ -73,7 +73,7 @@ def choose(names: Sequence[str], wanted: Sequence[str], told: str, path: str) ->
     if not wanted:
         if len(names) == 1:
             return list(names)
-        raise UsageError(f"there are {len(names)} to choose from; name them with --topic, or --topic '*' for all: "
+        raise UsageError(f"there are {len(names)} to choose from; name them as `topics`, or '*' for all: "
                          f"{told}: {path}")  # fmt: skip
     chosen: dict[str, None] = {}
     for pattern in wanted:

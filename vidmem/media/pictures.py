@@ -53,7 +53,7 @@ def list_pictures(folder: str) -> list[Listed]:
         MediaError: it is no folder, cannot be read, or there is none in it.
     """
     if not os.path.isdir(folder):
-        raise MediaError(f"--images takes folders of pictures, and this is none: {folder}")
+        raise MediaError(f"single pictures are indexed by folder, and this is none: {folder}")
     found: list[Listed] = []
     refused: list[OSError] = []
     for top, folders, names in os.walk(folder, onerror=refused.append):

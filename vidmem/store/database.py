@@ -109,15 +109,15 @@ def explain(error: sqlite3.Error | OSError, folder: Path) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _full(folder)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return "the folder of the memory is read-only; change its permissions or choose another --memory"
+            return "the folder of the memory is read-only; change its permissions or choose another folder"
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            return "a memory is a folder and there is a file in its place; choose another --memory"
-        return f"the memory cannot be accessed ({error.strerror or error}); check the disk or choose another --memory"
+            return "a memory is a folder and there is a file in its place; choose another folder"
+        return f"the memory cannot be accessed ({error.strerror or error}); check the disk or choose another folder"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
     if code == sqlite3.SQLITE_FULL:
         return _full(folder)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return "the memory is read-only; change its permissions or choose another --memory"
+        return "the memory is read-only; change its permissions or choose another folder"
     if code == sqlite3.SQLITE_CANTOPEN:
         return "the memory cannot be opened; check that the folder exists and may be read and written"
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -122,7 +122,7 @@ def version(conn: sqlite3.Connection) -> int:
     (application,) = conn.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
         if application or conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise StoreError("memory.sqlite was not made by vidmem; choose another --memory")
+            raise StoreError("memory.sqlite was not made by vidmem; choose another folder")
         return 0
     number = int(conn.execute("SELECT max(number) FROM migrations").fetchone()[0])
     if number > len(MIGRATIONS):

@@ -56,7 +56,7 @@ class Store(Closing):
             if create:
                 folder.mkdir(parents=True, exist_ok=True)
             elif not (folder / DATABASE_NAME).exists():
-                raise StoreError("there is no memory here; index a video first, or choose --memory")
+                raise StoreError("there is no memory here; index a video first, or choose another folder")
             return cls._open_writer(folder) if write or create else cls._open_reader(folder)
 
     @classmethod

@@ -36,12 +36,12 @@ def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
         return
     fields = ", ".join(f"{name} ({ours} in the memory, {theirs} asked for)" for name, (ours, theirs) in differ.items())
     if "encoder" in differ:
-        remedy = f"use --encoder {stored.encoder}, or `vidmem reembed --encoder {record.encoder}`"
+        remedy = f"use `encoder` {stored.encoder}, or `vidmem reembed --encoder {record.encoder}`"
     elif differ.keys() & {"weights", "visual_dim", "text_dim", "regions"}:
         remedy = f"`vidmem reembed` gives it the tokens of these weights of {record.encoder}, from its sources"
     else:
         remedy = "use the same settings"
-    raise ModelMismatchError(f"the memory was made otherwise: {fields}; {remedy}, or another --memory folder")
+    raise ModelMismatchError(f"the memory was made otherwise: {fields}; {remedy}, or another folder")
 
 
 def set_model(conn: sqlite3.Connection, record: ModelRecord) -> None:

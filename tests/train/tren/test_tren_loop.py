@@ -241,7 +241,7 @@ def test_a_training_is_not_overwritten(backbone: Any, data: Folder, tmp_path: Pa
     assert not (tmp_path / "none").exists()
     config = replace(SMALL, steps=1)
     fit(backbone, data, config, tmp_path, CPU, tensorboard=False)
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="`resume`"):
         fit(backbone, data, config, tmp_path, CPU, tensorboard=False)
     other = replace(config, lr=5e-3, losses=LossConfig(tau=0.2))
     with pytest.raises(UsageError, match=r"losses\.tau \(0\.1, now 0\.2\), lr \(0\.002, now 0\.005\)"):

@@ -37,7 +37,7 @@ def load_text(backbone: str = "") -> TinyText:
 
 def _only_one(backbone: str) -> None:
     if backbone:
-        raise ModelError(f"`tiny` has no backbone {backbone!r} to choose; write --encoder tiny")
+        raise ModelError(f"`tiny` has no backbone {backbone!r} to choose; the encoder is called tiny")
 
 
 def shipped_bytes() -> int:

@@ -120,7 +120,7 @@ def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int, to
         return _trail(TF, by_tf)
     if topic is not None and not any(samples.times for samples in topics.values()):
         cause = f"no transforms lead to its camera's frame {camera!r}" if topic == TF else "none of them can be read"
-        raise UsageError(f"there are no poses in {topic}, {cause}; choose another --pose: {reader.path}")
+        raise UsageError(f"there are no poses in {topic}, {cause}; choose another `pose`: {reader.path}")
     named = [(name, samples) for name, samples in topics.items() if samples.times]
     if not named:
         return None

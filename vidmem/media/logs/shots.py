@@ -136,7 +136,7 @@ class Shots:
                 return False
         if t_ns is None:
             met.frames += 1
-            met.note(f"pictures in {self._topic} without a stamp; use --clock log")
+            met.note(f"pictures in {self._topic} without a stamp; use `clock` log")
             return False
         if self.zero is None:
             self.zero = t_ns
@@ -144,7 +144,7 @@ class Shots:
         if last_ns is None or shot.t_ns > last_ns:
             return True
         met.frames += 1
-        other = "; try --clock log" if self._header else "; try --clock header"
+        other = "; try `clock` log" if self._header else "; try `clock` header"
         if shot.t_ns == last_ns:
             met.note(f"pictures in {self._topic} with the same time as the one before{other}")
         else:

@@ -148,7 +148,7 @@ def _head(text_dim: int) -> list[Tensor]:
 
 def _tiny(size: str, weights: Path | None, device: torch.device, pixels: int) -> Backbone:
     if size or weights is not None or pixels:
-        raise UsageError("`tiny` has one size and its weights with it; leave --weights and --pixels out")
+        raise UsageError("`tiny` has one size and its weights with it; leave `weights` and `pixels` out")
     return TinyFeatures(device)
 
 

@@ -41,7 +41,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: i
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
-        raise MediaError(f"the checkpoint cannot be written ({error}); make room or choose another --out: {path}") \
+        raise MediaError(f"the checkpoint cannot be written ({error}); make room or choose another folder: {path}") \
             from None  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fact
     asked = json.loads(json.dumps(facts))
     if changed := differences(held, asked):
         raise UsageError(f"the training differs from the one to go on with in {', '.join(changed)}; give the same "
-                         f"settings, or another --out: {path}")  # fmt: skip
+                         f"settings, or another folder: {path}")  # fmt: skip
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     expected = {name: value.shape for name, value in model.state_dict().items()}
     if {name: value.shape for name, value in weights.items()} != expected:

@@ -36,7 +36,7 @@ class DinoFeatures:
         device: torch.device,
     ) -> None:  # fmt: skip
         if pixels % dinov3.PATCH or pixels < dinov3.PATCH:
-            raise UsageError(f"--pixels is a multiple of {dinov3.PATCH}; got {pixels}")
+            raise UsageError(f"`pixels` is a multiple of {dinov3.PATCH}; got {pixels}")
         self.name, self.weights, self.dim, self.text_dim = name, weights, dinov3.width(model), text.dim
         if head.dim != self.dim or head.dim != text.dim:
             raise ModelError(f"the backbone gives width {self.dim}, the dino.txt head takes {head.dim}, its text tower "
@@ -84,7 +84,7 @@ class DinoFeatures:
         return torch.cat(parts) if parts else torch.zeros(0, self.text_dim)
 
     def copy_head(self, model: RegionEncoder) -> None:
-        raise UsageError("the dino.txt head is no MLP for a text projector to start from; leave --text-start random")
+        raise UsageError("the dino.txt head is no MLP for a text projector to start from; leave `text_start` random")
 
 
 def load(size: str, weights: Path | None, device: torch.device, pixels: int = 0) -> DinoFeatures:

@@ -47,9 +47,9 @@ def fit(
         raise UsageError("the data holds no picture; give another")
     path = out / checkpoint.FILE
     if path.exists() and not resume:
-        raise UsageError(f"a training is there already; go on with it by --resume, or choose another --out: {out}")
+        raise UsageError(f"a training is there already; go on with it by `resume`, or choose another folder: {out}")
     if resume and not path.exists():
-        raise UsageError(f"there is no training to go on with; leave --resume out to start one: {out}")
+        raise UsageError(f"there is no training to go on with; leave `resume` out to start one: {out}")
     out.mkdir(parents=True, exist_ok=True)
     texts = read_texts(backbone, data, config, synonyms, device)
     model = build(backbone, config.model, config.seed).to(device)
@@ -107,7 +107,7 @@ def update(
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
     if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
         raise UsageError(f"the loss of step {step + 1} is not finite (loss {sums['loss']}, gradient {norm}); train "
-                         "anew with a lower --lr, or with --precision fp32")  # fmt: skip
+                         "anew with a lower `lr`, or with `precision` fp32")  # fmt: skip
     optimizer.step()
     return sums, norm
 
@@ -125,7 +125,7 @@ def read_texts(
     """Vectors and groups of the names of the data; without any name, of none."""
     if not data.names:
         if config.losses.text:
-            raise UsageError("no region of the data has a name; give the text contrast no weight (--text 0)")
+            raise UsageError("no region of the data has a name; give the text contrast no weight (`text` 0)")
         return Texts(torch.zeros(0, backbone.text_dim, device=device), torch.zeros(0, dtype=torch.long, device=device))
     vectors = backbone.text(data.names)
     groups = (
