@@ -8,7 +8,7 @@ import pytest
 
 from vidmem.errors import UsageError
 from vidmem.records import NS
-from vidmem.when import Moment, parse_moment, parse_span
+from vidmem.when import Moment, iso, parse_moment, parse_span, told
 
 NOW = 1_800_000_000 * NS
 
@@ -64,3 +64,35 @@ def test_what_is_no_time_fails(text: str) -> None:
 def test_what_is_no_span_fails(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_span(text, NOW)
+
+
+def _local(*parts: int) -> int:
+    return int(datetime(*parts).timestamp()) * NS  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [((2026, 1, 31, 8, 30), "today 08:30"), ((2026, 1, 31, 23, 59), "today 23:59"),
+     ((2026, 1, 30, 23, 59), "yesterday 23:59"), ((2026, 1, 29, 0, 0), "Thu 00:00"), ((2026, 1, 25, 9, 5), "Sun 09:05"),
+     ((2026, 1, 24, 9, 5), "24 Jan 09:05"), ((2025, 12, 31, 9, 5), "31 Dec 2025 09:05"),
+     ((2026, 2, 1, 9, 5), "1 Feb 09:05")],
+)  # fmt: skip
+def test_when_it_was_recorded_is_told_as_people_say_it(then: tuple[int, ...], said: str) -> None:
+    now = _local(2026, 1, 31, 10, 0)
+    assert told(_local(*then), "container", now) == said
+    assert told(_local(*then), "mtime", now) == f"~{said}"
+    assert told(_local(*then), "day", now) == said[:-6]
+    assert told(_local(*then), "\x1b[31mgarbage", now) == said
+
+
+@pytest.mark.parametrize("ns", [None, 0, 12 * NS, -1, 1 << 63, -(1 << 63), 1 << 80])
+def test_what_is_no_date_is_not_told_as_one(ns: int | None) -> None:
+    assert told(ns, "container") == "" and iso(ns) is None
+
+
+def test_iso_has_milliseconds_and_an_offset() -> None:
+    ns = 1_800_000_000_123_456_789
+    said = iso(ns)
+    assert said is not None
+    then = datetime.fromisoformat(said)
+    assert then.utcoffset() is not None and then == datetime.fromtimestamp(1_800_000_000.123, UTC)

@@ -56,7 +56,9 @@ class SourceInfo:
     """What is known of a source before it is decoded.
 
     uri: absolute path as given to the store. width, height: pixels, upright. duration_ns: 0 when unknown.
-    start_ns: wall clock of t_ns = 0 in ns since the epoch, or None. fingerprint: identifies the content.
+    start_ns: wall clock of t_ns = 0 in ns since the epoch, or None. fingerprint: identifies the content. recorded_by:
+    how start_ns is known: "log", "live", "container", "exif", "name" (of the file), "day" (the name tells the day
+    alone), "mtime" (when the file was last written), "given" (by hand), or empty where it is not.
     """
 
     uri: str
@@ -66,6 +68,7 @@ class SourceInfo:
     duration_ns: int
     fingerprint: str
     start_ns: int | None = None
+    recorded_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,6 +258,8 @@ class Sighting:
     the evidence and the end of the span in the terms of a log, None for sources that are none. picture: the file, in a
     folder of single pictures; its boxes are in pixels of that picture. probability: that it shows what was asked
     for; None where the encoder is not calibrated for such questions. confidence: that a thing is there at all.
+    recorded_ns: wall clock of frame_ns, ns since the epoch, of a single picture its own; None where it is not known.
+    recorded_by: how it is known, as in `SourceInfo`.
     """
 
     source: str
@@ -271,6 +276,8 @@ class Sighting:
     picture: str | None = None
     probability: float | None = None
     confidence: float = 1.0
+    recorded_ns: int | None = None
+    recorded_by: str = ""
 
     @property
     def start_s(self) -> float:

@@ -14,6 +14,9 @@ _SECONDS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _RANGE = (-(1 << 62), 1 << 62)
 """Nanoseconds since the epoch that differences of two of them still fit 64 bits for: the years 1823 to 2116."""
 
+EPOCHAL_NS = 10**17
+"""In 1973. A clock with earlier times counts from its own start, as simulations do, and not from the epoch."""
+
 FORMS = "12.5s or 00:01:02.5 (video time), 2026-01-31T08:30 or 2026-01-31 (clock), 90min, 12h, 30d or 4w (ago)"
 
 
@@ -78,3 +81,40 @@ def _wall(ns: int, text: str) -> Moment:
     if not _RANGE[0] <= ns <= _RANGE[1]:
         raise UsageError(f"{text!r} is too far away; there was no video then")
     return Moment(ns, True, text)
+
+
+def told(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = None) -> str:
+    """A time of recording for people, on this machine's clock: "today 18:02", "yesterday 18:02", "Fri 18:02" within a
+    week, "31 Jan 18:02" within this year, "31 Jan 2025 18:02"; empty when it is not known.
+
+    With "~" in front where it is a guess, from the time of the file; without the hour where only the day is known.
+    """
+    if recorded_ns is None or not EPOCHAL_NS <= recorded_ns <= _RANGE[1]:
+        return ""
+    then, now = time.localtime(recorded_ns // NS), time.localtime((time.time_ns() if now_ns is None else now_ns) // NS)
+    ago = _days(now) - _days(then)
+    if ago in (0, 1):
+        day = ("today", "yesterday")[ago]
+    elif 1 < ago < 7:
+        day = time.strftime("%a", then)
+    else:
+        day = f"{then.tm_mday} {time.strftime('%b', then)}" + (f" {then.tm_year}" if then.tm_year != now.tm_year else "")
+    hour = "" if recorded_by == "day" else time.strftime(" %H:%M", then)
+    return f"{'~' if recorded_by == 'mtime' else ''}{day}{hour}"
+
+
+def iso(ns: int | None) -> str | None:
+    """ISO 8601 of a wall clock, with milliseconds and this machine's offset; None for None and what is no date."""
+    if ns is None or not EPOCHAL_NS <= ns <= _RANGE[1]:
+        return None
+    from datetime import datetime, timezone
+
+    whole = datetime.fromtimestamp(ns // NS, timezone.utc).replace(microsecond=ns % NS // 1000)
+    return whole.astimezone().isoformat(timespec="milliseconds")
+
+
+def _days(moment: time.struct_time) -> int:
+    """Days of the calendar since a day long ago."""
+    from datetime import date
+
+    return date(moment.tm_year, moment.tm_mon, moment.tm_mday).toordinal()

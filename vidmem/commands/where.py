@@ -13,6 +13,7 @@ import typer
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say
+from ..when import EPOCHAL_NS
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 
 if TYPE_CHECKING:
@@ -157,17 +158,13 @@ def _point(point: LogPoint | None) -> Row | None:
     }  # fmt: skip
 
 
-_EPOCHAL_NS = 10**17
-"""In 1973. A log with earlier times counts from its start, as simulations do, and not from the epoch."""
-
-
 def _told(point: LogPoint | None) -> str:
     """A moment in a log for people: UTC, message, pose."""
     if point is None:
         return ""
     if point.clock == "episode":
         return f"episode {point.topic.partition('/')[0]}, frame {point.sequence}"
-    if point.time_ns < _EPOCHAL_NS:
+    if point.time_ns < EPOCHAL_NS:
         text = f"{clock(point.time_ns)} of the log's clock"
     else:
         day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(point.time_ns // NS))
