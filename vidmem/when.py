@@ -98,7 +98,7 @@ def told(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = No
     elif 1 < ago < 7:
         day = time.strftime("%a", then)
     else:
-        day = f"{then.tm_mday} {time.strftime('%b', then)}" + (f" {then.tm_year}" if then.tm_year != now.tm_year else "")
+        day = f"{then.tm_mday} {time.strftime('%b' if then.tm_year == now.tm_year else '%b %Y', then)}"
     hour = "" if recorded_by == "day" else time.strftime(" %H:%M", then)
     return f"{'~' if recorded_by == 'mtime' else ''}{day}{hour}"
 
@@ -107,9 +107,9 @@ def iso(ns: int | None) -> str | None:
     """ISO 8601 of a wall clock, with milliseconds and this machine's offset; None for None and what is no date."""
     if ns is None or not EPOCHAL_NS <= ns <= _RANGE[1]:
         return None
-    from datetime import datetime, timezone
+    from datetime import UTC, datetime
 
-    whole = datetime.fromtimestamp(ns // NS, timezone.utc).replace(microsecond=ns % NS // 1000)
+    whole = datetime.fromtimestamp(ns // NS, UTC).replace(microsecond=ns % NS // 1000)
     return whole.astimezone().isoformat(timespec="milliseconds")
 
 
