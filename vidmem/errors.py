@@ -5,6 +5,8 @@ The exit code of the command line hangs on the class, so that code and message c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class VidmemError(Exception):
     """Base of the tree. `exit_code` is what the command line returns for it."""
@@ -16,6 +18,18 @@ class UsageError(VidmemError):
     """The request itself makes no sense: a malformed time, box, option or query."""
 
     exit_code = 2
+
+
+class UnknownWordError(UsageError):
+    """An encoder with a closed vocabulary does not know a word. word: as it was given; near: names like it."""
+
+    def __init__(self, word: str, near: Sequence[str] = (), cause: str = "") -> None:
+        self.word, self.near, self.cause = word, tuple(near), cause
+        remedy = f"near: {', '.join(near)}" if near else "`vidmem names` lists what I know"
+        super().__init__(f"{cause or f'I do not know the word {word[:40]!r}'}; {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:  # made from other arguments than the message
+        return type(self), (self.word, self.near, self.cause)
 
 
 class MediaError(VidmemError):

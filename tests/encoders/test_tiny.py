@@ -93,8 +93,8 @@ def test_the_card_is_what_the_weights_are(encoder: Tiny) -> None:
     card, info = shipped.card(), encoder.info
     assert (card["visual_dim"], card["text_dim"]) == (info.visual_dim, info.text_dim)
     assert encoder.views.visual.shape[1] == info.visual_dim
-    assert encoder.views.naming.hints.shape[1] == encoder.names.shape[1] == info.text_dim
-    assert len(encoder.names) <= card["names"]
+    assert encoder.views.naming.hints.shape[1] == encoder.against.shape[1] == info.text_dim
+    assert len(encoder.against) <= card["names"]
     model_card = (SHIPPED / "tiny.md").read_text("utf-8")
     for what in ("COCO", "ImageNet", "Apache-2.0", "licence"):
         assert what.lower() in model_card.lower(), what
@@ -281,10 +281,10 @@ def test_info_says_what_it_is() -> None:
 
 def test_contrast_leaves_out_what_means_the_same() -> None:
     text = TinyText()
-    np.testing.assert_allclose(np.linalg.norm(text.names, axis=1), 1, rtol=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(text.against, axis=1), 1, rtol=2e-3)
     (vector,) = text.encode_text(["umbrella"])
     against = text.contrast(vector)
-    assert 0 < len(against) < len(text.names)
+    assert 0 < len(against) < len(text.against)
     assert (against @ vector).max() < shipped.card()["same_meaning"]
 
 

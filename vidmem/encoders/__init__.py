@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from ..errors import ModelError, UsageError
-from .base import Calibration, Encoder, EncoderInfo, TextEncoder
+from .base import Calibration, Encoder, EncoderInfo, Reading, TextEncoder, read
 from .extras import needing, require
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ ENCODERS = {
 DEFAULT = "tiny"
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks",
-    "default_preset", "load", "load_text", "remembering",
+    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "check", "check_masks",
+    "default_preset", "load", "load_text", "read", "remembering",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UnknownWordError
 from ..probability import Probabilities
 from ..records import Float32, RegionTokens, View
 
@@ -52,10 +53,26 @@ class EncoderInfo:
     regions: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an encoder with a closed vocabulary reads a phrase. read_as: what to give to `encode_text` in its place. note:
+    what is not read as it was said, one line for people, empty where there is nothing to say. unknown: a word that it
+    does not know, in which case nothing is read; near: names like that."""
+
+    read_as: str
+    note: str = ""
+    unknown: str = ""
+    near: tuple[str, ...] = ()
+
+
 class TextEncoder(Protocol):
     """The text side alone: what `where` needs for a phrase. Must be quick to load.
 
     It may also have `encode_names(names)`, as `encode_text` for names of classes, each in many sentences.
+
+    One with a closed vocabulary (`info.open_vocabulary` is False) may also have `reading(phrase)` -> Reading, which
+    leaves the vectors of phrases that it knows as they are, and `names()` -> dict of all that it knows: each name, and
+    what it is another name of, empty for a name of its own. Neither raises. Without `reading` a phrase is read as it is.
     """
 
     info: EncoderInfo
@@ -118,3 +135,14 @@ class Encoder(TextEncoder, Protocol):
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         """Region tokens, not yet merged, of pictures `(h, w, 3)` uint8 RGB of one working size; points and boxes are
         given in pixels of the `width` x `height` original."""
+
+
+def read(encoder: TextEncoder, phrase: str) -> Reading:
+    """How the encoder reads `phrase`. Raises UnknownWordError for a word that it does not know."""
+    own = getattr(encoder, "reading", None)
+    if own is None:
+        return Reading(phrase)
+    found: Reading = own(phrase)
+    if found.unknown:
+        raise UnknownWordError(found.unknown, found.near, found.note)
+    return found

@@ -13,9 +13,10 @@ from ...errors import ModelError
 from ...geometry import unit
 from ...probability import Probabilities
 from ...records import Float32
-from ..base import Calibration, EncoderInfo
+from ..base import Calibration, EncoderInfo, Reading
 from ..shipped import REGIONS, card, regions_hash, shipped
 from ..text_table import TextTable, said
+from . import names
 
 
 class TinyText:
@@ -28,7 +29,7 @@ class TinyText:
         tensors = load(shipped("tiny-text.safetensors"))
         vocabulary = shipped("tiny-vocabulary.txt").decode("utf-8").splitlines()
         self.table = TextTable(vocabulary, tensors["table"], tensors["scale"].astype(np.float32))
-        self.names = tensors["names"].astype(np.float32)  # (C, Dt): every taught name and "background", unit rows
+        self.against = tensors["names"].astype(np.float32)  # (C, Dt): every taught name and "background", unit rows
         hashes = facts["sha256"]
         self.info = EncoderInfo(
             name="tiny", weights="-".join(hashes[name][:16] for name in sorted(hashes) if name not in REGIONS),
@@ -45,9 +46,17 @@ class TinyText:
             own[also] = unit(own[also] + self.table.encode([head for head in heads if head is not None]))
         return own
 
+    def reading(self, phrase: str) -> Reading:
+        """See TextEncoder."""
+        return names.reading(phrase, self.table.vocabulary)
+
+    def names(self) -> dict[str, str]:
+        """See TextEncoder."""
+        return names.names()
+
     def contrast(self, vector: Float32) -> Float32:
         # Names that mean nearly the same as the question do not speak against it.
-        against: Float32 = self.names[self.names @ vector < card()["same_meaning"]]
+        against: Float32 = self.against[self.against @ vector < card()["same_meaning"]]
         return against
 
 

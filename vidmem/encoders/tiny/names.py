@@ -1,0 +1,181 @@
+"""What `tiny` knows by name, and how it reads a phrase that is none of its names.
+
+Its words are a table of vectors, so it can place any phrase of English somewhere, and finds nothing there. Whoever asks
+is told what was read. A phrase that is a name is read as it is: the calibration rests on these vectors.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Container, Sequence
+from importlib.resources import files
+
+from ..base import Reading
+from ..text_table import SKIPPED, said
+
+NEAR = 3
+_NOT = "not no never without except nor non"
+_COLOURS = """
+red blue green yellow white black brown grey gray pink purple violet beige turquoise orange golden silver dark light
+bright pale colourful colorful coloured colored
+"""
+_SIZES = "big small large little tiny huge giant tall short long wide thick thin narrow heavy half empty full open closed"
+_KINDS = """
+old new young broken dirty clean favourite favorite nice good bad beautiful ugly cheap expensive lost missing same other
+another own only
+"""
+_COUNTS = "zero one two three four five six seven eight nine ten many several few all every each both lots most more"
+_ASKED = "did do does have had has been be see saw put leave left lay go went who what when which that there"
+UNREAD = frozenset(f"{_NOT} {_COLOURS} {_SIZES} {_KINDS} {_COUNTS} {_ASKED}".split())
+"""Words that tell which of several things is meant, or that none is: no token knows of that."""
+_TELLING = re.compile(r".{2,}(?:y|ed|ing|en|ful|less)")
+"""How words end that are mostly no names of things: fluffy, striped, walking, wooden."""
+_IRREGULAR = {
+    "children": "child", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose", "leaves": "leaf",
+    "knives": "knife", "shelves": "shelf", "loaves": "loaf", "scarves": "scarf", "wolves": "wolf", "calves": "calf",
+}  # fmt: skip
+
+
+@functools.cache
+def names() -> dict[str, str]:
+    """Every name, and what it is another name of, empty for a name of its own. Those of synonyms.txt are the ones that
+    also count in the vector (see text.py)."""
+    out: dict[str, str] = {}
+    for file in ("names.txt", "synonyms.txt"):  # the later one holds
+        for line in (files("vidmem.encoders.tiny") / file).read_text("utf-8").splitlines():
+            if line.startswith("#"):
+                continue
+            name, _, others = line.partition(":")
+            out.setdefault(name, "")
+            out |= {other.strip(): name for other in others.split(",") if other.strip()}
+    return out
+
+
+@functools.cache
+def _keys() -> dict[str, str]:
+    """By the words of a name that count, as it is listed and in the singular: the name."""
+    out = {" ".join(said(name)): name for name in names()}
+    for key, name in list(out.items()):
+        before, _, last = key.rpartition(" ")
+        for form in _singulars(last)[1:]:
+            out.setdefault(f"{before} {form}".strip(), name)
+    return out
+
+
+@functools.cache
+def _glued() -> dict[str, str]:
+    """By the letters of a name: the name."""
+    return {key.replace(" ", ""): name for key, name in _keys().items()}
+
+
+def name_of(words: Sequence[str]) -> str | None:
+    """The name that these words are, in the plural or not; None for no name."""
+    *before, last = words
+    for form in _singulars(last):
+        found = _keys().get(" ".join([*before, form]))
+        if found is not None:
+            return found
+    return None
+
+
+def reading(phrase: str, vocabulary: Container[str]) -> Reading:
+    """See TextEncoder. vocabulary: whole words that have a vector."""
+    words = said(phrase)
+    if not words or name_of(words) is not None:
+        return Reading(phrase)  # without words, encode_text says so
+    glued = next((_glued()[form] for form in _singulars("".join(words)) if form in _glued()), None)
+    strange = next((word for word in words if not _known(word, vocabulary)), None)
+    if strange is not None:
+        return Reading(glued, f"read as {glued!r}") if glued else Reading("", unknown=strange, near=near(strange))
+    if glued is not None:  # "tooth brush": its words say the same
+        return Reading(phrase)
+    kept = _kept(words)
+    if not kept:
+        text = " ".join(words)
+        return Reading("", f"{text[:40]!r} names no thing", text, _holding(words))
+    return Reading(phrase if kept == words else " ".join(kept), _told(words, kept))
+
+
+def near(word: str) -> tuple[str, ...]:
+    """The names that are spelled most alike; those with the same letters first, since that is how one mistypes."""
+    import difflib
+
+    swapped = [name for name in names() if len(name) == len(word) and sorted(name) == sorted(word)]
+    alike = difflib.get_close_matches(word, names(), NEAR, 0.65)
+    return tuple(dict.fromkeys([*swapped, *alike, *_holding([word])]))[:NEAR]
+
+
+def _holding(words: Sequence[str]) -> tuple[str, ...]:
+    """Some names with one of these words in them."""
+    wanted = set(words) - SKIPPED
+    return tuple(name for name in names() if wanted & set(name.split()))[:NEAR]
+
+
+def _kept(words: list[str]) -> list[str]:
+    """Without what is not read: no more than needed to come to a name."""
+    kept = list(words)
+    while len(kept) > 1 and kept[0] in UNREAD and name_of(kept) is None:
+        kept = kept[1:]
+    if name_of(kept) is not None:
+        return kept
+    kept = [word for word in kept if word not in UNREAD | SKIPPED and not word.isdecimal()]
+    return [w for w in kept[:-1] if w in _name_words() or not _TELLING.fullmatch(w)] + kept[-1:]
+
+
+def _told(words: Sequence[str], kept: Sequence[str]) -> str:
+    unread = list(words)
+    for word in kept:
+        unread.remove(word)
+    parts = _parts(kept)
+    dropped = f"{_list(unread)} {'is' if len(unread) == 1 else 'are'} not understood; " if unread else ""
+    if len(parts) > 1:
+        return f"{dropped}`tiny` has no name {' '.join(kept)[:60]!r}; read as one thing between {_list(parts)}"
+    if name_of(kept) is None:
+        return f"{dropped}{parts[0]!r} is none of the names that `tiny` was taught; an answer is a guess"
+    return f"{dropped}read as {parts[0]!r}"
+
+
+def _parts(words: Sequence[str]) -> list[str]:
+    """The names in it, the longest first that begins at each place; what is none, word by word."""
+    out, start = [], 0
+    while start < len(words):
+        ends = (end for end in range(len(words), start + 1, -1) if name_of(words[start:end]) is not None)
+        end = next(ends, start + 1)
+        out.append(" ".join(words[start:end]))
+        start = end
+    return out
+
+
+def _known(word: str, vocabulary: Container[str]) -> bool:
+    """Whole words are known, pieces of words are not: any typing error has pieces."""
+    if word in UNREAD or word in SKIPPED or word.isdecimal() and word.isascii():
+        return True
+    for form in _singulars(word):
+        if (len(form) > 2 and form.isascii() and form in vocabulary) or (len(form) > 1 and form in _name_words()):
+            return True
+    return any(word[:i] in _name_words() and word[i:] in _name_words() for i in range(3, len(word) - 2))
+
+
+@functools.cache
+def _name_words() -> frozenset[str]:
+    return frozenset(word for key in _keys() for word in key.split())
+
+
+def _singulars(word: str) -> list[str]:
+    """The word, and what it may be the plural of."""
+    out = [word]
+    if word in _IRREGULAR:
+        out.append(_IRREGULAR[word])
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+        out.append(word[:-1])
+        if word.endswith("es"):
+            out.append(word[:-2])
+        if word.endswith("ies"):
+            out.append(f"{word[:-3]}y")
+    return out
+
+
+def _list(words: Sequence[str]) -> str:
+    told = [repr(word[:40]) for word in words[:6]]
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
