@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..clock import clock
-from ..errors import MediaError
 from ..output import Listing, Row, Show, listing, say
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking
-from .where import PICTURES, check_suffix, likely, sighting_row
+from .where import PICTURES, check_suffix, likely, sighting_row, unsaved, write_picture
 
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
@@ -38,26 +37,19 @@ def timeline(
     check_suffix("--save", save, PICTURES)
     with question.memory() as m:
         things = m.timeline(**question.asked, alike=alike)
-        lengths = {row.uri: row.duration_ns for row in m.sources()}
-    show(_listing(things))
-    if not things:
-        say("not found")
-        return 1
-    for number, thing in enumerate(things, 1):
-        last, sources = thing.sightings[0], {s.source for s in thing.sightings}
-        times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
-        where = "" if len(sources) == 1 else f" in {len(sources)} videos"
-        say(f"thing {number}: seen {times}{where}, last at {clock(last.end_ns)} in {Path(last.source).name}")
-    if save is not None:
-        from ..query.timeline_picture import timeline_picture
-
-        try:
-            timeline_picture(things, lengths, question.title or "timeline").save(save)
-        except OSError as error:
-            raise MediaError(
-                f"the picture cannot be written ({error.strerror or error}); check the folder: {save}"
-            ) from None
-        say(f"saved {save}")
+        show(_listing(things))
+        if not things:
+            say("not found")
+            unsaved(save)
+            return 1
+        for number, thing in enumerate(things, 1):
+            last, sources = thing.sightings[0], {s.source for s in thing.sightings}
+            times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
+            where = "" if len(sources) == 1 else f" in {len(sources)} videos"
+            at = f"in {Path(last.picture).name}" if last.picture else f"at {clock(last.end_ns)} in {Path(last.source).name}"
+            say(f"thing {number}: seen {times}{where}, last {at}")
+        if save is not None:
+            write_picture(m.timeline_sheet(things, question.title or "timeline"), save)
     return 0
 
 
@@ -92,8 +84,8 @@ def _listing(things: Sequence[Thing]) -> Listing:
     ]
     table: list[Sequence[str]] = [("thing", "from", "to", "score", "probability", "source")]
     table += [
-        (str(number), clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", likely(s.probability),
-         s.picture or s.source)
+        (str(number), "-" if s.picture else clock(s.start_ns), "-" if s.picture else clock(s.end_ns), f"{s.score:.3f}",
+         likely(s.probability), s.picture or s.source)
         for number, thing in enumerate(things, 1) for s in thing.sightings
     ]  # fmt: skip
     document = [
