@@ -1,5 +1,5 @@
-"""Sightings in one video as WebVTT (https://www.w3.org/TR/webvtt1): a cue for each, which players show as chapters or as
-subtitles."""
+"""Sightings in one video as WebVTT (https://www.w3.org/TR/webvtt1): a cue for each, which players show as chapters or
+as subtitles."""
 
 from __future__ import annotations
 

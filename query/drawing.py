@@ -1,4 +1,5 @@
-"""What all pictures for people share: paper, colours, letters that fit, boxes with labels, pictures in a readable size."""
+"""What all pictures for people share: paper, colours, letters that fit, boxes with labels, pictures in a readable
+size."""
 
 from __future__ import annotations
 
@@ -104,8 +105,7 @@ def wrapped(parts: Sequence[str], size: int, most: float, gap: str = "   ") -> l
 def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int = TEXT,
           ink: tuple[int, int, int] = INK, anchor: str = "la") -> None:  # fmt: skip
     """A line at a place, as Pillow anchors it."""
-    draw.text(at, text, fill=ink, font=font_for(text, size), anchor=anchor if isinstance(font(size), ImageFont.FreeTypeFont)
-              else None)  # fmt: skip
+    draw.text(at, text, fill=ink, font=font_for(text, size), anchor=anchor)
 
 
 @dataclass(slots=True)
@@ -133,7 +133,9 @@ def page(title: str, details: Sequence[str], height: int) -> Page:
     return Page(image, draw, top)
 
 
-def at_hand(pixels: NDArray[np.uint8] | Image.Image, width: int = INNER, height: int = TALLEST) -> tuple[Image.Image, float]:
+def at_hand(
+    pixels: NDArray[np.uint8] | Image.Image, width: int = INNER, height: int = TALLEST
+) -> tuple[Image.Image, float]:
     """A picture as large as fits into width and height, and the scale: small ones are enlarged, large ones reduced."""
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     scale = min(width / picture.width, height / picture.height)

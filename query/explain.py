@@ -68,7 +68,8 @@ def explain(image: NDArray[np.uint8], box: Box, cosines: Float32, title: str, by
     heated = over(image, np.where(known, shown, 0).astype(np.float32))
     whose = "of each patch" if by == "patches" else "of the best region that holds a place"
     told = [f"raw cosine to the text, {whose}", f"mean {_said(inside)} inside the box, {_said(outside)} outside"]
-    picture = _sheet(with_box(heated, box), title, told, (f"{low:.3f}", f"{high:.3f}"), "least and highest in this frame")
+    ends = f"{low:.3f}", f"{high:.3f}"
+    picture = _sheet(with_box(heated, box), title, told, ends, "raw cosine, least and highest in this picture")
     return Explained(picture, inside, outside, low, high, by)
 
 
@@ -90,7 +91,7 @@ def explain_covered(image: NDArray[np.uint8], box: Box, covered: Covered, title:
     crop = heated[window[1] : window[3], window[0] : window[2]]
     moved = box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]
     told = [
-        f"how much the score {covered.score:.2f} falls where {covered.patch:.0f} x {covered.patch:.0f} pixels are covered",
+        f"how much the score {covered.score:.2f} falls where a patch of {covered.patch:.0f} pixels is laid on it",
         f"mean {_said(inside)} inside the box, {_said(outside)} around it; most {high:.3f}",
     ]  # fmt: skip
     picture = _sheet(with_box(crop, moved), title, told, ("0", f"{scale:.3f}"), "fall of the score",
@@ -144,7 +145,8 @@ def _sheet(
     sheet = page(title, wrapped(told, TEXT, INNER), shown.height + 14 + below)
     sheet.image.paste(shown, (MARGIN + (INNER - shown.width) // 2, sheet.top))
     y = sheet.top + shown.height + 14
-    bar = over(np.full((_BAR[1], _BAR[0], 3), 128, np.uint8), np.tile(np.linspace(0, 1, _BAR[0], dtype=np.float32), (_BAR[1], 1)))
+    rising = np.tile(np.linspace(0, 1, _BAR[0], dtype=np.float32), (_BAR[1], 1))
+    bar = over(np.full((_BAR[1], _BAR[0], 3), 128, np.uint8), rising)
     sheet.image.paste(Image.fromarray(bar), (MARGIN, y))
     write(sheet.draw, (MARGIN, y + _BAR[1] + 4), ends[0], SMALL)
     write(sheet.draw, (MARGIN + _BAR[0], y + _BAR[1] + 4), ends[1], SMALL, anchor="ra")

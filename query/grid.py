@@ -23,7 +23,8 @@ _LINE = 20
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """shot: the picture and the box in it, or why there is none. head: the first line below it; lines: more, smaller."""
+    """shot: the picture and the box in it, or why there is none. head: the first line below it; lines: more,
+    smaller."""
 
     shot: Shot | str
     head: str
@@ -62,11 +63,10 @@ def sightings_sheet(
     """All sightings on one page, in their order, MOST at the most; total: how many there are in all. heading: what to
     say of them, by default their number. live: as in `shots`."""
     told = sightings[:MOST]
-    cells = [
-        Cell(shot, likely(one), tuple(line for line in (date_of(one), span_of(one), fitted_path(name_of(one), SMALL, _CELL))
-                                      if line))
-        for one, shot in zip(told, shots(told, live), strict=True)
-    ]  # fmt: skip
+    cells = []
+    for one, shot in zip(told, shots(told, live), strict=True):
+        lines = date_of(one), span_of(one), fitted_path(name_of(one), SMALL, _CELL)
+        cells.append(Cell(shot, likely(one), tuple(line for line in lines if line)))
     count = f"{total} sighting{'' if total == 1 else 's'}, the newest first"
     return grid(cells, title, [heading or count], max(total - len(told), 0))
 

@@ -1,8 +1,8 @@
 """What is in a memory: its things, how long each was in view, when last, and what each is probably called.
 
-A thing's name is what the text side would call it: the mean of its tracks' text tokens, by frames, is compared with many
-names in one product of matrices, and the nearest few are judged as `where` judges a track by that name. Where even the
-best is not what `where` would count as found, it is a guess and said to be one.
+A thing's name is what the text side would call it: the mean of its tracks' text tokens, by frames, is compared with
+many names in one product of matrices, and the nearest few are judged as `where` judges a track by that name. Where even
+the best is not what `where` would count as found, it is a guess and said to be one.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class KnownThing:
 
 @dataclass(frozen=True, slots=True)
 class Inventory(Sequence[KnownThing]):
-    """The things of a memory: a sequence. total: how many there are in all, whatever was asked for. notes: what was left
-    out, in words."""
+    """The things of a memory: a sequence. total: how many there are in all, whatever was asked for. notes: what was
+    left out, in words."""
 
     things: tuple[KnownThing, ...]
     total: int = 0
@@ -176,14 +176,16 @@ def _seen(
     for i, members in zip(thing.tolist(), groups, strict=True):
         parts[i].append(members)
     return _Seen(
-        np.bincount(thing, weights=length, minlength=n).astype(np.int64), np.bincount(thing, weights=frames, minlength=n),
+        np.bincount(thing, weights=length, minlength=n).astype(np.int64),
+        np.bincount(thing, weights=frames, minlength=n).astype(np.float64),
         np.bincount(thing, minlength=n), parts, np.array(list(dict.fromkeys(thing.tolist())), np.intp),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """guesses: names with their probabilities, the best first. row: of the first one's vector. named: see KnownThing."""
+    """guesses: names with their probabilities, the best first. row: of the first one's vector. named: see
+    KnownThing."""
 
     guesses: tuple[tuple[str, float | None], ...]
     row: int

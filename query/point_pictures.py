@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .drawing import INNER, MARGIN, MARK, TEXT, Labels, at_hand, colours, fitted, length, outline, page, wrapped, write
+from .drawing import INNER, MARGIN, TEXT, Labels, at_hand, colours, fitted, length, outline, page, wrapped, write
 from .parse import UNLABELLED
 from .parse import Labels as LabelMap
 from .point_out import Pointed
@@ -61,8 +61,8 @@ def label_picture(labels: LabelMap) -> Image.Image:
 def segmented_picture(
     image: NDArray[np.uint8], labels: LabelMap, names: Sequence[str], title: str = "", detail: str = ""
 ) -> Image.Image:
-    """The photo `(H, W, 3)` in the size of a screen, in the colours of its labels `(H, W)`, and below it which colour is
-    which; the largest first."""
+    """The photo `(H, W, 3)` in the size of a screen, in the colours of its labels `(H, W)`, and below it which colour
+    is which; the largest first."""
     held = labels != UNLABELLED
     counts = np.bincount(labels[held], minlength=len(names))
     order = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i]]

@@ -20,6 +20,7 @@ from ..clock import clock
 from ..closing import Closing
 from ..errors import MediaError, UsageError
 from ..geometry import nearest
+from ..output import printable
 from ..records import NS, Frame
 from ..store import SourceRow
 from .drawing import PAPER, colours, fitted, font_for, write
@@ -175,7 +176,8 @@ def _painted(
             break
         y, x = np.nonzero(scene.labels == label)
         middle = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)  # a cell of it, also where it is bent
-        draw.text(((x[middle] + 0.5) * x_scale, (y[middle] + 0.5) * y_scale), names[label], font=font_for(names[label], size), anchor="mm",
+        at = (x[middle] + 0.5) * x_scale, (y[middle] + 0.5) * y_scale
+        draw.text(at, printable(names[label]), font=font_for(names[label], size), anchor="mm",
                   fill=(255, 255, 255), stroke_width=2, stroke_fill=(20, 20, 20))  # fmt: skip
     return np.asarray(picture)
 

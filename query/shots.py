@@ -36,8 +36,8 @@ def shot_of(sighting: Sighting) -> Shot:
 
 
 def shots(sightings: Sequence[Sighting], live: Collection[str] = ()) -> list[Shot | str]:
-    """Of each sighting its picture, or in a few words why there is none. A video is opened once and read in order. live:
-    sources that are cameras, which keep no pictures and are never opened."""
+    """Of each sighting its picture, or in a few words why there is none. A video is opened once and read in order.
+    live: sources that are cameras, which keep no pictures and are never opened."""
     out: list[Shot | str] = ["no picture"] * len(sightings)
     order = sorted(range(len(sightings)), key=lambda i: (sightings[i].source, sightings[i].frame_ns))
     opened: tuple[str, Source | str] = ("", "")

@@ -1,14 +1,15 @@
 """Which tracks look alike: pairs with a cosine of at least so much, best first.
 
 Of up to EXACT tracks all pairs are compared. Of more, tracks are sorted into cells about some of them, each into the
-cells of its nearest few, and only pairs of one cell are compared: their cosines are exact, but a pair that shares no cell
-is missed. What is much alike shares a cell, and of a thing that is seen often each track has many such neighbours, so
-that hardly a tie between things is lost (benchmarks/things.py counts it).
+cells of its nearest few, and only pairs of one cell are compared: their cosines are exact, but a pair that shares no
+cell is missed. What is much alike shares a cell, and of a thing that is seen often each track has many such neighbours,
+so that hardly a tie between things is lost (benchmarks/ten_hours.py counts it).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from ..records import Float32
 EXACT = 6144
 """Tracks of which all pairs are compared."""
 NEIGHBOURS, FEWER = 32, 8
-"""Ties per track at the most, and per track and cell where there are cells: a thousand views of one sofa need not all be
-compared with each other."""
+"""Ties per track at the most, and per track and cell where there are cells: a thousand views of one sofa need not all
+be compared with each other."""
 CELL, CELLS_EACH = 128, 2
 """Tracks that a cell is made for, and cells that each track is in."""
 _BLOCK = 1024
@@ -59,7 +60,7 @@ def _within_cells(vectors: Float32, like: float) -> Iterator[Found]:
             near[np.arange(len(near)), best] = -2
     rows = np.argsort(homes.ravel(), kind="stable") // CELLS_EACH
     bounds = np.searchsorted(np.sort(homes.ravel()), np.arange(len(centres) + 1))
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds.tolist()):
         for start in range(low, high, _BLOCK):  # a crowded cell is worked on in parts
             mine, all_here = rows[start : min(start + _BLOCK, high)], rows[low:high]
             near = vectors[mine] @ vectors[all_here].T

@@ -56,9 +56,9 @@ def timeline_picture(
     sheet = page(title, details, 34 + sum(heights) + (30 if len(things) > len(told) else 0))
     _legend(sheet, heading_height(details))
     y = sheet.top + 34
-    paint = [tuple(map(int, colour)) for colour in colours(len(told))]
+    paint = [(int(red), int(green), int(blue)) for red, green, blue in colours(len(told))]
     for number, (thing, face, (own, rest), height) in enumerate(zip(told, faces, rows, heights, strict=True)):
-        _lane(sheet, y, number + 1, thing, face, own, rest, lengths, (paint[number][0], paint[number][1], paint[number][2]))
+        _lane(sheet, y, number + 1, thing, face, own, rest, lengths, paint[number])
         y += height
     if len(things) > len(told):
         more = len(things) - len(told)
@@ -119,7 +119,7 @@ def _bar(
     inner = MARGIN + INNER - _LEFT
     whole = max(length_ns, *(one.end_ns for one in held), 1)
     end = clock(whole)
-    dated = " ".join(part for part in (date_of(held[0]), "") if part)
+    dated = date_of(held[0])
     name = fitted_path(name_of(held[0]), SMALL, inner * 0.55)
     last = f"last at {clock(held[0].end_ns)}"
     left = fitted(f"{name}   {f'{dated}   ' if dated else ''}{last}", SMALL, inner - length(end, SMALL) - 12)
@@ -129,7 +129,8 @@ def _bar(
     draw.rectangle((_LEFT, y, _LEFT + inner, y + _BAR), fill=FAINT)
     for one in held:
         x0 = min(_LEFT + inner * one.start_ns / whole, _LEFT + inner - 3)
-        draw.rectangle((x0, y, min(max(x0 + 3, _LEFT + inner * one.end_ns / whole), _LEFT + inner), y + _BAR), fill=colour)
+        x1 = min(max(x0 + 3, _LEFT + inner * one.end_ns / whole), _LEFT + inner)
+        draw.rectangle((x0, y, x1, y + _BAR), fill=colour)
 
 
 def _photos(sheet: Page, y: int, held: Sequence[Sighting]) -> None:

@@ -30,12 +30,12 @@ class HasBoxes(Protocol):
 def found_twice(
     store: HasBoxes, columns: Columns, rows: Rows, a: NDArray[np.intp], b: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
-    """Of pairs of tracks of one source with a time in common, positions a `(p,)` and b `(p,)` in `rows`: whether they are
-    in the same place in at least half of the frames that hold both.
+    """Of pairs of tracks of one source with a time in common, positions a `(p,)` and b `(p,)` in `rows`: whether they
+    are in the same place in at least half of the frames that hold both.
 
     All such frames are looked at where that takes no more than LOOKS stretches of time. Of more pairs each is looked at
-    in one stretch of the time that it has in common, in stretches that many pairs share, the most asked for first; pairs
-    that are left over then count as two things.
+    in one stretch of the time that it has in common, in stretches that many pairs share, the most asked for first;
+    pairs that are left over then count as two things.
     """
     source = columns.source_ids[rows[a]]
     start = np.maximum(columns.start_ns[rows[a]], columns.start_ns[rows[b]])
@@ -102,4 +102,4 @@ def same_place(a: Float32, b: Float32) -> NDArray[np.bool_]:
     common = np.maximum(sides, 0).prod(1)
     areas = [np.maximum(box[:, 2:] - box[:, :2], 0).prod(1) for box in (a, b)]
     joint = areas[0] + areas[1] - common
-    return np.asarray((common >= SAME_PLACE * joint) & (common > 0) | (common >= 0.5 * np.minimum(*areas)) & (common > 0))
+    return np.asarray((common > 0) & ((common >= SAME_PLACE * joint) | (common >= 0.5 * np.minimum(*areas))))

@@ -29,7 +29,8 @@ EXIT_CODES = (
 
 
 _HOMES = {
-    "index": "index", "where": "where", "things": "things", "watch": "watch", "annotate": "annotate", "timeline": "timeline",
+    "index": "index", "where": "where", "things": "things", "watch": "watch", "annotate": "annotate",
+    "timeline": "timeline",
     "watch-list": "timeline:watch_list", "calibrate": "calibrate", "haystack": "haystack", "parse": "parse",
     "export": "export", "ground": "ground", "segment": "ground:segment", "ls": "sources:ls", "info": "sources:info",
     "rm": "sources:rm", "forget": "forget", "compact": "forget:compact", "reembed": "reembed",

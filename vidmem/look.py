@@ -65,8 +65,8 @@ def cosine_map(encoder: Encoder, image: NDArray[np.uint8], vector: Float32, conf
 
 
 CELLS, COVER = 8, 3
-"""A box with its surroundings is cut into as many cells as a square of so many along each side, and a patch covers so many
-along each of its own."""
+"""A box with its surroundings is cut into as many cells as a square of so many along each side, and a patch covers so
+many along each of its own."""
 AROUND = 0.25
 """What is covered beyond the box, of its sides: a look sees a rim around the box too."""
 
@@ -84,7 +84,8 @@ class Covered:
 
 def cover(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32, config: MergeConfig) -> Covered:
     """Occlusion, after Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2): a
-    plain patch slides over the thing in a picture `(H, W, 3)`, and each time it is looked at anew, by the detector as well.
+    plain patch slides over the thing in a picture `(H, W, 3)`, and each time it is looked at anew, by the detector as
+    well.
 
     encoder: one that looks at views. vector: of a text, unit, `(Dt,)`.
     """
@@ -127,7 +128,8 @@ def _ends(edges: NDArray[np.float64], first: int) -> tuple[int, int]:
 
 
 def _score(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32, config: MergeConfig) -> float:
-    """The score by a text of what is in the box, with what the detector says of the region that fits it, if any does."""
+    """The score by a text of what is in the box, with what the detector says of the region that fits it, if any
+    does."""
     from .geometry import box_iou
     from .indexer.merge import merge
     from .indexer.step import view_encoder
@@ -144,7 +146,8 @@ def _score(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32
     known = overlap[best] >= 0.5
     hint = found.text[best].copy() if known else np.zeros(0, np.float32)
     picture = cut(working, box, (width, height), looker.view_pixels)
-    view = View(picture, box, (width, height), 0, hint, sharpness(picture), float(found.confidence[best]) if known else 0.0)
+    sure = float(found.confidence[best]) if known else 0.0
+    view = View(picture, box, (width, height), 0, hint, sharpness(picture), sure)
     return float(looker.look([view]).text[0] @ vector)
 
 

@@ -312,8 +312,8 @@ class Memory(Questions):
         self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
     ) -> Image.Image:
         """All of these sightings on one page, the first 60, each with its picture, its probability and its time; where
-        a video is gone, that stands in its place. total: how many there are in all, by default so many. heading: what to
-        say of them, by default their number."""
+        a video is gone, that stands in its place. total: how many there are in all, by default so many. heading: what
+        to say of them, by default their number."""
         from .query.grid import sightings_sheet
 
         count = len(sightings) if total is None else total
@@ -326,8 +326,8 @@ class Memory(Questions):
         return things_sheet(things, title, things.total, live=self._live())
 
     def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
-        """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for each
-        video."""
+        """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for
+        each video."""
         from .query.timeline_picture import timeline_picture
 
         lengths = {row.uri: row.duration_ns for row in self.store.sources()}

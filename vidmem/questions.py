@@ -161,8 +161,8 @@ class Questions(Closing):
         line or `coco`, `ade20k`, `vspw`; by default what the encoder knows, or the things of those three lists.
         min_probability: only things whose name is at least that probable. top: no more than so many, None for all.
 
-        Raises UsageError as `where` for conditions, and for names that cannot be read or have no probability; MediaError
-        for a file of names that cannot be read.
+        Raises UsageError as `where` for conditions, and for names that cannot be read or have no probability;
+        MediaError for a file of names that cannot be read.
         """
         from .query.inventory import inventory, names_for
 

@@ -135,7 +135,8 @@ def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
     boxes = [(f"{anchor} {first.score:.2f}", first.box)]
     if second is not None and answer.verdict == "yes":
         boxes.append((f"{target} {second.score:.2f}", second.box))
-    sheet = boxes_picture(first.paths[0], f"{anchor}: {target}? {answer.verdict}", [fitted(_name(first), TEXT, INNER)], boxes)
+    name = fitted(_name(first), TEXT, INNER)
+    sheet = boxes_picture(first.paths[0], f"{anchor}: {target}? {answer.verdict}", [name], boxes)
     write_picture(sheet, path)
 
 

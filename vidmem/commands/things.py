@@ -28,7 +28,8 @@ def things(
     newest: Annotated[bool, typer.Option(
         "--newest", help="Those seen last first, not those longest in view.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="All things, not the first alone.")] = False,
-    top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help=f"The first N, {TOP} by default.")] = None,
+    top: Annotated[int | None, typer.Option(
+        "--top", metavar="N", min=1, help=f"The first N, {TOP} by default.")] = None,
     labels: Annotated[str | None, typer.Option(
         "--labels", metavar="FILE|vspw|ade20k|coco", help="What things may be called, a name a line, or the classes of "
         "a data set.")] = None,

@@ -46,8 +46,8 @@ def timeline(
             last, sources = thing.sightings[0], {s.source for s in thing.sightings}
             times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
             where = "" if len(sources) == 1 else f" in {len(sources)} videos"
-            at = f"in {Path(last.picture).name}" if last.picture else f"at {clock(last.end_ns)} in {Path(last.source).name}"
-            say(f"thing {number}: seen {times}{where}, last {at}")
+            at = "" if last.picture else f"at {clock(last.end_ns)} "
+            say(f"thing {number}: seen {times}{where}, last {at}in {Path(last.picture or last.source).name}")
         if save is not None:
             write_picture(m.timeline_sheet(things, question.title or "timeline"), save)
     return 0

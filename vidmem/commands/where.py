@@ -33,8 +33,8 @@ def where(
     everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
     save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting, with --all or --top of all that "
-        "are told (.png, .jpg, .webp).")] = None,
+        "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting, with --all or --top of all "
+        "that are told (.png, .jpg, .webp).")] = None,
     near_misses: Annotated[bool, typer.Option(
         "--near-misses", help="If it is not found, save the nearest misses with --save.")] = False,
     clip: Annotated[str | None, typer.Option(
@@ -43,8 +43,8 @@ def where(
     clips: Annotated[str | None, typer.Option(
         "--clips", metavar="FOLDER", help="Save a clip of every sighting, or of the --top N.")] = None,
     vtt: Annotated[str | None, typer.Option(
-        "--vtt", metavar="FILE", help="Save every sighting, or the --top N, as chapters of its video (.vtt); of several "
-        "videos a file each.")] = None,
+        "--vtt", metavar="FILE", help="Save every sighting, or the --top N, as chapters of its video (.vtt); a file "
+        "for each of several videos.")] = None,
     explain: Annotated[str | None, typer.Option(
         "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or "
         "of the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,

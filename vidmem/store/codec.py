@@ -98,8 +98,8 @@ def decode(blob: bytes) -> list[FrameRegions]:
 
 
 def decode_boxes(blob: bytes) -> Boxes:
-    """Of a blob that `encode` wrote, all but the masks: the times, tracks and boxes of its regions, in no order. Takes a
-    fifth of the time of `decode`. Raises StoreError as that."""
+    """Of a blob that `encode` wrote, all but the masks: the times, tracks and boxes of its regions, in no order. Takes
+    a fifth of the time of `decode`. Raises StoreError as that."""
     with _reading():
         t_ns, tracks, boxes, at, _, _ = _regions(blob, masks=False)
         return t_ns[at], tracks, boxes.astype(np.float32)
