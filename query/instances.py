@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..store import Store, VectorCache
 from .narrow import Narrowed
 from .sightings import group
-from .things import MOST, things
+from .things import things
 
 Members = NDArray[np.intp]
 """Positions in the hits of the tracks of one sighting."""
@@ -57,7 +57,7 @@ class Instances:
     def _apart(self, stretch: Members) -> Iterator[Members]:
         """The sightings of one stretch of one source."""
         for shot in self._shots(stretch):
-            if len(shot) == 1 or len(shot) > MOST:
+            if len(shot) == 1:
                 yield shot
                 continue
             hits = self._found.hits

@@ -7,14 +7,11 @@ after a whip of the camera, place says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import NS, FrameRegions
+from ..records import NS, Float32
+from .together import HasBoxes
 
 GAP_NS = 2 * NS
 """Out of view for longer, a thing may be anywhere."""
@@ -24,54 +21,34 @@ FEW = 3
 """Of fewer things nobody can tell what moved, the picture or the things in it."""
 
 
-class HasRegions(Protocol):
-    """What is needed of a Store."""
-
-    def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterable[FrameRegions]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Glimpse:
-    """A track at one of its ends: ordinal, and the time of a frame that holds it."""
-
-    ordinal: int
-    t_ns: int
-
-
 class Places:
     """Where the tracks of sources were at given times; each frame is read once."""
 
-    def __init__(self, store: HasRegions) -> None:
+    def __init__(self, store: HasBoxes) -> None:
         self._store = store
-        self._frames: dict[tuple[int, int], FrameRegions | None] = {}
+        self._frames: dict[tuple[int, int], tuple[NDArray[np.int64], Float32]] = {}
 
-    def elsewhere(self, source: int, left: Glimpse, came: Glimpse) -> bool:
-        """Whether what left is, by its place, not what came at most GAP_NS later."""
-        before, after = self._frame(source, left.t_ns), self._frame(source, came.t_ns)
-        if before is None or after is None:
+    def elsewhere(self, source: int, left: int, left_ns: int, came: int, came_ns: int) -> bool:
+        """Whether the track with the ordinal `left`, last in view at left_ns, is by its place not `came`, in view from
+        came_ns on."""
+        (before, old), (after, new) = self._frame(source, left_ns), self._frame(source, came_ns)
+        a, b = old[before == left], new[after == came]
+        _, mine, theirs = np.intersect1d(before, after, return_indices=True)
+        if not len(a) or not len(b) or len(mine) < FEW:
             return False
-        a, b = (_box(frame, one.ordinal) for frame, one in ((before, left), (after, came)))
-        if a is None or b is None:
-            return False
-        _, mine, theirs = np.intersect1d(before.tracks, after.tracks, return_indices=True)
-        if len(mine) < FEW:
-            return False
-        shift = np.median(_centres(after.boxes[theirs]) - _centres(before.boxes[mine]), axis=0)
-        way = _centres(b[None])[0] - _centres(a[None])[0] - shift
-        longest = max(float((box[2:] - box[:2]).max()) for box in (a, b))
+        shift = np.median(_centres(new[theirs]) - _centres(old[mine]), axis=0)
+        way = _centres(b)[0] - _centres(a)[0] - shift
+        longest = max(float((box[2:] - box[:2]).max()) for box in (a[0], b[0]))
         return bool(np.hypot(*way) > REACH * longest)
 
-    def _frame(self, source: int, t_ns: int) -> FrameRegions | None:
+    def _frame(self, source: int, t_ns: int) -> tuple[NDArray[np.int64], Float32]:
+        """The tracks of a frame and their boxes."""
         key = source, t_ns
         if key not in self._frames:
-            self._frames[key] = next(iter(self._store.regions(source, t_ns, t_ns)), None)
+            _, tracks, boxes = self._store.boxes(source, t_ns, t_ns)
+            self._frames[key] = tracks, boxes
         return self._frames[key]
 
 
-def _box(frame: FrameRegions, ordinal: int) -> NDArray[np.float32] | None:
-    rows = np.flatnonzero(frame.tracks == ordinal)
-    return frame.boxes[rows[0]] if len(rows) else None
-
-
-def _centres(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+def _centres(boxes: Float32) -> Float32:
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32)

@@ -8,34 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .evidence import fit, font
-from .parse import UNLABELLED, Labels
+from .drawing import INNER, MARGIN, TEXT, Labels, at_hand, colours, fitted, length, outline, page, wrapped, write
+from .parse import UNLABELLED
+from .parse import Labels as LabelMap
 from .point_out import Pointed
-from .scene_files import colours
 
-LARGEST = 1600
-"""Pixels of the longer side of what is drawn: larger photos are scaled down."""
 DIM = 0.55
 """How much of its light the photo keeps outside the masks."""
-_MARK, _INK, _PAPER = (230, 57, 70), (28, 30, 34), (250, 250, 248)
+TALL = 900
+"""Pixels: a photo on the page is at most so high."""
+_NONE = (150, 150, 150)
+_ROW, _LEAST_COLUMN = 28, 210
 
 
-def pointed_picture(image: NDArray[np.uint8], things: Sequence[Pointed]) -> Image.Image:
-    """The photo `(H, W, 3)`, darker outside the masks, with their boxes and scores."""
+def pointed_picture(image: NDArray[np.uint8], things: Sequence[Pointed], title: str, detail: str = "") -> Image.Image:
+    """The photo `(H, W, 3)` in the size of a screen, darker outside the masks, with their boxes and scores. title: what
+    was looked for; detail: what there is to say of it beside the scores."""
     held = np.zeros(image.shape[:2], bool)
     for thing in things:
         held |= thing.mask
-    lit = np.where(held[..., None], image, (image * DIM).astype(np.uint8))
-    picture, scale = _scaled(lit)
+    picture, scale = at_hand(np.where(held[..., None], image, (image * DIM).astype(np.uint8)), height=TALL)
     draw = ImageDraw.Draw(picture)
-    stroke = max(2, max(picture.size) // 300)
-    letters = font(max(13, max(picture.size) // 48))
-    for thing in things:
-        x0, y0, x1, y1 = (v * scale for v in thing.box)
-        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=_MARK, width=stroke)
-        draw.text((x0 + stroke + 2, y0 + stroke), f"{thing.score:.2f}", fill=(255, 255, 255), font=letters,
-                  stroke_width=2, stroke_fill=(20, 20, 20))  # fmt: skip
-    return picture
+    boxes = [(t.box[0] * scale, t.box[1] * scale, t.box[2] * scale - 1, t.box[3] * scale - 1) for t in things]
+    for box in boxes:
+        outline(draw, box)
+    labels = Labels(draw, (0, 0, *picture.size))
+    for thing, box in zip(things, boxes, strict=True):
+        labels.add(f"{thing.score:.2f}", box)
+    best = f"best score {max(t.score for t in things):.2f}" if things else "not found"
+    count = f"{len(things)} thing{'' if len(things) == 1 else 's'}"
+    sheet = page(title, wrapped([count, best, detail], TEXT, INNER), picture.height + MARGIN)
+    sheet.image.paste(picture, (MARGIN + (INNER - picture.width) // 2, sheet.top))
+    return sheet.image
 
 
 def mask_picture(things: Sequence[Pointed], size: tuple[int, int]) -> Image.Image:
@@ -46,7 +50,7 @@ def mask_picture(things: Sequence[Pointed], size: tuple[int, int]) -> Image.Imag
     return Image.fromarray(held)
 
 
-def label_picture(labels: Labels) -> Image.Image:
+def label_picture(labels: LabelMap) -> Image.Image:
     """Labels `(H, W)` as a picture with a palette: 0 for none, label i is i + 1."""
     picture = Image.fromarray((labels + 1).astype(np.uint8), "P")
     paint = colours(255)
@@ -54,35 +58,37 @@ def label_picture(labels: Labels) -> Image.Image:
     return picture
 
 
-def segmented_picture(image: NDArray[np.uint8], labels: Labels, names: Sequence[str]) -> Image.Image:
-    """The photo `(H, W, 3)` in the colours of its labels `(H, W)`, and below it which colour is which; the largest
-    first."""
-    paint = colours(len(names))
+def segmented_picture(
+    image: NDArray[np.uint8], labels: LabelMap, names: Sequence[str], title: str = "", detail: str = ""
+) -> Image.Image:
+    """The photo `(H, W, 3)` in the size of a screen, in the colours of its labels `(H, W)`, and below it which colour
+    is which; the largest first."""
     held = labels != UNLABELLED
-    out = (image * DIM).astype(np.uint8)
-    out[held] = (image[held].astype(np.uint16) * 2 // 5 + paint[labels[held]] * np.uint16(3) // 5).astype(np.uint8)
-    picture, _ = _scaled(out)
     counts = np.bincount(labels[held], minlength=len(names))
     order = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i]]
-    entries = [(fit(names[i], 28), f"{counts[i] / labels.size:.1%}", tuple(map(int, paint[i]))) for i in order]
+    paint = np.zeros((max(len(names), 1), 3), np.uint8)
+    paint[order] = colours(len(order))  # by size: the largest ones differ most
+    out = (image * DIM).astype(np.uint8)
+    out[held] = (image[held].astype(np.uint16) * 2 // 5 + paint[labels[held]] * np.uint16(3) // 5).astype(np.uint8)
+    picture, _ = at_hand(out, height=TALL)
+    entries = [(names[i], f"{counts[i] / labels.size:.1%}", _mixed(paint[i])) for i in order]
     if not held.all():
-        entries.append(("none of them", f"{1 - held.mean():.1%}", (150, 150, 150)))
-    cell, line = 260, 26
-    columns = max(1, picture.width // cell)
-    rows = -(-len(entries) // columns)
-    sheet = Image.new("RGB", (max(picture.width, cell), picture.height + rows * line + 16), _PAPER)
-    sheet.paste(picture, (0, 0))
-    draw = ImageDraw.Draw(sheet)
+        entries.append(("none of them", f"{1 - held.mean():.1%}", _NONE))
+    widest = max((length(f"{name[:60]}  {share}", TEXT) for name, share, _ in entries), default=0.0) + 50
+    columns = max(1, min(INNER // _LEAST_COLUMN, int(INNER // max(widest, _LEAST_COLUMN))))
+    rows, cell = -(-len(entries) // columns), INNER // columns
+    said = f"{len(order)} of {len(names)} labels found"
+    sheet = page(title or "labels", wrapped([said, detail], TEXT, INNER), picture.height + 16 + rows * _ROW + 8)
+    sheet.image.paste(picture, (MARGIN + (INNER - picture.width) // 2, sheet.top))
     for n, (name, share, colour) in enumerate(entries):
-        x, y = n % columns * cell + 10, picture.height + n // columns * line + 10
-        draw.rectangle((x, y, x + 16, y + 16), fill=colour)
-        draw.text((x + 24, y), f"{name}  {share}", fill=_INK, font=font(14))
-    return sheet
+        x, y = MARGIN + n % columns * cell, sheet.top + picture.height + 16 + n // columns * _ROW
+        sheet.draw.rectangle((x, y + 1, x + 18, y + 19), fill=colour)
+        text = fitted(name, TEXT, cell - 50 - length(share, TEXT))
+        write(sheet.draw, (x + 28, y), f"{text}  {share}", TEXT)
+    return sheet.image
 
 
-def _scaled(pixels: NDArray[np.uint8]) -> tuple[Image.Image, float]:
-    picture = Image.fromarray(pixels)
-    scale = min(1.0, LARGEST / max(picture.size))
-    if scale < 1:
-        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    return picture, scale
+def _mixed(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """A label's colour as it is over a photo of middle light."""
+    red, green, blue = (int(c) * 3 // 5 + 51 for c in colour)
+    return red, green, blue

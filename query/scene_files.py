@@ -5,7 +5,6 @@ Each writer takes one Scene at a time, so that a long video needs no more memory
 
 from __future__ import annotations
 
-import colorsys
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +14,16 @@ from typing import Any, Protocol, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..clock import clock
 from ..closing import Closing
 from ..errors import MediaError, UsageError
 from ..geometry import nearest
+from ..output import printable
 from ..records import NS, Frame
 from ..store import SourceRow
+from .drawing import PAPER, colours, fitted, font_for, write
 from .labels import LabelSet
 from .parse import UNLABELLED
 from .rle import box, segmentation
@@ -144,14 +145,6 @@ class TextLines(Closing):
             self._file = None
 
 
-def colours(count: int) -> NDArray[np.uint8]:
-    """A colour for each label, `(count, 3)`: hues apart by the golden section, so that neighbours differ."""
-    golden = 0.618033988749895
-    hsv = (((i * golden) % 1, 0.55 + 0.4 * (i % 2), 0.95 - 0.25 * (i // 2 % 2)) for i in range(count))
-    rgb = [colorsys.hsv_to_rgb(*colour) for colour in hsv]
-    return (np.array(rgb).reshape(-1, 3) * 255).astype(np.uint8)
-
-
 def overlay(frames: Iterable[Frame], scenes: Iterable[Scene], labels: LabelSet) -> Iterator[Frame]:
     """The frames that were labelled, with their labels in colour and the names of the largest ones."""
     paint = colours(len(labels))
@@ -175,7 +168,7 @@ def _painted(
     out[held] = (image[held].astype(np.uint16) + paint[pixels[held]]) // 2
     picture = Image.fromarray(out)
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(max(12, image.shape[0] // 40))
+    size = max(12, image.shape[0] // 40)
     shares = scene.shares(len(names))
     y_scale, x_scale = image.shape[0] / scene.labels.shape[0], image.shape[1] / scene.labels.shape[1]
     for label in np.argsort(-shares)[:8]:
@@ -183,7 +176,8 @@ def _painted(
             break
         y, x = np.nonzero(scene.labels == label)
         middle = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)  # a cell of it, also where it is bent
-        draw.text(((x[middle] + 0.5) * x_scale, (y[middle] + 0.5) * y_scale), names[label], font=font, anchor="mm",
+        at = (x[middle] + 0.5) * x_scale, (y[middle] + 0.5) * y_scale
+        draw.text(at, printable(names[label]), font=font_for(names[label], size), anchor="mm",
                   fill=(255, 255, 255), stroke_width=2, stroke_fill=(20, 20, 20))  # fmt: skip
     return np.asarray(picture)
 
@@ -195,10 +189,9 @@ PLOTTED = 10
 def area_plot(areas: Areas, names: Sequence[str], title: str) -> Image.Image:
     """The share of the frame that each label has, over time, one on top of the other."""
     width, height, left, top, bottom, legend = 960, 460, 56, 44, 40, 190
-    sheet = Image.new("RGB", (width, height), (250, 250, 248))
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    ink, font, small = (28, 30, 34), ImageFont.load_default(20), ImageFont.load_default(14)
-    draw.text((left, 10), title if len(title) <= 70 else title[:69] + "…", fill=ink, font=font)
+    write(draw, (left, 10), fitted(title, 20, width - 2 * left), 20)
     right, base = width - legend - 16, height - bottom
     draw.rectangle((left, top, right, base), fill=(232, 232, 228))
     ends = (int(areas.t_ns[0]), int(areas.t_ns[-1])) if len(areas.t_ns) else (0, 0)
@@ -221,12 +214,11 @@ def area_plot(areas: Areas, names: Sequence[str], title: str) -> Image.Image:
         floor = ceiling
         y = top + 26 * n
         draw.rectangle((right + 14, y + 3, right + 30, y + 17), fill=colour)
-        label = name if len(name) <= 20 else name[:19] + "…"
-        draw.text((right + 36, y), label, fill=ink, font=small)
+        write(draw, (right + 36, y), fitted(name, 14, width - right - 44), 14)
     for level in (0.0, 0.5, 1.0):
-        draw.text((left - 8, base - level * (base - top)), f"{level:.0%}", fill=ink, font=small, anchor="rm")
-    draw.text((left, base + 8), clock(ends[0]), fill=ink, font=small)
-    draw.text((right, base + 8), clock(ends[1]), fill=ink, font=small, anchor="ra")
+        write(draw, (left - 8, base - level * (base - top)), f"{level:.0%}", 14, anchor="rm")
+    write(draw, (left, base + 8), clock(ends[0]), 14)
+    write(draw, (right, base + 8), clock(ends[1]), 14, anchor="ra")
     return sheet
 
 

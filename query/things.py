@@ -2,72 +2,95 @@
 
 T-REN's tracks end when a thing leaves the view, and the paper has no re-identification. Here tracks whose visual
 tokens have a cosine of at least LIKE are tied together, best pairs first; connected tracks are one thing. Two tracks
-that are in view at the same time in different places are two things, however alike they look: what ties them is
-refused. benchmarks/things.py measures what comes of it.
+that are in view at the same time are two things, however alike they look, unless they look alike and lie in the same
+place: then one thing was found twice. So are two of which the second comes, a moment later, where the first cannot have
+got to (place.py). benchmarks/things.py measures what comes of it, benchmarks/ten_hours.py what it costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
-from ..geometry import box_iou
-from ..records import NS, Box, Float32
+from ..records import Float32
 from ..store import Columns, VectorCache
-from .place import GAP_NS, Glimpse, HasRegions, Places
+from .place import GAP_NS, Places
 from .scores import Rows
+from .ties import ties
+from .together import LOOKS, HasBoxes, found_twice
 
 LIKE = 0.8
 """Cosine of visual tokens from which on tracks show one thing, where the encoder's calibration does not say."""
-NEIGHBOURS = 32
-"""Ties per track at the most: a thousand views of one sofa need not all be compared with each other."""
-MOST = 20_000
-"""Tracks that are compared at the most."""
-SAME_PLACE = 0.1
-"""Box IoU from which on two tracks of one moment may be one thing that was found twice, as a whole and in part."""
-
-_BLOCK = 1024
-_WINDOW_NS = 10 * NS
-"""About what a blob of the store holds."""
 
 
-def things(store: HasRegions | None, cache: VectorCache, rows: Rows, like: float = LIKE) -> list[NDArray[np.intp]]:
+def things(store: HasBoxes | None, cache: VectorCache, rows: Rows, like: float = LIKE) -> list[NDArray[np.intp]]:
     """Positions in `rows` `(n,)` of the tracks of each thing, the thing with the earliest row first.
 
-    store: where regions are looked up, to tell things apart that are in view together; without it all that look alike
-    are one.
-
-    Raises UsageError when there are more than MOST tracks.
+    store: where boxes are looked up, to tell things apart that are in view together; without it all that look alike
+    are one. For 60,000 tracks it takes about a second; see ties.py and together.py for what is left out of so many.
     """
-    if len(rows) > MOST:
-        raise UsageError(
-            f"{len(rows)} tracks match, too many to tell things apart (at most {MOST}); ask for less, with `sources`, "
-            "`after`, `before` or `threshold`"
-        )
     if not len(rows):
         return []
-    a, b = _ties(cache.reconstruct("visual", rows), like)
-    leader = list(range(len(rows)))
-    members: dict[int, list[int]] = {i: [i] for i in range(len(rows))}
-    apart = _Apart(store, cache.columns, rows) if store is not None else None
+    return parted(numbers(store, cache, rows, cache.reconstruct("visual", rows), like))
 
-    def find(i: int) -> int:
-        while leader[i] != i:
-            leader[i] = leader[leader[i]]
-            i = leader[i]
-        return i
 
+def numbers(
+    store: HasBoxes | None, cache: VectorCache, rows: Rows, vectors: Float32, like: float
+) -> NDArray[np.intp]:
+    """For each of `rows` `(n,)` with its visual token `(n, D)` the number of its thing, 0 and on, as `things` sorts
+    them."""
+    a, b = ties(vectors, like)
+    columns = cache.columns
+    source, start, end = columns.source_ids[rows], columns.start_ns[rows], columns.end_ns[rows]
+    if store is None:
+        groups = _Groups([[]] * len(rows), [[]] * len(rows))
+    else:
+        together = (source[a] == source[b]) & (np.maximum(start[a], start[b]) <= np.minimum(end[a], end[b]))
+        # All sources one after the other on one line, so that spans of two never meet.
+        known, place = np.unique(source, return_inverse=True)
+        first = np.full(len(known), np.iinfo(np.int64).max)
+        np.minimum.at(first, place, start)
+        length = np.zeros(len(known), np.int64)
+        np.maximum.at(length, place, end - first[place] + 1)
+        shift = (np.cumsum(length) - length - first)[place]
+        groups = _Groups([[s] for s in (start + shift).tolist()], [[e] for e in (end + shift).tolist()])
+        twice = np.zeros(len(a), np.bool_)
+        twice[together] = found_twice(store, columns, rows, a[together], b[together])
+        apart = together & ~twice
+        apart[_elsewhere(store, columns, rows, a, b, together)] = True
+        groups.forbid(a[apart].tolist(), b[apart].tolist())
+        for i, j in zip(a[twice].tolist(), b[twice].tolist(), strict=True):
+            groups.join(i, j, overlapping=True)
+        a, b = a[~together & ~apart], b[~together & ~apart]
     for i, j in zip(a.tolist(), b.tolist(), strict=True):
-        x, y = find(i), find(j)
-        if x == y or (apart is not None and apart(members[x], members[y])):
-            continue
-        x, y = min(x, y), max(x, y)
-        leader[y] = x
-        members[x] += members.pop(y)
-    return [np.array(sorted(group), np.intp) for _, group in sorted(members.items())]
+        groups.join(i, j)
+    leaders = np.array([groups.leader(i) for i in range(len(rows))], np.intp)
+    return np.asarray(np.unique(leaders, return_inverse=True)[1], np.intp)
+
+
+def _elsewhere(
+    store: HasBoxes, columns: Columns, rows: Rows, a: NDArray[np.intp], b: NDArray[np.intp],
+    together: NDArray[np.bool_],
+) -> list[int]:  # fmt: skip
+    """Of pairs, most alike first, those that follow each other within GAP_NS in places too far apart; of very many the
+    first ones alone are looked at."""
+    start, end = columns.start_ns[rows], columns.end_ns[rows]
+    first, then = np.where(end[a] < start[b], a, b), np.where(end[a] < start[b], b, a)
+    source = columns.source_ids[rows]
+    close = np.flatnonzero((source[a] == source[b]) & ~together & (start[then] - end[first] <= GAP_NS))[:LOOKS]
+    places, ordinal = Places(store), columns.ordinals[rows]
+    return [
+        k for k in close.tolist()
+        if places.elsewhere(int(source[first[k]]), int(ordinal[first[k]]), int(end[first[k]]),
+                            int(ordinal[then[k]]), int(start[then[k]]))
+    ]  # fmt: skip
+
+
+def parted(number: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The positions of each number `(n,)`, ascending."""
+    return np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
 
 
 def seen_again(cache: VectorCache, rows: Rows, like: float = LIKE) -> Rows:
@@ -79,90 +102,67 @@ def seen_again(cache: VectorCache, rows: Rows, like: float = LIKE) -> Rows:
     return np.unique(np.concatenate(found)) if len(rows) else rows
 
 
-def _ties(vectors: Float32, like: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs of rows with a cosine of at least `like`, best first; each row with its NEIGHBOURS nearest."""
-    first, second, cosine = [], [], []
-    for start in range(0, len(vectors), _BLOCK):
-        near = vectors[start : start + _BLOCK] @ vectors.T
-        near[np.arange(len(near)), np.arange(start, start + len(near))] = -2
-        if near.shape[1] > NEIGHBOURS:
-            weak = np.argpartition(near, -NEIGHBOURS, axis=1)[:, :-NEIGHBOURS]
-            np.put_along_axis(near, weak, -2, axis=1)
-        i, j = np.nonzero(near >= like)
-        first.append(i + start)
-        second.append(j)
-        cosine.append(near[i, j])
-    a, b, c = np.concatenate(first), np.concatenate(second), np.concatenate(cosine)
-    low, high = np.minimum(a, b), np.maximum(a, b)
-    order = np.lexsort((high, low, -c))
-    return low[order], high[order]
+class _Groups:
+    """Groups of tracks that are one thing each; at first each track is one.
 
+    starts, ends: of each track, its one span on a line of time, or none where time does not matter. Of a group they
+    are sorted and do not overlap; the lowest track leads it. `_not`: leaders that each leader's group is apart from.
+    """
 
-class _Apart:
-    """Whether two groups of tracks hold two that are in view together, or shortly after each other, in different
-    places."""
+    def __init__(self, starts: list[list[int]], ends: list[list[int]]) -> None:
+        self._leader = list(range(len(starts)))
+        self._starts, self._ends = starts, ends
+        self._not: dict[int, set[int]] = {}
 
-    def __init__(self, store: HasRegions, columns: Columns, rows: Rows) -> None:
-        self._store, self._places = store, Places(store)
-        self._source = columns.source_ids[rows].tolist()
-        self._ordinal = columns.ordinals[rows].tolist()
-        self._start, self._end = columns.start_ns[rows].tolist(), columns.end_ns[rows].tolist()
-        self._known: dict[tuple[int, int], bool] = {}
-        self._seen: dict[tuple[int, int], list[tuple[int, NDArray[np.int64], Float32]]] = {}
-        self._wanted: dict[int, NDArray[np.int64]] = {}
+    def leader(self, i: int) -> int:
+        leader = self._leader
+        while leader[i] != i:
+            leader[i] = leader[leader[i]]
+            i = leader[i]
+        return i
 
-    def __call__(self, a: Sequence[int], b: Sequence[int]) -> bool:
-        return any(self._pair(i, j) for i in a for j in b)
+    def forbid(self, a: list[int], b: list[int]) -> None:
+        """Pairs of tracks that are two things."""
+        for i, j in zip(a, b, strict=True):
+            self._not.setdefault(i, set()).add(j)
+            self._not.setdefault(j, set()).add(i)
 
-    def _pair(self, i: int, j: int) -> bool:
-        start, end = max(self._start[i], self._start[j]), min(self._end[i], self._end[j])
-        if self._source[i] != self._source[j] or start > end + GAP_NS:
-            return False
-        key = (min(i, j), max(i, j))
-        if key not in self._known:
-            self._known[key] = self._look(i, j, start, end) if start <= end else self._elsewhere(i, j)
-        return self._known[key]
+    def join(self, i: int, j: int, overlapping: bool = False) -> None:
+        """Make the groups of two tracks one, unless that is known to be wrong, or their times overlap where that is not
+        `overlapping`."""
+        x, y = self.leader(i), self.leader(j)
+        if x == y or y in self._not.get(x, ()):
+            return
+        x, y = min(x, y), max(x, y)
+        if not overlapping and self._meet(x, y):
+            self.forbid([x], [y])  # and so for whatever they grow to
+            return
+        self._leader[y] = x
+        self._merge_spans(x, y)
+        for other in self._not.pop(y, ()):
+            self._not[other].discard(y)
+            self._not[other].add(x)
+            self._not.setdefault(x, set()).add(other)
 
-    def _elsewhere(self, i: int, j: int) -> bool:
-        first, then = (i, j) if self._end[i] < self._start[j] else (j, i)
-        left, came = Glimpse(self._ordinal[first], self._end[first]), Glimpse(self._ordinal[then], self._start[then])
-        return self._places.elsewhere(self._source[i], left, came)
-
-    def _look(self, i: int, j: int, start: int, end: int) -> bool:
-        """Apart in most of the frames that hold both."""
-        votes = 0
-        for _, tracks, rows in self._frames(self._source[i], start, end):
-            boxes = [rows[tracks == self._ordinal[k]] for k in (i, j)]
-            if all(map(len, boxes)):
-                votes += 1 if _outside(boxes[0][0], boxes[1][0]) else -1
-        return votes > 0
-
-    def _frames(self, source: int, start: int, end: int) -> Iterator[tuple[int, NDArray[np.int64], Float32]]:
-        """Times, tracks and boxes of the frames from start to end, without their masks. Windows are read when they are
-        first needed: two tracks that look alike share seconds of a video that may have hours."""
-        for window in range(start // _WINDOW_NS, end // _WINDOW_NS + 1):
-            if (source, window) not in self._seen:
-                self._seen[source, window] = list(self._read(source, window))
-            yield from (frame for frame in self._seen[source, window] if start <= frame[0] <= end)
-
-    def _read(self, source: int, window: int) -> Iterator[tuple[int, NDArray[np.int64], Float32]]:
-        if source not in self._wanted:
-            self._wanted[source] = np.array(
-                [o for o, s in zip(self._ordinal, self._source, strict=True) if s == source], np.int64
-            )
-        start = window * _WINDOW_NS
-        for frame in self._store.regions(source, start, start + _WINDOW_NS - 1):
-            held = np.isin(frame.tracks, self._wanted[source])
-            if held.sum() > 1:
-                yield frame.t_ns, frame.tracks[held], frame.boxes[held]
-
-
-def _outside(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
-    """Neither lies in the other, and they hardly overlap."""
-    box: Box = (float(b[0]), float(b[1]), float(b[2]), float(b[3]))
-    if box_iou(a[None], box)[0] >= SAME_PLACE:
+    def _meet(self, x: int, y: int) -> bool:
+        if len(self._starts[x]) < len(self._starts[y]):
+            x, y = y, x
+        starts, ends = self._starts[x], self._ends[x]
+        for start, end in zip(self._starts[y], self._ends[y], strict=True):
+            before = bisect_right(starts, end)
+            if before and ends[before - 1] >= start:
+                return True
         return False
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return not (width > 0 and height > 0 and width * height >= 0.5 * smaller)
+
+    def _merge_spans(self, x: int, y: int) -> None:
+        """The spans of y into those of x."""
+        if len(self._starts[x]) < len(self._starts[y]):
+            self._starts[x], self._starts[y] = self._starts[y], self._starts[x]
+            self._ends[x], self._ends[y] = self._ends[y], self._ends[x]
+        starts, ends = self._starts[x], self._ends[x]
+        for start, end in zip(self._starts[y], self._ends[y], strict=True):
+            after = bisect_right(starts, end)
+            before = bisect_right(ends, start - 1)  # those from before to after overlap it
+            low, high = (min(start, starts[before]), max(end, ends[after - 1])) if before < after else (start, end)
+            starts[before:after], ends[before:after] = [low], [high]
+        self._starts[y], self._ends[y] = [], []

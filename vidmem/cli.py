@@ -29,9 +29,9 @@ EXIT_CODES = (
 
 
 _HOMES = {
-    "index": "index", "where": "where", "watch": "watch", "annotate": "annotate", "timeline": "timeline",
-    "watch-list": "timeline:watch_list", "names": "names", "calibrate": "calibrate", "haystack": "haystack",
-    "parse": "parse", "export": "export", "ground": "ground", "segment": "ground:segment",
+    "index": "index", "where": "where", "things": "things", "watch": "watch", "annotate": "annotate",
+    "timeline": "timeline", "watch-list": "timeline:watch_list", "names": "names", "calibrate": "calibrate",
+    "haystack": "haystack", "parse": "parse", "export": "export", "ground": "ground", "segment": "ground:segment",
     "ls": "sources:ls", "info": "sources:info", "rm": "sources:rm", "recorded": "recorded", "forget": "forget",
     "compact": "forget:compact", "reembed": "reembed",
     "models": "models", "doctor": "doctor", "demo": "demo", "train": "train",

@@ -14,7 +14,7 @@ from PIL import Image
 from .config import MergeConfig
 from .encoders.base import Encoder
 from .geometry import unit
-from .records import Float32, Frame, RegionTokens, SourceInfo
+from .records import Box, Float32, Frame, RegionTokens, SourceInfo, View
 
 if TYPE_CHECKING:
     from .query.point_out import Pointed
@@ -62,6 +62,93 @@ def cosine_map(encoder: Encoder, image: NDArray[np.uint8], vector: Float32, conf
     from .query.explain import by_regions
 
     return by_regions(regions_of(encoder, image, config), vector)
+
+
+CELLS, COVER = 8, 3
+"""A box with its surroundings is cut into as many cells as a square of so many along each side, and a patch covers so
+many along each of its own."""
+AROUND = 0.25
+"""What is covered beyond the box, of its sides: a look sees a rim around the box too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Covered:
+    """How much a thing's score falls where it is covered. falls `(h, w)` float32: of each cell of `area`, pixels, the
+    mean over all patches that held it; score: with nothing covered; patch: its side in pixels."""
+
+    falls: Float32
+    area: Box
+    score: float
+    patch: float
+
+
+def cover(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32, config: MergeConfig) -> Covered:
+    """Occlusion, after Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2): a
+    plain patch slides over the thing in a picture `(H, W, 3)`, and each time it is looked at anew, by the detector as
+    well.
+
+    encoder: one that looks at views. vector: of a text, unit, `(Dt,)`.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from .indexer.step import working_in_parallel
+
+    height, width = image.shape[:2]
+    dx, dy = AROUND * (box[2] - box[0]), AROUND * (box[3] - box[1])
+    area = max(box[0] - dx, 0.0), max(box[1] - dy, 0.0), min(box[2] + dx, float(width)), min(box[3] + dy, float(height))
+    cell = max(float(np.sqrt(max((area[2] - area[0]) * (area[3] - area[1]), 1.0))) / CELLS, 1.0)
+    across, down = (max(1, round((area[i + 2] - area[i]) / cell)) for i in (0, 1))
+    x = np.linspace(area[0], area[2], across + 1)
+    y = np.linspace(area[1], area[3], down + 1)
+    inside = image[int(area[1]) : int(np.ceil(area[3])), int(area[0]) : int(np.ceil(area[2]))]
+    plain = inside.reshape(-1, 3).mean(0).astype(np.uint8) if inside.size else np.full(3, 128, np.uint8)
+    places = [(i, j) for j in range(1 - COVER, down) for i in range(1 - COVER, across)]
+
+    def score(place: tuple[int, int] | None) -> float:
+        picture = image
+        if place is not None:
+            (x0, x1), (y0, y1) = (_ends(edges, first) for edges, first in ((x, place[0]), (y, place[1])))
+            picture = image.copy()
+            picture[y0:y1, x0:x1] = plain
+        return _score(encoder, picture, box, vector, config)
+
+    with working_in_parallel(encoder) as workers, ThreadPoolExecutor(workers) as pool:
+        whole, *scores = pool.map(score, [None, *places])
+    total, count = np.zeros((down, across)), np.zeros((down, across))
+    for (i, j), one in zip(places, scores, strict=True):
+        held = slice(max(j, 0), j + COVER), slice(max(i, 0), i + COVER)
+        total[held] += whole - one
+        count[held] += 1
+    return Covered((total / count).astype(np.float32), area, whole, COVER * cell)
+
+
+def _ends(edges: NDArray[np.float64], first: int) -> tuple[int, int]:
+    """From where to where the patch lies whose first cell is this, in whole pixels."""
+    return int(edges[max(first, 0)]), int(np.ceil(edges[min(first + COVER, len(edges) - 1)]))
+
+
+def _score(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32, config: MergeConfig) -> float:
+    """The score by a text of what is in the box, with what the detector says of the region that fits it, if any
+    does."""
+    from .geometry import box_iou
+    from .indexer.merge import merge
+    from .indexer.step import view_encoder
+    from .indexer.views import cut, sharpness
+
+    looker = view_encoder(encoder)
+    assert looker is not None
+    height, width = image.shape[:2]
+    working = small(encoder, image)
+    (found,) = encoder.encode([working], width, height)
+    found = merge(found, config, frame_width=width, frame_height=height)
+    overlap = box_iou(found.boxes, box) if len(found) else np.zeros(1)
+    best = int(overlap.argmax())
+    known = overlap[best] >= 0.5
+    hint = found.text[best].copy() if known else np.zeros(0, np.float32)
+    picture = cut(working, box, (width, height), looker.view_pixels)
+    sure = float(found.confidence[best]) if known else 0.0
+    view = View(picture, box, (width, height), 0, hint, sharpness(picture), sure)
+    return float(looker.look([view]).text[0] @ vector)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .indexer.reembed import ReembedReport
     from .media import Source
     from .query.explain import Explained
+    from .query.inventory import Inventory
+    from .query.where import Thing
     from .retention import Forgetting
 
 Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
@@ -355,13 +357,13 @@ class Memory(Questions):
         is gone or damaged.
         """
         from .media import open_source
-        from .query.evidence import contact_sheet, moments
+        from .query.evidence import contact_sheet, details, moments
 
         if sighting.picture is not None:
             from .query.boxes_picture import boxes_picture
+            from .query.shots import likely
 
-            detail = f"{sighting.picture}   score {sighting.score:.2f}"
-            return boxes_picture(sighting.picture, title, detail, [(f"{sighting.score:.2f}", sighting.box)])
+            return boxes_picture(sighting.picture, title, details(sighting), [(likely(sighting), sighting.box)])
         self._check_at_hand(sighting)
         length = self.store.source(sighting.source).duration_ns
         seen = moments(self.store, sighting)
@@ -369,30 +371,71 @@ class Memory(Questions):
         with open_source(sighting.source) as source:
             return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
 
+    def sheet(
+        self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
+    ) -> Image.Image:
+        """All of these sightings on one page, the first 60, each with its picture, its probability and its time; where
+        a video is gone, that stands in its place. total: how many there are in all, by default so many. heading: what
+        to say of them, by default their number."""
+        from .query.grid import sightings_sheet
+
+        count = len(sightings) if total is None else total
+        return sightings_sheet(sightings, title, count, heading=heading, live=self._live())
+
+    def things_sheet(self, things: Inventory, title: str = "") -> Image.Image:
+        """What `things` found on one page, the first 60: the best view of each, its name, and when it was seen last."""
+        from .query.grid import things_sheet
+
+        return things_sheet(things, title, things.total, live=self._live())
+
+    def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
+        """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for
+        each video."""
+        from .query.timeline_picture import timeline_picture
+
+        lengths = {row.uri: row.duration_ns for row in self.store.sources()}
+        return timeline_picture(things, lengths, title, live=self._live())
+
+    def _live(self) -> set[str]:
+        return {row.uri for row in self.store.sources() if row.kind == "live"}
+
     def explain(self, sighting: Sighting, text: str) -> Explained:
-        """How like `text` each place of the sighting's frame is: a heat map, and the raw cosine inside and outside of
-        its box. The frame is encoded again. Raises MediaError as `picture`, UsageError for a text that cannot be read
-        and as `query.explain.explain`."""
-        from .look import cosine_map
-        from .media import open_source
-        from .query.evidence import shown
-        from .query.explain import explain
+        """Why the sighting is taken for `text`: a heat map over its frame or its single picture, and numbers inside and
+        outside of its box.
+
+        Raw cosines of patches or regions; of an encoder that looks at things as a whole (`tiny`, `clip`) how much the
+        score falls where the thing is covered, which takes some hundred looks. Raises MediaError as `picture`,
+        UsageError for a text that cannot be read and as `query.explain.explain`.
+        """
+        from .indexer.step import view_encoder
+        from .look import cosine_map, cover
+        from .query.explain import explain, explain_covered
+        from .query.shots import shot_of
 
         self._check_at_hand(sighting)
         vector = self.text_encoder.encode_text([self.reading(text).read_as])[0]
-        with open_source(sighting.source) as source:
-            image, box = shown(source, sighting.frame_ns, sighting.box)
+        image, box = shot_of(sighting)
+        if not hasattr(self.encoder, "patches") and view_encoder(self.encoder) is not None:
+            return explain_covered(image, box, cover(self.encoder, image, box, vector, self.settings().merge), text)
         cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
         return explain(image, box, cosines, text, "patches" if hasattr(self.encoder, "patches") else "regions")
 
-    def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS) -> None:
-        """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. Raises MediaError."""
+    def clip(
+        self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True
+    ) -> None:
+        """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. box: draw one around the
+        thing in each frame in which it is in view. Raises MediaError."""
         from .media import save_clip
+        from .query.evidence import moments
+        from .query.follow import follower
 
         if self.store.source(sighting.source).kind == PICTURES:
             raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
         self._check_at_hand(sighting)
-        save_clip(sighting.source, os.fspath(path), max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns)
+        row = self.store.source(sighting.source)
+        drawn = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
+        start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
+        save_clip(sighting.source, os.fspath(path), start_ns, end_ns, drawn)
 
     def _check_at_hand(self, sighting: Sighting) -> None:
         if self.store.source(sighting.source).kind == "live":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .encoders.masks import MaskSource
     from .probability import Curve, Samples
     from .query.haystack import HaystackAnswer, Phrase, Rule
+    from .query.inventory import Inventory
     from .query.labels import LabelSet
     from .query.narrow import Spans
     from .query.needles import Asked as HaystackAsked
@@ -160,6 +161,35 @@ class Questions(Closing):
             text, image, crop, threshold, sources, after, before, near, within, apart, min_probability
         )
         return timeline(self.store, self.cache(), self.calibration, asked, alike=alike)
+
+    def things(
+        self, *sources: str, after: Time | None = None, before: Time | None = None, newest: bool = False,
+        labels: str | None = None, min_probability: float | None = None, top: int | None = None,
+    ) -> Inventory:
+        """What is in the memory, thing by thing (see query/things.py): the one longest in view first, or with `newest`
+        the one seen last. Tracks that look alike are one thing seen again.
+
+        sources: in these alone. after, before: as in `where`. labels: what things may be called, a file with a name a
+        line or `coco`, `ade20k`, `vspw`; by default what the encoder knows, or the things of those three lists.
+        min_probability: only things whose name is at least that probable. top: no more than so many, None for all.
+
+        Raises UsageError as `where` for conditions, and for names that cannot be read or have no probability;
+        MediaError for a file of names that cannot be read.
+        """
+        from .query.inventory import inventory, names_for
+
+        arguments.share("min_probability", min_probability)
+        calibration = self.calibration
+        curve = calibration.probability.text if calibration.probability else None
+        if min_probability is not None and curve is None:
+            raise UsageError("no probability is known, for this encoder is not calibrated; leave the least one out")
+        spans, notes = self._spans(arguments.several(sources), arguments.moment(after), arguments.moment(before))
+        names = names_for(self.text_encoder, labels)
+        found = inventory(
+            self.store, self.cache(), self.text_encoder, names, self._encoded(names), curve=curve, spans=spans,
+            newest=newest, least=min_probability, top=top, like=calibration.same_thing,
+        )
+        return replace(found, notes=tuple(notes))
 
     def watch(
         self, names: Names, *, sources: Names = (), after: Time | None = None, before: Time | None = None,

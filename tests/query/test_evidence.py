@@ -7,12 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from vidmem.clock import clock
 from vidmem.errors import MediaError
-from vidmem.query.evidence import WIDTH, clock, contact_sheet
+from vidmem.query.drawing import WIDTH, heading_height
+from vidmem.query.evidence import contact_sheet, details
 from vidmem.records import NS, Box, Frame, Sighting, SourceInfo
 
 RED = (230, 57, 70)
-LEFT, TOP = 16, 78
+LEFT, TOP = 16, heading_height([""])
 """Where the frame lies on the sheet."""
 
 
@@ -43,10 +45,10 @@ def sheet(source: FakeSource, seen: Sighting, title: str = "umbrella", **more: o
     return np.asarray(picture)
 
 
-def red_edges(pixels: np.ndarray, box: Box, scale: float = 1.0) -> bool:
+def red_edges(pixels: np.ndarray, box: Box, scale: float = 1.0, left: int = LEFT) -> bool:
     x0, y0, x1, y1 = (round(v * scale) for v in box)
     corners = [(x0, y0), (x1, y0), (x0, y1), (x1, y1), ((x0 + x1) // 2, y0), (x0, (y0 + y1) // 2)]
-    return all(tuple(pixels[TOP + y, LEFT + x]) == RED for x, y in corners)
+    return all(tuple(pixels[TOP + y, left + x]) == RED for x, y in corners)
 
 
 @pytest.mark.parametrize(("size", "scale"), [((928, 522), 1.0), ((464, 261), 2.0), ((1856, 1044), 0.5)])
@@ -65,7 +67,7 @@ def test_a_tall_frame_is_kept_on_the_page() -> None:
     pixels = sheet(FakeSource(720, 1280), sighting())
     assert pixels.shape[1] == WIDTH
     assert pixels.shape[0] < 1000
-    assert red_edges(pixels, (100, 100, 300, 200), 720 / 1280)
+    assert red_edges(pixels, (100, 100, 300, 200), 720 / 1280, (960 - 405) // 2)
 
 
 def test_a_box_is_scaled_to_a_picture_of_another_size() -> None:
@@ -95,14 +97,28 @@ def test_three_of_many_moments_are_shown_close_up() -> None:
     assert {tuple(pixel) for pixel in row} >= {(10, 10, 10), (15, 15, 15), (20, 20, 20)}
 
 
-def test_the_timeline_marks_this_sighting_and_the_others() -> None:
+def test_the_timeline_hides_no_sighting() -> None:
+    """The others have a line of their own, also where they are at the same time."""
     seen = sighting(start_ns=30 * NS, end_ns=45 * NS)
-    other = sighting(start_ns=0, end_ns=15 * NS)
+    other = sighting(start_ns=0, end_ns=45 * NS)
     pixels = sheet(FakeSource(928, 522), seen, others=[other, seen], duration_ns=60 * NS)
-    line = pixels[TOP + 522 + 12 + 12 + 9]
-    assert tuple(line[LEFT + 928 * 3 // 8 + 232]) == RED  # 37.5 s of 60
-    assert tuple(line[LEFT + 928 // 8]) == (120, 132, 148)
-    assert tuple(line[LEFT + 928 * 3 // 8]) == tuple(line[LEFT + 928 * 7 // 8]) == (214, 214, 210)
+    y = TOP + 522 + 12
+    mine, theirs = pixels[y + 7], pixels[y + 20]
+    at = {share: LEFT + int(928 * share) for share in (0.25, 0.6, 0.9)}
+    assert tuple(mine[at[0.6]]) == RED
+    assert tuple(mine[at[0.25]]) == tuple(mine[at[0.9]]) == tuple(theirs[at[0.9]]) == (214, 214, 210)
+    assert tuple(theirs[at[0.25]]) == tuple(theirs[at[0.6]]) == (120, 132, 148)
+
+
+def test_it_says_how_probable_and_when() -> None:
+    told = " ".join(details(sighting(probability=0.834, recorded_ns=1_700_000_000 * NS, recorded_by="container")))
+    assert "probability 0.83" in told
+    assert "Nov 2023" in told
+    assert "0:10.0 to 0:20.0 in fake.mp4" in told
+    assert "not calibrated" in " ".join(details(sighting()))
+    photo = " ".join(details(sighting(picture="/photos/a.jpg", probability=0.5)))
+    assert "a.jpg" in photo
+    assert "0:1" not in photo  # a photo has no seconds
 
 
 def test_a_long_title_is_cut() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vidmem.errors import UsageError
+from vidmem.query.drawing import heading_height
 from vidmem.query.explain import by_regions, explain
 from vidmem.records import RegionTokens
 
@@ -39,7 +40,7 @@ def test_numbers_beside_the_box_and_colours_over_the_frame() -> None:
     assert 0.1 < explained.outside < 0.12
     sheet = np.asarray(explained.picture)
     assert sheet.shape[1] == 960
-    top, left, scale = 78, 16, (960 - 32) / 60
+    top, left, scale = heading_height([""]), 16, 928 / 60
     hot = sheet[top + int(20 * scale), left + int(30 * scale)].astype(int)
     cold = sheet[top + int(2 * scale), left + int(2 * scale)].astype(int)
     assert hot[0] > hot[2] + 60

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vidmem.query.place import Glimpse, Places
-from vidmem.records import NS, FrameRegions
+from vidmem.query.place import Places
+from vidmem.records import NS, Float32
 
 Boxes = dict[int, tuple[float, float]]
 """Left upper corners of things that are 100 x 100, by ordinal."""
@@ -17,20 +18,19 @@ class Frames:
     """A store of two frames, 0 and 1 second."""
 
     def __init__(self, before: Boxes, after: Boxes) -> None:
-        self.frames = [self._frame(0, before), self._frame(NS, after)]
+        self.frames = {0: before, NS: after}
 
-    def _frame(self, t_ns: int, boxes: Boxes) -> FrameRegions:
-        corners = np.array(list(boxes.values()), np.float32).reshape(-1, 2)
-        return FrameRegions(t_ns, np.array(list(boxes), np.int64), np.hstack([corners, corners + 100]),
-                            np.ones((len(boxes), 2, 2), bool))  # fmt: skip
-
-    def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterable[FrameRegions]:
-        return [frame for frame in self.frames if start_ns <= frame.t_ns <= end_ns]
+    def boxes(
+        self, source_id: int, start_ns: int, end_ns: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
+        held = self.frames.get(start_ns, {})
+        corners = np.array(list(held.values()), np.float32).reshape(-1, 2)
+        return np.full(len(held), start_ns), np.array(list(held), np.int64), np.hstack([corners, corners + 100])
 
 
 def elsewhere(before: Boxes, after: Boxes) -> bool:
     """Track 0 leaves, track 1 comes."""
-    return Places(Frames(before, after)).elsewhere(7, Glimpse(0, 0), Glimpse(1, NS))
+    return Places(Frames(before, after)).elsewhere(7, 0, 0, 1, NS)
 
 
 def around(dx: float = 0) -> Boxes:
@@ -59,5 +59,5 @@ def test_place_says_nothing_where_nothing_stayed_in_view() -> None:
 
 def test_a_frame_or_a_box_that_is_gone_says_nothing() -> None:
     places = Places(Frames({0: (500, 100)} | around(), {1: (1100, 100)} | around()))
-    assert not places.elsewhere(7, Glimpse(0, 5), Glimpse(1, NS))
-    assert not places.elsewhere(7, Glimpse(3, 0), Glimpse(1, NS))
+    assert not places.elsewhere(7, 0, 5, 1, NS)
+    assert not places.elsewhere(7, 3, 0, 1, NS)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from store.making import DT, DV, MODEL, add, info, track
 
-from vidmem.errors import UsageError
-from vidmem.query import things as module
+from vidmem.query import ties as module
+from vidmem.query import together
 from vidmem.query.things import seen_again, things
 from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import Store, VectorCache
@@ -112,8 +112,48 @@ def test_nothing_is_no_thing(store: Store) -> None:
     assert things(store, VectorCache(store), np.array([], np.int64)) == []
 
 
-def test_too_many_fail(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 1)
-    source(store, "a.mp4", [(seen(0, towards(0), 0, 3), LEFT), (seen(1, towards(1), 0, 9), RIGHT)])
-    with pytest.raises(UsageError, match="2 tracks match, too many"):
-        groups(store)
+def test_many_are_sorted_into_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is much alike is tied as it is when all are compared; no pair is tied that is not alike."""
+    rng = np.random.default_rng(1)
+    clumps = rng.standard_normal((40, 32))
+    vectors = clumps[rng.integers(0, 40, 600)] + 0.2 * rng.standard_normal((600, 32))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    monkeypatch.setattr(module, "NEIGHBOURS", 600)
+    monkeypatch.setattr(module, "FEWER", 600)
+    a, b = module.ties(vectors, 0.8)
+    exact = set(zip(a.tolist(), b.tolist(), strict=True))
+    assert (a < b).all()
+    assert len(exact) == len(a)
+    monkeypatch.setattr(module, "EXACT", 100)
+    monkeypatch.setattr(module, "CELL", 20)
+    a, b = module.ties(vectors, 0.8)
+    some = set(zip(a.tolist(), b.tolist(), strict=True))
+    assert some <= exact
+    assert len(some) > 0.9 * len(exact)
+    cosines = (vectors[a] * vectors[b]).sum(1)
+    assert (np.diff(cosines) <= 2e-5).all()  # best first
+
+
+def test_of_too_many_times_together_few_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was not looked at counts as two things, though it was one that was found twice."""
+    monkeypatch.setattr(together, "WINDOW_NS", 4)
+    pairs = [(seen(2 * i + k, towards(i), 4 * i, 4 * i + 2), (LEFT, INSIDE)[k]) for i in range(4) for k in (0, 1)]
+    source(store, "a.mp4", pairs)
+    assert groups(store) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    monkeypatch.setattr(together, "LOOKS", 2)
+    assert len(groups(store)) == 6
+
+
+def test_long_times_together_share_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "WINDOW_NS", 4)
+    monkeypatch.setattr(together, "LOOKS", 1)
+    source(store, "a.mp4", [(seen(0, towards(0), 0, 40), LEFT), (seen(1, towards(0), 1, 40), INSIDE),
+                            (seen(2, towards(1), 0, 39), RIGHT), (seen(3, towards(1), 3, 35), RIGHT)])  # fmt: skip
+    assert groups(store) == [[0, 1], [2, 3]]
+
+
+def test_what_overlaps_a_thing_at_any_time_is_another(store: Store) -> None:
+    """Three times alike; the last overlaps the first, which the second was joined to before."""
+    source(store, "a.mp4", [(seen(0, towards(0), 0, 3), LEFT), (seen(1, towards(0, 0.01), 5, 8), LEFT),
+                            (seen(2, towards(0, 0.3), 2, 3), RIGHT)])  # fmt: skip
+    assert groups(store) == [[0, 1], [2]]

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
 from .asking import say_readings
 from .options import DeviceOption, MasksOption, WeightsOption
-from .where import PICTURES, check_suffix, write_picture
+from .where import PICTURES, check_suffix, unsaved, write_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,9 +80,10 @@ def ground(
     if not seen.things:
         say("not found; no region stands out in the picture" if seen.nearest is None
             else f"not found; the nearest region scores {seen.nearest:.3f}")  # fmt: skip
+        unsaved(save, mask)
         return 1
     if save is not None:
-        write_picture(pointed_picture(image, seen.things), save)
+        write_picture(pointed_picture(image, seen.things, phrase, Path(picture).name), save)
     if mask is not None:
         write_picture(mask_picture(seen.things, seen.size), mask)
     return 0
@@ -148,7 +149,7 @@ def segment(
         "asked": list(names), "labels": rows, "unlabelled": round(float((found < 0).mean()), 6),
     }))  # fmt: skip
     if save is not None:
-        write_picture(segmented_picture(image, found, names), save)
+        write_picture(segmented_picture(image, found, names, Path(picture).name), save)
     if png is not None:
         write_picture(label_picture(found), png)
     if not rows:

@@ -11,7 +11,7 @@ from ..output import Listing, Row, Show, listing, say
 from ..when import iso
 from .asking import say_readings
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .where import PICTURES, check_suffix
+from .where import PICTURES, check_suffix, unsaved, write_picture
 
 if TYPE_CHECKING:
     from ..memory import Memory
@@ -70,7 +70,9 @@ def haystack(
             say(f"no picture with {anchor!r} was found" + (f"; nearest: {near}" if near else ""))
         elif answer.pictures > 1:
             say(f"{answer.pictures} pictures have {anchor!r}; this is the one most like it")
-        if save is not None and answer.anchor is not None:
+        if answer.anchor is None:
+            unsaved(save)
+        elif save is not None:
             _save(answer, save, anchor, target)
     return 0 if answer.verdict == "yes" else 1
 
@@ -128,6 +130,7 @@ def _batch(memory: Memory, path: str, show: Show) -> int:
 
 def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
     from ..query.boxes_picture import boxes_picture
+    from ..query.drawing import INNER, TEXT, fitted
 
     first, second = answer.anchor, answer.target
     assert first is not None
@@ -136,13 +139,9 @@ def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
     boxes = [(f"{anchor} {first.score:.2f}", first.box)]
     if second is not None and answer.verdict == "yes":
         boxes.append((f"{target} {second.score:.2f}", second.box))
-    sheet = boxes_picture(first.paths[0], f"{anchor}: {target}? {answer.verdict}", _name(first), boxes)
-    try:
-        sheet.save(path)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise MediaError(f"the picture cannot be written ({cause}); check the folder: {path}") from None
-    say(f"saved {path}")
+    name = fitted(_name(first), TEXT, INNER)
+    sheet = boxes_picture(first.paths[0], f"{anchor}: {target}? {answer.verdict}", [name], boxes)
+    write_picture(sheet, path)
 
 
 def _name(region: Region) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MediaError, UnknownWordError
+from ..errors import UnknownWordError
 from ..output import Listing, Row, Show, listing, say
 from ..query.rows import sighting_row
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking, say_readings
-from .where import PICTURES, check_suffix, place, seen_cells
+from .where import PICTURES, check_suffix, place, seen_cells, unsaved, write_picture
 
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
@@ -45,30 +45,22 @@ def timeline(
         if question.asked["text"] is not None:
             say_readings(m.text_encoder, [question.asked["text"]], alone=True)
         say_readings(m.text_encoder, question.asked["near"])
-        lengths = {row.uri: row.duration_ns for row in m.sources()}
-    ways = {(s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
-            for thing in things for s in thing.sightings}  # fmt: skip
-    if weak := mixture(ways.values()):
-        say(weak)
-    show(_listing(things))
-    if not things:
-        say("not found")
-        return 1
-    for number, thing in enumerate(things, 1):
-        last, sources = thing.sightings[0], {s.source for s in thing.sightings}
-        times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
-        where = "" if len(sources) == 1 else f" in {len(sources)} videos"
-        say(f"thing {number}: seen {times}{where}, last: {place(last, last.end_ns)}")
-    if save is not None:
-        from ..query.timeline_picture import timeline_picture
-
-        try:
-            timeline_picture(things, lengths, question.title or "timeline").save(save)
-        except OSError as error:
-            raise MediaError(
-                f"the picture cannot be written ({error.strerror or error}); check the folder: {save}"
-            ) from None
-        say(f"saved {save}")
+        ways = {(s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
+                for thing in things for s in thing.sightings}  # fmt: skip
+        if weak := mixture(ways.values()):
+            say(weak)
+        show(_listing(things))
+        if not things:
+            say("not found")
+            unsaved(save)
+            return 1
+        for number, thing in enumerate(things, 1):
+            last, sources = thing.sightings[0], {s.source for s in thing.sightings}
+            times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
+            where = "" if len(sources) == 1 else f" in {len(sources)} videos"
+            say(f"thing {number}: seen {times}{where}, last: {place(last, last.end_ns)}")
+        if save is not None:
+            write_picture(m.timeline_sheet(things, question.title or "timeline"), save)
     return 0
 
 

@@ -15,6 +15,7 @@ from ..output import Listing, Row, Show, listing, say
 from ..query.rows import sighting_row
 from ..when import EPOCHAL_NS, told
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
+from .clips import write_clips
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,9 +33,18 @@ def where(
     everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
     save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting (.png, .jpg, .webp).")] = None,
+        "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting, with --all or --top of all "
+        "that are told (.png, .jpg, .webp).")] = None,
+    near_misses: Annotated[bool, typer.Option(
+        "--near-misses", help="If it is not found, save the nearest misses with --save.")] = False,
     clip: Annotated[str | None, typer.Option(
-        "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end.")] = None,
+        "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end, with a box around "
+        "the thing.")] = None,
+    clips: Annotated[str | None, typer.Option(
+        "--clips", metavar="FOLDER", help="Save a clip of every sighting, or of the --top N.")] = None,
+    vtt: Annotated[str | None, typer.Option(
+        "--vtt", metavar="FILE", help="Save every sighting, or the --top N, as chapters of its video (.vtt); a file "
+        "for each of several videos.")] = None,
     explain: Annotated[str | None, typer.Option(
         "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or "
         "of the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,
@@ -48,13 +58,16 @@ def where(
     """
     if everything and top is not None:
         raise UsageError("--all and --top exclude each other; give one of them")
+    if near_misses and save is None:
+        raise UsageError("--near-misses says what --save writes; give both")
     check_suffix("--save", save, PICTURES)
     check_suffix("--clip", clip, (".mp4",))
+    check_suffix("--vtt", vtt, (".vtt",))
     check_suffix("--explain", explain, PICTURES)
     phrase = question.asked["text"]
     if explain is not None and phrase is None:
         raise UsageError("--explain shows where a text is; give a text")
-    most = None if everything or save else top or 1  # the sheet's timeline shows all of them
+    most = None if everything or save or (top is None and (clips or vtt)) else top or 1  # the sheet's timeline has all
     with question.memory() as m:
         answer = m.where(**question.asked, top=most)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
@@ -67,15 +80,29 @@ def where(
         if not answer:
             _not_found(m, answer)
             if looked is not None:
-                say(f"raw cosine of the nearest: {_number(looked['inside'])} inside its box, "
+                what = "fall of the score when covered" if looked["by"] == "covering" else "raw cosine"
+                say(f"{what}, of the nearest: {_number(looked['inside'])} inside its box, "
                     f"{_number(looked['outside'])} outside")  # fmt: skip
+            if save is not None and near_misses and answer.near_misses:
+                heading = "the nearest misses, the best first"
+                write_picture(m.sheet(answer.near_misses, f"not found: {question.title}", heading=heading), save)
+                save = None
+            unsaved(save, clip, clips, vtt)
             return 1
         if save is not None:
-            _save(m, answer, save, question.title)
-        if clip is not None:
-            m.clip(answer[0], clip)
-            say(f"saved {clip}")
-    return 0
+            many = everything or top is not None
+            picture = (m.sheet(shown, question.title, total=answer.total) if many
+                       else m.picture(answer[0], question.title, others=answer.sightings))  # fmt: skip
+            write_picture(picture, save)
+        return write_clips(m, answer[0], answer.sightings[:top], question.title, clip, clips, vtt)
+
+
+def unsaved(*paths: str | None) -> None:
+    """Say of files that were asked for that they were not written; what lies there already is of an earlier answer."""
+    for path in paths:
+        if path is not None:
+            say(f"nothing was written; what is there is older: {path}" if Path(path).exists() else
+                f"nothing was written: {path}")  # fmt: skip
 
 
 def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
@@ -95,7 +122,7 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
         "source": sighting.source, "frame_s": None if sighting.picture else sighting.frame_s,
         "box": [round(v, 2) for v in sighting.box],
         "found": answer.found, **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
-        "by": explained.by, "picture": path,
+        "by": explained.by, "score": None if explained.score is None else round(explained.score, 6), "picture": path,
     }  # fmt: skip
 
 
@@ -204,10 +231,6 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     info = memory.text_encoder.info
     if sources and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")
-
-
-def _save(memory: Memory, answer: Answer, path: str, title: str) -> None:
-    write_picture(memory.picture(answer[0], title, others=answer.sightings), path)
 
 
 def write_picture(picture: Image.Image, path: str) -> None:

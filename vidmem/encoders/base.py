@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UnknownWordError
 from ..probability import Probabilities
 from ..records import Float32, RegionTokens, View
 
@@ -135,3 +136,14 @@ class Encoder(TextEncoder, Protocol):
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         """Region tokens, not yet merged, of pictures `(h, w, 3)` uint8 RGB of one working size; points and boxes are
         given in pixels of the `width` x `height` original."""
+
+
+def read(encoder: TextEncoder, phrase: str) -> Reading:
+    """How the encoder reads `phrase`. Raises UnknownWordError for a word that it does not know."""
+    own = getattr(encoder, "reading", None)
+    if own is None:
+        return Reading(phrase)
+    found: Reading = own(phrase)
+    if found.unknown:
+        raise UnknownWordError(found.unknown, found.near, found.note)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from itertools import chain, takewhile
 
@@ -18,7 +18,11 @@ from ..records import Frame
 _TICK_NS = 1000  # the clock of the clip: a microsecond, so that any source's times survive
 
 
-def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int) -> None:
+Drawn = Callable[[Frame], Frame]
+"""What is done to each frame on its way into a clip."""
+
+
+def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int, drawn: Drawn | None = None) -> None:
     """Write what is on display from start_ns to end_ns (both inclusive) to path_out: H.264 in MP4, no sound.
 
     Times keep their distances to the microsecond, variable frame rates included; the first frame is at 0. Pictures
@@ -36,7 +40,8 @@ def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int) -> None:
             raise MediaError(f"the clip would overwrite its source; give another name: {path_out}")
         first = source.frame_at(start_ns)
         rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(0, first.t_ns + 1))
-        save_frames(chain([first], rest), path_out)
+        frames = chain([first], rest)
+        save_frames(frames if drawn is None else map(drawn, frames), path_out)
 
 
 def save_frames(frames: Iterable[Frame], path_out: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from ..address import absolute, split_known
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, ViewMark
-from .codec import decode
+from .codec import Boxes, decode, decode_boxes
 from .database import DATABASE_NAME
 from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, sane_time, track_row
 
@@ -162,6 +162,14 @@ def region_frames(conn: sqlite3.Connection, source_id: int, seq: int) -> list[Fr
     query = "SELECT blob FROM regions WHERE source_id = ? AND seq = ?"
     row = conn.execute(query, (source_id, seq)).fetchone()
     return [] if row is None else decode(row[0])
+
+
+def region_boxes(conn: sqlite3.Connection, source_id: int, seq: int) -> Boxes | None:
+    """Times, tracks and boxes of the regions of one blob, without masks; None when it was forgotten meanwhile. Raises
+    StoreError when it is damaged."""
+    query = "SELECT blob FROM regions WHERE source_id = ? AND seq = ?"
+    row = conn.execute(query, (source_id, seq)).fetchone()
+    return None if row is None else decode_boxes(row[0])
 
 
 def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreStats:

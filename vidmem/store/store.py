@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from ..closing import Closing
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, Mark, SourceInfo, Track, Trail, ViewMark
 from . import forget, logs, migrations, reader, tokens, writer
 from . import pictures as picturebook
+from .codec import Boxes
 from .database import DATABASE_NAME, connect, snapshot, store_errors, transaction
 from .lock import take_writer_lock
 from .pictures import Picture, PictureFile
@@ -350,6 +353,23 @@ class Store(Closing):
             with self._use() as conn:
                 frames = reader.region_frames(conn, source_id, seq)
             yield from (frame for frame in frames if start_ns <= frame.t_ns <= end_ns)
+
+    def boxes(self, source_id: int, start_ns: int, end_ns: int) -> Boxes:
+        """Times `(n,)`, tracks `(n,)` (ordinals) and boxes `(n, 4)` of the regions of a source with
+        `start_ns <= t_ns <= end_ns`, in no order: what `regions` has but the masks, in a fifth of its time. All in
+        memory at once.
+
+        Raises:
+            StoreError: a blob is damaged.
+        """
+        with self._use() as conn:
+            numbers = reader.region_blobs(conn, source_id, start_ns, end_ns)
+            parts = [part for seq in numbers if (part := reader.region_boxes(conn, source_id, seq)) is not None]
+        if not parts:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4), np.float32)
+        times, tracks, boxes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        held = (times >= start_ns) & (times <= end_ns)
+        return times[held], tracks[held], boxes[held]
 
     def tracks(self, ids: Sequence[int]) -> list[TrackRow]:
         """The tracks with these ids, in their order; ids that are in the memory no more are left out."""

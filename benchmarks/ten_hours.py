@@ -1,0 +1,125 @@
+"""`vidmem things` on ten hours of video: `python -m benchmarks.ten_hours --out FILE.json [--tracks 60000] [--times 5]`.
+
+A made-up memory (query_memories.py): ten films of an hour, 5 frames a second, 8 things in view on average. Measured is
+the whole command in a process of its own, from its start to its last line, with a warm file cache. Beside it:
+
+kept     of all pairs of tracks that look alike, over a part of the tracks that is small enough to compare all, the
+         share of tracks that the ties in cells connect to the thing that all ties connect them to
+t_ren    joining the same number of tracks with tokens as long as T-REN's, 1024, in this process; no names, no boxes
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+# As the command itself does, before NumPy is there.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from benchmarks.common import OUT, machine, model, say, table, write_json
+from benchmarks.query_memories import make
+from vidmem import Memory
+from vidmem.geometry import unit
+from vidmem.query import ties as ties_module
+from vidmem.query.things import numbers
+from vidmem.records import Float32
+
+FILMS, FRAMES, IN_VIEW = 10, 18_000, 8.0
+WANTED_S = 2.0
+T_REN, T_REN_LIKE = 1024, 0.8
+PART = 12_000
+
+
+def command(folder: Path, *options: str) -> tuple[float, float]:
+    """Wall and CPU seconds of one run."""
+    before = os.times()
+    started = time.perf_counter()
+    code = "from vidmem.cli import main; main()"
+    subprocess.run([sys.executable, "-c", code, "things", "-m", str(folder), *options], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    wall, after = time.perf_counter() - started, os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall, cpu
+
+
+def kept(vectors: Float32, like: float) -> float:
+    """See above; groups without regard to time."""
+    every, cells = (_components(vectors, like, limit) for limit in (len(vectors), 0))
+    right = sum(Counter(cells[every == group].tolist()).most_common(1)[0][1] for group in np.unique(every))
+    return float(right / len(vectors))
+
+
+def _components(vectors: Float32, like: float, exact: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    old, ties_module.EXACT = ties_module.EXACT, exact
+    try:
+        a, b = ties_module.ties(vectors, like)
+    finally:
+        ties_module.EXACT = old
+    label = np.arange(len(vectors))
+    while True:
+        low = np.minimum(label[a], label[b])
+        new = label.copy()
+        np.minimum.at(new, a, low)
+        np.minimum.at(new, b, low)
+        new = new[new]
+        if (new == label).all():
+            return label
+        label = new
+
+
+def t_ren(tracks: int) -> float:
+    """Seconds."""
+    rng = np.random.default_rng(3)
+    clumps = unit(rng.standard_normal((3000, T_REN), dtype=np.float32))
+    vectors = unit(clumps[rng.integers(0, 3000, tracks)] + np.float32(0.4 / T_REN**0.5) * rng.standard_normal(
+        (tracks, T_REN), dtype=np.float32))  # fmt: skip
+    started = time.perf_counter()
+    numbers(None, _Nothing(), np.arange(tracks), vectors, T_REN_LIKE)  # type: ignore[arg-type]
+    return time.perf_counter() - started
+
+
+class _Nothing:
+    """In place of a cache: columns that are not looked at without a store."""
+
+    class columns:
+        source_ids = start_ns = end_ns = np.zeros(1 << 20, np.int64)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--tracks", type=int, default=60_000, help="in all ten hours (60000)")
+    parser.add_argument("--times", type=int, default=5, help="runs of the command (5)")
+    parser.add_argument("--cache", type=Path, default=OUT, help="folder for the memory (benchmarks/out)")
+    args = parser.parse_args()
+    folder = args.cache / f"ten-hours-{args.tracks}"
+    make(folder, 7, [(FRAMES, args.tracks // FILMS, IN_VIEW)] * FILMS)
+    command(folder)  # the files are in memory from here on
+    ways = {"longest in view": (), "newest": ("--newest",), "all, as JSON": ("--all", "--json")}
+    rows = []
+    for way, options in ways.items():
+        runs = [command(folder, *options) for _ in range(args.times)]
+        wall, cpu = (float(np.median(one)) for one in zip(*runs, strict=True))
+        rows.append({"way": way, "wall_s": wall, "cpu_s": cpu, "wanted_s": WANTED_S if way != "all, as JSON" else None})
+        say(f"{way}: {wall:.2f} s")
+    with Memory.open(folder, read_only=True) as memory:
+        cache = memory.cache()
+        share = kept(cache.reconstruct("visual", np.arange(min(PART, len(cache)))), memory.calibration.same_thing)
+    joined = t_ren(args.tracks)
+    write_json(args.out, {"machine": machine(), "model": model(), "tracks": args.tracks, "ways": rows, "kept": share,
+                          "t_ren_join_s": joined})  # fmt: skip
+    print(table(["", "wall s", "CPU s", "wanted"], [[r["way"], r["wall_s"], r["cpu_s"], r["wanted_s"]] for r in rows]))
+    print(f"kept {share:.3f}; joining tokens of T-REN's length {joined:.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
