@@ -185,8 +185,9 @@ class Questions(Closing):
             raise UsageError("no probability is known, for this encoder is not calibrated; leave the least one out")
         spans, notes = self._spans(arguments.several(sources), arguments.moment(after), arguments.moment(before))
         names = names_for(self.text_encoder, labels)
+        vectors = self._encoded(names) if labels is None else self._vectors(names)
         found = inventory(
-            self.store, self.cache(), self.text_encoder, names, self._encoded(names), curve=curve, spans=spans,
+            self.store, self.cache(), self.text_encoder, names, vectors, curve=curve, spans=spans,
             newest=newest, least=min_probability, top=top, like=calibration.same_thing,
         )
         return replace(found, notes=tuple(notes))
