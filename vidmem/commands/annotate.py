@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..output import say
+from ..output import say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 
@@ -37,5 +37,5 @@ def annotate(
     say(f"{written.path}: {written.boxes} boxes in {written.frames} frames")
     if written.damaged:
         causes = f" ({'; '.join(written.notes[:3])})" if written.notes else ""
-        say(f"damaged: {written.damaged} parts left out{causes}")
+        warn(f"damaged: {written.damaged} parts left out{causes}")
         raise typer.Exit(3)

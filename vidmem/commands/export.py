@@ -13,7 +13,7 @@ import typer
 
 from ..clock import parse_time
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _from_memory(
         rows = [m.store.source(name) for name in source or ()] or m.sources()
         for row in rows:
             if not Path(row.uri).exists():
-                say(f"left out, the video is no longer there: {row.uri}")
+                warn(f"left out, the video is no longer there: {row.uri}")
                 gone.append(row.uri)
                 continue
             yield from from_memory(m.store, m.parse(row.uri, labels), out / "images", every_ns, grid, predictor)

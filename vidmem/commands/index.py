@@ -10,7 +10,7 @@ import typer
 
 from ..address import split
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say, size
+from ..output import Listing, Row, Show, listing, say, size, warn
 from . import progress
 from .images import index_images
 from .options import (
@@ -89,7 +89,7 @@ def index(
         try:
             reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose, keep_views)
         except KeyboardInterrupt:
-            say("interrupted; what was checkpointed is kept, run the same command again to go on")
+            warn("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
         if reports:
             m.cache()  # so that the first question finds it ready
@@ -139,14 +139,14 @@ def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[
         try:
             whole = discover([path])
         except MediaError as error:
-            say(f"vidmem: {error}")
+            warn(f"vidmem: {error}")
             failed += 1
             continue
         for one in whole:
             try:
                 found += parts(one, topics, clock)
             except MediaError as error:
-                say(f"vidmem: {error}")
+                warn(f"vidmem: {error}")
                 failed += 1
     return found, failed
 
@@ -164,7 +164,7 @@ def _index(
         def on_source(path: str, source: Source | MediaError) -> Progress | None:
             nonlocal failed, finished_ns, running
             if isinstance(source, MediaError):
-                say(f"vidmem: {source}")
+                warn(f"vidmem: {source}")
                 failed += 1
                 return None
             finished_ns += durations.get(running, 0)
@@ -197,9 +197,9 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool
     if skipped := len(reports) - len(new):
         say(f"{_count(skipped, 'source')} done before, skipped")
         if keep_views:
-            say("no views were kept of these; `vidmem rm` them first, then they are indexed anew")
+            warn("no views were kept of these; `vidmem rm` them first, then they are indexed anew")
     if stale := len(memory.store.stale_sources()):
-        say(f"{_count(stale, 'source')} of the memory cannot be found yet; run `vidmem reembed` with them in place")
+        warn(f"{_count(stale, 'source')} of the memory cannot be found yet; run `vidmem reembed` with them in place")
     if new:
         frames = sum(report.new_frames for report in new)
         seconds = sum(report.seconds for report in new)
@@ -218,7 +218,7 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool
     for report in reports:
         if report.damaged:
             causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""
-            say(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
+            warn(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
     stats = memory.stats()
     total = size(stats.database_bytes + stats.cache_bytes)
     hourly = "" if stats.bytes_per_hour is None else f", {size(stats.bytes_per_hour)} per hour of video"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ModelError, UsageError
-from ..output import Listing, Row, Show, listing, say, size
+from ..output import Listing, Row, Show, listing, say, size, warn
 from .options import WeightsOption
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _pull(name: str, folder: Path, show: Show) -> int:
         try:
             path = pull(wanted, folder, say)
         except ModelError as error:
-            say(f"vidmem: {error}")
+            warn(f"vidmem: {error}")
             failed += 1
             continue
         for file in files_of(path):

@@ -10,7 +10,7 @@ import typer
 
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .progress import progress_bar
 from .where import PICTURES, check_suffix
@@ -79,7 +79,7 @@ def parse(
             _plot(found, row, names, plot)
     show(_listing(found, names, parsed.labels.things.tolist()))
     if not seen:
-        say("no frame of it is indexed yet; run `vidmem index` on it")
+        warn("no frame of it is indexed yet; run `vidmem index` on it")
     return 0 if found.shares.any() else 1
 
 

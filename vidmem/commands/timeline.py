@@ -10,7 +10,7 @@ import typer
 
 from ..clock import clock
 from ..errors import MediaError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking
 from .where import PICTURES, check_suffix, likely, sighting_row
 
@@ -79,7 +79,7 @@ def watch_list(
     with question.memory() as m:
         answers = m.watch(asked, **question.asked)
     for note in dict.fromkeys(note for answer in answers for note in answer.notes):
-        say(note)
+        warn(note)
     show(_names(asked, answers))
     found = sum(answer.found for answer in answers)
     say(f"{found} of {len(asked)} found")

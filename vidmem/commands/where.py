@@ -12,7 +12,7 @@ import typer
 
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def where(
         answer = m.where(**question.asked, most=most)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
-            say(note)
+            warn(note)
         looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
         show(_listing(answer, shown, looked))
         if (better := answer.likelier) is not None:
-            say(f"likelier: {clock(better.frame_ns)} in {Path(better.source).name} ({likely(better.probability)}), "
+            warn(f"likelier: {clock(better.frame_ns)} in {Path(better.source).name} ({likely(better.probability)}), "
                 "older")  # fmt: skip
         if not answer:
             _not_found(m, answer)
@@ -194,9 +194,9 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     say(f"not found{beside}; nearest: {near}" if near else f"not found{beside}")
     sources = memory.sources()
     if not sources:
-        say("the memory holds no video yet; `vidmem index` adds some")
+        warn("the memory holds no video yet; `vidmem index` adds some")
     elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
-        say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
+        warn(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
     info = memory.text_encoder.info
     if sources and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")

@@ -57,6 +57,7 @@ class Store(Closing):
                 folder.mkdir(parents=True, exist_ok=True)
             elif not (folder / DATABASE_NAME).exists():
                 raise StoreError("there is no memory here; index a video first, or choose --memory")
+            _log.info("memory, opened for %s: %s", "writing" if write or create else "reading", folder)
             return cls._open_writer(folder) if write or create else cls._open_reader(folder)
 
     @classmethod
