@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Annotated, Any
 
@@ -72,10 +73,12 @@ def _build(name: str) -> Any:
     found = getattr(importlib.import_module(f".commands.{module}", __package__), function or module)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     if isinstance(found, typer.Typer):
-        for command in found.registered_commands:
+        group = copy(found)
+        group.registered_commands = [copy(command) for command in found.registered_commands]
+        for command in group.registered_commands:
             assert command.callback is not None
             command.callback = audible(command.callback)
-        alone.add_typer(found, name=name)
+        alone.add_typer(group, name=name)
         return typer.main.get_group(alone).commands[name]
     alone.command(name, cls=_Command)(audible(found))
     return typer.main.get_command(alone)
