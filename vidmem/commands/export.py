@@ -14,6 +14,7 @@ import typer
 from ..clock import parse_time
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, warn
+from . import completing
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def export(
     style: Annotated[str, typer.Option(
         "--style", metavar="internvl|llava|qwen", help="How records name their picture.")] = "internvl",
     source: Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="A video in the memory; may be given again. By default all.")] = None,
+        "--source", metavar="SOURCE", help="A video in the memory; may be given again. By default all.",
+        autocompletion=completing.source)] = None,
     coco: Annotated[str | None, typer.Option(
         "--coco", metavar="FILE[@IMAGES]", help="From COCO annotations instead of a memory.")] = None,
     vspw: Annotated[str | None, typer.Option(
@@ -38,7 +40,7 @@ def export(
     split: Annotated[str | None, typer.Option("--split", metavar="NAME", help="Of VSPW: only this split.")] = None,
     labels: Annotated[str | None, typer.Option(
         "--labels", metavar="FILE|vspw|ade20k|coco", help="Names for the regions of a memory; VSPW's classes if they "
-        "are others.")] = None,
+        "are others.", autocompletion=completing.one_of("vspw", "ade20k", "coco"))] = None,
     ask: Annotated[str, typer.Option(
         "--ask", metavar="all|each", help="One question about all labels, or one about each.")] = "all",
     absent: Annotated[int, typer.Option(

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say, warn
+from .opening import opens
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .where import PICTURES, check_suffix
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @listing
+@opens("save")
 def haystack(
     question: Annotated[list[str] | None, typer.Argument(
         metavar="QUESTION", help="Such as \"the image with the dog: is there a frisbee?\".")] = None,

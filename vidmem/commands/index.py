@@ -11,7 +11,7 @@ import typer
 from ..address import split
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say, size, warn
-from . import progress
+from . import completing, progress
 from .images import index_images
 from .options import (
     DeviceOption,
@@ -43,7 +43,8 @@ def index(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
         "--preset", metavar="NAME", help="Thresholds: default, boxes, paper for T-REN as published, or "
-        "patches for its baseline. By default the memory's; the encoder's if new.")] = None,
+        "patches for its baseline. By default the memory's; the encoder's if new.",
+        autocompletion=completing.preset)] = None,
     topic: Annotated[list[str] | None, typer.Option(
         "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
         "given again. May be left out when only one has pictures.")] = None,

@@ -11,6 +11,8 @@ import typer
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say, warn
+from . import completing
+from .opening import opens
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .progress import progress_bar
 from .where import PICTURES, check_suffix
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 
 @listing
+@opens("plot", "overlay")
 def parse(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Path or name of a video in the memory.",
-                                          show_default=False)],
+                                          show_default=False, autocompletion=completing.source)],
     labels: Annotated[str, typer.Option(
-        "--labels", metavar="FILE|vspw|ade20k|coco", help="A name a line, or the classes of a data set.")],
+        "--labels", metavar="FILE|vspw|ade20k|coco", help="A name a line, or the classes of a data set.",
+        autocompletion=completing.one_of("vspw", "ade20k", "coco"))],
     way: Annotated[str, typer.Option(
         "--way", metavar="track|vote", help="Each region by its track, as T-REN's paper, or all regions of a place by "
         "votes, as its code.")] = "track",

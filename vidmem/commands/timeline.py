@@ -12,6 +12,7 @@ from ..clock import clock
 from ..errors import MediaError
 from ..output import Listing, Row, Show, listing, say, warn
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking
+from .opening import opens
 from .where import PICTURES, check_suffix, likely, sighting_row
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ MOST_NAMES = 5000
 
 
 @listing
+@opens("save")
 @asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
 def timeline(
     alike: Annotated[bool, typer.Option(

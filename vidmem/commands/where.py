@@ -14,6 +14,7 @@ from ..clock import NS, clock
 from ..errors import MediaError, UsageError
 from ..output import Listing, Row, Show, listing, say, warn
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
+from .opening import opens
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +27,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @listing
+@opens("save", "clip", "explain")
 @asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
 def where(
     everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,

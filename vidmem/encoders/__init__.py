@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 __all__ = [
     "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks",
-    "default_preset", "load", "load_text", "remembering",
+    "default_preset", "load", "load_text", "remembering", "ships",
 ]  # fmt: skip
 
 
@@ -120,6 +120,11 @@ def _timed(what: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     _log.info("%s loaded in %.2f s", what, time.perf_counter() - began)
+
+
+def ships(spec: str) -> bool:
+    """Whether its weights need no folder of their own, so that its text side loads quickly. Raises ModelError."""
+    return not hasattr(_module(spec)[0], "wanted")
 
 
 def remembering(spec: str) -> tuple[ModuleType | None, str]:
