@@ -92,8 +92,7 @@ def index_source(
         return known
     info = source.info
     row = store.begin_source(info)
-    _log.info("watching from %.1f s of %.1f s, %d x %d: %s", (row.next_t_ns or 0) / 1e9, info.duration_ns / 1e9, info.width,
-              info.height, info.uri)  # fmt: skip
+    _log.info("watching from %.1f s of %.1f s: %s", (row.next_t_ns or 0) / 1e9, info.duration_ns / 1e9, info.uri)
     step = Step(encoder, config, (info.width, info.height), row.tracker_state, keep_views=keep_views)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done
@@ -139,7 +138,8 @@ def index_source(
     met = source.damage.packets + source.damage.frames
     checkpoint("partial" if damaged_before + met else "done")
     notes = tuple(source.damage.notes)
-    _log.info("%d frames in %d calls of the encoder, %.1f s: %s", done - first, calls, time.perf_counter() - began, info.uri)
+    took_s = time.perf_counter() - began
+    _log.info("%d frames in %d calls of the encoder, %.1f s: %s", done - first, calls, took_s, info.uri)
     return _report(store.source_by_id(row.id), info, done - first, began, notes, step.born, still=still, calls=calls)
 
 

@@ -1,5 +1,5 @@
-"""What is in a memory, at a glance: for the prompt, where every import counts. It never writes, and what is wrong with the
-memory is for a command to say."""
+"""What is in a memory, at a glance: for the prompt, where every import counts. It never writes, and what is wrong with
+the memory is for a command to say."""
 
 from __future__ import annotations
 

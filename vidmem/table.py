@@ -28,7 +28,7 @@ def layout(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     empty cells the rows are a name and a value each."""
     if not any(rows[0]):
         return _facts(rows[1:], width)
-    columns = list(zip(*rows, strict=True))
+    columns: Columns = list(zip(*rows, strict=True))
     right = [_numbers(column[1:]) for column in columns]
     fitted = (columns, _widths(columns)) if width is None else _fitted(columns, width)
     if fitted is None or _height(*fitted) > TALLEST:
@@ -71,9 +71,9 @@ def is_path(text: str) -> bool:
 
 
 def shortened(paths: Sequence[str], width: int, least: int = LEAST_NAME) -> list[str]:
-    """The paths in at most `width` columns, all in one way: whole if they fit, else with folders left out in the middle,
-    else the end of each that no other has, a long one with its own middle left out, but not below `least` columns.
-    Different paths stay different; where they cannot in this width they are wider."""
+    """The paths in at most `width` columns, all in one way: whole if they fit, else with folders left out in the
+    middle, else the end of each that no other has, a long one with its own middle left out, but not below `least`
+    columns. Different paths stay different; where they cannot in this width they are wider."""
     if all(cells(path) <= width for path in paths):
         return list(paths)
     known = list(dict.fromkeys(paths))

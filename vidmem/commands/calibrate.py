@@ -63,7 +63,8 @@ def calibrate(
         "each question is told by the others" + (f", Brier score {score:.3f}" if score is not None else "")
     )
     if curve.questions < asked:
-        warn(f"{asked - curve.questions} of {asked} questions have no track that is at all like them, and no part in it")
+        left = asked - curve.questions
+        warn(f"{left} of {asked} questions have no track that is at all like them, and no part in it")
     if curve.questions < 30:
         warn("less than 30 questions: take the probabilities as a rough guide")
     return 0

@@ -1,5 +1,5 @@
-"""What the shell offers on Tab: sources of the memory that is named, encoders, presets, names. It says nothing of errors
-and gives up after a while: a prompt is no place to wait."""
+"""What the shell offers on Tab: sources of the memory that is named, encoders, presets, names. It says nothing of
+errors and gives up after a while: a prompt is no place to wait."""
 
 from __future__ import annotations
 

@@ -179,6 +179,11 @@ class Store(Closing):
         with self._use() as conn:
             return reader.find_source(conn, uri_or_suffix)
 
+    def parts(self, uri_or_suffix: str) -> list[SourceRow]:
+        """As `source`; of a log or a dataset that is named without a part, all parts that are in the memory."""
+        with self._use() as conn:
+            return reader.find_parts(conn, uri_or_suffix)
+
     def source_by_id(self, source_id: int) -> SourceRow:
         """The source with this id. Raises UsageError when it is not there (any more)."""
         with self._use() as conn:
