@@ -6,6 +6,7 @@ first frame after a checkpoint always is, so that nothing but the tracker has to
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +22,8 @@ from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo
 from ..store import SourceRow, Store
 from .step import Step, encode_each, working_in_parallel
 from .still import Still
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the media time done and the frames done after each batch."""
@@ -89,6 +92,7 @@ def index_source(
         return known
     info = source.info
     row = store.begin_source(info)
+    _log.info("watching from %.1f s of %.1f s: %s", (row.next_t_ns or 0) / 1e9, info.duration_ns / 1e9, info.uri)
     step = Step(encoder, config, (info.width, info.height), row.tracker_state, keep_views=keep_views)
     start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
     first = done
@@ -134,6 +138,8 @@ def index_source(
     met = source.damage.packets + source.damage.frames
     checkpoint("partial" if damaged_before + met else "done")
     notes = tuple(source.damage.notes)
+    took_s = time.perf_counter() - began
+    _log.info("%d frames in %d calls of the encoder, %.1f s: %s", done - first, calls, took_s, info.uri)
     return _report(store.source_by_id(row.id), info, done - first, began, notes, step.born, still=still, calls=calls)
 
 

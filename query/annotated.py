@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ..address import exists
 from ..errors import MediaError, UsageError
 from ..media import open_source
 from ..media.base import check_size
 from ..records import NS
 from ..store import Store
 from .labels import LabelSet
+from .picture import load_picture
 from .refine import ImagePredictor, refine_classes
-from .scenes import Parse
+from .scenes import Parse, Scene
 from .textmask import TextMask, from_classes, from_masks, numbered
 
 Grid = tuple[int, int]
@@ -37,7 +40,7 @@ def from_memory(
     regions got. predictor: draws their borders anew in the picture (refine.py); where its masks overlap the smaller one
     is on top. Frames without a label are left out. Raises MediaError when the source is gone or a file cannot be
     written."""
-    if not Path(parsed.source.uri).exists():
+    if not exists(parsed.source.uri):
         raise MediaError(f"the video is no longer there, put it back to take pictures from it: {parsed.source.uri}")
     folder.mkdir(parents=True, exist_ok=True)
     due = -(1 << 62)
@@ -50,13 +53,38 @@ def from_memory(
             path = folder / f"{Path(parsed.source.uri).stem}-{parsed.source.id}-{scene.t_ns * 1000 // NS:010d}.jpg"
             image = source.frame_at(scene.t_ns).image
             if predictor is not None:
-                masks, there = refine_classes(predictor, image, scene.at(*image.shape[:2]))
-                mask = from_masks(masks, [parsed.labels.names[i] for i in there], grid)
+                mask = _refined(predictor, image, scene, parsed, grid)
             try:
                 Image.fromarray(image).save(path, quality=92)
             except OSError as error:
                 raise MediaError(f"the picture cannot be written ({error.strerror or error}): {path}") from None
             yield Annotated(str(path), mask)
+
+
+def from_pictures(
+    store: Store, parsed: Parse, grid: Grid, missing: list[str], predictor: ImagePredictor | None = None
+) -> Iterator[Annotated]:
+    """As `from_memory`, of a folder of single pictures, which are used where they lie. missing: takes those whose file
+    is gone."""
+    for scene in parsed.frames(store):
+        mask = from_classes(scene.labels, parsed.labels.names, grid)
+        if not mask.labels:
+            continue
+        files = store.picture_paths(parsed.source.id, [scene.t_ns]).get(scene.t_ns, [])
+        path = next((file for file in files if Path(file).is_file()), None)
+        if path is None:
+            missing.append(files[0] if files else parsed.source.uri)
+            continue
+        if predictor is not None:
+            mask = _refined(predictor, np.asarray(load_picture(path)), scene, parsed, grid)
+        yield Annotated(path, mask)
+
+
+def _refined(
+    predictor: ImagePredictor, image: NDArray[np.uint8], scene: Scene, parsed: Parse, grid: Grid
+) -> TextMask:
+    masks, there = refine_classes(predictor, image, scene.at(*image.shape[:2]))
+    return from_masks(masks, [parsed.labels.names[i] for i in there], grid)
 
 
 def from_coco(annotations: Path, images: Path | None, grid: Grid, instances: bool) -> Iterator[Annotated]:

@@ -6,7 +6,7 @@ in one of two ways (see parse.py, which has them on masks as an encoder gives th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,13 +50,14 @@ class Scene:
 @dataclass(frozen=True, slots=True, eq=False)
 class Parse:
     """A video to be labelled, frame by frame. scores `(n, C)`: of its tracks, by ordinals `(n,)`, with each label.
-    thing: labels are as in `labels`."""
+    classes `(n,)`: the label of each track or UNLABELLED; None for the one that it is most like."""
 
     source: SourceRow
     labels: LabelSet
     way: Way
     ordinals: NDArray[np.int64]
     scores: Float32
+    classes: Labels | None = None
 
     def frames(self, store: Store, start_ns: int = 0, end_ns: int = (1 << 63) - 1) -> Iterator[Scene]:
         """The frames from start_ns to end_ns, in order. Raises StoreError when the memory is damaged."""
@@ -75,7 +76,8 @@ class Parse:
             if elsewhere is None:
                 return np.full(size, UNLABELLED, np.int32)
             return best_class(soft_votes(masks, scores, elsewhere), *size)
-        return _by_track(frame.masks[known], scores.argmax(axis=1).astype(np.int32), size)
+        classes = scores.argmax(axis=1).astype(np.int32) if self.classes is None else self.classes[rows[known]]
+        return _by_track(frame.masks[known], classes, size)
 
 
 def _by_track(masks: NDArray[np.bool_], classes: Labels, size: tuple[int, int]) -> Labels:
@@ -83,7 +85,8 @@ def _by_track(masks: NDArray[np.bool_], classes: Labels, size: tuple[int, int]) 
     belongs to none competes as well, so that no region grows when it is stretched."""
     patches = np.full(masks.shape[1:], UNLABELLED, np.int32)
     for row in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
-        patches[masks[row]] = classes[row]
+        if classes[row] != UNLABELLED:  # what has no label hides none: a sleeve is the person's
+            patches[masks[row]] = classes[row]
     there = np.unique(patches)
     one_hot = (patches == there[:, None, None]).astype(np.float32)
     return np.asarray(there[best_class(one_hot, *size)], np.int32)
@@ -91,10 +94,11 @@ def _by_track(masks: NDArray[np.bool_], classes: Labels, size: tuple[int, int]) 
 
 def parse(
     store: Store, source: SourceRow, labels: LabelSet, vectors: Float32, *, way: Way = "track",
-    temperature: float | None = None,
+    temperature: float | None = None, named: Mapping[int, int] | None = None,
 ) -> Parse:  # fmt: skip
     """The labelling of a source. vectors `(C, Dt)`: of the labels. temperature: that at which things and stuff are told
-    apart (see parse.decoupled); None to compare every region with every label.
+    apart (see parse.decoupled); None to compare every region with every label. named: the labels of the tracks that
+    have one, by id; None for the one that each is most like.
 
     Raises UsageError for an unknown way.
     """
@@ -106,7 +110,8 @@ def parse(
         scores = class_scores(np.array([t.text for t in tracks], np.float32), vectors)
     if temperature is not None:
         scores = decoupled(scores, labels.things, temperature)
-    return Parse(source, labels, way, np.array([t.ordinal for t in tracks], np.int64), scores)
+    classes = None if named is None else np.array([named.get(t.id, UNLABELLED) for t in tracks], np.int32)
+    return Parse(source, labels, way, np.array([t.ordinal for t in tracks], np.int64), scores, classes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidmem.errors import UsageError
-from vidmem.probability import Curve, Probabilities, Samples, brier, fit, left_out, reliability
+from vidmem.probability import Curve, Probabilities, Samples, brier, check_worth, fit, left_out, reliability
 
 CURVE = Curve(-6.0, 10.0, 0.7, 1, 1, 1)
 
@@ -131,3 +131,20 @@ def test_there_and_back() -> None:
 def test_what_is_no_curve_fails(data: Any) -> None:
     with pytest.raises(ValueError, match="curve"):
         Probabilities.from_dict(data)
+
+
+def test_a_curve_that_tells_nothing_is_refused() -> None:
+    rng = np.random.default_rng(3)
+    score, question = rng.random(60), np.repeat(np.arange(30), 2)
+
+    def samples(right: Any) -> Samples:
+        return Samples(score, None, np.asarray(right, bool), question)
+
+    check_worth(samples(score > 0.5))
+    with pytest.raises(UsageError, match=r"no better than to say .5 each time \(Brier score 0\.\d+, that gets 0.25\)"):
+        check_worth(samples(np.arange(60) % 2 == 0))
+    with pytest.raises(UsageError, match=r"worse than to say 0\.10 each time, the share that is right"):
+        check_worth(samples(np.arange(60) % 10 == 0))
+    few = Samples(np.arange(6.0), None, np.arange(6) > 2, np.arange(6))
+    with pytest.raises(UsageError, match="too few questions to check the curve"):
+        check_worth(few)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
 from .errors import UsageError, VidmemError
-from .output import say
+from .output import QuietOption, VerboseOption, audible, detail, loudness, warn
 from .process import settle
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
@@ -37,6 +39,16 @@ _HOMES = {
     "models": "models", "doctor": "doctor", "demo": "demo", "train": "train",
 }  # fmt: skip
 """Of each command its module in vidmem.commands, and its function where that has another name."""
+
+_OTHERWISE = {
+    "where": "search find query ask locate look lookup last seen", "ls": "list dir sources videos",
+    "index": "add import scan ingest load", "rm": "delete remove del drop", "info": "status stats show",
+    "names": "name labels vocabulary vocab words classes", "things": "thing objects object tracks instances items",
+    "watch": "camera live stream record", "models": "model encoders weights pull download", "doctor": "check",
+    "annotate": "mark write", "timeline": "history", "calibrate": "calibration", "segment": "mask masks",
+    "compact": "vacuum", "--help": "help", "--version": "version",
+}  # fmt: skip
+"""What others call a command."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -62,9 +74,14 @@ def _build(name: str) -> Any:
     found = getattr(importlib.import_module(f".commands.{module}", __package__), function or module)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     if isinstance(found, typer.Typer):
-        alone.add_typer(found, name=name)
+        group = copy(found)
+        group.registered_commands = [copy(command) for command in found.registered_commands]
+        for command in group.registered_commands:
+            assert command.callback is not None
+            command.callback = audible(command.callback)
+        alone.add_typer(group, name=name)
         return typer.main.get_group(alone).commands[name]
-    alone.command(name, cls=_Command)(found)
+    alone.command(name, cls=_Command)(audible(found))
     return typer.main.get_command(alone)
 
 
@@ -88,6 +105,12 @@ class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _spare_pydantic(super().get_params(ctx))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            raise UsageError(_unknown(name))
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
@@ -96,6 +119,7 @@ class _Group(TyperGroup):
         _tell_memory(formatter)
 
     def invoke(self, ctx: Any) -> Any:
+        began = time.perf_counter()
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
@@ -107,18 +131,32 @@ class _Group(TyperGroup):
             raise typer.Exit(PIPE_CLOSED) from None
         except VidmemError as error:
             _debug()
-            say(f"vidmem: {error}")
+            warn(f"vidmem: {error}")
             raise typer.Exit(error.exit_code) from None
         except UnicodeEncodeError as error:  # neither SQLite nor JSON can hold it
             _debug()
-            say(f"vidmem: a name is not valid UTF-8, rename the file: {error.object}")
+            warn(f"vidmem: a name is not valid UTF-8, rename the file: {error.object}")
             raise typer.Exit(UsageError.exit_code) from None
         except Exception as error:
             if hasattr(error, "exit_code"):  # Typer's own: a wrong option
                 raise
             _debug()
-            say(f"vidmem: a bug ({type(error).__name__}: {error}); run it with VIDMEM_DEBUG=1 and report what it says")
+            warn(f"vidmem: a bug ({type(error).__name__}: {error}); run it with VIDMEM_DEBUG=1 and report what it says")
             raise typer.Exit(BUG) from None
+        finally:
+            detail(f"it took {time.perf_counter() - began:.2f} s")
+
+
+def _unknown(name: str) -> str:
+    """That there is no such command, and which may be meant."""
+    import difflib
+
+    known = [*_HOMES, "--help", "--version"]
+    meant = {other: command for command in known for other in _OTHERWISE.get(command, "").split()}
+    meant |= {command: command for command in _HOMES}
+    near = difflib.get_close_matches(name.lower(), meant, 1, 0.7)
+    hint = f"did you mean `vidmem {meant[near[0]]}`?" if near else "`vidmem --help` lists them"
+    return f"there is no command {name[:40]!r}; {hint}"
 
 
 def _spare_pydantic(params: Sequence[Any]) -> list[Any]:
@@ -175,8 +213,11 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """A memory for long video: watch once, then ask when and where a thing was last seen."""
+    loudness(quiet=quiet, verbose=verbose)
 
 
 def main() -> None:
@@ -185,4 +226,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # file names need not be text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if os.environ.get("_VIDMEM_COMPLETE", "").startswith("complete"):
+        _complete()
     app(prog_name="vidmem")
+
+
+def _complete() -> None:
+    """Offer what the shell asks for; whatever is wrong, the prompt stays clean."""
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        app(prog_name="vidmem")
+    except Exception:
+        sys.exit(0)

@@ -450,8 +450,8 @@ class Memory(Questions):
         """Write tracks beside the recording: .mcap a copy of an MCAP log with annotations, .rrd for Rerun, .parquet a
         table of spans.
 
-        labels: phrases; what `where` finds for them bears their names, and nothing else is written unless there are no
-        labels, or everything is true. Raises UsageError and MediaError as `annotate.annotate`.
+        labels: phrases; a track bears the likeliest of those that `where` finds it for, and others are not written
+        unless there are no labels, or everything is true. Raises UsageError and MediaError as `annotate.annotate`.
         """
         from .annotate import annotate
 

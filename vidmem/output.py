@@ -1,4 +1,4 @@
-"""What every command prints: results on stdout in the format asked for, everything else on stderr."""
+"""What every command prints: results on stdout in the format asked for, everything else on stderr, as loud as asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import csv
 import functools
 import inspect
 import json
+import logging
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,14 +39,15 @@ class Show(Protocol):
 
 
 def listing(command: Callable[..., int]) -> Callable[..., None]:
-    """Give a command the options --json, --csv and --nl, and a keyword `show` that prints a Listing accordingly. The
-    command returns its exit code."""
+    """Give a command the options --json, --csv, --nl and --wide, and a keyword `show` that prints a Listing
+    accordingly. The command returns its exit code."""
 
     @functools.wraps(command)
-    def run(*args: Any, as_json: bool, as_csv: bool, as_lines: bool, **options: Any) -> None:
+    def run(*args: Any, as_json: bool, as_csv: bool, as_lines: bool, wide: bool, **options: Any) -> None:
         if as_json + as_csv + as_lines > 1:
             raise UsageError("--json, --csv and --nl are three formats; give one of them")
-        write = _json if as_json else _csv if as_csv else _lines if as_lines else _table
+        table = functools.partial(_table, width=None if wide else terminal_width())
+        write = _json if as_json else _csv if as_csv else _lines if as_lines else table
 
         def show(listing: Listing) -> None:
             write(listing)
@@ -58,6 +62,7 @@ def listing(command: Callable[..., int]) -> Callable[..., None]:
         _flag("as_json", Annotated[bool, typer.Option("--json", help="Print one JSON document.")]),
         _flag("as_csv", Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")]),
         _flag("as_lines", Annotated[bool, typer.Option("--nl", help="Print one JSON object per line.")]),
+        _flag("wide", Annotated[bool, typer.Option("--wide", help="Print whole cells, however wide the table gets.")]),
     ]
     parameters = [*own, *formats]
     run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
@@ -80,10 +85,81 @@ _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS.split()} 
 """What an argument that a message names in backquotes is called here: below the commands nobody speaks of options."""
 
 
+QuietOption = Annotated[bool, typer.Option(
+    "--quiet", "-q", help="No progress and no remarks, only errors and warnings.")]  # fmt: skip
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what is being done, and how long it takes.")]
+
+
+def audible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options --quiet and --verbose, which count as those before it do."""
+
+    @functools.wraps(command)
+    def run(*args: Any, quiet: bool, verbose: bool, **options: Any) -> Any:
+        loudness(quiet=quiet or is_quiet(), verbose=verbose or is_verbose())
+        return command(*args, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    more = [_flag("quiet", QuietOption), _flag("verbose", VerboseOption)]
+    parameters = [*signature.parameters.values(), *more]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": signature.return_annotation}
+    return run
+
+
+_loudness = logging.INFO
+"""The least level that is said."""
+
+
+def loudness(*, quiet: bool = False, verbose: bool = False) -> None:
+    """How much is said from now on. quiet: errors, and warnings that change the meaning of a result. verbose: what is
+    being done, too, as vidmem's loggers tell it. Raises UsageError for both."""
+    global _loudness
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other; give one of them")
+    _loudness = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logger = logging.getLogger(__package__)
+    if not any(isinstance(handler, _Saying) for handler in logger.handlers):
+        logger.addHandler(_Saying())
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but warnings is wanted: no progress either."""
+    return _loudness > logging.INFO
+
+
+def is_verbose() -> bool:
+    """Whether all is told that is done."""
+    return _loudness < logging.INFO
+
+
 def say(message: str) -> None:
-    """One line on stderr, in the words of the command line."""
-    told = re.sub(r"`(\w+)`", lambda name: _OPTIONS.get(name[1], name[0]), message)
-    print(printable(told), file=sys.stderr, flush=True)
+    """A remark: one line on stderr."""
+    _tell(message, logging.INFO)
+
+
+def warn(message: str) -> None:
+    """One line on stderr that --quiet keeps: an error, or what changes the meaning of a result."""
+    _tell(message, logging.WARNING)
+
+
+def detail(message: str) -> None:
+    """One line on stderr with --verbose alone."""
+    _tell(message, logging.DEBUG)
+
+
+def _tell(message: str, level: int) -> None:
+    """In the words of the command line."""
+    if level >= _loudness:
+        told = re.sub(r"`(\w+)`", lambda name: _OPTIONS.get(name[1], name[0]), message)
+        print(printable(told), file=sys.stderr, flush=True)
+
+
+class _Saying(logging.Handler):
+    """What the library logs, said: warnings always, the rest with --verbose."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _tell(record.getMessage(), logging.WARNING if record.levelno >= logging.WARNING else logging.DEBUG)
 
 
 def printable(text: str) -> str:
@@ -125,10 +201,16 @@ def _plain(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict) else value
 
 
-def _table(listing: Listing) -> None:
+def terminal_width() -> int | None:
+    """Columns that a table may take: COLUMNS, or those of the terminal; None where stdout is none."""
+    if os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def _table(listing: Listing, width: int | None) -> None:
+    from .table import layout
+
     cells = [[printable(cell) for cell in row] for row in listing.table]
-    if len(cells) < 2:
-        return
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if len(cells) >= 2:
+        print("\n".join(layout(cells, width)))

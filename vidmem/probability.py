@@ -27,6 +27,8 @@ LOOSE = 0.6
 """Tracks with less than this share of the calibrated threshold have no part in a fit."""
 CANDIDATES = 5
 """Tracks of a question that a fit looks at, the best ones; together they weigh as much as those of any question."""
+EVEN = 0.25
+"""The Brier score of saying .5 each time."""
 LEAST_EACH = 3
 """A fit needs so many right and so many wrong candidates."""
 
@@ -221,6 +223,26 @@ def left_out(samples: Samples) -> Float32:
         one = samples.take(held)
         out[held] = curve.at(one.score, one.share, one.best)
     return out
+
+
+def check_worth(samples: Samples) -> None:
+    """Raises UsageError for candidates whose curve tells nothing of new questions: each question told by the curve of
+    the others, its Brier score is no better than that of .5 for everything, or worse than that of the base rate; or
+    there are too few for that."""
+    told = left_out(samples)
+    known = ~np.isnan(told)
+    if not known.any():
+        raise UsageError("too few questions to check the curve, each by that of the others; nothing is kept, add some")
+    right = samples.right[known]
+    score, rate = brier(told[known], right), float(right.mean())
+    base = brier(np.full(len(right), rate), right)
+    remedy = "nothing is kept; check the answers, or add questions"
+    if score >= EVEN:
+        raise UsageError(f"the curve is no better than to say .5 each time (Brier score {score:.3f}, that gets "
+                         f"{EVEN}); {remedy}")  # fmt: skip
+    if score > base:
+        raise UsageError(f"the curve is worse than to say {rate:.2f} each time, the share that is right (Brier score "
+                         f"{score:.3f}, that gets {base:.3f}); {remedy}")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

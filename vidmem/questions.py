@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .query.haystack import HaystackAnswer, Phrase, Rule
     from .query.inventory import Inventory
     from .query.labels import LabelSet
+    from .query.naming import Named
     from .query.narrow import Spans
     from .query.needles import Asked as HaystackAsked
     from .query.scenes import Parse, Way
@@ -91,9 +92,10 @@ class Questions(Closing):
         """Fit the probability of answers to words on the questions of a file (see query/calibrate.py) and keep it for
         this memory; the curve, the candidates that it was fitted on, and how many questions were asked.
 
-        Raises UsageError for questions that make no sense or are too few, MediaError for a file that cannot be read.
+        Raises UsageError for questions that make no sense or are too few, and for a curve that is worth nothing (see
+        `probability.check_worth`); what held before then goes on holding. MediaError for a file that cannot be read.
         """
-        from .probability import fit
+        from .probability import check_worth, fit
         from .query.calibrate import candidates, load_known
 
         def phrase(name: str) -> tuple[Float32, Float32]:
@@ -104,6 +106,7 @@ class Questions(Closing):
         known = load_known(os.fspath(path))
         samples = candidates(self.store, self.cache(), calibration, known, phrase)
         curve = fit(samples)
+        check_worth(samples)
         curves = replace(calibration.probability or Probabilities(), text=curve)
         self.store.set_fitted(self.text_encoder.info.weights, curves.as_dict())
         return curve, samples, len(known)
@@ -257,13 +260,28 @@ class Questions(Closing):
         asked = list(ask_all(haystack, Shelf(self.store), needles, phrases, missing))
         return asked, sorted(missing), len(needles)
 
+    def name_tracks(self, source: SourceRow, names: Sequence[str]) -> dict[int, Named]:
+        """Which of `names` each track of a source has, by id: the likeliest of those that `where` finds it for.
+
+        Raises UsageError for names that the encoder cannot read.
+        """
+        return self._named(source, self._vectors(names))
+
+    def _named(self, source: SourceRow, vectors: Float32) -> dict[int, Named]:
+        from .query.naming import name_tracks
+
+        contrasts = [self.text_encoder.contrast(vector) for vector in vectors]
+        return name_tracks(self.cache(), self.calibration, source.id, vectors, contrasts)
+
     def parse(self, source: str, labels: LabelSet | str, *, way: Way = "track", apart: bool = False,
-              templates: bool = False) -> Parse:  # fmt: skip
+              templates: bool = False, meant: bool = False, pictures: bool = False) -> Parse:  # fmt: skip
         """The labels of every frame of an indexed source, from its tracks; `Parse.frames(memory.store)` has them.
 
         labels: names, or what `query.labels.load_labels` takes. way: "track" or "vote" (see query/scenes.py). apart:
         compare things with things only, stuff with all (DenseVLM's finding, here for labelling). templates: put each
-        label into the 80 sentences of encoders/templates.py.
+        label into the 80 sentences of encoders/templates.py. meant: give a track no label where none is probably meant,
+        as `name_tracks`, and not the one that it is most like; by way "track" alone. pictures: take a folder of single
+        pictures, too, each a frame.
 
         Raises UsageError for an unknown source or way, no labels, labels that the encoder cannot read, and templates
         with an encoder that reads names alone.
@@ -272,13 +290,16 @@ class Questions(Closing):
         from .query.scenes import parse
 
         row = self.store.source(source)
-        if row.kind == PICTURES:
+        if row.kind == PICTURES and not pictures:
             raise UsageError(f"single pictures are not parsed; index the folder as a film: {row.uri}")
+        if meant and way != "track":
+            raise UsageError("what is probably meant is known of tracks; leave the way at track")
         known = load_labels(labels) if isinstance(labels, str) else labels
         temperature = self.calibration.temperature if apart else None
         # The classes of a data set stand as they are; those that the encoder does not know are hardly ever the best.
         vectors = self._vectors(known.names, templates, guess=isinstance(labels, str) and labels in BUILT_IN)
-        return parse(self.store, row, known, vectors, way=way, temperature=temperature)
+        named = {track: one.label for track, one in self._named(row, vectors).items()} if meant else None
+        return parse(self.store, row, known, vectors, way=way, temperature=temperature, named=named)
 
     def _phrases(self, names: Sequence[str]) -> list[Phrase]:
         from .query.haystack import Phrase

@@ -105,6 +105,38 @@ def test_names_alone_or_all(run: Run, log: Path, tmp_path: Path) -> None:
     assert texts() == {"#0", "#1", "#2"}
 
 
+def test_a_bare_name_will_do(run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("run.mcap", f"{log.parent.name}/run.mcap", "run.mcap#/cam/front"):
+        assert run("annotate", name, "-o", "out.mcap").exit_code == 0
+        assert len(annotations(tmp_path / "out.mcap")) == 60
+    monkeypatch.chdir(log.parent)
+    result = run("annotate", "run.mcap", "-o", "run.mcap")
+    assert (result.exit_code, "would overwrite its source" in result.stderr) == (2, True)
+    other = tmp_path / "run.mcap"
+    other.write_bytes(log.read_bytes() + b"\0")
+    run("index", other, "--encoder", "colours")
+    monkeypatch.chdir(tmp_path.parent)
+    result = run("annotate", "run.mcap", "-o", tmp_path / "out.mcap")
+    assert (result.exit_code, "2 sources are called 'run.mcap'" in result.stderr) == (2, True)
+
+
+def test_a_track_has_the_likeliest_label_alone(run: Run, log: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    def labels(*asked: str) -> list[str | None]:
+        out = tmp_path / "spans.parquet"
+        options = [a for label in asked for a in ("--label", label)]
+        assert run("annotate", log, "-o", out, "--all", *options).exit_code == 0
+        return [row["label"] for row in pq.read_table(out).to_pylist()]
+
+    assert labels("red blue") == ["red blue", "red blue", "red blue"]  # a bit like each
+    assert labels("red blue", "red", "blue") == ["red", "blue", "red"]
+    assert labels("red", "blue", "red blue") == ["red", "blue", "red"]
+    assert labels("yellow", "red") == ["red", None, "red"]
+    assert labels("yellow") == [None, None, None]
+
+
 def test_a_damaged_log_is_copied_as_far_as_it_goes(run: Run, made: Path, tmp_path: Path) -> None:
     from vidmem.media.logs.mcap_table import read_table
 
@@ -189,10 +221,12 @@ def test_a_sidecar_of_a_dataset(run: Run, tmp_path: Path) -> None:
 
 
 def test_wrong_use_fails(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.mcap").write_bytes(b"")
     for args, code, told in (
         ((log, "-o", tmp_path / "out.bag"), 2, "written as mcap, rrd, parquet"),
         ((log, "-o", log), 2, "would overwrite its source"),
-        ((tmp_path / "other.mcap", "-o", tmp_path / "out.mcap"), 2, "run `vidmem index` on it first"),
+        ((tmp_path / "other.mcap", "-o", tmp_path / "out.mcap"), 2, "no source is called"),
+        ((tmp_path / "new.mcap", "-o", tmp_path / "out.mcap"), 2, "run `vidmem index` on it first"),
         ((log, "-o", tmp_path / "none" / "out.mcap"), 4, "check folder and disk"),
         ((log, "-o", tmp_path / "none" / "out.parquet"), 4, "check folder and disk"),
         ((log, "-o", tmp_path / "none" / "out.rrd"), 4, "check folder and disk"),

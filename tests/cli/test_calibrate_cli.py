@@ -81,6 +81,34 @@ def test_misused_fails(run: Run, copy: Path, arguments: tuple[str, ...], message
     assert message in result.stderr
 
 
+WRONG = """red,walk.mp4,absent
+blue,walk.mp4,absent
+green,walk.mp4,absent
+red green,walk.mp4,0-12
+yellow blue,walk.mp4,0-12
+red cyan,walk.mp4,0-12
+green white,walk.mp4,0-12
+red,*,absent
+"""
+"""The answers the wrong way round: what is most like the question is never right."""
+
+
+def test_a_worthless_curve_is_refused(run: Run, copy: Path, known: Path) -> None:
+    def sure() -> float | None:
+        return json.loads(run("where", "red", "--json", "-m", copy).stdout)["sightings"][0]["probability"]
+
+    wrong = known.with_name("wrong.csv")
+    wrong.write_text(WRONG)
+    result = run("calibrate", wrong, "-m", copy)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no better than to say .5 each time (Brier score 0." in result.stderr
+    assert sure() is None
+    assert run("calibrate", known, "-m", copy).exit_code == 0
+    before = sure()
+    assert run("calibrate", wrong, "-m", copy).exit_code == 2
+    assert before == sure() is not None
+
+
 def test_bad_questions_fail(run: Run, copy: Path, known: Path, tmp_path: Path) -> None:
     known.write_text("red,walk.mp4,0-3\n")
     result = run("calibrate", known, "-m", copy)

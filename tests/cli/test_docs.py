@@ -23,11 +23,14 @@ def flat(group: Any, before: str = "") -> dict[str, Any]:
     return found
 
 
+EVERYWHERE = ("quiet", "verbose")
+"""Options of all commands, told once."""
 COMMANDS = flat(typer.main.get_command(app))
 
 
 def parameters() -> list[Any]:
-    found = [(name, p) for name, command in COMMANDS.items() for p in command.params if p.name != "help"]
+    every = [(name, p) for name, command in COMMANDS.items() for p in command.params]
+    found = [(name, p) for name, p in every if p.name not in ("help", *EVERYWHERE)]
     return [pytest.param(name, p, id=f"{name} {p.name}") for name, p in found]
 
 
@@ -51,6 +54,13 @@ def test_every_option_is_told(name: str, parameter: Any) -> None:
     spellings = [o for o in parameter.opts if o.startswith("-")] or [parameter.metavar.strip(".")]
     for spelling in spellings:
         assert f"`{spelling}" in section(name) or f", {spelling}" in section(name), f"{spelling} is missing"
+
+
+def test_what_every_command_takes_is_told_once() -> None:
+    start = DOCS.read_text("utf-8").partition("\n## ")[0]
+    for command in COMMANDS.values():
+        for parameter in (p for p in command.params if p.name in EVERYWHERE):
+            assert all(f"`{spelling}`" in start for spelling in parameter.opts)
 
 
 def test_nothing_is_told_that_is_not_there() -> None:

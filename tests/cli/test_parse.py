@@ -224,6 +224,53 @@ def test_templates_need_an_encoder_with_sentences(run: Run, indexed: Path, label
     assert "`colours` reads no sentences; leave --templates out" in result.stderr
 
 
+def test_export_labels_what_is_probably_meant(run: Run, indexed: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("red\nwhite\n")  # green and blue are neither
+
+    def labels(*options: str) -> set[str]:
+        out = tmp_path / "data"
+        result = run("export", "--out", out, "--labels", names, "--every", "1s", *options, "-m", indexed)
+        assert result.exit_code == 0, result.stderr
+        masks = [read_answer(r["response"], (16, 16)).mask for r in lines(out)]
+        return {f"{label.name} at {r['images'][0][-8:-4]}" for mask, r in zip(masks, lines(out), strict=True)
+                for label in mask.labels}  # fmt: skip
+
+    assert {told.split()[0] for told in labels()} == {"red"}
+    assert "red at 6000" not in labels()  # blue and green are in view then
+    assert "6000" in " ".join(labels("--all"))
+    names.write_text("white\n")
+    result = run("export", "--out", tmp_path / "none", "--labels", names, "-m", indexed)
+    assert (result.exit_code, "--all labels what is not probably meant" in result.stderr) == (4, True)
+    result = run("export", "--out", tmp_path / "none", "--vspw", tmp_path, "--all")
+    assert (result.exit_code, "annotations have their labels" in result.stderr) == (2, True)
+
+
+def test_export_takes_single_pictures_where_they_lie(run: Run, copy: Path, labels: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, colour in (("a", (255, 0, 0)), ("b", (0, 0, 255))):
+        picture = Image.new("RGB", (160, 96), (90, 100, 110))
+        picture.paste(colour, (32, 32, 64, 64))
+        picture.save(folder / f"{name}.png")
+    assert run("index", "--images", folder, "-m", copy).exit_code == 0
+    out, arguments = tmp_path / "data", ("--labels", labels, "-m", copy)
+    assert run("export", "--out", out, *arguments).exit_code == 0
+    shown = {r["images"][0]: r for r in lines(out)}
+    assert {str(folder / "a.png"), str(folder / "b.png")} < set(shown)  # beside the video's
+    mask = read_answer(shown[str(folder / "a.png")]["response"], (16, 16)).mask
+    assert [label.name for label in mask.labels] == ["red"]
+    assert mask.cells[8, 4] == 0
+    assert mask.cells[1, 12] == -1
+    (folder / "b.png").unlink()
+    result = run("export", "--out", out, "--source", "photos", *arguments)
+    assert result.exit_code == 3
+    assert [r["images"] for r in lines(out)] == [[str(folder / "a.png")]]
+    assert f"left out, no longer there: {folder / 'b.png'}" in result.stderr
+    result = run("parse", "photos", "--labels", labels, "-m", copy)
+    assert (result.exit_code, "single pictures are not parsed" in result.stderr) == (2, True)
+
+
 def test_export_leaves_out_what_is_gone(run: Run, walk: Path, tmp_path: Path, labels: Path) -> None:
     memory, here = tmp_path / "m", tmp_path / "other.mp4"
     shutil.copy(walk, here)

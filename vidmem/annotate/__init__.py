@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..address import split
 from ..errors import MediaError, UsageError
 
 if TYPE_CHECKING:
@@ -35,11 +34,13 @@ def annotate(
     """Write the tracks of `source` to `out`, whose suffix says how (see FORMATS).
 
     source: a log, a dataset, or for .rrd any indexed video, maybe with its part: all parts of it that are in the memory
-    are annotated. labels: phrases; the tracks that `where` finds for them bear their names, and no others are written
-    unless there are no labels, or `everything` is true. Nothing is left at `out` on failure.
+    are annotated. labels: phrases; a track bears the likeliest of those that `where` finds it for in that source, and
+    tracks without one are not written unless there are no labels, or `everything` is true. Nothing is left at `out` on
+    failure.
 
     Raises:
-        UsageError: another suffix, nothing of the source is indexed, or out is the source itself.
+        UsageError: another suffix, nothing of the source is indexed, its name is not clear, a label that cannot be
+            read, or out is the source itself.
         MediaError: a library is not installed, the source cannot be read, or out cannot be written.
     """
     from .notes import Notes
@@ -47,9 +48,9 @@ def annotate(
     suffix = os.path.splitext(out)[1].lower()
     if suffix not in FORMATS:
         raise UsageError(f"annotations are written as {', '.join(s[1:] for s in FORMATS)}; give such a name: {out}")
-    if os.path.realpath(split(source).path) == os.path.realpath(out):
-        raise UsageError(f"the result would overwrite its source; give another name: {out}")
     notes = Notes(memory, source, labels, everything=everything)
+    if os.path.realpath(notes.path) == os.path.realpath(out):
+        raise UsageError(f"the result would overwrite its source; give another name: {out}")
     with _replacing(out) as part:
         return _WRITERS[suffix](notes, part, out)
 

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..address import absolute, split, split_known
-from ..errors import UsageError
 from ..records import NS, Box, FrameRegions
-from ..store import SourceRow, TrackRow
+from ..store import SourceRow, TrackRow, whole_path
 
 if TYPE_CHECKING:
     from ..memory import Memory
@@ -39,29 +37,19 @@ class Notes:
 
     def __init__(self, memory: Memory, source: str, labels: Sequence[str], *, everything: bool) -> None:
         self.memory = memory
-        whole = absolute(source)
-        address = split(whole)
-        self.path = address.path
-        rows = memory.sources()
-        self.rows = [row for row in rows if row.uri == whole] or [
-            row for row in rows if not address.part and split_known(row.uri).path == self.path
-        ]
-        if not self.rows:
-            raise UsageError(f"nothing of it is in the memory; run `vidmem index` on it first: {source}")
+        self.rows = memory.store.parts(source)
+        self.path = whole_path(self.rows[0])
         self._labels = list(dict.fromkeys(labels))
         self._all = everything or not labels
         self._names = self._named()
         self._tracks: dict[int, dict[int, TrackRow]] = {}
 
     def _named(self) -> dict[int, tuple[str, float]]:
-        """Track id -> phrase and score; the best phrase where several found it."""
-        names: dict[int, tuple[str, float]] = {}
-        for phrase in self._labels:
-            for sighting in self.memory.where(phrase, top=None):
-                for track in sighting.tracks:
-                    if sighting.score > names.get(track, ("", -1.0))[1]:
-                        names[track] = phrase, sighting.score
-        return names
+        """Track id -> its likeliest label, and the score."""
+        if not self._labels:
+            return {}
+        found = [named for row in self.rows for named in self.memory.name_tracks(row, self._labels).items()]
+        return {track: (self._labels[named.label], named.score) for track, named in found}
 
     def tracks(self, row: SourceRow) -> dict[int, TrackRow]:
         """Tracks of a source that are to be written, by ordinal."""

@@ -6,20 +6,21 @@ from typing import Annotated
 
 import typer
 
-from ..output import say
+from ..output import say, warn
+from . import completing
 from .asking import say_readings
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 
 def annotate(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="An indexed log, dataset or video.",
-                                          show_default=False)],
+                                          show_default=False, autocompletion=completing.source)],
     out: Annotated[str, typer.Option(
         "--out", "-o", metavar="FILE", help="What to write: .mcap a copy of an MCAP log with annotations, .rrd for "
         "Rerun, .parquet a table of spans.", show_default=False)],
     label: Annotated[list[str] | None, typer.Option(
         "--label", metavar="TEXT", help="Name what is found for it, and write nothing else; may be given "
-        "again.")] = None,
+        "again.", autocompletion=completing.name)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Beside what is named, all other tracks too.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
@@ -39,5 +40,5 @@ def annotate(
     say(f"{written.path}: {written.boxes} boxes in {written.frames} frames")
     if written.damaged:
         causes = f" ({'; '.join(written.notes[:3])})" if written.notes else ""
-        say(f"damaged: {written.damaged} parts left out{causes}")
+        warn(f"damaged: {written.damaged} parts left out{causes}")
         raise typer.Exit(3)

@@ -14,6 +14,7 @@ import typer
 from .. import arguments
 from ..errors import UsageError
 from ..output import say
+from . import completing
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ Options = Mapping[str, tuple[Any, Any]]
 
 # A default other than None would be checked by pydantic, whose import costs a quarter of a question.
 TEXT: Options = {
-    "text": (Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in words.")], None),
+    "text": (Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in words.",
+                                                     autocompletion=completing.words)], None),
 }
 PICTURE: Options = {
     "image": (Annotated[str | None, typer.Option("--image", metavar="PICTURE", help="A picture of the thing.")], None),
@@ -45,7 +47,8 @@ TESTS: Options = {
 }  # fmt: skip
 TIMES: Options = {
     "source": (Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="Only in this video, a path or file name; may be given again.")], None),
+        "--source", metavar="SOURCE", help="Only in this video, a path or file name; may be given again.",
+        autocompletion=completing.source)], None),
     "after": (Annotated[str | None, typer.Option(
         "--after", metavar="TIME", help="Only from then on: 12.5s or 1:02 (in the video), a date, a date with "
         "a time, 90min, 12h, 30d (ago).")], None),
@@ -57,7 +60,8 @@ TIMES: Options = {
 NARROWING: Options = {
     **TIMES,
     "near": (Annotated[list[str] | None, typer.Option(
-        "--near", metavar="TEXT", help="Only near another thing; may be given again.")], None),
+        "--near", metavar="TEXT", help="Only near another thing; may be given again.",
+        autocompletion=completing.name)], None),
     "within": (Annotated[str, typer.Option(
         "--within", metavar="TIME", help="Near: both in view so far apart at the most.")], "2s"),
     "apart": (Annotated[float | None, typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def calibrate(
         "each question is told by the others" + (f", Brier score {score:.3f}" if score is not None else "")
     )
     if curve.questions < asked:
-        say(f"{asked - curve.questions} of {asked} questions have no track that is at all like them, and no part in it")
+        left = asked - curve.questions
+        warn(f"{left} of {asked} questions have no track that is at all like them, and no part in it")
     if curve.questions < 30:
-        say("less than 30 questions: take the probabilities as a rough guide")
+        warn("less than 30 questions: take the probabilities as a rough guide")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import StoreError, VidmemError
-from ..output import Listing, Show, listing, say
+from ..output import Listing, Show, listing, warn
 from .options import MemoryOption
 
 NEEDED = {"numpy": "numpy", "PIL": "pillow", "onnxruntime": "onnxruntime", "av": "av", "faiss": "faiss-cpu",
@@ -63,7 +63,7 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
     show(Listing(rows, table))
     broken = [c for c in checks if c.remedy]
     for check in broken:
-        say(f"{check.name}: {check.remedy}")
+        warn(f"{check.name}: {check.remedy}")
     return VidmemError.exit_code if broken else 0
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..address import exists
 from ..clock import parse_time
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, warn
+from . import completing
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def export(
     style: Annotated[str, typer.Option(
         "--style", metavar="internvl|llava|qwen", help="How records name their picture.")] = "internvl",
     source: Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="A video in the memory; may be given again. By default all.")] = None,
+        "--source", metavar="SOURCE", help="A video in the memory; may be given again. By default all.",
+        autocompletion=completing.source)] = None,
     coco: Annotated[str | None, typer.Option(
         "--coco", metavar="FILE[@IMAGES]", help="From COCO annotations instead of a memory.")] = None,
     vspw: Annotated[str | None, typer.Option(
@@ -38,7 +41,10 @@ def export(
     split: Annotated[str | None, typer.Option("--split", metavar="NAME", help="Of VSPW: only this split.")] = None,
     labels: Annotated[str | None, typer.Option(
         "--labels", metavar="FILE|vspw|ade20k|coco", help="Names for the regions of a memory; VSPW's classes if they "
-        "are others.")] = None,
+        "are others.", autocompletion=completing.one_of("vspw", "ade20k", "coco"))] = None,
+    everything: Annotated[bool, typer.Option(
+        "--all", help="From a memory: give every region the label that it is most like, though none is probably "
+        "meant.")] = False,
     ask: Annotated[str, typer.Option(
         "--ask", metavar="all|each", help="One question about all labels, or one about each.")] = "all",
     absent: Annotated[int, typer.Option(
@@ -69,15 +75,18 @@ def export(
             raise UsageError(f"{name} is {' or '.join(known)}; got {value}")
     if (coco is not None) + (vspw is not None) + bool(source) > 1:
         raise UsageError("--coco, --vspw and --source are three places to take pictures from; give one of them")
+    if everything and (coco is not None or vspw is not None):
+        raise UsageError("--all is for the regions of a memory; annotations have their labels")
     if refine is not None and (coco is not None or vspw is not None):
         raise UsageError("--refine is for the regions of a memory; annotations have their borders")
     gone: list[str] = []
     pictures, names = _pictures(coco, vspw, split, source, labels, every, instances, (grid, grid), Path(out),
-                                memory, encoder, weights, gone, refine)  # fmt: skip
+                                memory, encoder, weights, gone, refine, everything)  # fmt: skip
     # The first one before anything is written: most mistakes show there.
     first = next(pictures, None)
     if first is None:
-        raise MediaError("there is no picture with a mask to write about; index a video or give annotations")
+        more = "" if everything or coco or vspw else "; --all labels what is not probably meant, too"
+        raise MediaError(f"there is no picture with a mask to write about; index a video or give annotations{more}")
     import random
 
     path, part = Path(out) / "data.jsonl", Path(out) / "data.jsonl.part"
@@ -109,9 +118,9 @@ def export(
 def _pictures(
     coco: str | None, vspw: str | None, split: str | None, source: list[str] | None, labels: str | None, every: str,
     instances: bool, grid: tuple[int, int], out: Path, memory: str | None, encoder: str | None, weights: str | None,
-    gone: list[str], refine: str | None,
+    gone: list[str], refine: str | None, everything: bool,
 ) -> tuple[Iterator[Picture], tuple[str, ...]]:  # fmt: skip
-    """The pictures, and all names there are. gone: takes the videos that are no longer there."""
+    """The pictures, and all names there are. gone: takes the files that are no longer there."""
     from ..query.annotated import from_coco, from_vspw
     from ..query.labels import load_labels
 
@@ -128,16 +137,17 @@ def _pictures(
     if labels is None:
         raise UsageError("what are regions to be called? give --labels FILE, vspw, ade20k or coco")
     every_ns = parse_time(every)
-    found = _from_memory(memory, encoder, weights, source, labels, every_ns, grid, out, gone, refine)
+    found = _from_memory(memory, encoder, weights, source, labels, every_ns, grid, out, gone, refine, everything)
     return found, load_labels(labels).names
 
 
 def _from_memory(
     memory: str | None, encoder: str | None, weights: str | None, source: list[str] | None, labels: str, every_ns: int,
-    grid: tuple[int, int], out: Path, gone: list[str], refine: str | None,
+    grid: tuple[int, int], out: Path, gone: list[str], refine: str | None, everything: bool,
 ) -> Iterator[Picture]:  # fmt: skip
     from ..memory import Memory
-    from ..query.annotated import from_memory
+    from ..query.annotated import from_memory, from_pictures
+    from ..store import PICTURES
 
     predictor = None
     if refine is not None:
@@ -145,10 +155,19 @@ def _from_memory(
 
         predictor = load_predictor(refine, weights=weights)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
-        rows = [m.store.source(name) for name in source or ()] or m.sources()
+        rows = [row for name in source or () for row in m.store.parts(name)] or m.sources()
         for row in rows:
-            if not Path(row.uri).exists():
-                say(f"left out, the video is no longer there: {row.uri}")
+            if not exists(row.uri):
+                warn(f"left out, the video is no longer there: {row.uri}")
                 gone.append(row.uri)
                 continue
-            yield from from_memory(m.store, m.parse(row.uri, labels), out / "images", every_ns, grid, predictor)
+            parsed = m.parse(row.uri, labels, meant=not everything, pictures=True)
+            if row.kind != PICTURES:
+                yield from from_memory(m.store, parsed, out / "images", every_ns, grid, predictor)
+                continue
+            missing: list[str] = []
+            yield from from_pictures(m.store, parsed, grid, missing, predictor)
+            if missing:
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                warn(f"left out, no longer there: {missing[0]}{more}")
+                gone += missing

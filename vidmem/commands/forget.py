@@ -11,6 +11,7 @@ import typer
 from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
+from . import completing
 from .asking import say_readings
 from .options import EncoderOption, MemoryOption, WeightsOption
 
@@ -24,9 +25,11 @@ def forget(
         "--before", metavar="TIME", help="Everything seen before: an age (30d, 12h, 90min, 4w), a date, a date with a "
         "time; with --source also a time in the video.")] = None,
     source: Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="Path or name of a video in the memory; may be given again.")] = None,
+        "--source", metavar="SOURCE", help="Path or name of a video in the memory; may be given again.",
+        autocompletion=completing.source)] = None,
     thing: Annotated[str | None, typer.Option(
-        "--object", metavar="THING", help="A thing in words, or the number of one of its tracks.")] = None,
+        "--object", metavar="THING", help="A thing in words, or the number of one of its tracks.",
+        autocompletion=completing.name)] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
     memory: MemoryOption = None,

@@ -11,7 +11,9 @@ import typer
 from .. import arguments
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
+from . import completing
 from .asking import say_readings
+from .opening import opens
 from .options import DeviceOption, MasksOption, WeightsOption
 from .where import PICTURES, check_suffix, unsaved, write_picture
 
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
 PictureArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="A photo.", show_default=False)]
 OneEncoderOption = Annotated[
     str | None, typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them; tiny if not "
-                             "given.")]  # fmt: skip
+                             "given.", autocompletion=completing.encoder)]  # fmt: skip
 ThresholdOption = Annotated[float | None, typer.Option(
     "--threshold", metavar="SCORE", help="Least cosine that counts as found, not the calibrated test.")]  # fmt: skip
 
 
 @listing
+@opens("save", "mask")
 def ground(
     picture: PictureArgument,
-    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for, in words.", show_default=False)],
+    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for, in words.", show_default=False,
+                                              autocompletion=completing.words)],
     everything: Annotated[bool, typer.Option("--all", help="All such things, not the one that fits best.")] = False,
     threshold: ThresholdOption = None,
     save: Annotated[str | None, typer.Option(
@@ -90,6 +94,7 @@ def ground(
 
 
 @listing
+@opens("save", "png")
 def segment(
     picture: PictureArgument,
     labels: Annotated[str, typer.Option(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from ..when import iso
 from .asking import say_readings
+from .opening import opens
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .where import PICTURES, check_suffix, unsaved, write_picture
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @listing
+@opens("save")
 def haystack(
     question: Annotated[list[str] | None, typer.Argument(
         metavar="QUESTION", help="Such as \"the image with the dog: is there a frisbee?\".")] = None,
@@ -123,7 +125,7 @@ def _batch(memory: Memory, path: str, show: Show) -> int:
     show(Listing(rows, table, {"rules": rows, "left_out": total - len(asked), "missing": missing, "answers": answers}))
     if missing:
         few = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        say(f"{total - len(asked)} of {total} questions left out, their pictures are not in the memory: {few}")
+        warn(f"{total - len(asked)} of {total} questions left out, their pictures are not in the memory: {few}")
         return 3
     return 0
 

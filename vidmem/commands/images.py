@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import MediaError
-from ..output import say, size
+from ..output import say, size, warn
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def index_images(
         try:
             todo[os.path.abspath(folder)] = len(to_look_at(os.path.abspath(folder), memory.store)[1])
         except MediaError as error:
-            say(f"vidmem: {error}")
+            warn(f"vidmem: {error}")
             failed += 1
     reports: list[PicturesReport] = []
     done = 0
@@ -47,11 +47,11 @@ def index_images(
                 try:
                     reports.append(memory.index_pictures(folder, config=config, looked=looked, recorded=recorded))
                 except MediaError as error:
-                    say(f"vidmem: {error}")
+                    warn(f"vidmem: {error}")
                     failed += 1
                 done += files
         except KeyboardInterrupt:
-            say("interrupted; what was checkpointed is kept, run the same command again to go on")
+            warn("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
     if not reports:
         return MediaError.exit_code
@@ -74,6 +74,6 @@ def _summarise(report: PicturesReport) -> None:
         + (f"; {report.gone:,} gone and forgotten" if report.gone else "")
     )
     for path, cause in report.damaged[:NAMED]:
-        say(f"damaged: {os.path.join(report.uri, path)}: {cause}")
+        warn(f"damaged: {os.path.join(report.uri, path)}: {cause}")
     if len(report.damaged) > NAMED:
-        say(f"damaged: {len(report.damaged):,} in all, the first {NAMED} are named")
+        warn(f"damaged: {len(report.damaged):,} in all, the first {NAMED} are named")

@@ -10,9 +10,9 @@ import typer
 
 from ..address import split
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say, size
+from ..output import Listing, Row, Show, listing, say, size, warn
 from ..when import dated
-from . import progress
+from . import completing, progress
 from .images import index_images
 from .options import (
     DeviceOption,
@@ -47,7 +47,8 @@ def index(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
         "--preset", metavar="NAME", help="Thresholds: default, boxes, paper for T-REN as published, or "
-        "patches for its baseline. By default the memory's; the encoder's if new.")] = None,
+        "patches for its baseline. By default the memory's; the encoder's if new.",
+        autocompletion=completing.preset)] = None,
     topic: Annotated[list[str] | None, typer.Option(
         "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
         "given again. May be left out when only one has pictures.")] = None,
@@ -98,7 +99,7 @@ def index(
         try:
             reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose, keep_views, recorded)
         except KeyboardInterrupt:
-            say("interrupted; what was checkpointed is kept, run the same command again to go on")
+            warn("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
         if reports:
             m.cache()  # so that the first question finds it ready
@@ -150,14 +151,14 @@ def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[
         try:
             whole = discover([path])
         except MediaError as error:
-            say(f"vidmem: {error}")
+            warn(f"vidmem: {error}")
             failed += 1
             continue
         for one in whole:
             try:
                 found += parts(one, topics, clock)
             except MediaError as error:
-                say(f"vidmem: {error}")
+                warn(f"vidmem: {error}")
                 failed += 1
     return found, failed
 
@@ -175,7 +176,7 @@ def _index(
         def on_source(path: str, source: Source | MediaError) -> Progress | None:
             nonlocal failed, finished_ns, running
             if isinstance(source, MediaError):
-                say(f"vidmem: {source}")
+                warn(f"vidmem: {source}")
                 failed += 1
                 return None
             finished_ns += durations.get(running, 0)
@@ -208,9 +209,9 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool
     if skipped := len(reports) - len(new):
         say(f"{_count(skipped, 'source')} done before, skipped")
         if keep_views:
-            say("no views were kept of these; `vidmem rm` them first, then they are indexed anew")
+            warn("no views were kept of these; `vidmem rm` them first, then they are indexed anew")
     if stale := len(memory.store.stale_sources()):
-        say(f"{_count(stale, 'source')} of the memory cannot be found yet; run `vidmem reembed` with them in place")
+        warn(f"{_count(stale, 'source')} of the memory cannot be found yet; run `vidmem reembed` with them in place")
     if new:
         frames = sum(report.new_frames for report in new)
         seconds = sum(report.seconds for report in new)
@@ -229,7 +230,7 @@ def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool
     for report in reports:
         if report.damaged:
             causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""
-            say(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
+            warn(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
     stats = memory.stats()
     total = size(stats.database_bytes + stats.cache_bytes)
     hourly = "" if stats.bytes_per_hour is None else f", {size(stats.bytes_per_hour)} per hour of video"

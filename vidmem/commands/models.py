@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ModelError, UsageError
-from ..output import Listing, Row, Show, listing, say, size
+from ..output import Listing, Row, Show, listing, say, size, warn
+from . import completing
 from .options import WeightsOption
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ PARTS = {"sam2": "vidmem.encoders.sam2"}
 
 @listing
 def models(
-    action: Annotated[str | None, typer.Argument(metavar="pull", help="Fetch weights.", show_default=False)] = None,
+    action: Annotated[str | None, typer.Argument(metavar="pull", help="Fetch weights.", show_default=False,
+                                                 autocompletion=completing.one_of("pull"))] = None,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Whose weights, such as tren or sam2.",
-                                               show_default=False)] = None,
+                                               show_default=False, autocompletion=completing.weights_of)] = None,
     weights: WeightsOption = None,
     *,
     show: Show,
@@ -112,7 +114,7 @@ def _pull(name: str, folder: Path, show: Show) -> int:
         try:
             path = pull(wanted, folder, say)
         except ModelError as error:
-            say(f"vidmem: {error}")
+            warn(f"vidmem: {error}")
             failed += 1
             continue
         for file in files_of(path):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completing
+
 if TYPE_CHECKING:
     from ..config import IndexConfig
 
@@ -16,8 +18,9 @@ MemoryOption = Annotated[
 ]
 EncoderOption = Annotated[
     str | None,
-    typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them. By default the memory's."),
-]
+    typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them. By default the memory's.",
+                 autocompletion=completing.encoder),
+]  # fmt: skip
 WeightsOption = Annotated[
     str | None,
     typer.Option("--weights", metavar="FOLDER", help="Folder of the encoder's weights. By default VIDMEM_WEIGHTS, or "
@@ -30,8 +33,9 @@ MasksOption = Annotated[
 ]  # fmt: skip
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is."),
-]
+    typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is.",
+                 autocompletion=completing.one_of("cuda", "mps", "cpu")),
+]  # fmt: skip
 KeepViewsOption = Annotated[
     bool,
     typer.Option("--keep-views", help="Keep the pictures of the views in the memory, so that `vidmem reembed` can do "

@@ -10,8 +10,10 @@ import typer
 
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
+from . import completing
 from .asking import say_readings
+from .opening import opens
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .progress import progress_bar
 from .where import PICTURES, check_suffix
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
 
 
 @listing
+@opens("plot", "overlay")
 def parse(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Path or name of a video in the memory.",
-                                          show_default=False)],
+                                          show_default=False, autocompletion=completing.source)],
     labels: Annotated[str, typer.Option(
-        "--labels", metavar="FILE|vspw|ade20k|coco", help="A name a line, or the classes of a data set.")],
+        "--labels", metavar="FILE|vspw|ade20k|coco", help="A name a line, or the classes of a data set.",
+        autocompletion=completing.one_of("vspw", "ade20k", "coco"))],
     way: Annotated[str, typer.Option(
         "--way", metavar="track|vote", help="Each region by its track, as T-REN's paper, or all regions of a place by "
         "votes, as its code.")] = "track",
@@ -82,7 +86,7 @@ def parse(
             _plot(found, row, names, plot)
     show(_listing(found, names, parsed.labels.things.tolist()))
     if not seen:
-        say("no frame of it is indexed yet; run `vidmem index` on it")
+        warn("no frame of it is indexed yet; run `vidmem index` on it")
     return 0 if found.shares.any() else 1
 
 

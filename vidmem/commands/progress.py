@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..clock import clock
-from ..output import printable
+from ..output import is_quiet, printable
 
 Advance = Callable[[str, int], None]
 """Called with what is being worked on and the nanoseconds of media that are done in all."""
@@ -15,7 +15,7 @@ Advance = Callable[[str, int], None]
 
 def wanted() -> bool:
     """Whether anybody would see a bar."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and not is_quiet()
 
 
 @contextmanager

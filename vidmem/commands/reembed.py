@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..address import split
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 from .progress import progress_bar
 
@@ -36,7 +36,7 @@ def reembed(
             try:
                 report = m.reembed(encoder, lambda uri, done, of: advance(split(uri).label, done))
             except KeyboardInterrupt:
-                say("interrupted; what was looked at is kept, run the same command again to go on")
+                warn("interrupted; what was looked at is kept, run the same command again to go on")
                 raise typer.Exit(130) from None
         m.cache()  # so that the first question finds it ready
         made = m.store.model()
@@ -45,8 +45,8 @@ def reembed(
     say(f"{report.tracks:,} of {total:,} tracks have tokens of `{made.encoder if made else encoder}`{known}; "
         f"{report.views:,} views looked at in {report.seconds:.1f} s")  # fmt: skip
     for row in rows:
-        say(f"not looked at again: {row['tracks']:,} tracks ({row['cause']})")
+        warn(f"not looked at again: {row['tracks']:,} tracks ({row['cause']})")
     if rows:
-        say("no question finds these; put the sources back and run `vidmem reembed` again")
+        warn("no question finds these; put the sources back and run `vidmem reembed` again")
     show(Listing(rows, ()))
     return 3 if rows else 0

@@ -14,6 +14,7 @@ from ..clock import NS, clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say, size
 from ..when import dated, epochal, iso
+from . import completing
 from .options import MemoryOption
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
 @listing
 def info(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="Path or file name of a video in the "
-                                                 "memory. Without it, the memory itself.")] = None,
+                                                 "memory. Without it, the memory itself.",
+                                                 autocompletion=completing.source)] = None,
     memory: MemoryOption = None,
     *,
     show: Show,
@@ -77,7 +79,7 @@ def info(
 
 def rm(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Paths or names of videos in the memory.",
-                                                 show_default=False)],
+                                                 show_default=False, autocompletion=completing.source)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     memory: MemoryOption = None,
 ) -> None:  # fmt: skip

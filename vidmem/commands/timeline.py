@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UnknownWordError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from ..query.rows import sighting_row
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking, say_readings
+from .opening import opens
 from .where import PICTURES, check_suffix, place, seen_cells, unsaved, write_picture
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ TOLD = ("source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorde
 
 
 @listing
+@opens("save")
 @asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
 def timeline(
     alike: Annotated[bool, typer.Option(
@@ -85,7 +87,7 @@ def watch_list(
         answers = m.watch(asked, **question.asked)
     every = [note for answer in answers if "unknown" not in answer.query for note in answer.notes]
     for note in first_few(list(dict.fromkeys(every))):
-        say(note)
+        warn(note)
     show(_names(asked, answers))
     found = sum(answer.found for answer in answers)
     strange = sum("unknown" in answer.query for answer in answers)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from ..output import say
+from ..output import say, warn
 from .options import DeviceOption
 
 train = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a region encoder of your own.")
@@ -126,6 +126,6 @@ def tren(
         fit(frozen, found, config, out, where, resume=resume, synonyms=synonyms, workers=workers,
             tensorboard=tensorboard, report=report)  # fmt: skip
     except KeyboardInterrupt:
-        say("interrupted; run the same command with --resume to go on from the last checkpoint")
+        warn("interrupted; run the same command with --resume to go on from the last checkpoint")
         raise typer.Exit(130) from None
     print(out / WEIGHTS)

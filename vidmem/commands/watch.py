@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from ..errors import MediaError, UsageError
-from ..output import say
+from ..output import say, warn
 from .options import (
     DeviceOption,
     EncoderOption,
@@ -69,5 +69,5 @@ def watch(
     if not stats.appended:
         raise MediaError(f"no picture came: {plain_name(source)}")
     if met:
-        say(f"damaged: {met.packets + met.frames} packets or frames left out ({'; '.join(met.notes[:3])})")
+        warn(f"damaged: {met.packets + met.frames} packets or frames left out ({'; '.join(met.notes[:3])})")
         raise typer.Exit(3)

@@ -11,11 +11,12 @@ import typer
 
 from ..clock import NS, clock
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say
+from ..output import Listing, Row, Show, listing, say, warn
 from ..query.rows import sighting_row
 from ..when import EPOCHAL_NS, told
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 from .clips import write_clips
+from .opening import opens
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,6 +29,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @listing
+@opens("save", "clip", "explain")
 @asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
 def where(
     everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
@@ -72,11 +74,11 @@ def where(
         answer = m.where(**question.asked, top=most)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
-            say(note)
+            warn(note)
         looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
         show(_listing(answer, shown, looked))
         if (better := answer.likelier) is not None:
-            say(f"likelier: {place(better, better.frame_ns)} ({likely(better.probability)}), older")
+            warn(f"likelier: {place(better, better.frame_ns)} ({likely(better.probability)}), older")
         if not answer:
             _not_found(m, answer)
             if looked is not None:
@@ -225,9 +227,9 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     say(f"not found{beside}; nearest: {near}" if near else f"not found{beside}")
     sources = memory.sources()
     if not sources:
-        say("the memory holds no video yet; `vidmem index` adds some")
+        warn("the memory holds no video yet; `vidmem index` adds some")
     elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
-        say(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
+        warn(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
     info = memory.text_encoder.info
     if sources and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")

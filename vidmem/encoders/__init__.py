@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import os
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -36,9 +39,11 @@ ENCODERS = {
 
 DEFAULT = "tiny"
 
+_log = logging.getLogger(__name__)
+
 __all__ = [
     "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "any_phrase", "check",
-    "check_masks", "default_preset", "load", "load_text", "remembering",
+    "check_masks", "default_preset", "load", "load_text", "remembering", "ships",
 ]  # fmt: skip
 
 
@@ -92,7 +97,7 @@ def load(
 
             masks = mask_source(masks, device, weights)
         given["masks"] = masks
-    with _extra(spec, module):
+    with _extra(spec, module), _timed(f"encoder `{spec}`"):
         return cast(Encoder, module.load(backbone, device, *folder, **given))
 
 
@@ -111,8 +116,20 @@ def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None
     """Only the text side of it, quick to load. Raises as `load`."""
     module, backbone = _module(spec)
     folder = _folder(spec, module, weights)
-    with _extra(spec, module):
+    with _extra(spec, module), _timed(f"text side of `{spec}`"):
         return cast(TextEncoder, module.load_text(backbone, *folder))
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    _log.info("%s loaded in %.2f s", what, time.perf_counter() - began)
+
+
+def ships(spec: str) -> bool:
+    """Whether its weights need no folder of their own, so that its text side loads quickly. Raises ModelError."""
+    return not hasattr(_module(spec)[0], "wanted")
 
 
 def remembering(spec: str) -> tuple[ModuleType | None, str]:

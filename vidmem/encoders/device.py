@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from ..errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 
 def pick_device(name: str | None = None) -> tuple[torch.device, torch.dtype]:
@@ -22,5 +26,8 @@ def pick_device(name: str | None = None) -> tuple[torch.device, torch.dtype]:
         raise UsageError(f"`device` {name} cannot be used here ({reason}); try cpu") from None
     if device.type == "cpu":
         fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
-        return device, torch.bfloat16 if fast else torch.float32
-    return device, torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    else:
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    dtype = torch.bfloat16 if fast else torch.float32
+    _log.info("torch computes on %s in %s", device, str(dtype).removeprefix("torch."))
+    return device, dtype

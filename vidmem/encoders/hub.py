@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+
+_log = logging.getLogger(__name__)
 
 RECORD = "weights.json"
 INDEX = ".safetensors.index.json"
@@ -121,6 +124,7 @@ def locate(wanted: Wanted, folder: Path) -> Path:
         remedy = wanted.access or f"`vidmem models pull {wanted.spec}` fetches it"
         raise ModelError(f"the {wanted.role} is {state}: {remedy}; `weights` or VIDMEM_WEIGHTS name another folder "
                          f"than {folder}")  # fmt: skip
+    _log.info("%s: %s", wanted.role, path)
     return path
 
 

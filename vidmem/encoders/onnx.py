@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ModelError, UsageError
+
+_log = logging.getLogger(__name__)
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
 """`--device` -> provider, best first. Apple's is called mps on the command line, as with the other encoders."""
@@ -70,4 +73,5 @@ def session(
     there = {i.name for i in made.get_inputs()} | {o.name for o in made.get_outputs()}
     if missing := sorted({*inputs, *outputs} - there):
         raise ModelError(f"{what} is another network than is wanted here (it has no {missing[0]}); reinstall vidmem")
+    _log.info("%s runs with %s, threads of a call: %d", what, made.get_providers()[0], threads)
     return made

@@ -30,10 +30,10 @@ class Cutting:
             cause = f"the phrase's first word alone has {self._count(words[0])} tokens, at most {self._most} fit"
             raise UsageError(f"{cause}; shorten it: {phrase[:60]!r}")
         if phrase not in self._told:
-            from ..output import say
+            from ..output import warn
 
             self._told.add(phrase)
             cause = f"the phrase has {self._count(phrase)} tokens with its prompt, at most {self._most} fit"
             last = " ".join(words[max(kept - 3, 0) : kept])
-            say(f"{cause}; its first {kept} words count, up to {last!r}")
+            warn(f"{cause}; its first {kept} words count, up to {last!r}")
         return " ".join(words[:kept])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 from importlib.resources import files
 from typing import Any
 
 from ..errors import ModelError
+
+_log = logging.getLogger(__name__)
 
 REGIONS = ("tiny-detector.onnx", "tiny-look.onnx")
 """The files that find things; `clip` stands on them too."""
@@ -32,6 +35,7 @@ def shipped(name: str) -> bytes:
         raise ModelError(f"the weights of `tiny` are missing ({error}); reinstall vidmem") from None
     if hashlib.sha256(data).hexdigest() != card()["sha256"][name]:
         raise ModelError(f"the weights of `tiny` are damaged ({name} has another sha256); reinstall vidmem")
+    _log.info("weights that come with vidmem: %s", name)
     return data
 
 

@@ -2,7 +2,7 @@
 
 from .forget import Loss, Part
 from .pictures import PICTURE_NS, PICTURES, Picture, PictureFile
-from .reader import OWN_CLOCK, PARTED
+from .reader import OWN_CLOCK, PARTED, whole_path
 from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
 from .store import Store
 from .tokens import NewTokens
@@ -10,5 +10,5 @@ from .vectors import Columns, VectorCache
 
 __all__ = [
     "OWN_CLOCK", "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "NewTokens", "Part", "Picture",
-    "PictureFile", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache",
+    "PictureFile", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache", "whole_path",
 ]  # fmt: skip

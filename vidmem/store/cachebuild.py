@@ -38,6 +38,8 @@ def current(store: Store) -> CacheData:
     data, fresh = updated(store, old)
     if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
         _write(store, data)
+    known = "" if data is not old else ", as the cache has them"
+    _log.info("vectors of %d tracks%s", len(data), known)
     return data
 
 

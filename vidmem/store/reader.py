@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..address import absolute, split_known
+from ..address import absolute, exists, split_known
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, ViewMark
 from .codec import Boxes, decode, decode_boxes
@@ -79,24 +79,45 @@ def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
     Raises:
         UsageError: none is called that, or several are.
     """
+    found = _called(conn, name)
+    if len(found) > 1:
+        raise _ambiguous(name, [row.uri for row in found])
+    return found[0]
+
+
+def find_parts(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
+    """As `find_source`, but of a log or a dataset that is named without a part all parts in the memory."""
+    found = _called(conn, name)
+    if len({whole_path(row) for row in found}) > 1:
+        raise _ambiguous(name, [row.uri for row in found])
+    return found
+
+
+def whole_path(row: SourceRow) -> str:
+    """The file or folder that a source is, or is part of."""
+    return split_known(row.uri).path if row.kind in PARTED else row.uri
+
+
+def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
+    """The source with that path, or else all whose path, with or without the part, ends so; one at least."""
     exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", absolute(name))
     if exact is not None:
-        return exact
-    rows = conn.execute("SELECT id, uri, kind FROM sources ORDER BY id").fetchall()
-    paths = {int(id_): str(uri) for id_, uri, _ in rows}
-    wholes = {int(id_): split_known(uri).path if kind in PARTED else str(uri) for id_, uri, kind in rows}
-    wanted = PurePath(name).parts
-    hits = [
-        id_ for id_, uri in paths.items()
-        if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (uri, wholes[id_]))
+        return [exact]
+    rows, wanted = sources(conn), PurePath(name).parts
+    found = [
+        row for row in rows
+        if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (row.uri, whole_path(row)))
     ]  # fmt: skip
-    if len(hits) == 1:
-        found = source_where(conn, "id = ?", hits[0])
-        if found is not None:
-            return found
-    if hits:
-        raise UsageError(f"{len(hits)} sources are called {name!r}; give one of: {_few([paths[i] for i in hits])}")
-    raise UsageError(f"no source is called {name!r}; {_nearest(name, list(paths.values()))}")
+    whole = [row for row in found if whole_path(row) == absolute(name)]
+    if not found:
+        if exists(name):
+            raise UsageError(f"nothing of it is in the memory; run `vidmem index` on it first: {name}")
+        raise UsageError(f"no source is called {name!r}; {_nearest(name, [row.uri for row in rows])}")
+    return whole or found
+
+
+def _ambiguous(name: str, uris: list[str]) -> UsageError:
+    return UsageError(f"{len(uris)} sources are called {name!r}; give one of: {_few(uris)}")
 
 
 def _nearest(name: str, uris: list[str]) -> str:

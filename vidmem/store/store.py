@@ -60,6 +60,7 @@ class Store(Closing):
                 folder.mkdir(parents=True, exist_ok=True)
             elif not (folder / DATABASE_NAME).exists():
                 raise StoreError("there is no memory here; index a video first, or choose another folder")
+            _log.info("memory, opened for %s: %s", "writing" if write or create else "reading", folder)
             return cls._open_writer(folder) if write or create else cls._open_reader(folder)
 
     @classmethod
@@ -201,6 +202,11 @@ class Store(Closing):
         """
         with self._use() as conn:
             return reader.find_source(conn, uri_or_suffix)
+
+    def parts(self, uri_or_suffix: str) -> list[SourceRow]:
+        """As `source`; of a log or a dataset that is named without a part, all parts that are in the memory."""
+        with self._use() as conn:
+            return reader.find_parts(conn, uri_or_suffix)
 
     def source_by_id(self, source_id: int) -> SourceRow:
         """The source with this id. Raises UsageError when it is not there (any more)."""
