@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from .annotate import Written
     from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
-    from .indexer.pictures import PicturesReport
-    from .indexer.pipeline import SourceReport
+    from .indexer.pipeline import Progress, SourceReport
+    from .indexer.plan import Album
     from .indexer.reembed import ReembedReport
-    from .media import Source
+    from .media import Found, Photos, Source
     from .query.explain import Explained
     from .retention import Forgetting
     from .when import Moment
 
-Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
+Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
 
 
 def default_folder() -> Path:
@@ -114,85 +114,83 @@ class Memory(Questions):
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
     def index(
-        self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
-        on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log", pose: str | None = None,
-        keep_views: bool = False,
+        self, *paths: str | os.PathLike[str] | Photos, film: bool = False, config: IndexConfig | None = None,
+        decoder: str = "pyav", on_source: Opened | None = None, topics: Sequence[str] = (), clock: str = "log",
+        pose: str | None = None, keep_views: bool = False,
     ) -> list[SourceReport]:  # fmt: skip
-        """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
+        """Index videos, logs, photos, folders and globs; go on where an earlier run stopped; skip what is done.
 
+            m.index("holiday/", "cup.jpg", "walk.mp4")
+
+        Photos are single pictures: the same content is indexed once, later runs take in what is new or changed, and
+        when their folder is given they forget what is gone. Those of a folder are one source, with a `PicturesReport`.
+
+        film: folders of pictures are films, each picture a second; what the memory has as a film already stays one.
         config: by default the settings that made the memory, or the preset `default`. on_source: called with every
-        path and its opened source, or the error that kept it from opening; may return a callback for progress
-        (media ns, frames). Without it, the first source that cannot be opened raises. topics: names or patterns of the
-        topics of logs that are to be watched, each a source of its own; may be left out when there is one alone. clock:
-        whose times count there, log (when it was recorded) or header (the sender's stamp). pose: the topic of the poses
-        to keep, "tf" for transforms, instead of the best that the log has; of logs done before they are read anew.
-        keep_views: keep the pictures of the views in the memory, for sources that will be gone.
+        path and its opened source, or for photos with their folder and an `Album`, or with the error that kept it from
+        opening; may return a callback for progress (media ns, which is 0 for photos, and frames). Without it, the first
+        source that cannot be opened raises. topics: names or patterns of the topics of logs that are to be watched,
+        each a source of its own; may be left out when there is one alone. clock: whose times count there, log (when it
+        was recorded) or header (the sender's stamp). pose: the topic of the poses to keep, "tf" for transforms, instead
+        of the best that the log has; of logs done before they are read anew. keep_views: keep the pictures of the views
+        in the memory, for sources that will be gone.
 
         Raises:
             UsageError: no path, a URL, a bad decoder, a topic that is not there or not named, a pose topic without
-            poses. MediaError: a file is missing or holds no picture.
+            poses, a film of what the memory has as photos. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
-        from .indexer.pipeline import done_before, index_source
-        from .media import discover, open_source, parts
+        from .indexer.plan import planned
+        from .media import Photos, discover, parts
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         self._check_keeping(keep_views)
-        found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
-        single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
-        if folder := next((path for path in found if path in single), None):
-            raise UsageError(f"this folder was indexed with --images; go on so, or `vidmem rm` it first: {folder}")
+        found: list[Found] = []
+        for one in discover([p if isinstance(p, Photos) else os.fspath(p) for p in paths], film):
+            found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
+        if topics and all(isinstance(one, Photos) for one in found):
+            raise UsageError("photos have no topics; leave the topic out")
+        todo = planned(found, self.store)
         config = config or self.settings()
-        record = self._record(config.as_dict())
-        self.store.set_model(record)
-        reports = []
-        for path in found:
+        self.store.set_model(self._record(config.as_dict()))
+        reports: list[SourceReport] = []
+        for item in todo:
             try:
-                _check_name(path)
-                source = open_source(path, decoder)
+                if isinstance(item, str):
+                    reports.append(self._index_source(item, decoder, config, on_source, pose, keep_views))
+                else:
+                    reports.append(self._index_album(item, config, on_source, pose, keep_views))
             except MediaError as error:
                 if on_source is None:
                     raise
-                on_source(path, error)
-                continue
-            with source:
-                progress = on_source(path, source) if on_source else None
-                try:
-                    known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
-                    reports.append(known or index_source(source, self.encoder, self.store, config, progress, pose,
-                                                         keep_views=keep_views))  # fmt: skip
-                except MediaError as error:
-                    if on_source is None:
-                        raise
-                    on_source(path, error)
+                on_source(item if isinstance(item, str) else item.folder, error)
         self.store.settle()
         return reports
 
-    def index_pictures(
-        self, folder: str | os.PathLike[str], *, config: IndexConfig | None = None,
-        looked: Callable[[str, int], None] | None = None,
-    ) -> PicturesReport:  # fmt: skip
-        """Index the single pictures in a folder and below it, for `haystack`; go on where an earlier run stopped.
+    def _index_source(
+        self, path: str, decoder: str, config: IndexConfig, on_source: Opened | None, pose: str | None, keep_views: bool
+    ) -> SourceReport:
+        from .indexer.pipeline import done_before, index_source
+        from .media import open_source
 
-        The same content is indexed once, whatever its files are called; files that cannot be read are counted. Later
-        runs take in what is new or changed, and forget what is gone. looked: called with each file and how many were
-        looked at. config: as for `index`.
-
-        Raises:
-            MediaError: no such folder, or no picture in it that can be read. UsageError: it was indexed as a film.
-            ModelMismatchError, StoreError: as `index`.
-        """
-        from .indexer.pictures import index_pictures, to_look_at
-
-        path = os.path.abspath(folder)
         _check_name(path)
-        to_look_at(path, self.store)  # before anything is written
-        config = config or self.settings()
-        self.store.set_model(self._record(config.as_dict()))
-        report = index_pictures(path, lambda: self.encoder, self.store, config, looked)
-        self.store.settle()
-        return report
+        with open_source(path, decoder) as source:
+            progress = on_source(path, source) if on_source else None
+            known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
+            return known or index_source(source, self.encoder, self.store, config, progress, pose,
+                                         keep_views=keep_views)  # fmt: skip
+
+    def _index_album(
+        self, album: Album, config: IndexConfig, on_source: Opened | None, pose: str | None, keep_views: bool
+    ) -> SourceReport:
+        from .indexer.pictures import index_pictures
+
+        if pose is not None:
+            raise UsageError(f"photos have no poses; leave the pose out: {album.folder}")
+        _check_name(album.folder)
+        progress = on_source(album.folder, album) if on_source else None
+        return index_pictures(album, lambda: self.encoder, self.store, config, progress, keep_views=keep_views)
 
     def session(
         self, name: str, *, encoder: Encoder | str | None = None, config: IndexConfig | None = None, depth: int = 8,

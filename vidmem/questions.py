@@ -218,7 +218,7 @@ class Questions(Closing):
 
         row = self.store.source(source)
         if row.kind == PICTURES:
-            raise UsageError(f"single pictures are not parsed; index the folder without --images: {row.uri}")
+            raise UsageError(f"photos are not parsed; index them as a film into another memory: {row.uri}")
         known = load_labels(labels) if isinstance(labels, str) else labels
         temperature = self.calibration.temperature if apart else None
         return parse(self.store, row, known, self._vectors(known.names, templates), way=way, temperature=temperature)

@@ -15,7 +15,7 @@ from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint
 from .base import Damage, Shape, check_open, check_size, no_trail
-from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .discover import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix
 from .orient import Orientation
 
 _ORIENTATION_TAG = 0x0112
@@ -94,7 +94,7 @@ class ImageSource(Closing):
             except MediaError as error:
                 failure = failure or error
         if failure is None:
-            raise MediaError(f"the folder holds no picture (jpg, png, webp, bmp): {self._path}")
+            raise MediaError(f"the folder holds no picture (such as jpg, png, webp): {self._path}")
         if len(self._files) == 1:
             raise failure
         raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self._path}")
@@ -133,8 +133,14 @@ def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.ui
     except Image.DecompressionBombError:
         raise MediaError(f"the picture is far too large; scale it down first: {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        cause = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        cause = _unknown(path) if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
+
+
+def _unknown(path: str) -> str:
+    kind = suffix(path)
+    heic = kind in PHOTO_SUFFIXES - IMAGE_SUFFIXES
+    return f"there is no reader for {kind[1:].upper()} here, save it as JPEG" if heic else "not a picture"
 
 
 def rgb(image: Image.Image) -> Image.Image:
