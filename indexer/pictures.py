@@ -82,7 +82,7 @@ def index_pictures(
     info = SourceInfo(album.folder, PICTURES, 0, 0, 0, fingerprint)
     other = next((row for row in store.sources() if row.uri == album.folder and row.kind != PICTURES), None)
     if other is not None:
-        raise UsageError(f"the memory has something else of this name ({other.kind}); `vidmem rm` it first: {other.uri}")
+        raise UsageError(f"the memory has another source of this name ({other.kind}); `vidmem rm` it: {other.uri}")
     row = store.begin_source(info)
     before = len(store.pictures(row.id))
     left = [f.path for f in store.picture_files(row.id) if album.gone(f.path)]
@@ -113,11 +113,20 @@ def index_pictures(
     )  # fmt: skip
 
 
+def forget_photo(store: Store, row: SourceRow, path: str) -> None:
+    """Forget one photo of a source, and what was in it unless another file holds the same; the source with its last."""
+    store.drop_picture_files(row.id, [path])
+    if any(f.t_ns is not None for f in store.picture_files(row.id)):
+        _forget_gone(store, row)
+    else:
+        store.remove_source(row.id)
+
+
 def _none(album: Album, unreadable: Sequence[tuple[str, str]]) -> MediaError:
     path, cause = unreadable[0]
     if len(unreadable) == 1:
         return MediaError(f"{cause}: {os.path.join(album.folder, path)}")
-    return MediaError(f"none of the {len(unreadable)} pictures can be read ({cause}); are they images?: {album.folder}")
+    return MediaError(f"none of the {len(unreadable)} pictures can be read ({cause}); check the files: {album.folder}")
 
 
 def _is_text(path: str) -> bool:

@@ -358,14 +358,16 @@ class Memory(Questions):
         return self.store.stats()
 
     def remove(self, *names: str) -> list[SourceRow]:
-        """Forget sources, by path or unique file name: rows, vectors and masks are gone from the files.
+        """Forget sources or photos, by path or unique file name: rows, vectors and masks are gone from the files. The
+        sources that they are, or are of, as they were.
 
         Raises UsageError for a name that is not there, before anything is removed.
         """
-        rows: Sequence[SourceRow] = [self.store.source(name) for name in names]
-        for row in {row.id: row for row in rows}.values():
-            self.store.remove_source(row.id)
-        return list(rows)
+        from .retention import removals, remove
+
+        wanted = removals(self.store, names)
+        remove(self.store, wanted)
+        return [row for row, _ in wanted]
 
     def forget(
         self, *, before: Moment | None = None, sources: Sequence[str] = (), thing: str | None = None,

@@ -84,8 +84,6 @@ def index(
     found, failed = _discover(_given(paths), film, topic or (), clock_name)
     if not found:
         raise typer.Exit(MediaError.exit_code)
-    if topic and not any(isinstance(one, str) for one in found):
-        raise UsageError("--topic is for logs and datasets; leave it out")
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
             reports, more = _index(m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views)

@@ -99,11 +99,12 @@ def _summarise_photos(report: PicturesReport, keep_views: bool) -> None:
     if report.new_frames:
         rate = report.new_frames / max(report.seconds, 1e-9)
         told = (f"{count(report.new_frames, 'photo')} indexed in {report.seconds:.1f} s ({rate:.1f} a second), "
-                f"{count(report.tracks, 'thing')}")  # fmt: skip
+                f"{count(report.tracks, 'region')}")  # fmt: skip
     else:
         told = "nothing new"
     more = [f"{known:,} known before"] if known else []
-    more += [f"{report.copies:,} file{' is a copy' if report.copies == 1 else 's are copies'}"] if report.copies else []
+    if report.copies and report.looked:
+        more.append(f"{report.copies:,} file{' is a copy' if report.copies == 1 else 's are copies'}")
     more += [f"{report.gone:,} gone and forgotten"] if report.gone else []
     say(f"{report.info.uri}: {'; '.join([told, *more])}")
     if keep_views and known:

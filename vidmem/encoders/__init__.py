@@ -38,7 +38,7 @@ DEFAULT = "tiny"
 
 __all__ = [
     "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "TextEncoder", "check", "check_masks",
-    "default_preset", "load", "load_text", "remembering",
+    "default_preset", "knows", "load", "load_text", "remembering",
 ]  # fmt: skip
 
 
@@ -108,6 +108,16 @@ def load_text(spec: str = DEFAULT, weights: str | os.PathLike[str] | None = None
     folder = _folder(spec, module, weights)
     with _extra(spec, module):
         return cast(TextEncoder, module.load_text(backbone, *folder))
+
+
+def knows(spec: str) -> tuple[str, bool]:
+    """What the encoder knows, in words, and whether that is any phrase; its weights may be missing. Raises
+    ModelError."""
+    module, _ = _module(spec)
+    if hasattr(module, "wanted"):
+        return str(module.KNOWS), True
+    info = load_text(spec).info
+    return info.knows, info.open_vocabulary
 
 
 def remembering(spec: str) -> tuple[ModuleType | None, str]:

@@ -133,14 +133,12 @@ def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.ui
     except Image.DecompressionBombError:
         raise MediaError(f"the picture is far too large; scale it down first: {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        cause = _unknown(path) if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)
+        if unknown and suffix(path) in PHOTO_SUFFIXES - IMAGE_SUFFIXES:
+            kind = suffix(path)[1:].upper()
+            raise MediaError(f"{kind} is not read here, save the picture as JPEG: {path}") from None
+        cause = "not a picture" if unknown else str(error) or type(error).__name__
         raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
-
-
-def _unknown(path: str) -> str:
-    kind = suffix(path)
-    heic = kind in PHOTO_SUFFIXES - IMAGE_SUFFIXES
-    return f"there is no reader for {kind[1:].upper()} here, save it as JPEG" if heic else "not a picture"
 
 
 def rgb(image: Image.Image) -> Image.Image:

@@ -13,6 +13,7 @@ import numpy as np
 from ..address import absolute, split_known
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, ViewMark
+from . import pictures as picturebook
 from .codec import decode
 from .database import DATABASE_NAME
 from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, track_row
@@ -83,6 +84,10 @@ def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
             return found
     if hits:
         raise UsageError(f"{len(hits)} sources are called {name!r}; give one of: {_few([paths[i] for i in hits])}")
+    if photos := picturebook.named(conn, name):
+        inside = source_where(conn, "id = ?", photos[0][0])
+        if inside is not None:
+            raise UsageError(f"{name!r} is a photo; the source is its folder, give that: {inside.uri}")
     raise UsageError(f"no source is called {name!r}; {_nearest(name, list(paths.values()))}")
 
 
@@ -157,6 +162,7 @@ def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreSt
         "SELECT count(*), total(frames), total(damaged), total(duration_ns) FROM sources"
     ).fetchone()
     (n_tracks,) = conn.execute("SELECT count(*) FROM tracks").fetchone()
+    (pictures,) = conn.execute("SELECT count(*) FROM pictures").fetchone()
     regions, region_bytes = conn.execute("SELECT total(regions), total(length(blob)) FROM regions").fetchone()
     cache = cache_folder.iterdir() if cache_folder.is_dir() else ()
     return StoreStats(
@@ -169,6 +175,7 @@ def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreSt
         database_bytes=sum(_size(folder / (DATABASE_NAME + suffix)) for suffix in ("", "-wal", "-shm")),
         cache_bytes=sum(_size(path) for path in cache),
         duration_ns=int(duration),
+        pictures=pictures,
     )
 
 

@@ -253,6 +253,14 @@ class Store(Closing):
         with self._use() as conn:
             return picturebook.paths(conn, source_id, times)
 
+    def photo(self, name: str) -> tuple[SourceRow, str] | None:
+        """The source that has the photo with this path, or with this file name (and last folders), and its path there;
+        None when there is none, or several."""
+        with self._use() as conn:
+            found = picturebook.named(conn, name)
+            row = reader.source_where(conn, "id = ?", found[0][0]) if len(found) == 1 else None
+        return None if row is None else (row, found[0][1])
+
     def drop_picture_files(self, source_id: int, gone: Sequence[str]) -> list[int]:
         """Forget these paths; the times of the pictures that no file holds any more."""
         with self._use(write=True) as conn:
