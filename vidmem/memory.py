@@ -141,7 +141,7 @@ class Memory(Questions):
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from .indexer.plan import planned
-        from .media import Photos, discover, parts
+        from .media import Photos, check_topics, discover, parts
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
@@ -149,8 +149,7 @@ class Memory(Questions):
         found: list[Found] = []
         for one in discover([p if isinstance(p, Photos) else os.fspath(p) for p in paths], film):
             found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
-        if topics and all(isinstance(one, Photos) for one in found):
-            raise UsageError("photos have no topics; leave the topic out")
+        check_topics(found, topics)
         todo = planned(found, self.store)
         config = config or self.settings()
         self.store.set_model(self._record(config.as_dict()))
@@ -187,7 +186,7 @@ class Memory(Questions):
         from .indexer.pictures import index_pictures
 
         if pose is not None:
-            raise UsageError(f"photos have no poses; leave the pose out: {album.folder}")
+            raise UsageError(f"photos have no poses; leave --pose out: {album.folder}")
         _check_name(album.folder)
         progress = on_source(album.folder, album) if on_source else None
         return index_pictures(album, lambda: self.encoder, self.store, config, progress, keep_views=keep_views)

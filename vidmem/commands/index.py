@@ -78,12 +78,14 @@ def index(
 
     A summary goes to stderr; --json, --csv and --nl print what each source came to.
     """
+    from ..media import check_topics
     from ..memory import Memory
 
     rate = None if fps is None else _rate(fps)
     found, failed = _discover(_given(paths), film, topic or (), clock_name)
     if not found:
         raise typer.Exit(MediaError.exit_code)
+    check_topics(found, topic or ())
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
             reports, more = _index(m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views)

@@ -13,12 +13,12 @@ from .clip import save_clip, save_frames
 from .discover import IMAGE_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, Found, Photos, discover, missing, suffix
 from .lerobot import is_dataset
 from .logs import is_log
-from .parts import parts
+from .parts import check_topics, parts
 
 __all__ = [
     "DECODERS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES",
     "Damage", "Found", "Photos", "Shape", "Source",
-    "decode_ahead", "discover", "open_source", "parts", "save_clip", "save_frames",
+    "check_topics", "decode_ahead", "discover", "open_source", "parts", "save_clip", "save_frames",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ..address import Address, check_clock, split
 from ..errors import MediaError, UsageError
+from .discover import Found
 from .lerobot import Dataset, episode_part, is_dataset
 from .logs import is_log, open_log
 from .logs.base import Topic
@@ -42,6 +43,12 @@ def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str
     if topics:
         raise UsageError(f"--topic is for logs and datasets; leave it out: {path}")
     return [path]
+
+
+def check_topics(found: Sequence[Found], topics: Sequence[str]) -> None:
+    """Raises UsageError for topics where there are photos alone."""
+    if topics and not any(isinstance(one, str) for one in found):
+        raise UsageError("photos have no topics; leave --topic out")
 
 
 def _episodes(path: str, wanted: Sequence[str]) -> list[str]:
