@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from vidmem.clock import age
 from vidmem.errors import UsageError
 from vidmem.records import NS
 from vidmem.when import Moment, parse_moment, parse_span
@@ -64,3 +65,11 @@ def test_what_is_no_time_fails(text: str) -> None:
 def test_what_is_no_span_fails(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_span(text, NOW)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [
+    (0, "0 seconds"), (1, "1 second"), (59.9, "59 seconds"), (60, "1 minute"), (7200, "2 hours"), (86400, "1 day"),
+    (13 * 86400, "13 days"), (14 * 86400, "2 weeks"), (400 * 86400, "1 year"),
+])  # fmt: skip
+def test_ages_for_people(seconds: float, told: str) -> None:
+    assert age(int(seconds * NS)) == told

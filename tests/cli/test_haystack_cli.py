@@ -11,6 +11,7 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
+from fakes import photo
 from PIL import Image
 
 from vidmem.errors import StoreError
@@ -19,22 +20,12 @@ from vidmem.store import Store
 from .conftest import Run, process
 
 
-def picture(path: Path, *colours: str) -> Path:
-    """Squares of these colours side by side on grey."""
-    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
-    for i, colour in enumerate(colours):
-        image[32:64, 8 + 40 * i : 40 + 40 * i] = fakes.COLOURS[colour]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-    return path
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    picture(folder / "1.png", "red", "blue")
-    picture(folder / "2.png", "green", "yellow")
-    picture(folder / "below" / "3.png", "red")
+    photo(folder / "1.png", "red", "blue")
+    photo(folder / "2.png", "green", "yellow")
+    photo(folder / "below" / "3.png", "red")
     return folder
 
 
@@ -86,7 +77,7 @@ def test_killed_and_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     folder, memory = tmp_path / "many", tmp_path / "memory"
     rng = np.random.default_rng(0)
     for i in range(150):
-        path = picture(folder / f"{i}.png", fakes.NAMES[i % 8])
+        path = photo(folder / f"{i}.png", fakes.NAMES[i % 8])
         image = np.array(Image.open(path))
         image[:8] = rng.integers(0, 256, 3)  # no two are the same
         Image.fromarray(image).save(path)

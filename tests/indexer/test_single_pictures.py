@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import fakes
-import numpy as np
 import pytest
-from PIL import Image
+from fakes import photo
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
@@ -23,29 +22,17 @@ from vidmem.media import Photos
 from vidmem.memory import Memory
 from vidmem.store import PICTURE_NS, Store
 
-SQUARE = 32
-
-
-def picture(path: Path, *colours: str, size: tuple[int, int] = (fakes.WIDTH, fakes.HEIGHT)) -> Path:
-    """Squares of these colours side by side on grey; scaled to `size`."""
-    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
-    for i, colour in enumerate(colours):
-        image[32 : 32 + SQUARE, 8 + 40 * i : 8 + 40 * i + SQUARE] = fakes.COLOURS[colour]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).resize(size, Image.Resampling.NEAREST).save(path)
-    return path
-
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    picture(folder / "1.png", "red", "blue")
-    picture(folder / "2.png", "green", size=(fakes.WIDTH * 2, fakes.HEIGHT * 2))
-    picture(folder / "sub" / "10.png", "yellow")
+    photo(folder / "1.png", "red", "blue")
+    photo(folder / "2.png", "green", size=(fakes.WIDTH * 2, fakes.HEIGHT * 2))
+    photo(folder / "sub" / "10.png", "yellow")
     shutil.copy(folder / "1.png", folder / "sub" / "copy.png")
     (folder / "sub" / "bad.jpg").write_text("no picture")
     (folder / "notes.txt").write_text("notes")
-    picture(folder / ".hidden" / "x.png", "cyan")
+    photo(folder / ".hidden" / "x.png", "cyan")
     return folder
 
 
@@ -121,10 +108,10 @@ def test_a_later_run_takes_in_what_changed(memory: Memory, photos: Path) -> None
     memory.index(photos)
     again = index(memory, photos)
     assert (again.looked, again.skipped) == (0, True)
-    picture(photos / "3.png", "brown")
+    photo(photos / "3.png", "brown")
     os.rename(photos / "2.png", photos / "moved.png")
     (photos / "sub" / "10.png").unlink()
-    picture(photos / "sub" / "bad.jpg", "white")
+    photo(photos / "sub" / "bad.jpg", "white")
     report = index(memory, photos)
     assert (report.files, report.looked, report.new_frames, report.gone) == (5, 3, 2, 1)
     assert report.unreadable == ()
@@ -147,8 +134,8 @@ def test_interrupted_and_resumed_is_uninterrupted(
     folder = tmp_path / "many"
     names = list(fakes.NAMES)
     for i in range(12):
-        picture(folder / f"{i}.png", names[i % 8], names[(i * 3 + 1) % 8])
-        picture(folder / f"{i}copy.png", names[i % 8], names[(i * 3 + 1) % 8])
+        photo(folder / f"{i}.png", names[i % 8], names[(i * 3 + 1) % 8])
+        photo(folder / f"{i}copy.png", names[i % 8], names[(i * 3 + 1) % 8])
     (folder / "5bad.png").write_text("x")
     config = IndexConfig(batch=2, checkpoint_frames=4)
 
@@ -195,7 +182,7 @@ def test_film_and_single_pictures_do_not_mix(memory: Memory, photos: Path, tmp_p
         assert [(s.uri, s.kind) for s in film.sources()] == [(str(photos), "images"), (str(photos / "sub"), "images")]
         assert all(report.skipped for report in film.index(photos))  # it stays what it was
         assert all(report.skipped for report in film.index(photos / "1.png"))
-        picture(photos / "new" / "1.png", "cyan")
+        photo(photos / "new" / "1.png", "cyan")
         assert [r.info.kind for r in film.index(photos)] == ["images", "pictures", "images"]
         assert [s.uri for s in film.sources()][2:] == [str(photos / "new")]
         assert all(report.skipped for report in film.index(photos))
