@@ -149,7 +149,7 @@ class Memory(Questions):
         found: list[Found] = []
         for one in discover([p if isinstance(p, Photos) else os.fspath(p) for p in paths], film):
             found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
-        check_topics(found, topics)
+        check_topics(found, topics, pose)
         todo = planned(found, self.store)
         config = config or self.settings()
         self.store.set_model(self._record(config.as_dict()))
@@ -159,7 +159,7 @@ class Memory(Questions):
                 if isinstance(item, str):
                     reports.append(self._index_source(item, decoder, config, on_source, pose, keep_views))
                 else:
-                    reports.append(self._index_album(item, config, on_source, pose, keep_views))
+                    reports.append(self._index_album(item, config, on_source, keep_views))
             except MediaError as error:
                 if on_source is None:
                     raise
@@ -181,12 +181,10 @@ class Memory(Questions):
                                          keep_views=keep_views)  # fmt: skip
 
     def _index_album(
-        self, album: Album, config: IndexConfig, on_source: Opened | None, pose: str | None, keep_views: bool
+        self, album: Album, config: IndexConfig, on_source: Opened | None, keep_views: bool
     ) -> SourceReport:
         from .indexer.pictures import index_pictures
 
-        if pose is not None:
-            raise UsageError(f"photos have no poses; leave --pose out: {album.folder}")
         _check_name(album.folder)
         progress = on_source(album.folder, album) if on_source else None
         return index_pictures(album, lambda: self.encoder, self.store, config, progress, keep_views=keep_views)

@@ -150,4 +150,4 @@ def test_a_memory_of_videos_fails(run: Run, indexed: Path) -> None:
 def test_options_of_logs_fail(run: Run, photos: Path, option: tuple[str, str]) -> None:
     result = run("index", photos, *option, "--encoder", "colours")
     assert result.exit_code == 2
-    assert "leave" in result.stderr
+    assert "photos have no topics and no poses; leave" in result.stderr

@@ -68,7 +68,7 @@ def test_frames_are_a_film_when_asked_for(run: Run, tmp_path: Path) -> None:
     for i in range(12):
         photo(frames / f"frame_{i:04d}.png", "red")
     told = run("index", frames, *COLOURS)
-    assert f"these look like frames of a film, for one that is followed give --film: {frames}" in told.stderr
+    assert f"these look like frames of a film; with --film they are followed as one: {frames}" in told.stderr
     assert json.loads(run("ls", "--json").stdout)[0]["kind"] == "pictures"
     assert "frames of a film" not in run("index", frames).stderr  # what is known was decided
     other = tmp_path / "other"

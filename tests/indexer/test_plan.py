@@ -175,6 +175,8 @@ def test_a_photo_is_forgotten_by_its_name(memory: Memory, trip: Path) -> None:
     memory.remove("copy.png", str(trip / "day" / "2.png"))
     assert not memory.where("red")
     assert held(memory) == {"trip": ["b.png", "day/1.png"]}
+    with pytest.raises(UsageError, match=r"no source is called '%\.png'"):
+        memory.remove("%.png")  # no pattern
     with pytest.raises(UsageError, match=r"no source is called 'copy\.png'"):
         memory.remove("b.png", "copy.png")
     memory.remove("b.png", "trip/day/1.png", "b.png")

@@ -85,7 +85,7 @@ def index(
     found, failed = _discover(_given(paths), film, topic or (), clock_name)
     if not found:
         raise typer.Exit(MediaError.exit_code)
-    check_topics(found, topic or ())
+    check_topics(found, topic or (), pose)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
             reports, more = _index(m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views)
@@ -166,8 +166,11 @@ def _index(
 
     amounts = _amounts(memory, found, decoder)
     total, photos = sum(amounts.values()), sum(n for (album, _), n in amounts.items() if album)
-    only = 0 < photos == total
-    told = (lambda n: f"{n // PHOTO_NS:,}") if only else clock
+    only = photos == total and any(album for album, _ in amounts)
+
+    def told(n: int) -> str:
+        return clock(n) if not only else f"{n // PHOTO_NS:,}" if total else "nothing new"
+
     failed = finished = 0
     running = (False, "")
 
@@ -205,7 +208,7 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
             todo = to_look_at(item, memory.store)
             out[True, item.folder] = len(todo) * PHOTO_NS
             if folder := item.film_like(todo):
-                say(f"these look like frames of a film, for one that is followed give --film: {folder}")
+                say(f"these look like frames of a film; with --film they are followed as one: {folder}")
         elif progress.wanted():
             try:
                 with open_source(item, decoder) as source:
