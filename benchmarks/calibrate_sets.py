@@ -151,7 +151,7 @@ def photos(data: Path, cache: Path) -> Asked:
             photo.image().save(path)
         boxes[path.name] = [(ALSO.get(r.name, r.name), r.box) for r in photo.regions]
     with Memory.open(place) as memory:
-        memory.index_pictures(folder)
+        memory.index(folder)
     memory = Memory.open(place, read_only=True)
     (source,) = memory.sources()
     names = {p.t_ns: Path(p.path).name for p in memory.store.picture_files(source.id) if p.t_ns is not None}

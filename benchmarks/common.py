@@ -224,7 +224,7 @@ def _described(pictures: Sequence[Image.Image], folder: Path, encoder: str, devi
     for i, picture in enumerate(pictures):
         picture.convert("RGB").save(files / f"{i:06}.png", compress_level=1)
     with Memory.open(folder / "memory", encoder=encoder, device=device) as memory:
-        memory.index_pictures(files)
+        memory.index(files)
         (row,) = memory.store.sources()
         made = memory.store.model()
         assert made is not None

@@ -201,7 +201,7 @@ class Session(Closing):
                     tracks, resume = step.checkpoint()
                     self._store.checkpoint(
                         row.id, tracks, pending, next_t_ns=next_ns, frames_done=done, damaged=0, tracker_state=resume,
-                        state="done" if over else "open", cuts=step.cuts,
+                        state="done" if over else "open", cuts=step.cuts, duration_ns=max(next_ns - 1, 0),
                     )  # fmt: skip
                     step.cuts.clear()
                     with self._changed:

@@ -1,6 +1,6 @@
-"""A folder of single pictures into the store: each content once, nothing followed from picture to picture.
+"""Single pictures into the store: each content once, nothing followed from picture to picture.
 
-Unlike a video the folder may grow: a later run reads what is new or changed and leaves the rest. A checkpoint holds
+Unlike a video a folder may grow: a later run reads what is new or changed and leaves the rest. A checkpoint holds
 pictures and the files that were looked at in one transaction, so that a run that was killed goes on behind it.
 """
 
@@ -17,35 +17,35 @@ from dataclasses import dataclass, field
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
+from ..encoders.masks import PICTURE
 from ..errors import MediaError, UsageError
 from ..media import decode_ahead
 from ..media.exif import taken
-from ..media.pictures import Listed, Read, list_pictures, read_pictures
+from ..media.pictures import Listed, Read, read_pictures
 from ..media.recorded import of_file
-from ..records import FrameRegions, RegionTokens, SourceInfo, Track
+from ..records import Frame, FrameRegions, RegionTokens, SourceInfo, Track
 from ..store import PICTURE_NS, PICTURES, Part, Picture, PictureFile, SourceRow, Store
+from .pipeline import Progress, SourceReport
+from .plan import Album
 from .step import encode_each, single, working_in_parallel
 
-Looked = Callable[[str, int], None]
-"""Called with the file that was looked at last and how many were in all."""
+_NOTES = 3
+"""Causes of damage that a report names for all kinds of sources."""
 
 
 @dataclass(frozen=True, slots=True)
-class PicturesReport:
-    """What indexing a folder came to. files: in the folder; looked: of these read in this run, the others were known.
-    pictures: different ones in the memory; new: of these from this run. damaged: (path, cause) of every file in the
-    folder that cannot be read. gone: pictures that no file holds any more, forgotten. tokens: regions of the new ones.
-    """
+class PicturesReport(SourceReport):
+    """What indexing single pictures of a folder came to. frames: different pictures in the memory; new_frames: of these
+    from this run. tracks: regions of the new ones. files: that were named or are in the folder; looked: of these read
+    in this run, the others were known. copies: files in the memory that hold what another one holds. unreadable: (path
+    from the folder on, cause) of files that cannot be read and of folders; damaged counts them. gone: pictures that no
+    file holds any more, forgotten. skipped: nothing had changed."""
 
-    uri: str
-    files: int
-    looked: int
-    pictures: int
-    new: int
-    damaged: tuple[tuple[str, str], ...]
-    gone: int
-    tokens: int
-    seconds: float
+    files: int = 0
+    looked: int = 0
+    copies: int = 0
+    gone: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -58,62 +58,102 @@ class _Pending:
     pictures: list[Picture] = field(default_factory=list)
 
 
-def to_look_at(folder: str, store: Store) -> tuple[list[Listed], list[Listed]]:
-    """All pictures of the folder, and those that are not in the memory as they are now.
-
-    Raises:
-        MediaError: as `list_pictures`. UsageError: the folder is in the memory as a video.
-    """
-    listed = list_pictures(folder)
-    row = next((row for row in store.sources() if row.uri == folder), None)
-    if row is None:
-        return listed, listed
-    if row.kind != PICTURES:
-        raise UsageError(
-            f"this folder was indexed as one film of pictures; `vidmem rm` it first, or choose "
-            f"another memory: {folder}"
-        )
-    known = {(f.path, f.size, f.mtime_ns) for f in store.picture_files(row.id)}
-    return listed, [f for f in listed if (f.path, f.size, f.mtime_ns) not in known]
+def to_look_at(album: Album, store: Store) -> list[Listed]:
+    """The files that are not in the memory as they are now: a file counts as it was when its size and time are."""
+    row = next((row for row in store.sources() if row.uri == album.folder), None)
+    known = set() if row is None else {(f.path, f.size, f.mtime_ns) for f in store.picture_files(row.id)}
+    return [f for f in album.files.values() if (f.path, f.size, f.mtime_ns) not in known and _is_text(f.path)]
 
 
 def index_pictures(
-    folder: str, encoder: Callable[[], Encoder], store: Store, config: IndexConfig, looked: Looked | None = None
-) -> PicturesReport:
-    """Index the pictures in `folder` and below it; go on where an earlier run stopped.
+    album: Album, encoder: Callable[[], Encoder], store: Store, config: IndexConfig, progress: Progress | None = None,
+    *, keep_views: bool = False,
+) -> PicturesReport:  # fmt: skip
+    """Index the pictures of an album; go on where an earlier run stopped.
 
-    encoder: called when there is something to encode. A file counts as it was when its size and time are the same.
+    encoder: called when there is something to encode. progress: called with 0 and the files looked at. keep_views: keep
+    pictures of the things too.
 
     Raises:
-        MediaError, UsageError: as `to_look_at`. StoreError: the memory cannot be written.
+        MediaError: none can be read, and the memory has none of the album. UsageError: its folder is in the memory as
+        something else. StoreError: the memory cannot be written.
     """
     began = time.perf_counter()
-    folder = os.path.abspath(folder)
-    listed, todo = to_look_at(folder, store)
-    fingerprint = hashlib.sha256(f"pictures\0{folder}".encode()).hexdigest()  # of the place: its content may grow
-    row = store.begin_source(SourceInfo(folder, PICTURES, 0, 0, 0, fingerprint))
+    todo = to_look_at(album, store)
+    fingerprint = hashlib.sha256(f"pictures\0{album.folder}".encode()).hexdigest()  # of the place: it may grow
+    info = SourceInfo(album.folder, PICTURES, 0, 0, 0, fingerprint)
+    other = next((row for row in store.sources() if row.uri == album.folder and row.kind != PICTURES), None)
+    if other is not None:
+        raise UsageError(f"the memory has another source of this name ({other.kind}); `vidmem rm` it: {other.uri}")
+    row = store.begin_source(info)
     before = len(store.pictures(row.id))
-    there = {f.path for f in listed}
-    left = [f.path for f in store.picture_files(row.id) if f.path not in there]
+    left = [f.path for f in store.picture_files(row.id) if album.gone(f.path)]
     store.drop_picture_files(row.id, left)
-    changed = bool(todo or left or row.state == "open")
-    tokens = _add(folder, todo, encoder, store, row, config, looked) if changed else 0
+    tracks = 0
+    if todo or left or row.state == "open":
+        tracks = _add(album.folder, todo, encoder, store, row, config, progress, keep_views)
+    store.drop_picture_files(row.id, _moved(album, store, row))
     gone = _forget_gone(store, row)
     _date(store, row)
-    files = store.picture_files(row.id)
-    damaged = tuple((f.path, f.cause or "damaged") for f in files if f.t_ns is None)
-    if len(damaged) == len(listed):
-        store.remove_source(row.id)
-        cause = damaged[0][1]
-        raise MediaError(f"none of the {len(listed)} pictures can be read ({cause}); are they images?: {folder}")
     after = len(store.pictures(row.id))
-    return PicturesReport(folder, len(listed), len(todo), after, after + gone - before, damaged, gone, tokens,
-                          time.perf_counter() - began)  # fmt: skip
+    files = store.picture_files(row.id)
+    nameless = [path for path in album.files if not _is_text(path)]
+    unreadable = [
+        *((f, f"the folder cannot be read ({cause})") for f, cause in album.refused.items()),
+        *((f.path, f.cause or "damaged") for f in files if f.t_ns is None and f.path in album.files),
+        *((path, "the file name is not valid UTF-8, rename the file") for path in nameless),
+    ]
+    if not after:
+        store.remove_source(row.id)
+        if unreadable and not before:
+            raise _none(album, unreadable)
+    readable = sum(f.t_ns is not None for f in files)
+    return PicturesReport(
+        info, frames=after, new_frames=after + gone - before, media_s=0.0, seconds=time.perf_counter() - began,
+        tracks=tracks, damaged=len(unreadable), notes=tuple(cause for _, cause in unreadable[:_NOTES]),
+        skipped=not (todo or left), files=len(album.files), looked=len(todo) + len(nameless), copies=readable - after,
+        gone=gone, unreadable=tuple(unreadable),
+    )  # fmt: skip
+
+
+def forget_photo(store: Store, row: SourceRow, path: str) -> None:
+    """Forget one photo of a source, and what was in it unless another file holds the same; the source with its last."""
+    store.drop_picture_files(row.id, [path])
+    if any(f.t_ns is not None for f in store.picture_files(row.id)):
+        _forget_gone(store, row)
+    else:
+        store.remove_source(row.id)
+
+
+def _none(album: Album, unreadable: Sequence[tuple[str, str]]) -> MediaError:
+    path, cause = unreadable[0]
+    if len(unreadable) == 1:
+        return MediaError(f"{cause}: {os.path.join(album.folder, path)}")
+    return MediaError(f"none of the {len(unreadable)} pictures can be read ({cause}); check the files: {album.folder}")
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be written down: names of files are bytes, of any kind."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _moved(album: Album, store: Store, row: SourceRow) -> list[str]:
+    """Files that are no longer there, where one of the album has their picture now."""
+    files = store.picture_files(row.id)
+    here = {f.t_ns for f in files if f.path in album.files and f.t_ns is not None}
+    return [
+        f.path for f in files
+        if f.t_ns in here and f.path not in album.files and not os.path.lexists(os.path.join(album.folder, f.path))
+    ]  # fmt: skip
 
 
 def _add(
     folder: str, todo: Sequence[Listed], load: Callable[[], Encoder], store: Store, row: SourceRow,
-    config: IndexConfig, looked: Looked | None,
+    config: IndexConfig, progress: Progress | None, keep_views: bool,
 ) -> int:  # fmt: skip
     place = {p.digest: p.t_ns for p in store.pictures(row.id)}
     next_ns = row.next_t_ns or 0
@@ -136,13 +176,14 @@ def _add(
     encoder = load()
     reads = decode_ahead(read_pictures(folder, todo, encoder.working_size, place), 2 * config.batch)
     with closing(reads), working_in_parallel(encoder) as workers, \
-            closing(_encoded(reads, encoder, config.batch, workers)) as encoded:  # fmt: skip
+            closing(_encoded(folder, reads, encoder, config.batch, workers)) as encoded:  # fmt: skip
         for group, regions in encoded:
             found = iter(regions)
             for read in group:
                 if read.image is not None:
                     size = read.width, read.height
-                    frame, tracks = single(encoder, read.image, next(found), size, config, next_ns, ordinal)
+                    frame, tracks = single(encoder, read.image, next(found), size, config, next_ns, ordinal,
+                                           keep_views=keep_views)  # fmt: skip
                     place[read.digest] = next_ns
                     known = read.recorded
                     pending.pictures.append(Picture(next_ns, read.digest, *size, known.ns, known.by))
@@ -155,8 +196,8 @@ def _add(
             done += len(group)
             if len(pending.files) >= config.checkpoint_frames:
                 checkpoint("open")
-            if looked:
-                looked(group[-1].file.path, done)
+            if progress:
+                progress(0, done)
     checkpoint("done")
     return ordinal - first
 
@@ -183,7 +224,7 @@ def _forget_gone(store: Store, row: SourceRow) -> int:
 
 
 def _encoded(
-    reads: Iterable[Read], encoder: Encoder, size: int, workers: int
+    folder: str, reads: Iterable[Read], encoder: Encoder, size: int, workers: int
 ) -> Generator[tuple[list[Read], list[RegionTokens]]]:
     """Runs of files in order, `size` pictures in each, with the regions of these; `workers` encoded at a time."""
     running: deque[tuple[list[Read], Future[list[RegionTokens]]]] = deque()
@@ -191,7 +232,7 @@ def _encoded(
     try:
         for group in _groups(iter(reads), size):
             pictures = [read for read in group if read.image is not None]
-            running.append((group, pool.submit(_encode, encoder, pictures)))
+            running.append((group, pool.submit(_encode, folder, encoder, pictures)))
             if len(running) > workers:
                 done, result = running.popleft()
                 yield done, result.result()
@@ -216,6 +257,13 @@ def _groups(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
         yield group
 
 
-def _encode(encoder: Encoder, pictures: list[Read]) -> list[RegionTokens]:
-    images = [read.image for read in pictures if read.image is not None]
-    return encode_each(encoder, images, [(read.width, read.height) for read in pictures])
+def _encode(folder: str, encoder: Encoder, pictures: list[Read]) -> list[RegionTokens]:
+    seen = [(read, read.image) for read in pictures if read.image is not None]
+    told: Callable[[list[Frame], SourceInfo], list[RegionTokens]] | None = getattr(encoder, "encode_frames", None)
+    if told is None:
+        return encode_each(encoder, [image for _, image in seen], [(read.width, read.height) for read, _ in seen])
+    out = []
+    for read, image in seen:  # regions that are given, by the name of the file
+        uri = os.path.join(folder, read.file.path)
+        out += told([Frame(image, 0, 0)], SourceInfo(uri, PICTURE, read.width, read.height, 0, ""))
+    return out

@@ -108,6 +108,7 @@ def index_source(
         store.checkpoint(
             row.id, tracks, pending, next_t_ns=start_ns, frames_done=done, damaged=damaged_before + met,
             tracker_state=resume, state=state, marks=marks, cuts=step.cuts,  # type: ignore[arg-type]
+            duration_ns=None if info.duration_ns else start_ns - 1,
         )  # fmt: skip
         pending.clear()
         step.cuts.clear()

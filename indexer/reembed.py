@@ -190,7 +190,10 @@ class _Run:
             raise StoreError(f"a kept view is damaged ({error}); restore the memory from a backup") from None
         hint = np.array(mark.hint if self._looker.wants_hint else (), np.float32)
         small = shrink(picture, self._looker.view_pixels)
-        return View(small, mark.box, self._size, mark.t_ns, hint, sharpness(small), mark.confidence)
+        size = self._size
+        if self._row.kind == PICTURES and (held := self._store.picture(self._row.id, mark.t_ns)) is not None:
+            size = held.width, held.height
+        return View(small, mark.box, size, mark.t_ns, hint, sharpness(small), mark.confidence)
 
     def _frames(self, times: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
         if not times:

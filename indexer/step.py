@@ -19,11 +19,11 @@ from ..config import IndexConfig, TrackConfig
 from ..encoders.base import Encoder, ViewEncoder
 from ..errors import StoreError
 from ..geometry import binarised, unit
-from ..records import Float32, Frame, FrameRegions, RegionTokens, Track
+from ..records import Float32, Frame, FrameRegions, RegionTokens, Track, ViewMark
 from .cuts import BINS, colours, is_cut
 from .merge import merge
 from .track import Tracker
-from .views import Views, looked_at
+from .views import Views, kept, looked_at
 
 
 def view_encoder(encoder: Encoder) -> ViewEncoder | None:
@@ -138,19 +138,22 @@ def ended(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
 
 
 def single(encoder: Encoder, image: NDArray[np.uint8], found: RegionTokens, size: tuple[int, int], config: IndexConfig,
-           t_ns: int, first: int) -> tuple[FrameRegions, list[Track]]:  # fmt: skip
-    """The regions of a single picture, each a track of its own that lasts for the one picture. first: its ordinal."""
+           t_ns: int, first: int, *, keep_views: bool = False) -> tuple[FrameRegions, list[Track]]:  # fmt: skip
+    """The regions of a single picture, each a track of its own that lasts for the one picture. first: its ordinal.
+    keep_views: hand out the pictures of the views, if the encoder looks at any."""
     merged = merge(found, config.merge, frame_width=size[0], frame_height=size[1])
     sure = np.ones(len(merged), np.float32)
+    marks: list[ViewMark] = []
     looker = view_encoder(encoder)
     if looker is not None:
-        merged = looked_at(looker, image, merged, size, t_ns)
+        merged, views = looked_at(looker, image, merged, size, t_ns)
+        marks = kept(views) if keep_views else []
         sure = np.minimum(np.linalg.norm(merged.text, axis=1), 1).astype(np.float32)
         merged = replace(merged, text=unit(merged.text))
     boxes = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in merged.boxes]
     tracks = [
         Track(first + i, t_ns, t_ns, 1, merged.visual[i], merged.text[i], t_ns, box, float(merged.confidence[i]),
-              float(sure[i]))
+              float(sure[i]), views=tuple(marks[i : i + 1]))
         for i, box in enumerate(boxes)
     ]  # fmt: skip
     masks = held(merged, config.merge.binarise)

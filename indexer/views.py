@@ -8,6 +8,7 @@ the open tracks and is part of the checkpoint, so that an interrupted run goes o
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,15 +121,20 @@ def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
 
 
 def looked_at(encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTokens, size: tuple[int, int],
-              t_ns: int = 0) -> RegionTokens:  # fmt: skip
-    """The regions of a single picture with the tokens of a look at each.
+              t_ns: int = 0) -> tuple[RegionTokens, list[View]]:  # fmt: skip
+    """The regions of a single picture with the tokens of a look at each, and the views of them.
 
     image: `(H, W, 3)` uint8; size: width and height of the original, in whose pixels the boxes are.
     """
     sharp = _sharp(image, regions.boxes, size)
     views = [_view(image, regions, i, size, t_ns, encoder.view_pixels, float(sharp[i])) for i in range(len(regions))]
     tokens = encoder.look(views)
-    return replace(regions, visual=tokens.visual, text=tokens.text)
+    return replace(regions, visual=tokens.visual, text=tokens.text), views
+
+
+def kept(views: Sequence[View]) -> list[ViewMark]:
+    """What a memory keeps of the only view of each thing, with its picture."""
+    return [ViewMark(v.t_ns, v.box, 1.0, _webp(v.image), tuple(map(float, v.hint)), v.confidence) for v in views]
 
 
 def _view(image: NDArray[np.uint8], regions: RegionTokens, row: int, size: tuple[int, int], t_ns: int, pixels: int,

@@ -74,7 +74,7 @@ class Haystack:
         self._calibration = calibration
         self._sources = [row.id for row in store.sources() if row.kind == PICTURES]
         if not self._sources:
-            raise UsageError("the memory holds no single pictures; `vidmem index --images FOLDER` adds some")
+            raise UsageError("the memory holds no photos; `vidmem index FOLDER` adds some")
 
     def rows(self, source_id: int, times: Sequence[int]) -> Rows:
         """The rows of the cache that are regions of these pictures, ascending."""

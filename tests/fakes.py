@@ -133,3 +133,15 @@ def squares(path: Path, scene: Scene, seconds: float, fps: int = 10) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def photo(path: Path, *colours: str, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+    """A picture of squares of these colours side by side on grey; scaled to `size`."""
+    from PIL import Image
+
+    image = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
+    for i, colour in enumerate(colours):
+        image[32:64, 8 + 40 * i : 40 + 40 * i] = COLOURS[colour]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).resize(size, Image.Resampling.NEAREST).save(path)
+    return path

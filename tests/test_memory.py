@@ -217,8 +217,8 @@ def test_a_reader_sees_what_the_writer_adds(memory: Memory, folder: Path, tmp_pa
     with Memory.open(folder, read_only=True) as reader:
         assert not reader.where("yellow")
         memory.index(save(tmp_path / "p.png", {"yellow": (32, 32)}))
-        assert reader.where("yellow")[0].source == str(tmp_path / "p.png")
-        memory.remove("p.png")
+        assert reader.where("yellow")[0].picture == str(tmp_path / "p.png")
+        memory.remove(str(tmp_path))
         assert not reader.where("yellow")
 
 
@@ -252,7 +252,7 @@ def test_a_folder_of_pictures_of_different_sizes(folder: Path, tmp_path: Path) -
     save(pictures / "2.png", {"blue": (64, 96)}, (192, 384))
     save(pictures / "10.png", {"red": (64, 64)}, (320, 192))
     with Memory.open(folder) as m:
-        (report,) = m.index(pictures)
+        (report,) = m.index(pictures, film=True)
         assert (report.frames, report.info.kind) == (3, "images")
         seen = m.where("blue")[0]
         assert (seen.source, seen.start_s) == (str(pictures), 1)

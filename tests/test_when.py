@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from vidmem.clock import age
 from vidmem.errors import UsageError
 from vidmem.records import NS
 from vidmem.when import Moment, iso, parse_moment, parse_span, told
@@ -105,3 +106,11 @@ def test_iso_has_milliseconds_and_an_offset() -> None:
     then = datetime.fromisoformat(said)
     assert then.utcoffset() is not None
     assert then == datetime.fromtimestamp(1_800_000_000.123, UTC)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [
+    (0, "0 seconds"), (1, "1 second"), (59.9, "59 seconds"), (60, "1 minute"), (7200, "2 hours"), (86400, "1 day"),
+    (13 * 86400, "13 days"), (14 * 86400, "2 weeks"), (400 * 86400, "1 year"),
+])  # fmt: skip
+def test_ages_for_people(seconds: float, told: str) -> None:
+    assert age(int(seconds * NS)) == told

@@ -32,6 +32,19 @@ def parse_time(text: str) -> int:
     raise UsageError(f"{text!r} is no time; write 12, 12.5s, 00:01:02.5 or 90000000ns")
 
 
+def age(ns: int) -> str:
+    """How long that is, for people: 40 seconds, 3 minutes, 2 hours, 5 days, 7 weeks, 4 years."""
+    seconds = ns // NS
+    for size, name in ((365 * 86400, "year"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size * (2 if name == "week" else 1):
+            return _counted(seconds // size, name)
+    return _counted(seconds, "second")
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def clock(t_ns: int) -> str:
     """Media time for people: 0:05.2, 12:05.2, 1:02:05.2."""
     tenths = round(t_ns / (NS / 10))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
+from .address import split
 from .errors import MediaError, UsageError
+from .media.lerobot import is_dataset
 from .media.recorded import WAYS, Recorded, from_mtime, from_name, to_ns
 from .store import OWN_CLOCK, PARTED, PICTURES, SourceRow, Store
 from .when import day_alone, parse_moment
+
+if TYPE_CHECKING:
+    from .indexer.plan import Album
 
 NONE = "none"
 _FORMS = f"write 2026-01-31T08:30, 2026-01-31, yesterday 18:02, {', '.join(WAYS)} or {NONE}"
@@ -62,11 +69,21 @@ def choice(when: str | datetime) -> Choice:
     return Choice("", Recorded(moment.ns, "day" if day_alone(text) else "given"))
 
 
-def check_one(chosen: Choice, sources: int) -> None:
-    """Raises UsageError when one time by hand is given to several sources."""
-    if not chosen.way and sources > 1:
-        raise UsageError(f"{sources} sources did not begin at one time; index one with a date, or mend each with "
+def check(chosen: Choice, sources: Sequence[str | Album]) -> None:
+    """Before anything is indexed: sources are addresses, or albums of photos.
+
+    Raises UsageError when one time by hand is given to several sources or to photos, and for sources that have times of
+    their own.
+    """
+    if not chosen.way and len(sources) > 1:
+        raise UsageError(f"{len(sources)} sources did not begin at one time; index one with a date, or mend each with "
                          "`vidmem recorded SOURCE WHEN`")  # fmt: skip
+    for one in sources:
+        if not isinstance(one, str):
+            if not chosen.way:
+                raise UsageError("each photo has a date of its own; `vidmem recorded PHOTO WHEN` mends one")
+        elif (address := split(one)).part:
+            check_kind("episode" if is_dataset(address.path) else "log", one)
 
 
 def check_kind(kind: str, uri: str) -> None:

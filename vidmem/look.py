@@ -48,7 +48,7 @@ def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, 
     looker = view_encoder(encoder)
     if looker is None:
         return replace(merged, text=unit(merged.text))
-    return looked_at(looker, working, merged, (width, height))
+    return looked_at(looker, working, merged, (width, height))[0]
 
 
 def cosine_map(encoder: Encoder, image: NDArray[np.uint8], vector: Float32, config: MergeConfig) -> Float32:

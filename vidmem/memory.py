@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from . import arguments
-from .address import exists, split
+from .address import exists
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, ENCODERS, Encoder, check, check_masks, default_preset, load
 from .errors import MediaError, UsageError
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
 
     from .annotate import Written
     from .arguments import Names, Time
-    from .dating import Dated
+    from .dating import Choice, Dated
     from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
-    from .indexer.pictures import PicturesReport
-    from .indexer.pipeline import SourceReport
+    from .indexer.pipeline import Progress, SourceReport
+    from .indexer.plan import Album
     from .indexer.reembed import ReembedReport
-    from .media import Source
+    from .media import Found, Photos, Source
     from .query.explain import Explained
     from .query.inventory import Inventory
     from .query.where import Thing
     from .retention import Forgetting
 
-Opened = Callable[[str, "Source | MediaError"], "Callable[[int, int], None] | None"]
+Watcher = Callable[["IndexProgress"], None]
+Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,76 +142,65 @@ class Memory(Questions):
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
     def index(
-        self, *paths: str | os.PathLike[str], config: IndexConfig | None = None, decoder: str = "pyav",
-        progress: Callable[[IndexProgress], None] | None = None, on_source: Opened | None = None,
+        self, *paths: str | os.PathLike[str] | Photos, film: bool = False, config: IndexConfig | None = None,
+        decoder: str = "pyav", progress: Watcher | None = None, on_source: Opened | None = None,
         topics: Sequence[str] = (), clock: str = "log", pose: str | None = None, keep_views: bool = False,
         recorded: str | datetime | None = None,
     ) -> list[SourceReport]:  # fmt: skip
-        """Index files, folders and globs; go on where an earlier run stopped; skip what is done.
+        """Index videos, logs, photos, folders and globs; go on where an earlier run stopped; skip what is done.
 
+            m.index("holiday/", "cup.jpg", "walk.mp4")
+
+        Photos are single pictures: the same content is indexed once, later runs take in what is new or changed, and
+        when their folder is given they forget what is gone. Those of a folder are one source, with a `PicturesReport`.
+
+        film: folders of pictures are films, each picture a second; what the memory has as a film already stays one.
         config: by default the settings that made the memory, or the encoder's preset. progress: called with an
-        IndexProgress after every batch of frames. on_source: called with every path and its opened source, or the error
-        that kept it from opening; may return a callback for progress (media ns, frames). Without it, the first source
-        that cannot be opened raises. topics: names or patterns of the topics of logs that are to be watched, each a
-        source of its own; may be left out when there is one alone. clock: whose times count there, log (when it
-        was recorded) or header (the sender's stamp). pose: the topic of the poses
-        to keep, "tf" for transforms, instead of the best that the log has; of logs done before they are read anew.
-        keep_views: keep the pictures of the views in the memory, for sources that will be gone. recorded: what tells
-        when they were recorded, also of those that are done, as in `set_recorded`; where it tells nothing all stays as
-        it was. By default the container, else the name, else the time of the file.
+        IndexProgress after every batch of frames or photos. on_source: called with every path and its opened source, or
+        for photos with their folder and an `Album`, or with the error that kept it from opening; may return a callback
+        for progress (media ns, which is 0 for photos, and frames). Without it, the first source that cannot be opened
+        raises. topics: names or patterns of the topics of logs that are to be watched,
+        each a source of its own; may be left out when there is one alone. clock: whose times count there, log (when it
+        was recorded) or header (the sender's stamp). pose: the topic of the poses to keep, "tf" for transforms, instead
+        of the best that the log has; of logs done before they are read anew. keep_views: keep the pictures of the views
+        in the memory, for sources that will be gone. recorded: what tells when they were recorded, also of those that
+        are done, as in `set_recorded`; where it tells nothing all stays as it was. By default the container, else the
+        name, else the time of the file.
 
         Raises:
             UsageError: no path, a URL, a bad decoder, a topic that is not there or not named, a pose topic without
-            poses. MediaError: a file is missing or holds no picture.
+            poses, a film of what the memory has as photos. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from . import dating
-        from .indexer.pipeline import done_before, index_source
-        from .media import discover, open_source, parts
-        from .media.lerobot import is_dataset
+        from .indexer.plan import planned
+        from .media import Photos, check_topics, discover, parts
 
         if not paths:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         self._check_keeping(keep_views)
         chosen = None if recorded is None else dating.choice(recorded)
-        found = [part for path in discover([os.fspath(p) for p in paths]) for part in parts(path, topics, clock)]
-        single = {row.uri for row in self.store.sources() if row.kind == PICTURES}
-        if folder := next((path for path in found if path in single), None):
-            raise UsageError(f"this folder was indexed as single pictures; go on with "
-                              f"`index_pictures`, or `vidmem rm` it first: {folder}")  # fmt: skip
+        found: list[Found] = []
+        for one in discover([p if isinstance(p, Photos) else os.fspath(p) for p in paths], film):
+            found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
+        check_topics(found, topics, pose)
+        todo = planned(found, self.store)
         if chosen is not None:
-            dating.check_one(chosen, len(found))
-            for path in found:
-                address = split(path)
-                if address.part:
-                    dating.check_kind("episode" if is_dataset(address.path) else "log", path)
+            dating.check(chosen, todo)
         config = config or self.settings()
-        record = self._record(config.as_dict())
-        self.store.set_model(record)
-        reports = []
-        for path in found:
+        self.store.set_model(self._record(config.as_dict()))
+        reports: list[SourceReport] = []
+        for item in todo:
             try:
-                _check_name(path)
-                source = open_source(path, decoder)
+                if isinstance(item, str):
+                    reports.append(self._index_source(item, decoder, config, progress, on_source, pose, keep_views,
+                                                      chosen))  # fmt: skip
+                else:
+                    reports.append(self._index_album(item, config, progress, on_source, keep_views, chosen))
             except MediaError as error:
                 if on_source is None:
                     raise
-                on_source(path, error)
-                continue
-            with source:
-                told = [on_source(path, source)] if on_source else []
-                if progress is not None:
-                    told.append(_telling(progress, path, source.info.duration_ns))
-                try:
-                    known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
-                    if chosen is not None:
-                        dating.apply(self.store, self.store.begin_source(source.info), chosen)
-                    reports.append(known or index_source(source, self.encoder, self.store, config, _all(told), pose,
-                                                         keep_views=keep_views))  # fmt: skip
-                except MediaError as error:
-                    if on_source is None:
-                        raise
-                    on_source(path, error)
+                on_source(item if isinstance(item, str) else item.folder, error)
         self.store.settle()
         return reports
 
@@ -228,35 +218,39 @@ class Memory(Questions):
 
         return mend(self.store, source, choice(when))
 
-    def index_pictures(
-        self, folder: str | os.PathLike[str], *, config: IndexConfig | None = None,
-        looked: Callable[[str, int], None] | None = None, recorded: str | None = None,
-    ) -> PicturesReport:  # fmt: skip
-        """Index the single pictures in a folder and below it, for `haystack`; go on where an earlier run stopped.
+    def _index_source(
+        self, path: str, decoder: str, config: IndexConfig, progress: Watcher | None, on_source: Opened | None,
+        pose: str | None, keep_views: bool, chosen: Choice | None,
+    ) -> SourceReport:  # fmt: skip
+        from .dating import apply
+        from .indexer.pipeline import done_before, index_source
+        from .media import open_source
 
-        The same content is indexed once, whatever its files are called; files that cannot be read are counted. Later
-        runs take in what is new or changed, and forget what is gone. looked: called with each file and how many were
-        looked at. config: as for `index`. recorded: what tells when each was taken, as for `index`, but no date.
-
-        Raises:
-            MediaError: no such folder, or no picture in it that can be read. UsageError: it was indexed as a film.
-            ModelMismatchError, StoreError: as `index`.
-        """
-        from .dating import apply, choice
-        from .indexer.pictures import index_pictures, to_look_at
-
-        chosen = None if recorded is None else choice(recorded)
-        if chosen is not None and not chosen.way:
-            raise UsageError("each picture has a date of its own; `vidmem recorded PICTURE WHEN` mends one")
-        path = os.path.abspath(folder)
         _check_name(path)
-        to_look_at(path, self.store)  # before anything is written
-        config = config or self.settings()
-        self.store.set_model(self._record(config.as_dict()))
-        report = index_pictures(path, lambda: self.encoder, self.store, config, looked)
-        if chosen is not None:
-            apply(self.store, self.store.source(path), chosen)
-        self.store.settle()
+        with open_source(path, decoder) as source:
+            told = [on_source(path, source)] if on_source else []
+            if progress is not None:
+                told.append(_telling(progress, path, source.info.duration_ns))
+            known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
+            if chosen is not None:
+                apply(self.store, self.store.begin_source(source.info), chosen)
+            return known or index_source(source, self.encoder, self.store, config, _all(told), pose,
+                                         keep_views=keep_views)  # fmt: skip
+
+    def _index_album(
+        self, album: Album, config: IndexConfig, progress: Watcher | None, on_source: Opened | None, keep_views: bool,
+        chosen: Choice | None,
+    ) -> SourceReport:  # fmt: skip
+        from .dating import apply
+        from .indexer.pictures import index_pictures
+
+        _check_name(album.folder)
+        told = [on_source(album.folder, album)] if on_source else []
+        if progress is not None:
+            told.append(_telling(progress, album.folder, 0))
+        report = index_pictures(album, lambda: self.encoder, self.store, config, _all(told), keep_views=keep_views)
+        if chosen is not None and report.frames:
+            apply(self.store, self.store.source(album.folder), chosen)
         return report
 
     def session(
@@ -466,14 +460,16 @@ class Memory(Questions):
         return self.store.stats()
 
     def remove(self, *names: str) -> list[SourceRow]:
-        """Forget sources, by path or unique file name: rows, vectors and masks are gone from the files.
+        """Forget sources or photos, by path or unique file name: rows, vectors and masks are gone from the files. The
+        sources that they are, or are of, as they were.
 
         Raises UsageError for a name that is not there, before anything is removed.
         """
-        rows: Sequence[SourceRow] = [self.store.source(name) for name in names]
-        for row in {row.id: row for row in rows}.values():
-            self.store.remove_source(row.id)
-        return list(rows)
+        from .retention import removals, remove
+
+        wanted = removals(self.store, names)
+        remove(self.store, wanted)
+        return [row for row, _ in wanted]
 
     def forget(
         self, *, before: Time | None = None, sources: Names = (), thing: str | None = None, dry_run: bool = True

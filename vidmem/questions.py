@@ -291,7 +291,7 @@ class Questions(Closing):
 
         row = self.store.source(source)
         if row.kind == PICTURES and not pictures:
-            raise UsageError(f"single pictures are not parsed; index the folder as a film: {row.uri}")
+            raise UsageError(f"photos are not parsed; index them as a film into another memory: {row.uri}")
         if meant and way != "track":
             raise UsageError("what is probably meant is known of tracks; leave the way at track")
         known = load_labels(labels) if isinstance(labels, str) else labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,37 @@ def carry_out(store: Store, steps: Sequence[Forgetting]) -> None:
     for step in steps:
         if step.whole:
             store.remove_source(step.source.id)
+
+
+def removals(store: Store, names: Sequence[str]) -> list[tuple[SourceRow, str | None]]:
+    """The sources of these names, or those that the photos of these names are of, with their paths there. Raises
+    UsageError for a name that is not there."""
+    out: list[tuple[SourceRow, str | None]] = []
+    for name in names:
+        try:
+            out.append((store.source(name), None))
+        except UsageError:
+            photo = store.photo(name)
+            if photo is None:
+                raise
+            out.append(photo)
+    return out
+
+
+def remove(store: Store, wanted: Sequence[tuple[SourceRow, str | None]]) -> None:
+    """Forget what `removals` found. Raises UsageError for a photo of a source that is not indexed to its end, before
+    anything is removed, and StoreError as `Store.remove_source`."""
+    from .indexer.pictures import forget_photo
+
+    for row, path in wanted:
+        if path is not None and row.state == "open":
+            raise UsageError(f"a photo is not forgotten before its folder is indexed to its end; index it: {row.uri}")
+    for row in {row.id: row for row, path in wanted if path is None}.values():
+        store.remove_source(row.id)
+    whole = {row.id for row, path in wanted if path is None}
+    for row, path in dict.fromkeys((row, path) for row, path in wanted if path is not None):
+        if row.id not in whole and store.photo(os.path.join(row.uri, path)) is not None:
+            forget_photo(store, row, path)
 
 
 def _before(store: Store, row: SourceRow, before: Moment) -> Forgetting | None:

@@ -1,4 +1,4 @@
-"""index --images and haystack."""
+"""Photos: index, and haystack."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
+from fakes import photo
 from PIL import Image
 
 from vidmem.errors import StoreError
@@ -19,29 +20,19 @@ from vidmem.store import Store
 from .conftest import Run, process
 
 
-def picture(path: Path, *colours: str) -> Path:
-    """Squares of these colours side by side on grey."""
-    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
-    for i, colour in enumerate(colours):
-        image[32:64, 8 + 40 * i : 40 + 40 * i] = fakes.COLOURS[colour]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-    return path
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    picture(folder / "1.png", "red", "blue")
-    picture(folder / "2.png", "green", "yellow")
-    picture(folder / "below" / "3.png", "red")
+    photo(folder / "1.png", "red", "blue")
+    photo(folder / "2.png", "green", "yellow")
+    photo(folder / "below" / "3.png", "red")
     return folder
 
 
 def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
-    result = run("index", "--images", photos, "--encoder", "colours")
+    result = run("index", photos, "--encoder", "colours")
     assert result.exit_code == 0
-    assert "3 files, 0 known before; 3 pictures indexed" in result.stderr
+    assert f"{photos}: 3 photos indexed in " in result.stderr
     result = run("haystack", "the image with the green thing: is there a yellow thing?", "--save", tmp_path / "s.png")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1].split() == [
@@ -65,7 +56,7 @@ def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
 
 
 def test_where_names_the_picture(run: Run, photos: Path) -> None:
-    run("index", "--images", photos, "--encoder", "colours")
+    run("index", photos, "--encoder", "colours")
     line = run("where", "yellow").stdout.splitlines()[1].split()
     assert line[0] == "~today"
     assert line[2:] == ["-", "-", "1.000", "-", "48,32,80,64", str(photos / "2.png")]
@@ -76,13 +67,13 @@ def test_where_names_the_picture(run: Run, photos: Path) -> None:
 
 def test_damage_is_told(run: Run, photos: Path) -> None:
     (photos / "4.jpg").write_text("no picture")
-    result = run("index", "--images", photos, photos / "nowhere", "--encoder", "colours")
+    result = run("index", photos, photos / "nowhere", "--encoder", "colours")
     assert result.exit_code == 3
     assert f"damaged: {photos / '4.jpg'}: the picture cannot be read (not a picture)" in result.stderr
-    assert f"this is none: {photos / 'nowhere'}" in result.stderr
-    again = run("index", "--images", photos)
+    assert f"no such file; check the path: {photos / 'nowhere'}" in result.stderr
+    again = run("index", photos)
     assert again.exit_code == 3  # it is damaged still
-    assert "4 files, 4 known before; 0 pictures indexed" in again.stderr
+    assert f"{photos}: nothing new; 4 known before" in again.stderr
 
 
 def test_killed_and_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +81,11 @@ def test_killed_and_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     folder, memory = tmp_path / "many", tmp_path / "memory"
     rng = np.random.default_rng(0)
     for i in range(150):
-        path = picture(folder / f"{i}.png", fakes.NAMES[i % 8])
+        path = photo(folder / f"{i}.png", fakes.NAMES[i % 8])
         image = np.array(Image.open(path))
         image[:8] = rng.integers(0, 256, 3)  # no two are the same
         Image.fromarray(image).save(path)
-    running = process("index", "--images", folder, "--encoder", "colours:gated", memory=memory, wait=False)
+    running = process("index", folder, "--encoder", "colours:gated", memory=memory, wait=False)
     deadline = time.monotonic() + 60
     kept = 0
     while not kept and time.monotonic() < deadline:
@@ -104,14 +95,14 @@ def test_killed_and_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     running.send_signal(signal.SIGKILL)
     running.communicate()
     assert 0 < kept < 150
-    result = run("index", "--images", folder, "-m", memory)
+    result = run("index", folder, "-m", memory)
     assert result.exit_code == 0
-    assert "150 different pictures" in result.stderr
-    assert " 0 known before" not in result.stderr
+    assert "known before" in result.stderr
+    assert json.loads(run("ls", "--json", "-m", memory).stdout)[0]["frames"] == 150
 
 
 def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
-    run("index", "--images", photos, "--encoder", "colours")
+    run("index", photos, "--encoder", "colours")
     asked = [{"from": "human", "value": "?"}]
     questions = [
         {"pos_image": ["1.png"], "neg_image": ["2.png"], "needle": "red", "target": "blue",
@@ -147,7 +138,7 @@ def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
      (("--questions", "q.json", "--save", "x.png"), "ask one question")],
 )  # fmt: skip
 def test_misused_fails(run: Run, photos: Path, arguments: tuple[str, ...], message: str) -> None:
-    run("index", "--images", photos, "--encoder", "colours")
+    run("index", photos, "--encoder", "colours")
     result = run("haystack", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
@@ -156,11 +147,11 @@ def test_misused_fails(run: Run, photos: Path, arguments: tuple[str, ...], messa
 def test_a_memory_of_videos_fails(run: Run, indexed: Path) -> None:
     result = run("haystack", "--anchor", "red", "--target", "blue", "-m", indexed)
     assert result.exit_code == 2
-    assert "`vidmem index --images FOLDER` adds some" in result.stderr
+    assert "`vidmem index FOLDER` adds some" in result.stderr
 
 
-@pytest.mark.parametrize("option", [("--fps", "2"), ("--topic", "/cam")])
-def test_options_of_videos_fail(run: Run, photos: Path, option: tuple[str, str]) -> None:
-    result = run("index", "--images", photos, *option, "--encoder", "colours")
+@pytest.mark.parametrize("option", [("--pose", "/odom"), ("--topic", "/cam")])
+def test_options_of_logs_fail(run: Run, photos: Path, option: tuple[str, str]) -> None:
+    result = run("index", photos, *option, "--encoder", "colours")
     assert result.exit_code == 2
-    assert "out with --images" in result.stderr
+    assert "photos have no topics and no poses; leave" in result.stderr

@@ -124,11 +124,12 @@ def test_parse_misused_fails(
 
 
 def test_nothing_labelled_is_exit_code_1(run: Run, tmp_path: Path, labels: Path) -> None:
-    picture = tmp_path / "grey.png"
-    Image.new("RGB", (160, 96), (90, 100, 110)).save(picture)
-    memory = tmp_path / "grey"
-    assert run("index", picture, "--encoder", "colours", "-m", memory).exit_code == 0
-    result = run("parse", "grey.png", "--labels", labels, "--plot", tmp_path / "p.png", "-m", memory)
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    Image.new("RGB", (160, 96), (90, 100, 110)).save(folder / "0.png")
+    memory = tmp_path / "memory"
+    assert run("index", folder, "--film", "--encoder", "colours", "-m", memory).exit_code == 0
+    result = run("parse", "grey", "--labels", labels, "--plot", tmp_path / "p.png", "-m", memory)
     assert (result.exit_code, result.stdout) == (1, "")
 
 
@@ -275,14 +276,15 @@ def test_export_leaves_out_what_is_gone(run: Run, walk: Path, tmp_path: Path, la
     memory, here = tmp_path / "m", tmp_path / "other.mp4"
     shutil.copy(walk, here)
     run("index", here, "--encoder", "colours", "-m", memory)
-    picture = tmp_path / "red.png"
+    picture = tmp_path / "red" / "0.png"
+    picture.parent.mkdir()
     Image.new("RGB", (160, 96), (255, 0, 0)).save(picture)
-    run("index", picture, "--encoder", "colours", "-m", memory)
+    run("index", picture.parent, "--film", "--encoder", "colours", "-m", memory)
     here.unlink()
     result = run("export", "--out", tmp_path / "data", "--labels", labels, "-m", memory)
     assert result.exit_code == 3
     assert "left out, the video is no longer there" in result.stderr
-    picture.unlink()
+    shutil.rmtree(picture.parent)
     assert run("export", "--out", tmp_path / "none", "--labels", labels, "-m", memory).exit_code == 4
     assert not (tmp_path / "none").exists()
 

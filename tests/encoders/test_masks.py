@@ -171,6 +171,23 @@ def test_a_video_under_masks(model: Path, tmp_path: Path) -> None:
         memory.index(clip)
 
 
+def test_photos_under_masks(model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(photos / "a.png")
+    np.save(tmp_path / "a.npy", masks(2, 90, 120))
+    spec = f"gem:local-dir:{model}"
+    with Memory.open(tmp_path / "memory", encoder=spec, device="cpu", masks=tmp_path) as memory:
+        (report,) = memory.index(photos)
+        (seen,) = memory.store.regions(1, 0, 1 << 60)
+        assert report.tracks == 2
+        assert {tuple(box) for box in seen.boxes.tolist()} == {(0, 0, 60, 90), (60, 0, 120, 90)}
+        (photos / "a.png").rename(photos / "b.png")
+        Image.new("RGB", (120, 90)).save(photos / "c.png")
+        with pytest.raises(ModelError, match="no masks for c"):
+            memory.index(photos)
+
+
 def test_ground_under_masks(model: Path, tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(photo)

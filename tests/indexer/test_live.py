@@ -58,6 +58,7 @@ def test_what_was_seen_live_is_found(memory: Memory) -> None:
     stats = session.stats
     assert (stats.appended, stats.unsampled, stats.dropped, stats.late) == (60, 30, 0, 0)
     assert stats.encoded + stats.still == stats.committed == 30
+    assert memory.sources()[0].duration_ns == 58 * STEP  # from the first to the last that was looked at
     assert stats.encoded == 2  # the first, and the one without the red square: at 0 and 15
     (row,) = memory.sources()
     assert (row.uri, row.kind, row.state, row.frames, row.start_ns) == ("cam0", "live", "done", 30, START)

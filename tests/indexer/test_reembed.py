@@ -15,8 +15,9 @@ from vidmem.errors import UsageError
 from vidmem.indexer.live import Session
 from vidmem.indexer.pictures import index_pictures
 from vidmem.indexer.pipeline import index_source
+from vidmem.indexer.plan import Album, planned
 from vidmem.indexer.reembed import ReembedReport, reembed
-from vidmem.media import open_source
+from vidmem.media import Photos, open_source
 from vidmem.memory import Memory
 from vidmem.records import Float32
 from vidmem.store import ModelRecord, Store
@@ -35,6 +36,12 @@ def index(folder: Path, clips: list[Path], encoder: LookingEncoder, *, keep_view
         for clip in clips:
             with open_source(clip) as source:
                 index_source(source, encoder, store, CONFIG, keep_views=keep_views)
+
+
+def index_photos(folder: Path, encoder: LookingEncoder, store: Store, *, keep_views: bool = False) -> None:
+    (album,) = planned([Photos(str(folder))], store)
+    assert isinstance(album, Album)
+    index_pictures(album, lambda: encoder, store, CONFIG, keep_views=keep_views)
 
 
 def again(folder: Path, encoder: LookingEncoder) -> ReembedReport:
@@ -178,7 +185,7 @@ def test_single_pictures_too(tmp_path: Path) -> None:
     for name, encoder in (("small", LookingEncoder()), ("large", LookingEncoder("look-2", 16))):
         with Store.open(tmp_path / name, create=True) as store:
             store.set_model(record(encoder))
-            index_pictures(str(folder), lambda encoder=encoder: encoder, store, CONFIG)
+            index_photos(folder, encoder, store)
     (folder / "a.png").rename(tmp_path / "a.png")
     ((_, cause, count),) = again(tmp_path / "small", LookingEncoder("look-2", 16)).left
     assert cause == "a picture is no longer there"
@@ -186,6 +193,25 @@ def test_single_pictures_too(tmp_path: Path) -> None:
     (tmp_path / "a.png").rename(folder / "a.png")
     assert again(tmp_path / "small", LookingEncoder("look-2", 16)).left == ()
     assert same(tokens(tmp_path / "small"), tokens(tmp_path / "large"))
+
+
+def test_kept_views_of_pictures_do_for_them(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    save(folder / "a.png", {"red": (20, 20)})
+    save(folder / "b.png", {"blue": (20, 20), "green": (90, 40)})
+    for name, encoder, keep in (("kept", LookingEncoder(), True), ("large", LookingEncoder("look-2", 16), False)):
+        with Store.open(tmp_path / name, create=True) as store:
+            store.set_model(record(encoder))
+            index_photos(folder, encoder, store, keep_views=keep)
+            assert all(view.image for views in store.views(1).values() for view in views)
+            assert len(store.views(1)) == (3 if keep else 0)
+    for path in folder.iterdir():
+        path.unlink()
+    report = again(tmp_path / "kept", LookingEncoder("look-2", 16))
+    assert (report.left, report.views) == ((), 3)
+    for one, other in zip(tokens(tmp_path / "kept"), tokens(tmp_path / "large"), strict=True):
+        assert one[0] @ other[0] > 0.95  # WebP is not the picture itself
 
 
 def test_a_view_that_cannot_be_decoded_again_leaves_the_others(clips: list[Path], tmp_path: Path) -> None:

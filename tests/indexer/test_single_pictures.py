@@ -9,40 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import fakes
-import numpy as np
 import pytest
-from PIL import Image
+from fakes import photo
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
 from vidmem.errors import MediaError, UsageError
-from vidmem.indexer.pictures import index_pictures
+from vidmem.indexer.pictures import PicturesReport, index_pictures
+from vidmem.indexer.pipeline import Progress
+from vidmem.indexer.plan import Album, planned
+from vidmem.media import Photos
 from vidmem.memory import Memory
 from vidmem.store import PICTURE_NS, Store
-
-SQUARE = 32
-
-
-def picture(path: Path, *colours: str, size: tuple[int, int] = (fakes.WIDTH, fakes.HEIGHT)) -> Path:
-    """Squares of these colours side by side on grey; scaled to `size`."""
-    image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
-    for i, colour in enumerate(colours):
-        image[32 : 32 + SQUARE, 8 + 40 * i : 8 + 40 * i + SQUARE] = fakes.COLOURS[colour]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).resize(size, Image.Resampling.NEAREST).save(path)
-    return path
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    picture(folder / "1.png", "red", "blue")
-    picture(folder / "2.png", "green", size=(fakes.WIDTH * 2, fakes.HEIGHT * 2))
-    picture(folder / "sub" / "10.png", "yellow")
+    photo(folder / "1.png", "red", "blue")
+    photo(folder / "2.png", "green", size=(fakes.WIDTH * 2, fakes.HEIGHT * 2))
+    photo(folder / "sub" / "10.png", "yellow")
     shutil.copy(folder / "1.png", folder / "sub" / "copy.png")
     (folder / "sub" / "bad.jpg").write_text("no picture")
     (folder / "notes.txt").write_text("notes")
-    picture(folder / ".hidden" / "x.png", "cyan")
+    photo(folder / ".hidden" / "x.png", "cyan")
     return folder
 
 
@@ -51,6 +41,15 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     monkeypatch.setitem(ENCODERS, "colours", "fakes")
     with Memory.open(tmp_path / "memory", encoder="colours") as memory:
         yield memory
+
+
+def index(memory: Memory, path: Path, progress: Progress | None = None, config: IndexConfig | None = None
+          ) -> PicturesReport:  # fmt: skip
+    """One folder or one photo."""
+    told = None if progress is None else lambda path, album: progress
+    (report,) = memory.index(path, on_source=told, config=config)
+    assert isinstance(report, PicturesReport)
+    return report
 
 
 def held(store: Store) -> dict[str, Any]:
@@ -67,11 +66,12 @@ def held(store: Store) -> dict[str, Any]:
 
 
 def test_each_content_once(memory: Memory, photos: Path) -> None:
-    seen: list[tuple[str, int]] = []
-    report = memory.index_pictures(photos, looked=lambda path, n: seen.append((path, n)))
-    assert (report.files, report.looked, report.pictures, report.new, report.tokens) == (5, 5, 3, 3, 4)
-    assert [path for path, _ in report.damaged] == ["sub/bad.jpg"]
-    assert seen[-1][1] == 5
+    seen: list[tuple[int, int]] = []
+    report = index(memory, photos, lambda t_ns, n: seen.append((t_ns, n)))
+    assert (report.files, report.looked, report.frames, report.new_frames, report.tracks) == (5, 5, 3, 3, 4)
+    assert (report.copies, report.gone, report.damaged, report.skipped) == (1, 0, 1, False)
+    assert [path for path, _ in report.unreadable] == ["sub/bad.jpg"]
+    assert seen[-1] == (0, 5)
     state = held(memory.store)
     assert state["source"] == ("partial", 3, 1, 3 * PICTURE_NS)
     assert state["files"] == [
@@ -85,7 +85,7 @@ def test_each_content_once(memory: Memory, photos: Path) -> None:
 
 
 def test_answers_name_the_file(memory: Memory, photos: Path) -> None:
-    memory.index_pictures(photos)
+    memory.index(photos)
     answer = memory.haystack("red", "blue")
     assert answer.verdict == "yes"
     assert answer.anchor is not None
@@ -98,22 +98,23 @@ def test_answers_name_the_file(memory: Memory, photos: Path) -> None:
     assert memory.picture(sighting, "green").width == 960
     with pytest.raises(MediaError, match="a single picture gives no video"):
         memory.clip(sighting, photos.parent / "c.mp4")
-    with pytest.raises(UsageError, match="single pictures are not parsed"):
+    with pytest.raises(UsageError, match="photos are not parsed"):
         memory.parse(str(photos), "coco")
     with pytest.raises(UsageError, match="give it as `image`"):
         memory.where(crop=(str(photos), 0, (0, 0, 10, 10)))
 
 
 def test_a_later_run_takes_in_what_changed(memory: Memory, photos: Path) -> None:
-    memory.index_pictures(photos)
-    assert memory.index_pictures(photos).looked == 0
-    picture(photos / "3.png", "brown")
+    memory.index(photos)
+    again = index(memory, photos)
+    assert (again.looked, again.skipped) == (0, True)
+    photo(photos / "3.png", "brown")
     os.rename(photos / "2.png", photos / "moved.png")
     (photos / "sub" / "10.png").unlink()
-    picture(photos / "sub" / "bad.jpg", "white")
-    report = memory.index_pictures(photos)
-    assert (report.files, report.looked, report.new, report.gone) == (5, 3, 2, 1)
-    assert report.damaged == ()
+    photo(photos / "sub" / "bad.jpg", "white")
+    report = index(memory, photos)
+    assert (report.files, report.looked, report.new_frames, report.gone) == (5, 3, 2, 1)
+    assert report.unreadable == ()
     state = held(memory.store)
     assert [f[0] for f in state["files"]] == ["1.png", "3.png", "moved.png", "sub/bad.jpg", "sub/copy.png"]
     assert state["source"][0] == "done"
@@ -133,33 +134,33 @@ def test_interrupted_and_resumed_is_uninterrupted(
     folder = tmp_path / "many"
     names = list(fakes.NAMES)
     for i in range(12):
-        picture(folder / f"{i}.png", names[i % 8], names[(i * 3 + 1) % 8])
-        picture(folder / f"{i}copy.png", names[i % 8], names[(i * 3 + 1) % 8])
+        photo(folder / f"{i}.png", names[i % 8], names[(i * 3 + 1) % 8])
+        photo(folder / f"{i}copy.png", names[i % 8], names[(i * 3 + 1) % 8])
     (folder / "5bad.png").write_text("x")
     config = IndexConfig(batch=2, checkpoint_frames=4)
 
-    def stop(_: str, n: int) -> None:
+    def stop(_: int, n: int) -> None:
         if n >= after:
             raise StopError
 
     with pytest.raises(StopError):
-        memory.index_pictures(folder, config=config, looked=stop)
-    report = memory.index_pictures(folder, config=config)
+        index(memory, folder, stop, config)
+    report = index(memory, folder, config=config)
     assert report.looked < 25 or after < 4
     with Memory.open(tmp_path / "other", encoder="colours") as whole:
-        whole.index_pictures(folder, config=config)
+        whole.index(folder, config=config)
         assert held(memory.store) == held(whole.store)
 
 
 def test_nothing_of_it_stays_when_it_is_removed(memory: Memory, photos: Path, tmp_path: Path) -> None:
-    memory.index_pictures(photos)
+    memory.index(photos)
     assert files_with(tmp_path / "memory", b"sub/copy.png")
     memory.remove(str(photos))
     assert not files_with(tmp_path / "memory", b"sub/copy.png")
 
 
 def test_a_thing_is_forgotten_and_the_pictures_stay(memory: Memory, photos: Path) -> None:
-    memory.index_pictures(photos)
+    memory.index(photos)
     memory.forget(thing="red", dry_run=False)
     assert memory.haystack("red", "blue").verdict == "not found"
     assert memory.haystack("blue", "blue").verdict == "yes"
@@ -170,33 +171,42 @@ def files_with(folder: Path, data: bytes) -> list[Path]:
 
 
 def test_film_and_single_pictures_do_not_mix(memory: Memory, photos: Path, tmp_path: Path) -> None:
-    memory.index_pictures(photos)
-    with pytest.raises(UsageError, match="was indexed as single pictures; go on with `index_pictures`"):
-        memory.index(photos)
+    memory.index(photos)
+    for path in (photos, photos / "sub"):
+        with pytest.raises(UsageError, match=f"one by one, not as a film; `vidmem rm {photos}` first"):
+            memory.index(path, film=True)
+    with pytest.raises(UsageError, match="a film is a folder of pictures"):
+        memory.index(photos / "1.png", film=True)
     with Memory.open(tmp_path / "film", encoder="colours") as film:
-        film.index(photos)
-        with pytest.raises(UsageError, match="as one film of pictures; `vidmem rm`"):
-            film.index_pictures(photos)
-        assert len(film.sources()) == 2  # the folder below it is a film of its own
+        film.index(photos, film=True)
+        assert [(s.uri, s.kind) for s in film.sources()] == [(str(photos), "images"), (str(photos / "sub"), "images")]
+        assert all(report.skipped for report in film.index(photos))  # it stays what it was
+        assert all(report.skipped for report in film.index(photos / "1.png"))
+        photo(photos / "new" / "1.png", "cyan")
+        assert [r.info.kind for r in film.index(photos)] == ["images", "pictures", "images"]
+        assert [s.uri for s in film.sources()][2:] == [str(photos / "new")]
+        assert all(report.skipped for report in film.index(photos))
 
 
 def test_bad_folders_fail(memory: Memory, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MediaError, match="there is no picture in the folder"):
-        memory.index_pictures(tmp_path / "empty")
-    with pytest.raises(MediaError, match="indexed by folder"):
-        memory.index_pictures(tmp_path / "none")
+    with pytest.raises(MediaError, match="holds no video, log or picture"):
+        memory.index(tmp_path / "empty")
+    with pytest.raises(MediaError, match="no such file"):
+        memory.index(tmp_path / "none")
     (tmp_path / "empty" / "a.png").write_text("x")
     (tmp_path / "empty" / "b.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(MediaError, match="none of the 2 pictures can be read"):
-        memory.index_pictures(tmp_path / "empty")
+        memory.index(tmp_path / "empty")
     assert memory.sources() == []
 
 
 def test_the_encoder_is_not_loaded_when_nothing_is_new(memory: Memory, photos: Path) -> None:
-    memory.index_pictures(photos)
+    memory.index(photos)
 
     def load() -> Any:
         raise AssertionError
 
-    assert index_pictures(str(photos), load, memory.store, memory.settings()).new == 0
+    (album,) = planned([Photos(str(photos))], memory.store)
+    assert isinstance(album, Album)
+    assert index_pictures(album, load, memory.store, memory.settings()).new_frames == 0

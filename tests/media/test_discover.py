@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vidmem.errors import MediaError, UsageError
-from vidmem.media import discover
+from vidmem.media import Photos, discover
 
 
 @pytest.fixture
@@ -21,21 +21,28 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _names(tree: Path, *paths: str) -> list[str]:
-    return [os.path.relpath(p, tree) for p in discover(paths)]
+def _names(tree: Path, *paths: str, film: bool = False) -> list[str]:
+    """Sources from `tree` on; photos with a * in front."""
+    found = [("*", one.path) if isinstance(one, Photos) else ("", one) for one in discover(paths, film)]
+    return [mark + os.path.relpath(path, tree) for mark, path in found]
 
 
-def test_folder_gives_videos_below_and_picture_folders(tree: Path) -> None:
+def test_folder_gives_videos_and_photos_in_it_and_below(tree: Path) -> None:
     found = _names(tree, ".")
-    assert sorted(found) == sorted(
-        ["v2.MP4", "v10.mp4", "-x.mp4", "[1].mp4", "deep/b.webm", "deep/er/a.mkv", "photos"]
-    )
+    videos = ["v2.MP4", "v10.mp4", "-x.mp4", "[1].mp4", "deep/b.webm", "deep/er/a.mkv"]
+    assert sorted(found) == sorted([*videos, "*."])
     assert found.index("v2.MP4") < found.index("v10.mp4")
     assert found == _names(tree, ".")
+    assert sorted(_names(tree, ".", film=True)) == sorted([*videos, "deep", "photos"])
 
 
-def test_folder_of_pictures_is_one_source(tree: Path) -> None:
-    assert _names(tree, "photos") == ["photos"]
+def test_photos(tree: Path) -> None:
+    assert _names(tree, "photos") == ["*photos"]
+    assert _names(tree, "photos", film=True) == ["photos"]
+    assert _names(tree, "photos/p2.png", "deep/b.webm", "photos/../photos/p2.png") == ["*photos/p2.png", "deep/b.webm"]
+    assert _names(tree, "photos/*") == ["*photos/p2.png", "*photos/p10.jpg"]
+    with pytest.raises(UsageError, match="this is one picture; give its folder"):
+        discover(["photos/p2.png"], film=True)
 
 
 def test_patterns_are_expanded(tree: Path) -> None:

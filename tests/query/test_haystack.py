@@ -156,7 +156,7 @@ def test_copies_are_told(store: Store) -> None:
 
 def test_a_memory_of_videos_fails(store: Store) -> None:
     store.begin_source(info())
-    with pytest.raises(UsageError, match="holds no single pictures; `vidmem index --images FOLDER`"):
+    with pytest.raises(UsageError, match="holds no photos; `vidmem index FOLDER`"):
         haystack(store)
     fill(store, PICTURE_TEXTS)
     with pytest.raises(UsageError, match="no rule 'strict'; there are default and paper"):

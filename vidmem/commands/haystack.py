@@ -42,7 +42,7 @@ def haystack(
 ) -> int:  # fmt: skip
     """Find one of many pictures by what is in it, and say what else is.
 
-    Of folders that were indexed with --images. Exit code 1 for no, and when there is no such picture.
+    Of photos that were indexed. Exit code 1 for no, and when there is no such picture.
     """
     from ..memory import Memory
 
@@ -107,7 +107,7 @@ def _batch(memory: Memory, path: str, show: Show) -> int:
     asked, missing, total = memory.haystack_questions(path)
     if not asked:
         cause = "no question has all its pictures in the memory"
-        raise MediaError(f"{cause}; `vidmem index --images` their folder: {path}")
+        raise MediaError(f"{cause}; `vidmem index` their folder: {path}")
     retrieved = sum(one.retrieved for one in asked) / len(asked)
     rows: list[Row] = []
     table = [("rule", "questions", "right", "picture found", "not found")]
@@ -137,7 +137,7 @@ def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
     first, second = answer.anchor, answer.target
     assert first is not None
     if not first.paths:
-        raise MediaError("the picture is no longer in its folder; run `vidmem index --images` again")
+        raise MediaError("the picture is no longer in its folder; run `vidmem index` on it again")
     boxes = [(f"{anchor} {first.score:.2f}", first.box)]
     if second is not None and answer.verdict == "yes":
         boxes.append((f"{target} {second.score:.2f}", second.box))

@@ -1,7 +1,9 @@
-"""`vidmem index`: watch videos once."""
+"""`vidmem index`: watch videos and look at photos once."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..address import split
+from ..clock import NS, clock
 from ..errors import MediaError, UsageError
-from ..output import Listing, Row, Show, listing, say, size, warn
-from ..when import dated
+from ..output import Listing, Show, listing, say, warn
 from . import completing, progress
-from .images import index_images
+from .indexed import report_row, say_dates, summarise
 from .options import (
     DeviceOption,
     EncoderOption,
@@ -24,25 +26,25 @@ from .options import (
     WeightsOption,
     with_still,
 )  # fmt: skip
-from .where import NEXT_STEP
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
-    from ..dating import Choice
     from ..indexer.pipeline import Progress, SourceReport
-    from ..media import Source
+    from ..indexer.plan import Album
+    from ..media import Found, Source
     from ..memory import Memory
 
-NOTES = 3
-"""Causes of damage that are told per source."""
-NAMED = 10
-"""Sources whose dates are told."""
+STDIN = "-"
+"""Stands for the paths that come on stdin."""
+PHOTO_NS = NS // 5
+"""What a photo counts beside media time in the progress bar: as much as a frame that is looked at."""
 
 
 @listing
 def index(
     paths: Annotated[list[str], typer.Argument(metavar="PATHS...", show_default=False,
-                                               help="Videos, logs, folders or patterns such as '*.mp4'.")],
+                                               help="Videos, logs, photos, folders or patterns such as '*.mp4'; - for "
+                                               "paths on stdin, one a line.")],
     fps: Annotated[str | None, typer.Option(
         "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
     preset: Annotated[str | None, typer.Option(
@@ -52,11 +54,11 @@ def index(
     topic: Annotated[list[str] | None, typer.Option(
         "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
         "given again. May be left out when only one has pictures.")] = None,
-    clock: Annotated[str, typer.Option(
+    clock_name: Annotated[str, typer.Option(
         "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the "
         "sender's stamp.")] = "log",
-    images: Annotated[bool, typer.Option(
-        "--images", help="PATHS are folders of single pictures, with those below, for `vidmem haystack`.")] = False,
+    film: Annotated[bool, typer.Option(
+        "--film", help="Folders of pictures are films, numbered frame after frame, not single photos.")] = False,
     pose: Annotated[str | None, typer.Option(
         "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best of "
         "all. Of a log done before the poses are read anew.")] = None,
@@ -74,51 +76,38 @@ def index(
     *,
     show: Show,
 ) -> int:  # fmt: skip
-    """Watch videos once and remember what is in them.
+    """Watch videos and look at photos once, and remember what is in them.
 
     What is done is skipped, what was interrupted goes on where it stopped: run the same command again.
 
     A summary goes to stderr; --json, --csv and --nl print what each source came to.
     """
     from ..dating import choice
+    from ..media import check_topics
     from ..memory import Memory
 
     rate = None if fps is None else _rate(fps)
     chosen = None if recorded is None else choice(recorded)
-    if images:
-        if topic or fps is not None or pose is not None or every_frame is not None or keep_views:
-            raise UsageError("single pictures have no topics, no poses, no rate and one view; leave --topic, --pose, "
-                             "--fps, --every-frame, --skip-still and --keep-views out with --images")  # fmt: skip
-        with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
-            code = index_images(m, paths, _config(m, None, preset, None), recorded)
-        raise typer.Exit(code)
-    found, failed = _discover(paths, topic or (), clock)
+    found, failed = _discover(_given(paths), film, topic or (), clock_name)
     if not found:
         raise typer.Exit(MediaError.exit_code)
+    check_topics(found, topic or (), pose)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
-            reports, more = _index(m, found, decoder, _config(m, rate, preset, every_frame), pose, keep_views, recorded)
+            reports, more = _index(m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views,
+                                   recorded)  # fmt: skip
         except KeyboardInterrupt:
             warn("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
         if reports:
             m.cache()  # so that the first question finds it ready
-            _summarise(m, reports, keep_views)
+            summarise(m, reports, keep_views)
             if chosen is not None:
-                _say_dates(m, reports, chosen)
-    show(Listing([_row(report) for report in reports], ()))
+                say_dates(m, reports, chosen)
+    show(Listing([report_row(report) for report in reports], ()))
     if not reports:
         return MediaError.exit_code
     return 3 if failed + more or any(report.damaged for report in reports) else 0
-
-
-def _row(report: SourceReport) -> Row:
-    """Counts are of this run, but for `frames` and `damaged`."""
-    return {
-        "source": report.info.uri, "skipped": report.skipped, "frames": report.frames, "new_frames": report.new_frames,
-        "encoded": report.encoded, "still": report.still, "encoder_calls": report.calls, "tracks": report.tracks,
-        "media_s": report.media_s, "seconds": report.seconds, "damaged": report.damaged, "notes": list(report.notes),
-    }  # fmt: skip
 
 
 def _rate(text: str) -> float:
@@ -141,22 +130,37 @@ def _config(memory: Memory, rate: float | None, preset: str | None, every_frame:
     return config if every_frame is None else with_still(config, not every_frame)
 
 
-def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[list[str], int]:
-    """The sources, and how many paths lead nowhere; those are reported."""
-    from ..media import discover, parts
+def _given(paths: Sequence[str]) -> list[str]:
+    """The paths, with those from stdin in place of -. Raises UsageError when none come."""
+    if STDIN not in paths:
+        return list(paths)
+    if sys.stdin.isatty():
+        say("reading paths from the terminal, one a line; end with Ctrl-D")
+    data = sys.stdin.buffer.read()
+    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    read = [os.fsdecode(line) for line in lines if line.strip()]
+    if not read:
+        raise UsageError("- reads paths from stdin, one a line, and none came")
+    place = paths.index(STDIN)
+    return [*paths[:place], *read, *(path for path in paths[place:] if path != STDIN)]
 
-    found: list[str] = []
+
+def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: str) -> tuple[list[Found], int]:
+    """What there is, and how many paths lead nowhere; those are reported."""
+    from ..media import Photos, discover, parts
+
+    found: list[Found] = []
     failed = 0
     for path in paths:
         try:
-            whole = discover([path])
+            whole = discover([path], film)
         except MediaError as error:
             warn(f"vidmem: {error}")
             failed += 1
             continue
         for one in whole:
             try:
-                found += parts(one, topics, clock)
+                found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
             except MediaError as error:
                 warn(f"vidmem: {error}")
                 failed += 1
@@ -164,99 +168,60 @@ def _discover(paths: Sequence[str], topics: Sequence[str], clock: str) -> tuple[
 
 
 def _index(
-    memory: Memory, found: Sequence[str], decoder: str, config: IndexConfig | None, pose: str | None,
+    memory: Memory, found: Sequence[Found], film: bool, decoder: str, config: IndexConfig | None, pose: str | None,
     keep_views: bool, recorded: str | None,
 ) -> tuple[list[SourceReport], int]:  # fmt: skip
-    durations = _durations(found, decoder) if progress.wanted() else {}
-    failed = finished_ns = 0
-    running = ""
+    from ..indexer.plan import Album
 
-    with progress.progress_bar(sum(durations.values())) as advance:
+    amounts = _amounts(memory, found, decoder)
+    total, photos = sum(amounts.values()), sum(n for (album, _), n in amounts.items() if album)
+    only = photos == total and any(album for album, _ in amounts)
 
-        def on_source(path: str, source: Source | MediaError) -> Progress | None:
-            nonlocal failed, finished_ns, running
+    def told(n: int) -> str:
+        return clock(n) if not only else f"{n // PHOTO_NS:,}" if total else "nothing new"
+
+    failed = finished = 0
+    running = (False, "")
+
+    with progress.progress_bar(total, told, mixed=photos > 0 and not only) as advance:
+
+        def on_source(path: str, source: Source | Album | MediaError) -> Progress | None:
+            nonlocal failed, finished, running
             if isinstance(source, MediaError):
                 warn(f"vidmem: {source}")
                 failed += 1
                 return None
-            finished_ns += durations.get(running, 0)
-            running, before, label = path, finished_ns, split(path).label
+            finished += amounts.get(running, 0)
+            photos, before, label = isinstance(source, Album), finished, split(path).label
+            running = photos, path
+            most = amounts.get(running, 0)
             advance(label, before)
-            return lambda t_ns, frames: advance(label, before + min(t_ns, durations.get(path, t_ns)))
+            return lambda t_ns, n: advance(label, before + (n * PHOTO_NS if photos else min(t_ns, most or t_ns)))
 
-        reports = memory.index(*found, config=config, decoder=decoder, on_source=on_source, pose=pose,
+        reports = memory.index(*found, film=film, config=config, decoder=decoder, on_source=on_source, pose=pose,
                                keep_views=keep_views, recorded=recorded)  # fmt: skip
-        advance("done", sum(durations.values()))
+        advance("done", total)
     return reports, failed
 
 
-def _durations(found: Sequence[str], decoder: str) -> dict[str, int]:
-    """Nanoseconds of every source that opens; the others are reported when their turn comes."""
+def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple[bool, str], int]:
+    """What there is to do in each source, by whether it is photos and its path: nanoseconds of media, and PHOTO_NS for
+    each photo that is not known. Those that do not open are reported when their turn comes."""
+    from ..indexer.pictures import to_look_at
+    from ..indexer.plan import planned
     from ..media import open_source
 
-    out = {}
-    for path in found:
-        try:
-            with open_source(path, decoder) as source:
-                out[path] = source.info.duration_ns
-        except MediaError:
-            continue
+    out: dict[tuple[bool, str], int] = {}
+    for item in planned(found, memory.store):
+        if not isinstance(item, str):
+            todo = to_look_at(item, memory.store)
+            out[True, item.folder] = len(todo) * PHOTO_NS
+            if folder := item.film_like(todo):
+                say(f"these look like frames of a film; with --film they are followed as one: {folder}")
+        elif progress.wanted():
+            try:
+                with open_source(item, decoder) as source:
+                    out[False, item] = source.info.duration_ns
+            except MediaError:
+                continue
     return out
-
-
-def _summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool) -> None:
-    new = [report for report in reports if not report.skipped]
-    if skipped := len(reports) - len(new):
-        say(f"{_count(skipped, 'source')} done before, skipped")
-        if keep_views:
-            warn("no views were kept of these; `vidmem rm` them first, then they are indexed anew")
-    if stale := len(memory.store.stale_sources()):
-        warn(f"{_count(stale, 'source')} of the memory cannot be found yet; run `vidmem reembed` with them in place")
-    if new:
-        frames = sum(report.new_frames for report in new)
-        seconds = sum(report.seconds for report in new)
-        # Of a resumed source only the part that was watched now counts.
-        media = sum(report.media_s * report.new_frames / max(report.frames, 1) for report in new)
-        say(
-            f"indexed {_count(len(new), 'source')}: {_count(frames, 'frame')} in {seconds:.1f} s "
-            f"({frames / max(seconds, 1e-9):.1f} fps, {media / max(seconds, 1e-9):.1f}x real time), "
-            f"{_count(sum(report.tracks for report in new), 'track')}"
-        )
-        if still := sum(report.still for report in new):
-            say(
-                f"encoded {_count(frames - still, 'frame')} in {_count(sum(report.calls for report in new), 'call')}; "
-                f"{still} stood still and cost none"
-            )
-    for report in reports:
-        if report.damaged:
-            causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""
-            warn(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
-    stats = memory.stats()
-    total = size(stats.database_bytes + stats.cache_bytes)
-    hourly = "" if stats.bytes_per_hour is None else f", {size(stats.bytes_per_hour)} per hour of video"
-    say(f"memory: {_count(stats.sources, 'source')}, {_count(stats.tracks, 'track')}, {total}{hourly}")
-    say(_knowledge(memory))
-
-
-def _say_dates(memory: Memory, reports: Sequence[SourceReport], chosen: Choice) -> None:
-    """When the sources were recorded, now that this was told."""
-    rows = {row.fingerprint: row for row in memory.sources()}
-    known = [rows[report.info.fingerprint] for report in reports if report.info.fingerprint in rows]
-    for row in known[:NAMED]:
-        silent = "" if chosen.tells(row.recorded_by) else f" ({chosen.way} tells no date)"
-        told = "without a date" if row.start_ns is None else f"recorded {dated(row.start_ns, row.recorded_by)}"
-        say(f"{told}: {split(row.uri).label}{silent}")
-    if len(known) > NAMED:
-        say(f"and {len(known) - NAMED} more; `vidmem ls` tells them")
-
-
-def _knowledge(memory: Memory) -> str:
-    info = memory.text_encoder.info
-    line = f"`{info.name}` knows {info.knows}"
-    if info.open_vocabulary:
-        return line
-    return f"{line}; {NEXT_STEP}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"

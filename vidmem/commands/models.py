@@ -45,7 +45,7 @@ def models(
 def _list(folder: Path, show: Show) -> int:
     import importlib
 
-    from ..encoders import DEFAULT, ENCODERS, load_text
+    from ..encoders import DEFAULT, ENCODERS, knows, load_text
 
     rows: list[Row] = []
     for name, path in ENCODERS.items():
@@ -53,14 +53,14 @@ def _list(folder: Path, show: Show) -> int:
         if hasattr(module, "wanted"):
             files = module.wanted("")
             state, total, missing = _state(files, folder)
-            knows, open_vocabulary, identity, licence = module.KNOWS, True, None, module.LICENCE
+            identity, licence = None, module.LICENCE
         else:
-            facts = load_text(name).info
             shipped = getattr(module, "shipped_bytes", lambda: None)()
             state, total, missing = "needs download" if shipped is None else "shipped", shipped or 0, []
-            knows, open_vocabulary, identity, licence = facts.knows, facts.open_vocabulary, facts.weights, "as vidmem"
+            identity, licence = load_text(name).info.weights, "as vidmem"
+        known, open_vocabulary = knows(name)
         rows.append({
-            "name": name, "default": name == DEFAULT, "knows": knows, "open_vocabulary": open_vocabulary,
+            "name": name, "default": name == DEFAULT, "knows": known, "open_vocabulary": open_vocabulary,
             "shipped": state == "shipped", "state": state, "missing": missing, "bytes": total or None,
             "licence": licence, "weights": identity,
         })  # fmt: skip

@@ -19,9 +19,10 @@ def wanted() -> bool:
 
 
 @contextmanager
-def progress_bar(total_ns: int, told: Callable[[int], str] = clock) -> Iterator[Advance]:
+def progress_bar(total_ns: int, told: Callable[[int], str] = clock, *, mixed: bool = False) -> Iterator[Advance]:
     """A bar over `total_ns` of media, 0 when unknown. told: how an amount is written, for what is not counted in
-    nanoseconds. What is printed meanwhile appears above it."""
+    nanoseconds; mixed: the amounts are of several kinds, the share that is done is told. What is printed meanwhile
+    appears above it."""
     if not wanted():
         yield lambda label, done_ns: None
         return
@@ -37,6 +38,8 @@ def progress_bar(total_ns: int, told: Callable[[int], str] = clock) -> Iterator[
 
         def advance(label: str, done_ns: int) -> None:
             position = f"{told(done_ns)} of {told(total_ns)}" if total_ns else told(done_ns)
+            if mixed and total_ns:
+                position = f"{min(done_ns / total_ns, 1):.0%}"
             bar.update(task, completed=min(done_ns, total_ns or done_ns), description=printable(label)[:40],
                        position=position)  # fmt: skip
 

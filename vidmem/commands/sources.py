@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..address import exists
-from ..clock import NS, clock
-from ..errors import UsageError
-from ..output import Listing, Row, Show, listing, say, size
+from ..clock import NS, age, clock
+from ..errors import ModelError, UsageError
+from ..output import Listing, Row, Show, listing, printable, say, size
 from ..when import dated, epochal, iso
 from . import completing
 from .options import MemoryOption
@@ -20,6 +21,9 @@ from .options import MemoryOption
 if TYPE_CHECKING:
     from ..store import SourceRow, Store
 
+KINDS = {"pictures": "photos", "images": "film of pictures", "image": "film of one picture", "log": "topic of a log",
+         "episode": "episode of a dataset", "live": "camera, watched live"}  # fmt: skip
+"""Kinds of sources for people."""
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
 """States of a source for people."""
 
@@ -42,7 +46,7 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
     table = [("source", "state", "length", "size", "frames", "damaged", "recorded", "added")]
     table += [
         (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
-         clock(row.duration_ns) if row.width else "-",
+         clock(row.duration_ns) if row.duration_ns else "-",
          f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
          str(row.damaged), dated(row.start_ns, row.recorded_by), _day(row.added_at)) for row in rows
     ]  # fmt: skip
@@ -67,38 +71,36 @@ def info(
     """
     with _open(memory) as store:
         row = _memory(store) if source is None else _source(store, source)
-    cells = {name: _cell(name, value) for name, value in row.items()}
-    if source is not None:
-        start = cells.pop("start_ns")
-        cells["recorded"] = "-" if row["start_ns"] is None else dated(int(start), row["recorded_by"] or "")
-        del cells["recorded_by"]
-    table = [("", ""), *((name.replace("_", " "), cell) for name, cell in cells.items())]
-    show(Listing([row], table[1:] if len(table) < 2 else table, row))
+    told = _memory_told(row) if source is None else _source_told(row)
+    show(Listing([row], [("", ""), *((label, cell) for label, cell in told.items() if cell is not None)], row))
     return 0
 
 
 def rm(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Paths or names of videos in the memory.",
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Paths or names of videos, photos or "
+                                                 "folders of photos in the memory.",
                                                  show_default=False, autocompletion=completing.source)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     memory: MemoryOption = None,
 ) -> None:  # fmt: skip
-    """Forget videos.
+    """Forget videos or photos.
 
-    Nothing of them is left in the memory. The video files stay.
+    Nothing of them is left in the memory. The files stay.
     """
+    from ..retention import removals, remove
+
     with _open(memory, write=True) as store:
-        rows = {row.id: row for row in map(store.source, sources)}.values()  # all are known before one is removed
+        wanted = list(dict.fromkeys(removals(store, sources)))  # all are known before one is removed
+        names = [row.uri if path is None else os.path.join(row.uri, path) for row, path in wanted]
         if not yes:
             if not _can_ask():
                 raise UsageError("rm cannot ask here, no terminal is attached; add --yes")
-            names = ", ".join(row.uri for row in rows)
-            if not typer.confirm(f"Forget {names}?", err=True):
+            if not typer.confirm(f"Forget {printable(', '.join(names))}?", err=True):
                 say("nothing was removed")
                 raise typer.Exit(1)
-        for row in rows:
-            store.remove_source(row.id)
-            say(f"forgot {row.uri}")
+        remove(store, wanted)
+        for name in names:
+            say(f"forgot {name}")
 
 
 def _can_ask() -> bool:
@@ -124,30 +126,83 @@ def _source(store: Store, name: str) -> Row:
 
 def _memory(store: Store) -> Row:
     stats, model = store.stats(), store.model()
+    known = _known(model.encoder) if model else None
     row: Row = {
         "memory": str(store.folder), "sources": stats.sources, "duration_s": stats.duration_ns / NS,
-        "duration_ns": str(stats.duration_ns), "frames": stats.frames, "damaged": stats.damaged,
+        "duration_ns": str(stats.duration_ns), "frames": stats.frames, "photos": stats.pictures,
+        "damaged": stats.damaged,
         "tracks": stats.tracks, "regions": stats.regions, "database_bytes": stats.database_bytes,
         "cache_bytes": stats.cache_bytes, "bytes_per_hour": stats.bytes_per_hour,
-        "encoder": model.encoder if model else None, "weights": model.weights if model else None,
+        "encoder": model.encoder if model else None, "knows": known, "weights": model.weights if model else None,
         "regions_weights": (model.regions or None) if model else None,
         "settings": dict(model.config) if model else None,
     }  # fmt: skip
     return row
 
 
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    if "bytes" in name:
-        return size(value)
-    if name in ("duration_ns", "indexed_to_ns"):
-        return clock(int(value))
-    if name == "added_ns":
-        return _day(int(value))
+def _known(encoder: str) -> str | None:
+    """What an encoder knows; None for one of your own."""
+    from ..encoders import knows
+
+    try:
+        return knows(encoder)[0]
+    except ModelError:
+        return None
+
+
+def _source_told(row: Row) -> dict[str, str | None]:
+    """Labels and cells for people; those that are None are left out. Each time says by which clock it is."""
+    photos, unfinished = row["kind"] == "pictures", row["state"] == "open"
+    reached, length = row["indexed_to_ns"], int(row["duration_ns"])
+    return {
+        "source": row["source"], "kind": KINDS.get(row["kind"], row["kind"]), "state": STATES[row["state"]],
+        "length": None if photos else clock(length) if length else "-",
+        "size": f"{row['width']}x{row['height']}" if row["width"] else None,
+        "photos" if photos else "frames": f"{row['frames']:,}", "damaged": f"{row['damaged']:,}",
+        # Of what is done that would only be the last frame that was sampled.
+        "indexed to": f"{clock(int(reached))} in the video" if unfinished and reached and not photos else None,
+        "recorded": None if row["start_ns"] is None else dated(int(row["start_ns"]), row["recorded_by"] or ""),
+        "added": f"{_wall(int(row['added_ns']))}, {_ago(int(row['added_ns']))}",
+        "tracks": f"{row['tracks']:,}", "fingerprint": row["fingerprint"], "at hand": _yes(row["at_hand"]),
+        "to reembed": _yes(row["stale"]),
+    }  # fmt: skip
+
+
+def _memory_told(row: Row) -> dict[str, str | None]:
+    settings = row["settings"]
+    return {
+        "memory": row["memory"], "sources": f"{row['sources']:,}", "length of video": clock(int(row["duration_ns"])),
+        "frames": f"{max(row['frames'] - row['photos'], 0):,}", "photos": f"{row['photos']:,}",
+        "damaged": f"{row['damaged']:,}",
+        "tracks": f"{row['tracks']:,}", "regions": f"{row['regions']:,}", "database": size(row["database_bytes"]),
+        "cache": size(row["cache_bytes"]),
+        "per hour of video": None if row["bytes_per_hour"] is None else size(row["bytes_per_hour"]),
+        "encoder": row["encoder"] or "-", "knows": row["knows"], "weights": row["weights"],
+        "weights of regions": row["regions_weights"], "settings": None if settings is None else _setting(settings),
+    }  # fmt: skip
+
+
+def _setting(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_cell(k, v)}" if not isinstance(v, Mapping) else _cell(k, v) for k, v in value.items())
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        return ", ".join(_setting(v) if isinstance(v, Mapping) else f"{k} {_setting(v)}" for k, v in value.items())
+    return _yes(value) if isinstance(value, bool) else str(value)
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
+def _ago(ns: int) -> str:
+    since = time.time_ns() - ns
+    return f"{age(since)} ago" if since >= 0 else f"{age(-since)} ahead of this machine's clock"
+
+
+def _wall(ns: int) -> str:
+    """A date and time on the clock of this machine, with its zone."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(ns // NS))
+    except (OverflowError, ValueError, OSError):  # no date: a log that counts from its start, or a damaged memory
+        return f"{ns} ns"
 
 
 def _iso(start_ns: int | None, by: str) -> str | None:
@@ -155,4 +210,7 @@ def _iso(start_ns: int | None, by: str) -> str | None:
 
 
 def _day(ns: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(ns / NS))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(ns // NS))
+    except (OverflowError, ValueError, OSError):
+        return f"{ns} ns"

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 __all__ = [
     "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "any_phrase", "check",
-    "check_masks", "default_preset", "load", "load_text", "remembering", "ships",
+    "check_masks", "default_preset", "knows", "load", "load_text", "remembering", "ships",
 ]  # fmt: skip
 
 
@@ -130,6 +130,16 @@ def _timed(what: str) -> Iterator[None]:
 def ships(spec: str) -> bool:
     """Whether its weights need no folder of their own, so that its text side loads quickly. Raises ModelError."""
     return not hasattr(_module(spec)[0], "wanted")
+
+
+def knows(spec: str) -> tuple[str, bool]:
+    """What the encoder knows, in words, and whether that is any phrase; its weights may be missing. Raises
+    ModelError."""
+    module, _ = _module(spec)
+    if hasattr(module, "wanted"):
+        return str(module.KNOWS), True
+    info = load_text(spec).info
+    return info.knows, info.open_vocabulary
 
 
 def remembering(spec: str) -> tuple[ModuleType | None, str]:

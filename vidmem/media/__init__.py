@@ -10,15 +10,15 @@ from ..errors import UsageError
 from .ahead import decode_ahead
 from .base import Damage, Shape, Source
 from .clip import save_clip, save_frames
-from .discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, discover, missing, suffix
+from .discover import IMAGE_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES, Found, Photos, discover, missing, suffix
 from .lerobot import is_dataset
 from .logs import is_log
-from .parts import parts
+from .parts import check_topics, parts
 
 __all__ = [
     "DECODERS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES",
-    "Damage", "Shape", "Source",
-    "decode_ahead", "discover", "open_source", "parts", "save_clip", "save_frames",
+    "Damage", "Found", "Photos", "Shape", "Source",
+    "check_topics", "decode_ahead", "discover", "open_source", "parts", "save_clip", "save_frames",
 ]  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def _episode(path: str) -> Source:
 DECODERS: dict[str, Callable[[str], Source]] = {"pyav": _pyav, "decord": _decord}
 """What may read a video file, by the name that is given to `--decoder`."""
 
-_BY_SUFFIX: dict[str, Callable[[str], Source]] = dict.fromkeys(IMAGE_SUFFIXES, _images)
+_BY_SUFFIX: dict[str, Callable[[str], Source]] = dict.fromkeys(PHOTO_SUFFIXES, _images)
 """Files that have a reader of their own, whatever the decoder."""
 
 

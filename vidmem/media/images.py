@@ -15,7 +15,7 @@ from ..errors import MediaError
 from ..records import NS, Frame, SourceInfo
 from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
-from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .discover import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix
 from .exif import taken
 from .orient import Orientation
 
@@ -97,7 +97,7 @@ class ImageSource(Closing):
             except MediaError as error:
                 failure = failure or error
         if failure is None:
-            raise MediaError(f"the folder holds no picture (jpg, png, webp, bmp): {self._path}")
+            raise MediaError(f"the folder holds no picture (such as jpg, png, webp): {self._path}")
         if len(self._files) == 1:
             raise failure
         raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self._path}")
@@ -137,7 +137,11 @@ def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.ui
     except Image.DecompressionBombError:
         raise MediaError(f"the picture is far too large; scale it down first: {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        cause = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)
+        if unknown and suffix(path) in PHOTO_SUFFIXES - IMAGE_SUFFIXES:
+            kind = suffix(path)[1:].upper()
+            raise MediaError(f"{kind} is not read here, save the picture as JPEG: {path}") from None
+        cause = "not a picture" if unknown else str(error) or type(error).__name__
         raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
 
 

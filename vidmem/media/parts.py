@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ..address import Address, check_clock, split
 from ..errors import MediaError, UsageError
+from .discover import Found
 from .lerobot import Dataset, episode_part, is_dataset
 from .logs import is_log, open_log
 from .logs.base import Topic
@@ -42,6 +43,12 @@ def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str
     if topics:
         raise UsageError(f"`topics` is for logs and datasets; leave it out: {path}")
     return [path]
+
+
+def check_topics(found: Sequence[Found], topics: Sequence[str], pose: str | None) -> None:
+    """Raises UsageError for topics, or a topic of poses, where there are photos alone."""
+    if (topics or pose is not None) and not any(isinstance(one, str) for one in found):
+        raise UsageError("photos have no topics and no poses; leave --topic and --pose out")
 
 
 def _episodes(path: str, wanted: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A folder of single pictures, with all folders below it: which files there are, and one after the other read once."""
+"""Single pictures: which files there are in a folder and below it, and one after the other read once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from .base import Shape
-from .discover import IMAGE_SUFFIXES, natural_key, suffix
+from .discover import PHOTO_SUFFIXES, suffix, walk
 from .exif import taken
 from .images import load
 from .recorded import UNKNOWN, Recorded, of_file
@@ -24,7 +24,8 @@ LARGEST = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file with a picture's suffix. path: from the folder on. size: bytes; mtime_ns: ns since the epoch."""
+    """A file with a picture's suffix. path: absolute, or from the folder of its source on. size: bytes; mtime_ns: ns
+    since the epoch."""
 
     path: str
     size: int
@@ -46,39 +47,29 @@ class Read:
     recorded: Recorded = UNKNOWN
 
 
-def list_pictures(folder: str) -> list[Listed]:
-    """The pictures in the folder and below it, by suffix, in natural order. Hidden files and folders do not count.
-
-    Raises:
-        MediaError: it is no folder, cannot be read, or there is none in it.
-    """
-    if not os.path.isdir(folder):
-        raise MediaError(f"single pictures are indexed by folder, and this is none: {folder}")
-    found: list[Listed] = []
+def list_pictures(folder: str) -> tuple[list[Listed], list[tuple[str, str]]]:
+    """The pictures in the folder and below it, by suffix, in natural order, with absolute paths; and the folders that
+    cannot be read, each with the cause."""
     refused: list[OSError] = []
-    for top, folders, names in os.walk(folder, onerror=refused.append):
-        folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
-        for name in sorted(names, key=natural_key):
-            if name.startswith(".") or suffix(name) not in IMAGE_SUFFIXES:
-                continue
-            path = os.path.join(top, name)
-            try:
-                stat = os.stat(path)
-            except OSError:  # a link that leads nowhere: reading it tells
-                found.append(Listed(os.path.relpath(path, folder), 0, 0))
-                continue
-            found.append(Listed(os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
-    if refused and not found:
-        raise MediaError(f"the folder cannot be read ({refused[0].strerror}); change its rights: {folder}")
-    if not found:
-        kinds = ", ".join(sorted(s[1:] for s in IMAGE_SUFFIXES))
-        raise MediaError(f"there is no picture in the folder or below it ({kinds}): {folder}")
-    return found
+    found = [
+        listed(os.path.join(top, name))
+        for top, names in walk(folder, refused) for name in names or () if suffix(name) in PHOTO_SUFFIXES
+    ]  # fmt: skip
+    return found, [(os.fspath(error.filename), error.strerror or str(error)) for error in refused]
+
+
+def listed(path: str) -> Listed:
+    """The file at `path`; a link that leads nowhere has no size, reading it tells."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return Listed(path, 0, 0)
+    return Listed(path, stat.st_size, stat.st_mtime_ns)
 
 
 def read_pictures(folder: str, files: Sequence[Listed], shape: Shape, known: Collection[bytes]) -> Iterator[Read]:
-    """Every file, in order; each is read once. shape: as for `Source.frames`. known: digests that need no picture any
-    more; what comes out with one is known from then on."""
+    """Every file, in order; each is read once. Their paths are from `folder` on. shape: as for `Source.frames`. known:
+    digests that need no picture any more; what comes out with one is known from then on."""
     seen = set(known)
     for file in files:
         read = _read(folder, file, shape, seen)
@@ -92,6 +83,8 @@ def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> R
     try:
         if file.size > LARGEST:
             return Read(file, b"", cause=f"{file.size} bytes are no picture")
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            return Read(file, b"", cause="it is no regular file")
         with open(path, "rb") as opened:
             data = opened.read()
     except OSError as error:

@@ -120,7 +120,8 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
         conn.execute("DELETE FROM cuts WHERE source_id = ? AND t_ns < ?", (part.source_id, part.before_ns))
         conn.execute("DELETE FROM views WHERE t_ns < ? AND track_id IN (SELECT id FROM tracks WHERE source_id = ?)",
                      (part.before_ns, part.source_id))  # fmt: skip
-    conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (frames, part.source_id))
+    lost = frames + len(part.pictures)
+    conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (lost, part.source_id))
     if part.before_ns is not None:
         logs.forget(conn, part.source_id, part.before_ns)
         pictures.forget(conn, part.source_id, before_ns=part.before_ns)

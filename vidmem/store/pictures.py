@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from ..records import NS
 from .rows import sane_time
@@ -107,6 +108,20 @@ def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Map
         if held:
             out[t_ns] = held
     return out
+
+
+def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
+    """Source and path of the files with this path, or else of all whose path ends with the folders and file in it."""
+    query = """
+        SELECT source_id, path, uri FROM picture_files JOIN sources ON id = source_id
+        WHERE path = :file OR path LIKE '%/' || :escaped ESCAPE '\\' ORDER BY source_id, path"""
+    file = PurePath(name).name
+    escaped = file.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    found = [(PurePath(uri, path), (source_id, path))
+             for source_id, path, uri in conn.execute(query, {"file": file, "escaped": escaped})]  # fmt: skip
+    exact = [place for path, place in found if str(path) == os.path.abspath(name)]
+    wanted = PurePath(name).parts
+    return exact or [place for path, place in found if path.parts[-len(wanted) :] == wanted]
 
 
 def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) -> None:

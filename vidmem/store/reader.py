@@ -14,6 +14,7 @@ import numpy as np
 from ..address import absolute, exists, split_known
 from ..errors import StoreError, UsageError
 from ..records import FrameRegions, ViewMark
+from . import pictures as picturebook
 from .codec import Boxes, decode, decode_boxes
 from .database import DATABASE_NAME
 from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, sane_time, track_row
@@ -110,6 +111,10 @@ def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
     ]  # fmt: skip
     whole = [row for row in found if whole_path(row) == absolute(name)]
     if not found:
+        if photos := picturebook.named(conn, name):
+            inside = source_where(conn, "id = ?", photos[0][0])
+            if inside is not None:
+                raise UsageError(f"{name!r} is a photo; the source is its folder, give that: {inside.uri}")
         if exists(name):
             raise UsageError(f"nothing of it is in the memory; run `vidmem index` on it first: {name}")
         raise UsageError(f"no source is called {name!r}; {_nearest(name, [row.uri for row in rows])}")
@@ -199,6 +204,7 @@ def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreSt
         "SELECT count(*), total(frames), total(damaged), total(duration_ns) FROM sources"
     ).fetchone()
     (n_tracks,) = conn.execute("SELECT count(*) FROM tracks").fetchone()
+    (pictures,) = conn.execute("SELECT count(*) FROM pictures").fetchone()
     regions, region_bytes = conn.execute("SELECT total(regions), total(length(blob)) FROM regions").fetchone()
     cache = cache_folder.iterdir() if cache_folder.is_dir() else ()
     return StoreStats(
@@ -211,6 +217,7 @@ def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreSt
         database_bytes=sum(_size(folder / (DATABASE_NAME + suffix)) for suffix in ("", "-wal", "-shm")),
         cache_bytes=sum(_size(path) for path in cache),
         duration_ns=int(duration),
+        pictures=pictures,
     )
 
 

@@ -104,7 +104,8 @@ class StoreStats:
     """What a memory holds and what it costs.
 
     frames: sampled; regions: of all frames. region_bytes: their compressed blobs. database_bytes: memory.sqlite with
-    its log; cache_bytes: files that can be rebuilt. duration_ns: of all sources together, where known.
+    its log; cache_bytes: files that can be rebuilt. duration_ns: of all sources together, where known. pictures:
+    single ones.
     """
 
     sources: int
@@ -116,11 +117,13 @@ class StoreStats:
     database_bytes: int
     cache_bytes: int
     duration_ns: int
+    pictures: int = 0
 
     @property
     def bytes_per_hour(self) -> float | None:
-        """Bytes on disk per hour of video, the cache included; None when no duration is known."""
-        if not self.duration_ns:
+        """Bytes on disk per hour of video, the cache included; None when no duration is known, or there are single
+        pictures, which take their part."""
+        if not self.duration_ns or self.pictures:
             return None
         return (self.database_bytes + self.cache_bytes) / (self.duration_ns / NS / 3600)
 

@@ -231,6 +231,7 @@ class Store(Closing):
         files: Sequence[PictureFile] = (),
         pictures: Sequence[Picture] = (),
         cuts: Sequence[int] = (),
+        duration_ns: int | None = None,
     ) -> None:
         """Keep everything since the last checkpoint, in one transaction that also survives a power cut.
 
@@ -238,7 +239,7 @@ class Store(Closing):
         next_t_ns: where to resume. frames_done, damaged: totals of the source. tracker_state: what the tracker
         needs to go on. state: "open", or "done" or "partial" for the last checkpoint. marks: t_ns and the place in the
         log of frames that have one. files, pictures: new or changed, of a folder of single pictures. cuts: times of the
-        first frames of new shots.
+        first frames of new shots. duration_ns: of a source that did not know its length, as far as it was watched.
 
         Raises:
             StoreError: disk full, read-only, source removed; the memory is as it was after the last checkpoint.
@@ -259,6 +260,7 @@ class Store(Closing):
                 files=files,
                 pictures=pictures,
                 cuts=cuts,
+                duration_ns=duration_ns,
             )
 
     def picture_files(self, source_id: int) -> list[PictureFile]:
@@ -280,6 +282,14 @@ class Store(Closing):
         """The files that hold the picture, for each of the times that has one."""
         with self._use() as conn:
             return picturebook.paths(conn, source_id, times)
+
+    def photo(self, name: str) -> tuple[SourceRow, str] | None:
+        """The source that has the photo with this path, or with this file name (and last folders), and its path there;
+        None when there is none, or several."""
+        with self._use() as conn:
+            found = picturebook.named(conn, name)
+            row = reader.source_where(conn, "id = ?", found[0][0]) if len(found) == 1 else None
+        return None if row is None else (row, found[0][1])
 
     def drop_picture_files(self, source_id: int, gone: Sequence[str]) -> list[int]:
         """Forget these paths; the times of the pictures that no file holds any more."""
@@ -436,6 +446,17 @@ class Store(Closing):
         with self._use(write=True) as conn, transaction(conn):
             text = "{}" if values is None else json.dumps({weights: values}, sort_keys=True)
             conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fitted', ?)", (text,))
+
+    def introduced(self) -> str | None:
+        """The encoder that people were told about last; None when it was none."""
+        with self._use() as conn:
+            row = conn.execute("SELECT value FROM meta WHERE key = 'introduced'").fetchone()
+        return None if row is None else str(row[0])
+
+    def set_introduced(self, encoder: str) -> None:
+        """Remember that people were told what this encoder knows."""
+        with self._use(write=True) as conn, transaction(conn):
+            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('introduced', ?)", (encoder,))
 
     def next_ordinal(self, source_id: int) -> int:
         """One more than the highest ordinal of the tracks of a source."""

@@ -109,6 +109,7 @@ def checkpoint(
     files: Sequence[PictureFile] = (),
     pictures: Sequence[Picture] = (),
     cuts: Sequence[int] = (),
+    duration_ns: int | None = None,
 ) -> None:
     """One transaction; see `Store.checkpoint`."""
     if state not in _STATES:
@@ -117,9 +118,9 @@ def checkpoint(
     finished = None if state == "open" else time.time_ns()
     with transaction(conn):
         updated = conn.execute(
-            "UPDATE sources SET next_t_ns = ?, frames = ?, damaged = ?, tracker_state = ?, state = ?, finished_at = ?"
-            " WHERE id = ?",
-            (next_t_ns, frames_done, damaged, tracker_state, state, finished, source_id),
+            "UPDATE sources SET next_t_ns = ?, frames = ?, damaged = ?, tracker_state = ?, state = ?, finished_at = ?,"
+            " duration_ns = ifnull(?, duration_ns) WHERE id = ?",
+            (next_t_ns, frames_done, damaged, tracker_state, state, finished, duration_ns, source_id),
         )
         if not updated.rowcount:
             raise StoreError(f"source {source_id} is not in this memory (any more); begin it again")
