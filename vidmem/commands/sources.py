@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
 """States of a source for people."""
+EACH = "each its own"
+"""When single pictures were taken."""
 
 
 def _open(memory: str | None, *, write: bool = False) -> Store:
@@ -43,7 +45,8 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
         (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
          clock(row.duration_ns) if row.width else "-",
          f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
-         str(row.damaged), dated(row.start_ns, row.recorded_by), _day(row.added_at)) for row in rows
+         str(row.damaged), EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by),
+         _day(row.added_at)) for row in rows
     ]  # fmt: skip
     show(Listing([_row(row) for row in rows], table))
     if not rows:
@@ -68,7 +71,8 @@ def info(
     cells = {name: _cell(name, value) for name, value in row.items()}
     if source is not None:
         start = cells.pop("start_ns")
-        cells["recorded"] = "-" if row["start_ns"] is None else dated(int(start), row["recorded_by"] or "")
+        known = None if row["start_ns"] is None else int(start)
+        cells["recorded"] = EACH if row["kind"] == "pictures" else dated(known, row["recorded_by"] or "")
         del cells["recorded_by"]
     table = [("", ""), *((name.replace("_", " "), cell) for name, cell in cells.items())]
     show(Listing([row], table[1:] if len(table) < 2 else table, row))
