@@ -20,10 +20,11 @@ from ..records import NS, Float32, Sighting
 from ..store import PICTURES, Columns, SourceRow, Store, VectorCache
 from .labels import BUILT_IN, load_labels
 from .narrow import Narrowed, Spans, by_time, may_answer
+from .order import in_time
 from .scores import Hits
 from .sightings import group
 from .things import numbers, parted
-from .where import _sightings, _source_order, _zeros
+from .where import sightings_of
 
 GUESSES = 3
 """Names that are judged of each thing, the nearest."""
@@ -112,7 +113,7 @@ def inventory(
         return Inventory(())
     sources = {row.id: row for row in store.sources()}
     number = numbers(store, cache, rows, cache.reconstruct("visual", rows), like)
-    order, zeros = _source_order(cache, sources, found.hits), _zeros(cache, sources, found.hits)
+    order, zeros = in_time(store, cache, sources, found.hits)
     seen = _seen(store, columns, rows, number, order, zeros)
     ranked = seen.by_newest if newest else np.lexsort((-seen.frames, -seen.length_ns))
     naming = _Naming(encoder, names, vectors, curve)
@@ -258,7 +259,7 @@ def _told(
         shown += [seen.parts[i][0], next(part for part in seen.parts[i] if best in part)]
     hits = Hits(rows, score, score, None, likely if kept[0][1].probability is not None else None)
     one = Narrowed(hits, found.columns, found.evidence)
-    made = {s.tracks: s for s in _sightings(store, sources, cache, one, shown, naming.calibration, None)}
+    made = {s.tracks: s for s in sightings_of(store, sources, cache, one, shown, naming.calibration, None)}
     single = {row.uri for row in sources.values() if row.kind == PICTURES}
     out = []
     for (i, name), last, best_one in zip(kept, shown[::2], shown[1::2], strict=True):

@@ -158,7 +158,7 @@ def _answer(
     order, zeros = in_time(store, cache, sources, found.hits)
     instances = Instances(store, cache, found, order, zeros, calibration.same_thing)
     wanted, total = instances.newest(most)
-    sightings = _sightings(store, sources, cache, found, wanted, calibration, asked.contrast) if wanted else []
+    sightings = sightings_of(store, sources, cache, found, wanted, calibration, asked.contrast) if wanted else []
     return Answer(tuple(sightings), total=total,
                   likelier=_likelier(store, sources, cache, found, sightings, calibration, asked.contrast))  # fmt: skip
 
@@ -173,7 +173,7 @@ def _likelier(
     best = int(found.hits.likely.argmax())
     if found.hits.likely[best] < max(s.probability or 0.0 for s in told) + MUCH_LIKELIER:
         return None
-    one = _sightings(store, sources, cache, found, [np.array([best], np.intp)], calibration, contrast)
+    one = sightings_of(store, sources, cache, found, [np.array([best], np.intp)], calibration, contrast)
     return one[0] if one else None  # removed by another process meanwhile
 
 
@@ -187,7 +187,7 @@ def _missed(
         alone = _narrowed(store, cache, nearest(cache, asked.text, asked.visual, _NEAREST_TRACKS, may), asked.spans)
     near_groups = group(alone.columns, alone.hits, in_time(store, cache, sources, alone.hits)[0])
     near_groups.sort(key=lambda members: -float(alone.hits.score[members].max()))
-    misses = _sightings(store, sources, cache, alone, near_groups[:NEAR_MISSES], calibration, asked.contrast)
+    misses = sightings_of(store, sources, cache, alone, near_groups[:NEAR_MISSES], calibration, asked.contrast)
     return Answer((), tuple(misses))
 
 
@@ -208,7 +208,7 @@ def timeline(
     instances = Instances(store, cache, found, order, zeros, like)
     for members in things(store, cache, found.hits.rows, like):
         groups = instances.of(members)
-        sightings = tuple(_sightings(store, sources, cache, found, groups, calibration, asked.contrast))
+        sightings = tuple(sightings_of(store, sources, cache, found, groups, calibration, asked.contrast))
         if sightings:
             tracks = tuple(sorted(t for s in sightings for t in s.tracks))
             out.append((instances.newness(groups[0]), Thing(sightings, tracks)))
@@ -269,7 +269,7 @@ def _file(store: Store, source: SourceRow, t_ns: int) -> str | None:
     return next(iter(store.picture_paths(source.id, [t_ns]).get(t_ns, ())), None)
 
 
-def _sightings(
+def sightings_of(
     store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed,
     groups: Sequence[NDArray[np.intp]], calibration: Calibration, contrast: Float32 | None,
 ) -> list[Sighting]:  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vidmem.clock import age
 from vidmem.errors import UsageError
 from vidmem.records import NS
-from vidmem.when import Moment, iso, parse_moment, parse_span, told
+from vidmem.when import Moment, day_alone, iso, parse_moment, parse_span, told
 
 NOW = 1_800_000_000 * NS
 
@@ -114,3 +116,31 @@ def test_iso_has_milliseconds_and_an_offset() -> None:
 ])  # fmt: skip
 def test_ages_for_people(seconds: float, told: str) -> None:
     assert age(int(seconds * NS)) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "then"),
+    [("today", (2026, 1, 31)), ("yesterday", (2026, 1, 30)), ("Yesterday 18:02", (2026, 1, 30, 18, 2)),
+     ("today 08:30:12", (2026, 1, 31, 8, 30, 12)), ("friday", (2026, 1, 30)), ("Fri 18:02", (2026, 1, 30, 18, 2)),
+     ("saturday", (2026, 1, 31)), ("sun", (2026, 1, 25)), ("31 Jan", (2026, 1, 31)), ("1 Feb", (2025, 2, 1)),
+     ("31 December 9:05", (2025, 12, 31, 9, 5)), ("31 Jan 2025 18:02", (2025, 1, 31, 18, 2))],
+)  # fmt: skip
+def test_days_as_people_say_them(text: str, then: tuple[int, ...]) -> None:
+    moment = parse_moment(text, _local(2026, 1, 31, 10, 0))
+    assert (moment.ns, moment.wall) == (_local(*then), True)
+    assert day_alone(text) == (len(then) == 3)
+
+
+@pytest.mark.parametrize("text", ["fryday", "tomorrow", "yesterday 25:00", "30 Feb", "0 Jan", "31 Foo", "fri 18",
+                                  "1 Jan 0000", "yesterday18:02"])  # fmt: skip
+def test_days_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match=r"yesterday 18:02 \(clock\)"):
+        parse_moment(text, NOW)
+
+
+@given(st.datetimes(datetime(1980, 1, 1), datetime(2026, 1, 31)), st.booleans())
+def test_what_is_told_is_understood(then: datetime, later: bool) -> None:
+    now = _local(2026, 1, 31, 23, 59) if later else int(then.timestamp()) * NS
+    ns = int(then.replace(second=0, microsecond=0).timestamp()) * NS
+    understood = parse_moment(told(ns, "container", now), now).ns
+    assert datetime.fromtimestamp(understood // NS) == datetime.fromtimestamp(ns // NS)

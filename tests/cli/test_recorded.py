@@ -193,8 +193,10 @@ def test_one_photo_is_mended_and_all_are(run: Run, album: Path) -> None:
     assert f"recorded 2026-02-01 10:00 (given): {album / '3.jpg'}" in result.stderr
     assert Path(newest(run)["picture"]).name == "3.jpg"
     assert "each picture has a date of its own" in run("recorded", "album", "2026-02-01T10:00").stderr
-    assert "3 pictures dated by mtime" in run("recorded", "album", "mtime").stderr
-    assert "1 pictures" not in run("recorded", "album", "name").stderr
+    assert "3 of its pictures dated by mtime: " in run("recorded", "album", "mtime").stderr
+    assert "1 of its pictures dated by name, 2 left as they were: " in run("recorded", "album", "name").stderr
+    for command in (("ls",), ("info", "album")):
+        assert "each its own" in run(*command).stdout
     assert newest(run)["recorded_by"] == "name"
     assert run("index", "--images", album, "--recorded", "none").exit_code == 0
     assert newest(run)["recorded"] is None

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vidmem.media import open_source
 from vidmem.media.container import inside
 from vidmem.media.exif import taken
 from vidmem.media.recorded import Recorded, from_mtime, from_name, from_tags, of_file, plausible
@@ -95,6 +98,28 @@ def test_tags_of_a_container(container: dict[str, str], stream: dict[str, str], 
 )  # fmt: skip
 def test_clocks_that_nobody_set(said: str) -> None:
     assert from_tags({"creation_time": said, "com.apple.quicktime.creationdate": said}, {"creation_time": said}) is None
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+def test_a_video_knows_it(tmp_path: Path, suffix: str, decoder: str) -> None:
+    """The container is believed before the name; a QuickTime date with its zone before the date of an export."""
+    if decoder == "decord":
+        pytest.importorskip("decord")
+    path = tmp_path / f"VID_20200101_000000.{suffix}"
+    options = {} if suffix == "mkv" else {"movflags": "use_metadata_tags"}
+    with av.open(str(path), "w", options=options) as out:
+        out.metadata["creation_time"] = "2026-01-31T08:30:12Z"
+        if suffix == "mov":
+            out.metadata.update({"creation_time": "2026-02-03T00:00:00Z",
+                                 "com.apple.quicktime.creationdate": "2026-01-31T10:30:12+0200"})  # fmt: skip
+        stream = out.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(5):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")))
+        out.mux(stream.encode())
+    with open_source(path, decoder) as source:
+        assert (source.info.start_ns, source.info.recorded_by) == (ZULU, "container")
 
 
 def test_the_file_s_time_is_the_end(tmp_path: Path) -> None:

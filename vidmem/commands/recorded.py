@@ -31,9 +31,9 @@ def recorded(
     chosen = choice(" ".join(when))
     with Store.open(memory or default_folder(), write=True) as store:
         done = mend(store, source, chosen)
-    if done.pictures > 1:
-        left = f", {done.left} left as they were" if done.left else ""
-        say(f"{done.pictures} pictures dated by {chosen.way}{left}: {done.uri}")
+    if done.pictures > 1 or done.left:
+        left = f", {done.left} left as {'it was' if done.left == 1 else 'they were'}" if done.left else ""
+        say(f"{done.pictures} of its pictures dated by {chosen.way}{left}: {done.uri}")
     else:
         told = "without a date" if done.start_ns is None else f"recorded {dated(done.start_ns, done.by)}"
         say(f"{told}: {source if done.pictures else done.uri}")

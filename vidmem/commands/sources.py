@@ -26,6 +26,8 @@ KINDS = {"pictures": "photos", "images": "film of pictures", "image": "film of o
 """Kinds of sources for people."""
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
 """States of a source for people."""
+EACH = "each its own"
+"""When single pictures were taken."""
 
 
 def _open(memory: str | None, *, write: bool = False) -> Store:
@@ -48,7 +50,8 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
         (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
          clock(row.duration_ns) if row.duration_ns else "-",
          f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
-         str(row.damaged), dated(row.start_ns, row.recorded_by), _day(row.added_at)) for row in rows
+         str(row.damaged), EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by),
+         _day(row.added_at)) for row in rows
     ]  # fmt: skip
     show(Listing([_row(row) for row in rows], table))
     if not rows:
@@ -161,7 +164,8 @@ def _source_told(row: Row) -> dict[str, str | None]:
         "photos" if photos else "frames": f"{row['frames']:,}", "damaged": f"{row['damaged']:,}",
         # Of what is done that would only be the last frame that was sampled.
         "indexed to": f"{clock(int(reached))} in the video" if unfinished and reached and not photos else None,
-        "recorded": None if row["start_ns"] is None else dated(int(row["start_ns"]), row["recorded_by"] or ""),
+        "recorded": EACH if photos else dated(None if row["start_ns"] is None else int(row["start_ns"]),
+                                              row["recorded_by"] or ""),
         "added": f"{_wall(int(row['added_ns']))}, {_ago(int(row['added_ns']))}",
         "tracks": f"{row['tracks']:,}", "fingerprint": row["fingerprint"], "at hand": _yes(row["at_hand"]),
         "to reembed": _yes(row["stale"]),

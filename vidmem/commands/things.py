@@ -10,8 +10,9 @@ import typer
 from ..clock import clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
+from ..query.rows import sighting_row
 from .asking import OPENING, PROBABILITY, TIMES, Question, asking
-from .where import PICTURES, check_suffix, likely, sighting_row, unsaved, write_picture
+from .where import PICTURES, check_suffix, likely, unsaved, write_picture
 
 if TYPE_CHECKING:
     from ..query.inventory import Inventory, KnownThing
