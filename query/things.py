@@ -3,7 +3,8 @@
 T-REN's tracks end when a thing leaves the view, and the paper has no re-identification. Here tracks whose visual
 tokens have a cosine of at least LIKE are tied together, best pairs first; connected tracks are one thing. Two tracks
 that are in view at the same time are two things, however alike they look, unless they look alike and lie in the same
-place: then one thing was found twice. benchmarks/things.py measures what comes of it, benchmarks/ten_hours.py what it costs.
+place: then one thing was found twice. benchmarks/things.py measures what comes of it, benchmarks/ten_hours.py what it
+costs.
 """
 
 from __future__ import annotations
