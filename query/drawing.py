@@ -165,7 +165,8 @@ class Labels:
         width, height = length(text, size) + 10, size + 6.0
         x = min(max(box[0], self.frame[0]), self.frame[2] - width)
         free = self.frame[3] - height
-        rows = [box[1] - height - 3, box[1] + 3, box[3] + 3, *np.arange(max(box[1], self.frame[1]), free, height)]
+        steps = np.arange(1, free // height + 2) * height
+        rows = [box[1] - height - 3, box[1] + 3, box[3] + 3, *(box[1] + steps), *(min(box[1], free) - steps)]
         for y in (float(row) for row in rows if self.frame[1] <= row <= free):
             area = (x, y, x + width, y + height)
             if not any(_meet(area, other) for other in self.taken):

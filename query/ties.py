@@ -8,7 +8,9 @@ so that hardly a tie between things is lost (benchmarks/ten_hours.py counts it).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +23,10 @@ EXACT = 6144
 NEIGHBOURS, FEWER = 32, 8
 """Ties per track at the most, and per track and cell where there are cells: a thousand views of one sofa need not all
 be compared with each other."""
-CELL, CELLS_EACH = 128, 2
+CELL, CELLS_EACH = 64, 3
 """Tracks that a cell is made for, and cells that each track is in."""
+SKETCH = 128
+"""Numbers of a vector that tell which cells it is near."""
 _BLOCK = 1024
 
 Ties = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -51,22 +55,37 @@ def _all(vectors: Float32, like: float) -> Iterator[Found]:
 
 
 def _within_cells(vectors: Float32, like: float) -> Iterator[Found]:
-    centres = vectors[np.linspace(0, len(vectors) - 1, -(-len(vectors) // CELL)).astype(np.intp)]
-    homes = np.empty((len(vectors), CELLS_EACH), np.intp)
-    for start in range(0, len(vectors), _BLOCK):
-        near = vectors[start : start + _BLOCK] @ centres.T
+    n = len(vectors)
+    # Which cells are near, a part of each vector tells well enough.
+    sketch = np.ascontiguousarray(vectors[:, :: max(1, vectors.shape[1] // SKETCH)])
+    centres = sketch[np.linspace(0, n - 1, -(-n // CELL)).astype(np.intp)]
+    homes = np.empty((n, CELLS_EACH), np.intp)
+
+    def settle(start: int) -> None:
+        near = sketch[start : start + _BLOCK] @ centres.T
         for place in range(CELLS_EACH):
             homes[start : start + _BLOCK, place] = best = near.argmax(1)
             near[np.arange(len(near)), best] = -2
-    rows = np.argsort(homes.ravel(), kind="stable") // CELLS_EACH
-    bounds = np.searchsorted(np.sort(homes.ravel()), np.arange(len(centres) + 1))
-    for low, high in pairwise(bounds.tolist()):
-        for start in range(low, high, _BLOCK):  # a crowded cell is worked on in parts
-            mine, all_here = rows[start : min(start + _BLOCK, high)], rows[low:high]
-            near = vectors[mine] @ vectors[all_here].T
-            near[np.arange(len(mine)), np.arange(start - low, start - low + len(mine))] = -2
-            i, j, cosine = _best(near, like, FEWER)
-            yield mine[i], all_here[j], cosine
+
+    def compare(part: tuple[int, int, int]) -> Found:
+        low, high, start = part
+        mine, all_here = rows[start : min(start + _BLOCK, high)], rows[low:high]
+        near = vectors[mine] @ vectors[all_here].T
+        near[np.arange(len(mine)), np.arange(start - low, start - low + len(mine))] = -2
+        i, j, cosine = _best(near, like, FEWER)
+        return mine[i], all_here[j], cosine
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        list(pool.map(settle, range(0, n, _BLOCK)))
+        rows = np.argsort(homes.ravel(), kind="stable") // CELLS_EACH
+        bounds = np.searchsorted(np.sort(homes.ravel()), np.arange(len(centres) + 1)).tolist()
+        # A crowded cell is worked on in parts.
+        parts = [(low, high, start) for low, high in pairwise(bounds) for start in range(low, high, _BLOCK)]
+        yield from pool.map(compare, parts)
+
+
+def _cores() -> int:
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _best(near: Float32, like: float, most: int) -> Found:

@@ -45,6 +45,9 @@ class Colours:
                                     product_threshold=0.4),
         )  # fmt: skip
 
+    def names(self) -> dict[str, str]:
+        return dict.fromkeys(NAMES, "")
+
     def encode_text(self, phrases: Sequence[str]) -> Float32:
         rows = []
         for phrase in phrases:
