@@ -1,4 +1,4 @@
-"""`vidmem things` on ten hours of video: `python -m benchmarks.ten_hours --out FILE.json [--tracks 60000] [--times 5]`.
+"""`vidmem things` on ten hours: `python -m benchmarks.ten_hours --out FILE.json [--tracks 60000] [--times 5]`.
 
 A made-up memory (query_memories.py): ten films of an hour, 5 frames a second, 8 things in view on average. Measured is
 the whole command in a process of its own, from its start to its last line, with a warm file cache. Beside it:
