@@ -45,13 +45,11 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
     """
     with _open(memory) as store:
         rows = store.sources()
-    table = [("source", "state", "length", "size", "frames", "damaged", "recorded", "added")]
+    table = [("source", "state", "length", "size", "recorded")]
     table += [
         (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
-         clock(row.duration_ns) if row.duration_ns else "-",
-         f"{row.width}x{row.height}" if row.width else "-", str(row.frames),
-         str(row.damaged), EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by),
-         _day(row.added_at)) for row in rows
+         clock(row.duration_ns) if row.duration_ns else "-", f"{row.width}x{row.height}" if row.width else "-",
+         EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by)) for row in rows
     ]  # fmt: skip
     show(Listing([_row(row) for row in rows], table))
     if not rows:
@@ -211,10 +209,3 @@ def _wall(ns: int) -> str:
 
 def _iso(start_ns: int | None, by: str) -> str | None:
     return iso(start_ns) if start_ns is not None and epochal(start_ns, by) else None
-
-
-def _day(ns: int) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(ns // NS))
-    except (OverflowError, ValueError, OSError):
-        return f"{ns} ns"
