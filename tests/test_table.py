@@ -88,6 +88,12 @@ def test_a_table_that_cannot_fit_becomes_blocks() -> None:
     assert lines[-3:] == ["", "name   clip", "knows  any phrase"]
 
 
+def test_blocks_tell_paths_apart() -> None:
+    rows = [("source", "notes"), *((f"/home/ann/{room}/walk.mp4", "many words " * 9) for room in ("garden", "kitchen"))]
+    lines = layout(rows, 30)
+    assert [line.split()[-1] for line in lines if ".mp4" in line] == ["…/garden/walk.mp4", "…/kitchen/walk.mp4"]
+
+
 def test_facts_have_no_header_and_long_words_lose_their_middle() -> None:
     lines = layout([("", ""), ("weights", "0123456789abcdef" * 5), ("in", "/a/b/c/d/e/f/g/h/walk.mp4")], 30)
     assert lines == ["weights  0123456789…6789abcdef", "in       /a/…/e/f/g/h/walk.mp4"]

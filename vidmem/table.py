@@ -27,7 +27,8 @@ def layout(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """The lines of a table, the first row its header; width: columns of the terminal, None for any. Under a header of
     empty cells the rows are a name and a value each."""
     if not any(rows[0]):
-        return _facts(rows[1:], width)
+        room = _room([name for name, _ in rows[1:]], width)
+        return _facts([(n, _short_cells([v], room or cells(v), LEAST_NAME)[0], is_path(v)) for n, v in rows[1:]], room)
     columns: Columns = list(zip(*rows, strict=True))
     right = [_numbers(column[1:]) for column in columns]
     fitted = (columns, _widths(columns)) if width is None else _fitted(columns, width)
@@ -164,25 +165,33 @@ def _longest(text: str) -> int:
 
 def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Each row as lines of a name and a value, with an empty line between rows."""
+    room = _room(rows[0], width)
+    columns: Columns = list(zip(*rows[1:], strict=True))
+    if room is not None:
+        columns = [_short_cells(column, room, LEAST_NAME) for column in columns]
     lines: list[str] = []
-    for row in rows[1:]:
+    for before, row in zip(rows[1:], zip(*columns, strict=True), strict=True):
         lines += [""] if lines else []
-        lines += _facts(list(zip(rows[0], row, strict=True)), width)
+        lines += _facts(list(zip(rows[0], row, map(is_path, before), strict=True)), room)
     return lines
 
 
-def _facts(pairs: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Names, and the values beside them."""
-    head = max(cells(name) for name, _ in pairs)
+def _facts(facts: Sequence[tuple[str, str, bool]], room: int | None) -> list[str]:
+    """Names, and the values beside them, each with whether it was a path and is short enough; room: for the values,
+    None for any."""
+    head = max(cells(name) for name, *_ in facts)
     lines = []
-    for name, value in pairs:
+    for name, value, path in facts:
         told = [value]
-        if width is not None:
-            room = max(width - head - len(GAP), LEAST_NAME)
-            (whole,) = shortened([value], room) if is_path(value) else [value]
-            told = wrapped(" ".join(_squeezed(word, room) for word in whole.split(" ")), room)
+        if room is not None and not path:
+            told = wrapped(" ".join(_squeezed(word, room) for word in value.split(" ")), room)
         lines += [f"{_padded(name if i == 0 else '', head, False)}{GAP}{line}".rstrip() for i, line in enumerate(told)]
     return lines
+
+
+def _room(names: Sequence[str], width: int | None) -> int | None:
+    """Columns for what stands beside the names."""
+    return None if width is None else max(width - max(map(cells, names)) - len(GAP), LEAST_NAME)
 
 
 def _numbers(column: Sequence[str]) -> bool:

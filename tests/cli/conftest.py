@@ -28,7 +28,8 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`--encoder colours`, a memory of the test's own, and nothing of the developer's."""
     monkeypatch.setitem(ENCODERS, "colours", "fakes")
     monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "memory"))
-    monkeypatch.delenv("VIDMEM_DEBUG", raising=False)
+    for name in ("VIDMEM_DEBUG", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -51,6 +51,23 @@ def test_tables_fit_the_terminal(run: Run, long: Path, monkeypatch: pytest.Monke
     assert row["source"].endswith(f"/house/{LONG}")
 
 
+def test_a_name_that_a_table_has_shortened_will_do(
+    run: Run, long: Path, walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "walk.mp4").write_bytes(walk.read_bytes() + b"\0")  # other content
+    run("index", tmp_path / "walk.mp4", "-m", long)
+    for columns in ("70", "80", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown = [line.split()[0] for line in run("ls", "-m", long).stdout.splitlines() if ".mp4" in line]
+        assert "…" in "".join(shown), columns
+        uris = [json.loads(run("info", name, "--json", "-m", long).stdout)["source"] for name in shown]
+        assert [Path(uri).name for uri in uris] == [LONG, "walk.mp4"]
+    result = run("info", "x…walk.mp4", "-m", long)
+    assert (result.exit_code, "no source is called" in result.stderr) == (2, True)
+    result = run("info", "…", "-m", long)
+    assert (result.exit_code, "2 sources are called" in result.stderr) == (2, True)
+
+
 def test_the_width_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert terminal_width() is None  # a pipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ PARTED = frozenset({"log", "episode"})
 
 OWN_CLOCK = frozenset({"log", "live"})
 """Kinds of sources whose pictures bear times of a clock, from which start_ns was taken off; it never changes."""
+LEFT_OUT = "…"
+"""What stands in a shortened name for the rest of it, as tables print it."""
 
 _SOURCE_COLUMNS = (
     "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
@@ -100,7 +103,8 @@ def whole_path(row: SourceRow) -> str:
 
 
 def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
-    """The source with that path, or else all whose path, with or without the part, ends so; one at least."""
+    """The source with that path, or else all whose path, with or without the part, ends so; one at least. A name that a
+    table has shortened will do."""
     exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", absolute(name))
     if exact is not None:
         return [exact]
@@ -109,6 +113,7 @@ def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
         row for row in rows
         if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (row.uri, whole_path(row)))
     ]  # fmt: skip
+    found = found or [row for row in rows if LEFT_OUT in name and _shown(name, row.uri)]
     whole = [row for row in found if whole_path(row) == absolute(name)]
     if not found:
         if photos := picturebook.named(conn, name):
@@ -119,6 +124,11 @@ def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
             raise UsageError(f"nothing of it is in the memory; run `vidmem index` on it first: {name}")
         raise UsageError(f"no source is called {name!r}; {_nearest(name, [row.uri for row in rows])}")
     return whole or found
+
+
+def _shown(name: str, path: str) -> bool:
+    """Whether the name is the path or the end of it, with LEFT_OUT in place of some of it."""
+    return re.fullmatch(f"(.*[/\\\\])?{'.*'.join(map(re.escape, name.split(LEFT_OUT)))}", path, re.DOTALL) is not None
 
 
 def _ambiguous(name: str, uris: list[str]) -> UsageError:
