@@ -3,7 +3,7 @@
 A made-up memory (query_memories.py): ten films of an hour, 5 frames a second, 8 things in view on average. Measured is
 the whole command in a process of its own, from its start to its last line, with a warm file cache. Beside it:
 
-kept     of 12,000 tracks of 600 things, whose tokens have a cosine of .6 on average, tied from .5 on: the share that the
+kept     of 12,000 tracks of 600 things, whose tokens have a cosine of .6 on average, tied from .5 on: the share that
          ties in cells connect to the same thing as do all ties, compared pair by pair
 t_ren    joining the same number of tracks with tokens as long as T-REN's, 1024, in this process; no names, no boxes
 """

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vidmem.errors import MediaError
 from vidmem.clock import clock
+from vidmem.errors import MediaError
 from vidmem.query.drawing import WIDTH, heading_height
 from vidmem.query.evidence import contact_sheet, details
 from vidmem.records import NS, Box, Frame, Sighting, SourceInfo

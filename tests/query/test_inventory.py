@@ -104,7 +104,7 @@ def test_a_name_that_where_would_not_find_is_a_guess(memory: Memory) -> None:
     assert not one.named
     assert one.title == f"? ({one.name})"
     assert not memory.where(one.name)
-    assert [name for name, _ in one.guesses][0] == one.name
+    assert one.guesses[0][0] == one.name
 
 
 def test_names_of_a_file(memory: Memory, tmp_path: Path) -> None:
