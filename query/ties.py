@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -55,6 +54,8 @@ def _all(vectors: Float32, like: float) -> Iterator[Found]:
 
 
 def _within_cells(vectors: Float32, like: float) -> Iterator[Found]:
+    from concurrent.futures import ThreadPoolExecutor
+
     n = len(vectors)
     # Which cells are near, a part of each vector tells well enough.
     sketch = np.ascontiguousarray(vectors[:, :: max(1, vectors.shape[1] // SKETCH)])

@@ -58,7 +58,8 @@ def found_twice(
     for number in np.sort(looked).tolist():
         mine = pair[members[number]]
         low = int(where[1, number]) * WINDOW_NS
-        found = store.boxes(int(where[0, number]), low, low + WINDOW_NS - 1)
+        high = min(low + WINDOW_NS - 1, (1 << 63) - 1)
+        found = store.boxes(int(where[0, number]), low, high)
         ordinals = columns.ordinals[rows[a[mine]]], columns.ordinals[rows[b[mine]]]
         votes[mine] += _votes(found, ordinals, start[mine], end[mine])
         seen[mine] = True

@@ -40,7 +40,7 @@ def test_ground_one(run: Run, photo: Path, tmp_path: Path) -> None:
     assert thing["area"] == held.sum() == pytest.approx(48 * 64, rel=0.05)  # corners are round
     mask = np.asarray(Image.open(tmp_path / "mask.png"))
     np.testing.assert_array_equal(mask > 0, held)
-    assert Image.open(tmp_path / "a.png").size == (320, 192)
+    assert Image.open(tmp_path / "a.png").width == 960  # a small photo is enlarged
     assert "128,64,176,128" in run("ground", photo, "blue", "--encoder", "colours").stdout
 
 
@@ -107,7 +107,7 @@ def test_segment(run: Run, photo: Path, tmp_path: Path) -> None:
     assert set(np.unique(labels).tolist()) == {0, 1, 3}
     assert (labels[72:120, 128:176] == 3).all()
     sheet = Image.open(tmp_path / "a.png")
-    assert sheet.width == 320
+    assert sheet.width == 960
     assert sheet.height > 192 + 3 * 26  # a legend of three lines
 
 

@@ -37,8 +37,7 @@ def _write_all(memory: Memory, told: Sequence[Sighting], folder: str) -> int:
     failed: list[MediaError] = []
     for number, one in enumerate(told, 1):
         seconds = one.start_ns // 1_000_000_000
-        stem = Path(one.source).stem[:60] or "video"
-        path = os.path.join(folder, f"{number:03d}-{stem}-{seconds // 60}m{seconds % 60:02d}s.mp4")
+        path = os.path.join(folder, f"{number:03d}-{_plain(one.source)}-{seconds // 60}m{seconds % 60:02d}s.mp4")
         try:
             memory.clip(one, path)
         except MediaError as error:
@@ -76,11 +75,17 @@ def _write_vtt(told: Sequence[Sighting], title: str, path: str) -> None:
 def _own(path: str, source: str, taken: set[str]) -> str:
     """cups.vtt -> cups.walk.vtt; cups.walk-2.vtt for another video of that name."""
     stem, suffix = os.path.splitext(path)
-    name, number = Path(source).stem[:60] or "video", 1
+    name, number = _plain(source), 1
     while (out := f"{stem}.{name}{'' if number == 1 else f'-{number}'}{suffix}") in taken:
         number += 1
     taken.add(out)
     return out
+
+
+def _plain(source: str) -> str:
+    """The name of a video as a part of a file name, whatever it holds."""
+    stem = "".join(c if c.isalnum() or c in "-_. " else "_" for c in Path(source).stem[:40])
+    return stem.strip(". ") or "video"
 
 
 def _make(folder: str) -> None:

@@ -11,7 +11,7 @@ from ..clock import clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
 from ..query.rows import sighting_row
-from .asking import OPENING, PROBABILITY, TIMES, Question, asking
+from .asking import OPENING, TIMES, Question, asking, check_share
 from .where import PICTURES, check_suffix, likely, unsaved, write_picture
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ TOP = 20
 
 
 @listing
-@asking(PROBABILITY, TIMES, OPENING, without=("device",))
+@asking(TIMES, OPENING, without=("device",))
 def things(
     sources: Annotated[list[str] | None, typer.Argument(
         metavar="SOURCE", help="Only in these videos, a path or file name each; all without.")] = None,
@@ -34,6 +34,8 @@ def things(
     labels: Annotated[str | None, typer.Option(
         "--labels", metavar="FILE|vspw|ade20k|coco", help="What things may be called, a name a line, or the classes of "
         "a data set.")] = None,
+    min_probability: Annotated[float | None, typer.Option(
+        "--min-probability", metavar="P", help="Only things whose name is at least so probable.")] = None,
     save: Annotated[str | None, typer.Option(
         "--save", metavar="SHEET", help="Save the best view of each on one page (.png, .jpg, .webp).")] = None,
     *,
@@ -46,18 +48,20 @@ def things(
     """
     if everything and top is not None:
         raise UsageError("--all and --top exclude each other; give one of them")
+    check_share("min_probability", min_probability)
     check_suffix("--save", save, PICTURES)
     asked = dict(question.asked)
     asked.pop("sources")
     with question.memory() as m:
         named = tuple(dict.fromkeys([*(sources or ()), *question.asked["sources"]]))
-        found = m.things(*named, **asked, newest=newest, labels=labels, top=None if everything else top or TOP)
+        found = m.things(*named, **asked, newest=newest, labels=labels, min_probability=min_probability,
+                         top=None if everything else top or TOP)  # fmt: skip
         for note in found.notes:
             say(note)
         show(_listing(found))
         if not found:
             unsaved(save)
-            say("nothing is that probable" if asked.get("min_probability") is not None and m.sources() else
+            say("nothing is that probable" if min_probability is not None and m.sources() else
                 "nothing was seen there" if m.sources() else
                 "the memory holds no video yet; `vidmem index` adds some")  # fmt: skip
             return 1

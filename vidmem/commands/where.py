@@ -83,7 +83,7 @@ def where(
             _not_found(m, answer)
             if looked is not None:
                 what = "fall of the score when covered" if looked["by"] == "covering" else "raw cosine"
-                say(f"{what}, of the nearest: {_number(looked['inside'])} inside its box, "
+                say(f"{what} of the nearest: {_number(looked['inside'])} inside its box, "
                     f"{_number(looked['outside'])} outside")  # fmt: skip
             if save is not None and near_misses and answer.near_misses:
                 heading = "the nearest misses, the best first"
@@ -103,7 +103,7 @@ def unsaved(*paths: str | None) -> None:
     """Say of files that were asked for that they were not written; what lies there already is of an earlier answer."""
     for path in paths:
         if path is not None:
-            say(f"nothing was written; what is there is older: {path}" if Path(path).exists() else
+            say(f"nothing was written, what is there is older: {path}" if Path(path).exists() else
                 f"nothing was written: {path}")  # fmt: skip
 
 
