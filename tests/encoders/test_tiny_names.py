@@ -19,8 +19,8 @@ assert isinstance(TEXT, TinyText)
 
 
 @pytest.mark.parametrize(
-    "phrase", ["dog", "Dogs", "my keys", "coffee mug", "TV", "t-shirt", "the T Shirts", "ice cream", "hot dog", "knives",
-               "orange", "orange juice", "Piñata", "cup of coffee", "tooth brush", "screwdrivers", "sneaker", "people"]
+    "phrase", ["dog", "Dogs", "my keys", "coffee mug", "TV", "t-shirt", "the T Shirts", "ice cream", "hot dog",
+               "knives", "orange", "orange juice", "Piñata", "cup of coffee", "tooth brush", "screwdrivers", "sneaker"]
 )  # fmt: skip
 def test_names_are_read_as_they_are(phrase: str) -> None:
     assert TEXT.reading(phrase) == Reading(phrase)
