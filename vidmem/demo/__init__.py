@@ -70,7 +70,7 @@ def demo(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) ->
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / _STATE).exists())):
         raise UsageError(f"the demo wants a folder of its own, and there is something else; give another: {folder}")
     if not 10 <= seconds <= 3600:
-        raise UsageError(f"--seconds lies between 10 and 3600; got {seconds:g}")
+        raise UsageError(f"`seconds` lies between 10 and 3600; got {seconds:g}")
     say(f"making a walk of {seconds:g} s through rooms full of things (seed {seed})")
     world = lostfound.make(folder, seed=seed, seconds=seconds)
     asked = choose(world.queries)
