@@ -80,7 +80,7 @@ min_probability near network pixels pose precision refine resume seconds seed ta
 text_start threshold top weights within
 """
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS.split()} | {
-    "index_pictures": "--images", "sources": "--source", "thing": "--object", "topics": "--topic"
+    "sources": "--source", "thing": "--object", "topics": "--topic"
 }  # fmt: skip
 """What an argument that a message names in backquotes is called here: below the commands nobody speaks of options."""
 

@@ -254,7 +254,7 @@ def test_export_takes_single_pictures_where_they_lie(run: Run, copy: Path, label
         picture = Image.new("RGB", (160, 96), (90, 100, 110))
         picture.paste(colour, (32, 32, 64, 64))
         picture.save(folder / f"{name}.png")
-    assert run("index", "--images", folder, "-m", copy).exit_code == 0
+    assert run("index", folder, "-m", copy).exit_code == 0
     out, arguments = tmp_path / "data", ("--labels", labels, "-m", copy)
     assert run("export", "--out", out, *arguments).exit_code == 0
     shown = {r["images"][0]: r for r in lines(out)}

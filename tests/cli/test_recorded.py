@@ -162,7 +162,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def test_photos_are_ordered_by_their_own_dates(run: Run, album: Path) -> None:
-    assert run("index", "--images", album, "--encoder", "colours").exit_code == 0
+    assert run("index", album, "--encoder", "colours").exit_code == 0
     document = json.loads(run("where", "red", "--all", "--json").stdout)
     rows = [(Path(s["picture"]).name, s["recorded_by"]) for s in document["sightings"]]
     assert rows == [("2.jpg", "exif"), ("IMG_20260131_083000.jpg", "name"), ("3.jpg", "mtime")]
@@ -178,7 +178,7 @@ def test_photos_are_ordered_by_their_own_dates(run: Run, album: Path) -> None:
 
 
 def test_photos_on_the_clock(run: Run, album: Path) -> None:
-    assert run("index", "--images", album, "--encoder", "colours").exit_code == 0
+    assert run("index", album, "--encoder", "colours").exit_code == 0
     assert Path(newest(run, "--before", "2026-01-31T12:00")["picture"]).name == "IMG_20260131_083000.jpg"
     assert run("where", "red", "--after", "2026-02-01").exit_code == 1
     result = run("where", "red", "--after", "1:02")
@@ -187,8 +187,8 @@ def test_photos_on_the_clock(run: Run, album: Path) -> None:
 
 
 def test_one_photo_is_mended_and_all_are(run: Run, album: Path) -> None:
-    assert run("index", "--images", album, "--encoder", "colours", "--recorded", "2026-01-01").exit_code == 2
-    assert run("index", "--images", album, "--encoder", "colours").exit_code == 0
+    assert run("index", album, "--encoder", "colours", "--recorded", "2026-01-01").exit_code == 2
+    assert run("index", album, "--encoder", "colours").exit_code == 0
     result = run("recorded", album / "3.jpg", "2026-02-01T10:00")
     assert f"recorded 2026-02-01 10:00 (given): {album / '3.jpg'}" in result.stderr
     assert Path(newest(run)["picture"]).name == "3.jpg"
@@ -198,12 +198,12 @@ def test_one_photo_is_mended_and_all_are(run: Run, album: Path) -> None:
     for command in (("ls",), ("info", "album")):
         assert "each its own" in run(*command).stdout
     assert newest(run)["recorded_by"] == "name"
-    assert run("index", "--images", album, "--recorded", "none").exit_code == 0
+    assert run("index", album, "--recorded", "none").exit_code == 0
     assert newest(run)["recorded"] is None
 
 
 def test_a_memory_of_before_gets_dates_when_indexed_again(run: Run, both: Path, album: Path, tmp_path: Path) -> None:
-    assert run("index", "--images", album).exit_code == 0
+    assert run("index", album).exit_code == 0
     conn = sqlite3.connect(tmp_path / "memory" / "memory.sqlite")
     with conn:
         conn.execute("UPDATE sources SET start_ns = NULL, recorded_by = ''")
@@ -212,7 +212,7 @@ def test_a_memory_of_before_gets_dates_when_indexed_again(run: Run, both: Path, 
     assert newest(run)["recorded"] is None
     assert "-" in run("ls").stdout
     assert run("index", both).exit_code == 0
-    assert run("index", "--images", album).exit_code == 0
+    assert run("index", album).exit_code == 0
     assert [by for _, by in sources(run).values()][:2] == ["name", "name"]
     assert newest(run)["recorded_by"] == "name"
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import arguments
 from ..clock import clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
 from ..query.rows import sighting_row
-from .asking import OPENING, TIMES, Question, asking, check_share
+from .asking import OPENING, TIMES, Question, asking
 from .where import PICTURES, check_suffix, likely, unsaved, write_picture
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def things(
     """
     if everything and top is not None:
         raise UsageError("--all and --top exclude each other; give one of them")
-    check_share("min_probability", min_probability)
+    arguments.share("min_probability", min_probability)
     check_suffix("--save", save, PICTURES)
     asked = dict(question.asked)
     asked.pop("sources")
