@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = 8
 TABLES = {
     "sources": "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-               "tracker_state, stale",
+               "tracker_state, stale, recorded_by",
     "tracks": "id, source_id, ordinal, start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, visual, text, confidence, "
               "text_confidence",
     "regions": "source_id, seq, start_ns, end_ns, frames, regions, blob",

@@ -86,7 +86,7 @@ class _Shelf:
         if owner is not None:
             raise UsageError(
                 f"these pictures were indexed one by one, not as a film; `vidmem rm {self._album(owner, owner).folder}`"
-                f" first, or choose another --memory: {path}"
+                f" first, or choose another memory: {path}"
             )
 
     def place(self, photos: Photos) -> Iterator[str | Album]:

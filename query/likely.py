@@ -46,7 +46,7 @@ def probable(
     if curve is None:
         raise UsageError(
             "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
-            "does it for words, or give --threshold"
+            "does it for words, or give `threshold`"
         )
     floor = FLOOR if least is None else least
     weak = WEAK * floor

@@ -107,13 +107,14 @@ def test_summary_counts_each_half_and_what_is_absent_but_found():
     name = {"half": "fit", "core": True, "right": True, "worth": "right", "best_right": True}
     result = {
         "index": [{"clip": "a"}, {"clip": "b", "error": "x"}],
-        "queries": [{"whole": True, "picture": {"right": True}, "crop": {"right": False}}],
+        "queries": [{"whole": True, "picture": {"right": True}, "crop": {"right": False},
+                     "both": {"right": True}, "words": {"right": False}}],
         "names": [name, name | {"half": "held", "core": False, "right": False, "worth": "not found"}],
         "absent_found": [{"name": "e", "half": "held"}],
         "people": [{"right": None, "things": 9}, {"right": False, "things": 7}],
     }  # fmt: skip
     out = real.summary(result, known)
-    assert (out["failed_clips"], out["picture_right"], out["crop_right"]) == (1, 1, 0)
+    assert (out["failed_clips"], out["picture_right"], out["crop_right"], out["both_right"]) == (1, 1, 0, 1)
     assert (out["names"]["rate"], out["names"]["fit"]["rate"], out["names"]["held"]["rate"]) == (0.5, 1, 0)
     assert (out["names"]["core"]["n"], out["names"]["worth"]) == (1, {"not found": 1, "right": 1})
     assert (out["absent"]["n"], out["absent"]["rate"], out["absent"]["fit"]["rate"]) == (8, 1 / 8, 0)

@@ -56,7 +56,7 @@ def test_a_name_that_a_table_has_shortened_will_do(
 ) -> None:
     (tmp_path / "walk.mp4").write_bytes(walk.read_bytes() + b"\0")  # other content
     run("index", tmp_path / "walk.mp4", "-m", long)
-    for columns in ("70", "80", "100"):
+    for columns in ("65", "70", "75"):
         monkeypatch.setenv("COLUMNS", columns)
         shown = [line.split()[0] for line in run("ls", "-m", long).stdout.splitlines() if ".mp4" in line]
         assert "…" in "".join(shown), columns
@@ -105,8 +105,9 @@ def test_quiet_keeps_what_changes_the_meaning(run: Run, copy: Path, walk: Path, 
     assert result.exit_code == 3
     assert result.stderr.startswith("vidmem: no such file")
     assert result.stderr.count("\n") == 1
-    empty = run("where", "red", "-q", "-m", copy, "--after", "2d")
-    assert empty.exit_code == 2
+    assert run("recorded", walk, "none", "-m", copy).exit_code == 0
+    undated = run("where", "red", "-q", "-m", copy, "--after", "2d")
+    assert (undated.exit_code, undated.stderr.count("\n")) == (2, 1)
 
 
 def test_what_the_library_logs_is_said(run: Run, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,14 +250,16 @@ def test_sources_are_completed_from_the_memory_that_is_named(indexed: Path, long
     assert f'"{LONG}"' in "".join(tab(f"vidmem info -m {long} a_", "zsh"))
 
 
-def test_names_encoders_and_presets_are_completed(indexed: Path) -> None:
+def test_names_encoders_and_presets_are_completed(indexed: Path, tmp_path: Path) -> None:
     assert "tiny" in tab("vidmem index --encoder ti")
     assert tab("vidmem index --preset pap") == ["paper"]
     assert tab("vidmem models pu") == ["pull"]
     assert tab("vidmem models pull tr") == ["tren"]
-    assert tab(f"vidmem where -m {indexed} dining t") == ["table"]
-    assert tab(f"vidmem where -m {indexed} --near stop") == ["stop\\ sign"]
-    assert "table" in "".join(tab(f"vidmem timeline -m {indexed} dining ", "zsh"))
+    assert tab(f"vidmem where -m {indexed} ye") == ["yellow"]
+    assert tab(f"vidmem where -m {indexed} --near mag") == ["magenta"]
+    assert tab(f"vidmem where -m {tmp_path / 'none'} dining t") == ["table"]
+    assert "stop\\ sign" in tab(f"vidmem where -m {tmp_path / 'none'} --near stop")
+    assert "table" in "".join(tab(f"vidmem timeline -m {tmp_path / 'none'} dining ", "zsh"))
 
 
 def test_completion_is_silent_about_what_is_wrong(tmp_path: Path, indexed: Path) -> None:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from fakes import COLOURS
 from PIL import Image
 
+from vidmem.encoders import load_text
 from vidmem.memory import Memory
 from vidmem.output import say
 
@@ -47,7 +49,10 @@ def test_no_such_name(run: Run) -> None:
 
 
 def test_names_of_the_memorys_encoder(run: Run, indexed: Path, tiny: Path) -> None:
-    result = run("names", "-m", indexed)
+    assert names_in(run("names", "-m", indexed).stdout) == sorted(COLOURS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(type(load_text("colours")), "names")
+        result = run("names", "-m", indexed)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "`colours` has no list of its names; it knows eight colours by name" in result.stderr
     assert names_in(run("names", "puffin", "-m", tiny).stdout) == ["puffin"]

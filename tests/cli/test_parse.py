@@ -269,7 +269,7 @@ def test_export_takes_single_pictures_where_they_lie(run: Run, copy: Path, label
     assert [r["images"] for r in lines(out)] == [[str(folder / "a.png")]]
     assert f"left out, no longer there: {folder / 'b.png'}" in result.stderr
     result = run("parse", "photos", "--labels", labels, "-m", copy)
-    assert (result.exit_code, "single pictures are not parsed" in result.stderr) == (2, True)
+    assert (result.exit_code, "photos are not parsed" in result.stderr) == (2, True)
 
 
 def test_export_leaves_out_what_is_gone(run: Run, walk: Path, tmp_path: Path, labels: Path) -> None:

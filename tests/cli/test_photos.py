@@ -125,8 +125,8 @@ def test_info_says_which_times_they_are(run: Run, holiday: Path, tmp_path: Path)
             session.append(image, 1_700_000_000_000_000_000 + i * 10**9)
     camera = run("info", "cam0").stdout
     assert "length       0:02.0" in camera
-    assert "begins at    2023-11-1" in camera
-    assert "(wall clock)" in camera
+    assert "recorded     2023-11-1" in camera
+    assert "(live)" in camera
     assert "0:02.0" in run("ls").stdout.splitlines()[-1]
 
 

@@ -48,7 +48,7 @@ def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str
 def check_topics(found: Sequence[Found], topics: Sequence[str], pose: str | None) -> None:
     """Raises UsageError for topics, or a topic of poses, where there are photos alone."""
     if (topics or pose is not None) and not any(isinstance(one, str) for one in found):
-        raise UsageError("photos have no topics and no poses; leave --topic and --pose out")
+        raise UsageError("photos have no topics and no poses; leave `topics` and `pose` out")
 
 
 def _episodes(path: str, wanted: Sequence[str]) -> list[str]:
