@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from . import arguments
-from .address import exists
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, ENCODERS, Encoder, check, check_masks, default_preset, load
+from .encoders import DEFAULT, Encoder, check, check_masks, default_preset, load
 from .errors import MediaError, UsageError
-from .questions import Questions
-from .records import NS, Sighting
-from .store import PICTURES, ModelRecord, SourceRow, Store, StoreStats
+from .pictured import Pictured
+from .progress import IndexProgress, all_of, telling
+from .store import ModelRecord, SourceRow, Store, StoreStats
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from PIL import Image
 
     from .annotate import Written
     from .arguments import Names, Time
@@ -32,24 +29,10 @@ if TYPE_CHECKING:
     from .indexer.plan import Album
     from .indexer.reembed import ReembedReport
     from .media import Found, Photos, Source
-    from .query.explain import Explained
-    from .query.inventory import Inventory
-    from .query.where import Thing
     from .retention import Forgetting
 
-Watcher = Callable[["IndexProgress"], None]
+Watcher = Callable[[IndexProgress], None]
 Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexProgress:
-    """How far `index` is. source: what it is watching. done_ns, total_ns: of this source, the media time that is done
-    and its length, 0 where nobody knows it. frames: looked at, of this source."""
-
-    source: str
-    done_ns: int
-    total_ns: int
-    frames: int
 
 
 def default_folder() -> Path:
@@ -61,7 +44,7 @@ def default_folder() -> Path:
     return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
 
 
-class Memory(Questions):
+class Memory(Pictured):
     """One memory folder and the encoder that made it. Use it as a context manager.
 
         with Memory.open("house.memory") as m:
@@ -230,11 +213,11 @@ class Memory(Questions):
         with open_source(path, decoder) as source:
             told = [on_source(path, source)] if on_source else []
             if progress is not None:
-                told.append(_telling(progress, path, source.info.duration_ns))
+                told.append(telling(progress, path, source.info.duration_ns))
             known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
             if chosen is not None:
                 apply(self.store, self.store.begin_source(source.info), chosen)
-            return known or index_source(source, self.encoder, self.store, config, _all(told), pose,
+            return known or index_source(source, self.encoder, self.store, config, all_of(told), pose,
                                          keep_views=keep_views)  # fmt: skip
 
     def _index_album(
@@ -247,8 +230,8 @@ class Memory(Questions):
         _check_name(album.folder)
         told = [on_source(album.folder, album)] if on_source else []
         if progress is not None:
-            told.append(_telling(progress, album.folder, 0))
-        report = index_pictures(album, lambda: self.encoder, self.store, config, _all(told), keep_views=keep_views)
+            told.append(telling(progress, album.folder, 0))
+        report = index_pictures(album, lambda: self.encoder, self.store, config, all_of(told), keep_views=keep_views)
         if chosen is not None and report.frames:
             apply(self.store, self.store.source(album.folder), chosen)
         return report
@@ -335,107 +318,6 @@ class Memory(Questions):
             self.store.check_model(ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config,
                                                info.regions))  # fmt: skip
         self._spec, self._encoder, self._text, self._cache = loaded.info.name, loaded, loaded, None
-
-    def settings(self) -> IndexConfig:
-        """The settings that the memory was made with, or the encoder's preset for a new one."""
-        made = self.store.model()
-        if made and self.store.sources():
-            return IndexConfig.from_dict(made.config)
-        known = self._spec.partition(":")[0] in ENCODERS  # one of your own is known to nobody
-        return preset(default_preset(self._spec) if known else "default")
-
-    def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
-        """A contact sheet of `sighting` from its video: the frame with its box, close-ups, the timeline.
-
-        others: more sightings for the timeline; those in other sources are left out. Raises MediaError when the video
-        is gone or damaged.
-        """
-        from .media import open_source
-        from .query.evidence import contact_sheet, details, moments
-
-        if sighting.picture is not None:
-            from .query.boxes_picture import boxes_picture
-            from .query.shots import likely
-
-            return boxes_picture(sighting.picture, title, details(sighting), [(likely(sighting), sighting.box)])
-        self._check_at_hand(sighting)
-        length = self.store.source(sighting.source).duration_ns
-        seen = moments(self.store, sighting)
-        same = [other for other in others if other.source == sighting.source and other != sighting]
-        with open_source(sighting.source) as source:
-            return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
-
-    def sheet(
-        self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
-    ) -> Image.Image:
-        """All of these sightings on one page, the first 60, each with its picture, its probability and its time; where
-        a video is gone, that stands in its place. total: how many there are in all, by default so many. heading: what
-        to say of them, by default their number."""
-        from .query.grid import sightings_sheet
-
-        count = len(sightings) if total is None else total
-        return sightings_sheet(sightings, title, count, heading=heading, live=self._live())
-
-    def things_sheet(self, things: Inventory, title: str = "") -> Image.Image:
-        """What `things` found on one page, the first 60: the best view of each, its name, and when it was seen last."""
-        from .query.grid import things_sheet
-
-        return things_sheet(things, title, things.total, live=self._live())
-
-    def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
-        """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for
-        each video."""
-        from .query.timeline_picture import timeline_picture
-
-        lengths = {row.uri: row.duration_ns for row in self.store.sources()}
-        return timeline_picture(things, lengths, title, live=self._live())
-
-    def _live(self) -> set[str]:
-        return {row.uri for row in self.store.sources() if row.kind == "live"}
-
-    def explain(self, sighting: Sighting, text: str) -> Explained:
-        """Why the sighting is taken for `text`: a heat map over its frame or its single picture, and numbers inside and
-        outside of its box.
-
-        Raw cosines of patches or regions; of an encoder that looks at things as a whole (`tiny`, `clip`) how much the
-        score falls where the thing is covered, which takes some hundred looks. Raises MediaError as `picture`,
-        UsageError for a text that cannot be read and as `query.explain.explain`.
-        """
-        from .indexer.step import view_encoder
-        from .look import cosine_map, cover
-        from .query.explain import explain, explain_covered
-        from .query.shots import shot_of
-
-        self._check_at_hand(sighting)
-        vector = self.text_encoder.encode_text([self.reading(text).read_as])[0]
-        image, box = shot_of(sighting)
-        if not hasattr(self.encoder, "patches") and view_encoder(self.encoder) is not None:
-            return explain_covered(image, box, cover(self.encoder, image, box, vector, self.settings().merge), text)
-        cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
-        return explain(image, box, cosines, text, "patches" if hasattr(self.encoder, "patches") else "regions")
-
-    def clip(
-        self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True
-    ) -> None:
-        """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. box: draw one around the
-        thing in each frame in which it is in view. Raises MediaError."""
-        from .media import save_clip
-        from .query.evidence import moments
-        from .query.follow import follower
-
-        if self.store.source(sighting.source).kind == PICTURES:
-            raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
-        self._check_at_hand(sighting)
-        row = self.store.source(sighting.source)
-        drawn = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
-        start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
-        save_clip(sighting.source, os.fspath(path), start_ns, end_ns, drawn)
-
-    def _check_at_hand(self, sighting: Sighting) -> None:
-        if self.store.source(sighting.source).kind == "live":
-            raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
-        if not exists(sighting.source):
-            raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
 
     def annotate(
         self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Sequence[str] = (),
@@ -527,21 +409,6 @@ class Memory(Questions):
         joined = self.store.compact()
         self._cache = None
         return joined
-
-
-def _telling(progress: Callable[[IndexProgress], None], path: str, total_ns: int) -> Callable[[int, int], None]:
-    return lambda t_ns, frames: progress(IndexProgress(path, t_ns, total_ns, frames))
-
-
-def _all(told: Sequence[Callable[[int, int], None] | None]) -> Callable[[int, int], None] | None:
-    """One callback of those that there are; None of none."""
-    wanted = [call for call in told if call is not None]
-
-    def call_all(t_ns: int, frames: int) -> None:
-        for call in wanted:
-            call(t_ns, frames)
-
-    return call_all if wanted else None
 
 
 def _check_name(path: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from . import arguments
@@ -17,11 +16,10 @@ from .encoders.reading import notes as reading_notes
 from .errors import StoreError, UnknownWordError, UsageError
 from .probability import Probabilities
 from .records import Box, Float32
+from .spans import spans_of
 from .store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
     from .arguments import Crop, Names, Picture, Time
     from .encoders.masks import MaskSource
@@ -30,11 +28,9 @@ if TYPE_CHECKING:
     from .query.inventory import Inventory
     from .query.labels import LabelSet
     from .query.naming import Named
-    from .query.narrow import Spans
     from .query.needles import Asked as HaystackAsked
     from .query.scenes import Parse, Way
     from .query.where import Answer, Asked, Thing
-    from .when import Moment
 
 
 class Questions(Closing):
@@ -186,7 +182,9 @@ class Questions(Closing):
         curve = calibration.probability.text if calibration.probability else None
         if min_probability is not None and curve is None:
             raise UsageError("no probability is known, for this encoder is not calibrated; leave the least one out")
-        spans, notes = self._spans(arguments.several(sources), arguments.moment(after), arguments.moment(before))
+        spans, notes = spans_of(
+            self.store, arguments.several(sources), arguments.moment(after), arguments.moment(before)
+        )
         names = names_for(self.text_encoder, labels)
         vectors = self._encoded(names) if labels is None else self._vectors(names)
         found = inventory(
@@ -206,7 +204,9 @@ class Questions(Closing):
 
         arguments.share("min_probability", min_probability)
         every = arguments.several(names)
-        spans, notes = self._spans(arguments.several(sources), arguments.moment(after), arguments.moment(before))
+        spans, notes = spans_of(
+            self.store, arguments.several(sources), arguments.moment(after), arguments.moment(before)
+        )
         readings = [tried(self.text_encoder, name) for name in every]
         known = list(dict.fromkeys(one.read_as for one in readings if not isinstance(one, UnknownWordError)))
         vectors = self._encoded(known)
@@ -350,7 +350,7 @@ class Questions(Closing):
             query["min_probability"] = least
         if others:
             query |= {"near": others, "within_ns": str(gap_ns), "apart": apart}
-        spans, notes = self._spans(places, start, end)
+        spans, notes = spans_of(self.store, places, start, end)
         told = [reading.note] if reading is not None and reading.note else []
         told += reading_notes(others, beside)
         pairs = tuple((other, self.text_encoder.contrast(other)) for other in vectors)
@@ -359,64 +359,6 @@ class Questions(Closing):
     def reading(self, phrase: str) -> Reading:
         """How the memory's encoder reads a phrase; as it is, if it can read any. Raises UnknownWordError."""
         return read(self.text_encoder, [phrase])[0]
-
-    def _spans(
-        self, sources: Sequence[str], after: Moment | None, before: Moment | None
-    ) -> tuple[Spans | None, list[str]]:
-        """What of each source counts, None for everything, and what is left out."""
-        if not sources and after is None and before is None:
-            return None, self._waiting()
-        if after and before and after.wall == before.wall and after.ns >= before.ns:
-            raise UsageError(f"{after.text!r} is not before {before.text!r}; nothing lies between them")
-        rows = [self.store.source(name) for name in sources] if sources else self.store.sources()
-        spans: dict[int, tuple[int, int] | NDArray[np.int64]] = {}
-        strange = still = 0
-        for row in rows:
-            low = 0 if after is None else after.media_ns(row.start_ns)
-            high = (1 << 62) if before is None else before.media_ns(row.start_ns)
-            if row.kind == PICTURES and any(m is not None and not m.wall for m in (after, before)):
-                still += 1
-            elif row.kind == PICTURES and (after or before):
-                times = self._pictures_between(row, after, before)
-                strange += times is None
-                if times is not None:
-                    spans[row.id] = times
-            elif low is None or high is None:
-                strange += 1
-            else:
-                spans[row.id] = (low, high - (before is not None))
-        if still and still == len(rows):
-            raise UsageError("single pictures have no time in a video; give a date, such as 2026-01-31T08:30")
-        if strange and strange + still == len(rows):
-            raise UsageError("no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or "
-                             "give times in the video, such as 12.5s or 1:02")  # fmt: skip
-        notes = self._waiting()
-        if still:
-            notes.append(f"{still} of {len(rows)} sources are single pictures without a time in a video, left out")
-        if strange:
-            notes.append(f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem "
-                         "recorded` tells it")  # fmt: skip
-        return spans, notes
-
-    def _pictures_between(
-        self, row: SourceRow, after: Moment | None, before: Moment | None
-    ) -> NDArray[np.int64] | None:
-        """The times on their source's clock of the single pictures that were taken within; None when no picture is
-        dated."""
-        import numpy as np
-
-        dates = self.store.pictures_recorded(row.id)
-        if all(ns is None for ns, _ in dates.values()):
-            return None
-        low = -(1 << 63) if after is None else after.ns
-        high = 1 << 63 if before is None else before.ns
-        return np.array(sorted(t for t, (ns, _) in dates.items() if ns is not None and low <= ns < high), np.int64)
-
-    def _waiting(self) -> list[str]:
-        """That sources cannot answer, as the memory has another encoder now and they were not there for it."""
-        names = [Path(uri).name for uri in self.store.stale_sources()]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return [f"left out, since they wait for `vidmem reembed`: {', '.join(names[:3])}{more}"] if names else []
 
     def _visual(self, image: Picture | None, crop: tuple[str, int, Box] | None) -> Float32 | None:
         if image is not None:

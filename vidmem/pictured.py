@@ -1,0 +1,127 @@
+"""What a memory shows: sheets, timelines, explanations and clips of what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .address import exists
+from .config import IndexConfig, preset
+from .encoders import ENCODERS, default_preset
+from .errors import MediaError
+from .questions import Questions
+from .records import NS, Sighting
+from .store import PICTURES
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .query.explain import Explained
+    from .query.inventory import Inventory
+    from .query.where import Thing
+
+
+class Pictured(Questions):
+    """The showing half of Memory."""
+
+    def settings(self) -> IndexConfig:
+        """The settings that the memory was made with, or the encoder's preset for a new one."""
+        made = self.store.model()
+        if made and self.store.sources():
+            return IndexConfig.from_dict(made.config)
+        known = self._spec.partition(":")[0] in ENCODERS  # one of your own is known to nobody
+        return preset(default_preset(self._spec) if known else "default")
+
+    def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
+        """A contact sheet of `sighting` from its video: the frame with its box, close-ups, the timeline.
+
+        others: more sightings for the timeline; those in other sources are left out. Raises MediaError when the video
+        is gone or damaged.
+        """
+        from .media import open_source
+        from .query.evidence import contact_sheet, details, moments
+
+        if sighting.picture is not None:
+            from .query.boxes_picture import boxes_picture
+            from .query.shots import likely
+
+            return boxes_picture(sighting.picture, title, details(sighting), [(likely(sighting), sighting.box)])
+        self._check_at_hand(sighting)
+        length = self.store.source(sighting.source).duration_ns
+        seen = moments(self.store, sighting)
+        same = [other for other in others if other.source == sighting.source and other != sighting]
+        with open_source(sighting.source) as source:
+            return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
+
+    def sheet(
+        self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
+    ) -> Image.Image:
+        """All of these sightings on one page, the first 60, each with its picture, its probability and its time; where
+        a video is gone, that stands in its place. total: how many there are in all, by default so many. heading: what
+        to say of them, by default their number."""
+        from .query.grid import sightings_sheet
+
+        count = len(sightings) if total is None else total
+        return sightings_sheet(sightings, title, count, heading=heading, live=self._live())
+
+    def things_sheet(self, things: Inventory, title: str = "") -> Image.Image:
+        """What `things` found on one page, the first 60: the best view of each, its name, and when it was seen last."""
+        from .query.grid import things_sheet
+
+        return things_sheet(things, title, things.total, live=self._live())
+
+    def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
+        """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for
+        each video."""
+        from .query.timeline_picture import timeline_picture
+
+        lengths = {row.uri: row.duration_ns for row in self.store.sources()}
+        return timeline_picture(things, lengths, title, live=self._live())
+
+    def _live(self) -> set[str]:
+        return {row.uri for row in self.store.sources() if row.kind == "live"}
+
+    def explain(self, sighting: Sighting, text: str) -> Explained:
+        """Why the sighting is taken for `text`: a heat map over its frame or its single picture, and numbers inside and
+        outside of its box.
+
+        Raw cosines of patches or regions; of an encoder that looks at things as a whole (`tiny`, `clip`) how much the
+        score falls where the thing is covered, which takes some hundred looks. Raises MediaError as `picture`,
+        UsageError for a text that cannot be read and as `query.explain.explain`.
+        """
+        from .indexer.step import view_encoder
+        from .look import cosine_map, cover
+        from .query.explain import explain, explain_covered
+        from .query.shots import shot_of
+
+        self._check_at_hand(sighting)
+        vector = self.text_encoder.encode_text([self.reading(text).read_as])[0]
+        image, box = shot_of(sighting)
+        if not hasattr(self.encoder, "patches") and view_encoder(self.encoder) is not None:
+            return explain_covered(image, box, cover(self.encoder, image, box, vector, self.settings().merge), text)
+        cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
+        return explain(image, box, cosines, text, "patches" if hasattr(self.encoder, "patches") else "regions")
+
+    def clip(
+        self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True
+    ) -> None:
+        """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. box: draw one around the
+        thing in each frame in which it is in view. Raises MediaError."""
+        from .media import save_clip
+        from .query.evidence import moments
+        from .query.follow import follower
+
+        if self.store.source(sighting.source).kind == PICTURES:
+            raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
+        self._check_at_hand(sighting)
+        row = self.store.source(sighting.source)
+        drawn = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
+        start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
+        save_clip(sighting.source, os.fspath(path), start_ns, end_ns, drawn)
+
+    def _check_at_hand(self, sighting: Sighting) -> None:
+        if self.store.source(sighting.source).kind == "live":
+            raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
+        if not exists(sighting.source):
+            raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
