@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from ..geometry import binarised, unit
 from ..records import Float32, Frame, FrameRegions, RegionTokens, Track, ViewMark
 from .cuts import BINS, colours, is_cut
 from .merge import merge
+from .motion import SIZE, Grey, grey, shift
 from .track import Tracker
 from .views import Views, kept, looked_at
 
@@ -71,9 +73,10 @@ class Step:
         self._tracker = Tracker(config.track, size)
         self._last: tuple[RegionTokens, NDArray[np.bool_]] | None = None
         self._colours: Float32 | None = None
+        self._grey: Grey | None = None
         self.cuts: list[int] = []
         if state:
-            tracker, views, self._colours = _unpacked(state)
+            tracker, views, self._colours, self._grey = _unpacked(state)
             if (views is None) != (self._views is None):
                 raise StoreError("the source was begun by an encoder of another kind; `vidmem rm` it and index again")
             self._tracker = Tracker.restore(tracker, config.track, size)
@@ -92,21 +95,31 @@ class Step:
             self._tracker.close()
             self.cuts.append(frame.t_ns)
         self._colours = shown
+        moved = self._moved(frame.image)
         merged = merge(found, self._config.merge, frame_width=self._size[0], frame_height=self._size[1])
         self._last = merged, held(merged, self._config.merge.binarise)
-        kept, ordinals = self._follow(frame.t_ns)
+        kept, ordinals = self._follow(frame.t_ns, moved)
         if self._views is not None:
             self._views.offer(frame, ordinals, merged, self._size)
         return kept
 
     def again(self, t_ns: int) -> FrameRegions:
         """The same for a frame that shows what the last one did, and was not encoded."""
-        return self._follow(t_ns)[0]
+        return self._follow(t_ns, (0.0, 0.0))[0]
 
-    def _follow(self, t_ns: int) -> tuple[FrameRegions, NDArray[np.int64]]:
+    def _moved(self, image: NDArray[np.uint8]) -> tuple[float, float] | None:
+        """The shift of the picture since the frame before, where tracks ask for it."""
+        if not self._config.track.reach:
+            return None
+        before, self._grey = self._grey, grey(image)
+        return None if before is None else shift(before, self._grey, *self._size)
+
+    def _follow(
+        self, t_ns: int, moved: tuple[float, float] | None
+    ) -> tuple[FrameRegions, NDArray[np.int64]]:
         assert self._last is not None  # the first frame, and the first after an interruption, is always encoded
         merged, masks = self._last
-        ordinals = self._tracker.update(t_ns, merged)
+        ordinals = self._tracker.update(t_ns, merged, moved)
         followed = ordinals >= 0
         if followed.all():
             return FrameRegions(t_ns, ordinals, merged.boxes, masks), ordinals
@@ -121,20 +134,20 @@ class Step:
             return tracks if self._views is None else self._views.settle(tracks), b""
         tracks = self._tracker.drain()
         if self._views is None:
-            return tracks, _packed(self._tracker.state(), None, self._colours)
+            return tracks, _packed(self._tracker.state(), None, self._colours, self._grey)
         tracks = self._views.settle(tracks)
         self._views.forget(self._tracker.open_ordinals())
-        return tracks, _packed(self._tracker.state(), self._views.state(), self._colours)
+        return tracks, _packed(self._tracker.state(), self._views.state(), self._colours, self._grey)
 
 
 def ended(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
     """The state of a source whose tracks have all ended, for an encoder with this look: numbers of tracks go on, and no
     token of the encoder before joins one of this."""
-    saved, _, shown = _unpacked(state)
+    saved, _, shown, small = _unpacked(state)
     tracker = Tracker.restore(saved, config)
     tracker.close()
     tracker.drain()
-    return _packed(tracker.state(), Views(looker).state(), shown)
+    return _packed(tracker.state(), Views(looker).state(), shown, small)
 
 
 def single(encoder: Encoder, image: NDArray[np.uint8], found: RegionTokens, size: tuple[int, int], config: IndexConfig,
@@ -167,19 +180,22 @@ def held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
     return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
 
 
-def _packed(tracker: bytes, views: bytes | None, shown: Float32 | None) -> bytes:
-    parts = {"tracker": np.frombuffer(tracker, np.uint8)}
+def _packed(tracker: bytes, views: bytes | None, shown: Float32 | None, small: Grey | None) -> bytes:
+    parts: dict[str, NDArray[Any]] = {"tracker": np.frombuffer(tracker, np.uint8)}
     if views is not None:
         parts["views"] = np.frombuffer(views, np.uint8)
-    return save(parts if shown is None else {**parts, "colours": shown})
+    parts |= {name: part for name, part in (("colours", shown), ("grey", small)) if part is not None}
+    return save(parts)
 
 
-def _unpacked(state: bytes) -> tuple[bytes, bytes | None, Float32 | None]:
+def _unpacked(state: bytes) -> tuple[bytes, bytes | None, Float32 | None, Grey | None]:
     try:
         parts = load(state)
-        views, shown = parts.get("views"), parts.get("colours")
+        views, shown, small = parts.get("views"), parts.get("colours"), parts.get("grey")
         if shown is not None and (shown.shape != (BINS**3,) or shown.dtype != np.float32):
             raise ValueError(f"colours of shape {shown.shape}")
-        return parts["tracker"].tobytes(), None if views is None else views.tobytes(), shown
+        if small is not None and (small.shape != SIZE[::-1] or small.dtype != np.uint8):
+            raise ValueError(f"a grey picture of shape {small.shape}")
+        return parts["tracker"].tobytes(), None if views is None else views.tobytes(), shown, small
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"the saved tracker is damaged or of another version ({error}); index again") from error

@@ -35,8 +35,6 @@ FACTS = np.dtype([
 
 _SLACK = 0.1
 """Of the frame's longest side: so far things go from frame to frame, however small they are."""
-_FEW = 3
-"""Of fewer pairs nobody can tell what moved, the picture or the things in it."""
 
 _LIKENESS, _MOVING = 4, 0.01
 """The power of the cosine in `_views`, chosen on calibration walks; the IoU that what moves fast has at the least."""
@@ -84,9 +82,10 @@ class Tracker:
         """Tracks ever started; the next gets this ordinal."""
         return self._born
 
-    def update(self, t_ns: int, tokens: RegionTokens) -> Int64:
+    def update(self, t_ns: int, tokens: RegionTokens, shift: tuple[float, float] | None = None) -> Int64:
         """The ordinal `(M,)` of each region's track, in the frame of time t_ns; each ordinal at most once, -1 for a
-        region that continues no track and is too unsure to start one.
+        region that continues no track and is too unsure to start one. shift: by how many pixels the picture has moved
+        right and down since the frame before (motion.py); None when that is not known, and then anything is in reach.
 
         Raises ValueError when the frame is not later than the one before, or a token has another width than the
         first ones or is not finite; the tracker is then as it was before.
@@ -112,9 +111,9 @@ class Tracker:
             near = box_iou(before.facts["last_box"][:, None], tokens.boxes)
             may = likeness >= np.float32(self._config.threshold)
             likeness = np.where(may, likeness + np.float32(self._config.overlap) * near, np.float32(-np.inf))
+        if self._config.reach and shift is not None:
+            likeness = np.where(self._far(before, tokens, shift), np.float32(-np.inf), likeness)
         rows, regions = match(likeness, self._config.threshold)
-        if self._config.reach:
-            rows, regions = self._within_reach(before, tokens, likeness, rows, regions)
         _continue(before, rows, tokens, regions, t_ns, self._frame)
 
         new = tokens.confidence >= np.float32(self._config.start)
@@ -129,26 +128,16 @@ class Tracker:
         self._last_ns = t_ns
         return ordinals
 
-    def _within_reach(
-        self, before: _Tracks, tokens: RegionTokens, likeness: Float32, rows: Rows, regions: Rows
-    ) -> tuple[Rows, Rows]:
-        """The match without the pairs that lie too far apart, of which others may come in."""
-        seen = before.facts["last_box"]
-        age = self._frame - before.facts["seen"]
-        steps = _centres(tokens.boxes)[regions] - _centres(seen)[rows]
-        steps = steps[age[rows] == 1]
-        shift = np.median(steps, axis=0) if len(steps) >= _FEW else np.zeros(2, np.float32)
-        step = _centres(tokens.boxes) - _centres(seen)[:, None]  # (A, M, 2)
-        off = np.minimum(np.hypot(*np.moveaxis(step, 2, 0)), np.hypot(*np.moveaxis(step - shift, 2, 0)))
-        longest = np.maximum(_longest(seen)[:, None], _longest(tokens.boxes))
-        far = off > (self._config.reach * longest + _SLACK * max(self._size)) * age[:, None]
-        # Where next to nothing else goes on, it may be the picture that moved.
-        if len(steps) >= _FEW and far[rows, regions].any():
-            rows, regions = match(np.where(far, np.float32(-np.inf), likeness), self._config.threshold)
-        out_of_view = np.ones(len(before), np.bool_)
-        out_of_view[rows] = False
-        seen[out_of_view] += np.tile(shift, 2).astype(np.float32)  # what is hidden goes with the picture
-        return rows, regions
+    def _far(self, before: _Tracks, tokens: RegionTokens, shift: tuple[float, float]) -> NDArray[np.bool_]:
+        """Which regions lie out of reach of which tracks `(A, M)`; boxes of tracks go with the picture from now on."""
+        seen, moved = before.facts["last_box"], np.array(shift * 2, np.float32)
+        step = _centres(tokens.boxes) - _centres(seen)[:, None]
+        off = np.minimum(np.hypot(*np.moveaxis(step, 2, 0)), np.hypot(*np.moveaxis(step - moved[:2], 2, 0)))
+        seen += moved
+        a, b = _longest(seen)[:, None], _longest(tokens.boxes)
+        # A box that suddenly holds much more is of something else, or of two things at once.
+        apart = np.maximum(off, np.abs(a - b))
+        return np.asarray(apart > self._config.reach * np.minimum(a, b) + _SLACK * max(self._size))
 
     def open_ordinals(self) -> set[int]:
         """The tracks that may still go on."""

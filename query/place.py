@@ -16,7 +16,7 @@ from .together import HasBoxes
 GAP_NS = 2 * NS
 """Out of view for longer, a thing may be anywhere."""
 REACH = 2.0
-"""So many longest sides of the larger box lie between the two places at the most, beside the way of the picture."""
+"""So many longest sides of the smaller box lie between the two places at the most, beside the way of the picture."""
 FEW = 3
 """Of fewer things nobody can tell what moved, the picture or the things in it."""
 
@@ -38,8 +38,8 @@ class Places:
             return False
         shift = np.median(_centres(new[theirs]) - _centres(old[mine]), axis=0)
         way = _centres(b)[0] - _centres(a)[0] - shift
-        longest = max(float((box[2:] - box[:2]).max()) for box in (a[0], b[0]))
-        return bool(np.hypot(*way) > REACH * longest)
+        side = min(float((box[2:] - box[:2]).max()) for box in (a[0], b[0]))
+        return bool(np.hypot(*way) > REACH * side)
 
     def _frame(self, source: int, t_ns: int) -> tuple[NDArray[np.int64], Float32]:
         """The tracks of a frame and their boxes."""

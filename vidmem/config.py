@@ -43,9 +43,10 @@ class TrackConfig:
     max_gap: sampled frames that a track may miss and still be continued; 0 in the paper.
     overlap: of the regions that may join, how much the IoU of a box with the track's last one adds to the cosine: of
     things alike, the one that is where it was. 0 in the paper.
-    reach: how far off a region of a track that may join it can lie, in longest sides of the larger of the two, beside a
-    tenth of the frame, for each frame since it was seen; off from where it was, or from where the rest of the picture
-    has gone since. So of two things alike the one does not become the other. 0, as in the paper: anywhere.
+    reach: how far off a region may lie to join a track, in longest sides of the smaller of the two boxes, beside a
+    tenth of the frame: off from where the track was, or from where the whole picture has moved it since; and by how
+    much its longest side may differ. So of two things alike the one does not become the other. 0, as in the paper:
+    anywhere.
     start: confidence from which a region starts a track; a weaker one may only continue one, as the low detections of
     ByteTrack (arXiv 2110.06864). 0 in the paper, and for encoders that are sure of every region.
     """
@@ -106,7 +107,7 @@ NEVER = 2.0
 PRESETS = {
     "default": IndexConfig(),
     "boxes": IndexConfig(
-        merge=MergeConfig(NEVER, NEVER), track=TrackConfig(0.5, 5, overlap=0.15, reach=1.5, start=0.2)
+        merge=MergeConfig(NEVER, NEVER), track=TrackConfig(0.5, 5, overlap=0.15, reach=1.0, start=0.2)
     ),
     "paper": IndexConfig(still=0, merge=MergeConfig(keep_singletons=False), track=TrackConfig(max_gap=0)),
     "patches": IndexConfig(still=0, merge=MergeConfig(NEVER, NEVER), track=TrackConfig(NEVER, max_gap=0)),

@@ -331,7 +331,7 @@ def test_restore_fails_on_bytes_that_are_no_state() -> None:
 SIZE = (1280, 720)
 WITHIN = TrackConfig(0.5, 5, reach=1.5)
 AROUND = {n: (300.0 * n, 600.0) for n in range(1, 5)}
-"""Things of no account and where they stand: with fewer in view nobody can tell what moved."""
+"""Things of no account and where they stand."""
 
 
 def standing(places: dict[int, tuple[float, float]]) -> RegionTokens:
@@ -346,39 +346,54 @@ def moved(places: dict[int, tuple[float, float]], dx: float) -> dict[int, tuple[
     return {n: (x + dx, y) for n, (x, y) in places.items()}
 
 
+STILL = (0.0, 0.0)
+
+
 def test_a_thing_that_leaves_does_not_become_the_like_one_that_stays() -> None:
     tracker = Tracker(WITHIN, SIZE)
-    first = tracker.update(0, standing({0: (20, 100), 9: (700, 100)} | AROUND))
-    then = tracker.update(1, standing({9: (690, 100)} | moved(AROUND, -10)))
-    assert then[0] == first[1]
+    first = tracker.update(0, standing({0: (20, 100), 9: (700, 100)}))
+    assert tracker.update(1, standing({9: (690, 100)}), (-10, 0)) == [first[1]]
     tracker = Tracker(WITHIN, SIZE)
-    (alone, *_) = tracker.update(0, standing({0: (20, 100)} | AROUND))
-    (other, *_) = tracker.update(1, standing({9: (700, 100)} | AROUND))
-    assert other != alone
+    (alone,) = tracker.update(0, standing({0: (20, 100)}))
+    assert tracker.update(1, standing({9: (700, 100)}), STILL) != [alone]
     free = Tracker(TrackConfig(0.5, 5), SIZE)
-    (alone, *_) = free.update(0, standing({0: (20, 100)} | AROUND))
-    assert free.update(1, standing({9: (700, 100)} | AROUND))[0] == alone
+    (alone,) = free.update(0, standing({0: (20, 100)}))
+    assert free.update(1, standing({9: (700, 100)}), STILL) == [alone]
 
 
 def test_a_quick_turn_of_the_camera_breaks_no_track() -> None:
     tracker = Tracker(WITHIN, SIZE)
     first = tracker.update(0, standing({0: (700, 100)} | AROUND))
-    np.testing.assert_array_equal(tracker.update(1, standing(moved({0: (700, 100)} | AROUND, -600))), first)
+    np.testing.assert_array_equal(tracker.update(1, standing(moved({0: (700, 100)} | AROUND, -600)), (-600, 0)), first)
 
 
-def test_a_thing_alone_in_view_may_leap() -> None:
+def test_what_moves_while_the_camera_turns_may_stay_where_it_is_in_the_picture() -> None:
+    tracker = Tracker(WITHIN, SIZE)
+    first = tracker.update(0, standing({0: (500, 100)}))
+    np.testing.assert_array_equal(tracker.update(1, standing({0: (500, 100)}), (-600, 0)), first)
+
+
+def test_anything_is_in_reach_where_nobody_knows_how_the_picture_moved() -> None:
     tracker = Tracker(WITHIN, SIZE)
     (first,) = tracker.update(0, standing({0: (20, 100)}))
     assert tracker.update(1, standing({0: (1000, 100)})) == [first]
 
 
 def test_what_is_hidden_goes_with_the_picture() -> None:
-    """Behind a post while the camera turns: it comes back where the turn has brought it."""
+    """Behind a post while the camera turns: it comes back where the turn has brought it, and not where it was."""
+    for back, same in ((200, True), (900, False)):
+        tracker = Tracker(WITHIN, SIZE)
+        (first, *_) = tracker.update(0, standing({0: (900, 100)} | AROUND))
+        tracker.update(1, standing(moved(AROUND, -350)), (-350, 0))
+        (again, *_) = tracker.update(2, standing({0: (back, 100)} | moved(AROUND, -700)), (-350, 0))
+        assert bool(again == first) is same
+
+
+def test_a_box_around_two_things_is_not_the_one() -> None:
     tracker = Tracker(WITHIN, SIZE)
-    (first, *_) = tracker.update(0, standing({0: (900, 100)} | AROUND))
-    tracker.update(1, standing(moved(AROUND, -350)))
-    (again, *_) = tracker.update(2, standing({0: (200, 100)} | moved(AROUND, -700)))
-    assert again == first
+    (first,) = tracker.update(0, standing({0: (300, 100)}))
+    wide = regions(np.eye(8, dtype=np.float32)[:1], boxes=np.array([[300, 100, 800, 200]], np.float32))
+    assert tracker.update(1, wide, STILL) != [first]
 
 
 @given(st.integers(0, 1000), st.integers(1, 11))
@@ -389,5 +404,6 @@ def test_with_a_reach_interrupted_plus_resumed_is_uninterrupted(seed: int, at: i
     for t, tokens in enumerate(frames):
         if t == at:
             begun = Tracker.restore(begun.state(), config, (20, 20))
-        np.testing.assert_array_equal(whole.update(t, tokens), begun.update(t, tokens))
+        went = (float(t % 3), -1.0)
+        np.testing.assert_array_equal(whole.update(t, tokens, went), begun.update(t, tokens, went))
     assert whole.state() == begun.state()

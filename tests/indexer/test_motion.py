@@ -1,0 +1,49 @@
+"""How the picture moved, told from pictures alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vidmem.indexer.motion import SIZE, grey, shift
+
+
+def scene(seed: int) -> np.ndarray:
+    """A wide picture of blotches, 2000 x 1200."""
+    small = np.random.default_rng(seed).integers(0, 255, (60, 100, 3), np.uint8)
+    return np.asarray(Image.fromarray(small).resize((2000, 1200), Image.Resampling.BICUBIC))
+
+
+def seen(wide: np.ndarray, x: int, y: int) -> np.ndarray:
+    return wide[y : y + 720, x : x + 1280]
+
+
+@given(st.integers(0, 50), st.integers(-300, 300), st.integers(-150, 150))
+@settings(deadline=None, max_examples=30)
+def test_a_turn_of_the_camera_is_told(seed: int, dx: int, dy: int) -> None:
+    wide = scene(seed)
+    before, after = grey(seen(wide, 350, 240)), grey(seen(wide, 350 - dx, 240 - dy))
+    moved = shift(before, after, 1280, 720)
+    assert moved is not None
+    assert abs(moved[0] - dx) <= 1280 / SIZE[0]
+    assert abs(moved[1] - dy) <= 720 / SIZE[1]
+
+
+def test_a_thing_that_moves_does_not_move_the_picture() -> None:
+    wide = scene(1)
+    first, then = seen(wide, 300, 200).copy(), seen(wide, 300, 200).copy()
+    first[200:500, 100:400], then[200:500, 500:800] = (200, 30, 30), (200, 30, 30)
+    assert shift(grey(first), grey(then), 1280, 720) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_two_pictures_that_have_nothing_in_common_nothing_is_told(seed: int) -> None:
+    assert shift(grey(seen(scene(seed), 0, 0)), grey(seen(scene(seed + 90), 0, 0)), 1280, 720) is None
+
+
+def test_nor_of_plain_ones() -> None:
+    plain = np.full((720, 1280, 3), 90, np.uint8)
+    assert shift(grey(plain), grey(plain), 1280, 720) is None
