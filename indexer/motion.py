@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..records import Float32
-
 SIZE = (128, 72)
 """Width and height of what is compared: shifts are told to a hundredth of the frame's width."""
 CLEAR = 0.12
@@ -33,7 +31,7 @@ def shift(before: Grey, after: Grey, width: int, height: int) -> tuple[float, fl
     clear. Both pictures as `grey` gives them."""
     a, b = (np.fft.rfft2((picture - picture.mean(dtype=np.float32)) * _WINDOW) for picture in (before, after))
     cross = a.conj() * b
-    correlation: Float32 = np.fft.irfft2(cross / (np.abs(cross) + 1e-6), s=before.shape)
+    correlation = np.fft.irfft2(cross / (np.abs(cross) + 1e-6), s=before.shape)
     peak = int(correlation.argmax())
     if correlation.flat[peak] < CLEAR:
         return None
