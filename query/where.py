@@ -275,7 +275,7 @@ def sightings_of(
 ) -> list[Sighting]:  # fmt: skip
     hits, columns = found.hits, found.columns
     telling = hits.score if hits.likely is None else hits.likely
-    best = [members[int(np.argmax(telling[members]))] for members in groups]
+    best = [members[np.lexsort((hits.score[members], telling[members]))[-1]] for members in groups]
     shown = hits.take(np.array(best, np.intp))
     top = deciding(hits).max(initial=0)
     sure = probabilities(cache, calibration, shown, contrast, top) if shown.likely is None else shown.likely

@@ -156,7 +156,7 @@ def seen_cells(sightings: Sequence[Sighting]) -> list[tuple[str, ...]]:
     any, from and to in the video, and how sure it is: the score where there is no probability."""
     calibrated = all(s.probability is not None for s in sightings)
     heads, rows = ("from", "to", "prob" if calibrated else "score"), [
-        (_clock(s, s.start_ns), _clock(s, s.end_ns), likely(s.probability) if calibrated else f"{s.score:.3f}")
+        (_clock(s, s.start_ns), _clock(s, s.end_ns), _sure(s) if calibrated else f"{s.score:.3f}")
         for s in sightings
     ]  # fmt: skip
     dates = [told(s.recorded_ns, s.recorded_by) for s in sightings]
@@ -189,6 +189,11 @@ def likely(probability: float | None) -> str:
     return "not calibrated" if probability is None else f"{probability:.2f}"
 
 
+def _sure(s: Sighting) -> str:
+    """The probability, as tables tell it, or where none is known the score."""
+    return f"{s.score:.3f}" if s.probability is None else likely(s.probability)
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
@@ -217,8 +222,8 @@ def _box(box: Box) -> str:
 
 def _not_found(memory: Memory, answer: Answer) -> None:
     near = "; ".join(
-        (f"{s.score:.3f} in {Path(s.picture).name}" if s.picture else
-         f"{s.score:.3f} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}") +
+        (f"{_sure(s)} in {Path(s.picture).name}" if s.picture else
+         f"{_sure(s)} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}") +
         (f" ({date})" if (date := told(s.recorded_ns, s.recorded_by)) else "")
         for s in answer.near_misses
     )  # fmt: skip
