@@ -1,4 +1,4 @@
-"""Which of two like things, and when: `python -m benchmarks.twins --out FILE.json [--seeds 7000:7015]`.
+"""Which of two like things, and when: `python -m benchmarks.twins --out FILE.json [--seeds 8000:8015]`.
 
 Short films of drawn things in painted rooms, four for each seed, each with one question; by name for even seeds, by
 picture for odd ones:
@@ -40,7 +40,7 @@ LEAST_BOX, LEAST_TIOU, MOST_STRANGE = 0.3, 0.25, 0.2
 TARGET = 0.90
 KINDS = (
     "umbrella", "guitar", "teddy bear", "clock", "banana", "apple", "backpack", "soccer ball", "violin", "mushroom",
-    "pineapple", "telephone", "camera", "candle", "trumpet", "drum", "hammer", "basket", "strawberry", "pumpkin",
+    "pineapple", "telephone", "camera", "candle", "trumpet", "drum", "hammer", "basket", "strawberry",
     "sunflower", "cactus", "rocket", "helicopter", "bicycle", "skateboard", "penguin", "owl", "turtle", "rabbit",
 )  # fmt: skip
 """Everyday names, written down before anything was asked."""
@@ -232,7 +232,7 @@ def ask(kind: str, seed: int, cache: Path, fresh: bool) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--seeds", type=parse_range, default=range(7000, 7015), help="A:B, B excluded (7000:7015)")
+    parser.add_argument("--seeds", type=parse_range, default=range(8000, 8015), help="A:B, B excluded (8000:8015)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for films and memories (benchmarks/out)")
     parser.add_argument("--fresh", action="store_true", help="index again")
     args = parser.parse_args()
