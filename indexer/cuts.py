@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..records import Float32
 
-SAME_SHOT = 0.6
-"""Least intersection of the colours of two frames in a row that are of one shot."""
+SAME_SHOT, DOUBT = 0.6, 0.66
+"""Least intersection of the colours of two frames in a row that are of one shot; up to DOUBT they must also have a
+place in common (motion.py), for two pictures of one light have colours alike."""
 BINS = 6
 """Of each of red, green and blue."""
 _SAMPLES = 160
@@ -29,6 +30,7 @@ def colours(image: NDArray[np.uint8]) -> Float32:
     return np.asarray(counts / counts.sum(), np.float32)
 
 
-def is_cut(before: Float32, after: Float32) -> bool:
-    """Whether frames with these `colours` are of two shots."""
-    return bool(np.minimum(before, after).sum() < SAME_SHOT)
+def is_cut(before: Float32, after: Float32, moved: tuple[float, float] | None) -> bool:
+    """Whether frames with these `colours` are of two shots. moved: the shift of the picture, None where none is clear.
+    """
+    return bool(np.minimum(before, after).sum() < (DOUBT if moved is None else SAME_SHOT))

@@ -91,11 +91,12 @@ class Step:
     def take(self, frame: Frame, found: RegionTokens) -> FrameRegions:
         """What is kept of a frame that was encoded. At a cut all tracks end, and `cuts` has its time."""
         shown = colours(frame.image)
-        if self._colours is not None and is_cut(self._colours, shown):
+        before, self._grey = self._grey, grey(frame.image)
+        moved = None if before is None else shift(before, self._grey, *self._size)
+        if self._colours is not None and is_cut(self._colours, shown, moved):
             self._tracker.close()
             self.cuts.append(frame.t_ns)
         self._colours = shown
-        moved = self._moved(frame.image)
         merged = merge(found, self._config.merge, frame_width=self._size[0], frame_height=self._size[1])
         self._last = merged, held(merged, self._config.merge.binarise)
         kept, ordinals = self._follow(frame.t_ns, moved)
@@ -106,13 +107,6 @@ class Step:
     def again(self, t_ns: int) -> FrameRegions:
         """The same for a frame that shows what the last one did, and was not encoded."""
         return self._follow(t_ns, (0.0, 0.0))[0]
-
-    def _moved(self, image: NDArray[np.uint8]) -> tuple[float, float] | None:
-        """The shift of the picture since the frame before, where tracks ask for it."""
-        if not self._config.track.reach:
-            return None
-        before, self._grey = self._grey, grey(image)
-        return None if before is None else shift(before, self._grey, *self._size)
 
     def _follow(
         self, t_ns: int, moved: tuple[float, float] | None

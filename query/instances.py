@@ -34,25 +34,36 @@ class Instances:
         self._cuts: dict[int, NDArray[np.int64]] = {}
 
     def newest(self, most: int | None) -> tuple[list[Members], int]:
-        """The `most` newest (None: all), and how many there are in all; stretches of time that need not be looked into
-        count as one."""
+        """The `most` newest (None: all), and in how many stretches of time there are any: these need not all be looked
+        into."""
         stretches = self._stretches(np.arange(len(self._found.hits)))
         out: list[Members] = []
-        for number, stretch in enumerate(stretches):
+        for stretch in stretches:
             if most is not None and len(out) >= most:
                 # Later stretches end earlier, so what is behind them in time cannot come before these.
                 out.sort(key=self.newness, reverse=True)
                 if self.newness(out[most - 1]) >= self.newness(stretch):
-                    return out[:most], len(out) + len(stretches) - number
+                    return out[:most], len(stretches)
             out += self._apart(stretch)
         out.sort(key=self.newness, reverse=True)
-        return out if most is None else out[:most], len(out)
+        return out if most is None else out[:most], len(stretches)
 
-    def newness(self, members: Members) -> tuple[int, int]:
-        """What sorts sightings by the last time in view, the newest highest."""
-        end = int(self._found.columns.end_ns[self._found.hits.rows[members]].max())
+    def newness(self, members: Members) -> tuple[int, int, float]:
+        """What sorts sightings by the last time in view, the newest highest; of equals by what is likeliest meant."""
+        hits = self._found.hits
+        end = int(self._found.columns.end_ns[hits.rows[members]].max())
         rank = int(self._order[members[0]])
-        return (rank, end) if self._zero_ns is None else (end + int(self._zero_ns[members[0]]), rank)
+        meant = float((hits.score if hits.likely is None else hits.likely)[members].max())
+        return (rank, end, meant) if self._zero_ns is None else (end + int(self._zero_ns[members[0]]), rank, meant)
+
+    def older(self, one: Members, other: Members) -> bool:
+        """Whether one was in view for the last time before the other was."""
+        return self.newness(one)[:2] < self.newness(other)[:2]
+
+    def holding(self, position: int) -> Members:
+        """The sighting that a hit belongs to."""
+        stretch = next(s for s in self._stretches(np.arange(len(self._found.hits))) if position in s)
+        return next(part for part in self._apart(stretch) if position in part)
 
     def _apart(self, stretch: Members) -> Iterator[Members]:
         """The sightings of one stretch of one source."""
@@ -61,7 +72,7 @@ class Instances:
                 yield shot
                 continue
             hits = self._found.hits
-            for thing in things(self._store, self._cache, hits.rows[shot], self._like):
+            for thing in things(self._store, self._cache, hits.rows[shot], self._like, self._found.columns):
                 yield from self._stretches(shot[thing])  # without the others there may be gaps
 
     def of(self, thing: Members) -> list[Members]:

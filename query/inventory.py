@@ -20,11 +20,11 @@ from ..records import NS, Float32, Sighting
 from ..store import PICTURES, Columns, SourceRow, Store, VectorCache
 from .labels import BUILT_IN, load_labels
 from .narrow import Narrowed, Spans, by_time, may_answer
-from .order import in_time
+from .order import doubt, in_time
 from .scores import Hits
 from .sightings import group
 from .things import numbers, parted
-from .where import sightings_of
+from .told import sightings_of
 
 GUESSES = 3
 """Names that are judged of each thing, the nearest."""
@@ -112,7 +112,7 @@ def inventory(
     if not len(rows):
         return Inventory(())
     sources = {row.id: row for row in store.sources()}
-    number = numbers(store, cache, rows, cache.reconstruct("visual", rows), like)
+    number = numbers(store, columns, rows, cache.reconstruct("visual", rows), like)
     order, zeros = in_time(store, cache, sources, found.hits)
     seen = _seen(store, columns, rows, number, order, zeros)
     ranked = seen.by_newest if newest else np.lexsort((-seen.frames, -seen.length_ns))
@@ -127,7 +127,9 @@ def inventory(
         total = len(ranked)
     for i in ranked[:top].tolist():
         kept.append((i, judged.get(i) or naming.of(_token(cache, columns, rows[members[i]]))))
-    return Inventory(tuple(_told(store, cache, sources, found, seen, members, kept, naming)), total)
+    weak = doubt(store, cache, sources, [found.hits]) if newest else None
+    told = tuple(_told(store, cache, sources, found, seen, members, kept, naming))
+    return Inventory(told, total, (weak,) if weak else ())
 
 
 def _all(store: Store, cache: VectorCache, spans: Spans | None) -> Narrowed:
@@ -223,7 +225,7 @@ class _Naming:
         return _Name(tuple((self.names[near[k]], None) for k in order), int(near[best]), bool(named))
 
     def _share(self, row: int, score: float, token: Float32) -> float:
-        """As search.share."""
+        """As likely.share."""
         if row not in self._against:
             self._against[row] = self._encoder.contrast(self.vectors[row])
         gaps = (self._against[row] @ token - score) / self.calibration.temperature

@@ -151,8 +151,8 @@ def _lifted(cache: VectorCache, calibration: Calibration, hits: Hits, floor: flo
     more = np.flatnonzero(~sure)
     for start in range(0, len(more), _BLOCK):
         part = more[start : start + _BLOCK]
-        cosine = (cache.reconstruct("visual", hits.rows[part]) @ looks.T).max(axis=1)
-        likely[part] = lifted(likely[part], cosine, calibration.same_thing)
+        cosine = cache.reconstruct("visual", hits.rows[part]) @ looks.T
+        likely[part] = lifted(likely[part], cosine, likely[anchors], calibration.same_thing)
     return hits.take(likely >= np.float32(floor))
 
 

@@ -21,6 +21,9 @@ WITHIN_NS = 2 * NS
 APART = 1.0
 """They are near in place when the gap between their boxes is at most so many times the longest side of the two."""
 
+MUCH_LARGER = 1.5
+"""A box with so many times the area of most of its track's is no evidence."""
+
 Spans = Mapping[int, tuple[int, int] | NDArray[np.int64]]
 """By source id, the first and last ns (inclusive) that count, or for single pictures the times of those that count, in
 order; sources that are not in it do not."""
@@ -34,6 +37,19 @@ class Narrowed:
     hits: Hits
     columns: Columns
     evidence: dict[int, tuple[int, Box]] = field(default_factory=dict)
+
+
+def merged(a: Narrowed, b: Narrowed) -> Narrowed:
+    """The hits of both, none of which is in the two, each with its own times and evidence."""
+    start, end = a.columns.start_ns.copy(), a.columns.end_ns.copy()
+    rows = b.hits.rows
+    start[rows], end[rows] = b.columns.start_ns[rows], b.columns.end_ns[rows]
+    hits = Hits(
+        np.concatenate([a.hits.rows, rows]), np.concatenate([a.hits.score, b.hits.score]),
+        *(None if x is None or y is None else np.concatenate([x, y]) for x, y in (
+            (a.hits.text, b.hits.text), (a.hits.visual, b.hits.visual), (a.hits.likely, b.hits.likely))),
+    )  # fmt: skip
+    return Narrowed(hits, replace(a.columns, start_ns=start, end_ns=end), a.evidence | b.evidence)
 
 
 def may_answer(columns: Columns, spans: Spans) -> NDArray[np.int64]:
@@ -115,21 +131,24 @@ def _together(
     ours: Columns, a: NDArray[np.int64], theirs: Columns, b: NDArray[np.int64], within_ns: int
 ) -> Iterator[tuple[int, int]]:
     """Times that hold a track of both kinds, widened by within_ns, in order and apart."""
-    times = []
-    for i in a.tolist():
-        start = np.maximum(ours.start_ns[i], theirs.start_ns[b] - within_ns)
-        end = np.minimum(ours.end_ns[i], theirs.end_ns[b] + within_ns)
-        times += [(int(s), int(e)) for s, e in zip(start, end, strict=True) if s <= e]
-    last: tuple[int, int] | None = None
-    for start_ns, end_ns in sorted((s - within_ns, e + within_ns) for s, e in times):
-        if last is not None and start_ns <= last[1]:
-            last = last[0], max(last[1], end_ns)
-            continue
-        if last is not None:
-            yield last
-        last = start_ns, end_ns
-    if last is not None:
-        yield last
+    low, high = theirs.start_ns[b] - within_ns, theirs.end_ns[b] + within_ns
+    times = np.empty((0, 2), np.int64)
+    for i in a.tolist():  # the union so far, and no list of all pairs
+        start, end = np.maximum(ours.start_ns[i], low), np.minimum(ours.end_ns[i], high)
+        here = np.stack([start - within_ns, end + within_ns], axis=1)[start <= end]
+        times = _union(np.concatenate([times, here]))
+    yield from ((int(start), int(end)) for start, end in times)
+
+
+def _union(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Spans `(n, 2)` that overlap made one, in order."""
+    if len(times) < 2:
+        return times
+    times = times[np.argsort(times[:, 0], kind="stable")]
+    furthest = np.maximum.accumulate(times[:, 1])
+    first = np.concatenate([[True], times[1:, 0] > furthest[:-1]])
+    last = np.concatenate([np.flatnonzero(first)[1:] - 1, [len(times) - 1]])
+    return np.stack([times[first, 0], furthest[last]], axis=1)
 
 
 def _arrays(
@@ -167,23 +186,24 @@ def _gaps_fit(box: NDArray[np.float32], others: Float32, apart: float) -> bool:
 
 @dataclass(slots=True)
 class _Seen:
-    start_ns: int
-    end_ns: int
-    area: float
-    best: tuple[int, Box]
+    """What is seen of a track: times and boxes `(4,)`."""
+
+    times: list[int] = field(default_factory=list)
+    boxes: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def best(self) -> tuple[int, Box]:
+        """Its largest box and when, leaving out those that are much larger than most: they hold other things too."""
+        boxes = np.array(self.boxes, np.float64)
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        i = int(np.where(areas <= MUCH_LARGER * np.median(areas), areas, -1).argmax())
+        x0, y0, x1, y1 = boxes[i].tolist()
+        return self.times[i], (x0, y0, x1, y1)
 
 
 def _add(seen: dict[int, _Seen], row: int, t_ns: int, box: NDArray[np.float32]) -> None:
-    x0, y0, x1, y1 = box.tolist()
-    area = (x1 - x0) * (y1 - y0)
-    known = seen.get(row)
-    if known is None:
-        seen[row] = _Seen(t_ns, t_ns, area, (t_ns, (x0, y0, x1, y1)))
-        return
-    known.end_ns = max(known.end_ns, t_ns)
-    known.start_ns = min(known.start_ns, t_ns)
-    if area > known.area:
-        known.area, known.best = area, (t_ns, (x0, y0, x1, y1))
+    known = seen.setdefault(row, _Seen())
+    known.times.append(t_ns)
+    known.boxes.append(box)
 
 
 def _cut(columns: Columns, hits: Hits, seen: Mapping[int, _Seen]) -> Narrowed:
@@ -191,5 +211,5 @@ def _cut(columns: Columns, hits: Hits, seen: Mapping[int, _Seen]) -> Narrowed:
         return Narrowed(hits, columns)
     start, end = columns.start_ns.copy(), columns.end_ns.copy()
     for row, part in seen.items():
-        start[row], end[row] = part.start_ns, part.end_ns
-    return Narrowed(hits, replace(columns, start_ns=start, end_ns=end), {row: p.best for row, p in seen.items()})
+        start[row], end[row] = min(part.times), max(part.times)
+    return Narrowed(hits, replace(columns, start_ns=start, end_ns=end), {row: p.best() for row, p in seen.items()})

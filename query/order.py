@@ -114,7 +114,8 @@ def mixture(ways: Collection[str | None]) -> str | None:
         has = "has" if unknown == 1 else "have"
         return f"the order in time is that of indexing: {unknown} of {len(ways)} recordings {has} no date; {REMEDY}"
     if 0 < guessed < len(ways):
-        cause = "the time of the file" if "mtime" in ways else "the day"
+        causes = {"mtime": "the time of the file", "day": "the day"}
+        cause = " or ".join(causes[by] for by in causes if by in ways)
         know = "knows" if guessed == 1 else "know"
         return f"the order in time is a guess: {guessed} of {len(ways)} recordings {know} {cause} alone; {REMEDY}"
     return None

@@ -65,9 +65,10 @@ def nearest(
     """The k best tracks whatever their score, best first: near misses for an answer of "not found". rows: of these
     alone, None for all."""
     if rows is None and (text is None or visual is None):
-        vector, kind = (visual, "visual") if text is None else (text, "text")
+        vector = visual if text is None else text
+        kind: Kind = "visual" if text is None else "text"
         assert vector is not None
-        near, scores = cache.top("visual" if kind == "visual" else "text", vector, k)
+        near, scores = cache.top(kind, vector, k)
         return Hits(near, scores, scores if visual is None else None, scores if text is None else None)
     rows = np.arange(len(cache), dtype=np.int64) if rows is None else rows
     read = None if text is None else cache.scores("text", text, rows)

@@ -21,28 +21,33 @@ from .scores import Rows
 from .ties import ties
 from .together import LOOKS, HasBoxes, found_twice
 
+CROWD = 4096
+"""Pairs of two groups that are looked at before they are joined: larger ones are crowds, and stay apart."""
 LIKE = 0.8
 """Cosine of visual tokens from which on tracks show one thing, where the encoder's calibration does not say."""
 
 
-def things(store: HasBoxes | None, cache: VectorCache, rows: Rows, like: float = LIKE) -> list[NDArray[np.intp]]:
+def things(
+    store: HasBoxes | None, cache: VectorCache, rows: Rows, like: float = LIKE, columns: Columns | None = None
+) -> list[NDArray[np.intp]]:
     """Positions in `rows` `(n,)` of the tracks of each thing, the thing with the earliest row first.
 
     store: where boxes are looked up, to tell things apart that are in view together; without it all that look alike
-    are one. For 60,000 tracks it takes about a second; see ties.py and together.py for what is left out of so many.
+    are one. columns: with the times that count, by default the cache's. See ties.py and together.py for what is left
+    out of very many.
     """
     if not len(rows):
         return []
-    return parted(numbers(store, cache, rows, cache.reconstruct("visual", rows), like))
+    times = cache.columns if columns is None else columns
+    return parted(numbers(store, times, rows, cache.reconstruct("visual", rows), like))
 
 
 def numbers(
-    store: HasBoxes | None, cache: VectorCache, rows: Rows, vectors: Float32, like: float
+    store: HasBoxes | None, columns: Columns, rows: Rows, vectors: Float32, like: float
 ) -> NDArray[np.intp]:
     """For each of `rows` `(n,)` with its visual token `(n, D)` the number of its thing, 0 and on, as `things` sorts
     them."""
     a, b = ties(vectors, like)
-    columns = cache.columns
     source, start, end = columns.source_ids[rows], columns.start_ns[rows], columns.end_ns[rows]
     if store is None:
         groups = _Groups([[]] * len(rows), [[]] * len(rows))
@@ -61,13 +66,38 @@ def numbers(
         apart = together & ~twice
         apart[_elsewhere(store, columns, rows, a, b, together)] = True
         groups.forbid(a[apart].tolist(), b[apart].tolist())
-        for i, j in zip(a[twice].tolist(), b[twice].tolist(), strict=True):
-            groups.join(i, j, overlapping=True)
+        _join_twice(groups, a[twice], b[twice], source, start, end)
         a, b = a[~together & ~apart], b[~together & ~apart]
     for i, j in zip(a.tolist(), b.tolist(), strict=True):
         groups.join(i, j)
     leaders = np.array([groups.leader(i) for i in range(len(rows))], np.intp)
     return np.asarray(np.unique(leaders, return_inverse=True)[1], np.intp)
+
+
+def _join_twice(
+    groups: _Groups, a: NDArray[np.intp], b: NDArray[np.intp], source: NDArray[np.int64], start: NDArray[np.int64],
+    end: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Join tracks of one thing that was found twice. A box around two things lies in the place of both: so every two of
+    a group that are in view together must be such a pair."""
+    pairs = set(zip(a.tolist(), b.tolist(), strict=True))
+    members: dict[int, list[int]] = {}
+    for i, j in zip(a.tolist(), b.tolist(), strict=True):
+        x, y = groups.leader(i), groups.leader(j)
+        if x == y:
+            continue
+        mine, others = members.get(x, [x]), members.get(y, [y])
+        apart = len(mine) * len(others) > CROWD or any(
+            source[m] == source[n] and max(start[m], start[n]) <= min(end[m], end[n])
+            and (min(m, n), max(m, n)) not in pairs
+            for m in mine for n in others
+        )  # fmt: skip
+        if apart:
+            groups.forbid([x], [y])
+            continue
+        groups.join(i, j, overlapping=True)
+        if groups.leader(i) == groups.leader(j):  # else it was known to be wrong
+            members[groups.leader(i)] = mine + others
 
 
 def _elsewhere(

@@ -26,7 +26,7 @@ BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
 EXIT_CODES = (
     "Exit codes: 0 done or found, 1 not found, 2 wrong usage, 3 partly done (some input was damaged), "
-    "4 a model or an input is missing, 130 interrupted."
+    "4 a model or an input is missing, 70 a bug, 130 interrupted."
 )
 
 

@@ -196,16 +196,20 @@ def _newton(
     return slopes, float(w[-1] - sum(a * m for a, m in zip(slopes, mean, strict=True)))
 
 
-def lifted(probability: NDArray[Any], cosine: NDArray[Any], same_thing: float) -> Float32:
-    """The probabilities `(n,)` of tracks that look like one that is probably meant, never lower than they were.
+def lifted(
+    probability: NDArray[Any], cosine: NDArray[Any], sure: NDArray[Any], same_thing: float
+) -> Float32:
+    """The probabilities `(n,)` of tracks that look like some that are probably meant: never lower than they were, and
+    never higher than that of the one that they look like.
 
-    cosine `(n,)`: of their visual tokens to the most like of those. same_thing: from which on two show one thing: the
-    log odds grow by LIFT for the way from there to 1, less DOUBT.
+    cosine `(n, m)`: of their visual tokens to those; sure `(m,)`: the probabilities of those. same_thing: the cosine
+    from which on two show one thing: the log odds grow by LIFT for the way from there to 1, less DOUBT.
     """
-    own = np.asarray(probability, np.float64)
+    own = np.asarray(probability, np.float64)[:, None]
     share = np.clip((np.asarray(cosine, np.float64) - same_thing) / max(1 - same_thing, 1e-6), 0, 1)
     z = _logit(own) + LIFT * share - DOUBT
-    return np.maximum(own, 1 / (1 + np.exp(-z))).astype(np.float32)
+    like = np.minimum(1 / (1 + np.exp(-z)), np.asarray(sure, np.float64))
+    return np.maximum(own[:, 0], like.max(axis=1, initial=0)).astype(np.float32)
 
 
 def left_out(samples: Samples) -> Float32:

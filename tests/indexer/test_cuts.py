@@ -11,6 +11,7 @@ from PIL import Image
 
 from vidmem.config import PRESETS
 from vidmem.indexer.cuts import BINS, colours, is_cut
+from vidmem.indexer.motion import grey, shift
 from vidmem.indexer.pipeline import index_source
 from vidmem.indexer.step import Step
 from vidmem.media import open_source
@@ -36,12 +37,24 @@ def test_colours_are_shares() -> None:
 
 def test_a_camera_that_turns_is_no_cut() -> None:
     wide = noise(3, 20, 235)
-    assert not is_cut(colours(wide[:, :160]), colours(wide[:, 40:200]))
+    before, after = wide[:, :160], wide[:, 40:200]
+    assert not is_cut(colours(before), colours(after), shift(grey(before), grey(after), *SIZE))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_another_picture_is_one(seed: int) -> None:
-    assert is_cut(colours(noise(seed, 0, 90)[:, :160]), colours(noise(seed, 150, 255)[:, :160]))
+    assert is_cut(colours(noise(seed, 0, 90)[:, :160]), colours(noise(seed, 150, 255)[:, :160]), (0.0, 0.0))
+
+
+def test_where_colours_leave_it_open_a_place_in_common_decides() -> None:
+    half = np.zeros(BINS**3, np.float32)
+    half[0], half[1] = 0.63, 0.37
+    other = np.roll(half, 2)
+    other[0], other[2] = 0.63, 0.37
+    other[3:] = 0
+    assert is_cut(half, other, None)
+    assert not is_cut(half, other, (12.0, 0.0))
+    assert not is_cut(half, half, None)
 
 
 def dark(places: dict[str, tuple[int, int]]) -> np.ndarray:

@@ -98,4 +98,4 @@ def test_the_newest_alone_is_the_newest_of_all(store: Store) -> None:
     for most in range(1, 4):
         some = ask(store, most)
         assert spans(some) == spans(every)[:most]
-    assert every.total == 3
+    assert every.total == 2  # stretches of time

@@ -100,12 +100,16 @@ def test_many_are_held_against_the_likeliest(store: Store, monkeypatch: pytest.M
     assert rows(cache) == [0, 1, 2, 3, 4]
 
 
-@given(st.floats(0, 1), st.floats(-1, 1), st.floats(-1, 1), st.floats(0.1, 0.95))
-def test_likeness_never_lowers_and_more_of_it_lifts_no_less(p: float, a: float, b: float, same: float) -> None:
+@given(st.floats(0, 1), st.floats(-1, 1), st.floats(-1, 1), st.floats(0.1, 0.95), st.floats(0, 1))
+def test_likeness_never_lowers_and_more_of_it_lifts_no_less(
+    p: float, a: float, b: float, same: float, sure: float
+) -> None:
+    """And what only looks like a thing is never surer than that."""
     low, high = min(a, b), max(a, b)
-    less, more = lifted(np.array([p, p]), np.array([low, high]), same)
-    assert np.float32(p) <= less <= more <= 1
-    assert lifted(np.array([p]), np.array([same]), same)[0] == pytest.approx(p, abs=1e-4)  # odds are clipped there
+    less, more = lifted(np.array([p, p]), np.array([[low], [high]]), np.array([sure]), same)
+    assert np.float32(p) <= less <= more <= max(np.float32(p), np.float32(sure))
+    same_looks = lifted(np.array([p]), np.array([[same]]), np.array([sure]), same)
+    assert same_looks[0] == pytest.approx(p, abs=1e-4)  # odds are clipped there
 
 
 @given(st.floats(-3, 3), st.floats(0, 6), st.floats(0.05, 2), st.floats(0, 4), st.floats(0.02, 0.98),

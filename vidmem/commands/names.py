@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from ..output import Listing, Row, Show, listing, say
+from . import completing
 from .options import EncoderOption, MemoryOption, WeightsOption
 
 
 @listing
 def names(
     part: Annotated[str | None, typer.Argument(
-        metavar="PART", help="Only names with this in them.", show_default=False)] = None,
+        metavar="PART", help="Only names with this in them.", show_default=False, autocompletion=completing.name)] = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     memory: MemoryOption = None,

@@ -42,8 +42,8 @@ def opens(first: str, *more: str, suffix: str = ".png") -> Callable[[Callable[..
                 code = command(*args, **options)
                 written = [path for path, stamp in zip(paths, before, strict=True) if _stamp(path) not in (None, stamp)]
             finally:
-                if made is not None and not os.path.getsize(made):
-                    os.unlink(made)
+                if made is not None and not os.path.exists(made):
+                    os.rmdir(os.path.dirname(made))
             for path in written:
                 open_file(path)
             return code
@@ -79,11 +79,10 @@ def open_file(path: str) -> None:
 
 
 def _temporary(command: str, suffix: str) -> str:
+    """A file that is not there yet, in a folder of its own."""
     import tempfile
 
-    place, path = tempfile.mkstemp(prefix=f"vidmem-{command}-", suffix=suffix)
-    os.close(place)
-    return path
+    return os.path.join(tempfile.mkdtemp(prefix="vidmem-"), f"{command}{suffix}")
 
 
 def _stamp(path: str) -> Stamp | None:

@@ -8,13 +8,14 @@ import typer
 
 from ..output import say
 from ..when import dated
+from . import completing
 from .options import MemoryOption
 
 
 def recorded(
     source: Annotated[str, typer.Argument(
         metavar="SOURCE", help="Path or name of a source in the memory, or of a picture in a folder of single "
-        "pictures.", show_default=False)],
+        "pictures.", show_default=False, autocompletion=completing.source)],
     when: Annotated[list[str], typer.Argument(
         metavar="WHEN...", help="When it began: 2026-01-31T08:30, yesterday 18:02; or what tells it: container (of a "
         "photo its EXIF), name, mtime (the time of the file); or none.", show_default=False)],

@@ -12,7 +12,9 @@ from ..clock import clock
 from ..errors import UsageError
 from ..output import Listing, Row, Show, listing, say
 from ..query.rows import sighting_row
+from . import completing
 from .asking import OPENING, TIMES, Question, asking
+from .opening import opens
 from .where import PICTURES, check_suffix, likely, unsaved, write_picture
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ TOP = 20
 
 
 @listing
+@opens("save")
 @asking(TIMES, OPENING, without=("device",))
 def things(
     sources: Annotated[list[str] | None, typer.Argument(
-        metavar="SOURCE", help="Only in these videos, a path or file name each; all without.")] = None,
+        metavar="SOURCE", help="Only in these videos, a path or file name each; all without.",
+        autocompletion=completing.source)] = None,
     newest: Annotated[bool, typer.Option(
         "--newest", help="Those seen last first, not those longest in view.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="All things, not the first alone.")] = False,

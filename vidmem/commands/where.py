@@ -48,8 +48,8 @@ def where(
         "--vtt", metavar="FILE", help="Save every sighting, or the --top N, as chapters of its video (.vtt); a file "
         "for each of several videos.")] = None,
     explain: Annotated[str | None, typer.Option(
-        "--explain", metavar="PICTURE", help="Save how like the text each place of the newest sighting's frame is, or "
-        "of the nearest miss's (.png, .jpg, .webp), and tell the raw cosine inside and outside of its box.")] = None,
+        "--explain", metavar="PICTURE", help="Save why the newest sighting, or the nearest miss, is taken for the "
+        "text: how much the score falls where it is covered, or the cosine of each place (.png, .jpg, .webp).")] = None,
     *,
     question: Question,
     show: Show,
@@ -93,7 +93,7 @@ def where(
             return 1
         if save is not None:
             many = everything or top is not None
-            picture = (m.sheet(shown, question.title, total=answer.total) if many
+            picture = (m.sheet(shown, question.title, total=max(answer.total, len(shown))) if many
                        else m.picture(answer[0], question.title, others=answer.sightings))  # fmt: skip
             write_picture(picture, save)
         return write_clips(m, answer[0], answer.sightings[:top], question.title, clip, clips, vtt)
@@ -236,7 +236,7 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
         warn(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
     info = memory.text_encoder.info
-    if sources and answer.query.get("text") is not None and not info.open_vocabulary:
+    if near and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")
 
 

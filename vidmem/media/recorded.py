@@ -45,8 +45,8 @@ UNKNOWN = Recorded(None, "")
 
 
 def plausible(ns: int) -> bool:
-    """Whether a clock that was set may have told this: since 1990, and not more than a year ahead."""
-    return _EARLIEST_NS <= ns <= time.time_ns() + 366 * _DAY_NS
+    """Whether a clock that was set may have told this: since 1990, and not later than tomorrow."""
+    return _EARLIEST_NS <= ns <= time.time_ns() + _DAY_NS
 
 
 def of_file(path: str, duration_ns: int = 0, inside: Recorded | None = None) -> Recorded:
