@@ -199,8 +199,8 @@ def test_open_without_a_name(run: Run, indexed: Path, tmp_path: Path, viewer: Pa
     result = run(*arguments, "--open", "-m", indexed)
     assert result.exit_code == 0
     (path,) = opened(viewer, 1)
-    assert path.parent == tmp_path
-    assert path.name.startswith(f"vidmem-{command[0]}-")
+    assert path.parent.parent == tmp_path
+    assert path.name == f"{command[0]}.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert f"saved {path}" in result.stderr
 

@@ -16,7 +16,8 @@ from .options import EncoderOption, MemoryOption, WeightsOption
 @listing
 def names(
     part: Annotated[str | None, typer.Argument(
-        metavar="PART", help="Only names with this in them.", show_default=False, autocompletion=completing.name)] = None,
+        metavar="PART", help="Only names with this in them.", show_default=False,
+        autocompletion=completing.name)] = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     memory: MemoryOption = None,
