@@ -50,6 +50,6 @@ def _mode(path: Path) -> int | None:
 
 
 def _odd(path: Path, mode: int, wanted: str) -> StoreError:
-    kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "something else"
-    return StoreError(f"a memory must not hold {kind} in place of {wanted} ({path.name}); remove it, if you trust the "
-                      "rest")  # fmt: skip
+    kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+    return StoreError(f"the memory holds {kind} in place of {wanted} ({path.name}), which may lead out of it; remove "
+                      "that, or do not use the memory")  # fmt: skip
