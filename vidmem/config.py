@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from .errors import UsageError
+from .errors import StoreError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +89,44 @@ class IndexConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The settings that `as_dict` wrote, maybe in an older version: what is unknown is left out."""
+        """The settings that `as_dict` wrote, maybe in an older version: what is unknown is left out. Raises StoreError
+        for values that it cannot have written."""
         kept = {"still": 0} | _known(cls, data)  # memories of before encoded every frame, and go on so
         kept["merge"] = MergeConfig(**_known(MergeConfig, kept.get("merge", {})))
         kept["track"] = TrackConfig(**_known(TrackConfig, kept.get("track", {})))
-        return cls(**kept)
+        try:
+            return cls(**kept)
+        except UsageError as error:
+            raise _damaged(error) from None
 
 
-def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {name: value for name, value in data.items() if name in names}
+_MOST, _MOST_FRAMES = 1e6, 100_000
+"""Of any number in the settings of a memory, which may come from a stranger."""
+
+
+def _known(cls: type[Any], data: Any) -> dict[str, Any]:
+    """What of the data are fields, each with a value like its default."""
+    if not isinstance(data, Mapping):
+        raise _damaged("they are no names with values")
+    names = {f.name: f.default for f in fields(cls) if f.name in data}
+    for name, default in names.items():
+        if not _fits(data[name], default):
+            raise _damaged(f"{name} has a value that is none")
+    return {name: data[name] for name in names}
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and -_MOST <= value <= _MOST  # false for NaN
+    if isinstance(default, int):
+        return isinstance(value, int) and 0 <= value <= _MOST_FRAMES
+    return isinstance(value, Mapping)
+
+
+def _damaged(what: object) -> StoreError:
+    return StoreError(f"the memory is damaged (its settings: {what}); restore it from a backup")
 
 
 NEVER = 2.0

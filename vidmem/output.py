@@ -194,10 +194,19 @@ def _csv(listing: Listing) -> None:
         out.writerow({k: _plain(v) for k, v in row.items()})
 
 
+_CONTROLS = {c: chr(c).encode("unicode_escape").decode("ascii") for c in (
+    *range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # fmt: skip
+"""What a terminal obeys, or what turns the direction of writing. Odd spaces stay: file names of some systems have them,
+and a path in CSV is to be opened."""
+
+
 def _plain(value: Any) -> Any:
-    """A cell of CSV: lists joined by spaces, what is nested as JSON."""
+    """A cell of CSV: lists joined by spaces, what is nested as JSON, control characters written out, to a terminal as
+    to a file."""
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        value = " ".join(map(str, value))
+    if isinstance(value, str):
+        return value.translate(_CONTROLS)
     return json.dumps(value) if isinstance(value, dict) else value
 
 

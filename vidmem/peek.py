@@ -7,7 +7,10 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = "memory.sqlite"
+from .memory_files import DATABASE_NAME, check_files
+
+_MOST_STEPS = 20_000_000
+"""Of SQLite, a second or so: whatever needs more is no list of sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,12 @@ class Peeked:
 
 
 def peek(folder: Path, most: int = 20_000) -> Peeked:
-    """The memory in `folder`, of any version. Raises sqlite3.Error where there is none."""
-    conn = sqlite3.connect(f"{(folder / FILE).absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
+    """The memory in `folder`, of any version. Raises sqlite3.Error or StoreError where there is none."""
+    check_files(folder)
+    conn = sqlite3.connect(f"{(folder / DATABASE_NAME).absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
     try:
         conn.execute("PRAGMA trusted_schema = OFF")
+        conn.set_progress_handler(lambda: True, _MOST_STEPS)  # then it stops
         uris = [str(uri) for (uri,) in conn.execute("SELECT uri FROM sources ORDER BY id DESC LIMIT ?", (most,))]
         made = conn.execute("SELECT encoder FROM model").fetchone()
     finally:

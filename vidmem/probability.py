@@ -36,6 +36,9 @@ LIFT, DOUBT = 4.7, 0.44
 """What likeness to a thing that is probably meant adds to the log odds of a track: see `lifted`. Fitted on twelve walks
 (seeds 5100 to 5111): 2,498 tracks with a probability of .1 to .5 by themselves."""
 
+_COUNTS = frozenset({"questions", "right", "wrong"})
+_MOST = 1e9
+"""Of any number of a curve: it is kept in memories, which may come from strangers."""
 _CLIP = 1e-4
 _RIDGE = 1e-2
 _STEPS = 100
@@ -109,14 +112,19 @@ class Probabilities:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """What `as_dict` gave. Raises ValueError for anything else."""
+        if not isinstance(data, Mapping):
+            raise ValueError("no curves")
         names = {f.name for f in fields(Curve)}
         data = {mode: {"best": 0.0, **v} if isinstance(v, Mapping) else v for mode, v in data.items()}  # as of before
         curves = {}
         for mode, values in data.items():
             if mode not in MODES or not isinstance(values, Mapping) or values.keys() != names:
                 raise ValueError(f"no curve: {mode!r}")
-            if not all(isinstance(v, int | float) and np.isfinite(v) for v in values.values()):
-                raise ValueError(f"the curve {mode!r} has a value that is no number")
+            for name, value in values.items():
+                wanted = int if name in _COUNTS else (int, float)
+                least = -_MOST if name == "bias" else 0
+                if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= _MOST:
+                    raise ValueError(f"the curve {mode!r} has a {name} that is none")
             curves[mode] = Curve(**values)
         return cls(**curves)
 

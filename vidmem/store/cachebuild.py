@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StoreError
 from ..records import Float32
 from . import cachefile
 from .cachefile import COLUMNS, CacheData
+from .checks import damaged
 from .lock import take_lock
 from .rows import half_to_float
 from .store import Store
@@ -31,9 +31,12 @@ writing takes seconds on a large memory, and a robot asks after every checkpoint
 def current(store: Store) -> CacheData:
     """The arrays of `store` as of now: from its cache file if that is sound, and else rebuilt and written back."""
     old: CacheData | None = None
+    model, (generation, rows) = store.model(), store.extent()
     try:
-        old = cachefile.load(store.cache_folder, store.memory_id())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if model is not None:
+            dims = model.visual_dim, model.text_dim
+            old = cachefile.load(store.cache_folder, store.memory_id(), dims, generation, rows)
+    except (OSError, ValueError) as error:
         _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
     data, fresh = updated(store, old)
     if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
@@ -74,21 +77,31 @@ def _stack(
     halves: tuple[list[NDArray[np.float16]], list[NDArray[np.float16]]] = ([], [])
     sure: list[Float32] = []
     for rows in chunks:
+        numbers = np.array([row[:6] for row in rows])
+        confidence = np.array([row[8] for row in rows])
+        blobs_only = all(isinstance(blob, bytes) for row in rows for blob in row[6:8])
+        if numbers.dtype != np.int64 or confidence.dtype != np.float64 or not blobs_only:
+            raise damaged("a value of another type in tracks")
+        if not ((confidence >= 0) & (confidence <= 1)).all():
+            raise damaged("a share out of range in tracks")
+        columns.append(numbers.T)
         dims = dims or (len(rows[0][6]) // 2, len(rows[0][7]) // 2)
-        columns.append(np.array([row[:6] for row in rows], np.int64).T)
         for kind in (0, 1):
             blobs = [row[6 + kind] for row in rows]
             if any(len(blob) != 2 * dims[kind] for blob in blobs):
-                raise StoreError("the memory is damaged (vectors of unequal length); restore it or index again")
+                raise damaged("vectors of unequal length")
             halves[kind].append(np.frombuffer(b"".join(blobs), "<f2").reshape(len(rows), dims[kind]))
-        sure.append(np.array([row[8] for row in rows], np.float32))
+        sure.append(confidence.astype(np.float32))
     if not columns:
         dv, dt = dims or (0, 0)
         return CacheData(memory, generation, np.empty((len(COLUMNS), 0), np.int64), np.empty((0, dv), np.float16),
                          np.empty((0, dt), np.float16), np.empty((2, 0), np.float32))  # fmt: skip
     visual, (text, text_scale) = np.concatenate(halves[0]), _weighed(np.concatenate(halves[1]), np.concatenate(sure))
     scale = np.stack([_inverse_norms(visual), text_scale])
-    return CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
+    data = CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
+    if (what := cachefile.odd(data)) is not None:
+        raise damaged(f"{what} in tracks")
+    return data
 
 
 def _merged(old: CacheData, new: CacheData) -> CacheData | None:

@@ -14,11 +14,13 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
+from .checks import FARTHEST_NS, MOST, MOST_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
 FORMAT = 1
@@ -26,6 +28,8 @@ FORMAT = 1
 _MAGIC = b"VMCACHE\0"
 _PREFIX = struct.Struct("<8sII")  # magic, length of the JSON header, its crc32
 _PAYLOAD = 4096  # where arrays begin: a page, so that mapped arrays are aligned
+_LEAST_SCALE = 1e-3
+"""Vectors have a length of 1, but for rounding; widened, one with NaN or infinity in it comes to more than 60,000."""
 COLUMNS = ("ids", "source_ids", "ordinals", "start_ns", "end_ns", "frames")
 
 
@@ -83,12 +87,28 @@ def _raw(array: NDArray[np.generic]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def load(folder: Path, memory: str) -> CacheData:
-    """The cache in `folder` of the memory with the id `memory`; its arrays are read-only views of the file.
+def odd(data: CacheData) -> str | None:
+    """What in the columns and lengths of tracks vidmem does not write; None when all is sound. Milliseconds for a
+    million tracks: of the vectors it is their lengths that tell."""
+    ids, _, ordinals, start_ns, end_ns, frames = data.columns
+    if (np.diff(ids) <= 0).any():
+        return "ids out of order"
+    if any(len(ns) and (ns.min() <= -FARTHEST_NS or ns.max() >= FARTHEST_NS) for ns in (start_ns, end_ns)):
+        return "times out of range"
+    if any(len(n) and (n.min() < 0 or n.max() > most) for n, most in ((ordinals, MOST_ORDINALS - 1), (frames, MOST))):
+        return "numbers out of range"
+    if not ((data.scale == 0) | ((data.scale >= _LEAST_SCALE) & np.isfinite(data.scale))).all():
+        return "vectors that are no numbers"
+    return None
+
+
+def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows: int) -> CacheData:
+    """The cache in `folder` of the memory with the id `memory`; its arrays are read-only views of the file. dims,
+    generation, rows: lengths of vectors, how often tracks have changed, and how many there are, as the memory has them.
 
     Raises:
         OSError: there is none.
-        ValueError: it is damaged, of another format or another memory.
+        ValueError: it is damaged, of another format or another memory, or is not what that had at any time.
     """
     path = folder / CACHE_FILE_NAME
     if path.stat().st_size < _PAYLOAD:
@@ -98,23 +118,47 @@ def load(folder: Path, memory: str) -> CacheData:
     text = data[_PREFIX.size : min(_PREFIX.size + length, _PAYLOAD)].tobytes()
     if magic != _MAGIC or zlib.crc32(text) != crc:
         raise ValueError("header damaged")
-    head = json.loads(text)
-    if head["format"] != FORMAT:
-        raise ValueError(f"format {head['format']}")
-    if head["memory"] != memory:
-        raise ValueError("made for another memory")
-    n, (dv, dt) = int(head["rows"]), map(int, head["dims"])
+    made, n, payload_crc = _header(text, memory, dims)
+    if made > generation or n > rows or (made == generation and n != rows):
+        raise ValueError("not of this memory's tracks")
+    dv, dt = dims
     lengths = [len(COLUMNS) * 8 * n, 2 * dv * n, 2 * dt * n, 8 * n]
-    if min(n, dv, dt) < 0 or len(data) != _PAYLOAD + sum(lengths):
+    if len(data) != _PAYLOAD + sum(lengths):
         raise ValueError("wrong size")
-    if zlib.crc32(data[_PAYLOAD:].data) != head["crc32"]:
+    if zlib.crc32(data[_PAYLOAD:].data) != payload_crc:
         raise ValueError("checksum mismatch")
     columns, visual, texts, scale = np.split(data[_PAYLOAD:], np.cumsum(lengths)[:-1])
-    return CacheData(
+    found = CacheData(
         memory,
-        int(head["generation"]),
+        made,
         columns.view(np.int64).reshape(len(COLUMNS), n),
         visual.view(np.float16).reshape(n, dv),
         texts.view(np.float16).reshape(n, dt),
         scale.view(np.float32).reshape(2, n),
     )
+    if (what := odd(found)) is not None:
+        raise ValueError(what)
+    return found
+
+
+def _header(text: bytes, memory: str, dims: tuple[int, int]) -> tuple[int, int, int]:
+    """Generation, rows and checksum of the arrays. Raises ValueError unless they are of that memory, with vectors of
+    those lengths."""
+    try:
+        head = json.loads(text)
+    except RecursionError:
+        raise ValueError("header damaged") from None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise ValueError("another format")
+    if head.get("memory") != memory:
+        raise ValueError("made for another memory")
+    if head.get("dims") != list(dims):
+        raise ValueError("vectors of another length")
+    return _number(head, "generation"), _number(head, "rows"), _number(head, "crc32")
+
+
+def _number(head: dict[str, Any], name: str) -> int:
+    value = head.get(name)
+    if type(value) is not int or not 0 <= value <= MOST:
+        raise ValueError("header damaged")
+    return value

@@ -113,7 +113,7 @@ Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 def _reading() -> Iterator[None]:
     try:
         yield
-    except (ValueError, IndexError, struct.error, lzma.LZMAError, EOFError, MemoryError) as error:
+    except (ValueError, TypeError, IndexError, struct.error, lzma.LZMAError, EOFError, MemoryError) as error:
         raise StoreError(f"stored regions are damaged ({error}); forget the source and index it again") from error
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
+from ..memory_files import DATABASE_NAME as DATABASE_NAME
 
-DATABASE_NAME = "memory.sqlite"
 APPLICATION_ID = 0x76696D6D  # "vimm": tells a memory from any other SQLite file
 BUSY_SECONDS = 5.0
 
@@ -54,6 +54,7 @@ def _open(path: Path, options: str) -> sqlite3.Connection:
     # The Store serialises its calls, so that a writer thread and a reader thread may share one connection.
     conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     conn.execute("PRAGMA trusted_schema = OFF")
+    conn.execute("PRAGMA cell_size_check = ON")  # finds some damage before it is read as data
     return conn
 
 

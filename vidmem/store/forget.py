@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..memory_files import CACHE_LOCK_NAME
 from ..records import Box, FrameRegions
 from . import logs, pictures, reader
+from .checks import typed
 from .codec import encode, same_grid
 from .database import transaction
 from .lock import holding
-from .writer import CACHE_LOCK_NAME, mark_removed
+from .writer import mark_removed
 
 BLOB_FRAMES = 48
 """Frames that `join_blobs` puts into one blob: those of a checkpoint of the default settings."""
@@ -134,7 +136,8 @@ def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:
     rows = conn.execute("SELECT seq, frames FROM regions WHERE source_id = ? ORDER BY seq", (source_id,)).fetchall()
     groups: list[list[int]] = []
     held = BLOB_FRAMES
-    for seq, frames in rows:
+    for row in rows:
+        seq, frames = typed(row, (int, int), "regions")
         if held + frames > BLOB_FRAMES:
             groups.append([])
             held = 0
@@ -160,7 +163,8 @@ def _tracks(conn: sqlite3.Connection, part: Part) -> tuple[set[int], set[int]]:
     """Ordinals of the tracks that go, and of those that lose their beginning."""
     rows = conn.execute("SELECT id, ordinal, start_ns, end_ns FROM tracks WHERE source_id = ?", (part.source_id,))
     gone, cut, named = set(), set(), set(part.tracks)
-    for id_, ordinal, start_ns, end_ns in rows:
+    for row in rows:
+        id_, ordinal, start_ns, end_ns = typed(row, (int,) * 4, "tracks")
         if id_ in named or (part.before_ns is not None and end_ns < part.before_ns):
             gone.add(ordinal)
         elif part.before_ns is not None and start_ns < part.before_ns:

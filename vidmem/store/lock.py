@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LockedError
+from ..memory_files import LOCK_NAME
 
-LOCK_NAME = "lock"
+_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+"""No other file is ever locked and written to through a link."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,7 +37,7 @@ def take_lock(path: Path, *, wait: bool) -> int | None:
     Raises:
         OSError: the lock file cannot be made, as in a read-only folder.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o666)
     try:
         _take(fd, wait)
     except (BlockingIOError, PermissionError):

@@ -10,8 +10,13 @@ import numpy as np
 
 from ..errors import StoreError
 from ..records import Mark, Trail
+from . import checks
+from .rows import sane_time
 
 _COLUMNS = 8  # time, x, y, z, quaternion
+_MOST_BYTES = 1 << 28
+"""Of the poses over a source: 4 million, 11 hours at 100 a second. A few bytes can claim any number."""
+_MARK_KINDS = (int, int, int | None, int | None)
 
 
 def write_marks(conn: sqlite3.Connection, source_id: int, marks: Sequence[tuple[int, Mark]]) -> None:
@@ -35,15 +40,18 @@ def marks(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns: int) 
         " ORDER BY t_ns"
     )
     out = []
-    for t_ns, late, stamp_late, sequence in conn.execute(query, (source_id, start_ns, end_ns)):
+    for row in conn.execute(query, (source_id, start_ns, end_ns)):
+        t_ns, late, stamp_late, sequence = checks.typed(row, _MARK_KINDS, "marks")
         log_ns = zero + t_ns + late
-        out.append((t_ns, Mark(log_ns, None if stamp_late is None else log_ns + stamp_late, sequence)))
+        mark = Mark(log_ns, None if stamp_late is None else log_ns + stamp_late, sequence)
+        checks.times("marks", t_ns, mark.log_ns, mark.stamp_ns)
+        out.append((t_ns, mark))
     return out
 
 
 def _zero(conn: sqlite3.Connection, source_id: int) -> int:
     row = conn.execute("SELECT start_ns FROM sources WHERE id = ?", (source_id,)).fetchone()
-    return int(row[0] or 0) if row else 0
+    return (sane_time(row[0], "")[0] or 0) if row else 0
 
 
 def set_trail(conn: sqlite3.Connection, source_id: int, trail: Trail) -> None:
@@ -72,13 +80,15 @@ def trail(conn: sqlite3.Connection, source_id: int) -> Trail | None:
     row = conn.execute("SELECT topic, frame, blob FROM trails WHERE source_id = ?", (source_id,)).fetchone()
     if row is None:
         return None
+    checks.typed(row, (str, str, bytes), "trails")
+    unpacker = zlib.decompressobj()
     try:
-        data = zlib.decompress(row[2])
+        data = unpacker.decompress(row[2], _MOST_BYTES)
     except zlib.error as error:
         raise StoreError(f"the poses of source {source_id} are damaged ({error}); remove it and index again") from None
     n, rest = divmod(len(data), 8 * _COLUMNS)
-    if rest:
-        raise StoreError(f"the poses of source {source_id} are damaged; remove it and index again")
     times = np.cumsum(np.frombuffer(data, "<i8", n)).astype(np.int64)
-    values = np.frombuffer(data, "<f8", offset=8 * n).reshape(_COLUMNS - 1, n).T.astype(np.float64)
-    return Trail(row[0], row[1], times, values)
+    values = np.frombuffer(data, "<f8", offset=8 * n)[: n * (_COLUMNS - 1)].reshape(_COLUMNS - 1, n).T
+    if rest or not unpacker.eof or not np.isfinite(values).all() or (np.diff(times) < 0).any():
+        raise StoreError(f"the poses of source {source_id} are damaged; remove it and index again")
+    return Trail(row[0], row[1], times, values.astype(np.float64))

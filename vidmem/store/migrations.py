@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, VersionError
+from .checks import damaged, held, typed
 from .database import APPLICATION_ID, transaction
 
 if TYPE_CHECKING:
@@ -112,6 +113,35 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
 )  # fmt: skip
 
 
+TABLES = frozenset({
+    "migrations", "meta", "model", "sources", "tracks", "regions", "marks", "trails", "pictures", "picture_files",
+    "views", "cuts", "new_tokens",
+})  # fmt: skip
+INDEXES = frozenset({"idx_sources_fingerprint", "idx_tracks_generation", "picture_files_t_ns"})
+"""What the steps make."""
+
+
+def check_schema(conn: sqlite3.Connection) -> set[str]:
+    """The names of its tables. A view or a computed column in place of one would run what a stranger wrote, maybe
+    without end, and a trigger would change what nobody asked for.
+
+    Raises:
+        StoreError: there is something that no step has made.
+    """
+    tables = set()
+    for kind, name, sql in conn.execute("SELECT type, name, sql FROM sqlite_master"):
+        own = str(name).startswith("sqlite_") and kind in ("table", "index")  # SQLite's
+        virtual = str(sql).upper().split()[:2] != ["CREATE", "TABLE"]
+        if not own and not (kind == "table" and name in TABLES and not virtual) \
+           and not (kind == "index" and name in INDEXES):  # fmt: skip
+            raise damaged(f"it holds a {kind} that vidmem did not make")
+        tables.add(name)
+    computed = "SELECT 1 FROM sqlite_master m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND hidden LIMIT 1"
+    if conn.execute(computed).fetchone():
+        raise damaged("it holds a column that vidmem did not make")
+    return tables
+
+
 def version(conn: sqlite3.Connection) -> int:
     """The number of the last step applied to this memory; 0 for an empty file.
 
@@ -124,13 +154,18 @@ def version(conn: sqlite3.Connection) -> int:
         if application or conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError("memory.sqlite was not made by vidmem; choose another folder")
         return 0
-    number = int(conn.execute("SELECT max(number) FROM migrations").fetchone()[0])
+    tables = check_schema(conn)
+    row = conn.execute("SELECT max(number) FROM migrations").fetchone() if "migrations" in tables else (None,)
+    (number,) = typed(row, (int,), "migrations")
+    held(number > 0, "a number out of range in migrations")
     if number > len(MIGRATIONS):
         raise VersionError(
             f"this memory was made by a newer vidmem (format {number}, this one knows {len(MIGRATIONS)}); "
             "upgrade with: pip install -U vidmem"
         )
-    return number
+    if number == len(MIGRATIONS) and (missing := sorted(TABLES - tables)):
+        raise damaged(f"no table {missing[0]}")
+    return int(number)
 
 
 def migrate(conn: sqlite3.Connection) -> int:

@@ -12,8 +12,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from ..records import NS
+from . import checks
 from .rows import sane_time
 
 PICTURES = "pictures"
@@ -63,7 +65,13 @@ def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile]
 def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
     """All files of a source, by path."""
     query = "SELECT path, size, mtime_ns, t_ns, cause FROM picture_files WHERE source_id = ? ORDER BY path"
-    return [PictureFile(*row) for row in conn.execute(query, (source_id,))]
+    out = []
+    for row in conn.execute(query, (source_id,)):
+        file = PictureFile(*checks.typed(row, (str, int, int, int | None, str | None), "picture_files"))
+        checks.path("picture_files", file.path, inside=True)
+        checks.times("picture_files", file.t_ns)
+        out.append(file)
+    return out
 
 
 def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) -> list[Picture]:
@@ -73,7 +81,14 @@ def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) 
         rows = conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))
     else:
         rows = conn.execute(f"{query} ORDER BY t_ns", (source_id,))
-    return [Picture(t, digest, w, h, *sane_time(ns, by)) for t, digest, w, h, ns, by in rows]
+    return [_picture(row) for row in rows]
+
+
+def _picture(row: tuple[Any, ...]) -> Picture:
+    t_ns, digest, width, height = checks.typed(row[:4], (int, bytes, int, int), "pictures")
+    checks.times("pictures", t_ns)
+    checks.size("pictures", width, height)
+    return Picture(t_ns, digest, width, height, *sane_time(*row[4:]))
 
 
 def recorded(
@@ -104,10 +119,15 @@ def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Map
     out: dict[int, list[str]] = {}
     query = "SELECT path FROM picture_files WHERE source_id = ? AND t_ns = ? ORDER BY path"
     for t_ns in times if row else ():
-        held = [os.path.join(row[0], path) for (path,) in conn.execute(query, (source_id, t_ns))]
+        held = [_joined(row[0], path) for (path,) in conn.execute(query, (source_id, t_ns))]
         if held:
             out[t_ns] = held
     return out
+
+
+def _joined(folder: object, path: object) -> str:
+    checks.typed((folder, path), (str, str), "picture_files")
+    return os.path.join(str(folder), checks.path("picture_files", str(path), inside=True))
 
 
 def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
@@ -117,7 +137,7 @@ def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
         WHERE path = :file OR path LIKE '%/' || :escaped ESCAPE '\\' ORDER BY source_id, path"""
     file = PurePath(name).name
     escaped = file.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    found = [(PurePath(uri, path), (source_id, path))
+    found = [(PurePath(_joined(uri, path)), (source_id, path))
              for source_id, path, uri in conn.execute(query, {"file": file, "escaped": escaped})]  # fmt: skip
     exact = [place for path, place in found if str(path) == os.path.abspath(name)]
     wanted = PurePath(name).parts
@@ -134,7 +154,7 @@ def orphans(conn: sqlite3.Connection, source_id: int) -> list[int]:
     query = """
         SELECT t_ns FROM pictures AS p WHERE source_id = ? AND NOT EXISTS (
             SELECT 1 FROM picture_files AS f WHERE f.source_id = p.source_id AND f.t_ns = p.t_ns) ORDER BY t_ns"""
-    return [t for (t,) in conn.execute(query, (source_id,))]
+    return [checks.typed(row, (int,), "pictures")[0] for row in conn.execute(query, (source_id,))]
 
 
 def forget(conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None = None, before_ns: int = 0) -> None:

@@ -6,19 +6,31 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from ..address import absolute, exists, split_known
-from ..errors import StoreError, UsageError
+from ..errors import UsageError
 from ..records import FrameRegions, ViewMark
+from . import checks
 from . import pictures as picturebook
+from .checks import damaged
 from .codec import Boxes, decode, decode_boxes
 from .database import DATABASE_NAME
-from .rows import TRACK_COLUMNS, ModelRecord, SourceRow, StoreStats, TrackRow, sane_time, track_row
+from .rows import (
+    SOURCE_COLUMNS,
+    TRACK_COLUMNS,
+    ModelRecord,
+    SourceRow,
+    StoreStats,
+    TrackRow,
+    model_record,
+    source_row,
+    track_row,
+)
 
 PARTED = frozenset({"log", "episode"})
 """Kinds of sources that are one part of a file or folder."""
@@ -28,52 +40,39 @@ OWN_CLOCK = frozenset({"log", "live"})
 LEFT_OUT = "…"
 """What stands in a shortened name for the rest of it, as tables print it."""
 
-_SOURCE_COLUMNS = (
-    "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-    "tracker_state, added_at, finished_at, stale, recorded_by"  # the order of SourceRow's fields
-)
-
-
-def _source_row(row: tuple[Any, ...]) -> SourceRow:
-    """Of _SOURCE_COLUMNS."""
-    found = SourceRow(*row)
-    known = sane_time(found.start_ns, found.recorded_by)
-    if known == (found.start_ns, found.recorded_by):
-        return found
-    return replace(found, start_ns=known[0], recorded_by=known[1])
-
 
 def meta(conn: sqlite3.Connection, key: str) -> str:
     """One entry of the table `meta`. Raises StoreError when it is not there."""
     row = conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     if row is None:
-        raise StoreError(f"the memory is damaged (no {key!r} in its table meta); restore it from a backup")
+        raise damaged(f"no {key!r} in its table meta")
     return str(row[0])
 
 
+def counter(conn: sqlite3.Connection, key: str) -> int:
+    """One entry of the table `meta` that counts. Raises StoreError when it is not there, or none."""
+    text = meta(conn, key)
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise damaged(f"{key!r} in its table meta is no number")
+    return int(text)
+
+
 def model(conn: sqlite3.Connection) -> ModelRecord | None:
-    """What made the memory; None before anything did."""
+    """What made the memory; None before anything did. Raises StoreError when it is damaged."""
     row = conn.execute("SELECT encoder, weights, visual_dim, text_dim, config, regions FROM model").fetchone()
-    if row is None:
-        return None
-    encoder, weights, visual_dim, text_dim, config, regions = row
-    try:
-        settings = dict(json.loads(config))
-    except ValueError as error:
-        raise StoreError(f"the memory's settings are damaged ({error}); restore it from a backup") from None
-    return ModelRecord(encoder, weights, visual_dim, text_dim, settings, regions)
+    return None if row is None else model_record(row)
 
 
 def sources(conn: sqlite3.Connection) -> list[SourceRow]:
     """All sources in the order in which they were added."""
-    return [_source_row(row) for row in conn.execute(f"SELECT {_SOURCE_COLUMNS} FROM sources ORDER BY id")]
+    return [source_row(row) for row in conn.execute(f"SELECT {SOURCE_COLUMNS} FROM sources ORDER BY id")]
 
 
 def source_where(conn: sqlite3.Connection, condition: str, value: object) -> SourceRow | None:
     """The oldest source for which `condition`, a constant of this package with one `?`, holds."""
-    query = f"SELECT {_SOURCE_COLUMNS} FROM sources WHERE {condition} ORDER BY id LIMIT 1"
+    query = f"SELECT {SOURCE_COLUMNS} FROM sources WHERE {condition} ORDER BY id LIMIT 1"
     row = conn.execute(query, (value,)).fetchone()
-    return None if row is None else _source_row(row)
+    return None if row is None else source_row(row)
 
 
 def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
@@ -162,13 +161,21 @@ def source_tracks(conn: sqlite3.Connection, source_id: int) -> list[TrackRow]:
     return [track_row(row) for row in conn.execute(query, (source_id,))]
 
 
+_VIEW_KINDS = (int, int, *[float] * 5, bytes | None, bytes, float)
+
+
 def views(conn: sqlite3.Connection, source_id: int) -> dict[int, list[ViewMark]]:
     """Where the tracks of a source were looked at, best first, by the ids of tracks; none for those without views."""
     query = """SELECT track_id, v.t_ns, v.x0, v.y0, v.x1, v.y1, quality, image, hint,
         v.confidence FROM views v JOIN tracks t
         ON t.id = track_id WHERE source_id = ? ORDER BY track_id, quality DESC, v.t_ns"""
     found: dict[int, list[ViewMark]] = {}
-    for track_id, t_ns, x0, y0, x1, y1, quality, image, hint, sure in conn.execute(query, (source_id,)):
+    for row in conn.execute(query, (source_id,)):
+        track_id, t_ns, x0, y0, x1, y1, quality, image, hint, sure = checks.typed(row, _VIEW_KINDS, "views")
+        checks.times("views", t_ns)
+        checks.box("views", x0, y0, x1, y1)
+        checks.held(isfinite(quality), "a quality that is no number in views")
+        checks.shares("views", sure)
         told = tuple(np.frombuffer(hint[: len(hint) // 4 * 4], "<f4").tolist())
         found.setdefault(track_id, []).append(ViewMark(t_ns, (x0, y0, x1, y1), quality, image, told, sure))
     return found

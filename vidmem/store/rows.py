@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..records import NS, RECORDED_BY, Float32, Track
+from . import checks
+from .checks import FARTHEST_NS
 
 SourceState = Literal["open", "done", "partial"]
+STATES: tuple[SourceState, ...] = ("open", "done", "partial")
 
 HARMLESS_SETTINGS = frozenset({"batch", "checkpoint_frames", "still"})
 """Settings that change how fast a memory is made but not what is in it, or by less than its noise."""
@@ -128,8 +131,33 @@ class StoreStats:
         return (self.database_bytes + self.cache_bytes) / (self.duration_ns / NS / 3600)
 
 
-FARTHEST_NS = 1 << 62
-"""Of a wall clock, so that differences of two of them fit 64 bits: the years 1823 to 2116."""
+SOURCE_COLUMNS = (
+    "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
+    "tracker_state, added_at, finished_at, stale, recorded_by"  # the order of SourceRow's fields
+)
+_ANY = object  # a recording time that is none is not known, which is no reason to refuse the memory
+_SOURCE_KINDS = (int, str, str, int, int, int, _ANY, str, str, int, int, int | None, bytes, int, int | None, int, _ANY)
+
+
+def source_row(row: tuple[Any, ...]) -> SourceRow:
+    """The record of one row of SOURCE_COLUMNS. Raises StoreError when it is damaged."""
+    found = SourceRow(*checks.typed(row, _SOURCE_KINDS, "sources"))
+    checks.path("sources", found.uri)
+    checks.held(found.state in STATES, "a state that is none in sources")
+    checks.size("sources", found.width, found.height)
+    checks.times("sources", found.duration_ns, found.next_t_ns, found.added_at, found.finished_at)
+    checks.counts("sources", found.frames, found.damaged)
+    checks.held(found.duration_ns >= 0, "a length below 0 in sources")
+    start_ns, by = sane_time(found.start_ns, found.recorded_by)
+    return replace(found, start_ns=start_ns, recorded_by=by, stale=bool(found.stale))
+
+
+def model_record(row: tuple[Any, ...]) -> ModelRecord:
+    """Of encoder, weights, visual_dim, text_dim, config, regions. Raises StoreError when it is damaged."""
+    encoder, weights, visual_dim, text_dim, config, regions = checks.typed(row, (str, str, int, int, str, str), "model")
+    checks.held(max(visual_dim, text_dim) <= checks.MOST_DIM and min(visual_dim, text_dim) >= 0,
+                "vectors of a length out of range in model")  # fmt: skip
+    return ModelRecord(encoder, weights, visual_dim, text_dim, checks.parsed(config, "its settings"), regions)
 
 
 def sane_time(ns: object, by: object) -> tuple[int | None, str]:
@@ -179,9 +207,18 @@ TRACK_COLUMNS = (
 )
 
 
+_TRACK_KINDS = (*[int] * 6, bytes, bytes, int, *[float] * 6)
+
+
 def track_row(row: tuple[Any, ...]) -> TrackRow:
-    """The record of one row of TRACK_COLUMNS."""
+    """The record of one row of TRACK_COLUMNS. Raises StoreError when it is damaged."""
+    checks.typed(row, _TRACK_KINDS, "tracks")
     id_, source_id, ordinal, start, end, frames, visual, text, best_ns, *box, confidence, text_confidence = row
+    checks.times("tracks", start, end, best_ns)
+    checks.counts("tracks", frames)
+    checks.held(0 <= ordinal < checks.MOST_ORDINALS, "a number out of range in tracks")
+    checks.box("tracks", *box)
+    checks.shares("tracks", confidence, text_confidence)
     return TrackRow(
         ordinal=ordinal,
         start_ns=start,

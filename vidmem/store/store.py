@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,9 +19,11 @@ import numpy as np
 
 from ..closing import Closing
 from ..errors import StoreError, UsageError
+from ..memory_files import CACHE_LOCK_NAME, CACHE_NAME, check_files
 from ..records import FrameRegions, Mark, SourceInfo, Track, Trail, ViewMark
 from . import forget, logs, migrations, reader, tokens, writer
 from . import pictures as picturebook
+from .checks import parsed, path, reading, typed
 from .codec import Boxes
 from .database import DATABASE_NAME, connect, snapshot, store_errors, transaction
 from .lock import take_writer_lock
@@ -58,7 +60,8 @@ class Store(Closing):
         with store_errors(folder):
             if create:
                 folder.mkdir(parents=True, exist_ok=True)
-            elif not (folder / DATABASE_NAME).exists():
+            check_files(folder)
+            if not create and not (folder / DATABASE_NAME).exists():
                 raise StoreError("there is no memory here; index a video first, or choose another folder")
             _log.info("memory, opened for %s: %s", "writing" if write or create else "reading", folder)
             return cls._open_writer(folder) if write or create else cls._open_reader(folder)
@@ -132,17 +135,18 @@ class Store(Closing):
                 raise StoreError("this Store is closed; open it again")
             if write and not self.writable:
                 raise StoreError("this Store was opened for reading; use Store.open(path, write=True)")
-            yield self._conn
+            with nullcontext() if write else reading():
+                yield self._conn
 
     @property
     def cache_folder(self) -> Path:
         """Where files lie that can be rebuilt; it need not exist."""
-        return self.folder / writer.CACHE_NAME
+        return self.folder / CACHE_NAME
 
     @property
     def cache_lock(self) -> Path:
         """The lock that whoever changes files in the cache folder holds."""
-        return self.folder / writer.CACHE_LOCK_NAME
+        return self.folder / CACHE_LOCK_NAME
 
     def model(self) -> ModelRecord | None:
         """What made this memory; None before anything did."""
@@ -401,12 +405,12 @@ class Store(Closing):
         """The times (ns) at which new shots begin in a source, in order."""
         with self._use() as conn:
             query = "SELECT t_ns FROM cuts WHERE source_id = ? ORDER BY t_ns"
-            return [int(t_ns) for (t_ns,) in conn.execute(query, (source_id,))]
+            return [typed(row, (int,), "cuts")[0] for row in conn.execute(query, (source_id,))]
 
     def stale_sources(self) -> list[str]:
         """The paths of those whose tracks have no tokens of the memory's encoder, since they were not there for it."""
         with self._use() as conn:
-            return [uri for (uri,) in conn.execute("SELECT uri FROM sources WHERE stale ORDER BY id")]
+            return [path("sources", uri) for (uri,) in conn.execute("SELECT uri FROM sources WHERE stale ORDER BY id")]
 
     def views(self, source_id: int) -> Mapping[int, list[ViewMark]]:
         """Where the tracks of one source were looked at, best first, by their ids; without those that never were."""
@@ -435,11 +439,14 @@ class Store(Closing):
             return tokens.adopt(conn, target, states)
 
     def fitted(self, weights: str) -> Mapping[str, Any] | None:
-        """What `set_fitted` kept for an encoder of these weights; None when nothing was."""
+        """What `set_fitted` kept for an encoder of these weights; None when nothing was. Whether it makes sense is for
+        `probability.Probabilities` to tell."""
         with self._use() as conn:
             row = conn.execute("SELECT value FROM meta WHERE key = 'fitted'").fetchone()
-        kept = json.loads(row[0]) if row else {}
-        return kept.get(weights) if isinstance(kept, dict) else None
+            kept = parsed(row[0], "what was fitted").get(weights) if row else None
+            if kept is not None:
+                typed((kept,), (dict,), "what was fitted")
+            return kept
 
     def set_fitted(self, weights: str, values: Mapping[str, Any] | None) -> None:
         """Keep what was fitted to this memory for an encoder of these weights, in place of what was; None drops it."""
@@ -477,12 +484,18 @@ class Store(Closing):
     def generation(self) -> int:
         """How often the tracks have changed."""
         with self._use() as conn:
-            return int(reader.meta(conn, "generation"))
+            return reader.counter(conn, "generation")
+
+    def extent(self) -> tuple[int, int]:
+        """How often the tracks have changed, and how many there are."""
+        with self._use() as conn, snapshot(conn):
+            (n,) = conn.execute("SELECT count(*) FROM tracks").fetchone()
+            return reader.counter(conn, "generation"), int(n)
 
     @contextmanager
     def track_changes(self, since: int) -> Iterator[tuple[int, int, Iterator[list[tuple[Any, ...]]]]]:
         """One consistent view for the cache: the generation, the generation of the last removal, and the tracks
         changed after generation `since` (all for -1) as `reader.raw_tracks` gives them."""
         with self._use() as conn, snapshot(conn):
-            removed, generation = int(reader.meta(conn, "removed")), int(reader.meta(conn, "generation"))
+            removed, generation = reader.counter(conn, "removed"), reader.counter(conn, "generation")
             yield generation, removed, reader.raw_tracks(conn, since)

@@ -78,6 +78,10 @@ class Texts:
         try:
             if self._path.exists():
                 conn = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+                conn.execute("PRAGMA trusted_schema = OFF")
+                made = set(conn.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+                if made != {("table", "texts"), ("table", "facts")}:
+                    raise sqlite3.DatabaseError("it holds what vidmem did not make")
                 conn.execute("SELECT key, width, vectors, at FROM texts LIMIT 1").fetchone()
                 conn.execute("SELECT name, value FROM facts LIMIT 1").fetchone()
         except sqlite3.Error as error:
@@ -87,7 +91,7 @@ class Texts:
             conn = None
         try:
             yield conn
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
             self._damaged(error)
         finally:
             if conn is not None:

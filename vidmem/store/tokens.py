@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import StoreError
 from ..records import Float32
 from . import reader
+from .checks import typed
 from .database import transaction
 from .rows import ModelRecord, pack_vector
 from .writer import mark_removed, set_share
@@ -44,7 +45,7 @@ def begin(conn: sqlite3.Connection, target: ModelRecord) -> set[int]:
         query = "SELECT track_id FROM new_tokens"
         if _in_use(conn, target):
             query += " UNION SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE NOT stale"
-        return {int(id_) for (id_,) in conn.execute(query)}
+        return {typed(row, (int,), "new_tokens")[0] for row in conn.execute(query)}
 
 
 def _in_use(conn: sqlite3.Connection, target: ModelRecord) -> bool:
@@ -76,14 +77,14 @@ def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, by
         generation = mark_removed(conn)  # of every vector: caches are made anew
         without = "SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE {} AND t.id NOT IN" \
                   " (SELECT track_id FROM new_tokens)".format("stale" if _in_use(conn, target) else "TRUE")  # fmt: skip
-        missing = json.dumps([int(id_) for (id_,) in conn.execute(without)])
+        missing = json.dumps([typed(row, (int,), "tracks")[0] for row in conn.execute(without)])
         conn.execute("UPDATE tracks SET generation = ?, visual = ?, text = ? WHERE id IN"
                      " (SELECT value FROM json_each(?))", (generation, *zeros, missing))  # fmt: skip
         conn.execute("UPDATE tracks SET generation = ?, (visual, text, text_confidence) ="
                      " (SELECT visual, text, text_confidence FROM new_tokens WHERE track_id = tracks.id)"
                      " WHERE id IN (SELECT track_id FROM new_tokens)", (generation,))  # fmt: skip
         query = "SELECT DISTINCT source_id FROM tracks WHERE id IN (SELECT value FROM json_each(?))"
-        stale = [int(id_) for (id_,) in conn.execute(query, (missing,))]
+        stale = [typed(row, (int,), "tracks")[0] for row in conn.execute(query, (missing,))]
         conn.execute("UPDATE sources SET stale = id IN (SELECT value FROM json_each(?))", (json.dumps(stale),))
         conn.executemany("UPDATE sources SET tracker_state = ? WHERE id = ?", [(s, id_) for id_, s in states.items()])
         conn.execute("DELETE FROM new_tokens")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from ..records import Float32
 from . import cachebuild
 from .cachebuild import BLOCK
@@ -109,7 +110,7 @@ class VectorCache:
         scores returned may differ from those by rounding, 1e-6.
 
         Raises:
-            ValueError: `query` has another length than the vectors, or no direction.
+            ValueError: `query` has another length than the vectors. UsageError: it has no direction.
         """
         unit = self._unit(kind, query)
         if not len(self):
@@ -129,7 +130,7 @@ class VectorCache:
         """`range_search` for each of `queries` `(n, D)`, in one pass over the vectors: matrix products.
 
         Raises:
-            ValueError: as `range_search`.
+            ValueError, UsageError: as `range_search`.
         """
         units = np.array([self._unit(kind, query) for query in queries], np.float32)
         if not len(self) or not len(units):
@@ -163,7 +164,7 @@ class VectorCache:
         """The `k` nearest tracks, or all when there are fewer: rows and scores, best first, the older id on ties.
 
         Raises:
-            ValueError: as `range_search`.
+            ValueError, UsageError: as `range_search`.
         """
         unit = self._unit(kind, query)
         k = min(k, len(self))
@@ -181,7 +182,7 @@ class VectorCache:
         """Cosines `(n,)` of the tracks in `rows` to `query`: the second factor for candidates of the first.
 
         Raises:
-            ValueError: as `range_search`.
+            ValueError, UsageError: as `range_search`.
         """
         return self._cosines(kind, self._unit(kind, query), rows)
 
@@ -208,7 +209,8 @@ class VectorCache:
         wide = np.asarray(query, np.float64)
         norm = np.linalg.norm(wide)
         if not np.isfinite(norm) or norm == 0:
-            raise ValueError("a query vector must be finite and not 0")
+            raise UsageError("what was asked for has no vector to compare with, as a thing whose video was not there "
+                             "for `vidmem reembed`; ask for something else")  # fmt: skip
         return (wide / norm).astype(np.float32)
 
     def _cosines(self, kind: Kind, unit: Float32, rows: NDArray[np.int64]) -> Float32:

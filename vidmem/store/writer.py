@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import address
 from ..errors import ModelMismatchError, StoreError
+from ..memory_files import CACHE_LOCK_NAME, CACHE_NAME
 from ..records import FrameRegions, Mark, SourceInfo, Track
 from . import logs, reader
 from . import pictures as picturebook
@@ -21,12 +22,7 @@ from .codec import encode, same_grid
 from .database import transaction
 from .lock import holding
 from .pictures import Picture, PictureFile
-from .rows import ModelRecord, SourceRow, SourceState, pack_vector
-
-CACHE_LOCK_NAME = "cache.lock"
-CACHE_NAME = "cache"
-
-_STATES = ("open", "done", "partial")
+from .rows import STATES, ModelRecord, SourceRow, SourceState, pack_vector
 
 
 def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
@@ -112,8 +108,8 @@ def checkpoint(
     duration_ns: int | None = None,
 ) -> None:
     """One transaction; see `Store.checkpoint`."""
-    if state not in _STATES:
-        raise ValueError(f"state must be one of {', '.join(_STATES)}, not {state!r}")
+    if state not in STATES:
+        raise ValueError(f"state must be one of {', '.join(STATES)}, not {state!r}")
     blobs = [(run, encode(run)) for run in same_grid(frames)]  # slow work first: the lock is held briefly
     finished = None if state == "open" else time.time_ns()
     with transaction(conn):
@@ -190,7 +186,7 @@ def set_share(value: float) -> float:
 
 def bump_generation(conn: sqlite3.Connection) -> int:
     """Count one more change of the tracks, inside the caller's transaction."""
-    generation = int(reader.meta(conn, "generation")) + 1
+    generation = reader.counter(conn, "generation") + 1
     conn.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(generation),))
     return generation
 
