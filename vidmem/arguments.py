@@ -79,12 +79,13 @@ def text(name: str, value: Any) -> str:
     return made(name, value, str, "a text")
 
 
-def phrase(name: str, value: Any) -> str:
+def phrase(name: str, value: Any, remedy: str = "name a thing, such as umbrella") -> str:
     """A text that says something. Raises UsageError."""
-    if not text(name, value).strip():
+    given = text(name, value)
+    if not given.strip():
         what = "the text" if name == "text" else f"`{name}`"  # on the command line it is no option
-        raise UsageError(f"{what} is empty; name a thing, such as umbrella")
-    return str(value)
+        raise UsageError(f"{what} is empty; {remedy}")
+    return given
 
 
 def path(name: str, value: Any) -> str:
@@ -102,12 +103,14 @@ def path(name: str, value: Any) -> str:
 
 def paths(name: str, value: Sources) -> list[str]:
     """Paths or names, one or several; none of None. Raises UsageError."""
-    return [path(name, one) for one in _several(name, value)]
+    return [path(name, one) for one in _several(name, value, "a path or several, such as ['a.mp4', 'b.mp4']")]
 
 
-def phrases(name: str, value: Names) -> list[str]:
-    """Texts that say something, one or several; none of None. Raises UsageError."""
-    return [phrase(name, one) for one in _several(name, value)]
+def phrases(name: str, value: Names, *, needed: bool = False) -> list[str]:
+    """Texts that say something, one or several; none of None, unless they are needed. Raises UsageError."""
+    if value is None and needed:
+        raise UsageError(f"`{name}` is a text or several, such as ['dog', 'cat']; got None")
+    return [phrase(name, one) for one in _several(name, value, "a text or several, such as ['dog', 'cat']")]
 
 
 def each(given: Iterable[Any]) -> list[Any]:
@@ -118,13 +121,13 @@ def each(given: Iterable[Any]) -> list[Any]:
     return out
 
 
-def _several(name: str, value: Any) -> list[Any]:
+def _several(name: str, value: Any, what: str) -> list[Any]:
     if value is None:
         return []
     if isinstance(value, str | os.PathLike):
         return [value]
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
-        raise UsageError(f"`{name}` is one text or several, such as ['dog', 'cat']; got {got(value)}")
+        raise UsageError(f"`{name}` is {what}; got {got(value)}")
     return list(value)
 
 
@@ -194,31 +197,26 @@ def within_ns(value: str) -> int:
 
 def whole(name: str, value: Any, least: int, most: int = LONGEST_NS) -> int:
     """A whole number in that range. Raises UsageError."""
-    number = _index(value)
-    if number is None or not least <= number <= most:
+    found = _index(value)
+    if found is None or not least <= found <= most:
         raise UsageError(f"`{name}` is a whole number from {least} up; got {got(value)}")
-    return number
+    return found
 
 
 def top(value: int | None) -> int | None:
     """How many, None for all. Raises UsageError."""
-    if value is None:
-        return None
-    number = _index(value)
-    if number is None or number < 1:
+    found = None if value is None else _index(value)
+    if value is not None and (found is None or found < 1):
         raise UsageError(f"`top` is a whole number from 1 up, or None for all; got {got(value)}")
-    return number
+    return found
 
 
 def thing(value: Any) -> str | int:
     """A phrase, or the id of a track, as a number or a text of digits. Raises UsageError."""
     if (found := _index(value)) is not None:
-        return max(-1, min(found, 10**_DIGITS))
-    return int(value) if _digits(phrase("thing", value)) else str(value)
-
-
-def _digits(value: str) -> bool:
-    return value.isascii() and value.isdecimal() and len(value) <= _DIGITS
+        return int(max(-1, min(found, 10**_DIGITS)))
+    given = phrase("thing", value)
+    return int(given) if given.isascii() and given.isdecimal() and len(given) <= _DIGITS else given
 
 
 def _index(value: Any) -> int | None:

@@ -85,14 +85,14 @@ class Memory(Pictured):
         """
         arguments.flags(read_only=read_only, any_weights=any_weights, create=create)
         if device is not None:
-            arguments.phrase("device", device)
+            arguments.phrase("device", device, "give cuda, mps or cpu")
         if weights is not None:
             arguments.path("weights", weights)
         if masks is not None and not hasattr(masks, "of_picture"):
             arguments.path("masks", masks)
         folder = default_folder() if path is None else Path(arguments.path("path", path))
         if encoder is not None:
-            check(arguments.phrase("encoder", encoder), weights, complete=not read_only)  # before a folder is made
+            check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before a folder is made for it
             if masks is not None:
                 check_masks(encoder)
         store = Store.open(folder) if read_only else Store.open(folder, write=True, create=create)
@@ -174,7 +174,7 @@ class Memory(Pictured):
         for name, value in (("decoder", decoder), ("clock", clock), *(() if pose is None else [("pose", pose)])):
             arguments.text(name, value)
         wanted = [p if isinstance(p, Photos) else arguments.path("paths", p) for p in arguments.each(paths)]
-        named = arguments.phrases("topics", topics)
+        named = arguments.paths("topics", topics)
         chosen = None if recorded is None else dating.choice(arguments.recording("recorded", recorded))
         if not wanted:
             raise UsageError("nothing to index; name a file, a folder or a glob")
@@ -279,7 +279,7 @@ class Memory(Pictured):
         from .indexer.live import Session
 
         arguments.flags(keep_views=keep_views)
-        arguments.phrase("name", name)
+        arguments.text("name", name)
         depth = arguments.whole("depth", depth, 1)
         interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0", 0)
         if config is not None:
@@ -317,7 +317,7 @@ class Memory(Pictured):
         from .indexer.reembed import reembed
 
         if encoder is not None:
-            arguments.phrase("encoder", encoder)
+            arguments.phrase("encoder", encoder, "name one, such as tiny")
         arguments.calls(progress=progress)
         self._writing()
         made = self.store.model()
@@ -377,7 +377,7 @@ class Memory(Pictured):
         """Counts, and bytes on disk."""
         return self.store.stats()
 
-    def remove(self, *names: Sources) -> list[SourceRow]:
+    def remove(self, *names: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[SourceRow]:
         """Forget sources or photos, by path or unique file name, one by one or as a list: rows, vectors and masks are
         gone from the files. The sources that they are, or are of, as they were.
 

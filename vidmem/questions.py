@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,7 @@ from .store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
 
 if TYPE_CHECKING:
 
-    from .arguments import Crop, Names, Picture, Sources, Time
+    from .arguments import Crop, Names, Path, Picture, Sources, Time
     from .encoders.masks import MaskSource
     from .probability import Curve, Samples
     from .query.haystack import HaystackAnswer, Phrase, Rule
@@ -178,8 +178,8 @@ class Questions(Closing):
         return timeline(self.store, self.cache(), self.calibration, asked, alike=alike)
 
     def things(
-        self, *sources: Sources, after: Time | None = None, before: Time | None = None, newest: bool = False,
-        labels: str | os.PathLike[str] | None = None, min_probability: float | None = None, top: int | None = None,
+        self, *sources: Path | Iterable[Path], after: Time | None = None, before: Time | None = None,
+        newest: bool = False, labels: Path | None = None, min_probability: float | None = None, top: int | None = None,
     ) -> Inventory:
         """What is in the memory, thing by thing (see query/things.py): the one longest in view first, or with `newest`
         the one seen last. Tracks that look alike are one thing seen again.
@@ -211,8 +211,8 @@ class Questions(Closing):
         return replace(found, notes=tuple(notes))
 
     def watch(
-        self, names: Names, *, sources: Sources = (), after: Time | None = None, before: Time | None = None,
-        min_probability: float | None = None,
+        self, names: str | Iterable[str], *, sources: Sources = (), after: Time | None = None,
+        before: Time | None = None, min_probability: float | None = None,
     ) -> list[Answer]:  # fmt: skip
         """When and where each of `names` was seen last, as `where` tells it for one. They are read in one go, and all
         are looked for in one pass over the memory; without near misses. A name with a word that the encoder does not
@@ -220,7 +220,7 @@ class Questions(Closing):
         from .query.where import Answer, each
 
         least = arguments.share("min_probability", min_probability)
-        every = arguments.phrases("names", names)
+        every = arguments.phrases("names", names, needed=True)
         spans, notes = self._spans(sources, after, before)
         readings = [tried(self.text_encoder, name) for name in every]
         known = list(dict.fromkeys(one.read_as for one in readings if not isinstance(one, UnknownWordError)))
@@ -275,13 +275,13 @@ class Questions(Closing):
         asked = list(ask_all(haystack, Shelf(self.store), needles, phrases, missing))
         return asked, sorted(missing), len(needles)
 
-    def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: Names) -> dict[int, Named]:
+    def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: str | Iterable[str]) -> dict[int, Named]:
         """Which of `names` each track of a source has, by id: the likeliest of those that `where` finds it for.
 
         Raises UsageError for a source that is not there, and for names that the encoder cannot read.
         """
         row = source if isinstance(source, SourceRow) else self.store.source(arguments.path("source", source))
-        return self._named(row, self._vectors(arguments.phrases("names", names)))
+        return self._named(row, self._vectors(arguments.phrases("names", names, needed=True)))
 
     def _named(self, source: SourceRow, vectors: Float32) -> dict[int, Named]:
         from .query.naming import name_tracks
