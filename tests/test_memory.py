@@ -6,7 +6,8 @@ import ast
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from PIL import Image
 
 import vidmem
 from vidmem.config import IndexConfig, preset
-from vidmem.errors import LockedError, MediaError, ModelError, ModelMismatchError, StoreError, UsageError
+from vidmem.encoders import Reading
+from vidmem.errors import (
+    LockedError,
+    MediaError,
+    ModelError,
+    ModelMismatchError,
+    StoreError,
+    UnknownWordError,
+    UsageError,
+)
 from vidmem.media import open_source
 from vidmem.memory import Memory, default_folder
 from vidmem.query.evidence import contact_sheet
@@ -208,9 +218,15 @@ def test_one_writer_and_many_readers(memory: Memory, folder: Path) -> None:
 
 def test_a_reader_cannot_write(memory: Memory, folder: Path, clip: Path) -> None:
     with Memory.open(folder, read_only=True) as reader:
-        for write in (lambda: reader.index(clip), lambda: reader.remove("walk.mp4")):
-            with pytest.raises(StoreError, match="opened for reading"):
+        writes: list[Callable[[], object]] = [
+            lambda: reader.index(clip), lambda: reader.remove("walk.mp4"), lambda: reader.session("cam"),
+            lambda: reader.set_recorded("walk.mp4", "none"), lambda: reader.forget(sources="walk.mp4", dry_run=False),
+            reader.compact, reader.reembed, reader.uncalibrate, lambda: reader.calibrate("questions.csv"),
+        ]  # fmt: skip
+        for write in writes:
+            with pytest.raises(StoreError, match="this memory was opened for reading; open it without `read_only`"):
                 write()
+        assert reader.forget(sources="walk.mp4")  # what it would do may be asked
 
 
 def test_a_reader_sees_what_the_writer_adds(memory: Memory, folder: Path, tmp_path: Path) -> None:
@@ -403,6 +419,131 @@ def test_what_a_question_may_be_made_of(memory: Memory, clip: Path, tmp_path: Pa
 def test_arguments_that_make_no_sense_fail(memory: Memory, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         memory.where("blue", **asked)
+
+
+def test_dates_as_python_has_them(memory: Memory) -> None:
+    """For `after`, `before` and `set_recorded`; a date is a day, and what is in it alone."""
+    assert memory.set_recorded(Path("walk.mp4"), datetime(2026, 1, 31, 8, 30)).by == "given"
+    assert memory.where("blue", after=datetime(2026, 1, 31, 8, 30, 5), before=date(2026, 2, 1), top=None).total == 1
+    assert not memory.where("blue", after=datetime(2026, 1, 31, 8, 31))
+    assert memory.where("blue", after=date(2026, 1, 31)).query["after"] == "2026-01-31"
+    assert [step.whole for step in memory.forget(before=datetime(2026, 2, 1))] == [True]
+    assert memory.set_recorded("walk.mp4", date(2026, 1, 31)).by == "day"
+    with pytest.raises(UsageError, match="too far away"):
+        memory.set_recorded("walk.mp4", datetime(9999, 1, 1))
+
+
+def test_one_by_one_or_as_a_list(folder: Path, clip: Path, tmp_path: Path) -> None:
+    thing = save(tmp_path / "p.png", {"yellow": (32, 32)})
+    with Memory.open(folder) as m:
+        assert len(m.index([clip, thing])) == 2
+        assert [report.skipped for report in m.index(clip, (thing,))] == [True, True]
+        labels = tmp_path / "labels.txt"
+        labels.write_text("blue\nred\n")
+        assert m.things(["walk.mp4"], labels=labels) == m.things(clip, labels=str(labels))
+        assert len(m.things("walk.mp4", labels=labels, top=1)) == 1
+        track = m.where("blue")[0].tracks[0]
+        assert m.forget(thing=track) == m.forget(thing=str(track)) != []
+        named = m.name_tracks("walk.mp4", "blue")
+        assert named == m.name_tracks(m.sources()[0], ["blue"]) != {}
+        assert m.annotate(clip, tmp_path / "a.rrd", labels="blue").boxes > 0
+        assert len(m.remove([clip])) == 1
+
+
+WRONG: dict[str, Callable[[Memory, Any], object]] = {
+    "`after` is a time": lambda m, _: m.watch("blue", after=5),  # type: ignore[arg-type]
+    "`before` is a time": lambda m, _: m.forget(before=5),  # type: ignore[arg-type]
+    "`sources` is a path": lambda m, _: m.timeline("blue", sources=5),  # type: ignore[arg-type]
+    "`near` is a text or several": lambda m, _: m.where("blue", near=5),  # type: ignore[arg-type]
+    "`names` is a text or several": lambda m, _: m.watch(None),  # type: ignore[arg-type]
+    "`names` is a path": lambda m, _: m.remove(5),  # type: ignore[arg-type]
+    "`text` is a text; got 5": lambda m, _: m.where(5),  # type: ignore[arg-type]
+    "`threshold` is a score": lambda m, _: m.where("blue", threshold=float("nan")),
+    "`apart` is a number": lambda m, _: m.where("blue", near="red", apart="1"),  # type: ignore[arg-type]
+    "`alike` is True or False": lambda m, _: m.timeline("blue", alike="no"),  # type: ignore[arg-type]
+    "`top` is a whole number": lambda m, _: m.things(top=0),
+    "`top` is a whole number from 1": lambda m, _: m.things(top=True),
+    "`newest` is True": lambda m, _: m.things(newest="x"),  # type: ignore[arg-type]
+    "`labels` is a path": lambda m, _: m.things(labels=5),  # type: ignore[arg-type]
+    "`paths` is a path or a name; got 5": lambda m, _: m.index(5),  # type: ignore[arg-type]
+    "`config` is an IndexConfig": lambda m, clip: m.index(clip, config=5),  # type: ignore[arg-type]
+    "`progress` is a function": lambda m, clip: m.index(clip, progress=5),  # type: ignore[arg-type]
+    "`recorded` is a date": lambda m, clip: m.index(clip, recorded=5),  # type: ignore[arg-type]
+    "`when` is a date": lambda m, clip: m.set_recorded(clip, None),  # type: ignore[arg-type]
+    "`thing` is a text": lambda m, _: m.forget(thing=1.5),  # type: ignore[arg-type]
+    "there is no track -1": lambda m, _: m.forget(thing=-5),
+    "`dry_run` is True or False": lambda m, _: m.forget(thing="blue", dry_run=None),  # type: ignore[arg-type]
+    "`source` is a path": lambda m, _: m.parse(5, "coco"),  # type: ignore[arg-type]
+    "`labels` is a LabelSet": lambda m, clip: m.parse(clip, 5),  # type: ignore[arg-type]
+    "`out` is a path": lambda m, clip: m.annotate(clip, 5),  # type: ignore[arg-type]
+    "`anchor` is a text": lambda m, _: m.haystack(5, "red"),  # type: ignore[arg-type]
+    "`path` is a path": lambda m, _: m.calibrate(5),  # type: ignore[arg-type]
+    "`name` is a text": lambda m, _: m.session(5),  # type: ignore[arg-type]
+    "`depth` is a whole number from 1 up": lambda m, _: m.session("cam", depth=True),
+    "`interval_s` is a number of seconds": lambda m, _: m.session("cam", interval_s=float("nan")),
+    "`encoder` is a name": lambda m, _: m.session("cam", encoder=5),  # type: ignore[arg-type]
+    "`encoder` is a text": lambda m, _: m.reembed(5),  # type: ignore[arg-type]
+    "`sighting` is a sighting": lambda m, _: m.picture("x"),  # type: ignore[arg-type]
+    "`sighting` is a sighting, such as": lambda m, _: m.explain(None, "x"),  # type: ignore[arg-type]
+    "`sightings` is several sightings": lambda m, _: m.sheet(5),  # type: ignore[arg-type]
+    "`others` is a sighting": lambda m, _: m.picture(m.where("blue")[0], others=[5]),  # type: ignore[list-item]
+    "`things` is what `things` gives": lambda m, _: m.things_sheet([]),  # type: ignore[arg-type]
+    "`things` is what `timeline` gives": lambda m, _: m.timeline_sheet([5]),  # type: ignore[list-item]
+    "`margin_ns` is a whole number": lambda m, _: m.clip(m.where("blue")[0], "x.mp4", margin_ns=-1),
+    "`phrase` is a text": lambda m, _: m.reading(5),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_of_a_wrong_type_is_told(memory: Memory, clip: Path, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as error:
+        WRONG[message](memory, clip)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"path": 5}, "`path` is a path"), ({"path": "a\0b"}, "`path` is a path"), ({"path": ""}, "`path` is empty"),
+     ({"encoder": 5}, "`encoder` is a text"), ({"weights": 5}, "`weights` is a path"), ({"device": 5}, "`device` is a"),
+     ({"masks": 5}, "`masks` is a path"), ({"read_only": "yes"}, "`read_only` is True or False")],
+)  # fmt: skip
+def test_what_no_memory_can_be_opened_with_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        Memory.open(**{"path": "m", **given})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that says which words it does not know."""
+
+    def reading(self: object, phrase: str) -> Reading:
+        unknown = next((word for word in phrase.split() if word not in COLOURS), "")
+        return Reading("", unknown=unknown, near=("green",)) if unknown else Reading(phrase)
+
+    monkeypatch.setattr(fake.ColourEncoder, "reading", reading, raising=False)
+
+
+@pytest.mark.usefixtures("names_alone")
+def test_unknown_words_beside_a_picture(memory: Memory, tmp_path: Path) -> None:
+    """The picture is asked for alone, and that is said; in a timeline nothing could say so."""
+    thing = save(tmp_path / "thing.png", {"green": (64, 32)})
+    alone = memory.where(image=thing)
+    answer = memory.where("gripper", image=thing)
+    assert answer.sightings == alone.sightings
+    assert answer.notes == ("I don't know the word 'gripper' (near: green); asked by the picture alone",)
+    assert answer.query == {"text": "gripper", "image": str(thing), "crop": None, "unknown": "gripper"}
+    box = memory.where("gripper", crop="walk.mp4@1s:60,50,50,40")
+    assert box.sightings == memory.where(crop="walk.mp4@1s:60,50,50,40").sightings
+    assert (box[0].text_score, box.query["unknown"]) == (None, "gripper")
+    assert "unknown" not in memory.where("green", image=thing).query
+    for ask in (lambda: memory.where("gripper"), lambda: memory.timeline("gripper", image=thing),
+                lambda: memory.where("green", image=thing, near="gripper")):  # fmt: skip
+        with pytest.raises(UnknownWordError, match="I don't know the word 'gripper'; near: green"):
+            ask()
 
 
 def test_below_the_commands_nobody_speaks_of_options() -> None:

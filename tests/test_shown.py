@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from encoders import fake
-from encoders.fake import video, walk
+from encoders.fake import save, video, walk
 from PIL import Image
 
 from vidmem.errors import UsageError
@@ -23,6 +23,7 @@ from vidmem.memory import IndexProgress, Memory
 from vidmem.query.rows import COLUMNS
 from vidmem.query.where import Answer
 from vidmem.records import NS, Sighting
+from vidmem.when import told
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,32 @@ def test_in_a_notebook(memory: Memory, clip: Path) -> None:
     table = memory._repr_html_()
     assert "<td>0:12.0</td><td>60</td><td>done</td>" in table
     assert "a<b>" not in table
+
+
+def test_photos_in_a_notebook() -> None:
+    """A photo has a date and no time in a video; a column is there where anything is known for it."""
+    photo = Sighting("/p", 40 * NS, 40 * NS, 0.5, 0.5, None, 40 * NS, (0, 0, 9, 9), picture="/p/cup.jpg",
+                     probability=0.7, recorded_ns=1_769_848_200 * NS, recorded_by="exif")  # fmt: skip
+    html = photo._repr_html_()
+    assert "0:40" not in html
+    assert "<th>when</th><th>from</th><th>to</th>" in html
+    assert f"<td>{told(photo.recorded_ns)}</td><td>-</td><td>-</td><td>0.500</td><td>0.70</td>" in html
+    film = replace(photo, picture=None, recorded_ns=None)
+    assert "<th>when</th>" not in film._repr_html_()
+    assert "<td>0:40.0</td><td>0:40.0</td>" in film._repr_html_()
+    both = Answer((photo, film), total=2)._repr_html_()
+    assert "<td>-</td><td>0:40.0</td>" in both
+    assert "likelier" not in both
+    likelier = Answer((film,), likelier=replace(photo, probability=0.95))._repr_html_()
+    assert likelier.index("likelier, but older") < likelier.index("<td>0.95</td>") < likelier.index("/p/cup.jpg")
+
+
+def test_photos_have_no_length(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    save(tmp_path / "p" / "cup.png", {"blue": (32, 32)})
+    with Memory.open(tmp_path / "memory") as m:
+        m.index(tmp_path / "p")
+        assert "<td>-</td><td>1</td><td>done</td>" in m._repr_html_()
 
 
 def test_what_is_gone_is_left_out(tmp_path: Path) -> None:

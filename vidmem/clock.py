@@ -8,28 +8,49 @@ from .errors import UsageError
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
+LONGEST_NS = 1 << 62
+"""Of times. Differences of two of them still fit 64 bits, as the memory keeps them."""
+TIMES = "12, 12.5s, 00:01:02.5 or 90000000ns"
+_MOST_LETTERS = 40
+"""Of a time: more digits than that are none, and numbers of thousands are slow to read."""
 
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)s?")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 _NANOSECONDS = re.compile(r"(\d+)ns")
 
 
-def parse_time(text: str) -> int:
-    """Nanoseconds from `12`, `12.5s` (seconds), `1:02.5`, `00:01:02.5` (a clock) or `90000000ns`; exact.
+def parse_time(text: str, forms: str = TIMES) -> int:
+    """Nanoseconds from `12`, `12.5s` (seconds), `1:02.5`, `00:01:02.5` (a clock) or `90000000ns`; exact. forms: what to
+    write instead, for the message.
 
-    Raises UsageError for anything else.
+    Raises UsageError for anything else, and for more than LONGEST_NS.
     """
-    from fractions import Fraction  # 10 ms, for a crop alone
+    ns = _nanoseconds(text.strip())
+    if ns is None:
+        raise UsageError(f"{quoted(text)} is no time; write {forms}")
+    if ns > LONGEST_NS:
+        raise UsageError(f"{quoted(text)} is longer than any video; write {forms}")
+    return ns
 
-    text = text.strip()
+
+def quoted(text: str) -> str:
+    """The text in quotes, its beginning where it is long."""
+    return repr(text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}...")
+
+
+def _nanoseconds(text: str) -> int | None:
+    if len(text) > _MOST_LETTERS:
+        return None
     if match := _NANOSECONDS.fullmatch(text):
         return int(match[1])
+    from fractions import Fraction  # 10 ms, for a crop alone
+
     if match := _SECONDS.fullmatch(text):
         return int(Fraction(match[1]) * NS)
     match = _CLOCK.fullmatch(text)
     if match and int(match[2]) < 60 and Fraction(match[3]) < 60:
         return int((int(match[1] or 0) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * NS)
-    raise UsageError(f"{text!r} is no time; write 12, 12.5s, 00:01:02.5 or 90000000ns")
+    return None
 
 
 def age(ns: int) -> str:

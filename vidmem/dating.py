@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from .address import split
+from .clock import quoted
 from .errors import MediaError, UsageError
 from .media.lerobot import is_dataset
-from .media.recorded import WAYS, Recorded, from_mtime, from_name, to_ns
+from .media.recorded import WAYS, Recorded, from_mtime, from_name
 from .store import OWN_CLOCK, PARTED, PICTURES, SourceRow, Store
-from .when import day_alone, parse_moment
+from .when import day_alone, moment_of, parse_moment
 
 if TYPE_CHECKING:
     from .indexer.plan import Album
@@ -50,22 +51,20 @@ class Dated:
     left: int = 0
 
 
-def choice(when: str | datetime) -> Choice:
-    """What `index --recorded` and `vidmem recorded` take. Raises UsageError for what is no date."""
-    if isinstance(when, datetime):
-        try:
-            return Choice("", Recorded(to_ns(when), "given"))
-        except (ValueError, OverflowError, OSError):
-            raise UsageError(f"{when} is too far away; there was no video then") from None
+def choice(when: str | date) -> Choice:
+    """What `index --recorded` and `vidmem recorded` take; a date alone, as a text too, tells the day. Raises UsageError
+    for what is no date."""
+    if isinstance(when, date):
+        return Choice("", Recorded(moment_of(when).ns, "given" if isinstance(when, datetime) else "day"))
     text = when.strip()
     if text in (*WAYS, NONE):
         return Choice(text)
     try:
         moment = parse_moment(text)
     except UsageError:
-        raise UsageError(f"{when!r} is no date; {_FORMS}") from None
+        raise UsageError(f"{quoted(when)} is no date; {_FORMS}") from None
     if not moment.wall:
-        raise UsageError(f"{when!r} is a time in a video; say when the recording began: {_FORMS}")
+        raise UsageError(f"{quoted(when)} is a time in a video; say when the recording began: {_FORMS}")
     return Choice("", Recorded(moment.ns, "day" if day_alone(text) else "given"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +18,10 @@ from .progress import IndexProgress, all_of, telling
 from .store import ModelRecord, SourceRow, Store, StoreStats
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date
 
     from .annotate import Written
-    from .arguments import Names, Time
+    from .arguments import Names, Sources, Time
     from .dating import Choice, Dated
     from .encoders.masks import MaskSource
     from .indexer.live import Policy, Session
@@ -77,17 +77,24 @@ class Memory(Pictured):
         it is missing.
 
         Raises:
-            UsageError: the encoder takes no masks.
+            UsageError: an argument of a wrong type or an empty path; or the encoder takes no masks.
             StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
             LockedError: another process is writing to it. VersionError: made by a newer vidmem.
             ModelMismatchError: it was made by another encoder.
             ModelError: there is no such encoder, or its weights are missing.
         """
+        arguments.flags(read_only=read_only, any_weights=any_weights, create=create)
+        if device is not None:
+            arguments.phrase("device", device, "give cuda, mps or cpu")
+        if weights is not None:
+            arguments.path("weights", weights)
+        if masks is not None and not hasattr(masks, "of_picture"):
+            arguments.path("masks", masks)
+        folder = default_folder() if path is None else Path(arguments.path("path", path))
         if encoder is not None:
-            check(encoder, weights, complete=not read_only)  # before a folder is made for it
+            check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before a folder is made for it
             if masks is not None:
                 check_masks(encoder)
-        folder = default_folder() if path is None else Path(path)
         store = Store.open(folder) if read_only else Store.open(folder, write=True, create=create)
         try:
             made = store.model()
@@ -125,17 +132,18 @@ class Memory(Pictured):
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
     def index(
-        self, *paths: str | os.PathLike[str] | Photos, film: bool = False, config: IndexConfig | None = None,
-        decoder: str = "pyav", progress: Watcher | None = None, on_source: Opened | None = None,
-        topics: Sequence[str] = (), clock: str = "log", pose: str | None = None, keep_views: bool = False,
-        recorded: str | datetime | None = None,
+        self, *paths: str | os.PathLike[str] | Photos | Iterable[str | os.PathLike[str] | Photos], film: bool = False,
+        config: IndexConfig | None = None, decoder: str = "pyav", progress: Watcher | None = None,
+        on_source: Opened | None = None, topics: Names = (), clock: str = "log", pose: str | None = None,
+        keep_views: bool = False, recorded: str | date | None = None,
     ) -> list[SourceReport]:  # fmt: skip
         """Index videos, logs, photos, folders and globs; go on where an earlier run stopped; skip what is done.
 
             m.index("holiday/", "cup.jpg", "walk.mp4")
 
-        Photos are single pictures: the same content is indexed once, later runs take in what is new or changed, and
-        when their folder is given they forget what is gone. Those of a folder are one source, with a `PicturesReport`.
+        They are given one by one, or as a list. Photos are single pictures: the same content is indexed once, later
+        runs take in what is new or changed, and when their folder is given they forget what is gone. Those of a folder
+        are one source, with a `PicturesReport`.
 
         film: folders of pictures are films, each picture a second; what the memory has as a film already stays one.
         config: by default the settings that made the memory, or the encoder's preset. progress: called with an
@@ -159,14 +167,23 @@ class Memory(Pictured):
         from .indexer.plan import planned
         from .media import Photos, check_topics, discover, parts
 
-        if not paths:
+        arguments.flags(film=film, keep_views=keep_views)
+        arguments.calls(progress=progress, on_source=on_source)
+        if config is not None:
+            arguments.made("config", config, IndexConfig, "an IndexConfig")
+        for name, value in (("decoder", decoder), ("clock", clock), *(() if pose is None else [("pose", pose)])):
+            arguments.text(name, value)
+        wanted = [p if isinstance(p, Photos) else arguments.path("paths", p) for p in arguments.each(paths)]
+        named = arguments.paths("topics", topics)
+        chosen = None if recorded is None else dating.choice(arguments.recording("recorded", recorded))
+        if not wanted:
             raise UsageError("nothing to index; name a file, a folder or a glob")
+        self._writing()
         self._check_keeping(keep_views)
-        chosen = None if recorded is None else dating.choice(recorded)
         found: list[Found] = []
-        for one in discover([p if isinstance(p, Photos) else os.fspath(p) for p in paths], film):
-            found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
-        check_topics(found, topics, pose)
+        for one in discover(wanted, film):
+            found += [one] if isinstance(one, Photos) else parts(one, named, clock)
+        check_topics(found, named, pose)
         todo = planned(found, self.store)
         if chosen is not None:
             dating.check(chosen, todo)
@@ -187,19 +204,21 @@ class Memory(Pictured):
         self.store.settle()
         return reports
 
-    def set_recorded(self, source: str, when: str | datetime) -> Dated:
+    def set_recorded(self, source: str | os.PathLike[str], when: str | date) -> Dated:
         """Tell when a source was recorded; nothing is indexed again.
 
-        source: its path or name; or a single picture of a folder of them. when: a date with a time (see
-        `when.parse_moment`; without a zone it is local), or what is to tell it: "container" (of a photo its EXIF),
-        "name", "mtime" (the time of the file), or "none".
+        source: its path or name; or a single picture of a folder of them. when: a date with a time, as a text (see
+        `when.parse_moment`) or a datetime, without a zone it is local; a date, of which the day counts alone; or what
+        is to tell it: "container" (of a photo its EXIF), "name", "mtime" (the time of the file), or "none".
 
         Raises:
             UsageError: no such source, one with a clock of its own, no date, or what was named tells nothing.
         """
         from .dating import choice, mend
 
-        return mend(self.store, source, choice(when))
+        name, chosen = arguments.path("source", source), choice(arguments.recording("when", when))
+        self._writing()
+        return mend(self.store, name, chosen)
 
     def _index_source(
         self, path: str, decoder: str, config: IndexConfig, progress: Watcher | None, on_source: Opened | None,
@@ -259,6 +278,15 @@ class Memory(Pictured):
         """
         from .indexer.live import Session
 
+        arguments.flags(keep_views=keep_views)
+        arguments.text("name", name)
+        depth = arguments.whole("depth", depth, 1)
+        interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0", 0)
+        if config is not None:
+            arguments.made("config", config, IndexConfig, "an IndexConfig")
+        if encoder is not None and not hasattr(encoder, "info"):
+            arguments.made("encoder", encoder, str, "a name, such as tiny, or an Encoder")
+        self._writing()
         running = self._sessions.get(name)
         if running is not None and not running.closed:
             raise UsageError(f"a session {name!r} is open already; close it first")
@@ -288,6 +316,10 @@ class Memory(Pictured):
         """
         from .indexer.reembed import reembed
 
+        if encoder is not None:
+            arguments.phrase("encoder", encoder, "name one, such as tiny")
+        arguments.calls(progress=progress)
+        self._writing()
         made = self.store.model()
         spec = encoder or (made.encoder if made else self._spec)
         loaded = load(spec, self._device, self._weights)
@@ -320,18 +352,22 @@ class Memory(Pictured):
         self._spec, self._encoder, self._text, self._cache = loaded.info.name, loaded, loaded, None
 
     def annotate(
-        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Sequence[str] = (),
+        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Names = (),
         everything: bool = False,
     ) -> Written:  # fmt: skip
         """Write tracks beside the recording: .mcap a copy of an MCAP log with annotations, .rrd for Rerun, .parquet a
         table of spans.
 
-        labels: phrases; a track bears the likeliest of those that `where` finds it for, and others are not written
-        unless there are no labels, or everything is true. Raises UsageError and MediaError as `annotate.annotate`.
+        labels: a phrase, or several; a track bears the likeliest of those that `where` finds it for, and others are not
+        written unless there are no labels, or everything is true. Raises UsageError and MediaError as
+        `annotate.annotate`.
         """
         from .annotate import annotate
 
-        return annotate(self, os.fspath(source), os.fspath(out), labels=labels, everything=everything)
+        arguments.flags(everything=everything)
+        names = arguments.phrases("labels", labels)
+        return annotate(self, arguments.path("source", source), arguments.path("out", out), labels=names,
+                        everything=everything)  # fmt: skip
 
     def sources(self) -> list[SourceRow]:
         """What is in the memory, in the order in which it was added."""
@@ -341,20 +377,22 @@ class Memory(Pictured):
         """Counts, and bytes on disk."""
         return self.store.stats()
 
-    def remove(self, *names: str) -> list[SourceRow]:
-        """Forget sources or photos, by path or unique file name: rows, vectors and masks are gone from the files. The
-        sources that they are, or are of, as they were.
+    def remove(self, *names: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[SourceRow]:
+        """Forget sources or photos, by path or unique file name, one by one or as a list: rows, vectors and masks are
+        gone from the files. The sources that they are, or are of, as they were.
 
         Raises UsageError for a name that is not there, before anything is removed.
         """
         from .retention import removals, remove
 
-        wanted = removals(self.store, names)
+        given = arguments.paths("names", arguments.each(names))
+        self._writing()
+        wanted = removals(self.store, given)
         remove(self.store, wanted)
         return [row for row, _ in wanted]
 
     def forget(
-        self, *, before: Time | None = None, sources: Names = (), thing: str | None = None, dry_run: bool = True
+        self, *, before: Time | None = None, sources: Sources = (), thing: str | int | None = None, dry_run: bool = True
     ) -> list[Forgetting]:
         """What was seen before a time, sources, or one thing; with dry_run (the default) it is only told.
 
@@ -367,16 +405,20 @@ class Memory(Pictured):
         """
         from .retention import carry_out, plan
 
-        if before is not None and thing is not None:
+        arguments.flags(dry_run=dry_run)
+        moment, places = arguments.moment(before, "before"), arguments.paths("sources", sources)
+        wanted = None if thing is None else arguments.thing(thing)
+        if moment is not None and wanted is not None:
             raise UsageError("`thing` is forgotten at all times; give it without `before`")
-        tracks = None if thing is None else self._tracks_of(thing)
-        moment, places = arguments.moment(before), arguments.several(sources)
+        if not dry_run:
+            self._writing()
+        tracks = None if wanted is None else self._tracks_of(wanted)
         steps = plan(self.store, before=moment, sources=places, tracks=tracks)
         if not dry_run:
             carry_out(self.store, steps)
         return steps
 
-    def _tracks_of(self, thing: str) -> dict[int, list[int]]:
+    def _tracks_of(self, thing: str | int) -> dict[int, list[int]]:
         """Ids of all tracks of a thing, by source."""
         import numpy as np
 
@@ -384,8 +426,8 @@ class Memory(Pictured):
         from .query.things import seen_again, things
 
         cache = self.cache()
-        if thing.isdecimal():
-            row = cache.rows_of(np.array([min(int(thing), (1 << 62))], np.int64))
+        if isinstance(thing, int):
+            row = cache.rows_of(np.array([max(-1, min(thing, 1 << 62))], np.int64))
             if row[0] < 0:
                 raise UsageError(f"there is no track {thing}; an answer's `tracks` are their numbers, in JSON too")
             alike = seen_again(cache, row, self.calibration.same_thing)
@@ -405,7 +447,8 @@ class Memory(Pictured):
         return out
 
     def compact(self) -> int:
-        """Join small blobs and give free space on disk back; how many blobs there are fewer."""
+        """Join small blobs and give free space on disk back; how many blobs there are fewer. Raises StoreError."""
+        self._writing()
         joined = self.store.compact()
         self._cache = None
         return joined

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from . import arguments
 from .address import exists
 from .config import IndexConfig, preset
 from .encoders import ENCODERS, default_preset
@@ -42,6 +43,9 @@ class Pictured(Questions):
         from .media import open_source
         from .query.evidence import contact_sheet, details, moments
 
+        arguments.sighting(sighting)
+        arguments.text("title", title)
+        arguments.sightings("others", others)
         if sighting.picture is not None:
             from .query.boxes_picture import boxes_picture
             from .query.shots import likely
@@ -62,20 +66,30 @@ class Pictured(Questions):
         to say of them, by default their number."""
         from .query.grid import sightings_sheet
 
-        count = len(sightings) if total is None else total
-        return sightings_sheet(sightings, title, count, heading=heading, live=self._live())
+        arguments.text("title", title)
+        arguments.text("heading", heading)
+        shown = arguments.sightings("sightings", sightings)
+        count = len(shown) if total is None else arguments.whole("total", total, 0)
+        return sightings_sheet(shown, title, count, heading=heading, live=self._live())
 
     def things_sheet(self, things: Inventory, title: str = "") -> Image.Image:
         """What `things` found on one page, the first 60: the best view of each, its name, and when it was seen last."""
         from .query.grid import things_sheet
+        from .query.inventory import Inventory
 
+        arguments.made("things", things, Inventory, "what `things` gives")
+        arguments.text("title", title)
         return things_sheet(things, title, things.total, live=self._live())
 
     def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
         """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for
         each video."""
         from .query.timeline_picture import timeline_picture
+        from .query.where import Thing
 
+        arguments.text("title", title)
+        for thing in arguments.made("things", things, (list, tuple), "what `timeline` gives"):
+            arguments.made("things", thing, Thing, "what `timeline` gives")
         lengths = {row.uri: row.duration_ns for row in self.store.sources()}
         return timeline_picture(things, lengths, title, live=self._live())
 
@@ -95,6 +109,8 @@ class Pictured(Questions):
         from .query.explain import explain, explain_covered
         from .query.shots import shot_of
 
+        arguments.sighting(sighting)
+        arguments.phrase("text", text)
         self._check_at_hand(sighting)
         vector = self.text_encoder.encode_text([self.reading(text).read_as])[0]
         image, box = shot_of(sighting)
@@ -112,13 +128,16 @@ class Pictured(Questions):
         from .query.evidence import moments
         from .query.follow import follower
 
+        arguments.sighting(sighting)
+        arguments.flags(box=box)
+        file, margin_ns = arguments.path("path", path), arguments.whole("margin_ns", margin_ns, 0)
         if self.store.source(sighting.source).kind == PICTURES:
             raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
         self._check_at_hand(sighting)
         row = self.store.source(sighting.source)
         drawn = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
         start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
-        save_clip(sighting.source, os.fspath(path), start_ns, end_ns, drawn)
+        save_clip(sighting.source, file, start_ns, end_ns, drawn)
 
     def _check_at_hand(self, sighting: Sighting) -> None:
         if self.store.source(sighting.source).kind == "live":

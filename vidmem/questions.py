@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +11,7 @@ from . import arguments
 from .album import Album
 from .closing import Closing
 from .encoders import Calibration, Encoder, Reading, TextEncoder, load
-from .encoders.reading import few, read, tried
+from .encoders.reading import few, instead, read, tried
 from .encoders.reading import notes as reading_notes
 from .errors import StoreError, UnknownWordError, UsageError
 from .probability import Probabilities
@@ -21,13 +21,14 @@ from .store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
 
 if TYPE_CHECKING:
 
-    from .arguments import Crop, Names, Picture, Time
+    from .arguments import Crop, Names, Path, Picture, Sources, Time
     from .encoders.masks import MaskSource
     from .probability import Curve, Samples
     from .query.haystack import HaystackAnswer, Phrase, Rule
     from .query.inventory import Inventory
     from .query.labels import LabelSet
     from .query.naming import Named
+    from .query.narrow import Spans
     from .query.needles import Asked as HaystackAsked
     from .query.scenes import Parse, Way
     from .query.where import Answer, Asked, Thing
@@ -98,8 +99,10 @@ class Questions(Closing):
             (vector,) = self._vectors([name])
             return vector, self.text_encoder.contrast(vector)
 
+        questions = arguments.path("path", path)
+        self._writing()
         calibration = self.calibration
-        known = load_known(os.fspath(path))
+        known = load_known(questions)
         samples = candidates(self.store, self.cache(), calibration, known, phrase)
         curve = fit(samples)
         check_worth(samples)
@@ -109,11 +112,18 @@ class Questions(Closing):
 
     def uncalibrate(self) -> None:
         """Drop what `calibrate` fitted; what comes with the encoder holds again."""
+        self._writing()
         self.store.set_fitted(self.text_encoder.info.weights, None)
+
+    def _writing(self) -> None:
+        """Raises StoreError in a memory that was opened for reading."""
+        if not self.store.writable:
+            raise StoreError(f"this memory was opened for reading; open it without `read_only` to change it: "
+                             f"{self.store.folder}")  # fmt: skip
 
     def where(
         self, text: str | None = None, *, image: Picture | None = None, crop: Crop | None = None, top: int | None = 1,
-        threshold: float | None = None, sources: Names = (), after: Time | None = None, before: Time | None = None,
+        threshold: float | None = None, sources: Sources = (), after: Time | None = None, before: Time | None = None,
         near: Names = (), within: str = "2s", apart: float = 1.0, min_probability: float | None = None,
     ) -> Answer:  # fmt: skip
         """When and where the thing was seen, newest first; empty, with near misses, when it was not.
@@ -123,12 +133,14 @@ class Questions(Closing):
         (source, t_ns, (x0, y0, x1, y1)). A text and a picture together are scored by the product. top: how many
         sightings, None for all. threshold: use this score instead of the calibrated tests. sources: in these alone, one
         or several paths or file names. after, before: from that moment on, and until just before it: "12.5s" in the
-        video, "2026-01-31" or "yesterday" by the clock (see `when.parse_moment`). near: other things, one or several,
-        each in view `within` that time, with a gap of at most `apart` longest sides between the boxes. min_probability:
-        what counts as found, in place of the tests.
+        video, "2026-01-31" or "yesterday" by the clock (see `when.parse_moment`), or a datetime or date. near: other
+        things, one or several, each in view `within` that time, with a gap of at most `apart` longest sides between the
+        boxes. min_probability: what counts as found, in place of the tests.
+
+        With a picture, words that the encoder does not know are left out; a note says so, and `query["unknown"]`.
 
         Raises:
-            UnknownWordError: a word that the encoder does not know.
+            UnknownWordError: a word that the encoder does not know, without a picture.
             UsageError: nothing asked for, both image and crop, an unreadable phrase, an empty box, a name that is not
                 there, a time that is none or ends before it begins, clock time where no source has it.
             MediaError: the picture cannot be read. StoreError: the memory is damaged.
@@ -141,78 +153,81 @@ class Questions(Closing):
         )
         answer = where(
             self.store, self.cache(), self.calibration, text=asked.text, visual=asked.visual,
-            contrast=asked.contrast, threshold=threshold, most=count, query=query, spans=asked.spans, near=asked.near,
-            within_ns=asked.within_ns, apart=apart, notes=notes, least=min_probability,
+            contrast=asked.contrast, threshold=asked.threshold, most=count, query=query, spans=asked.spans,
+            near=asked.near, within_ns=asked.within_ns, apart=asked.apart, notes=notes, least=asked.least,
         )  # fmt: skip
         return replace(answer, album=Album(str(self.store.folder)))
 
     def timeline(
         self, text: str | None = None, *, image: Picture | None = None, crop: Crop | None = None,
-        threshold: float | None = None, sources: Names = (), after: Time | None = None, before: Time | None = None,
+        threshold: float | None = None, sources: Sources = (), after: Time | None = None, before: Time | None = None,
         near: Names = (), within: str = "2s", apart: float = 1.0, alike: bool = False,
         min_probability: float | None = None,
     ) -> list[Thing]:  # fmt: skip
         """All sightings, thing by thing, the one seen last first; tracks that look alike are one thing seen again (see
-        query/things.py). alike: with those of what looks like a thing that was found. The rest as in `where`."""
+        query/things.py). alike: with those of what looks like a thing that was found. The rest as in `where`, but words
+        that the encoder does not know are refused with a picture, too: there is no note here that could tell."""
         from .query.where import timeline
 
+        arguments.flags(alike=alike)
+        if text is not None:
+            self.reading(arguments.phrase("text", text))
         asked, _, _ = self._asked(
             text, image, crop, threshold, sources, after, before, near, within, apart, min_probability
         )
         return timeline(self.store, self.cache(), self.calibration, asked, alike=alike)
 
     def things(
-        self, *sources: str, after: Time | None = None, before: Time | None = None, newest: bool = False,
-        labels: str | None = None, min_probability: float | None = None, top: int | None = None,
+        self, *sources: Path | Iterable[Path], after: Time | None = None, before: Time | None = None,
+        newest: bool = False, labels: Path | None = None, min_probability: float | None = None, top: int | None = None,
     ) -> Inventory:
         """What is in the memory, thing by thing (see query/things.py): the one longest in view first, or with `newest`
         the one seen last. Tracks that look alike are one thing seen again.
 
-        sources: in these alone. after, before: as in `where`. labels: what things may be called, a file with a name a
-        line or `coco`, `ade20k`, `vspw`; by default what the encoder knows, or the things of those three lists.
-        min_probability: only things whose name is at least that probable. top: no more than so many, None for all.
+        sources: in these alone, one by one or as a list. after, before: as in `where`. labels: what things may be
+        called, a file with a name a line or `coco`, `ade20k`, `vspw`; by default what the encoder knows, or the things
+        of those three lists. min_probability: only things whose name is at least that probable. top: no more than so
+        many, None for all.
 
         Raises UsageError as `where` for conditions, and for names that cannot be read or have no probability;
         MediaError for a file of names that cannot be read.
         """
         from .query.inventory import inventory, names_for
 
-        arguments.share("min_probability", min_probability)
+        arguments.flags(newest=newest)
+        least, count = arguments.share("min_probability", min_probability), arguments.top(top)
+        file = None if labels is None else arguments.path("labels", labels)
+        spans, notes = self._spans(arguments.each(sources), after, before)
         calibration = self.calibration
         curve = calibration.probability.text if calibration.probability else None
-        if min_probability is not None and curve is None:
+        if least is not None and curve is None:
             raise UsageError("no probability is known, for this encoder is not calibrated; leave the least one out")
-        spans, notes = spans_of(
-            self.store, arguments.several(sources), arguments.moment(after), arguments.moment(before)
-        )
-        names = names_for(self.text_encoder, labels)
-        vectors = self._encoded(names) if labels is None else self._vectors(names)
+        names = names_for(self.text_encoder, file)
+        vectors = self._encoded(names) if file is None else self._vectors(names)
         found = inventory(
             self.store, self.cache(), self.text_encoder, names, vectors, curve=curve, spans=spans,
-            newest=newest, least=min_probability, top=top, like=calibration.same_thing,
+            newest=newest, least=least, top=count, like=calibration.same_thing,
         )
         return replace(found, notes=tuple(notes))
 
     def watch(
-        self, names: Names, *, sources: Names = (), after: Time | None = None, before: Time | None = None,
-        min_probability: float | None = None,
+        self, names: str | Iterable[str], *, sources: Sources = (), after: Time | None = None,
+        before: Time | None = None, min_probability: float | None = None,
     ) -> list[Answer]:  # fmt: skip
         """When and where each of `names` was seen last, as `where` tells it for one. They are read in one go, and all
         are looked for in one pass over the memory; without near misses. A name with a word that the encoder does not
         know has an empty answer, with the word as `query["unknown"]`."""
         from .query.where import Answer, each
 
-        arguments.share("min_probability", min_probability)
-        every = arguments.several(names)
-        spans, notes = spans_of(
-            self.store, arguments.several(sources), arguments.moment(after), arguments.moment(before)
-        )
+        least = arguments.share("min_probability", min_probability)
+        every = arguments.phrases("names", names, needed=True)
+        spans, notes = self._spans(sources, after, before)
         readings = [tried(self.text_encoder, name) for name in every]
         known = list(dict.fromkeys(one.read_as for one in readings if not isinstance(one, UnknownWordError)))
         vectors = self._encoded(known)
         contrasts = [self.text_encoder.contrast(vector) for vector in vectors]
         found = each(
-            self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=min_probability
+            self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=least
         ) if known else []  # fmt: skip
         by_name = dict(zip(known, found, strict=True))
         out, album = [], Album(str(self.store.folder))
@@ -236,12 +251,12 @@ class Questions(Closing):
         """
         from .query.haystack import Haystack
 
-        for phrase in (anchor, target):
-            if not phrase.strip():
+        for name, phrase in (("anchor", anchor), ("target", target)):
+            if not arguments.text(name, phrase).strip():
                 raise UsageError("the anchor or the target is empty; name things, such as dog and frisbee")
         haystack = Haystack(self.store, self.cache(), self.calibration)
         first, second = self._phrases([anchor, target])
-        return haystack.ask(first, second, cast("Rule", rule))
+        return haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
 
     def haystack_questions(self, path: str | os.PathLike[str]) -> tuple[list[HaystackAsked], list[str], int]:
         """All questions of a file of Visual Haystacks, each among its own pictures: those that were asked, names of
@@ -252,7 +267,7 @@ class Questions(Closing):
         from .query.haystack import Haystack
         from .query.needles import Shelf, ask_all, load_needles
 
-        needles = load_needles(os.fspath(path))
+        needles = load_needles(arguments.path("path", path))
         haystack = Haystack(self.store, self.cache(), self.calibration)
         names = list(dict.fromkeys(name for one in needles for name in (one.anchor, one.target)))
         phrases = dict(zip(names, self._phrases(names), strict=True))
@@ -260,12 +275,13 @@ class Questions(Closing):
         asked = list(ask_all(haystack, Shelf(self.store), needles, phrases, missing))
         return asked, sorted(missing), len(needles)
 
-    def name_tracks(self, source: SourceRow, names: Sequence[str]) -> dict[int, Named]:
+    def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: str | Iterable[str]) -> dict[int, Named]:
         """Which of `names` each track of a source has, by id: the likeliest of those that `where` finds it for.
 
-        Raises UsageError for names that the encoder cannot read.
+        Raises UsageError for a source that is not there, and for names that the encoder cannot read.
         """
-        return self._named(source, self._vectors(names))
+        row = source if isinstance(source, SourceRow) else self.store.source(arguments.path("source", source))
+        return self._named(row, self._vectors(arguments.phrases("names", names, needed=True)))
 
     def _named(self, source: SourceRow, vectors: Float32) -> dict[int, Named]:
         from .query.naming import name_tracks
@@ -273,8 +289,10 @@ class Questions(Closing):
         contrasts = [self.text_encoder.contrast(vector) for vector in vectors]
         return name_tracks(self.cache(), self.calibration, source.id, vectors, contrasts)
 
-    def parse(self, source: str, labels: LabelSet | str, *, way: Way = "track", apart: bool = False,
-              templates: bool = False, meant: bool = False, pictures: bool = False) -> Parse:  # fmt: skip
+    def parse(
+        self, source: str | os.PathLike[str], labels: LabelSet | str | os.PathLike[str], *, way: Way = "track",
+        apart: bool = False, templates: bool = False, meant: bool = False, pictures: bool = False,
+    ) -> Parse:  # fmt: skip
         """The labels of every frame of an indexed source, from its tracks; `Parse.frames(memory.store)` has them.
 
         labels: names, or what `query.labels.load_labels` takes. way: "track" or "vote" (see query/scenes.py). apart:
@@ -286,18 +304,23 @@ class Questions(Closing):
         Raises UsageError for an unknown source or way, no labels, labels that the encoder cannot read, and templates
         with an encoder that reads names alone.
         """
-        from .query.labels import BUILT_IN, load_labels
+        from .query.labels import BUILT_IN, LabelSet, load_labels
         from .query.scenes import parse
 
-        row = self.store.source(source)
+        arguments.flags(apart=apart, templates=templates, meant=meant, pictures=pictures)
+        way = cast("Way", arguments.text("way", way))
+        what = "a LabelSet, a file with a name a line, or vspw, ade20k or coco"
+        arguments.made("labels", labels, (LabelSet, str, os.PathLike), what)
+        file = None if isinstance(labels, LabelSet) else arguments.path("labels", labels)
+        row = self.store.source(arguments.path("source", source))
         if row.kind == PICTURES and not pictures:
             raise UsageError(f"photos are not parsed; index them as a film into another memory: {row.uri}")
         if meant and way != "track":
             raise UsageError("what is probably meant is known of tracks; leave the way at track")
-        known = load_labels(labels) if isinstance(labels, str) else labels
+        known = labels if isinstance(labels, LabelSet) else load_labels(str(file))
         temperature = self.calibration.temperature if apart else None
         # The classes of a data set stand as they are; those that the encoder does not know are hardly ever the best.
-        vectors = self._vectors(known.names, templates, guess=isinstance(labels, str) and labels in BUILT_IN)
+        vectors = self._vectors(known.names, templates, guess=file in BUILT_IN)
         named = {track: one.label for track, one in self._named(row, vectors).items()} if meant else None
         return parse(self.store, row, known, vectors, way=way, temperature=temperature, named=named)
 
@@ -307,28 +330,31 @@ class Questions(Closing):
         return [Phrase(vector, self.text_encoder.contrast(vector)) for vector in self._vectors(names)]
 
     def _asked(
-        self, text: str | None, image: Picture | None, crop: Crop | None, threshold: float | None, sources: Names,
+        self, text: str | None, image: Picture | None, crop: Crop | None, threshold: float | None, sources: Sources,
         after: Time | None, before: Time | None, near: Names, within: str, apart: float, least: float | None,
     ) -> tuple[Asked, dict[str, object], list[str]]:  # fmt: skip
         """The question as vectors and conditions, as plain data, and what is left out."""
         from .query.where import Asked
 
-        if text is not None and not text.strip():
-            raise UsageError("the text is empty; name a thing, such as umbrella")
+        if text is not None:
+            arguments.phrase("text", text)
         if text is None and image is None and crop is None:
             raise UsageError("ask for something: a text, `image` or `crop`")
         if image is not None and crop is not None:
             raise UsageError("`image` and `crop` are two pictures; give one of them")
-        if not 0 <= apart < float("inf"):
-            raise UsageError(f"`apart` is a number of 0 or more; got {apart}")
+        threshold, least = arguments.share("threshold", threshold), arguments.share("min_probability", least)
         if least is not None and threshold is not None:
             raise UsageError("`threshold` and `min_probability` are two tests; give one of them")
-        arguments.share("min_probability", least)
-        gap_ns, start, end = arguments.within_ns(within), arguments.moment(after), arguments.moment(before)
+        apart, gap_ns = arguments.apart(apart), arguments.within_ns(within)
+        start, end = arguments.moment(after, "after"), arguments.moment(before, "before")
         place = None if crop is None else arguments.crop(crop)
-        places, others = arguments.several(sources), arguments.several(near)
+        places, others = arguments.paths("sources", sources), arguments.phrases("near", near)
         # The words first: the encoder's other side may take seconds to load.
-        reading = None if text is None else self.reading(text)
+        heard = None if text is None else tried(self.text_encoder, text)
+        unknown = heard if isinstance(heard, UnknownWordError) else None
+        if unknown is not None and image is None and crop is None:
+            raise unknown
+        reading = None if isinstance(heard, UnknownWordError) else heard
         beside = read(self.text_encoder, others)
         visual = self._visual(image, place)
         vector = contrast = None
@@ -339,6 +365,8 @@ class Questions(Closing):
         query: dict[str, object] = {"text": text, "image": None, "crop": None}
         if reading is not None and reading.note:
             query["read_as"] = reading.read_as
+        if unknown is not None:
+            query["unknown"] = unknown.word
         if image is not None:
             query["image"] = str(image) if isinstance(image, str | os.PathLike) else "picture"
         if place is not None:
@@ -352,13 +380,21 @@ class Questions(Closing):
             query |= {"near": others, "within_ns": str(gap_ns), "apart": apart}
         spans, notes = spans_of(self.store, places, start, end)
         told = [reading.note] if reading is not None and reading.note else []
+        if unknown is not None:
+            told = [instead(unknown, "asked by the picture alone")]
         told += reading_notes(others, beside)
         pairs = tuple((other, self.text_encoder.contrast(other)) for other in vectors)
         return Asked(vector, visual, contrast, threshold, spans, pairs, gap_ns, apart, least), query, [*told, *notes]
 
     def reading(self, phrase: str) -> Reading:
-        """How the memory's encoder reads a phrase; as it is, if it can read any. Raises UnknownWordError."""
-        return read(self.text_encoder, [phrase])[0]
+        """How the memory's encoder reads a phrase; as it is, if it can read any. Raises UnknownWordError, and
+        UsageError for what is too long."""
+        return read(self.text_encoder, [arguments.phrase("phrase", phrase)])[0]
+
+    def _spans(self, sources: Sources, after: Time | None, before: Time | None) -> tuple[Spans | None, list[str]]:
+        """As `spans_of`."""
+        start, end = arguments.moment(after, "after"), arguments.moment(before, "before")
+        return spans_of(self.store, arguments.paths("sources", sources), start, end)
 
     def _visual(self, image: Picture | None, crop: tuple[str, int, Box] | None) -> Float32 | None:
         if image is not None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .clock import clock
+from .store import PICTURES
+from .when import told
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -41,42 +43,50 @@ def answer_text(answer: Answer) -> str:
 def memory_text(memory: Memory) -> str:
     try:
         stats = memory.stats()
-        told = f"{stats.sources} sources, {stats.tracks} tracks"
+        counts = f"{stats.sources} sources, {stats.tracks} tracks"
     except Exception:  # closed, or damaged: a prompt must not fail
-        told = "closed"
-    return f"<Memory {memory.store.folder}: {told}>"
+        counts = "closed"
+    return f"<Memory {memory.store.folder}: {counts}>"
 
 
 def answer_html(answer: Answer) -> str:
     """A table, and above it the contact sheet of the newest sighting where its video is at hand."""
-    told = answer.sightings or answer.near_misses
-    head = "found" if answer.sightings else "not found; the nearest" if told else "not found"
+    shown = answer.sightings or answer.near_misses
+    head = "found" if answer.sightings else "not found; the nearest" if shown else "not found"
     parts = [f"<p><b>{escape(_asked(answer))}</b>: {head}</p>"]
     parts += [f"<p>{escape(note)}</p>" for note in answer.notes]
     if answer.sightings:
         parts.append(_sheet(answer))
-    if told:
-        parts.append(sightings_html(told))
+    if shown:
+        parts.append(sightings_html(shown))
+    if answer.likelier is not None:
+        parts += ["<p>likelier, but older:</p>", sightings_html([answer.likelier])]
     return "\n".join(part for part in parts if part)
 
 
 def sightings_html(sightings: Sequence[Sighting]) -> str:
+    """A table. When each was recorded, where that is known of any; times in the video, which a single picture has none
+    of."""
+    head = ("when", "from", "to", "score", "probability", "box", "source")
     rows = [
-        (clock(s.start_ns), clock(s.end_ns), f"{s.score:.3f}", "" if s.probability is None else f"{s.probability:.2f}",
-         ",".join(f"{v:.0f}" for v in s.box), s.picture or s.source)
+        (told(s.recorded_ns, s.recorded_by) or "-", "-" if s.picture else clock(s.start_ns),
+         "-" if s.picture else clock(s.end_ns), f"{s.score:.3f}", "-" if s.probability is None else
+         f"{s.probability:.2f}", ",".join(f"{v:.0f}" for v in s.box), s.picture or s.source)
         for s in sightings[:MOST_ROWS]
     ]  # fmt: skip
+    dated = any(row[0] != "-" for row in rows)
     more = len(sightings) - len(rows)
-    return _table(("from", "to", "score", "probability", "box", "source"), rows) + (
-        f"<p>and {more} more</p>" if more else ""
-    )
+    return _table(head[not dated :], (row[not dated :] for row in rows)) + (f"<p>and {more} more</p>" if more else "")
 
 
 def memory_html(memory: Memory) -> str:
     """A table of its sources."""
     text = escape(memory_text(memory)[1:-1])
     try:
-        rows = [(row.uri, clock(row.duration_ns), str(row.frames), row.state) for row in memory.sources()]
+        rows = [
+            (row.uri, "-" if row.kind == PICTURES else clock(row.duration_ns), str(row.frames), row.state)
+            for row in memory.sources()
+        ]
     except Exception:  # as above
         return f"<p>{text}</p>"
     more = f"<p>and {len(rows) - MOST_ROWS} more</p>" if len(rows) > MOST_ROWS else ""

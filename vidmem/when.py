@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .clock import NS, parse_time
+from .clock import LONGEST_NS, NS, parse_time, quoted
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import date
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(min|m|h|d|w)(?: ago)?")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -17,8 +21,8 @@ _DAY = re.compile(
     r"(?:[ ,]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?", re.IGNORECASE,
 )  # fmt: skip
 _SECONDS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_RANGE = (-(1 << 62), 1 << 62)
-"""Nanoseconds since the epoch that differences of two of them still fit 64 bits for: the years 1823 to 2116."""
+_RANGE = (-LONGEST_NS, LONGEST_NS)
+"""Nanoseconds since the epoch: the years 1823 to 2116."""
 
 EPOCHAL_NS = 10**17
 """In 1973. A clock with earlier times counts from its own start, as simulations do, and not from the epoch."""
@@ -66,14 +70,26 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
         try:
             return _wall(int(datetime.fromisoformat(given).timestamp() * 1_000_000) * 1000, text)
         except (ValueError, OverflowError, OSError):
-            raise UsageError(f"{text!r} is no date; write {FORMS}") from None
+            raise UsageError(f"{quoted(text)} is no date; write {FORMS}") from None
+    return Moment(parse_time(text, FORMS), False, text)
+
+
+def moment_of(when: date) -> Moment:
+    """The Moment of a date, at its beginning here, or of a datetime; without a zone it is local. Raises UsageError."""
+    from datetime import datetime
+
+    from .media.recorded import to_ns
+
+    whole = when if isinstance(when, datetime) else datetime(when.year, when.month, when.day)
     try:
-        media = parse_time(given)
-    except UsageError:
-        raise UsageError(f"{text!r} is no time; write {FORMS}") from None
-    if media > _RANGE[1]:
-        raise UsageError(f"{text!r} is longer than any video; write {FORMS}")
-    return Moment(media, False, text)
+        return _wall(to_ns(whole), when.isoformat())
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"{when} is too far away; there was no video then") from None
+
+
+def inside(moment: Moment) -> bool:
+    """Whether it is a time that `parse_moment` may give."""
+    return (_RANGE[0] if moment.wall else 0) <= moment.ns <= _RANGE[1]
 
 
 def day_alone(text: str) -> bool:
@@ -113,7 +129,8 @@ def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
     """Two Moments from `A..B`. Raises UsageError when they are not two, of two kinds, or the first is the later one."""
     first, dots, last = text.partition("..")
     if not dots or not first.strip() or not last.strip():
-        raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {text!r}")
+        raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got "
+                         f"{quoted(text)}")  # fmt: skip
     span = parse_moment(first, now_ns), parse_moment(last, now_ns)
     if span[0].wall != span[1].wall:
         raise UsageError(f"{text!r} mixes video time and clock; give both in one way")
@@ -124,7 +141,7 @@ def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
 
 def _wall(ns: int, text: str) -> Moment:
     if not _RANGE[0] <= ns <= _RANGE[1]:
-        raise UsageError(f"{text!r} is too far away; there was no video then")
+        raise UsageError(f"{quoted(text)} is too far away; there was no video then")
     return Moment(ns, True, text)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from vidmem.encoders import load_text
 from vidmem.encoders.base import Reading
 from vidmem.encoders.reading import first_few, notes, read, tried
+from vidmem.encoders.tiny import names
 from vidmem.encoders.tiny.text import TinyText
 from vidmem.errors import UnknownWordError, UsageError
 from vidmem.query.labels import load_labels
@@ -94,6 +95,28 @@ def test_every_phrase_has_a_reading(phrase: str) -> None:
     assert TEXT.reading(reading.read_as).read_as == reading.read_as  # read again it is the same
     if any(c.isascii() and c.isalnum() for c in phrase):
         assert TEXT.encode_text([reading.read_as]).shape == (1, 128)
+
+
+@pytest.mark.parametrize("phrase", ["red dog " * 16, "d" * 201, "red dog " * 15_000, "dog cat " * 15_000])
+def test_what_is_too_long_is_refused_at_once(phrase: str) -> None:
+    with pytest.raises(UsageError, match=r"\.\.\.' is too long; name a thing in no more than 30 words") as error:
+        read(TEXT, ["dog", phrase])
+    assert len(str(error.value)) < 150
+    assert read(TEXT, ["red dog " * 15])[0].read_as
+
+
+def test_reading_takes_time_by_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twice the words no more than twice as many names are looked up, where nobody refuses them."""
+    asked: list[int] = []
+    real = names.name_of
+    monkeypatch.setattr(names, "name_of", lambda words: asked.append(len(words)) or real(words))
+
+    def looked(count: int) -> int:
+        asked.clear()
+        TEXT.reading("dog cat " * count)
+        return sum(asked)
+
+    assert looked(200) <= 2.5 * looked(100)
 
 
 def test_several_are_refused_in_one() -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import UnknownWordError
+from ..errors import UnknownWordError, UsageError
 from .base import Reading, TextEncoder
 
 MOST_TOLD = 5
+MOST_LETTERS, MOST_WORDS = 200, 30
+"""Of a phrase: what is longer names no thing, and reading it would take long."""
 
 
 def tried(encoder: TextEncoder, phrase: str) -> Reading | UnknownWordError:
-    """How the encoder reads `phrase`: as it is, if it can read any."""
+    """How the encoder reads `phrase`: as it is, if it can read any. Raises UsageError for what is too long."""
+    if len(phrase) > MOST_LETTERS or len(phrase.split()) > MOST_WORDS:
+        raise UsageError(f"{phrase[:40] + '...'!r} is too long; name a thing in no more than {MOST_WORDS} words and "
+                         f"{MOST_LETTERS} letters")  # fmt: skip
     own = getattr(encoder, "reading", None)
     found: Reading = Reading(phrase) if own is None else own(phrase)
     return UnknownWordError(found.unknown, found.near, found.note) if found.unknown else found
@@ -20,7 +25,7 @@ def tried(encoder: TextEncoder, phrase: str) -> Reading | UnknownWordError:
 def read(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False) -> list[Reading]:
     """How the encoder reads each of them. guess: what it does not know is taken as it is, and a note says so.
 
-    Raises UnknownWordError for words that it does not know, all of them in one.
+    Raises UnknownWordError for words that it does not know, all of them in one, and UsageError for what is too long.
     """
     every = [tried(encoder, phrase) for phrase in phrases]
     unread = [one for one in every if isinstance(one, UnknownWordError)]
@@ -30,6 +35,12 @@ def read(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False) -
         Reading(phrase, "not known, an answer is a guess") if isinstance(one, UnknownWordError) else one
         for phrase, one in zip(phrases, every, strict=True)
     ]
+
+
+def instead(unknown: UnknownWordError, done: str) -> str:
+    """What is to be said where words are not known and the rest was asked all the same. done: how."""
+    told, _, remedy = str(unknown).rpartition("; ")
+    return f"{told} ({remedy}); {done}"
 
 
 def notes(phrases: Sequence[str], readings: Sequence[Reading]) -> list[str]:

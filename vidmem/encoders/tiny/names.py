@@ -147,7 +147,8 @@ def _parts(words: Sequence[str]) -> list[str]:
     """The names in it, the longest first that begins at each place; what is none, word by word."""
     out, start = [], 0
     while start < len(words):
-        ends = (end for end in range(len(words), start + 1, -1) if name_of(words[start:end]) is not None)
+        last = min(len(words), start + _longest())
+        ends = (end for end in range(last, start + 1, -1) if name_of(words[start:end]) is not None)
         end = next(ends, start + 1)
         out.append(" ".join(words[start:end]))
         start = end
@@ -162,6 +163,12 @@ def _known(word: str, vocabulary: Container[str]) -> bool:
         if (len(form) > 2 and form.isascii() and form in vocabulary) or (len(form) > 1 and form in _name_words()):
             return True
     return any(word[:i] in _name_words() and word[i:] in _name_words() for i in range(3, len(word) - 2))
+
+
+@functools.cache
+def _longest() -> int:
+    """Words of the longest name."""
+    return max(len(key.split()) for key in _keys())
 
 
 @functools.cache
