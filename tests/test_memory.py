@@ -16,6 +16,7 @@ import pytest
 from encoders import fake
 from encoders.fake import COLOURS, picture, save, video, walk
 from PIL import Image
+from store.making import add, info, track
 
 import vidmem
 from vidmem.config import IndexConfig, preset
@@ -561,3 +562,31 @@ def test_below_the_commands_nobody_speaks_of_options() -> None:
                 told += [f"{path}: {text}" for text in texts if re.search(r"(?<![\w`-])--[a-z]", text)
                          and not re.search(r"`(vidmem|hf) [^`]*--|python -m", text)]  # fmt: skip
     assert not told
+
+
+def test_threads_may_ask_while_one_removes(tmp_path: Path) -> None:
+    """What a question has begun with does not change under it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import fakes
+
+    fakes.register()
+    with Memory.open(tmp_path / "m", encoder="colours") as m:
+        m.store.set_model(m._record(m.settings().as_dict()))
+        for name in "abcd":
+            row = m.store.begin_source(info(f"{name}.mp4", name))
+            red = m.text_encoder.encode_text(["red"])[0]
+            visual = np.eye(m.text_encoder.info.visual_dim, dtype=np.float32)[0]
+            add(m.store, row.id, [track(i, text=red, visual=visual) for i in range(40)], state="done")
+
+        def ask(_: int) -> int:
+            return m.where("red", top=None).total
+
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(ask, i) for i in range(40)]
+            for name in "abc":
+                m.remove(f"{name}.mp4")
+            asked += [pool.submit(ask, i) for i in range(10)]
+            totals = [one.result() for one in asked]
+        assert set(totals) <= {0, 1, 2, 3, 4}
+        assert totals[-1] == ask(0) == 1

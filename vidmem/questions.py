@@ -66,11 +66,9 @@ class Questions(Closing):
 
     def cache(self) -> VectorCache:
         """The searchable vectors, brought up to date."""
-        if self._cache is None:
-            self._cache = VectorCache(self.store)
-        else:
-            self._cache.refresh()
-        return self._cache
+        known = self._cache  # another thread may drop it meanwhile
+        self._cache = cache = VectorCache(self.store) if known is None else known.refreshed()
+        return cache
 
     @property
     def calibration(self) -> Calibration:
@@ -208,7 +206,7 @@ class Questions(Closing):
             self.store, self.cache(), self.text_encoder, names, vectors, curve=curve, spans=spans,
             newest=newest, least=least, top=count, like=calibration.same_thing,
         )
-        return replace(found, notes=tuple(notes))
+        return replace(found, notes=(*notes, *found.notes))
 
     def watch(
         self, names: str | Iterable[str], *, sources: Sources = (), after: Time | None = None,

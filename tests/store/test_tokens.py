@@ -66,7 +66,7 @@ def test_a_score_by_words_is_weighed_by_how_sure_the_name_is(filled: Store) -> N
 def test_a_cache_of_before_takes_in_a_change_of_confidence(filled: Store) -> None:
     cache = VectorCache(filled)
     add(filled, 1, [track(1, text=unit(DT, 0), text_confidence=0.125)], state="done")
-    cache.refresh()
+    cache = cache.refreshed()
     assert cache.scores("text", unit(DT, 0), np.array([1]))[0] == pytest.approx(0.125, abs=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_new_tokens_are_taken_over_at_once(filled: Store) -> None:
     assert [t.visual.argmax() for t in tracks] == [0, 1, 2]
     assert tracks[0].text_confidence == 0.5
     assert [t.id for t in tracks] == ids
-    cache.refresh()
+    cache = cache.refreshed()
     assert cache.dim("visual") == 8
     assert cache.range_search("visual", unit(8, 1), 0.9)[0].tolist() == [1]
     assert not any(row.stale for row in filled.sources())

@@ -217,10 +217,10 @@ def assert_like_rebuilt(cache: VectorCache, store: Store) -> None:
 
 def test_refresh_takes_in_new_and_changed_tracks(full: Store) -> None:
     cache = VectorCache(full)
-    assert not cache.refresh()
+    assert cache.refreshed() is cache
     add(full, 1, [track(3, seed=999), track(N - 1, seed=998), track(N), track(N + 1)])
-    assert cache.refresh()
-    assert len(cache) == N + 2
+    before, cache = cache, cache.refreshed()
+    assert (len(before), len(cache)) == (N, N + 2)  # whoever asks the one of before is not disturbed
     assert cache.top("visual", track(3, seed=999).visual, 1)[0].tolist() == [3]
     assert_like_rebuilt(cache, full)
 
@@ -242,7 +242,7 @@ def test_refresh_after_a_removal(full: Store) -> None:
     row = full.begin_source(info("b.mp4", "b"))
     add(full, row.id, [track(0), track(1)])
     full.remove_source(1)
-    assert cache.refresh()
+    cache = cache.refreshed()
     assert cache.columns.ids.tolist() == [N + 1, N + 2]
     assert_like_rebuilt(cache, full)
 

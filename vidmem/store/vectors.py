@@ -58,17 +58,17 @@ class Columns:
 
 
 class VectorCache:
-    """All tracks of `store` as of the last `refresh`, searchable. Row i of every answer is `columns.ids[i]`.
+    """All tracks of `store` as they were when it was made, searchable. Row i of every answer is `columns.ids[i]`.
 
-    It needs the Store to be open only for `refresh`. Not for several threads at once.
+    It never changes, so threads may share it, and needs the Store to be open only to be made.
 
     Raises:
         StoreError: the memory is damaged. A damaged cache file is no error: it is rebuilt.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, data: cachebuild.CacheData | None = None) -> None:
         self._store = store
-        self._data = cachebuild.current(store)
+        self._data = cachebuild.current(store) if data is None else data
         self._indexes: dict[Kind, Any] = {}
 
     def __len__(self) -> int:
@@ -87,13 +87,10 @@ class VectorCache:
         """Ids, sources and spans of all tracks; read-only views."""
         return Columns(*self._data.columns)
 
-    def refresh(self) -> bool:
-        """Take in what was written since, by this process or another; whether there was anything."""
+    def refreshed(self) -> VectorCache:
+        """One with what was written since, by this process or another; itself when there was nothing."""
         data, _ = cachebuild.updated(self._store, self._data)
-        changed = data is not self._data
-        if changed:
-            self._data, self._indexes = data, {}
-        return changed
+        return self if data is self._data else VectorCache(self._store, data)
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of tracks by id, -1 where there is none. `(n,)` -> `(n,)` int64."""
