@@ -195,11 +195,11 @@ def within_ns(value: str) -> int:
     return min(parse_time(made("within", value, str, "a text such as '2s' or '0.5s'")), LONGEST_NS >> 1)
 
 
-def whole(name: str, value: Any, least: int, most: int = LONGEST_NS) -> int:
-    """A whole number in that range. Raises UsageError."""
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """A whole number of 64 bits, from that up. Raises UsageError."""
     found = _index(value)
-    if found is None or not least <= found <= most:
-        raise UsageError(f"`{name}` is a whole number from {least} up; got {got(value)}")
+    if found is None or abs(found) > LONGEST_NS or (least is not None and found < least):
+        raise UsageError(f"`{name}` is a whole number{'' if least is None else f' from {least} up'}; got {got(value)}")
     return found
 
 
