@@ -159,12 +159,13 @@ def crop(value: Crop) -> tuple[str, int, Box]:
     """Source, ns and box x0, y0, x1, y1 from these, or from "VIDEO@TIME:X,Y,W,H". The time may be a text. Raises
     UsageError."""
     if not isinstance(value, str):
+        forms = f"{_CROP_FORMS}, or (source, t_ns, (x0, y0, x1, y1))"
         try:
             source, time, (x0, y0, x1, y1) = value
         except (TypeError, ValueError):
-            forms = f"{_CROP_FORMS}, or (source, t_ns, (x0, y0, x1, y1))"
             raise UsageError(f"`crop` is {forms}; got {got(value)}") from None
-        x0, y0, x1, y1 = (number("crop", v, f"{_CROP_FORMS}, or its box four numbers") for v in (x0, y0, x1, y1))
+        made("crop", source, (str, os.PathLike), forms)
+        x0, y0, x1, y1 = (number("crop", v, forms) for v in (x0, y0, x1, y1))
         return path("crop", source), _time_ns(time), (x0, y0, x1, y1)
     match = _CROP.fullmatch(value)
     numbers = match["box"].split(",") if match else []
