@@ -480,7 +480,7 @@ WRONG: dict[str, Callable[[Memory, Any], object]] = {
     "`anchor` is a text": lambda m, _: m.haystack(5, "red"),  # type: ignore[arg-type]
     "`path` is a path": lambda m, _: m.calibrate(5),  # type: ignore[arg-type]
     "`name` is a text": lambda m, _: m.session(5),  # type: ignore[arg-type]
-    "`depth` is a whole number from 1 up": lambda m, _: m.session("cam", depth=True),
+    "`depth` is a whole number; got True": lambda m, _: m.session("cam", depth=True),
     "`interval_s` is a number of seconds": lambda m, _: m.session("cam", interval_s=float("nan")),
     "`encoder` is a name": lambda m, _: m.session("cam", encoder=5),  # type: ignore[arg-type]
     "`encoder` is a text": lambda m, _: m.reembed(5),  # type: ignore[arg-type]

@@ -159,12 +159,13 @@ def crop(value: Crop) -> tuple[str, int, Box]:
     """Source, ns and box x0, y0, x1, y1 from these, or from "VIDEO@TIME:X,Y,W,H". The time may be a text. Raises
     UsageError."""
     if not isinstance(value, str):
+        forms = f"{_CROP_FORMS}, or (source, t_ns, (x0, y0, x1, y1))"
         try:
             source, time, (x0, y0, x1, y1) = value
         except (TypeError, ValueError):
-            forms = f"{_CROP_FORMS}, or (source, t_ns, (x0, y0, x1, y1))"
             raise UsageError(f"`crop` is {forms}; got {got(value)}") from None
-        x0, y0, x1, y1 = (number("crop", v, f"{_CROP_FORMS}, or its box four numbers") for v in (x0, y0, x1, y1))
+        made("crop", source, (str, os.PathLike), forms)
+        x0, y0, x1, y1 = (number("crop", v, forms) for v in (x0, y0, x1, y1))
         return path("crop", source), _time_ns(time), (x0, y0, x1, y1)
     match = _CROP.fullmatch(value)
     numbers = match["box"].split(",") if match else []
@@ -195,11 +196,11 @@ def within_ns(value: str) -> int:
     return min(parse_time(made("within", value, str, "a text such as '2s' or '0.5s'")), LONGEST_NS >> 1)
 
 
-def whole(name: str, value: Any, least: int, most: int = LONGEST_NS) -> int:
-    """A whole number in that range. Raises UsageError."""
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """A whole number of 64 bits, from that up. Raises UsageError."""
     found = _index(value)
-    if found is None or not least <= found <= most:
-        raise UsageError(f"`{name}` is a whole number from {least} up; got {got(value)}")
+    if found is None or abs(found) > LONGEST_NS or (least is not None and found < least):
+        raise UsageError(f"`{name}` is a whole number{'' if least is None else f' from {least} up'}; got {got(value)}")
     return found
 
 

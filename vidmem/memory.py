@@ -280,8 +280,8 @@ class Memory(Pictured):
 
         arguments.flags(keep_views=keep_views)
         arguments.text("name", name)
-        depth = arguments.whole("depth", depth, 1)
-        interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0", 0)
+        depth = arguments.whole("depth", depth)
+        interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0")
         if config is not None:
             arguments.made("config", config, IndexConfig, "an IndexConfig")
         if encoder is not None and not hasattr(encoder, "info"):

@@ -138,3 +138,14 @@ def test_an_encoder_without_a_list_reads_all() -> None:
 def test_names_tell_what_they_stand_for() -> None:
     names = TEXT.names()
     assert (names["mug"], names["cup"], names["academic robe"]) == ("cup", "", "academic gown")
+
+
+def test_what_any_encoder_refuses() -> None:
+    """One that reads any phrase cuts a long one itself, up to a length."""
+
+    class Any:
+        info = TEXT.info
+
+    assert tried(Any(), "cup " * 500) == Reading("cup " * 500)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="is too long; name a thing in no more than 2000 letters"):
+        tried(Any(), "d" * 2001)  # type: ignore[arg-type]
