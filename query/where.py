@@ -38,7 +38,7 @@ class Answer(Sequence[Sighting]):
 
     sightings: tuple[Sighting, ...]
     near_misses: tuple[Sighting, ...] = ()
-    query: dict[str, object] = field(default_factory=dict)
+    query: dict[str, object] = field(default_factory=dict, hash=False)
     total: int = 0
     notes: tuple[str, ...] = ()
     likelier: Sighting | None = None

@@ -217,7 +217,7 @@ def lifted(
     share = np.clip((np.asarray(cosine, np.float64) - same_thing) / max(1 - same_thing, 1e-6), 0, 1)
     z = _logit(own) + LIFT * share - DOUBT
     like = np.minimum(1 / (1 + np.exp(-z)), np.asarray(sure, np.float64))
-    return np.maximum(own[:, 0], like.max(axis=1, initial=0)).astype(np.float32)
+    return np.asarray(np.maximum(own[:, 0], like.max(axis=1, initial=0)), np.float32)
 
 
 def left_out(samples: Samples) -> Float32:

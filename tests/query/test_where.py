@@ -197,3 +197,8 @@ def test_an_answer_is_a_sequence(store: Store) -> None:
     assert list(reversed(answer)) == [answer[1], answer[0]]
     with pytest.raises(IndexError):
         answer[2]
+
+
+def test_an_answer_is_hashable(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 0, 9)])
+    assert hash(ask(store, query={"text": "thing"})) == hash(ask(store, query={"text": "thing"}))

@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..records import Float32
 from . import cachebuild
 from .cachebuild import BLOCK
+from .cachefile import CacheData
 from .rows import half_to_float
 from .store import Store
 
@@ -66,7 +67,7 @@ class VectorCache:
         StoreError: the memory is damaged. A damaged cache file is no error: it is rebuilt.
     """
 
-    def __init__(self, store: Store, data: cachebuild.CacheData | None = None) -> None:
+    def __init__(self, store: Store, data: CacheData | None = None) -> None:
         self._store = store
         self._data = cachebuild.current(store) if data is None else data
         self._indexes: dict[Kind, Any] = {}
