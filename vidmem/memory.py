@@ -403,7 +403,7 @@ class Memory(Pictured):
 
         Raises UsageError as `retention.plan`, StoreError as `Store.remove_parts`; nothing is forgotten then.
         """
-        from .retention import carry_out, plan
+        from .retention import carry_out, plan, tracks_of
 
         arguments.flags(dry_run=dry_run)
         moment, places = arguments.moment(before, "before"), arguments.paths("sources", sources)
@@ -412,39 +412,11 @@ class Memory(Pictured):
             raise UsageError("`thing` is forgotten at all times; give it without `before`")
         if not dry_run:
             self._writing()
-        tracks = None if wanted is None else self._tracks_of(wanted)
+        tracks = None if wanted is None else tracks_of(self, wanted)
         steps = plan(self.store, before=moment, sources=places, tracks=tracks)
         if not dry_run:
             carry_out(self.store, steps)
         return steps
-
-    def _tracks_of(self, thing: str | int) -> dict[int, list[int]]:
-        """Ids of all tracks of a thing, by source."""
-        import numpy as np
-
-        from .query.search import find
-        from .query.things import seen_again, things
-
-        cache = self.cache()
-        if isinstance(thing, int):
-            row = cache.rows_of(np.array([max(-1, min(thing, 1 << 62))], np.int64))
-            if row[0] < 0:
-                raise UsageError(f"there is no track {thing}; an answer's `tracks` are their numbers, in JSON too")
-            alike = seen_again(cache, row, self.calibration.same_thing)
-            groups = things(self.store, cache, alike, self.calibration.same_thing)
-            rows = next(alike[group] for group in groups if row[0] in alike[group])
-        else:
-            reading = self.reading(thing)
-            if reading.read_as != thing:  # what is forgotten is gone: nothing may be taken for something else
-                raise UsageError(f"{reading.note}; to forget that, name it so: {reading.read_as!r}")
-            vector = self.text_encoder.encode_text([thing])[0]
-            hits = find(cache, self.calibration, vector, None, self.text_encoder.contrast(vector))
-            rows = seen_again(cache, hits.rows, self.calibration.same_thing)
-        out: dict[int, list[int]] = {}
-        columns = cache.columns
-        for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):
-            out.setdefault(source, []).append(track)
-        return out
 
     def compact(self) -> int:
         """Join small blobs and give free space on disk back; how many blobs there are fewer. Raises StoreError."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .store import Loss, Part, SourceRow, Store
 from .when import Moment
+
+if TYPE_CHECKING:
+    from .questions import Questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +122,33 @@ def _part(store: Store, row: SourceRow, part: Part) -> Forgetting | None:
 def _whole(store: Store, row: SourceRow) -> Forgetting:
     part = Part(row.id, 1 << 62)
     return Forgetting(row, True, part, store.preview_removal(part))
+
+
+def tracks_of(memory: Questions, thing: str | int) -> dict[int, list[int]]:
+    """Ids of all tracks of a thing, by source: of what is found for a phrase, or of the track with this number, and of
+    all that look like it. Raises UsageError for no such track, and for a phrase that cannot be read as it is said."""
+    import numpy as np
+
+    from .query.search import find
+    from .query.things import seen_again, things
+
+    cache = memory.cache()
+    if isinstance(thing, int):
+        row = cache.rows_of(np.array([max(-1, min(thing, 1 << 62))], np.int64))
+        if row[0] < 0:
+            raise UsageError(f"there is no track {thing}; an answer's `tracks` are their numbers, in JSON too")
+        alike = seen_again(cache, row, memory.calibration.same_thing)
+        groups = things(memory.store, cache, alike, memory.calibration.same_thing)
+        rows = next(alike[group] for group in groups if row[0] in alike[group])
+    else:
+        reading = memory.reading(thing)
+        if reading.read_as != thing:  # what is forgotten is gone: nothing may be taken for something else
+            raise UsageError(f"{reading.note}; to forget that, name it so: {reading.read_as!r}")
+        vector = memory.text_encoder.encode_text([thing])[0]
+        hits = find(cache, memory.calibration, vector, None, memory.text_encoder.contrast(vector))
+        rows = seen_again(cache, hits.rows, memory.calibration.same_thing)
+    out: dict[int, list[int]] = {}
+    columns = cache.columns
+    for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):
+        out.setdefault(source, []).append(track)
+    return out
