@@ -100,7 +100,8 @@ def _sound(facts: object) -> list[object] | None:
         case {"files": [_, *_] as files, "info": [str(), str(), int(), int()] as info}:
             paths = [file[0] if isinstance(file, list) and file else None for file in files]
             if files == [_stamp(path) if isinstance(path, str) else None for path in paths] and None not in files:
-                return info
+                told: list[object] = info
+                return told
     return None
 
 
