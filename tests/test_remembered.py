@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from vidmem.encoders.clip_text import ClipText
 from vidmem.encoders.hub import RECORD
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
 from vidmem.memory import Memory
+from vidmem.store.texts import Texts
 
 clip_folder.required()
 
@@ -67,6 +69,33 @@ def test_the_second_question_asks_no_model(folder: Path, encoded: list[str]) -> 
         memory.where("blue cup")
         memory.watch(["blue cup", "red cup", "green cup"])
     assert encoded[2:] == ["a photo of a blue cup.", "background, any other thing", "a photo of a green cup."]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        5, [], {}, {"files": []}, {"files": [], "info": ["clip", "w", 1, 1]},
+        {"files": [5], "info": ["clip", "w", 1, 1]},
+        {"files": [["a\0b", 1, 1]], "info": ["clip", "w", 1, 1]}, {"files": [["/none", 1, 1]], "info": 5},
+        {"files": [None], "info": ["clip", "w", 1, 1]},
+    ],
+)  # fmt: skip
+def test_what_was_not_remembered_here_is_not_believed(folder: Path, told: object, encoded: list[str]) -> None:
+    with Memory.open(folder, read_only=True) as memory:
+        want = memory.where("red cup", top=None)
+        made = memory.store.model()
+        assert made is not None
+        texts = Texts(memory.store)
+        assert texts.facts(made.encoder) is not None
+        texts.set_facts(made.encoder, told)
+        conn = sqlite3.connect(memory.store.cache_folder / "texts.sqlite")
+        with conn:
+            conn.execute("UPDATE texts SET width = 1")
+        conn.close()
+    encoded.clear()
+    with Memory.open(folder, read_only=True) as memory:
+        assert memory.where("red cup", top=None) == want
+    assert encoded == ["a photo of a red cup.", "background, any other thing"]
 
 
 def test_the_second_question_imports_no_torch(folder: Path) -> None:

@@ -49,11 +49,8 @@ class RememberedText:
     def info(self) -> EncoderInfo:
         """Raises ModelError, now and from every other call, when the weights are missing or damaged."""
         if self._info is None:
-            told = self._texts.facts(self._spec)
-            if told is not None and told["files"] == [_stamp(path) for path, *_ in told["files"]]:
-                self._info = self._module.described(*told["info"])
-            else:
-                self._info = self._loaded().info
+            told = _sound(self._texts.facts(self._spec))
+            self._info = self._loaded().info if told is None else self._module.described(*told)
         assert self._info is not None
         return self._info
 
@@ -76,7 +73,7 @@ class RememberedText:
     def contrast(self, vector: Float32) -> Float32:
         key = self._key("contrast", np.ascontiguousarray(vector, "<f4").tobytes())
         (found,) = self._texts.get([key])
-        if found is None:
+        if found is None or found.shape[1:] != vector.shape:
             found = self._loaded().contrast(vector)
             self._texts.put([(key, found)])
         return found
@@ -96,10 +93,22 @@ class RememberedText:
         return hashlib.sha256(head + b"\0" + asked).digest()
 
 
+def _sound(facts: object) -> list[object] | None:
+    """Of which encoder, weights and lengths of vectors it tells; None when the files are others now, or it tells
+    nothing: a memory may come from a stranger."""
+    match facts:
+        case {"files": [_, *_] as files, "info": [str(), str(), int(), int()] as info}:
+            paths = [file[0] if isinstance(file, list) and file else None for file in files]
+            if files == [_stamp(path) if isinstance(path, str) else None for path in paths] and None not in files:
+                told: list[object] = info
+                return told
+    return None
+
+
 def _stamp(path: str) -> list[object] | None:
     """A file's path, size and time of change; None when it is not there."""
     try:
         stat = Path(path).stat()
-    except OSError:
+    except (OSError, ValueError):  # a path with a zero in it
         return None
     return [path, stat.st_size, stat.st_mtime_ns]

@@ -382,7 +382,8 @@ def test_a_cache_header_of_another_making_is_rebuilt(made: Path, head: str) -> N
 
 @pytest.mark.parametrize(
     "sql",
-    ["UPDATE texts SET vectors = 'word'", "UPDATE texts SET width = 'word'", "UPDATE texts SET width = 0",
+    ["UPDATE texts SET vectors = 'word'", "UPDATE texts SET width = 1, vectors = x'0000c07f'",
+     "UPDATE texts SET width = 'word'", "UPDATE texts SET width = 0",
      "UPDATE texts SET vectors = x'00'", "CREATE VIEW more AS SELECT 1",
      "CREATE TRIGGER more AFTER INSERT ON texts BEGIN DELETE FROM texts; END"],
 )  # fmt: skip

@@ -41,7 +41,8 @@ class Texts:
                 out: list[Float32 | None] = []
                 for key in keys:
                     row = conn.execute("SELECT width, vectors FROM texts WHERE key = ?", (key,)).fetchone()
-                    out.append(None if row is None else np.frombuffer(row[1], "<f4").reshape(-1, row[0]).copy())
+                    found = None if row is None else np.frombuffer(row[1], "<f4").reshape(-1, row[0]).copy()
+                    out.append(found if found is not None and np.isfinite(found).all() else None)
                 return out
         return [None] * len(keys)
 
