@@ -148,15 +148,16 @@ def _inverse_norms(half: NDArray[np.float16]) -> Float32:
 def _write(store: Store, data: CacheData) -> None:
     """Keep `data` for the next process, if this one may and no other is at it."""
     try:
-        fd = take_lock(store.cache_lock, wait=False)
-        if fd is None:
-            return
-        try:
-            with store.track_changes(data.generation) as (_, removed, _):
-                stale = removed > data.generation
-            if not stale:  # what was forgotten since must not come back to disk
-                cachefile.save(store.cache_folder, data)
-        finally:
-            os.close(fd)
+        with store.alone():
+            fd = take_lock(store.cache_lock, wait=False)
+            if fd is None:
+                return
+            try:
+                with store.track_changes(data.generation) as (_, removed, _):
+                    stale = removed > data.generation
+                if not stale:  # what was forgotten since must not come back to disk
+                    cachefile.save(store.cache_folder, data)
+            finally:
+                os.close(fd)
     except OSError as error:
         _log.info("the vector cache is kept in memory only (%s): %s", error, store.cache_folder)

@@ -138,6 +138,13 @@ class Store(Closing):
             with nullcontext() if write else reading():
                 yield self._conn
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other threads off this Store. Who takes the cache's lock does so in here, as everything that removes
+        does: else two threads could wait for each other."""
+        with self._turn:
+            yield
+
     @property
     def cache_folder(self) -> Path:
         """Where files lie that can be rebuilt; it need not exist."""
