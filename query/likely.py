@@ -6,6 +6,8 @@ is sure needs no name that the encoder knows, and a name helps where pictures ar
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from ..geometry import unit
 from ..probability import FLOOR, Curve, Mode, lifted
 from ..records import Float32
 from ..store import VectorCache
-from .scores import Hits, hits_of, nearest, scored
+from .scores import Hits, hits_of, joined, nearest, scored
 
 WEAK = 0.4
 """What is less probable than this share of the floor is not looked at again, whatever it looks like."""
@@ -49,12 +51,23 @@ def probable(
             "does it for words, or give `threshold`"
         )
     floor = FLOOR if least is None else least
-    weak = WEAK * floor
     best = _best(cache, curve, text, visual, may)
-    hits = _candidates(cache, calibration, curve, text, visual, contrast, weak, best, may)
-    likely = _likely(cache, calibration, curve, hits, contrast, best)
-    hits = Hits(hits.rows, hits.score, hits.text, hits.visual, likely)
-    return _lifted(cache, calibration, hits.take(likely >= np.float32(weak)), floor)
+
+    def reaching(least: float) -> Hits:
+        return _candidates(cache, calibration, curve, text, visual, contrast, least, best, may)
+
+    def judged(hits: Hits) -> Hits:
+        return replace(hits, likely=_likely(cache, calibration, curve, hits, contrast, best))
+
+    sure = judged(reaching(floor))
+    sure = sure.take(_likely_of(sure) >= np.float32(floor))
+    if not len(sure) or floor <= 0:
+        return sure
+    weak = reaching(WEAK * floor)
+    weak = weak.take(~np.isin(weak.rows, sure.rows))
+    weak = judged(weak.take(_looks_like(cache, calibration, weak, sure)))  # looks first: shares are dear
+    weak = weak.take(_likely_of(weak) >= np.float32(WEAK * floor))
+    return joined(sure, _lifted(cache, calibration, weak, sure, floor))
 
 
 def probabilities(
@@ -136,24 +149,36 @@ def _with_text(cache: VectorCache, text: Float32, hits: Hits) -> Hits:
     return hits_of(hits.rows, cache.scores("text", text, hits.rows), hits.score)
 
 
-def _lifted(cache: VectorCache, calibration: Calibration, hits: Hits, floor: float) -> Hits:
-    """What reaches the floor by itself, and what does so because it looks like that: another view of a thing that is
-    probably meant."""
-    likely = hits.likely
-    assert likely is not None
-    sure = likely >= np.float32(floor)
-    if sure.all() or not sure.any():
-        return hits.take(sure)
-    anchors = np.flatnonzero(sure)
-    if len(anchors) > ANCHORS:
-        anchors = anchors[np.argsort(-likely[anchors], kind="stable")[:ANCHORS]]
-    looks = cache.reconstruct("visual", hits.rows[anchors])
-    more = np.flatnonzero(~sure)
-    for start in range(0, len(more), _BLOCK):
-        part = more[start : start + _BLOCK]
-        cosine = cache.reconstruct("visual", hits.rows[part]) @ looks.T
-        likely[part] = lifted(likely[part], cosine, likely[anchors], calibration.same_thing)
-    return hits.take(likely >= np.float32(floor))
+def _anchors(sure: Hits) -> Hits:
+    """What others are held against: the likeliest of what is sure."""
+    return sure.take(np.argsort(-_likely_of(sure), kind="stable")[:ANCHORS])
+
+
+def _looks_like(cache: VectorCache, calibration: Calibration, weak: Hits, sure: Hits) -> NDArray[np.bool_]:
+    """Which of the hits look enough like something that is sure for it to matter."""
+    looks = cache.reconstruct("visual", _anchors(sure).rows)
+    out = np.zeros(len(weak), np.bool_)
+    for start in range(0, len(weak), _BLOCK):  # bounded memory whatever the number of hits
+        part = slice(start, start + _BLOCK)
+        cosine = cache.reconstruct("visual", weak.rows[part]) @ looks.T
+        out[part] = cosine.max(axis=1) > calibration.same_thing
+    return out
+
+
+def _lifted(cache: VectorCache, calibration: Calibration, weak: Hits, sure: Hits, floor: float) -> Hits:
+    """What reaches the floor since it looks like what is sure: another view of a thing that is probably meant."""
+    anchors, likely = _anchors(sure), _likely_of(weak).copy()
+    looks = cache.reconstruct("visual", anchors.rows)
+    for start in range(0, len(weak), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        cosine = cache.reconstruct("visual", weak.rows[part]) @ looks.T
+        likely[part] = lifted(likely[part], cosine, _likely_of(anchors), calibration.same_thing)
+    return replace(weak, likely=likely).take(likely >= np.float32(floor))
+
+
+def _likely_of(hits: Hits) -> Float32:
+    assert hits.likely is not None
+    return hits.likely
 
 
 def _likely(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..records import NS, Box, Float32
 from ..store import Columns, Store
-from .scores import Hits
+from .scores import Hits, joined
 
 WITHIN_NS = 2 * NS
 """Two things are near in time when they are in view so far apart at the most: a head turns from one to the other."""
@@ -44,11 +44,7 @@ def merged(a: Narrowed, b: Narrowed) -> Narrowed:
     start, end = a.columns.start_ns.copy(), a.columns.end_ns.copy()
     rows = b.hits.rows
     start[rows], end[rows] = b.columns.start_ns[rows], b.columns.end_ns[rows]
-    hits = Hits(
-        np.concatenate([a.hits.rows, rows]), np.concatenate([a.hits.score, b.hits.score]),
-        *(None if x is None or y is None else np.concatenate([x, y]) for x, y in (
-            (a.hits.text, b.hits.text), (a.hits.visual, b.hits.visual), (a.hits.likely, b.hits.likely))),
-    )  # fmt: skip
+    hits = joined(a.hits, b.hits)
     return Narrowed(hits, replace(a.columns, start_ns=start, end_ns=end), a.evidence | b.evidence)
 
 

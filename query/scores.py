@@ -39,6 +39,13 @@ class Hits:
         return Hits(self.rows[index], self.score[index], text, visual, likely)
 
 
+def joined(a: Hits, b: Hits) -> Hits:
+    """The hits of both, none of which is in the two."""
+    pairs = ((a.text, b.text), (a.visual, b.visual), (a.likely, b.likely))
+    parts = (None if x is None or y is None else np.concatenate([x, y]) for x, y in pairs)
+    return Hits(np.concatenate([a.rows, b.rows]), np.concatenate([a.score, b.score]), *parts)
+
+
 def scored(
     cache: VectorCache, text: Float32 | None, visual: Float32 | None, least: float, may: NDArray[np.bool_] | None = None
 ) -> Hits:
