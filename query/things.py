@@ -48,10 +48,10 @@ def numbers(
     """For each of `rows` `(n,)` with its visual token `(n, D)` the number of its thing, 0 and on, as `things` sorts
     them."""
     a, b = ties(vectors, like)
-    source, start, end = columns.source_ids[rows], columns.start_ns[rows], columns.end_ns[rows]
     if store is None:
         groups = _Groups([[]] * len(rows), [[]] * len(rows))
     else:
+        source, start, end = columns.source_ids[rows], columns.start_ns[rows], columns.end_ns[rows]
         together = (source[a] == source[b]) & (np.maximum(start[a], start[b]) <= np.minimum(end[a], end[b]))
         # All sources one after the other on one line, so that spans of two never meet.
         known, place = np.unique(source, return_inverse=True)
