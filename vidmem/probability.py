@@ -33,8 +33,8 @@ LEAST_EACH = 3
 """A fit needs so many right and so many wrong candidates."""
 
 LIFT, DOUBT = 4.7, 0.44
-"""What likeness to a thing that is probably meant adds to the log odds of a track: see `lifted`. Fitted on twelve walks
-(seeds 5100 to 5111): 2,498 tracks with a probability of .1 to .5 by themselves."""
+"""What likeness to a thing that is probably meant adds to the log odds of a track: see `lifted`. From 2,498 tracks of
+twelve walks (seeds 5100 to 5111) with a probability of .1 to .5 by themselves; benchmarks/lift.py prints such a fit."""
 
 _COUNTS = frozenset({"questions", "right", "wrong"})
 _MOST = 1e9
