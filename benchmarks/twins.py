@@ -51,14 +51,6 @@ TOP = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stood:
-    """A thing in a panorama. box: in its pixels."""
-
-    picture: Image.Image
-    box: Box
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Film:
     """shots, rooms: as `film.make` takes them. wanted: for each room the box of the right thing in it, None where
     it does not stand. recorded: when it was, for the container."""

@@ -6,6 +6,7 @@ is sure needs no name that the encoder knows, and a name helps where pictures ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -63,11 +64,15 @@ def probable(
     sure = sure.take(_likely_of(sure) >= np.float32(floor))
     if not len(sure) or floor <= 0:
         return sure
+    anchors = sure.take(np.argsort(-_likely_of(sure), kind="stable")[:ANCHORS])
     weak = reaching(WEAK * floor)
     weak = weak.take(~np.isin(weak.rows, sure.rows))
-    weak = judged(weak.take(_looks_like(cache, calibration, weak, sure)))  # looks first: shares are dear
+    alike = np.zeros(len(weak), np.bool_)
+    for part, cosine in _likeness(cache, weak, anchors):
+        alike[part] = cosine.max(axis=1) > calibration.same_thing
+    weak = judged(weak.take(alike))  # looks come first: shares are dear
     weak = weak.take(_likely_of(weak) >= np.float32(WEAK * floor))
-    return joined(sure, _lifted(cache, calibration, weak, sure, floor))
+    return joined(sure, _lifted(cache, calibration, weak, anchors, floor))
 
 
 def probabilities(
@@ -149,31 +154,20 @@ def _with_text(cache: VectorCache, text: Float32, hits: Hits) -> Hits:
     return hits_of(hits.rows, cache.scores("text", text, hits.rows), hits.score)
 
 
-def _anchors(sure: Hits) -> Hits:
-    """What others are held against: the likeliest of what is sure."""
-    return sure.take(np.argsort(-_likely_of(sure), kind="stable")[:ANCHORS])
-
-
-def _looks_like(cache: VectorCache, calibration: Calibration, weak: Hits, sure: Hits) -> NDArray[np.bool_]:
-    """Which of the hits look enough like something that is sure for it to matter."""
-    looks = cache.reconstruct("visual", _anchors(sure).rows)
-    out = np.zeros(len(weak), np.bool_)
-    for start in range(0, len(weak), _BLOCK):  # bounded memory whatever the number of hits
-        part = slice(start, start + _BLOCK)
-        cosine = cache.reconstruct("visual", weak.rows[part]) @ looks.T
-        out[part] = cosine.max(axis=1) > calibration.same_thing
-    return out
-
-
-def _lifted(cache: VectorCache, calibration: Calibration, weak: Hits, sure: Hits, floor: float) -> Hits:
+def _lifted(cache: VectorCache, calibration: Calibration, weak: Hits, anchors: Hits, floor: float) -> Hits:
     """What reaches the floor since it looks like what is sure: another view of a thing that is probably meant."""
-    anchors, likely = _anchors(sure), _likely_of(weak).copy()
-    looks = cache.reconstruct("visual", anchors.rows)
-    for start in range(0, len(weak), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        cosine = cache.reconstruct("visual", weak.rows[part]) @ looks.T
+    likely = _likely_of(weak).copy()
+    for part, cosine in _likeness(cache, weak, anchors):
         likely[part] = lifted(likely[part], cosine, _likely_of(anchors), calibration.same_thing)
     return replace(weak, likely=likely).take(likely >= np.float32(floor))
+
+
+def _likeness(cache: VectorCache, hits: Hits, anchors: Hits) -> Iterator[tuple[slice, Float32]]:
+    """Cosines of the looks of hits to those of anchors `(m, a)`, in parts, so that memory is bounded."""
+    looks = cache.reconstruct("visual", anchors.rows)
+    for start in range(0, len(hits), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        yield part, cache.reconstruct("visual", hits.rows[part]) @ looks.T
 
 
 def _likely_of(hits: Hits) -> Float32:

@@ -17,7 +17,6 @@ from .where import PICTURES, check_suffix, place, seen_cells, unsaved, write_pic
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
 
-MOST_NAMES = 5000
 TOLD = ("source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorded_by", "picture", "score",
         "probability")  # fmt: skip
 """What a row of `watch-list` has of the newest sighting."""
