@@ -1,8 +1,8 @@
 """Sightings of one thing each: what was found close together in time, told apart into things.
 
 Tracks of one source with gaps under two seconds are one sighting when they look alike, were not in view together in
-different places, are where they can have got to (things.py), and no cut lies between them. Only as much is told apart as
-was asked for: for the newest sighting of a long memory, the newest stretch of time.
+different places, are where they can have got to (things.py), and no cut lies between them. Only as much is told apart
+as was asked for: for the newest sighting of a long memory, the newest stretch of time.
 """
 
 from __future__ import annotations
