@@ -60,8 +60,14 @@ def resting_world(cache: Path, seed: int, seconds: float, rest_s: float) -> Worl
 
 
 def costs(report: SourceReport) -> dict[str, Any]:
-    return {"frames": report.frames, "encoded": report.encoded, "still": report.still, "calls": report.calls,
-            "tracks": report.tracks, "seconds": round(report.seconds, 2)}  # fmt: skip
+    return {
+        "frames": report.frames,
+        "encoded": report.encoded,
+        "still": report.still,
+        "calls": report.calls,
+        "tracks": report.tracks,
+        "seconds": round(report.seconds, 2),
+    }
 
 
 def bench_world(world: World, folder: Path) -> dict[str, Any]:
@@ -78,8 +84,10 @@ def bench_world(world: World, folder: Path) -> dict[str, Any]:
             "right": [row["right"] for row in rows if row["kind"] in PRESENT],
             "false": [row["found"] for row in rows if row["kind"] in ABSENT],
         }
-        say(f"seed {world.truth.seed}, {way}: {report.encoded} of {report.frames} frames encoded in "
-            f"{report.seconds:.0f} s, {sum(out[way]['right'])} of {len(out[way]['right'])} right")  # fmt: skip
+        say(
+            f"seed {world.truth.seed}, {way}: {report.encoded} of {report.frames} frames encoded in "
+            f"{report.seconds:.0f} s, {sum(out[way]['right'])} of {len(out[way]['right'])} right"
+        )
     return out
 
 
@@ -126,8 +134,7 @@ def bench_parts(clips: Path) -> list[dict[str, Any]]:
 def bench_clips(clips: Path, folder: Path) -> dict[str, Any]:
     """All clips, and the questions of real.py, by picture and by box."""
     found = sorted(clips.glob("*.mp4"))
-    asked = [q for q in json.loads(real.QUERIES.read_text("utf-8"))["queries"]
-             if (clips / q["clip"]).exists()]  # fmt: skip
+    asked = [q for q in json.loads(real.QUERIES.read_text("utf-8"))["queries"] if (clips / q["clip"]).exists()]
     out: dict[str, Any] = {"clips": len(found), "queries": len(asked)}
     for way, config in WAYS.items():
         place = folder / way.replace(" ", "-")
@@ -137,13 +144,18 @@ def bench_clips(clips: Path, folder: Path) -> dict[str, Any]:
             reports = memory.index(*found, config=config)
             rows, _ = real.ask(memory, clips, asked)
         out[way] = {
-            "encoded": sum(r.encoded for r in reports), "frames": sum(r.frames for r in reports),
-            "calls": sum(r.calls for r in reports), "seconds": round(sum(r.seconds for r in reports), 2),
-            "right": [row[how]["right"] for row in rows for how in ("picture", "crop")], "false": [],
+            "encoded": sum(r.encoded for r in reports),
+            "frames": sum(r.frames for r in reports),
+            "calls": sum(r.calls for r in reports),
+            "seconds": round(sum(r.seconds for r in reports), 2),
+            "right": [row[how]["right"] for row in rows for how in ("picture", "crop")],
+            "false": [],
             "by_clip": {Path(r.info.uri).name: costs(r) for r in reports},
-        }  # fmt: skip
-        say(f"clips, {way}: {out[way]['encoded']} of {out[way]['frames']} frames encoded, "
-            f"{sum(out[way]['right'])} of {len(out[way]['right'])} right")  # fmt: skip
+        }
+        say(
+            f"clips, {way}: {out[way]['encoded']} of {out[way]['frames']} frames encoded, "
+            f"{sum(out[way]['right'])} of {len(out[way]['right'])} right"
+        )
     return out
 
 
@@ -176,8 +188,12 @@ def main() -> int:
     args = parser.parse_args()
     began = time.perf_counter()
     result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS, "ways": list(WAYS)}
-    worlds = [bench_world(resting_world(args.cache, seed, args.seconds, args.rest),
-                          memory_place(args.cache, "adaptive", str(seed))) for seed in args.seeds]  # fmt: skip
+    worlds = [
+        bench_world(
+            resting_world(args.cache, seed, args.seconds, args.rest), memory_place(args.cache, "adaptive", str(seed))
+        )
+        for seed in args.seeds
+    ]
     parts = {"worlds that rest": worlds}
     if any(args.clips.glob("*.mp4")):
         parts["still parts of clips"] = bench_parts(args.clips)
@@ -186,17 +202,42 @@ def main() -> int:
         say(f"no clips in {args.clips}: without them")
     result["parts"] = {name: compare(rows) | {"rows": rows} for name, rows in parts.items() if rows}
     result["met"] = {
-        name: {key: part[key] >= TARGETS[key] if key == "times_fewer" else part[key] <= TARGETS[key]
-               for key in TARGETS if key in part}
-        for name, part in result["parts"].items() if name != "whole clips"
-    }  # fmt: skip
+        name: {
+            key: part[key] >= TARGETS[key] if key == "times_fewer" else part[key] <= TARGETS[key]
+            for key in TARGETS
+            if key in part
+        }
+        for name, part in result["parts"].items()
+        if name != "whole clips"
+    }
     result |= {"seconds": round(time.perf_counter() - began, 1), "load_after": os.getloadavg()}
     write_json(args.out, result)
-    print(table(
-        ["", "frames", "encoded: all", "skipping", "times fewer", "right: all", "skipping", "false: all", "skipping"],
-        [[name, part["frames"][0], *part["encoded"], part["times_fewer"], *part.get("right_rate", (None, None)),
-          *part.get("false_rate", (None, None))] for name, part in result["parts"].items()],
-    ))  # fmt: skip
+    print(
+        table(
+            [
+                "",
+                "frames",
+                "encoded: all",
+                "skipping",
+                "times fewer",
+                "right: all",
+                "skipping",
+                "false: all",
+                "skipping",
+            ],
+            [
+                [
+                    name,
+                    part["frames"][0],
+                    *part["encoded"],
+                    part["times_fewer"],
+                    *part.get("right_rate", (None, None)),
+                    *part.get("false_rate", (None, None)),
+                ]
+                for name, part in result["parts"].items()
+            ],
+        )
+    )
     return 0
 
 

@@ -41,16 +41,19 @@ string frame_id
 )
 SCHEMAS = {
     "sensor_msgs/msg/Image": "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\n"
-                             "uint8 is_bigendian\nuint32 step\nuint8[] data\n" + HEADER,
+    "uint8 is_bigendian\nuint32 step\nuint8[] data\n" + HEADER,
     "sensor_msgs/msg/CompressedImage": "std_msgs/Header header\nstring format\nuint8[] data\n" + HEADER,
-    "geometry_msgs/msg/PoseStamped": "std_msgs/Header header\ngeometry_msgs/Pose pose\n" + "=" * 80 +
-                                     "\nMSG: geometry_msgs/Pose\ngeometry_msgs/Point position\n"
-                                     "geometry_msgs/Quaternion orientation\n" + "=" * 80 +
-                                     "\nMSG: geometry_msgs/Point\nfloat64 x\nfloat64 y\nfloat64 z\n" + "=" * 80 +
-                                     "\nMSG: geometry_msgs/Quaternion\nfloat64 x\nfloat64 y\nfloat64 z\nfloat64 w\n" +
-                                     HEADER,
+    "geometry_msgs/msg/PoseStamped": "std_msgs/Header header\ngeometry_msgs/Pose pose\n"
+    + "=" * 80
+    + "\nMSG: geometry_msgs/Pose\ngeometry_msgs/Point position\n"
+    "geometry_msgs/Quaternion orientation\n"
+    + "=" * 80
+    + "\nMSG: geometry_msgs/Point\nfloat64 x\nfloat64 y\nfloat64 z\n"
+    + "=" * 80
+    + "\nMSG: geometry_msgs/Quaternion\nfloat64 x\nfloat64 y\nfloat64 z\nfloat64 w\n"
+    + HEADER,
     "example_msgs/msg/Blob": "std_msgs/Header header\nuint8[] data\n" + HEADER,
-}  # fmt: skip
+}
 LASER_BYTES = 500_000
 
 
@@ -100,8 +103,10 @@ def write_log(path: Path, video: Path, size: float, packed: bool) -> dict[str, A
         writer = Writer(file, chunk_size=4 << 20, compression=CompressionType.ZSTD if packed else CompressionType.NONE)
         writer.start(profile="ros2")
         ids = {name: writer.register_schema(name, "ros2msg", text.encode()) for name, text in SCHEMAS.items()}
-        channels = {topic: writer.register_channel(topic, "cdr", schema)
-                    for topic, schema in zip((RAW, JPEG, POSE, LASER), ids.values(), strict=True)}  # fmt: skip
+        channels = {
+            topic: writer.register_channel(topic, "cdr", schema)
+            for topic, schema in zip((RAW, JPEG, POSE, LASER), ids.values(), strict=True)
+        }
 
         def add(topic: str, t_ns: int, data: bytes) -> None:
             nonlocal written
@@ -126,8 +131,12 @@ def write_log(path: Path, video: Path, size: float, packed: bool) -> dict[str, A
             if written >= size:
                 break
         writer.finish()
-    return {"bytes": path.stat().st_size, "seconds_of_log": second, "messages": counts,
-            "written_in_s": round(time.perf_counter() - began, 1)}  # fmt: skip
+    return {
+        "bytes": path.stat().st_size,
+        "seconds_of_log": second,
+        "messages": counts,
+        "written_in_s": round(time.perf_counter() - began, 1),
+    }
 
 
 def bench(folder: Path, video: Path, gb: float, topic: str, packed: bool) -> dict[str, Any]:
@@ -165,12 +174,24 @@ def main() -> int:
         result["growth"] = peaks[-1] / peaks[0]
     result["load_after"] = os.getloadavg()
     write_json(args.out, result)
-    print(table(
-        ["log", "GB", "messages", "frames", "indexed in s", "MB/s", "peak RSS, MB", "wanted"],
-        [[log["topic"], log["bytes"] / 1e9, sum(log["messages"].values()), log["index"]["frames"],
-          log["index"]["seconds"], log["mb_per_s"], log["index"]["peak_rss"] / 1e6, "<= 1000"]
-         for log in result["logs"]],
-    ))  # fmt: skip
+    print(
+        table(
+            ["log", "GB", "messages", "frames", "indexed in s", "MB/s", "peak RSS, MB", "wanted"],
+            [
+                [
+                    log["topic"],
+                    log["bytes"] / 1e9,
+                    sum(log["messages"].values()),
+                    log["index"]["frames"],
+                    log["index"]["seconds"],
+                    log["mb_per_s"],
+                    log["index"]["peak_rss"] / 1e6,
+                    "<= 1000",
+                ]
+                for log in result["logs"]
+            ],
+        )
+    )
     return 0
 
 

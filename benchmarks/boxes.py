@@ -98,9 +98,16 @@ def measure(shots: Iterator[Shot], find: Finder, most: int) -> dict[str, Any]:
         large.append(shot.large())
         frames += 1
     hit, big = np.concatenate(hits), np.concatenate(large)
-    return {"frames": frames, "regions": float(np.mean(counts)), "cpu_ms": 1e3 * float(np.median(times)),
-            "n": len(hit), "recall": float(hit.mean()), "interval": wilson(int(hit.sum()), len(hit)),
-            "large": int(big.sum()), "recall_large": float(hit[big].mean())}  # fmt: skip
+    return {
+        "frames": frames,
+        "regions": float(np.mean(counts)),
+        "cpu_ms": 1e3 * float(np.median(times)),
+        "n": len(hit),
+        "recall": float(hit.mean()),
+        "interval": wilson(int(hit.sum()), len(hit)),
+        "large": int(big.sum()),
+        "recall_large": float(hit[big].mean()),
+    }
 
 
 def of_encoder() -> Finder:
@@ -140,8 +147,9 @@ def options(about: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the photos (../shared/data)")
-    parser.add_argument("--networks", type=Path, help="folder of tiny-detector.onnx and tiny-look.onnx; without it the "
-                        "encoder `tiny`")  # fmt: skip
+    parser.add_argument(
+        "--networks", type=Path, help="folder of tiny-detector.onnx and tiny-look.onnx; without it the encoder `tiny`"
+    )
     return parser
 
 

@@ -78,12 +78,26 @@ def main() -> int:
         curve = facts["curve"]
         numbers = ", ".join(f"{part} {curve[part]:.2f}" for part in ("bias", "score", "share"))
         score = facts.get("brier_elsewhere")
-        print(f"{mode}: {numbers}; absent counts {facts['absent_share']}"
-              + ("" if score is None else f"; Brier {score:.3f} elsewhere"))  # fmt: skip
-        print(table(["", "questions", "found", "right", "elsewhere: found", "right"], [
-            [kind, row["questions"], row["found"], row["right"], facts["elsewhere"].get(kind, {}).get("found"),
-             facts["elsewhere"].get(kind, {}).get("right")] for kind, row in facts["here"].items()
-        ]))  # fmt: skip
+        print(
+            f"{mode}: {numbers}; absent counts {facts['absent_share']}"
+            + ("" if score is None else f"; Brier {score:.3f} elsewhere")
+        )
+        print(
+            table(
+                ["", "questions", "found", "right", "elsewhere: found", "right"],
+                [
+                    [
+                        kind,
+                        row["questions"],
+                        row["found"],
+                        row["right"],
+                        facts["elsewhere"].get(kind, {}).get("found"),
+                        facts["elsewhere"].get(kind, {}).get("right"),
+                    ]
+                    for kind, row in facts["here"].items()
+                ],
+            )
+        )
     if args.write:
         say(f"written to {write(curves)}")
     return 0

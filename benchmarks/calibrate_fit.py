@@ -58,8 +58,18 @@ def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
         held = None
         if q.contrast is not None:
             held = share(cache, hits, q.contrast, calibration.temperature).astype(np.float64)
-        out.append(Tried(number, asked.group, q.kind, q.mode, q.right is None, deciding(hits).astype(np.float64), held,
-                         np.array(right, bool)))  # fmt: skip
+        out.append(
+            Tried(
+                number,
+                asked.group,
+                q.kind,
+                q.mode,
+                q.right is None,
+                deciding(hits).astype(np.float64),
+                held,
+                np.array(right, bool),
+            )
+        )
     return out
 
 
@@ -100,8 +110,14 @@ def rates(curve: Curve, questions: Sequence[Tried]) -> dict[str, dict[str, float
     out: dict[str, list[tuple[bool, bool]]] = {}
     for q in questions:
         out.setdefault(f"{q.group}: {q.kind}", []).append(found(curve, q))
-    return {kind: {"questions": len(rows), "found": float(np.mean([a for a, _ in rows])),
-                   "right": float(np.mean([b for _, b in rows]))} for kind, rows in out.items()}  # fmt: skip
+    return {
+        kind: {
+            "questions": len(rows),
+            "found": float(np.mean([a for a, _ in rows])),
+            "right": float(np.mean([b for _, b in rows])),
+        }
+        for kind, rows in out.items()
+    }
 
 
 def fit_mode(questions: Sequence[Tried], limit: Mapping[str, float]) -> tuple[Curve, float]:
@@ -143,13 +159,18 @@ def fit_all(questions: Sequence[Tried]) -> tuple[Probabilities, dict[str, Any]]:
                 likely.append(curve.at(q.score, q.share, q.score.max(initial=0)))
                 right.append(q.right)
         told[mode] = {
-            "fitted": True, "curve": asdict(curves[mode]), "absent_share": absent, "here": rates(curves[mode], mine),
+            "fitted": True,
+            "curve": asdict(curves[mode]),
+            "absent_share": absent,
+            "here": rates(curves[mode], mine),
             "elsewhere": _elsewhere(held_out),
-        }  # fmt: skip
+        }
         if likely:
             both = np.concatenate(likely), np.concatenate(right)
-            told[mode] |= {"brier_elsewhere": brier(*both),
-                           "reliability_elsewhere": [asdict(b) for b in reliability(*both, 10)]}  # fmt: skip
+            told[mode] |= {
+                "brier_elsewhere": brier(*both),
+                "reliability_elsewhere": [asdict(b) for b in reliability(*both, 10)],
+            }
     return Probabilities(**curves), told
 
 
@@ -157,5 +178,7 @@ def _elsewhere(pairs: Sequence[tuple[Tried, Curve]]) -> dict[str, dict[str, floa
     out: dict[str, list[tuple[bool, bool]]] = {}
     for q, curve in pairs:
         out.setdefault(f"{q.group}: {q.kind}", []).append(found(curve, q))
-    return {kind: {"found": float(np.mean([a for a, _ in rows])), "right": float(np.mean([b for _, b in rows]))}
-            for kind, rows in out.items()}  # fmt: skip
+    return {
+        kind: {"found": float(np.mean([a for a, _ in rows])), "right": float(np.mean([b for _, b in rows]))}
+        for kind, rows in out.items()
+    }

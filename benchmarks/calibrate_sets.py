@@ -63,8 +63,13 @@ class Question:
 
     @property
     def mode(self) -> str:
-        return "product" if self.text is not None and self.visual is not None else \
-            "visual" if self.text is None else "text"  # fmt: skip
+        return (
+            "product"
+            if self.text is not None and self.visual is not None
+            else "visual"
+            if self.text is None
+            else "text"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,8 +165,9 @@ def photos(data: Path, cache: Path) -> Asked:
     def right(track: TrackRow, wanted: str) -> bool:
         return any(name == wanted and on_it(track.best_box, box) for name, box in boxes[names[track.best_ns]])
 
-    asked = [_worded(memory, "photo_name", n, lambda t, n=n: right(t, n))
-             for n in lines("household_names.txt") if n in there]  # fmt: skip
+    asked = [
+        _worded(memory, "photo_name", n, lambda t, n=n: right(t, n)) for n in lines("household_names.txt") if n in there
+    ]
     return Asked("photos", memory, _kept(asked))  # what is absent from photographs nobody has listed
 
 
@@ -239,8 +245,12 @@ def _sure_boxes(memory: Memory, picture: Image.Image) -> list[Box]:
 def _grown(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """A person cuts a picture a little wider than the thing."""
     dx, dy = 0.05 * (box[2] - box[0]), 0.05 * (box[3] - box[1])
-    return (max(0, round(box[0] - dx)), max(0, round(box[1] - dy)), min(size[0], round(box[2] + dx)),
-            min(size[1], round(box[3] + dy)))  # fmt: skip
+    return (
+        max(0, round(box[0] - dx)),
+        max(0, round(box[1] - dy)),
+        min(size[0], round(box[2] + dx)),
+        min(size[1], round(box[3] + dy)),
+    )
 
 
 def _lies(track: TrackRow, shots: Sequence[film.Shot], shown: Sequence[Image.Image], number: int, box: Box) -> bool:

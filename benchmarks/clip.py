@@ -32,8 +32,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--threads", type=int, default=2, help="torch threads of both (2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")
-    parser.add_argument("--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, "
-                        "with --threads 1")  # fmt: skip
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, with --threads 1"
+    )
     parser.add_argument("--sam2", action="store_true", help="also SAM2, some minutes")
     args = parser.parse_args()
     import torch
@@ -42,10 +43,14 @@ def main() -> int:
     clock = time.process_time if args.cpu_time else time.perf_counter
     started = time.perf_counter()
     result: dict[str, Any] = {
-        "machine": machine(), "threads": args.threads, "clock": clock.__name__, "authors": AUTHORS, "targets": TARGETS,
+        "machine": machine(),
+        "threads": args.threads,
+        "clock": clock.__name__,
+        "authors": AUTHORS,
+        "targets": TARGETS,
         "gem": {str(side): gem(side, args.rounds, clock) for side in SIDES},
         "textregion": pooling(max(args.rounds, 3), clock),
-    }  # fmt: skip
+    }
     if args.sam2:
         result["sam2"] = sam2(clock)
     result["seconds"] = round(time.perf_counter() - started, 1)
@@ -91,10 +96,12 @@ def gem(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
         times = alternate({"plain": plain, "gem": lambda: gem_tokens(made, pixels)}, rounds, clock)
     median = {name: statistics.median(values) for name, values in times.items()}
     return {
-        "median_ms": median, "range_ms": {name: [min(v), max(v)] for name, v in times.items()},
-        "ratio": median["gem"] / median["plain"], "ratio_of_the_least": min(times["gem"]) / min(times["plain"]),
+        "median_ms": median,
+        "range_ms": {name: [min(v), max(v)] for name, v in times.items()},
+        "ratio": median["gem"] / median["plain"],
+        "ratio_of_the_least": min(times["gem"]) / min(times["plain"]),
         "tokens": (side // made.patch) ** 2 + 1,
-    }  # fmt: skip
+    }
 
 
 def pooling(rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
@@ -126,10 +133,12 @@ def pooling(rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
             clock,
         )
     return {
-        "patches": PATCHES, "regions": REGIONS, "mean_patches_per_region": float((masks > 0).sum(1).float().mean()),
+        "patches": PATCHES,
+        "regions": REGIONS,
+        "mean_patches_per_region": float((masks > 0).sum(1).float().mean()),
         "median_ms": {name: statistics.median(v) for name, v in times.items()},
         "range_ms": {name: [min(v), max(v)] for name, v in times.items()},
-    }  # fmt: skip
+    }
 
 
 def sam2(clock: Callable[[], float]) -> dict[str, Any]:
@@ -181,14 +190,24 @@ def discs(count: int, side: int) -> Any:
     n = int(count**0.5 + 0.999)
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     step = side / n
-    found = [3.0 * ((y - (i // n + 0.5) * step) ** 2 + (x - (i % n + 0.5) * step) ** 2 < (step / 3) ** 2)
-             for i in range(count)]  # fmt: skip
+    found = [
+        3.0 * ((y - (i // n + 0.5) * step) ** 2 + (x - (i % n + 0.5) * step) ** 2 < (step / 3) ** 2)
+        for i in range(count)
+    ]
     return torch.stack(found).float()
 
 
 def report(result: dict[str, Any]) -> None:
-    rows = [[f"GEM at {side}, ms", one["median_ms"]["gem"], one["median_ms"]["plain"], one["ratio"],
-             TARGETS["gem_over_plain"]] for side, one in result["gem"].items()]  # fmt: skip
+    rows = [
+        [
+            f"GEM at {side}, ms",
+            one["median_ms"]["gem"],
+            one["median_ms"]["plain"],
+            one["ratio"],
+            TARGETS["gem_over_plain"],
+        ]
+        for side, one in result["gem"].items()
+    ]
     ms = result["textregion"]["median_ms"]
     rows.append(["TextRegion's filter, ms", ms["filter"], None, None, None])
     rows.append(["filter and pooling, ms", ms["filter_and_pool"], None, None, TARGETS["textregion_ms"]])

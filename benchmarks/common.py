@@ -93,10 +93,15 @@ def machine() -> dict[str, Any]:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
     return {
-        "cpu": cpu, "cores": os.cpu_count(), "memory_bytes": memory, "system": platform.platform(),
-        "python": platform.python_version(), "versions": versions, "load_before": os.getloadavg(),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "load_before": os.getloadavg(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }  # fmt: skip
+    }
 
 
 def model() -> dict[str, Any]:
@@ -236,9 +241,11 @@ def _described(pictures: Sequence[Image.Image], folder: Path, encoder: str, devi
     for i in range(len(pictures)):  # two files of one content share a place
         t_ns = at[f"{i:06}.png"]
         mine = [] if t_ns is None else tracks.get(t_ns, [])
-        out.append(Described(
-            np.array([t.best_box for t in mine], np.float64).reshape(-1, 4),
-            np.array([t.visual for t in mine], np.float32).reshape(-1, made.visual_dim),
-            np.array([t.text for t in mine], np.float32).reshape(-1, made.text_dim),
-        ))  # fmt: skip
+        out.append(
+            Described(
+                np.array([t.best_box for t in mine], np.float64).reshape(-1, 4),
+                np.array([t.visual for t in mine], np.float32).reshape(-1, made.visual_dim),
+                np.array([t.text for t in mine], np.float32).reshape(-1, made.text_dim),
+            )
+        )
     return out

@@ -32,13 +32,13 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = 8
 TABLES = {
     "sources": "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-               "tracker_state, stale, recorded_by",
+    "tracker_state, stale, recorded_by",
     "tracks": "id, source_id, ordinal, start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, visual, text, confidence, "
-              "text_confidence",
+    "text_confidence",
     "regions": "source_id, seq, start_ns, end_ns, frames, regions, blob",
     "views": "track_id, t_ns, x0, y0, x1, y1, quality, image, hint, confidence",
     "cuts": "source_id, t_ns",
-}  # fmt: skip
+}
 """What must be equal. Left out: added_at and finished_at (times of day), and `generation`, which counts changes."""
 
 
@@ -49,8 +49,10 @@ def rows(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
         (check,) = conn.execute("PRAGMA integrity_check").fetchone()
         if check != "ok":
             raise AssertionError(f"SQLite says: {check}")
-        return {table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall()
-                for table, columns in TABLES.items()}  # fmt: skip
+        return {
+            table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall()
+            for table, columns in TABLES.items()
+        }
     finally:
         conn.close()
 
@@ -75,8 +77,12 @@ def answers(folder: Path, words: Sequence[str]) -> list[Any]:
         for word in words:
             for threshold in (None, 0.3):
                 answer = memory.where(word, top=None, threshold=threshold)
-                out.append([[s.start_ns, s.end_ns, s.score, s.frame_ns, s.box, s.tracks]
-                            for s in (*answer.sightings, *answer.near_misses)])  # fmt: skip
+                out.append(
+                    [
+                        [s.start_ns, s.end_ns, s.score, s.frame_ns, s.box, s.tracks]
+                        for s in (*answer.sightings, *answer.near_misses)
+                    ]
+                )
     return out
 
 
@@ -189,8 +195,14 @@ def main() -> int:
                 run = Run(world.video, folder)
                 if run.kill_after(moment):
                     kept = state(folder)
-                    trial["kills"].append({"after_s": round(moment, 3), "frames_seen": run.frames,
-                                           "frames_kept": kept[1], "state": kept[0]})  # fmt: skip
+                    trial["kills"].append(
+                        {
+                            "after_s": round(moment, 3),
+                            "frames_seen": run.frames,
+                            "frames_kept": kept[1],
+                            "state": kept[0],
+                        }
+                    )
             if not trial["kills"]:  # it was done before: no trial
                 lasts *= 0.97
                 shutil.rmtree(folder)
@@ -214,8 +226,11 @@ def main() -> int:
                 kept_at = args.out.resolve().parent / f"crash-differs-{number}"
                 shutil.copytree(folder, kept_at, dirs_exist_ok=True)
         result["cache"] = damage_cache(whole, words, want_answers)
-        result["answers"] = {"words": len(words), "sightings": sum(map(len, want_answers)),
-                             "sha256": hashlib.sha256(repr(want_answers).encode()).hexdigest()}  # fmt: skip
+        result["answers"] = {
+            "words": len(words),
+            "sightings": sum(map(len, want_answers)),
+            "sha256": hashlib.sha256(repr(want_answers).encode()).hexdigest(),
+        }
     moments = [kill["after_s"] / lasts for trial in trials for kill in trial["kills"]]
     result["summary"] = {
         "trials": len(trials),

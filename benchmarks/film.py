@@ -38,12 +38,27 @@ from vidmem.records import NS
 
 TARGETS = {"picture_right": 19, "of_pictures": 20, "name_first": 12, "of_names": 19}
 CHOSEN = (
-    "anchor/image_0031", "butterfly/image_0066", "cannon/image_0030", "ceiling_fan/image_0033",
-    "crocodile/image_0036", "cup/image_0046", "elephant/image_0043", "flamingo/image_0054", "helicopter/image_0060",
-    "kangaroo/image_0080", "laptop/image_0059", "llama/image_0058", "panda/image_0034", "pigeon/image_0035",
-    "pizza/image_0039", "pyramid/image_0040", "starfish/image_0059", "stop_sign/image_0046", "stop_sign/image_0061",
+    "anchor/image_0031",
+    "butterfly/image_0066",
+    "cannon/image_0030",
+    "ceiling_fan/image_0033",
+    "crocodile/image_0036",
+    "cup/image_0046",
+    "elephant/image_0043",
+    "flamingo/image_0054",
+    "helicopter/image_0060",
+    "kangaroo/image_0080",
+    "laptop/image_0059",
+    "llama/image_0058",
+    "panda/image_0034",
+    "pigeon/image_0035",
+    "pizza/image_0039",
+    "pyramid/image_0040",
+    "starfish/image_0059",
+    "stop_sign/image_0046",
+    "stop_sign/image_0061",
     "wheelchair/image_0048",
-)  # fmt: skip
+)
 """Chosen by eye, for the photograph alone: wide, no drawing, a thing in its place. All are held out."""
 AGAIN = 6
 SHOT_S, FPS = 3, 25
@@ -86,8 +101,10 @@ def script(sizes: Sequence[tuple[int, int]], seed: int = SEED, again: int = AGAI
     rng = random.Random(seed + 1)
     order = rng.sample(range(len(sizes)), len(sizes))
     order += rng.sample(order[:-again], again)
-    return [Shot(i, *(window(sizes[i], rng.uniform(0.78, 1.0), rng.random(), rng.random()) for _ in range(2)))
-            for i in order]  # fmt: skip
+    return [
+        Shot(i, *(window(sizes[i], rng.uniform(0.78, 1.0), rng.random(), rng.random()) for _ in range(2)))
+        for i in order
+    ]
 
 
 def spans_of(shots: Sequence[Shot], photos: Sequence[int]) -> list[Span]:
@@ -128,9 +145,16 @@ def newest(answer: Answer, spans: Sequence[Span]) -> dict[str, Any]:
         return {"found": False, "right": False}
     first = answer[0]
     overlap = tiou((first.start_s, first.end_s), spans[-1])
-    return {"found": True, "right": overlap >= LEAST_TIOU, "tiou": round(overlap, 4), "start_s": first.start_s,
-            "end_s": first.end_s, "frame_s": first.frame_s, "box": list(first.box),
-            "score": round(first.score, 4)}  # fmt: skip
+    return {
+        "found": True,
+        "right": overlap >= LEAST_TIOU,
+        "tiou": round(overlap, 4),
+        "start_s": first.start_s,
+        "end_s": first.end_s,
+        "frame_s": first.frame_s,
+        "box": list(first.box),
+        "score": round(first.score, 4),
+    }
 
 
 def nearest(
@@ -168,8 +192,9 @@ def ask(
     for name in dict.fromkeys(names):
         spans = spans_of(shots, [i for i, one in enumerate(names) if one == name])
         vector = memory.text_encoder.encode_text([name])[0]
-        by_name.append({"name": name, "first": nearest(texts, times, vector, spans),
-                        "where": _tried(memory, spans, text=name)})  # fmt: skip
+        by_name.append(
+            {"name": name, "first": nearest(texts, times, vector, spans), "where": _tried(memory, spans, text=name)}
+        )
     return pictures, by_name, tiles
 
 
@@ -205,17 +230,26 @@ def main() -> int:
         result["tracks"] = memory.stats().tracks
     names = result["names"]
     result["summary"] = {
-        "picture_right": sum(row["right"] for row in result["pictures"]), "of_pictures": len(photos),
+        "picture_right": sum(row["right"] for row in result["pictures"]),
+        "of_pictures": len(photos),
         "name_first": sum(row["first"]["right"] for row in names),
-        "name_where": sum(row["where"]["right"] for row in names), "of_names": len(names),
-    }  # fmt: skip
+        "name_where": sum(row["where"]["right"] for row in names),
+        "of_names": len(names),
+    }
     write_json(args.out, result)
     grid(tiles).save(args.out.with_suffix(".png"))
-    print(table(["picture of", "right", "tIoU", "score"],
-                [[r["name"], r["right"], r.get("tiou"), r.get("score")] for r in result["pictures"]]))  # fmt: skip
-    print(table(["name", "first track", "where", "rank of a right one"],
-                [[r["name"], r["first"]["right"], r["where"]["right"], r["first"].get("rank")] for r in names]
-                ))  # fmt: skip
+    print(
+        table(
+            ["picture of", "right", "tIoU", "score"],
+            [[r["name"], r["right"], r.get("tiou"), r.get("score")] for r in result["pictures"]],
+        )
+    )
+    print(
+        table(
+            ["name", "first track", "where", "rank of a right one"],
+            [[r["name"], r["first"]["right"], r["where"]["right"], r["first"].get("rank")] for r in names],
+        )
+    )
     print(result["summary"])
     return 0
 

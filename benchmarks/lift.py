@@ -82,12 +82,25 @@ def main() -> int:
     for a, b in pairwise(P_EDGES):
         here = [(p >= a) & (p < b) & (u >= c) & (u < d) for c, d in pairwise(U_EDGES)]
         cells.append([f"{a:.1f} to {b:.1f}", *(f"{right[h].mean():.2f} ({h.sum()})" if h.any() else "-" for h in here)])
-    write_json(args.out, {"machine": machine(), "model": model(), "seeds": list(args.seeds), "tracks": len(rows),
-                          "slope": slope, "lift": lift, "constant": constant, "shipped": {"LIFT": LIFT, "DOUBT": DOUBT},
-                          "cells": cells})  # fmt: skip
+    write_json(
+        args.out,
+        {
+            "machine": machine(),
+            "model": model(),
+            "seeds": list(args.seeds),
+            "tracks": len(rows),
+            "slope": slope,
+            "lift": lift,
+            "constant": constant,
+            "shipped": {"LIFT": LIFT, "DOUBT": DOUBT},
+            "cells": cells,
+        },
+    )
     print(table(["probability: right, by likeness", *(f"from {max(c, -1):.1f}" for c in U_EDGES[:-1])], cells))
-    print(f"{len(rows)} tracks: {slope:.2f} logit p + {lift:.2f} u {constant:+.2f} (shipped: 1 logit p + {LIFT} u "
-          f"-{DOUBT})")  # fmt: skip
+    print(
+        f"{len(rows)} tracks: {slope:.2f} logit p + {lift:.2f} u {constant:+.2f} (shipped: 1 logit p + {LIFT} u "
+        f"-{DOUBT})"
+    )
     return 0
 
 

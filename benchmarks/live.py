@@ -62,17 +62,34 @@ def camera(video: Path, folder: Path, minutes: float) -> None:
                         print("ready", flush=True)
                     if now - told >= 1:
                         told = now
-                        print(json.dumps({"t_s": round(now, 2), "waiting": stats.waiting, "dropped": stats.dropped,
-                                          "committed": stats.committed}), flush=True)  # fmt: skip
+                        print(
+                            json.dumps(
+                                {
+                                    "t_s": round(now, 2),
+                                    "waiting": stats.waiting,
+                                    "dropped": stats.dropped,
+                                    "committed": stats.committed,
+                                }
+                            ),
+                            flush=True,
+                        )
                     if due >= minutes * 60:
                         break
     stats = session.stats
     said = {
-        "pictures": stats.appended, "wanted": stats.appended - stats.unsampled, "dropped": stats.dropped,
-        "late": stats.late, "encoded": stats.encoded, "still": stats.still, "committed": stats.committed,
-        "most_waiting": most, "append_p50_ms": quantile(waits, 0.5), "append_p99_ms": quantile(waits, 0.99),
-        "append_max_ms": max(waits), "player_late_s": round(late, 3),
-    }  # fmt: skip
+        "pictures": stats.appended,
+        "wanted": stats.appended - stats.unsampled,
+        "dropped": stats.dropped,
+        "late": stats.late,
+        "encoded": stats.encoded,
+        "still": stats.still,
+        "committed": stats.committed,
+        "most_waiting": most,
+        "append_p50_ms": quantile(waits, 0.5),
+        "append_p99_ms": quantile(waits, 0.99),
+        "append_max_ms": max(waits),
+        "player_late_s": round(late, 3),
+    }
     print(json.dumps({"end": said}), flush=True)
 
 
@@ -158,13 +175,21 @@ def run(video: Path, folder: Path, words: list[str], minutes: float, rate: float
     times = [row["ms"] for row in answers]
     settled = [point for point in rss if point[0] >= SETTLED * rss[-1][0]]
     return {
-        **seen.lines[-1]["end"], "depth": DEPTH, "minutes": minutes, "queries": len(answers),
-        "queries_per_s": len(answers) / (minutes * 60), "found": sum(row["found"] for row in answers),
-        "query_p50_ms": quantile(times, 0.5), "query_p95_ms": quantile(times, 0.95), "query_max_ms": max(times),
+        **seen.lines[-1]["end"],
+        "depth": DEPTH,
+        "minutes": minutes,
+        "queries": len(answers),
+        "queries_per_s": len(answers) / (minutes * 60),
+        "found": sum(row["found"] for row in answers),
+        "query_p50_ms": quantile(times, 0.5),
+        "query_p95_ms": quantile(times, 0.95),
+        "query_max_ms": max(times),
         "query_own_p95_ms": quantile([row["own_ms"] for row in answers], 0.95),
-        "rss_mb": [round(y, 1) for _, y in rss[:: max(1, len(rss) // 60)]], "rss_peak_mb": max(y for _, y in rss),
-        "rss_mb_per_minute": slope(settled), "timeline": seen.lines[:-1][:: max(1, len(seen.lines) // 60)],
-    }  # fmt: skip
+        "rss_mb": [round(y, 1) for _, y in rss[:: max(1, len(rss) // 60)]],
+        "rss_peak_mb": max(y for _, y in rss),
+        "rss_mb_per_minute": slope(settled),
+        "timeline": seen.lines[:-1][:: max(1, len(seen.lines) // 60)],
+    }
 
 
 def main() -> int:
@@ -199,14 +224,24 @@ def main() -> int:
     }
     result["load_after"] = os.getloadavg()
     write_json(args.out, result)
-    print(table(["", "measured", "wanted"], [
-        ["pictures given", live["pictures"], None], ["needed at the memory's rate", live["wanted"], None],
-        ["dropped", live["dropped"], None], ["still, not encoded", live["still"], None],
-        ["most waiting", live["most_waiting"], f"<= {DEPTH}"], ["append, p99 ms", live["append_p99_ms"], None],
-        ["questions", live["queries"], None], ["p50 ms", live["query_p50_ms"], None],
-        ["p95 ms", live["query_p95_ms"], "<= 50"], ["peak RSS, MB", live["rss_peak_mb"], None],
-        ["RSS, MB a minute", live["rss_mb_per_minute"], "<= 2"],
-    ]))  # fmt: skip
+    print(
+        table(
+            ["", "measured", "wanted"],
+            [
+                ["pictures given", live["pictures"], None],
+                ["needed at the memory's rate", live["wanted"], None],
+                ["dropped", live["dropped"], None],
+                ["still, not encoded", live["still"], None],
+                ["most waiting", live["most_waiting"], f"<= {DEPTH}"],
+                ["append, p99 ms", live["append_p99_ms"], None],
+                ["questions", live["queries"], None],
+                ["p50 ms", live["query_p50_ms"], None],
+                ["p95 ms", live["query_p95_ms"], "<= 50"],
+                ["peak RSS, MB", live["rss_peak_mb"], None],
+                ["RSS, MB a minute", live["rss_mb_per_minute"], "<= 2"],
+            ],
+        )
+    )
     return 0
 
 

@@ -32,7 +32,7 @@ from benchmarks.common import (
     tiou,
     wilson,
     write_json,
-)  # fmt: skip
+)
 from benchmarks.reliability_plot import plot
 from benchmarks.worlds import ensure_all, vendor
 from vidmem import Memory
@@ -48,13 +48,21 @@ SHOWN_BOX = 0.3
 NEAR_NS = NS * 15 // 100
 """A true box counts for a frame that is no further away: boxes come every 0.2 s."""
 TARGETS = {
-    "name": 0.75, "synonym": 0.60, "name_picture": 0.85, "absent": 0.10, "queries": 200, "bytes_per_hour": 60e6,
-}  # fmt: skip
+    "name": 0.75,
+    "synonym": 0.60,
+    "name_picture": 0.85,
+    "absent": 0.10,
+    "queries": 200,
+    "bytes_per_hour": 60e6,
+}
 PRESENT = ("name", "synonym", "picture", "name_picture")
 LABELS = {
-    "name_picture": "name and\npicture", "absent": "absent:\nfound", "absent_word": "absent word:\nfound",
-    "absent_picture": "absent picture:\nfound", "absent_name_picture": "absent both:\nfound",
-}  # fmt: skip
+    "name_picture": "name and\npicture",
+    "absent": "absent:\nfound",
+    "absent_word": "absent word:\nfound",
+    "absent_picture": "absent picture:\nfound",
+    "absent_name_picture": "absent both:\nfound",
+}
 ABSENT = ("absent", "absent_word", "absent_picture", "absent_name_picture")
 
 
@@ -91,26 +99,34 @@ def probabilities(rows: list[dict[str, Any]]) -> dict[str, Any]:
             if pairs:
                 told, right = (np.array(values) for values in zip(*pairs, strict=True))
                 out[f"{mode}, {part}"] = {
-                    "count": len(pairs), "right": float(right.mean()), "brier": brier(told, right),
+                    "count": len(pairs),
+                    "right": float(right.mean()),
+                    "brier": brier(told, right),
                     "brier_of_the_mean": brier(np.full(len(told), right.mean()), right),
                     "reliability": [asdict(b) for b in reliability(told, right, 10)],
-                }  # fmt: skip
+                }
     return out
 
 
 def score(query: Query, truth: Truth, sightings: list[Sighting]) -> dict[str, Any]:
     """One row of the result. sightings: all of them, newest first."""
     row: dict[str, Any] = {
-        "seed": truth.seed, "kind": query.kind, "text": query.text, "picture": query.picture, "name": query.name,
-        "found": bool(sightings), "sightings": len(sightings),
-    }  # fmt: skip
+        "seed": truth.seed,
+        "kind": query.kind,
+        "text": query.text,
+        "picture": query.picture,
+        "name": query.name,
+        "found": bool(sightings),
+        "sightings": len(sightings),
+    }
     if sightings:
         first = sightings[0]
         row |= {"score": round(first.score, 4), "start_s": first.start_s, "end_s": first.end_s}
         row["told"] = [
             (round(s.probability, 4), shows(truth, query.name, s, query.start_ns is None))
-            for s in sightings if s.probability is not None
-        ]  # fmt: skip
+            for s in sightings
+            if s.probability is not None
+        ]
     if query.start_ns is None or query.end_ns is None:
         return row
     last = (query.start_ns, query.end_ns)
@@ -138,12 +154,18 @@ def index_world(world: World, folder: Path) -> dict[str, Any]:
         patches = 0 if first is None else first.masks.shape[1] * first.masks.shape[2]
     fps = None if report.skipped else report.new_frames / report.seconds
     return {
-        "seed": world.truth.seed, "frames": stats.frames, "tracks": stats.tracks, "regions": stats.regions,
-        "patches_per_frame": patches, "bytes": stats.database_bytes + stats.cache_bytes,
-        "region_bytes": stats.region_bytes, "duration_s": world.truth.duration_ns / NS,
-        "seconds": None if report.skipped else round(report.seconds, 2), "fps": fps,
+        "seed": world.truth.seed,
+        "frames": stats.frames,
+        "tracks": stats.tracks,
+        "regions": stats.regions,
+        "patches_per_frame": patches,
+        "bytes": stats.database_bytes + stats.cache_bytes,
+        "region_bytes": stats.region_bytes,
+        "duration_s": world.truth.duration_ns / NS,
+        "seconds": None if report.skipped else round(report.seconds, 2),
+        "fps": fps,
         "times_real_time": None if report.skipped else report.media_s / report.seconds,
-    }  # fmt: skip
+    }
 
 
 def ask_world(world: World, folder: Path) -> list[dict[str, Any]]:
@@ -178,7 +200,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             continue
         hits = sum(row["right"] for row in held)
         out[kind] = {
-            "queries": len(held), "rate": hits / len(held), "interval": wilson(hits, len(held)),
+            "queries": len(held),
+            "rate": hits / len(held),
+            "interval": wilson(hits, len(held)),
             "found": mean(row["found"] for row in held),
             "any_occurrence": mean(row["any"] for row in held),
             "occurrence_recall": sum(row["spans_found"] for row in held) / sum(row["spans"] for row in held),
@@ -186,7 +210,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "mean_tiou_of_right": mean(row["tiou"] for row in held if row["right"]),
             "box_iou_of_right": mean(row["box_iou"] for row in held if row["right"] and row["box_iou"] is not None),
             "wrong_found": mean(row["found"] and not row["right"] for row in held),
-        }  # fmt: skip
+        }
     return out
 
 
@@ -197,13 +221,16 @@ def costs(worlds: list[dict[str, Any]]) -> dict[str, Any]:
     timed = [w for w in worlds if w["seconds"]]
     hours = total["duration_s"] / 3600
     return {
-        **total, "hours": hours, "regions_per_frame": total["regions"] / max(1, total["frames"]),
+        **total,
+        "hours": hours,
+        "regions_per_frame": total["regions"] / max(1, total["frames"]),
         "regions_per_track": total["regions"] / max(1, total["tracks"]),
-        "patches_per_track": patches / max(1, total["tracks"]), "tracks_per_hour": total["tracks"] / hours,
+        "patches_per_track": patches / max(1, total["tracks"]),
+        "tracks_per_hour": total["tracks"] / hours,
         "bytes_per_hour": total["bytes"] / hours,
         "index_fps": sum(w["frames"] for w in timed) / sum(w["seconds"] for w in timed) if timed else None,
         "times_real_time": sum(w["duration_s"] for w in timed) / sum(w["seconds"] for w in timed) if timed else None,
-    }  # fmt: skip
+    }
 
 
 def main() -> int:
@@ -221,9 +248,14 @@ def main() -> int:
     args = parser.parse_args()
     seeds = list(args.seeds)[: args.limit]
     result: dict[str, Any] = {
-        "machine": machine(), "model": model(), "targets": TARGETS, "least_tiou": LEAST_TIOU,
-        "drawings": vendor(args.drawings), "seeds": seeds, "seconds": args.seconds,
-    }  # fmt: skip
+        "machine": machine(),
+        "model": model(),
+        "targets": TARGETS,
+        "least_tiou": LEAST_TIOU,
+        "drawings": vendor(args.drawings),
+        "seeds": seeds,
+        "seconds": args.seconds,
+    }
     worlds = ensure_all(args.cache, args.drawings, seeds, args.seconds, args.processes)
     indexed, rows = [], []
     for world in worlds:
@@ -235,13 +267,21 @@ def main() -> int:
         rows += answers
         known = [row["right"] for row in answers if "right" in row]
         false = [row["found"] for row in answers if row["kind"] == "absent"]
-        say(f"seed {world.truth.seed}: {sum(known)} of {len(known)} right, {sum(false)} of {len(false)} false, "
-            f"{indexed[-1]['tracks']} tracks, {indexed[-1]['times_real_time'] or 0:.1f} x real time")  # fmt: skip
+        say(
+            f"seed {world.truth.seed}: {sum(known)} of {len(known)} right, {sum(false)} of {len(false)} false, "
+            f"{indexed[-1]['tracks']} tracks, {indexed[-1]['times_real_time'] or 0:.1f} x real time"
+        )
     kinds = summary(rows)
     asked = sum(row["kind"] != "absent_name_picture" for row in rows)
-    result |= {"queries": asked, "kinds": kinds, "probability": probabilities(rows),
-               "costs": costs(indexed), "worlds": indexed, "answers": rows,
-               "load_after": os.getloadavg()}  # fmt: skip
+    result |= {
+        "queries": asked,
+        "kinds": kinds,
+        "probability": probabilities(rows),
+        "costs": costs(indexed),
+        "worlds": indexed,
+        "answers": rows,
+        "load_after": os.getloadavg(),
+    }
     result["met"] = {
         **{kind: kinds[kind]["rate"] >= TARGETS[kind] for kind in ("name", "synonym", "name_picture") if kind in kinds},
         **({"absent": kinds["absent"]["rate"] <= TARGETS["absent"]} if "absent" in kinds else {}),
@@ -253,29 +293,56 @@ def main() -> int:
         args.out.with_suffix(".png"),
         f"lostfound, {len(worlds)} held-out worlds of {args.seconds:g} s, {asked} queries, "
         f"drawings: {vendor(args.drawings)}",
-        [(LABELS.get(kind, kind), row["rate"], row["interval"],
-          TARGETS["absent"] if kind in ABSENT else TARGETS.get(kind), kind in ABSENT) for kind, row in kinds.items()],
-    )  # fmt: skip
-    plot(args.out.with_name(args.out.stem + "-probability.png"),
-         {name: row for name, row in result["probability"].items() if name.endswith("newest")},
-         f"lostfound, {len(worlds)} held-out worlds: newest sightings")  # fmt: skip
+        [
+            (
+                LABELS.get(kind, kind),
+                row["rate"],
+                row["interval"],
+                TARGETS["absent"] if kind in ABSENT else TARGETS.get(kind),
+                kind in ABSENT,
+            )
+            for kind, row in kinds.items()
+        ],
+    )
+    plot(
+        args.out.with_name(args.out.stem + "-probability.png"),
+        {name: row for name, row in result["probability"].items() if name.endswith("newest")},
+        f"lostfound, {len(worlds)} held-out worlds: newest sightings",
+    )
     report(result)
     print(f"{asked} queries; {args.out}", file=sys.stderr)
     return 0
 
 
 def report(result: dict[str, Any]) -> None:
-    print(table(
-        ["kind", "queries", "right", "wanted", "found", "any", "tIoU", "box IoU"],
-        [[kind, row["queries"], None if kind in ABSENT else row["rate"],
-          f"<= {TARGETS['absent']:g}" if kind in ABSENT else f">= {TARGETS[kind]:g}" if kind in TARGETS else None,
-          row["rate"] if kind in ABSENT else row["found"], row.get("any_occurrence"), row.get("mean_tiou"),
-          row.get("box_iou_of_right")] for kind, row in result["kinds"].items()],
-    ))  # fmt: skip
+    print(
+        table(
+            ["kind", "queries", "right", "wanted", "found", "any", "tIoU", "box IoU"],
+            [
+                [
+                    kind,
+                    row["queries"],
+                    None if kind in ABSENT else row["rate"],
+                    f"<= {TARGETS['absent']:g}"
+                    if kind in ABSENT
+                    else f">= {TARGETS[kind]:g}"
+                    if kind in TARGETS
+                    else None,
+                    row["rate"] if kind in ABSENT else row["found"],
+                    row.get("any_occurrence"),
+                    row.get("mean_tiou"),
+                    row.get("box_iou_of_right"),
+                ]
+                for kind, row in result["kinds"].items()
+            ],
+        )
+    )
     for name, row in result["probability"].items():
         bins = ", ".join(f"{b['mean']:.2f}: {b['right']:.2f} ({b['count']})" for b in row["reliability"])
-        print(f"probability, {name}: Brier {row['brier']:.3f} (of the mean {row['brier_of_the_mean']:.3f}); "
-              f"told: right (answers) {bins}")  # fmt: skip
+        print(
+            f"probability, {name}: Brier {row['brier']:.3f} (of the mean {row['brier_of_the_mean']:.3f}); "
+            f"told: right (answers) {bins}"
+        )
     if not result["probability"]:
         print("probability: not calibrated")
     cost = result["costs"]
@@ -284,8 +351,10 @@ def report(result: dict[str, Any]) -> None:
         if cost["index_fps"] is None
         else (f", indexed at {cost['index_fps']:.1f} frames a second ({cost['times_real_time']:.1f} x real time)")
     )
-    print(f"{cost['regions_per_track']:.1f} region tokens and {cost['patches_per_track']:.0f} patches per track, "
-          f"{cost['tracks_per_hour']:.0f} tracks and {cost['bytes_per_hour'] / 1e6:.1f} MB an hour{speed}")  # fmt: skip
+    print(
+        f"{cost['regions_per_track']:.1f} region tokens and {cost['patches_per_track']:.0f} patches per track, "
+        f"{cost['tracks_per_hour']:.0f} tracks and {cost['bytes_per_hour'] / 1e6:.1f} MB an hour{speed}"
+    )
 
 
 if __name__ == "__main__":

@@ -49,14 +49,25 @@ def measure(data: Path, find: Finder) -> dict[str, Any]:
             if shot.photo.regions[i].polygons:
                 at = int(fits[i].argmax())
                 plain = filled(regions.boxes[at], (height, width))
-                rows.append((fits[i, at] >= IOU, iou(masks[at], outlines[i]), iou(plain, outlines[i]),
-                             max(iou(mask, outlines[i]) for mask in masks)))  # fmt: skip
+                rows.append(
+                    (
+                        fits[i, at] >= IOU,
+                        iou(masks[at], outlines[i]),
+                        iou(plain, outlines[i]),
+                        max(iou(mask, outlines[i]) for mask in masks),
+                    )
+                )
     held, mask, box, best = np.array(rows).T
     some = held > 0
-    return {"n": len(rows), "found": int(some.sum()),
-            "mask": float(mask[some].mean()), "box": float(box[some].mean()),
-            "mask_of_all": float(mask.mean()), "box_of_all": float(box.mean()),
-            "best_of_all": float(best.mean())}  # fmt: skip
+    return {
+        "n": len(rows),
+        "found": int(some.sum()),
+        "mask": float(mask[some].mean()),
+        "box": float(box[some].mean()),
+        "mask_of_all": float(mask.mean()),
+        "box_of_all": float(box.mean()),
+        "best_of_all": float(best.mean()),
+    }
 
 
 def main() -> int:

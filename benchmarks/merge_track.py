@@ -69,10 +69,15 @@ def machine(threads: int, blas_threads: int) -> dict[str, Any]:
     if (info := Path("/proc/cpuinfo")).exists():
         cpu = next((line.split(":")[1].strip() for line in info.open() if line.startswith("model name")), cpu)
     return {
-        "cpu": cpu, "cores": os.cpu_count(), "torch_threads": threads, "blas_threads": blas_threads,
-        "python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__,
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "torch_threads": threads,
+        "blas_threads": blas_threads,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
         "load_before": os.getloadavg(),
-    }  # fmt: skip
+    }
 
 
 def frame_tokens(seed: int, n: int, groups: int) -> Any:
@@ -122,10 +127,12 @@ def compared(times: dict[str, list[float]]) -> dict[str, Any]:
     """Medians, extremes and the ratio of plain to vidmem."""
     median = {name: statistics.median(values) for name, values in times.items()}
     return {
-        "vidmem_ms": median["vidmem"], "plain_ms": median["plain"], "ratio": median["plain"] / median["vidmem"],
+        "vidmem_ms": median["vidmem"],
+        "plain_ms": median["plain"],
+        "ratio": median["plain"] / median["vidmem"],
         "vidmem_range_ms": [min(times["vidmem"]), max(times["vidmem"])],
         "plain_range_ms": [min(times["plain"]), max(times["plain"])],
-    }  # fmt: skip
+    }
 
 
 def bench_merge(rounds: int) -> dict[str, Any]:
@@ -141,8 +148,12 @@ def bench_merge(rounds: int) -> dict[str, Any]:
     lists = [list(torch.from_numpy(each)) for each in (tokens.visual, tokens.text, tokens.masks)]
 
     def run_plain() -> tuple[list[torch.Tensor], ...]:
-        return plain.merge(*lists, token_threshold=config.token_threshold, mask_threshold=config.mask_threshold,
-                           keep_singletons=config.keep_singletons)  # fmt: skip
+        return plain.merge(
+            *lists,
+            token_threshold=config.token_threshold,
+            mask_threshold=config.mask_threshold,
+            keep_singletons=config.keep_singletons,
+        )
 
     ours, theirs = merge(tokens, config, frame_width=512, frame_height=512), run_plain()
     for mine, other in zip((ours.visual, ours.text, ours.masks), theirs, strict=True):
@@ -196,8 +207,14 @@ def bench_track(frames: int, before: int) -> dict[str, Any]:
     for track, plain_track in zip(tracker.drain(), other.tracks, strict=True):
         np.testing.assert_allclose(track.visual, plain_track.visual.numpy(), atol=1e-3)
     share = statistics.mean(pairs)
-    return {"regions_per_frame": GROUPS, "frames": frames, "tracks": tracker.born, "share_of_pairs_over_tau": share,
-            "equal": True, **compared(times)}  # fmt: skip
+    return {
+        "regions_per_frame": GROUPS,
+        "frames": frames,
+        "tracks": tracker.born,
+        "share_of_pairs_over_tau": share,
+        "equal": True,
+        **compared(times),
+    }
 
 
 def bench_flat(tracks: int) -> dict[str, Any]:
@@ -251,11 +268,16 @@ def bench_flat(tracks: int) -> dict[str, Any]:
     # Few frames: the plain way slows down while it is watched.
     plain_first, plain_last = around(plain_times, 1000 // GROUPS, 3), around(plain_times, late // 10, 3)
     return {
-        "regions_per_frame": GROUPS, "tracks": [1000, tracker.born], "vidmem_ms": [first, last], "ratio": last / first,
-        "plain_tracks": [1000, len(other.tracks)], "plain_ms": [plain_first, plain_last],
-        "plain_ratio": plain_last / plain_first, "state_bytes": len(tracker.state()),
+        "regions_per_frame": GROUPS,
+        "tracks": [1000, tracker.born],
+        "vidmem_ms": [first, last],
+        "ratio": last / first,
+        "plain_tracks": [1000, len(other.tracks)],
+        "plain_ms": [plain_first, plain_last],
+        "plain_ratio": plain_last / plain_first,
+        "state_bytes": len(tracker.state()),
         "note": "medians of 40 frames by turns; the plain version of 3, and at a tenth of the tracks, for time",
-    }  # fmt: skip
+    }
 
 
 def report(result: dict[str, Any]) -> None:
@@ -265,8 +287,10 @@ def report(result: dict[str, Any]) -> None:
         (f"merge {merge['tokens']} -> {merge['groups']}, ms", merge, "merge"),
         (f"track {track['regions_per_frame']} per frame, ms", track, "track"),
     ):
-        print(f"{name:34}{row['vidmem_ms']:10.1f}{row['plain_ms']:10.1f}{AUTHORS[key + '_ms']:10.0f}"
-              f"{row['ratio']:8.1f}{'>= ' + format(TARGETS[key], 'g'):>9}")  # fmt: skip
+        print(
+            f"{name:34}{row['vidmem_ms']:10.1f}{row['plain_ms']:10.1f}{AUTHORS[key + '_ms']:10.0f}"
+            f"{row['ratio']:8.1f}{'>= ' + format(TARGETS[key], 'g'):>9}"
+        )
     name = "  the same at the start, ms"
     print(f"{name:34}{start['vidmem_ms']:10.1f}{start['plain_ms']:10.1f}{'':10}{start['ratio']:8.1f}")
     name = f"track at {flat['tracks'][0]} tracks, ms"

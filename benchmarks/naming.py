@@ -40,8 +40,14 @@ from benchmarks.photos import (
     plain,
 )
 
-TARGETS = {"caltech_top1": 0.60, "all_names_top5": 0.50, "household_top1": 0.55, "household_top5": 0.80,
-           "clips_top1": 0.65, "clips_top5": 0.85}  # fmt: skip
+TARGETS = {
+    "caltech_top1": 0.60,
+    "all_names_top5": 0.50,
+    "household_top1": 0.55,
+    "household_top5": 0.80,
+    "clips_top1": 0.65,
+    "clips_top5": 0.85,
+}
 FITS = 0.5
 """IoU from which on a region counts as the thing; it is named whether it does or not."""
 
@@ -52,8 +58,9 @@ class Floor:
     def __init__(self, data: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self.net = Interpreter(str(data / "mobilenet_v2_1.0_224_quant.tflite"), num_threads=2,
-                               experimental_preserve_all_tensors=True)  # fmt: skip
+        self.net = Interpreter(
+            str(data / "mobilenet_v2_1.0_224_quant.tflite"), num_threads=2, experimental_preserve_all_tensors=True
+        )
         self.net.allocate_tensors()
         details = self.net.get_tensor_details()
         (self.pooled,) = (t for t in details if t["name"].endswith("/AvgPool"))
@@ -125,8 +132,11 @@ def name_one(said: Described, thing: Thing, texts: np.ndarray, names: Sequence[s
     length = float(np.linalg.norm(said.text[best]))
     if length > 0:
         scores = texts @ (said.text[best] / length)
-        row |= {"rank": rank_of(scores, names.index(thing.name)), "sure": round(length, 3),
-                "said": [names[k] for k in np.argsort(-scores)[:3]]}  # fmt: skip
+        row |= {
+            "rank": rank_of(scores, names.index(thing.name)),
+            "sure": round(length, 3),
+            "said": [names[k] for k in np.argsort(-scores)[:3]],
+        }
     return row
 
 
@@ -138,8 +148,10 @@ def name_all(
 
 def summed(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     return rates([r["rank"] for r in rows]) | {
-        "names": len(names), "mean_iou": mean(r["iou"] for r in rows), "fits": mean(r["iou"] >= FITS for r in rows),
-    }  # fmt: skip
+        "names": len(names),
+        "mean_iou": mean(r["iou"] for r in rows),
+        "fits": mean(r["iou"] >= FITS for r in rows),
+    }
 
 
 def all_clip_names(data: Path) -> tuple[list[str], Names]:
@@ -181,8 +193,11 @@ def measure(data: Path, each: int, floor: bool, device: str | None) -> Iterator[
     by_name = {n: sum(r["rank"] == 0 for r in rows if r["name"] == n) / sum(r["name"] == n for r in rows) for n in own}
     yield "caltech", summed(rows, own) | {"mean_of_names": round(float(np.mean(list(by_name.values()))), 4)}
     every, index = all_clip_names(data)
-    pairs = [(said, replace(t, name=every[i])) for said, t in zip(seen, held, strict=True)
-             if (i := index.find(t.name)) is not None]  # fmt: skip
+    pairs = [
+        (said, replace(t, name=every[i]))
+        for said, t in zip(seen, held, strict=True)
+        if (i := index.find(t.name)) is not None
+    ]
     rows = name_all([said for said, _ in pairs], [t for _, t in pairs], tower.encode_text(every), every)
     yield "all_names", summed(rows, every)
 
@@ -215,9 +230,13 @@ def main() -> int:
         write_json(args.out, result)
     if result["clips"]["things"]:
         sheet(args.data / "clips", result["clips"]["things"]).save(args.out.with_suffix(".png"))
-    shown = [(p, f["n"], f["top1"], f["top5"], f.get("fits")) for p, f in
-             (*((p, result[p]) for p in ("household", "clips", "caltech", "all_names", "floor") if p in result),
-              ("household, last third", result["household"]["last_third"]))]  # fmt: skip
+    shown = [
+        (p, f["n"], f["top1"], f["top5"], f.get("fits"))
+        for p, f in (
+            *((p, result[p]) for p in ("household", "clips", "caltech", "all_names", "floor") if p in result),
+            ("household, last third", result["household"]["last_third"]),
+        )
+    ]
     print(table(("", "things", "top 1", "top 5", f"region of IoU {FITS}"), shown))
     return 0
 

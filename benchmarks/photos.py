@@ -18,8 +18,20 @@ from lab.photos import Photo, middle, read_caltech, read_photos
 from vidmem.media import open_source
 from vidmem.records import NS, Box
 
-__all__ = ["DATA", "Names", "Photo", "Thing", "caltech_things", "clip_names", "clip_things", "household_things",
-           "lines", "middle", "plain", "read_caltech"]  # fmt: skip
+__all__ = [
+    "DATA",
+    "Names",
+    "Photo",
+    "Thing",
+    "caltech_things",
+    "clip_names",
+    "clip_things",
+    "household_things",
+    "lines",
+    "middle",
+    "plain",
+    "read_caltech",
+]
 HERE = Path(__file__).parent
 DATA = HERE.resolve().parents[1] / "shared" / "data"
 OBJECTS = HERE / "real_objects.json"

@@ -72,8 +72,12 @@ def bench_parse(folder: Path, quick: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as pictures:
             out["vspw_track_png_s"] = timed(partial(_parse, memory, row.uri, "vspw", "track", pictures))[0] / 1e3
         stats = memory.stats()
-    return out | {"tracks": stats.tracks, "regions": stats.regions, "peak_rss": peak_rss(),
-                  "seconds": out["vspw_track_s"]}  # fmt: skip
+    return out | {
+        "tracks": stats.tracks,
+        "regions": stats.regions,
+        "peak_rss": peak_rss(),
+        "seconds": out["vspw_track_s"],
+    }
 
 
 def _parse(memory: Memory, source: str, labels: str, way: Any, pictures: str | None) -> None:
@@ -165,10 +169,17 @@ def bench_timeline(folder: Path, quick: bool) -> dict[str, Any]:
             alike.append(timed(partial(memory.timeline, name, alike=True))[0])
         stats = memory.stats()
     return {
-        "hours": hours, "tracks": stats.tracks, "regions": stats.regions, "first_ms": first, **spread(times),
-        "sightings_median": quantile(sightings, 0.5), "sightings_most": max(sightings),
-        "alike_p50_ms": quantile(alike, 0.5), "database_bytes": stats.database_bytes, "peak_rss": peak_rss(),
-    }  # fmt: skip
+        "hours": hours,
+        "tracks": stats.tracks,
+        "regions": stats.regions,
+        "first_ms": first,
+        **spread(times),
+        "sightings_median": quantile(sightings, 0.5),
+        "sightings_most": max(sightings),
+        "alike_p50_ms": quantile(alike, 0.5),
+        "database_bytes": stats.database_bytes,
+        "peak_rss": peak_rss(),
+    }
 
 
 def bench_watch(folder: Path, quick: bool) -> dict[str, Any]:
@@ -184,8 +195,14 @@ def bench_watch(folder: Path, quick: bool) -> dict[str, Any]:
             if [s.tracks for s in alone] != [s.tracks for s in answer] or alone.total != answer.total:
                 raise AssertionError(f"{name}: another answer than alone")
         tracks = memory.stats().tracks
-    return {"tracks": tracks, "names": len(names), "together_ms": together, "one_by_one_ms": one_by_one,
-            "ratio": together / one_by_one, "equal_answers": True}  # fmt: skip
+    return {
+        "tracks": tracks,
+        "names": len(names),
+        "together_ms": together,
+        "one_by_one_ms": one_by_one,
+        "ratio": together / one_by_one,
+        "equal_answers": True,
+    }
 
 
 def main() -> int:
@@ -202,10 +219,19 @@ def main() -> int:
     place = partial(memory_place, args.cache, "query", "quick" if args.quick else "full")
     if args.fresh:
         shutil.rmtree(place(), ignore_errors=True)
-    result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS, "quick": args.quick,
-                              "cpu_time": args.cpu_time}  # fmt: skip
-    parts = {"parse": (bench_parse, "parse"), "haystack": (bench_haystack, "haystack"),
-             "timeline": (bench_timeline, "hours"), "watch": (bench_watch, "hours")}  # fmt: skip
+    result: dict[str, Any] = {
+        "machine": machine(),
+        "model": model(),
+        "targets": TARGETS,
+        "quick": args.quick,
+        "cpu_time": args.cpu_time,
+    }
+    parts = {
+        "parse": (bench_parse, "parse"),
+        "haystack": (bench_haystack, "haystack"),
+        "timeline": (bench_timeline, "hours"),
+        "watch": (bench_watch, "hours"),
+    }
     for name in args.only or PARTS:
         run, folder = parts[name]
         result[name] = run(place(folder), args.quick)

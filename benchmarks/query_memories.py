@@ -82,16 +82,39 @@ def film(
         born = range(*np.searchsorted(start, [first, last]).tolist())
         live = np.flatnonzero((start < last) & (end > first))
         held = list(_frames(first, last, live, start, end, boxes, drift))
-        kept = [_track(i, int(start[i]) * NS // FPS, int(end[i] - 1) * NS // FPS, int(end[i] - start[i]), visual[i],
-                       text[i], boxes[i]) for i in born]  # fmt: skip
-        store.checkpoint(row.id, kept, held, next_t_ns=last * NS // FPS, frames_done=last, damaged=0,
-                         tracker_state=b"", state="done" if last == frames else "open")  # fmt: skip
+        kept = [
+            _track(
+                i,
+                int(start[i]) * NS // FPS,
+                int(end[i] - 1) * NS // FPS,
+                int(end[i] - start[i]),
+                visual[i],
+                text[i],
+                boxes[i],
+            )
+            for i in born
+        ]
+        store.checkpoint(
+            row.id,
+            kept,
+            held,
+            next_t_ns=last * NS // FPS,
+            frames_done=last,
+            damaged=0,
+            tracker_state=b"",
+            state="done" if last == frames else "open",
+        )
 
 
 def _frames(
-    first: int, last: int, live: NDArray[np.intp], start: NDArray[np.int64], end: NDArray[np.int64],
-    boxes: NDArray[np.float64], drift: NDArray[np.float64],
-) -> Iterator[FrameRegions]:  # fmt: skip
+    first: int,
+    last: int,
+    live: NDArray[np.intp],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    boxes: NDArray[np.float64],
+    drift: NDArray[np.float64],
+) -> Iterator[FrameRegions]:
     for number in range(first, last):
         here = live[(start[live] <= number) & (number < end[live])]
         moved = boxes[here] + np.tile(drift[here] * (number - start[here])[:, None], 2)
@@ -124,9 +147,18 @@ def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int,
             tracks += [_track(ordinal + i, t_ns, t_ns, 1, visual[i], text[i], boxes[i]) for i in range(regions)]
             ordinals = np.arange(ordinal, ordinal + regions)
             frames.append(FrameRegions(t_ns, ordinals, boxes.astype(np.float32), ellipses(boxes)))
-        store.checkpoint(row.id, tracks, frames, next_t_ns=last * PICTURE_NS, frames_done=last, damaged=0,
-                         tracker_state=b"", state="done" if last == count else "open", files=files,
-                         pictures=held)  # fmt: skip
+        store.checkpoint(
+            row.id,
+            tracks,
+            frames,
+            next_t_ns=last * PICTURE_NS,
+            frames_done=last,
+            damaged=0,
+            tracker_state=b"",
+            state="done" if last == count else "open",
+            files=files,
+            pictures=held,
+        )
 
 
 def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photos: tuple[int, int] = (0, 0)) -> None:

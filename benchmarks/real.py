@@ -39,8 +39,14 @@ from vidmem.records import NS, Box
 QUERIES = Path(__file__).with_name("real_queries.json")
 PEOPLE = Path(__file__).with_name("real_people.json")
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
-TARGETS = {"picture_right": 20, "of": 24, "names_right": 0.70, "absent_found": 0.03, "most_things_of_a_person": 2,
-           "failed_clips": 0}  # fmt: skip
+TARGETS = {
+    "picture_right": 20,
+    "of": 24,
+    "names_right": 0.70,
+    "absent_found": 0.03,
+    "most_things_of_a_person": 2,
+    "failed_clips": 0,
+}
 LEAST_TIOU = 0.25
 WAYS = ("picture", "crop", "both", "words")
 PERSON = "person"
@@ -64,11 +70,21 @@ def verdict(answer: Any, clip: str, spans: list[list[float]]) -> dict[str, Any]:
         tiou((best.start_s, best.end_s), (span[0], span[1])) >= LEAST_TIOU for span in spans
     )
     return {
-        "found": True, "right": overlap >= LEAST_TIOU, "right_clip": here, "tiou": round(overlap, 4),
-        "clip": Path(first.source).name, "start_s": first.start_s, "end_s": first.end_s, "frame_s": first.frame_s,
-        "box": list(first.box), "score": round(first.score, 4), "sightings": answer.total,
-        "best_right": best_right, "best_clip": Path(best.source).name, "best_score": round(best.score, 4),
-    }  # fmt: skip
+        "found": True,
+        "right": overlap >= LEAST_TIOU,
+        "right_clip": here,
+        "tiou": round(overlap, 4),
+        "clip": Path(first.source).name,
+        "start_s": first.start_s,
+        "end_s": first.end_s,
+        "frame_s": first.frame_s,
+        "box": list(first.box),
+        "score": round(first.score, 4),
+        "sightings": answer.total,
+        "best_right": best_right,
+        "best_clip": Path(best.source).name,
+        "best_score": round(best.score, 4),
+    }
 
 
 def index(memory: Memory, clips: list[Path]) -> list[dict[str, Any]]:
@@ -80,9 +96,17 @@ def index(memory: Memory, clips: list[Path]) -> list[dict[str, Any]]:
         except VidmemError as error:
             rows.append({"clip": clip.name, "error": str(error)})
             continue
-        rows.append({"clip": clip.name, "frames": report.frames, "damaged": report.damaged, "tracks": report.tracks,
-                     "media_s": round(report.media_s, 2), "seconds": round(report.seconds, 2),
-                     "skipped": report.skipped})  # fmt: skip
+        rows.append(
+            {
+                "clip": clip.name,
+                "frames": report.frames,
+                "damaged": report.damaged,
+                "tracks": report.tracks,
+                "media_s": round(report.media_s, 2),
+                "seconds": round(report.seconds, 2),
+                "skipped": report.skipped,
+            }
+        )
     return rows
 
 
@@ -111,8 +135,13 @@ def ask(memory: Memory, clips: Path, queries: list[dict[str, Any]]) -> tuple[lis
     return rows, tiles
 
 
-def _tile(clips: Path, title: str, answer: dict[str, Any], asked: Image.Image | None = None,
-          true: Iterable[Sequence[float]] = ()) -> Image.Image:  # fmt: skip
+def _tile(
+    clips: Path,
+    title: str,
+    answer: dict[str, Any],
+    asked: Image.Image | None = None,
+    true: Iterable[Sequence[float]] = (),
+) -> Image.Image:
     marks = [Mark(box, True) for box in true]
     if "frame_s" not in answer:
         return tile(None, marks, title, "not found", answer["right"], asked)
@@ -188,38 +217,62 @@ def summary(result: dict[str, Any], known: Facts) -> dict[str, Any]:
     halves = {half: len(known.absent[half]) for half in HALVES}
     judged = [row for row in people if row["right"] is not None]
     return {
-        "clips": len(result["index"]), "failed_clips": sum("error" in row for row in result["index"]),
-        "damaged": sum(row.get("damaged", 0) for row in result["index"]), "queries": len(rows),
-        **{f"{how}_{part}": sum(row[how]["right"] for row in rows if part == "right" or not row["whole"])
-           for how in WAYS for part in ("right", "right_not_whole_clip")},
+        "clips": len(result["index"]),
+        "failed_clips": sum("error" in row for row in result["index"]),
+        "damaged": sum(row.get("damaged", 0) for row in result["index"]),
+        "queries": len(rows),
+        **{
+            f"{how}_{part}": sum(row[how]["right"] for row in rows if part == "right" or not row["whole"])
+            for how in WAYS
+            for part in ("right", "right_not_whole_clip")
+        },
         "picture_best_right": sum(row["picture"].get("best_right", False) for row in rows),
         "not_whole_clip": sum(not row["whole"] for row in rows),
-        "names": rate(names, "right") | {
-            half: rate([row for row in names if row["half"] == half], "right") for half in HALVES
-        } | {"core": rate([row for row in names if row["core"]], "right"),
-             "worth": {w: sum(row["worth"] == w for row in names) for w in sorted({row["worth"] for row in names})},
-             "best_right": sum(row.get("best_right", False) for row in names)},
-        "absent": rate(found, "found", sum(halves.values())) | {
-            half: rate([row for row in found if row["half"] == half], "found", n) for half, n in halves.items()
+        "names": rate(names, "right")
+        | {half: rate([row for row in names if row["half"] == half], "right") for half in HALVES}
+        | {
+            "core": rate([row for row in names if row["core"]], "right"),
+            "worth": {w: sum(row["worth"] == w for row in names) for w in sorted({row["worth"] for row in names})},
+            "best_right": sum(row.get("best_right", False) for row in names),
         },
+        "absent": rate(found, "found", sum(halves.values()))
+        | {half: rate([row for row in found if row["half"] == half], "found", n) for half, n in halves.items()},
         "people": rate(judged, "right") | {"most_things": max((row["things"] for row in judged), default=0)},
-    }  # fmt: skip
+    }
 
 
 def show(result: dict[str, Any]) -> None:
-    print(table(
-        ["thing", "clip", "tIoU", "score", *WAYS],
-        [[row["label"], row["clip"][:20], row["picture"].get("tiou"), row["picture"].get("score"),
-          *(row[way]["right"] for way in WAYS)] for row in result["queries"]],
-    ))  # fmt: skip
-    print(table(
-        ["name", "half", "newest sighting", "clip", "score"],
-        [[row["name"], row["half"], row["worth"], row.get("clip", "-")[:20], row.get("score")]
-         for row in result["names"]],
-    ))  # fmt: skip
+    print(
+        table(
+            ["thing", "clip", "tIoU", "score", *WAYS],
+            [
+                [
+                    row["label"],
+                    row["clip"][:20],
+                    row["picture"].get("tiou"),
+                    row["picture"].get("score"),
+                    *(row[way]["right"] for way in WAYS),
+                ]
+                for row in result["queries"]
+            ],
+        )
+    )
+    print(
+        table(
+            ["name", "half", "newest sighting", "clip", "score"],
+            [
+                [row["name"], row["half"], row["worth"], row.get("clip", "-")[:20], row.get("score")]
+                for row in result["names"]
+            ],
+        )
+    )
     print("absent, found:", ", ".join(f"{row['name']} {row['score']:.2f}" for row in result["absent_found"]) or "none")
-    print(table(["person: clip", "people", "things", "right"],
-                [[row["clip"], row["people"], row["things"], row["right"]] for row in result["people"]]))  # fmt: skip
+    print(
+        table(
+            ["person: clip", "people", "things", "right"],
+            [[row["clip"], row["people"], row["things"], row["right"]] for row in result["people"]],
+        )
+    )
     print(json.dumps(result["summary"]))
 
 

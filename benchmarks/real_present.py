@@ -70,9 +70,17 @@ def facts(clips: Sequence[str] | None = None, path: Path = PRESENT) -> Facts:
     """What the file says; clips: file names of those at hand, without which a name that is only in others is left
     out."""
     held = json.loads(path.read_text("utf-8"))
-    places = {p["id"]: Place(p["id"], p["clip"], tuple((a, b) for a, b in p["spans"]), p["still"], p["behind"],
-                             tuple((t, x0, y0, x1, y1) for t, x0, y0, x1, y1 in p["boxes"]))
-              for p in held["places"]}  # fmt: skip
+    places = {
+        p["id"]: Place(
+            p["id"],
+            p["clip"],
+            tuple((a, b) for a, b in p["spans"]),
+            p["still"],
+            p["behind"],
+            tuple((t, x0, y0, x1, y1) for t, x0, y0, x1, y1 in p["boxes"]),
+        )
+        for p in held["places"]
+    }
     names = []
     for n in held["names"]:
         mine = tuple(places[id] for id in n["places"] if clips is None or places[id].clip in clips)
@@ -104,14 +112,24 @@ def judge(answer: Any, places: Sequence[Place]) -> dict[str, Any]:
     """What an answer of `where` to a name is worth, as a row."""
     if not answer.found:
         near = answer.near_misses[0] if answer.near_misses else None
-        missed = None if near is None else {"worth": worth(near, places), "score": round(near.score, 4),
-                                            "clip": Path(near.source).name}  # fmt: skip
+        missed = (
+            None
+            if near is None
+            else {"worth": worth(near, places), "score": round(near.score, 4), "clip": Path(near.source).name}
+        )
         return {"worth": "not found", "right": False, "near_miss": missed}
     first = answer[0]
     best = max(answer, key=lambda s: s.score)
     return {
-        "worth": worth(first, places), "right": worth(first, places) == "right", "clip": Path(first.source).name,
-        "start_s": first.start_s, "end_s": first.end_s, "frame_s": first.frame_s, "box": list(first.box),
-        "score": round(first.score, 4), "probability": first.probability, "sightings": answer.total,
+        "worth": worth(first, places),
+        "right": worth(first, places) == "right",
+        "clip": Path(first.source).name,
+        "start_s": first.start_s,
+        "end_s": first.end_s,
+        "frame_s": first.frame_s,
+        "box": list(first.box),
+        "score": round(first.score, 4),
+        "probability": first.probability,
+        "sightings": answer.total,
         "best_right": worth(best, places) == "right",
-    }  # fmt: skip
+    }

@@ -30,9 +30,13 @@ def frame(clip: Path, t_s: float) -> Image.Image:
 
 
 def tile(
-    picture: Image.Image | None, marks: Sequence[Mark], title: str, note: str, right: bool,
+    picture: Image.Image | None,
+    marks: Sequence[Mark],
+    title: str,
+    note: str,
+    right: bool,
     asked: Image.Image | None = None,
-) -> Image.Image:  # fmt: skip
+) -> Image.Image:
     """One answer: its picture with boxes, or none; asked: the picture that was asked with, shown to the left."""
     out = Image.new("RGB", SIZE, PAPER)
     left = 6

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 DIM, K, SIDES = 1024, 3, (32, 16)
 EQUAL = 1e-4
-AUTHORS = {"32": 1450.0, "16": 381.0, "rss_mb": 2800.0,
-           "source": "facts/tren.md: the authors' code on 2 CPU threads, another machine"}  # fmt: skip
+AUTHORS = {
+    "32": 1450.0,
+    "16": 381.0,
+    "rss_mb": 2800.0,
+    "source": "facts/tren.md: the authors' code on 2 CPU threads, another machine",
+}
 TARGETS = {"ratio_at_32": 0.7, "rss_mb": 600.0}
 
 
@@ -36,8 +40,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     parser.add_argument("--threads", type=int, default=2, help="torch threads of both (2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")
-    parser.add_argument("--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, "
-                        "with --threads 1")  # fmt: skip
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, with --threads 1"
+    )
     parser.add_argument("--gpu", action="store_true", help="also a whole frame on a GPU")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -52,10 +57,14 @@ def main() -> int:
     clock = time.process_time if args.cpu_time else time.perf_counter
     started = time.perf_counter()
     result: dict[str, Any] = {
-        "machine": machine(), "threads": args.threads, "clock": clock.__name__, "authors": AUTHORS, "targets": TARGETS,
+        "machine": machine(),
+        "threads": args.threads,
+        "clock": clock.__name__,
+        "authors": AUTHORS,
+        "targets": TARGETS,
         "sides": {str(side): compare(side, args.rounds, clock) for side in SIDES},
         "rss_mb": {str(side): memory_of_a_process(side, args.threads) for side in SIDES},
-    }  # fmt: skip
+    }
     if args.gpu:
         from .region_gpu import whole_frame
 
@@ -125,12 +134,16 @@ def compare(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any
         )
     median = {name: statistics.median(values) for name, values in times.items()}
     return {
-        "median_ms": median, "range_ms": {name: [min(v), max(v)] for name, v in times.items()},
-        "ratio": median["vidmem"] / median["plain"], "ratio_bfloat16": median["bfloat16"] / median["plain"],
-        "ratio_of_the_least": min(times["vidmem"]) / min(times["plain"]), "differences": differences,
-        "attention_peak": float(attention.amax(-1).mean()), "merged_tokens": len(merged),
+        "median_ms": median,
+        "range_ms": {name: [min(v), max(v)] for name, v in times.items()},
+        "ratio": median["vidmem"] / median["plain"],
+        "ratio_bfloat16": median["bfloat16"] / median["plain"],
+        "ratio_of_the_least": min(times["vidmem"]) / min(times["plain"]),
+        "differences": differences,
+        "attention_peak": float(attention.amax(-1).mean()),
+        "merged_tokens": len(merged),
         "bfloat16_least_cosine": float(torch.nn.functional.cosine_similarity(near, tokens, dim=-1).min()),
-    }  # fmt: skip
+    }
 
 
 def alternate(
@@ -171,8 +184,17 @@ def report(result: dict[str, Any]) -> None:
     rows = []
     for side, one in result["sides"].items():
         ms = one["median_ms"]
-        rows.append([f"{side}x{side}, ms", ms["vidmem"], ms["plain"], AUTHORS[side], one["ratio"], ms["bfloat16"],
-                     one["ratio_bfloat16"]])  # fmt: skip
+        rows.append(
+            [
+                f"{side}x{side}, ms",
+                ms["vidmem"],
+                ms["plain"],
+                AUTHORS[side],
+                one["ratio"],
+                ms["bfloat16"],
+                one["ratio_bfloat16"],
+            ]
+        )
         text = ms["vidmem_text_of_merged"]
         rows.append(["  text: merged / all, ms", text, ms["plain_text"], None, text / ms["plain_text"], None, None])
         rows.append(["  peak memory, MB", result["rss_mb"][side], None, AUTHORS["rss_mb"], None, None, None])

@@ -35,8 +35,14 @@ def backbone(device: Any, dtype: Any, **options: Any) -> Any:
 
     from vidmem.encoders.dinov3 import place
 
-    large = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
-             "num_register_tokens": 4, "attn_implementation": "sdpa"}  # fmt: skip
+    large = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_register_tokens": 4,
+        "attn_implementation": "sdpa",
+    }
     torch.manual_seed(0)
     return place(DINOv3ViTModel(DINOv3ViTConfig(**(large | options))).eval(), device, dtype)
 
@@ -64,8 +70,13 @@ def measure(
             first = timed(lambda pixels=pixels: features(vit, pixels), rounds, device) / batch  # type: ignore[misc]
             second = timed(lambda seen=seen: region(seen, points), rounds, device) / batch  # type: ignore[misc]
         share = work / (second / 1e3) / peak
-        cells[str(batch)] = {"backbone_ms": first, "encoder_ms": second, "merge_ms": merge_ms, "track_ms": track_ms,
-                             "encoder_share_of_limit": share}  # fmt: skip
+        cells[str(batch)] = {
+            "backbone_ms": first,
+            "encoder_ms": second,
+            "merge_ms": merge_ms,
+            "track_ms": track_ms,
+            "encoder_share_of_limit": share,
+        }
         rows.append([f"batch {batch}", first, second, merge_ms, track_ms, share])
     head = ["ms per frame", "backbone", "encoder", "merge", "track", "encoder / limit"]
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type

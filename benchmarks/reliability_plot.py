@@ -18,11 +18,17 @@ def plot(path: Path, facts: dict[str, Any], title: str) -> None:
     for name, colour in zip(facts, ("#3d6a9e", "#c8553d", "#d9a441", "#4a7c59"), strict=False):
         bins = facts[name].get("reliability") or facts[name].get("reliability_elsewhere") or []
         if bins:
-            axis.plot([b["mean"] for b in bins], [b["right"] for b in bins], color=colour, marker="o",
-                      label=f"{name} ({sum(b['count'] for b in bins)})")  # fmt: skip
+            axis.plot(
+                [b["mean"] for b in bins],
+                [b["right"] for b in bins],
+                color=colour,
+                marker="o",
+                label=f"{name} ({sum(b['count'] for b in bins)})",
+            )
             for b in bins:
-                axis.annotate(str(b["count"]), (b["mean"], b["right"]), fontsize=7, xytext=(3, -9),
-                              textcoords="offset points")  # fmt: skip
+                axis.annotate(
+                    str(b["count"]), (b["mean"], b["right"]), fontsize=7, xytext=(3, -9), textcoords="offset points"
+                )
     axis.set_xlabel("probability told")
     axis.set_ylabel("share that is right")
     axis.set_xlim(-0.03, 1.03)

@@ -71,10 +71,17 @@ def main() -> int:
     drawings = load_folder(args.to)
     covered = {drawing.name for drawing in drawings}
     missing = [thing.name for thing in things() if thing.name not in covered]
-    result = {"drawings": len(drawings), "of_drawings": sum(len(t.glyphs) for t in things()),
-              "names": len(covered), "of_names": len(things()), "missing": missing}  # fmt: skip
-    print(f"{result['drawings']} of {result['of_drawings']} drawings, {result['names']} of {result['of_names']} names; "
-          f"missing: {', '.join(missing) or 'none'}; {args.to}")  # fmt: skip
+    result = {
+        "drawings": len(drawings),
+        "of_drawings": sum(len(t.glyphs) for t in things()),
+        "names": len(covered),
+        "of_names": len(things()),
+        "missing": missing,
+    }
+    print(
+        f"{result['drawings']} of {result['of_drawings']} drawings, {result['names']} of {result['of_names']} names; "
+        f"missing: {', '.join(missing) or 'none'}; {args.to}"
+    )
     if args.out:
         write_json(args.out, result)
     return 0

@@ -41,9 +41,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SEED = 8900
 PARTS = ("index", "clip", "rss", "cold", "warm")
 TARGETS = {
-    "times_real_time": 8.0, "clip_times_real_time": 2.0, "peak_rss": 0.7e9, "rss_ratio": 1.10, "cold_s": 0.4,
-    "warm_p50_ms": {"100000": 10.0, "1000000": 60.0}, "bytes_per_hour": 60e6,
-}  # fmt: skip
+    "times_real_time": 8.0,
+    "clip_times_real_time": 2.0,
+    "peak_rss": 0.7e9,
+    "rss_ratio": 1.10,
+    "cold_s": 0.4,
+    "warm_p50_ms": {"100000": 10.0, "1000000": 60.0},
+    "bytes_per_hour": 60e6,
+}
 
 
 REGIONS = "regions (side by side)"
@@ -129,13 +134,19 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
     seconds["wait for both, rest"] = report.seconds - on_path
     speeds = [speed for speed, _ in runs]
     return {
-        "video": str(video), "media_s": report.media_s, "frames": report.frames, "sampled_fps": config.fps,
-        "times_real_time": statistics.median(speeds), "all_rounds": speeds,
+        "video": str(video),
+        "media_s": report.media_s,
+        "frames": report.frames,
+        "sampled_fps": config.fps,
+        "times_real_time": statistics.median(speeds),
+        "all_rounds": speeds,
         "frames_per_second": statistics.median([r.new_frames / r.seconds for _, r in runs]),
         "split_ms_per_frame": {name: 1e3 * value / report.frames for name, value in seconds.items()},
-        "split_seconds": report.seconds, "tracks": stats.tracks, "regions_per_frame": stats.regions / stats.frames,
+        "split_seconds": report.seconds,
+        "tracks": stats.tracks,
+        "regions_per_frame": stats.regions / stats.frames,
         "bytes_per_hour": stats.bytes_per_hour,
-    }  # fmt: skip
+    }
 
 
 def repeat(video: Path, out: Path, times: int) -> Path:
@@ -182,10 +193,12 @@ def bench_rss(video: Path, folder: Path, times: int) -> dict[str, Any]:
     long = repeat(video, video.with_name(f"video-x{times}.mp4"), times)
     short_run, long_run = index_apart(video, folder / "short"), index_apart(long, folder / "long")
     return {
-        "short": short_run, "long": long_run, "ratio": long_run["peak_rss"] / short_run["peak_rss"],
+        "short": short_run,
+        "long": long_run,
+        "ratio": long_run["peak_rss"] / short_run["peak_rss"],
         "bytes_per_hour": long_run["bytes_per_hour"],
         "long_times_real_time": long_run["media_s"] / long_run["seconds"],
-    }  # fmt: skip
+    }
 
 
 def command_line() -> list[str]:
@@ -208,8 +221,9 @@ def bench_cold(folder: Path, rounds: int) -> dict[str, Any]:
         if code not in (0, 1):  # 1: not found, an answer too
             raise RuntimeError(f"{' '.join([*command_line(), *asked])} failed ({code}): {done.stderr[-1000:]}")
     found = json.loads(said)["found"]
-    traced = subprocess.run([sys.executable, "-X", "importtime", "-m", "vidmem.cli", *asked], capture_output=True,
-                            text=True)  # fmt: skip
+    traced = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "vidmem.cli", *asked], capture_output=True, text=True
+    )
     imports = [line.split("|")[-1].strip() for line in traced.stderr.splitlines() if line.startswith("import time:")]
     heavy = sorted({name.split(".")[0] for name in imports} & {"torch", "av", "rich", "sqlite_utils", "PIL", "faiss"})
     bare = []
@@ -218,11 +232,17 @@ def bench_cold(folder: Path, rounds: int) -> dict[str, Any]:
         subprocess.run([sys.executable, "-c", "import numpy, faiss"], check=True)
         bare.append(time.perf_counter() - began)
     return {
-        "command": "vidmem where umbrella --json", "median_s": statistics.median(times[1:]), "all_s": times,
+        "command": "vidmem where umbrella --json",
+        "median_s": statistics.median(times[1:]),
+        "all_s": times,
         "cpu_s": statistics.median(spent[1:]),
-        "exit_code": code, "found": found, "torch_imported": "torch" in heavy, "modules": len(imports),
-        "heavy_imports": heavy, "python_numpy_faiss_alone_s": statistics.median(bare),
-    }  # fmt: skip
+        "exit_code": code,
+        "found": found,
+        "torch_imported": "torch" in heavy,
+        "modules": len(imports),
+        "heavy_imports": heavy,
+        "python_numpy_faiss_alone_s": statistics.median(bare),
+    }
 
 
 def plot(path: Path, result: dict[str, Any]) -> None:
@@ -311,8 +331,9 @@ def main() -> int:
     if "warm" in parts:
         result["warm"] = []
         for tracks in map(int, args.tracks.split(",")):
-            result["warm"].append(row := bench_warm(memory_place(args.cache, "synthetic", str(tracks)), tracks,
-                                                    args.queries, args.checks))  # fmt: skip
+            result["warm"].append(
+                row := bench_warm(memory_place(args.cache, "synthetic", str(tracks)), tracks, args.queries, args.checks)
+            )
             wanted = TARGETS["warm_p50_ms"].get(str(tracks))  # type: ignore[attr-defined]
             for kind in ("text", "text_calibrated", "picture", "text_picture"):
                 least = f"<= {wanted:g}" if wanted and kind in ("text", "text_calibrated") else None

@@ -49,5 +49,11 @@ def bench_clip(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
             views = sum(len(marks) for row in memory.sources() for marks in memory.store.views(row.id).values())
         speeds.append(report.media_s / report.seconds)
         say(f"clip {number + 1}/{rounds}: {speeds[-1]:.1f} x real time")
-    return {"model": f"{NAME}, random weights", "times_real_time": statistics.median(speeds), "all_rounds": speeds,
-            "tracks": stats.tracks, "views_kept": views, "bytes_per_hour": stats.bytes_per_hour}  # fmt: skip
+    return {
+        "model": f"{NAME}, random weights",
+        "times_real_time": statistics.median(speeds),
+        "all_rounds": speeds,
+        "tracks": stats.tracks,
+        "views_kept": views,
+        "bytes_per_hour": stats.bytes_per_hour,
+    }

@@ -41,8 +41,9 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
         for number in range(sources):
             info = SourceInfo(f"/synthetic/{number:03d}.mp4", "video", 1280, 720, hours, f"synthetic-{number}")
             row = memory.store.begin_source(info)
-            memory.store.checkpoint(row.id, (), (), next_t_ns=hours, frames_done=4 * 3600 * 5, damaged=0,
-                                    tracker_state=b"", state="done")  # fmt: skip
+            memory.store.checkpoint(
+                row.id, (), (), next_t_ns=hours, frames_done=4 * 3600 * 5, damaged=0, tracker_state=b"", state="done"
+            )
             ids.append(row.id)
     conn = sqlite3.connect(folder / "memory.sqlite", isolation_level=None)
     conn.execute("PRAGMA synchronous = OFF")
@@ -62,11 +63,29 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
         text = unit((strength * names[which] + (1 - strength**2) ** 0.5 * noise).astype(np.float32)).astype("<f2")
         visual = unit(clumps[rng.integers(0, len(clumps), n)] + 0.09 * rng.standard_normal((n, dv), dtype=np.float32))
         half = visual.astype("<f2")
-        rows = ((int(start[i]), int(end[i]), 5, int(start[i]), 10.0, 10.0, 90.0, 90.0, 1, half[i].tobytes(),
-                 text[i].tobytes(), source, i) for i in range(n))  # fmt: skip
+        rows = (
+            (
+                int(start[i]),
+                int(end[i]),
+                5,
+                int(start[i]),
+                10.0,
+                10.0,
+                90.0,
+                90.0,
+                1,
+                half[i].tobytes(),
+                text[i].tobytes(),
+                source,
+                i,
+            )
+            for i in range(n)
+        )
         conn.executemany(
             "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
-            " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # fmt: skip
+            " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
         done += n
     conn.execute("UPDATE meta SET value = '1' WHERE key = 'generation'")
     conn.execute("COMMIT")
@@ -158,10 +177,14 @@ def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str
         del cache
     threshold = 0.6
     result: dict[str, Any] = {
-        "tracks": tracks, "threshold": threshold, "made_s": round(made, 1), "rebuild_s": rebuild_ms / 1e3,
-        "first_index_s": index_ms / 1e3, "load_from_file_s": load_ms / 1e3,
+        "tracks": tracks,
+        "threshold": threshold,
+        "made_s": round(made, 1),
+        "rebuild_s": rebuild_ms / 1e3,
+        "first_index_s": index_ms / 1e3,
+        "load_from_file_s": load_ms / 1e3,
         "cache_bytes": sum(p.stat().st_size for p in (folder / "cache").rglob("*") if p.is_file()),
-    }  # fmt: skip
+    }
     with Memory.open(folder, read_only=True) as memory:
         cache = memory.cache()
         calibration = memory.text_encoder.info.calibration
@@ -197,7 +220,9 @@ def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str
             answer = where(memory.store, cache, calibration, text=text, visual=token, threshold=0.1, most=None)
             product = np.where((read > 0) & (seen > 0), read * seen, -1.0)
             matched["text_picture"].append(check(answer, truth, product, 0.1))
-        result["checked"] = {kind: {"queries": len(n), "tracks_matched_median": statistics.median(n), "least": min(n),
-                                    "most": max(n)} for kind, n in matched.items()}  # fmt: skip
+        result["checked"] = {
+            kind: {"queries": len(n), "tracks_matched_median": statistics.median(n), "least": min(n), "most": max(n)}
+            for kind, n in matched.items()
+        }
         result["equal_to_brute_force"] = True
     return result

@@ -42,8 +42,12 @@ def command(folder: Path, *options: str) -> tuple[float, float]:
     before = os.times()
     started = time.perf_counter()
     code = "from vidmem.cli import main; main()"
-    subprocess.run([sys.executable, "-c", code, "things", "-m", str(folder), *options], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-c", code, "things", "-m", str(folder), *options],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     wall, after = time.perf_counter() - started, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return wall, cpu
@@ -82,8 +86,10 @@ def t_ren(tracks: int) -> float:
     """Seconds."""
     rng = np.random.default_rng(3)
     clumps = unit(rng.standard_normal((3000, T_REN), dtype=np.float32))
-    vectors = unit(clumps[rng.integers(0, 3000, tracks)] + np.float32(0.4 / T_REN**0.5) * rng.standard_normal(
-        (tracks, T_REN), dtype=np.float32))  # fmt: skip
+    vectors = unit(
+        clumps[rng.integers(0, 3000, tracks)]
+        + np.float32(0.4 / T_REN**0.5) * rng.standard_normal((tracks, T_REN), dtype=np.float32)
+    )
     started = time.perf_counter()
     numbers(None, _Nothing(), np.arange(tracks), vectors, T_REN_LIKE)  # type: ignore[arg-type]
     return time.perf_counter() - started
@@ -115,8 +121,17 @@ def main() -> int:
         say(f"{way}: {wall:.2f} s")
     share = kept()
     joined = t_ren(args.tracks)
-    write_json(args.out, {"machine": machine(), "model": model(), "tracks": args.tracks, "ways": rows, "kept": share,
-                          "t_ren_join_s": joined})  # fmt: skip
+    write_json(
+        args.out,
+        {
+            "machine": machine(),
+            "model": model(),
+            "tracks": args.tracks,
+            "ways": rows,
+            "kept": share,
+            "t_ren_join_s": joined,
+        },
+    )
     print(table(["", "wall s", "CPU s", "wanted"], [[r["way"], r["wall_s"], r["cpu_s"], r["wanted_s"]] for r in rows]))
     print(f"kept {share:.3f}; joining tokens of T-REN's length {joined:.2f} s")
     return 0

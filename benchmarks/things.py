@@ -88,10 +88,18 @@ def measure(world: World, folder: Path, settings: Sequence[tuple[float | None, b
         for like, look in settings:
             group_of = groups_of(memory, rows, like, look)
             pure, complete = scores(seen, group_of)
-            out.append({
-                "seed": world.truth.seed, "like": like, "look": look, "observations": len(seen), "pure": pure,
-                "complete": complete, "groups": len(set(group_of.values())), "drawings": len({d for _, d in seen}),
-            })  # fmt: skip
+            out.append(
+                {
+                    "seed": world.truth.seed,
+                    "like": like,
+                    "look": look,
+                    "observations": len(seen),
+                    "pure": pure,
+                    "complete": complete,
+                    "groups": len(set(group_of.values())),
+                    "drawings": len({d for _, d in seen}),
+                }
+            )
     return out
 
 
@@ -100,18 +108,33 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     out = []
     for key in dict.fromkeys((row["like"], row["look"]) for row in rows):
         held = [row for row in rows if (row["like"], row["look"]) == key]
-        total = {name: sum(row[name] for row in held) for name in ("observations", "pure", "complete", "groups",
-                                                                   "drawings")}  # fmt: skip
+        total = {
+            name: sum(row[name] for row in held) for name in ("observations", "pure", "complete", "groups", "drawings")
+        }
         n = max(1, total["observations"])
-        out.append({"like": key[0], "look": key[1], **total, "purity": total["pure"] / n,
-                    "completeness": total["complete"] / n})  # fmt: skip
+        out.append(
+            {
+                "like": key[0],
+                "look": key[1],
+                **total,
+                "purity": total["pure"] / n,
+                "completeness": total["complete"] / n,
+            }
+        )
     return out
 
 
 def _line(row: dict[str, Any]) -> list[object]:
     alone = row["like"] is None
-    return ["tracks alone" if alone else "things", row["like"], None if alone else row["look"], row["purity"],
-            row["completeness"], row["groups"], row["drawings"]]  # fmt: skip
+    return [
+        "tracks alone" if alone else "things",
+        row["like"],
+        None if alone else row["look"],
+        row["purity"],
+        row["completeness"],
+        row["groups"],
+        row["drawings"],
+    ]
 
 
 def main() -> int:
@@ -131,12 +154,23 @@ def main() -> int:
         rows += measure(world, memory_place(args.cache, "lostfound", "noto", world.folder.name), settings)
         say(f"seed {world.truth.seed}: {rows[-1]['observations']} observations")
     found = summary(rows)
-    write_json(args.out, {"machine": machine(), "model": model(), "seeds": list(args.seeds), "least_iou": LEAST_IOU,
-                          "settings": found, "worlds": rows})  # fmt: skip
-    print(table(
-        ["", "like", "apart in view", "purity", "completeness", "groups", "drawings"],
-        [_line(row) for row in found],
-    ))  # fmt: skip
+    write_json(
+        args.out,
+        {
+            "machine": machine(),
+            "model": model(),
+            "seeds": list(args.seeds),
+            "least_iou": LEAST_IOU,
+            "settings": found,
+            "worlds": rows,
+        },
+    )
+    print(
+        table(
+            ["", "like", "apart in view", "purity", "completeness", "groups", "drawings"],
+            [_line(row) for row in found],
+        )
+    )
     return 0
 
 

@@ -48,9 +48,17 @@ def kept(store: Store, path: dict[str, Any]) -> list[dict[str, Any]]:
             if fits and max(fits) >= LEAST_IOU:
                 held[int(frame.tracks[int(np.argmax(fits))])] += 1
         most = max(held.values(), default=0)
-        rows.append({"clip": path["clip"], "label": path["label"], "span": [start, end], "frames": frames,
-                     "found": sum(held.values()) / max(1, frames), "kept": most / max(1, frames),
-                     "tracks": len(held)})  # fmt: skip
+        rows.append(
+            {
+                "clip": path["clip"],
+                "label": path["label"],
+                "span": [start, end],
+                "frames": frames,
+                "found": sum(held.values()) / max(1, frames),
+                "kept": most / max(1, frames),
+                "tracks": len(held),
+            }
+        )
     return rows
 
 
@@ -77,14 +85,19 @@ def main() -> int:
                 patches += frame.masks.shape[1] * frame.masks.shape[2]
     frames = sum(row["frames"] for row in rows)
     result |= {
-        "rows": rows, "kept": sum(row["kept"] * row["frames"] for row in rows) / frames,
-        "kept_mean_of_things": mean(row["kept"] for row in rows), "patches_per_track": patches / max(1, tracks),
+        "rows": rows,
+        "kept": sum(row["kept"] * row["frames"] for row in rows) / frames,
+        "kept_mean_of_things": mean(row["kept"] for row in rows),
+        "patches_per_track": patches / max(1, tracks),
         "tracks": tracks,
-    }  # fmt: skip
+    }
     write_json(args.out, result)
-    print(table(("thing", "seconds", "found", "kept by one track", "tracks"), [
-        (r["label"], r["span"][1] - r["span"][0], r["found"], r["kept"], r["tracks"]) for r in rows
-    ]))  # fmt: skip
+    print(
+        table(
+            ("thing", "seconds", "found", "kept by one track", "tracks"),
+            [(r["label"], r["span"][1] - r["span"][0], r["found"], r["kept"], r["tracks"]) for r in rows],
+        )
+    )
     each = result["patches_per_track"]
     print(f"kept {result['kept']:.2f} of the frames; {each:.0f} patches for each of {tracks} tracks")
     return 0

@@ -44,9 +44,18 @@ LEAST_GAIN, LEAST_COMPRESSION = 0.05, 20.0
 BASE = TrainConfig(
     losses=LossConfig(spare="repeat", bce="balanced"),
     model=ModelConfig(heads=4, seed_queries=True, coarse=2, start="near_identity", text_start="head"),
-    points=64, sampling="even", least_patches=1.0, batch=8, lr=1e-3, warmup=30, steps=240, final=0.02,
-    precision="fp32", log_every=50, checkpoint_every=250,
-)  # fmt: skip
+    points=64,
+    sampling="even",
+    least_patches=1.0,
+    batch=8,
+    lr=1e-3,
+    warmup=30,
+    steps=240,
+    final=0.02,
+    precision="fp32",
+    log_every=50,
+    checkpoint_every=250,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +127,14 @@ def train_head(backbone: Backbone, data: Data, config: TrainConfig, views: Tenso
         written = project(model, token, config.model.dropout, generator)
         label = batch.labels.gather(1, region).flatten()
         loss = distillation(written, goal) + text_contrast(
-            written, texts.vectors, label, texts.groups, tau=loss_of.tau, form=loss_of.text_form,
+            written,
+            texts.vectors,
+            label,
+            texts.groups,
+            tau=loss_of.tau,
+            form=loss_of.text_form,
             negatives=loss_of.negatives,
-        )  # fmt: skip
+        )
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
         optimizer.zero_grad()
@@ -166,32 +180,59 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         else:
             folder = Path(tempfile.mkdtemp(prefix="tren_toy-"))
             try:
-                encoder = fit(backbone, train, own, folder, device, tensorboard=False,
-                              see=lambda batch: Seen(views[batch.index]))  # fmt: skip
+                encoder = fit(
+                    backbone, train, own, folder, device, tensorboard=False, see=lambda batch: Seen(views[batch.index])
+                )
             finally:
                 shutil.rmtree(folder)
             head = None if variant.alignment else backbone.head
-            measured = measure(encoder, backbone, batches, seen, texts, grid=PROMPTS, head=head, skip=skip,
-                               mergers=args.mergers, seed=args.seed)  # fmt: skip
+            measured = measure(
+                encoder,
+                backbone,
+                batches,
+                seen,
+                texts,
+                grid=PROMPTS,
+                head=head,
+                skip=skip,
+                mergers=args.mergers,
+                seed=args.seed,
+            )
         seconds = time.monotonic() - start
-        rows.append({"row": variant.name, "pooling": variant.pooling, "alignment": variant.alignment,
-                     **asdict(measured), "compression": measured.compression,
-                     "seconds": round(seconds, 1)})  # fmt: skip
+        rows.append(
+            {
+                "row": variant.name,
+                "pooling": variant.pooling,
+                "alignment": variant.alignment,
+                **asdict(measured),
+                "compression": measured.compression,
+                "seconds": round(seconds, 1),
+            }
+        )
         say(f"{variant.name}: {measured.named_by_point:.3f} named, {seconds:.0f} s")
     by_name = {row["row"]: row for row in rows}
     full, patches = by_name["full"], by_name["patches, frozen head"]
     gain = full["named_by_point"] - patches["named_by_point"]
     return {
-        "benchmark": "tren_toy", "machine": machine(), "config": config.as_dict(), "weights": backbone.weights,
-        "pictures": {"train": len(train), "test": len(test)}, "asked": asked_regions(batches, skip),
-        "vocabulary": len(vocabulary), "prompts": PROMPTS, "rows": rows,
+        "benchmark": "tren_toy",
+        "machine": machine(),
+        "config": config.as_dict(),
+        "weights": backbone.weights,
+        "pictures": {"train": len(train), "test": len(test)},
+        "asked": asked_regions(batches, skip),
+        "vocabulary": len(vocabulary),
+        "prompts": PROMPTS,
+        "rows": rows,
         "wanted": {
             "gain": {"least": LEAST_GAIN, "measured": gain, "met": gain >= LEAST_GAIN},
-            "compression": {"least": LEAST_COMPRESSION, "measured": full["compression"],
-                            "met": full["compression"] >= LEAST_COMPRESSION},
+            "compression": {
+                "least": LEAST_COMPRESSION,
+                "measured": full["compression"],
+                "met": full["compression"] >= LEAST_COMPRESSION,
+            },
         },
         "minutes": round((time.monotonic() - began) / 60, 1),
-    }  # fmt: skip
+    }
 
 
 def asked_regions(batches: list[Batch], skip: list[int]) -> int:
@@ -201,14 +242,33 @@ def asked_regions(batches: list[Batch], skip: list[int]) -> int:
 
 def as_table(result: dict[str, Any]) -> str:
     """The rows for people."""
-    head = ("", "region pooling", "text alignment", "named by a point", "named, merged", "mask IoU", "IoU, merged",
-            "tokens", "compression", "with singletons")  # fmt: skip
+    head = (
+        "",
+        "region pooling",
+        "text alignment",
+        "named by a point",
+        "named, merged",
+        "mask IoU",
+        "IoU, merged",
+        "tokens",
+        "compression",
+        "with singletons",
+    )
     rows = [
-        (r["row"], "yes" if r["pooling"] else "-", "yes" if r["alignment"] else "-", r["named_by_point"],
-         r["named_merged"], r["iou_by_point"], r["iou_merged"], r["merged"], r["compression"],
-         r["patches"] / r["kept"] if r["kept"] else None)
+        (
+            r["row"],
+            "yes" if r["pooling"] else "-",
+            "yes" if r["alignment"] else "-",
+            r["named_by_point"],
+            r["named_merged"],
+            r["iou_by_point"],
+            r["iou_merged"],
+            r["merged"],
+            r["compression"],
+            r["patches"] / r["kept"] if r["kept"] else None,
+        )
         for r in result["rows"]
-    ]  # fmt: skip
+    ]
     return table(head, rows)
 
 
@@ -221,8 +281,11 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
     rows = result["rows"][::-1]
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
-    panels = (("named_by_point", "regions named by a point"), ("iou_by_point", "mask IoU"),
-              ("compression", "patches per merged token"))  # fmt: skip
+    panels = (
+        ("named_by_point", "regions named by a point"),
+        ("iou_by_point", "mask IoU"),
+        ("compression", "patches per merged token"),
+    )
     for axis, (field, title) in zip(axes, panels, strict=True):
         values = [row[field] or 0 for row in rows]
         axis.barh(range(len(rows)), values, color=["#3d6a9e" if row["row"] == "full" else "#9db4cf" for row in rows])

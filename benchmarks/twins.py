@@ -39,10 +39,36 @@ from vidmem.world.scene import Placement, corner, furnish, sprite
 LEAST_BOX, LEAST_TIOU, MOST_STRANGE = 0.3, 0.25, 0.2
 TARGET = 0.90
 KINDS = (
-    "umbrella", "guitar", "teddy bear", "clock", "banana", "apple", "backpack", "soccer ball", "violin", "mushroom",
-    "pineapple", "telephone", "camera", "candle", "trumpet", "drum", "hammer", "basket", "strawberry",
-    "sunflower", "cactus", "rocket", "helicopter", "bicycle", "skateboard", "penguin", "owl", "turtle", "rabbit",
-)  # fmt: skip
+    "umbrella",
+    "guitar",
+    "teddy bear",
+    "clock",
+    "banana",
+    "apple",
+    "backpack",
+    "soccer ball",
+    "violin",
+    "mushroom",
+    "pineapple",
+    "telephone",
+    "camera",
+    "candle",
+    "trumpet",
+    "drum",
+    "hammer",
+    "basket",
+    "strawberry",
+    "sunflower",
+    "cactus",
+    "rocket",
+    "helicopter",
+    "bicycle",
+    "skateboard",
+    "penguin",
+    "owl",
+    "turtle",
+    "rabbit",
+)
 """Everyday names, written down before anything was asked."""
 ABOVE = 80
 """Pixels of the panorama between the floor's far edge and the feet of a thing."""
@@ -115,8 +141,13 @@ def films(kind: str, seed: int, drawing: Drawing) -> list[Film]:
     if kind == "moved":
         (first, (old,)), (then, (new,)) = stand(seed, drawing, (0.20,)), stand(seed, drawing, (0.34,))
         far = view(first, 0.99)
-        shots = (Shot(0, view(first, 0.25), view(first, 0.3)), Shot(0, view(first, 0.3), far), Shot(0, far, far),
-                 Shot(1, far, view(first, 0.4)), Shot(1, view(first, 0.4), view(first, 0.36)))  # fmt: skip
+        shots = (
+            Shot(0, view(first, 0.25), view(first, 0.3)),
+            Shot(0, view(first, 0.3), far),
+            Shot(0, far, far),
+            Shot(1, far, view(first, 0.4)),
+            Shot(1, view(first, 0.4), view(first, 0.36)),
+        )
         assert old != new
         return [Film(shots, (first, then), (None, new))]
     if kind == "cut":
@@ -185,9 +216,15 @@ def verdict(memory: Memory, answer: Answer, film: Film, path: Path) -> dict[str,
     if not answer.found:
         return {"right": False, "why": "not found"}
     first = answer[0]
-    row: dict[str, Any] = {"found": first.source, "start_s": first.start_s, "end_s": first.end_s,
-                           "frame_s": first.frame_s, "box": list(first.box), "sightings": answer.total,
-                           "probability": first.probability}  # fmt: skip
+    row: dict[str, Any] = {
+        "found": first.source,
+        "start_s": first.start_s,
+        "end_s": first.end_s,
+        "frame_s": first.frame_s,
+        "box": list(first.box),
+        "sightings": answer.total,
+        "probability": first.probability,
+    }
     if Path(first.source).name != path.name:
         return row | {"right": False, "why": "other video"}
     overlap = tiou((first.start_s, first.end_s), film.last_span())
@@ -239,8 +276,18 @@ def main() -> int:
         told[group] = {"questions": len(mine), "right": sum(row["right"] for row in mine)}
     told["all"] = {"questions": len(rows), "right": sum(row["right"] for row in rows)}
     share = told["all"]["right"] / max(1, len(rows))
-    write_json(args.out, {"machine": machine(), "model": model(), "seeds": list(args.seeds), "target": TARGET,
-                          "share": share, "summary": told, "rows": rows})  # fmt: skip
+    write_json(
+        args.out,
+        {
+            "machine": machine(),
+            "model": model(),
+            "seeds": list(args.seeds),
+            "target": TARGET,
+            "share": share,
+            "summary": told,
+            "rows": rows,
+        },
+    )
     print(table(["", "questions", "right"], [[name, row["questions"], row["right"]] for name, row in told.items()]))
     print(f"{share:.2f} right (wanted {TARGET:.2f})")
     return 0

@@ -45,8 +45,7 @@ def kept(folder: Path) -> World | None:
     return world if world.video.exists() else None
 
 
-def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float,
-           size: tuple[int, int, int] = SIZE) -> World:  # fmt: skip
+def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float, size: tuple[int, int, int] = SIZE) -> World:
     """The world, made when it is not there."""
     folder = place(cache, drawings, seed, seconds, size)
     if world := kept(folder):
@@ -60,8 +59,15 @@ def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float,
     began = time.perf_counter()
     try:
         width, height, fps = size
-        make(part, seed, seconds, load_folder(drawings) if drawings else load_drawings(),
-             width=width, height=height, fps=fps)  # fmt: skip
+        make(
+            part,
+            seed,
+            seconds,
+            load_folder(drawings) if drawings else load_drawings(),
+            width=width,
+            height=height,
+            fps=fps,
+        )
         if kept(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)
             part.replace(folder)

@@ -31,6 +31,5 @@ def colours(image: NDArray[np.uint8]) -> Float32:
 
 
 def is_cut(before: Float32, after: Float32, moved: tuple[float, float] | None) -> bool:
-    """Whether frames with these `colours` are of two shots. moved: the shift of the picture, None where none is clear.
-    """
+    """Whether frames with these `colours` are of two shots. moved: the shift of the picture, None where it is unclear."""
     return bool(np.minimum(before, after).sum() < (DOUBT if moved is None else SAME_SHOT))

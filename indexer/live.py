@@ -63,9 +63,17 @@ class Session(Closing):
     """
 
     def __init__(
-        self, store: Store, encoder: Encoder, config: IndexConfig, name: str, *, depth: int = 8,
-        interval_s: float = 2.0, drop: Policy = "oldest", keep_views: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        encoder: Encoder,
+        config: IndexConfig,
+        name: str,
+        *,
+        depth: int = 8,
+        interval_s: float = 2.0,
+        drop: Policy = "oldest",
+        keep_views: bool = False,
+    ) -> None:
         if not name.strip() or depth < 1 or not interval_s > 0 or drop not in get_args(Policy):
             raise UsageError(
                 f"a session has a name, a depth above 0, an interval above 0 and drops {' or '.join(get_args(Policy))};"
@@ -136,7 +144,7 @@ class Session(Closing):
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, args=(width, height), name="vidmem-session", daemon=True
-                )  # fmt: skip
+                )
                 self._thread.start()
             self._changed.notify_all()
             return True
@@ -189,8 +197,9 @@ class Session(Closing):
                 wanted = [p for p, is_new in zip(pictures, new, strict=True) if is_new]
                 found = iter(encode_each(self._encoder, wanted, [(row.width, row.height)] * len(wanted)))
                 for frame, picture, is_new in zip(batch, pictures, new, strict=True):
-                    pending.append(step.take(Frame(picture, frame.t_ns, 0), next(found)) if is_new
-                                   else step.again(frame.t_ns))  # fmt: skip
+                    pending.append(
+                        step.take(Frame(picture, frame.t_ns, 0), next(found)) if is_new else step.again(frame.t_ns)
+                    )
                     done, next_ns = done + 1, frame.t_ns + 1
                 with self._changed:
                     self._counts["encoded"] += sum(new)
@@ -200,9 +209,17 @@ class Session(Closing):
                     # The state stays with a source that is done: a later session of the name goes on from it.
                     tracks, resume = step.checkpoint()
                     self._store.checkpoint(
-                        row.id, tracks, pending, next_t_ns=next_ns, frames_done=done, damaged=0, tracker_state=resume,
-                        state="done" if over else "open", cuts=step.cuts, duration_ns=max(next_ns - 1, 0),
-                    )  # fmt: skip
+                        row.id,
+                        tracks,
+                        pending,
+                        next_t_ns=next_ns,
+                        frames_done=done,
+                        damaged=0,
+                        tracker_state=resume,
+                        state="done" if over else "open",
+                        cuts=step.cuts,
+                        duration_ns=max(next_ns - 1, 0),
+                    )
                     step.cuts.clear()
                     with self._changed:
                         self._counts["committed"] += len(pending)

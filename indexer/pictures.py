@@ -66,9 +66,14 @@ def to_look_at(album: Album, store: Store) -> list[Listed]:
 
 
 def index_pictures(
-    album: Album, encoder: Callable[[], Encoder], store: Store, config: IndexConfig, progress: Progress | None = None,
-    *, keep_views: bool = False,
-) -> PicturesReport:  # fmt: skip
+    album: Album,
+    encoder: Callable[[], Encoder],
+    store: Store,
+    config: IndexConfig,
+    progress: Progress | None = None,
+    *,
+    keep_views: bool = False,
+) -> PicturesReport:
     """Index the pictures of an album; go on where an earlier run stopped.
 
     encoder: called when there is something to encode. progress: called with 0 and the files looked at. keep_views: keep
@@ -109,11 +114,21 @@ def index_pictures(
             raise _none(album, unreadable)
     readable = sum(f.t_ns is not None for f in files)
     return PicturesReport(
-        info, frames=after, new_frames=after + gone - before, media_s=0.0, seconds=time.perf_counter() - began,
-        tracks=tracks, damaged=len(unreadable), notes=tuple(cause for _, cause in unreadable[:_NOTES]),
-        skipped=not (todo or left), files=len(album.files), looked=len(todo) + len(nameless), copies=readable - after,
-        gone=gone, unreadable=tuple(unreadable),
-    )  # fmt: skip
+        info,
+        frames=after,
+        new_frames=after + gone - before,
+        media_s=0.0,
+        seconds=time.perf_counter() - began,
+        tracks=tracks,
+        damaged=len(unreadable),
+        notes=tuple(cause for _, cause in unreadable[:_NOTES]),
+        skipped=not (todo or left),
+        files=len(album.files),
+        looked=len(todo) + len(nameless),
+        copies=readable - after,
+        gone=gone,
+        unreadable=tuple(unreadable),
+    )
 
 
 def forget_photo(store: Store, row: SourceRow, path: str) -> None:
@@ -146,15 +161,22 @@ def _moved(album: Album, store: Store, row: SourceRow) -> list[str]:
     files = store.picture_files(row.id)
     here = {f.t_ns for f in files if f.path in album.files and f.t_ns is not None}
     return [
-        f.path for f in files
+        f.path
+        for f in files
         if f.t_ns in here and f.path not in album.files and not os.path.lexists(os.path.join(album.folder, f.path))
-    ]  # fmt: skip
+    ]
 
 
 def _add(
-    folder: str, todo: Sequence[Listed], load: Callable[[], Encoder], store: Store, row: SourceRow,
-    config: IndexConfig, progress: Progress | None, keep_views: bool,
-) -> int:  # fmt: skip
+    folder: str,
+    todo: Sequence[Listed],
+    load: Callable[[], Encoder],
+    store: Store,
+    row: SourceRow,
+    config: IndexConfig,
+    progress: Progress | None,
+    keep_views: bool,
+) -> int:
     place = {p.digest: p.t_ns for p in store.pictures(row.id)}
     next_ns = row.next_t_ns or 0
     bad = {f.path for f in store.picture_files(row.id) if f.t_ns is None}
@@ -163,10 +185,17 @@ def _add(
 
     def checkpoint(state: str) -> None:
         store.checkpoint(
-            row.id, pending.tracks, pending.frames, next_t_ns=next_ns, frames_done=len(place), damaged=len(bad),
-            tracker_state=b"", state="partial" if bad and state == "done" else state,  # type: ignore[arg-type]
-            files=pending.files, pictures=pending.pictures,
-        )  # fmt: skip
+            row.id,
+            pending.tracks,
+            pending.frames,
+            next_t_ns=next_ns,
+            frames_done=len(place),
+            damaged=len(bad),
+            tracker_state=b"",
+            state="partial" if bad and state == "done" else state,  # type: ignore[arg-type]
+            files=pending.files,
+            pictures=pending.pictures,
+        )
         for kept in (pending.frames, pending.tracks, pending.files, pending.pictures):
             kept.clear()
 
@@ -175,15 +204,19 @@ def _add(
         return 0
     encoder = load()
     reads = decode_ahead(read_pictures(folder, todo, encoder.working_size, place), 2 * config.batch)
-    with closing(reads), working_in_parallel(encoder) as workers, \
-            closing(_encoded(folder, reads, encoder, config.batch, workers)) as encoded:  # fmt: skip
+    with (
+        closing(reads),
+        working_in_parallel(encoder) as workers,
+        closing(_encoded(folder, reads, encoder, config.batch, workers)) as encoded,
+    ):
         for group, regions in encoded:
             found = iter(regions)
             for read in group:
                 if read.image is not None:
                     size = read.width, read.height
-                    frame, tracks = single(encoder, read.image, next(found), size, config, next_ns, ordinal,
-                                           keep_views=keep_views)  # fmt: skip
+                    frame, tracks = single(
+                        encoder, read.image, next(found), size, config, next_ns, ordinal, keep_views=keep_views
+                    )
                     place[read.digest] = next_ns
                     known = read.recorded
                     pending.pictures.append(Picture(next_ns, read.digest, *size, known.ns, known.by))

@@ -77,9 +77,15 @@ def done_before(source: Source, store: Store, pose: str | None = None) -> Source
 
 
 def index_source(
-    source: Source, encoder: Encoder, store: Store, config: IndexConfig, progress: Progress | None = None,
-    pose: str | None = None, *, keep_views: bool = False,
-) -> SourceReport:  # fmt: skip
+    source: Source,
+    encoder: Encoder,
+    store: Store,
+    config: IndexConfig,
+    progress: Progress | None = None,
+    pose: str | None = None,
+    *,
+    keep_views: bool = False,
+) -> SourceReport:
     """Index `source` into `store`, from where an earlier run stopped.
 
     pose: topic of the poses to keep with it, see `Source.trail`. keep_views: keep the pictures of the views too.
@@ -106,18 +112,29 @@ def index_source(
     def checkpoint(state: str) -> None:
         tracks, resume = step.checkpoint(over=state != "open")
         store.checkpoint(
-            row.id, tracks, pending, next_t_ns=start_ns, frames_done=done, damaged=damaged_before + met,
-            tracker_state=resume, state=state, marks=marks, cuts=step.cuts,  # type: ignore[arg-type]
+            row.id,
+            tracks,
+            pending,
+            next_t_ns=start_ns,
+            frames_done=done,
+            damaged=damaged_before + met,
+            tracker_state=resume,
+            state=state,
+            marks=marks,
+            cuts=step.cuts,  # type: ignore[arg-type]
             duration_ns=None if info.duration_ns else start_ns - 1,
-        )  # fmt: skip
+        )
         pending.clear()
         step.cuts.clear()
         marks.clear()
 
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
     frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
-    with closing(frames), working_in_parallel(encoder) as workers, \
-            closing(_encoded(frames, encoder, config, info, workers)) as encoded:  # fmt: skip
+    with (
+        closing(frames),
+        working_in_parallel(encoder) as workers,
+        closing(_encoded(frames, encoder, config, info, workers)) as encoded,
+    ):
         for batch, regions in encoded:
             found = iter(zip(batch.pictures, regions, strict=True))
             for t_ns, mark, new in batch.shown:
@@ -214,10 +231,27 @@ def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[Regi
     return encode_each(encoder, [frame.image for frame in batch], [(info.width, info.height)] * len(batch))
 
 
-def _report(row: SourceRow, info: SourceInfo, new: int, began: float, notes: tuple[str, ...], tracks: int,
-            skipped: bool = False, still: int = 0, calls: int = 0) -> SourceReport:  # fmt: skip
+def _report(
+    row: SourceRow,
+    info: SourceInfo,
+    new: int,
+    began: float,
+    notes: tuple[str, ...],
+    tracks: int,
+    skipped: bool = False,
+    still: int = 0,
+    calls: int = 0,
+) -> SourceReport:
     return SourceReport(
-        info=info, frames=row.frames, new_frames=new, media_s=max(row.next_t_ns or 0, 0) / 1e9,
-        seconds=time.perf_counter() - began, tracks=tracks, damaged=row.damaged, notes=notes,
-        skipped=skipped, still=still, calls=calls,
-    )  # fmt: skip
+        info=info,
+        frames=row.frames,
+        new_frames=new,
+        media_s=max(row.next_t_ns or 0, 0) / 1e9,
+        seconds=time.perf_counter() - began,
+        tracks=tracks,
+        damaged=row.damaged,
+        notes=notes,
+        skipped=skipped,
+        still=still,
+        calls=calls,
+    )

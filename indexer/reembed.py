@@ -100,15 +100,24 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
 class _Run:
     """One source: an iterator over sets of tracks that are done. cause: what kept it from going to its end."""
 
-    def __init__(self, store: Store, encoder: Encoder, looker: ViewEncoder, row: SourceRow, tracks: Sequence[TrackRow],
-                 views: Mapping[int, list[ViewMark]], fps: float) -> None:  # fmt: skip
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        looker: ViewEncoder,
+        row: SourceRow,
+        tracks: Sequence[TrackRow],
+        views: Mapping[int, list[ViewMark]],
+        fps: float,
+    ) -> None:
         self._fps = fps
         self._store, self._encoder, self._looker, self._row = store, encoder, looker, row
         self._size = row.width, row.height
         self._marks = [
-            (mark, track.id) for track in tracks
+            (mark, track.id)
+            for track in tracks
             for mark in views.get(track.id, ()) or (ViewMark(track.best_ns, track.best_box, 1.0),)
-        ]  # fmt: skip
+        ]
         self._pending: dict[int, _Pending] = {}
         for _, track_id in self._marks:
             self._pending.setdefault(track_id, _Pending(0)).waiting += 1
@@ -144,8 +153,11 @@ class _Run:
         rows = []
         for track_id in sorted(ids):
             pending = self._pending.pop(track_id)
-            visual, text, sure = combined(np.array(pending.visual, np.float32), np.array(pending.text, np.float32),
-                                          np.array(pending.quality, np.float32))  # fmt: skip
+            visual, text, sure = combined(
+                np.array(pending.visual, np.float32),
+                np.array(pending.text, np.float32),
+                np.array(pending.quality, np.float32),
+            )
             rows.append(NewTokens(track_id, visual, text, sure))
         self._store.put_tokens(rows)
         self.finished += len(rows)

@@ -65,8 +65,15 @@ class Step:
     Raises StoreError when the state is damaged, of another version, or of an encoder of another kind.
     """
 
-    def __init__(self, encoder: Encoder, config: IndexConfig, size: tuple[int, int], state: bytes = b"", *,
-                 keep_views: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: IndexConfig,
+        size: tuple[int, int],
+        state: bytes = b"",
+        *,
+        keep_views: bool = False,
+    ) -> None:
         self._config, self._size = config, size
         looker = view_encoder(encoder)
         self._views = None if looker is None else Views(looker, keep_views)
@@ -108,9 +115,7 @@ class Step:
         """The same for a frame that shows what the last one did, and was not encoded."""
         return self._follow(t_ns, (0.0, 0.0))[0]
 
-    def _follow(
-        self, t_ns: int, moved: tuple[float, float] | None
-    ) -> tuple[FrameRegions, NDArray[np.int64]]:
+    def _follow(self, t_ns: int, moved: tuple[float, float] | None) -> tuple[FrameRegions, NDArray[np.int64]]:
         assert self._last is not None  # the first frame, and the first after an interruption, is always encoded
         merged, masks = self._last
         ordinals = self._tracker.update(t_ns, merged, moved)
@@ -144,8 +149,17 @@ def ended(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
     return _packed(tracker.state(), Views(looker).state(), shown, small)
 
 
-def single(encoder: Encoder, image: NDArray[np.uint8], found: RegionTokens, size: tuple[int, int], config: IndexConfig,
-           t_ns: int, first: int, *, keep_views: bool = False) -> tuple[FrameRegions, list[Track]]:  # fmt: skip
+def single(
+    encoder: Encoder,
+    image: NDArray[np.uint8],
+    found: RegionTokens,
+    size: tuple[int, int],
+    config: IndexConfig,
+    t_ns: int,
+    first: int,
+    *,
+    keep_views: bool = False,
+) -> tuple[FrameRegions, list[Track]]:
     """The regions of a single picture, each a track of its own that lasts for the one picture. first: its ordinal.
     keep_views: hand out the pictures of the views, if the encoder looks at any."""
     merged = merge(found, config.merge, frame_width=size[0], frame_height=size[1])
@@ -159,10 +173,21 @@ def single(encoder: Encoder, image: NDArray[np.uint8], found: RegionTokens, size
         merged = replace(merged, text=unit(merged.text))
     boxes = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in merged.boxes]
     tracks = [
-        Track(first + i, t_ns, t_ns, 1, merged.visual[i], merged.text[i], t_ns, box, float(merged.confidence[i]),
-              float(sure[i]), views=tuple(marks[i : i + 1]))
+        Track(
+            first + i,
+            t_ns,
+            t_ns,
+            1,
+            merged.visual[i],
+            merged.text[i],
+            t_ns,
+            box,
+            float(merged.confidence[i]),
+            float(sure[i]),
+            views=tuple(marks[i : i + 1]),
+        )
         for i, box in enumerate(boxes)
-    ]  # fmt: skip
+    ]
     masks = held(merged, config.merge.binarise)
     return FrameRegions(t_ns, np.arange(first, first + len(merged)), merged.boxes, masks), tracks
 

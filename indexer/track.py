@@ -24,14 +24,21 @@ Rows = NDArray[np.intp]
 FORMAT = 4
 """Version of the bytes that `Tracker.state` writes."""
 
-FACTS = np.dtype([
-    ("ordinal", "<i8"), ("start_ns", "<i8"), ("end_ns", "<i8"), ("frames", "<i8"),
-    ("seen", "<i8"),        # number of the last sampled frame that held it
-    ("best_ns", "<i8"), ("best_view", "<f8"), ("best_box", "<f4", (4,)),  # see _views
-    ("last_box", "<f4", (4,)),  # where the last frame held it
-    ("confidence", "<f8"),      # sum over its regions
-    ("fresh", "?"),         # changed since the last drain
-])  # fmt: skip
+FACTS = np.dtype(
+    [
+        ("ordinal", "<i8"),
+        ("start_ns", "<i8"),
+        ("end_ns", "<i8"),
+        ("frames", "<i8"),
+        ("seen", "<i8"),  # number of the last sampled frame that held it
+        ("best_ns", "<i8"),
+        ("best_view", "<f8"),
+        ("best_box", "<f4", (4,)),  # see _views
+        ("last_box", "<f4", (4,)),  # where the last frame held it
+        ("confidence", "<f8"),  # sum over its regions
+        ("fresh", "?"),  # changed since the last drain
+    ]
+)
 
 _SLACK = 0.1
 """Of the frame's longest side: so far things go from frame to frame, however small they are."""
@@ -168,12 +175,14 @@ class Tracker:
         started = self._open is not None
         open_ = len(self._open) if self._open is not None else 0
         head = [FORMAT, self._born, self._frame, started, open_, self._last_ns is not None, self._last_ns or 0]
-        return save({
-            "head": np.array(head, dtype=np.int64),
-            "facts": np.frombuffer(tracks.facts.tobytes(), dtype=np.uint8),
-            "visual": np.ascontiguousarray(tracks.visual),
-            "text": np.ascontiguousarray(tracks.text),
-        })  # fmt: skip
+        return save(
+            {
+                "head": np.array(head, dtype=np.int64),
+                "facts": np.frombuffer(tracks.facts.tobytes(), dtype=np.uint8),
+                "visual": np.ascontiguousarray(tracks.visual),
+                "text": np.ascontiguousarray(tracks.text),
+            }
+        )
 
     @classmethod
     def restore(cls, state: bytes, config: TrackConfig, size: tuple[int, int] = (0, 0)) -> Tracker:
@@ -327,7 +336,16 @@ def _records(tracks: _Tracks) -> list[Track]:
     names = ("ordinal", "start_ns", "end_ns", "frames", "best_ns", "best_box", "confidence")
     facts = (tracks.facts[name].tolist() for name in names)
     return [
-        Track(ordinal, start_ns, end_ns, frames, visual[row], text[row], best_ns, (box[0], box[1], box[2], box[3]),
-              min(confidence / frames, 1.0))
+        Track(
+            ordinal,
+            start_ns,
+            end_ns,
+            frames,
+            visual[row],
+            text[row],
+            best_ns,
+            (box[0], box[1], box[2], box[3]),
+            min(confidence / frames, 1.0),
+        )
         for row, (ordinal, start_ns, end_ns, frames, best_ns, box, confidence) in enumerate(zip(*facts, strict=True))
-    ]  # fmt: skip
+    ]

@@ -120,8 +120,9 @@ def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
     return View(image, (0.0, 0.0, float(w), float(h)), (w, h), 0, np.zeros(0, np.float32), sharpness(image), 1.0)
 
 
-def looked_at(encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTokens, size: tuple[int, int],
-              t_ns: int = 0) -> tuple[RegionTokens, list[View]]:  # fmt: skip
+def looked_at(
+    encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTokens, size: tuple[int, int], t_ns: int = 0
+) -> tuple[RegionTokens, list[View]]:
     """The regions of a single picture with the tokens of a look at each, and the views of them.
 
     image: `(H, W, 3)` uint8; size: width and height of the original, in whose pixels the boxes are.
@@ -137,12 +138,18 @@ def kept(views: Sequence[View]) -> list[ViewMark]:
     return [ViewMark(v.t_ns, v.box, 1.0, _webp(v.image), tuple(map(float, v.hint)), v.confidence) for v in views]
 
 
-def _view(image: NDArray[np.uint8], regions: RegionTokens, row: int, size: tuple[int, int], t_ns: int, pixels: int,
-          sharp: float) -> View:  # fmt: skip
+def _view(
+    image: NDArray[np.uint8],
+    regions: RegionTokens,
+    row: int,
+    size: tuple[int, int],
+    t_ns: int,
+    pixels: int,
+    sharp: float,
+) -> View:
     x0, y0, x1, y1 = map(float, regions.boxes[row])
     picture = cut(image, (x0, y0, x1, y1), size, pixels)
-    return View(picture, (x0, y0, x1, y1), size, t_ns, regions.text[row].copy(), sharp,
-                float(regions.confidence[row]))  # fmt: skip
+    return View(picture, (x0, y0, x1, y1), size, t_ns, regions.text[row].copy(), sharp, float(regions.confidence[row]))
 
 
 def _sharp(image: NDArray[np.uint8], boxes: Float32, size: tuple[int, int]) -> Float32:
@@ -219,14 +226,16 @@ class Views:
         seen = [(s.visual, s.text) for _, s in rows if s.visual is not None and s.text is not None]
         if len(seen) != len(rows):
             raise ValueError("a view was not looked at yet; settle first")
-        return save({
-            "ordinal": np.array([ordinal for ordinal, _ in rows], np.int64),
-            "quality": np.array([slot.quality for _, slot in rows], np.float64),
-            "t_ns": np.array([slot.t_ns for _, slot in rows], np.int64),
-            "box": np.array([slot.box for _, slot in rows], np.float64).reshape(-1, 4),
-            "visual": np.stack([v for v, _ in seen]) if seen else np.zeros((0, 0), np.float32),
-            "text": np.stack([t for _, t in seen]) if seen else np.zeros((0, 0), np.float32),
-        })  # fmt: skip
+        return save(
+            {
+                "ordinal": np.array([ordinal for ordinal, _ in rows], np.int64),
+                "quality": np.array([slot.quality for _, slot in rows], np.float64),
+                "t_ns": np.array([slot.t_ns for _, slot in rows], np.int64),
+                "box": np.array([slot.box for _, slot in rows], np.float64).reshape(-1, 4),
+                "visual": np.stack([v for v, _ in seen]) if seen else np.zeros((0, 0), np.float32),
+                "text": np.stack([t for _, t in seen]) if seen else np.zeros((0, 0), np.float32),
+            }
+        )
 
     def restore(self, state: bytes) -> None:
         """Go on from `state`. Raises StoreError when the bytes are no such state."""
@@ -270,12 +279,14 @@ def combined(visual: Float32, text: Float32, quality: Float32) -> tuple[Float32,
 def _with_views(track: Track, slots: list[_Slot], pictures: dict[int, View]) -> Track:
     order = sorted(slots, key=lambda slot: -slot.quality)
     visual, text, sure = combined(
-        np.array([slot.visual for slot in order], np.float32), np.array([slot.text for slot in order], np.float32),
+        np.array([slot.visual for slot in order], np.float32),
+        np.array([slot.text for slot in order], np.float32),
         np.array([slot.quality for slot in order], np.float32),
-    )  # fmt: skip
+    )
     marks = tuple(_mark(slot, pictures.get(id(slot))) for slot in order)
-    return replace(track, visual=visual, text=text, best_ns=order[0].t_ns, best_box=order[0].box, text_confidence=sure,
-                   views=marks)  # fmt: skip
+    return replace(
+        track, visual=visual, text=text, best_ns=order[0].t_ns, best_box=order[0].box, text_confidence=sure, views=marks
+    )
 
 
 def _mark(slot: _Slot, kept: View | None) -> ViewMark:

@@ -80,9 +80,7 @@ def from_pictures(
         yield Annotated(path, mask)
 
 
-def _refined(
-    predictor: ImagePredictor, image: NDArray[np.uint8], scene: Scene, parsed: Parse, grid: Grid
-) -> TextMask:
+def _refined(predictor: ImagePredictor, image: NDArray[np.uint8], scene: Scene, parsed: Parse, grid: Grid) -> TextMask:
     masks, there = refine_classes(predictor, image, scene.at(*image.shape[:2]))
     return from_masks(masks, [parsed.labels.names[i] for i in there], grid)
 
@@ -144,8 +142,10 @@ def _classes(path: Path, picture: Path) -> np.ndarray[tuple[int, ...], np.dtype[
         with Image.open(path) as mask, Image.open(picture) as shown:
             check_size(*mask.size, str(path))
             if mask.size != shown.size:
-                raise MediaError(f"the mask is {mask.width}x{mask.height}, the picture {shown.width}x{shown.height}; "
-                                 f"fetch them again: {path}")  # fmt: skip
+                raise MediaError(
+                    f"the mask is {mask.width}x{mask.height}, the picture {shown.width}x{shown.height}; "
+                    f"fetch them again: {path}"
+                )
             if mask.mode not in ("L", "P"):
                 raise MediaError(f"the mask has mode {mask.mode}, want one number a pixel: {path}")
             values = np.asarray(mask).astype(np.int64)

@@ -86,9 +86,12 @@ def _span(text: str, number: int, path: str) -> tuple[int, int]:
 
 
 def candidates(
-    store: Store, cache: VectorCache, calibration: Calibration, known: Sequence[Known],
+    store: Store,
+    cache: VectorCache,
+    calibration: Calibration,
+    known: Sequence[Known],
     phrase: Callable[[str], tuple[Float32, Float32]],
-) -> Samples:  # fmt: skip
+) -> Samples:
     """The best tracks for each question, at most CANDIDATES each; right when the evidence lies in a known span.
 
     phrase: the vector of a name and its contrast phrases. Raises UsageError for a source that is not there.
@@ -110,5 +113,10 @@ def candidates(
         best.append(np.full(len(hits), float(hits.score[0])))
     if not scores:
         raise UsageError("nothing in the memory is like any of the names; are they what was filmed?")
-    return Samples(np.concatenate(scores), np.concatenate(shares), np.concatenate(right), np.concatenate(question),
-                   np.concatenate(best))  # fmt: skip
+    return Samples(
+        np.concatenate(scores),
+        np.concatenate(shares),
+        np.concatenate(right),
+        np.concatenate(question),
+        np.concatenate(best),
+    )

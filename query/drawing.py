@@ -28,8 +28,15 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Area = tuple[float, float, float, float]
 """x0, y0, x1, y1 on a page."""
 
-_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "msyh.ttc",
-          "arial.ttf", "FreeSans.ttf")  # fmt: skip
+_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSans-Regular.ttf",
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "msyh.ttc",
+    "arial.ttf",
+    "FreeSans.ttf",
+)
 """What systems have for letters that Pillow's own font lacks."""
 
 
@@ -102,8 +109,14 @@ def wrapped(parts: Sequence[str], size: int, most: float, gap: str = "   ") -> l
     return lines
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int = TEXT,
-          ink: tuple[int, int, int] = INK, anchor: str = "la") -> None:  # fmt: skip
+def write(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    size: int = TEXT,
+    ink: tuple[int, int, int] = INK,
+    anchor: str = "la",
+) -> None:
     """A line at a place, as Pillow anchors it."""
     draw.text(at, text, fill=ink, font=font_for(text, size), anchor=anchor)
 

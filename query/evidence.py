@@ -20,9 +20,14 @@ _GAP = 12
 
 
 def contact_sheet(
-    source: Source, sighting: Sighting, title: str, *, moments: Sequence[tuple[int, Box]] = (),
-    others: Sequence[Sighting] = (), duration_ns: int = 0,
-) -> Image.Image:  # fmt: skip
+    source: Source,
+    sighting: Sighting,
+    title: str,
+    *,
+    moments: Sequence[tuple[int, Box]] = (),
+    others: Sequence[Sighting] = (),
+    duration_ns: int = 0,
+) -> Image.Image:
     """An RGB picture of the sighting, 960 px wide.
 
     moments: (t_ns, box) of the thing within the sighting, shown close up. others: all sightings in the same source,
@@ -53,8 +58,9 @@ def details(sighting: Sighting) -> list[str]:
     return wrapped([likely(sighting), date_of(sighting), f"{where}{name}", at, score], TEXT, INNER)
 
 
-def _timeline(draw: ImageDraw.ImageDraw, y: int, sighting: Sighting, others: Sequence[Sighting],
-              duration_ns: int) -> None:  # fmt: skip
+def _timeline(
+    draw: ImageDraw.ImageDraw, y: int, sighting: Sighting, others: Sequence[Sighting], duration_ns: int
+) -> None:
     """This sighting on the line of its video, and the others on a thinner one below it, so that none hides another."""
     scale = INNER / max(duration_ns, 1)
     more = [one for one in others if one is not sighting]

@@ -93,9 +93,10 @@ def explain_covered(image: NDArray[np.uint8], box: Box, covered: Covered, title:
     told = [
         f"how much the score {covered.score:.2f} falls where a patch of {covered.patch:.0f} pixels is laid on it",
         f"mean {_said(inside)} inside the box, {_said(outside)} around it; most {high:.3f}",
-    ]  # fmt: skip
-    picture = _sheet(with_box(crop, moved), title, told, ("0", f"{scale:.3f}"), "fall of the score",
-                     with_box(image, box, 260, 180))  # fmt: skip
+    ]
+    picture = _sheet(
+        with_box(crop, moved), title, told, ("0", f"{scale:.3f}"), "fall of the score", with_box(image, box, 260, 180)
+    )
     return Explained(picture, inside, outside, low, high, "covering", covered.score)
 
 

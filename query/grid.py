@@ -71,9 +71,7 @@ def sightings_sheet(
     return grid(cells, title, [heading or count], max(total - len(told), 0))
 
 
-def things_sheet(
-    things: Sequence[KnownThing], title: str, total: int, *, live: Collection[str] = ()
-) -> Image.Image:
+def things_sheet(things: Sequence[KnownThing], title: str, total: int, *, live: Collection[str] = ()) -> Image.Image:
     """The best view of each thing with what it is called, how sure that is, and when it was seen last. live: as in
     `shots`."""
     told = things[:MOST]

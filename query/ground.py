@@ -15,8 +15,14 @@ TEMPERATURE = 50.0
 """Of the softmax over labels, in the authors' code; the paper says 100."""
 
 
-def dense(logits: Float32, masks: Float32, *, temperature: float = TEMPERATURE, uncovered: int | None = None,
-          size: tuple[int, int] | None = None) -> tuple[NDArray[np.int64], Float32]:  # fmt: skip
+def dense(
+    logits: Float32,
+    masks: Float32,
+    *,
+    temperature: float = TEMPERATURE,
+    uncovered: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[NDArray[np.int64], Float32]:
     """Labels `(H, W)` int64 and their probabilities `(C, H, W)` from the regions' cosines to C labels `(R, C)` and soft
     masks `(R, h, w)`: softmax of temperature * sum_r logits_r M_r, masks clamped to [0, 1] (Eq. 4).
 

@@ -156,6 +156,9 @@ class Haystack:
             held = self._store.picture(track.source_id, track.start_ns)
             paths = self._store.picture_paths(track.source_id, [track.start_ns]).get(track.start_ns, [])
             if held is not None:
-                out.append(Region(tuple(paths), held.width, held.height, track.best_box, score, held.recorded_ns,
-                                  held.recorded_by))  # fmt: skip
+                out.append(
+                    Region(
+                        tuple(paths), held.width, held.height, track.best_box, score, held.recorded_ns, held.recorded_by
+                    )
+                )
         return out

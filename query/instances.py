@@ -27,8 +27,15 @@ class Instances:
     order, zero_ns: as in `sightings.group`. like: cosine of visual tokens from which on tracks may show one thing.
     """
 
-    def __init__(self, store: Store, cache: VectorCache, found: Narrowed, order: NDArray[np.int64],
-                 zero_ns: NDArray[np.int64] | None, like: float) -> None:  # fmt: skip
+    def __init__(
+        self,
+        store: Store,
+        cache: VectorCache,
+        found: Narrowed,
+        order: NDArray[np.int64],
+        zero_ns: NDArray[np.int64] | None,
+        like: float,
+    ) -> None:
         self._store, self._cache, self._found, self._like = store, cache, found, like
         self._order, self._zero_ns = order, zero_ns
         self._cuts: dict[int, NDArray[np.int64]] = {}

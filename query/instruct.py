@@ -38,9 +38,15 @@ NOT_THERE = ("There is no {name} here:\n{mask}", "I see no {name}; the mask is e
 
 
 def records(
-    mask: TextMask, picture: str, *, style: Style = "internvl", ask: Ask = "all", absent: Sequence[str] = (),
-    form: Form = "strict", seed: int = 0,
-) -> list[dict[str, Any]]:  # fmt: skip
+    mask: TextMask,
+    picture: str,
+    *,
+    style: Style = "internvl",
+    ask: Ask = "all",
+    absent: Sequence[str] = (),
+    form: Form = "strict",
+    seed: int = 0,
+) -> list[dict[str, Any]]:
     """Questions and answers about one picture; none for a mask without labels, unless something absent is asked for.
 
     ask: one question about all labels, or one about each. absent: names that are not in the picture, each asked for

@@ -97,10 +97,19 @@ def names_for(encoder: TextEncoder, labels: str | None) -> tuple[str, ...]:
 
 
 def inventory(
-    store: Store, cache: VectorCache, encoder: TextEncoder, names: Sequence[str], vectors: Float32, *,
-    curve: Curve | None, spans: Spans | None = None, newest: bool = False, least: float | None = None,
-    top: int | None = None, like: float,
-) -> Inventory:  # fmt: skip
+    store: Store,
+    cache: VectorCache,
+    encoder: TextEncoder,
+    names: Sequence[str],
+    vectors: Float32,
+    *,
+    curve: Curve | None,
+    spans: Spans | None = None,
+    newest: bool = False,
+    least: float | None = None,
+    top: int | None = None,
+    like: float,
+) -> Inventory:
     """The things of a memory, the longest in view first, or with `newest` the one seen last.
 
     names with their text vectors `(n, Dt)`. curve: from score and share to the probability of a name. spans: as in
@@ -153,9 +162,13 @@ class _Seen:
 
 
 def _seen(
-    store: Store, columns: Columns, rows: NDArray[np.int64], number: NDArray[np.intp], order: NDArray[np.int64],
+    store: Store,
+    columns: Columns,
+    rows: NDArray[np.int64],
+    number: NDArray[np.intp],
+    order: NDArray[np.int64],
     zeros: NDArray[np.int64] | None,
-) -> _Seen:  # fmt: skip
+) -> _Seen:
     """Sightings as `sightings.group` makes them, of each thing and each shot by itself."""
     n = int(number.max()) + 1
     source, start, end = columns.source_ids[rows], columns.start_ns[rows], columns.end_ns[rows]
@@ -181,8 +194,10 @@ def _seen(
     return _Seen(
         np.bincount(thing, weights=length, minlength=n).astype(np.int64),
         np.bincount(thing, weights=frames, minlength=n).astype(np.float64),
-        np.bincount(thing, minlength=n), parts, np.array(list(dict.fromkeys(thing.tolist())), np.intp),
-    )  # fmt: skip
+        np.bincount(thing, minlength=n),
+        parts,
+        np.array(list(dict.fromkeys(thing.tolist())), np.intp),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +235,10 @@ class _Naming:
             return _Name(guesses, int(near[order[0]]), bool(likely[order[0]] >= np.float32(FLOOR)))
         order = np.argsort(-scores[near], kind="stable")
         best = int(order[0])
-        named = (scores[near[best]] >= self.calibration.text_threshold
-                 and shares[best] >= self.calibration.contrast_probability)  # fmt: skip
+        named = (
+            scores[near[best]] >= self.calibration.text_threshold
+            and shares[best] >= self.calibration.contrast_probability
+        )
         return _Name(tuple((self.names[near[k]], None) for k in order), int(near[best]), bool(named))
 
     def _share(self, row: int, score: float, token: Float32) -> float:
@@ -243,9 +260,15 @@ def _token(cache: VectorCache, columns: Columns, rows: NDArray[np.int64]) -> Flo
 
 
 def _told(
-    store: Store, cache: VectorCache, sources: dict[int, SourceRow], found: Narrowed, seen: _Seen,
-    members: Sequence[NDArray[np.intp]], kept: Sequence[tuple[int, _Name]], naming: _Naming,
-) -> list[KnownThing]:  # fmt: skip
+    store: Store,
+    cache: VectorCache,
+    sources: dict[int, SourceRow],
+    found: Narrowed,
+    seen: _Seen,
+    members: Sequence[NDArray[np.intp]],
+    kept: Sequence[tuple[int, _Name]],
+    naming: _Naming,
+) -> list[KnownThing]:
     """The things that were asked for, with their newest sighting and the one that is most like the name."""
     if not kept:
         return []
@@ -271,6 +294,18 @@ def _told(
         count = int(seen.count[i])
         frames = count if pair[0].source in single else max(1, round(float(seen.frames[i])))
         ids = tuple(np.sort(found.columns.ids[rows[members[i]]]).tolist())
-        out.append(KnownThing(name.guesses[0][0], name.named, name.probability, name.guesses, int(seen.length_ns[i]),
-                              frames, count, ids, pair[0], pair[1]))  # fmt: skip
+        out.append(
+            KnownThing(
+                name.guesses[0][0],
+                name.named,
+                name.probability,
+                name.guesses,
+                int(seen.length_ns[i]),
+                frames,
+                count,
+                ids,
+                pair[0],
+                pair[1],
+            )
+        )
     return out

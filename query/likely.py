@@ -37,9 +37,14 @@ def curve_of(calibration: Calibration, text: bool, visual: bool) -> Curve | None
 
 
 def probable(
-    cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None, least: float | None, may: NDArray[np.bool_] | None,
-) -> Hits:  # fmt: skip
+    cache: VectorCache,
+    calibration: Calibration,
+    text: Float32 | None,
+    visual: Float32 | None,
+    contrast: Float32 | None,
+    least: float | None,
+    may: NDArray[np.bool_] | None,
+) -> Hits:
     """All tracks that are what was asked for with a probability of at least `least` (FLOOR when None), by themselves or
     since they look like one that is (`probability.lifted`). may: as in `search.find`.
 
@@ -76,9 +81,12 @@ def probable(
 
 
 def probabilities(
-    cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None,
+    cache: VectorCache,
+    calibration: Calibration,
+    hits: Hits,
+    contrast: Float32 | None,
     best: NDArray[np.floating] | float | None = None,
-) -> Float32 | None:  # fmt: skip
+) -> Float32 | None:
     """The probability `(n,)` that each hit is the thing asked for, by itself; None where no curve is fitted for such
     questions. contrast: of the phrase, None for a picture alone. best: see `Curve.at`, by default of these hits."""
     curve = curve_of(calibration, hits.text is not None, hits.visual is not None)
@@ -115,9 +123,16 @@ def _best(
 
 
 def _candidates(
-    cache: VectorCache, calibration: Calibration, curve: Curve, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None, least: float, best: float, may: NDArray[np.bool_] | None,
-) -> Hits:  # fmt: skip
+    cache: VectorCache,
+    calibration: Calibration,
+    curve: Curve,
+    text: Float32 | None,
+    visual: Float32 | None,
+    contrast: Float32 | None,
+    least: float,
+    best: float,
+    may: NDArray[np.bool_] | None,
+) -> Hits:
     """All tracks that can reach `least`, and few others.
 
     For a token v and n contrast phrases of mean m, Jensen's inequality bounds the sum in `share` from below by
@@ -126,8 +141,11 @@ def _candidates(
     """
     least_score = max(curve.least_score(least, best), -1.0)
     if text is None or contrast is None or not len(contrast):
-        return scored(cache, text, visual, least_score, may) if text is None or visual is None else \
-            _with_text(cache, text, scored(cache, None, visual, least_score, may))  # fmt: skip
+        return (
+            scored(cache, text, visual, least_score, may)
+            if text is None or visual is None
+            else _with_text(cache, text, scored(cache, None, visual, least_score, may))
+        )
     direction = unit(text) - contrast.mean(0)
     length = float(np.linalg.norm(direction))
     if visual is None:
@@ -176,9 +194,13 @@ def _likely_of(hits: Hits) -> Float32:
 
 
 def _likely(
-    cache: VectorCache, calibration: Calibration, curve: Curve, hits: Hits, contrast: Float32 | None,
+    cache: VectorCache,
+    calibration: Calibration,
+    curve: Curve,
+    hits: Hits,
+    contrast: Float32 | None,
     best: NDArray[np.floating] | float,
-) -> Float32:  # fmt: skip
+) -> Float32:
     if hits.text is None:
         return curve.at(deciding(hits), None, best)
     held = np.ones(len(hits)) if contrast is None else share(cache, hits, contrast, calibration.temperature)

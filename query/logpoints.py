@@ -34,7 +34,11 @@ class LogPoints:
         trail = self._trails[source_id]
         address = split_known(source.uri)
         return LogPoint(
-            topic=address.part, clock=address.clock if source.kind == "log" else "episode",
-            time_ns=(source.start_ns or 0) + t_ns, log_ns=mark.log_ns, stamp_ns=mark.stamp_ns,
-            sequence=mark.sequence, pose=None if trail is None else trail.at(t_ns),
-        )  # fmt: skip
+            topic=address.part,
+            clock=address.clock if source.kind == "log" else "episode",
+            time_ns=(source.start_ns or 0) + t_ns,
+            log_ns=mark.log_ns,
+            stamp_ns=mark.stamp_ns,
+            sequence=mark.sequence,
+            pose=None if trail is None else trail.at(t_ns),
+        )

@@ -153,9 +153,10 @@ def _arrays(
     """Times, rows and boxes of what the tracks show from start to end, each within its span, by time."""
     wanted = {int(columns.ordinals[row]): int(row) for row in rows}
     items = [
-        (t_ns, row, box) for t_ns, row, box in _boxes(store, source, wanted, start, end)
+        (t_ns, row, box)
+        for t_ns, row, box in _boxes(store, source, wanted, start, end)
         if columns.start_ns[row] <= t_ns <= columns.end_ns[row]
-    ]  # fmt: skip
+    ]
     times, numbers = (np.array([item[i] for item in items], np.int64) for i in (0, 1))
     return times, numbers, np.array([box for _, _, box in items], np.float32).reshape(-1, 4)
 

@@ -33,21 +33,30 @@ def in_time(
     rows = [sources.get(int(i)) for i in ids]
     starts = [0 if row is None else row.start_ns for row in rows]  # one that was removed meanwhile is not told
     zeros: NDArray[np.int64] | None = None
-    if all(start is not None or (row is not None and row.kind == PICTURES)
-           for start, row in zip(starts, rows, strict=True)):  # fmt: skip
+    if all(
+        start is not None or (row is not None and row.kind == PICTURES) for start, row in zip(starts, rows, strict=True)
+    ):
         zeros = np.array([start or 0 for start in starts], np.int64)[places]
         zeros = _with_pictures(store, cache, rows, places, hits, zeros)
     if zeros is not None and len({_simulated(row) for row in rows if row is not None}) > 1:
         zeros = None  # the clock of a simulation beside one of the world
-    known = {row.id: number for number, row in enumerate(
-        sorted(sources.values(), key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id)))}  # fmt: skip
+    known = {
+        row.id: number
+        for number, row in enumerate(
+            sorted(sources.values(), key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id))
+        )
+    }
     return np.array([known.get(int(i), -1) for i in ids], np.int64)[places], zeros
 
 
 def _with_pictures(
-    store: Store, cache: VectorCache, rows: Sequence[SourceRow | None], places: NDArray[np.intp], hits: Hits,
+    store: Store,
+    cache: VectorCache,
+    rows: Sequence[SourceRow | None],
+    places: NDArray[np.intp],
+    hits: Hits,
     zeros: NDArray[np.int64],
-) -> NDArray[np.int64] | None:  # fmt: skip
+) -> NDArray[np.int64] | None:
     """The zeros with those of single pictures, each of which has one of its own; None when one of them has no date."""
     for number, row in enumerate(rows):
         if row is None or row.kind != PICTURES:

@@ -125,9 +125,14 @@ def _choose(masks: Float32, box: Box) -> int:
 
 
 def crop_track(
-    store: Store, cache: VectorCache, source: SourceRow, t_ns: int, box: Box, *,
+    store: Store,
+    cache: VectorCache,
+    source: SourceRow,
+    t_ns: int,
+    box: Box,
+    *,
     rule: Literal["default", "paper"] = "default",
-) -> int:  # fmt: skip
+) -> int:
     """The row in `cache` of the track whose region at the indexed frame nearest to t_ns fits `box` best (T-REN's crop
     to region, on what the memory holds, so that the video need not be at hand).
 

@@ -26,9 +26,12 @@ class Predictor(Protocol):
     """What is needed of SAM2ImagePredictor, after `set_image`."""
 
     def predict(
-        self, point_coords: NDArray[np.float32], point_labels: NDArray[np.int32], mask_input: Float32,
+        self,
+        point_coords: NDArray[np.float32],
+        point_labels: NDArray[np.int32],
+        mask_input: Float32,
         multimask_output: bool,
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:  # fmt: skip
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Masks `(n, H, W)`, their scores `(n,)` and logits `(n, SIDE, SIDE)`."""
 
 

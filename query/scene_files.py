@@ -105,10 +105,17 @@ class CocoFile(Closing):
         pixels = scene.at(h, w)
         for label in np.unique(scene.labels[scene.labels != UNLABELLED]).tolist():
             mask = pixels == label
-            self._annotations.append({
-                "id": len(self._annotations) + 1, "image_id": number, "category_id": label + 1, "iscrowd": 0,
-                "area": int(mask.sum()), "bbox": box(mask), "segmentation": segmentation(mask),
-            })  # fmt: skip
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    "image_id": number,
+                    "category_id": label + 1,
+                    "iscrowd": 0,
+                    "area": int(mask.sum()),
+                    "bbox": box(mask),
+                    "segmentation": segmentation(mask),
+                }
+            )
 
     def __exit__(self, *error: object) -> None:
         self._broken = error[0] is not None
@@ -117,8 +124,12 @@ class CocoFile(Closing):
     def close(self) -> None:
         if self._broken or not self._path:
             return
-        document = {**self._head, "images": self._images, "annotations": self._annotations,
-                    "categories": self._categories}  # fmt: skip
+        document = {
+            **self._head,
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": self._categories,
+        }
         path, self._path = self._path, ""
         with _writing(path):
             Path(f"{path}.part").write_text(json.dumps(document), "utf-8")
@@ -177,8 +188,15 @@ def _painted(
         y, x = np.nonzero(scene.labels == label)
         middle = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)  # a cell of it, also where it is bent
         at = (x[middle] + 0.5) * x_scale, (y[middle] + 0.5) * y_scale
-        draw.text(at, printable(names[label]), font=font_for(names[label], size), anchor="mm",
-                  fill=(255, 255, 255), stroke_width=2, stroke_fill=(20, 20, 20))  # fmt: skip
+        draw.text(
+            at,
+            printable(names[label]),
+            font=font_for(names[label], size),
+            anchor="mm",
+            fill=(255, 255, 255),
+            stroke_width=2,
+            stroke_fill=(20, 20, 20),
+        )
     return np.asarray(picture)
 
 

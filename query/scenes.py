@@ -93,9 +93,15 @@ def _by_track(masks: NDArray[np.bool_], classes: Labels, size: tuple[int, int]) 
 
 
 def parse(
-    store: Store, source: SourceRow, labels: LabelSet, vectors: Float32, *, way: Way = "track",
-    temperature: float | None = None, named: Mapping[int, int] | None = None,
-) -> Parse:  # fmt: skip
+    store: Store,
+    source: SourceRow,
+    labels: LabelSet,
+    vectors: Float32,
+    *,
+    way: Way = "track",
+    temperature: float | None = None,
+    named: Mapping[int, int] | None = None,
+) -> Parse:
     """The labelling of a source. vectors `(C, Dt)`: of the labels. temperature: that at which things and stuff are told
     apart (see parse.decoupled); None to compare every region with every label. named: the labels of the tracks that
     have one, by id; None for the one that each is most like.

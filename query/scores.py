@@ -66,9 +66,7 @@ def scored(
     return hits.take((hits.score >= least) & (hits.text >= least))
 
 
-def nearest(
-    cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int, rows: Rows | None = None
-) -> Hits:
+def nearest(cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int, rows: Rows | None = None) -> Hits:
     """The k best tracks whatever their score, best first: near misses for an answer of "not found". rows: of these
     alone, None for all."""
     if rows is None and (text is None or visual is None):

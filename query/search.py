@@ -16,10 +16,15 @@ from .scores import Hits, Rows, scored
 
 
 def find(
-    cache: VectorCache, calibration: Calibration, text: Float32 | None, visual: Float32 | None,
-    contrast: Float32 | None = None, threshold: float | None = None, least_probability: float | None = None,
+    cache: VectorCache,
+    calibration: Calibration,
+    text: Float32 | None,
+    visual: Float32 | None,
+    contrast: Float32 | None = None,
+    threshold: float | None = None,
+    least_probability: float | None = None,
     may: NDArray[np.bool_] | None = None,
-) -> Hits:  # fmt: skip
+) -> Hits:
     """All tracks that count as found for a text vector `(Dt,)`, a visual token `(Dv,)` or both.
 
     Where probabilities are fitted for such questions, it is the tracks that are more likely meant than not
@@ -44,14 +49,20 @@ def find(
 
 
 def find_each(
-    cache: VectorCache, calibration: Calibration, texts: Float32, contrasts: Sequence[Float32],
-    least_probability: float | None = None, may: NDArray[np.bool_] | None = None,
-) -> list[Hits]:  # fmt: skip
+    cache: VectorCache,
+    calibration: Calibration,
+    texts: Float32,
+    contrasts: Sequence[Float32],
+    least_probability: float | None = None,
+    may: NDArray[np.bool_] | None = None,
+) -> list[Hits]:
     """`find` for each of many text vectors `(n, Dt)` with its contrast phrases; where no probability is fitted, in one
     pass over the tracks."""
     if curve_of(calibration, True, False) is not None or least_probability is not None:
-        return [probable(cache, calibration, text, None, contrast, least_probability, may)
-                for text, contrast in zip(texts, contrasts, strict=True)]  # fmt: skip
+        return [
+            probable(cache, calibration, text, None, contrast, least_probability, may)
+            for text, contrast in zip(texts, contrasts, strict=True)
+        ]
     least, out = calibration.text_threshold, []
     for (rows, read), contrast in zip(cache.range_search_many("text", texts, least), contrasts, strict=True):
         hits = Hits(rows, read, read, None)
@@ -89,5 +100,10 @@ def among(
 
 def loose(calibration: Calibration) -> Calibration:
     """The tests that a track must pass to be considered at all where probabilities are fitted or decide."""
-    return Calibration(LOOSE * calibration.text_threshold, 0, LOOSE * calibration.visual_threshold,
-                       LOOSE * calibration.product_threshold, temperature=calibration.temperature)  # fmt: skip
+    return Calibration(
+        LOOSE * calibration.text_threshold,
+        0,
+        LOOSE * calibration.visual_threshold,
+        LOOSE * calibration.product_threshold,
+        temperature=calibration.temperature,
+    )

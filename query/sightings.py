@@ -15,9 +15,13 @@ passes, for a second or two without having left."""
 
 
 def group(
-    columns: Columns, hits: Hits, order: NDArray[np.int64], gap_ns: int = GAP_NS, *,
+    columns: Columns,
+    hits: Hits,
+    order: NDArray[np.int64],
+    gap_ns: int = GAP_NS,
+    *,
     zero_ns: NDArray[np.int64] | None = None,
-) -> list[NDArray[np.intp]]:  # fmt: skip
+) -> list[NDArray[np.intp]]:
     """Positions in `hits` of the members of each sighting, newest sighting first.
 
     order: `(n,)` int64, a key of each hit's source that sorts sources by time (older first); spans are compared

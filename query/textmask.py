@@ -122,9 +122,10 @@ def from_mask(mask: NDArray[np.bool_], label: Label | str, grid: tuple[int, int]
 
 
 def from_classes(
-    classes: NDArray[np.integer], names: Mapping[int, Label | str] | Sequence[Label | str],
+    classes: NDArray[np.integer],
+    names: Mapping[int, Label | str] | Sequence[Label | str],
     grid: tuple[int, int] = (16, 16),
-) -> TextMask:  # fmt: skip
+) -> TextMask:
     """A picture `(H, W)` of numbers with their names; numbers without a name are background."""
     given = dict(enumerate(names)) if not isinstance(names, Mapping) else dict(names)
     numbers = list(given)
@@ -135,9 +136,7 @@ def from_classes(
     return build(cells, [given[number] for number in numbers])
 
 
-def from_masks(
-    masks: NDArray[np.bool_], labels: Sequence[Label | str], grid: tuple[int, int] = (16, 16)
-) -> TextMask:  # fmt: skip
+def from_masks(masks: NDArray[np.bool_], labels: Sequence[Label | str], grid: tuple[int, int] = (16, 16)) -> TextMask:
     """Several things, masks `(n, H, W)`: where they overlap the smaller one is on top."""
     if len(masks) != len(labels):
         raise ValueError(f"{len(masks)} masks and {len(labels)} labels")

@@ -42,9 +42,7 @@ def things(
     return parted(numbers(store, times, rows, cache.reconstruct("visual", rows), like))
 
 
-def numbers(
-    store: HasBoxes | None, columns: Columns, rows: Rows, vectors: Float32, like: float
-) -> NDArray[np.intp]:
+def numbers(store: HasBoxes | None, columns: Columns, rows: Rows, vectors: Float32, like: float) -> NDArray[np.intp]:
     """For each of `rows` `(n,)` with its visual token `(n, D)` the number of its thing, 0 and on, as `things` sorts
     them."""
     a, b = ties(vectors, like)
@@ -75,9 +73,13 @@ def numbers(
 
 
 def _join_twice(
-    groups: _Groups, a: NDArray[np.intp], b: NDArray[np.intp], source: NDArray[np.int64], start: NDArray[np.int64],
+    groups: _Groups,
+    a: NDArray[np.intp],
+    b: NDArray[np.intp],
+    source: NDArray[np.int64],
+    start: NDArray[np.int64],
     end: NDArray[np.int64],
-) -> None:  # fmt: skip
+) -> None:
     """Join tracks of one thing that was found twice. A box around two things lies in the place of both: so every two of
     a group that are in view together must be such a pair."""
     pairs = set(zip(a.tolist(), b.tolist(), strict=True))
@@ -88,10 +90,12 @@ def _join_twice(
             continue
         mine, others = members.get(x, [x]), members.get(y, [y])
         apart = len(mine) * len(others) > CROWD or any(
-            source[m] == source[n] and max(start[m], start[n]) <= min(end[m], end[n])
+            source[m] == source[n]
+            and max(start[m], start[n]) <= min(end[m], end[n])
             and (min(m, n), max(m, n)) not in pairs
-            for m in mine for n in others
-        )  # fmt: skip
+            for m in mine
+            for n in others
+        )
         if apart:
             groups.forbid([x], [y])
             continue
@@ -101,9 +105,13 @@ def _join_twice(
 
 
 def _elsewhere(
-    store: HasBoxes, columns: Columns, rows: Rows, a: NDArray[np.intp], b: NDArray[np.intp],
+    store: HasBoxes,
+    columns: Columns,
+    rows: Rows,
+    a: NDArray[np.intp],
+    b: NDArray[np.intp],
     together: NDArray[np.bool_],
-) -> list[int]:  # fmt: skip
+) -> list[int]:
     """Of pairs, most alike first, those that follow each other within GAP_NS in places too far apart; of very many the
     first ones alone are looked at."""
     start, end = columns.start_ns[rows], columns.end_ns[rows]
@@ -112,10 +120,16 @@ def _elsewhere(
     close = np.flatnonzero((source[a] == source[b]) & ~together & (start[then] - end[first] <= GAP_NS))[:LOOKS]
     places, ordinal = Places(store), columns.ordinals[rows]
     return [
-        k for k in close.tolist()
-        if places.elsewhere(int(source[first[k]]), int(ordinal[first[k]]), int(end[first[k]]),
-                            int(ordinal[then[k]]), int(start[then[k]]))
-    ]  # fmt: skip
+        k
+        for k in close.tolist()
+        if places.elsewhere(
+            int(source[first[k]]),
+            int(ordinal[first[k]]),
+            int(end[first[k]]),
+            int(ordinal[then[k]]),
+            int(start[then[k]]),
+        )
+    ]
 
 
 def parted(number: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -88,9 +88,16 @@ def _legend(sheet: Page, y: int) -> None:
 
 
 def _lane(
-    sheet: Page, y: int, number: int, thing: Thing, face: Shot | str, own: Sequence[Sequence[Sighting]], rest: int,
-    lengths: Mapping[str, int], colour: tuple[int, int, int],
-) -> None:  # fmt: skip
+    sheet: Page,
+    y: int,
+    number: int,
+    thing: Thing,
+    face: Shot | str,
+    own: Sequence[Sequence[Sighting]],
+    rest: int,
+    lengths: Mapping[str, int],
+    colour: tuple[int, int, int],
+) -> None:
     if isinstance(face, str):
         sheet.draw.rectangle((MARGIN, y, MARGIN + _FACE[0], y + _FACE[1]), fill=(236, 236, 232))
         write(sheet.draw, (MARGIN + _FACE[0] / 2, y + _FACE[1] / 2), fitted(face, 13, _FACE[0] - 6), 13, QUIET, "mm")

@@ -77,9 +77,11 @@ def _roundest(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _votes(
-    found: tuple[NDArray[np.int64], NDArray[np.int64], Float32], pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
-    start: NDArray[np.int64], end: NDArray[np.int64],
-) -> NDArray[np.int64]:  # fmt: skip
+    found: tuple[NDArray[np.int64], NDArray[np.int64], Float32],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+) -> NDArray[np.int64]:
     """Of each pair of ordinals, in how many frames from start to end more it is in one place than in two."""
     times, tracks, boxes = found
     if not len(times):

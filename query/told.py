@@ -17,9 +17,14 @@ from .order import dated
 
 
 def sightings_of(
-    store: Store, sources: dict[int, SourceRow], cache: VectorCache, found: Narrowed,
-    groups: Sequence[NDArray[np.intp]], calibration: Calibration, contrast: Float32 | None,
-) -> list[Sighting]:  # fmt: skip
+    store: Store,
+    sources: dict[int, SourceRow],
+    cache: VectorCache,
+    found: Narrowed,
+    groups: Sequence[NDArray[np.intp]],
+    calibration: Calibration,
+    contrast: Float32 | None,
+) -> list[Sighting]:
     """A sighting for each of the groups, positions in the hits; those whose source was removed meanwhile are left out.
 
     The evidence is the likeliest track of the group, of equals the one with the best score.

@@ -93,12 +93,23 @@ class Thing:
 
 
 def where(
-    store: Store, cache: VectorCache, calibration: Calibration, *, text: Float32 | None = None,
-    visual: Float32 | None = None, contrast: Float32 | None = None, threshold: float | None = None,
-    most: int | None = 1, query: dict[str, object] | None = None, spans: Spans | None = None,
-    near: Sequence[tuple[Float32, Float32 | None]] = (), within_ns: int = WITHIN_NS, apart: float = APART,
-    notes: Sequence[str] = (), least: float | None = None,
-) -> Answer:  # fmt: skip
+    store: Store,
+    cache: VectorCache,
+    calibration: Calibration,
+    *,
+    text: Float32 | None = None,
+    visual: Float32 | None = None,
+    contrast: Float32 | None = None,
+    threshold: float | None = None,
+    most: int | None = 1,
+    query: dict[str, object] | None = None,
+    spans: Spans | None = None,
+    near: Sequence[tuple[Float32, Float32 | None]] = (),
+    within_ns: int = WITHIN_NS,
+    apart: float = APART,
+    notes: Sequence[str] = (),
+    least: float | None = None,
+) -> Answer:
     """Sightings of what the vectors stand for, the `most` newest (None: all). See `Asked` for the rest."""
     asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart, least)
     what = found(store, cache, calibration, asked)
@@ -114,17 +125,26 @@ def where(
 
 
 def each(
-    store: Store, cache: VectorCache, calibration: Calibration, texts: Float32, contrasts: Sequence[Float32], *,
-    most: int | None = 1, spans: Spans | None = None, least: float | None = None,
-) -> list[Answer]:  # fmt: skip
+    store: Store,
+    cache: VectorCache,
+    calibration: Calibration,
+    texts: Float32,
+    contrasts: Sequence[Float32],
+    *,
+    most: int | None = 1,
+    spans: Spans | None = None,
+    least: float | None = None,
+) -> list[Answer]:
     """`where` for each of many text vectors `(n, Dt)` with its contrast phrases; without near misses. Where neither
     times are asked for nor probabilities fitted, all are looked for in one pass over the tracks."""
     sources = {row.id: row for row in store.sources()}
     if spans is None:
         every = [Narrowed(hits, cache.columns) for hits in find_each(cache, calibration, texts, contrasts, least)]
     else:
-        every = [in_its_times(store, cache, calibration, Asked(text, contrast=contrast, spans=spans, least=least))[0]
-                 for text, contrast in zip(texts, contrasts, strict=True)]  # fmt: skip
+        every = [
+            in_its_times(store, cache, calibration, Asked(text, contrast=contrast, spans=spans, least=least))[0]
+            for text, contrast in zip(texts, contrasts, strict=True)
+        ]
     weak = doubt(store, cache, sources, [one.hits for one in every])
     out = []
     for contrast, one in zip(contrasts, every, strict=True):
@@ -134,9 +154,14 @@ def each(
 
 
 def _answer(
-    store: Store, sources: dict[int, SourceRow], cache: VectorCache, calibration: Calibration, what: Narrowed,
-    contrast: Float32 | None, most: int | None,
-) -> Answer:  # fmt: skip
+    store: Store,
+    sources: dict[int, SourceRow],
+    cache: VectorCache,
+    calibration: Calibration,
+    what: Narrowed,
+    contrast: Float32 | None,
+    most: int | None,
+) -> Answer:
     """The sightings among what was found, each of one thing."""
     order, zeros = in_time(store, cache, sources, what.hits)
     instances = Instances(store, cache, what, order, zeros, calibration.same_thing)
@@ -161,17 +186,22 @@ def _likelier(instances: Instances, what: Narrowed, newest: Members) -> Members 
 
 
 def _missed(
-    store: Store, sources: dict[int, SourceRow], cache: VectorCache, calibration: Calibration, asked: Asked,
+    store: Store,
+    sources: dict[int, SourceRow],
+    cache: VectorCache,
+    calibration: Calibration,
+    asked: Asked,
     what: Found,
-) -> Answer:  # fmt: skip
+) -> Answer:
     """The near misses of a question for which nothing counts as found: the nearest that may answer, or what was found,
     but not near the other thing."""
     near_by = what.alone if len(what.alone.hits) else closest(store, cache, asked, what.may)
     order, zeros = in_time(store, cache, sources, near_by.hits)
     groups, _ = Instances(store, cache, near_by, order, zeros, calibration.same_thing).newest(None)
     groups.sort(key=lambda members: -float(near_by.hits.score[members].max()))
-    return Answer((), tuple(sightings_of(store, sources, cache, near_by, groups[:NEAR_MISSES], calibration,
-                                         asked.contrast)))  # fmt: skip
+    return Answer(
+        (), tuple(sightings_of(store, sources, cache, near_by, groups[:NEAR_MISSES], calibration, asked.contrast))
+    )
 
 
 def timeline(

@@ -21,9 +21,16 @@ from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import mask_boxes
 from vidmem.records import Float32, RegionTokens
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0),
-           "cyan": (0, 255, 255), "magenta": (255, 0, 255), "white": (255, 255, 255),
-           "brown": (110, 60, 10)}  # fmt: skip
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 200, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "cyan": (0, 255, 255),
+    "magenta": (255, 0, 255),
+    "white": (255, 255, 255),
+    "brown": (110, 60, 10),
+}
 NAMES = tuple(COLOURS)
 GRID = (12, 20)
 GROUND = (90, 100, 110)
@@ -39,11 +46,16 @@ class Colours:
     def __init__(self, wait_s: float = 0.0, gate: Path | None = None) -> None:
         self.wait_s, self.gate, self.seen = wait_s, gate, 0
         self.info = EncoderInfo(
-            name="colours", weights="c0" * 32, visual_dim=8, text_dim=8, knows="eight colours by name",
+            name="colours",
+            weights="c0" * 32,
+            visual_dim=8,
+            text_dim=8,
+            knows="eight colours by name",
             open_vocabulary=False,
-            calibration=Calibration(text_threshold=0.6, contrast_probability=0.3, visual_threshold=0.6,
-                                    product_threshold=0.4),
-        )  # fmt: skip
+            calibration=Calibration(
+                text_threshold=0.6, contrast_probability=0.3, visual_threshold=0.6, product_threshold=0.4
+            ),
+        )
 
     def names(self) -> dict[str, str]:
         return dict.fromkeys(NAMES, "")

@@ -8,9 +8,33 @@ from hypothesis.extra import numpy as hnp
 
 from vidmem.query.textmask import Label, TextMask, build
 
-TRICKY = st.sampled_from(["others", "Others", "", " ", "a|b", "| ", "size *2", "*3", "\\", "\\p", "\n", "\n ", "cup #2",
-                          "#1", "</seg>", "<seg>", " cup ", "\r\n", "чашка", "杯子", "\\eothers", "\u2028",
-                          "a  b"])  # fmt: skip
+TRICKY = st.sampled_from(
+    [
+        "others",
+        "Others",
+        "",
+        " ",
+        "a|b",
+        "| ",
+        "size *2",
+        "*3",
+        "\\",
+        "\\p",
+        "\n",
+        "\n ",
+        "cup #2",
+        "#1",
+        "</seg>",
+        "<seg>",
+        " cup ",
+        "\r\n",
+        "чашка",
+        "杯子",
+        "\\eothers",
+        "\u2028",
+        "a  b",
+    ]
+)
 LABELS = st.builds(Label, TRICKY | st.text(max_size=12), st.integers(0, 1 << 29))
 
 

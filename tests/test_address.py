@@ -9,11 +9,17 @@ from vidmem.address import Address
 from vidmem.errors import UsageError
 
 
-@pytest.mark.parametrize(("part", "clock", "text"), [
-    ("/cam/front", "log", "#/cam/front"), ("/cam/front", "header", "#header:/cam/front"),
-    ("log:odd", "log", "#log:log:odd"), ("header:odd", "header", "#header:header:odd"), ("a#b", "log", "#a#b"),
-    ("3/observation.images.top", "log", "#3/observation.images.top"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("part", "clock", "text"),
+    [
+        ("/cam/front", "log", "#/cam/front"),
+        ("/cam/front", "header", "#header:/cam/front"),
+        ("log:odd", "log", "#log:log:odd"),
+        ("header:odd", "header", "#header:header:odd"),
+        ("a#b", "log", "#a#b"),
+        ("3/observation.images.top", "log", "#3/observation.images.top"),
+    ],
+)
 def test_there_and_back(tmp_path: Path, part: str, clock: str, text: str) -> None:
     log = tmp_path / "run.mcap"
     log.touch()

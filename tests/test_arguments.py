@@ -48,11 +48,26 @@ def test_boxes_in_python() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [5, (1, 2), ("a.mp4", 1), ("a.mp4", 1, (1, 2, 3)), ("a.mp4", 1, (1, 2, "x", 4)), ("a.mp4", 1, (1, 2, True, 4)),
-     ("a.mp4", 1, (math.nan, 2, 3, 4)), ("a.mp4", 1, "1234"), (None, 1, (1, 2, 3, 4)), b"x", None,
-     ("a.mp4", True, (1, 2, 3, 4)), ("a.mp4", 1.5, (1, 2, 3, 4)), ("a.mp4", math.nan, (1, 2, 3, 4)),
-     ("a.mp4", 10**30, (1, 2, 3, 4)), ("a.mp4", None, (1, 2, 3, 4)), "a.mp4@1s:1e308,1,1e308,1"],
-)  # fmt: skip
+    [
+        5,
+        (1, 2),
+        ("a.mp4", 1),
+        ("a.mp4", 1, (1, 2, 3)),
+        ("a.mp4", 1, (1, 2, "x", 4)),
+        ("a.mp4", 1, (1, 2, True, 4)),
+        ("a.mp4", 1, (math.nan, 2, 3, 4)),
+        ("a.mp4", 1, "1234"),
+        (None, 1, (1, 2, 3, 4)),
+        b"x",
+        None,
+        ("a.mp4", True, (1, 2, 3, 4)),
+        ("a.mp4", 1.5, (1, 2, 3, 4)),
+        ("a.mp4", math.nan, (1, 2, 3, 4)),
+        ("a.mp4", 10**30, (1, 2, 3, 4)),
+        ("a.mp4", None, (1, 2, 3, 4)),
+        "a.mp4@1s:1e308,1,1e308,1",
+    ],
+)
 def test_what_is_no_box_fails(wrong: Any) -> None:
     with pytest.raises(UsageError, match="`crop`"):
         arguments.crop(wrong)
@@ -197,11 +212,19 @@ def test_pictures_of_every_kind_are_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [(RED.astype(np.float32) / 255, "multiply by 255 and use astype"), (RED.astype(np.int64), "of int64"),
-     (RED.transpose(2, 0, 1), r"got \(3, 6, 9\) of uint8"), (RED[None], r"got \(1, 6, 9, 3\)"),
-     (RED[0, 0], r"got \(3,\)"), (RED[:0], "`image` is empty"), (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
-     (Image.new("RGB", (0, 5)), "`image` is empty"), ([1, 2], "got list"), (7, "got int")],
-)  # fmt: skip
+    [
+        (RED.astype(np.float32) / 255, "multiply by 255 and use astype"),
+        (RED.astype(np.int64), "of int64"),
+        (RED.transpose(2, 0, 1), r"got \(3, 6, 9\) of uint8"),
+        (RED[None], r"got \(1, 6, 9, 3\)"),
+        (RED[0, 0], r"got \(3,\)"),
+        (RED[:0], "`image` is empty"),
+        (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
+        (Image.new("RGB", (0, 5)), "`image` is empty"),
+        ([1, 2], "got list"),
+        (7, "got int"),
+    ],
+)
 def test_what_is_no_picture_fails(wrong: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         arguments.picture(wrong)

@@ -220,10 +220,16 @@ def test_one_writer_and_many_readers(memory: Memory, folder: Path) -> None:
 def test_a_reader_cannot_write(memory: Memory, folder: Path, clip: Path) -> None:
     with Memory.open(folder, read_only=True) as reader:
         writes: list[Callable[[], object]] = [
-            lambda: reader.index(clip), lambda: reader.remove("walk.mp4"), lambda: reader.session("cam"),
-            lambda: reader.set_recorded("walk.mp4", "none"), lambda: reader.forget(sources="walk.mp4", dry_run=False),
-            reader.compact, reader.reembed, reader.uncalibrate, lambda: reader.calibrate("questions.csv"),
-        ]  # fmt: skip
+            lambda: reader.index(clip),
+            lambda: reader.remove("walk.mp4"),
+            lambda: reader.session("cam"),
+            lambda: reader.set_recorded("walk.mp4", "none"),
+            lambda: reader.forget(sources="walk.mp4", dry_run=False),
+            reader.compact,
+            reader.reembed,
+            reader.uncalibrate,
+            lambda: reader.calibrate("questions.csv"),
+        ]
         for write in writes:
             with pytest.raises(StoreError, match="this memory was opened for reading; open it without `read_only`"):
                 write()
@@ -346,8 +352,11 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path, tmp_path: Path) -> 
     video(tmp_path / "good.mp4", [{"red": (0, 0)}] * 4)
     seen: list[tuple[str, str]] = []
     with Memory.open(folder) as m:
-        reports = m.index(tmp_path / "bad.mp4", tmp_path / "good.mp4",
-                          on_source=lambda path, what: seen.append((Path(path).name, type(what).__name__)))  # fmt: skip
+        reports = m.index(
+            tmp_path / "bad.mp4",
+            tmp_path / "good.mp4",
+            on_source=lambda path, what: seen.append((Path(path).name, type(what).__name__)),
+        )
         assert [r.frames for r in reports] == [4]
         assert seen == [("bad.mp4", "MediaError"), ("good.mp4", "VideoSource")]
         with pytest.raises(MediaError, match=r"bad\.mp4"):
@@ -411,12 +420,19 @@ def test_what_a_question_may_be_made_of(memory: Memory, clip: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("asked", "message"),
-    [({"top": 0}, "`top` is a whole number"), ({"after": "soon"}, "'soon' is no time"), ({"within": "x"}, "is no time"),
-     ({"crop": "walk.mp4"}, "`crop` is VIDEO@TIME"), ({"image": np.zeros((3, 3))}, "multiply by 255"),
-     ({"min_probability": 2}, "`min_probability` is a probability"), ({"apart": float("nan")}, "`apart` is a number"),
-     ({"after": "5s", "before": "0:05"}, "nothing lies between"), ({"sources": "walk"}, "no source is called"),
-     ({"min_probability": 0.5, "threshold": 0.5}, "`threshold` and `min_probability` are two tests")],
-)  # fmt: skip
+    [
+        ({"top": 0}, "`top` is a whole number"),
+        ({"after": "soon"}, "'soon' is no time"),
+        ({"within": "x"}, "is no time"),
+        ({"crop": "walk.mp4"}, "`crop` is VIDEO@TIME"),
+        ({"image": np.zeros((3, 3))}, "multiply by 255"),
+        ({"min_probability": 2}, "`min_probability` is a probability"),
+        ({"apart": float("nan")}, "`apart` is a number"),
+        ({"after": "5s", "before": "0:05"}, "nothing lies between"),
+        ({"sources": "walk"}, "no source is called"),
+        ({"min_probability": 0.5, "threshold": 0.5}, "`threshold` and `min_probability` are two tests"),
+    ],
+)
 def test_arguments_that_make_no_sense_fail(memory: Memory, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         memory.where("blue", **asked)
@@ -504,10 +520,17 @@ def test_what_is_of_a_wrong_type_is_told(memory: Memory, clip: Path, message: st
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"path": 5}, "`path` is a path"), ({"path": "a\0b"}, "`path` is a path"), ({"path": ""}, "`path` is empty"),
-     ({"encoder": 5}, "`encoder` is a text"), ({"weights": 5}, "`weights` is a path"), ({"device": 5}, "`device` is a"),
-     ({"masks": 5}, "`masks` is a path"), ({"read_only": "yes"}, "`read_only` is True or False")],
-)  # fmt: skip
+    [
+        ({"path": 5}, "`path` is a path"),
+        ({"path": "a\0b"}, "`path` is a path"),
+        ({"path": ""}, "`path` is empty"),
+        ({"encoder": 5}, "`encoder` is a text"),
+        ({"weights": 5}, "`weights` is a path"),
+        ({"device": 5}, "`device` is a"),
+        ({"masks": 5}, "`masks` is a path"),
+        ({"read_only": "yes"}, "`read_only` is True or False"),
+    ],
+)
 def test_what_no_memory_can_be_opened_with_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], message: str
 ) -> None:
@@ -541,8 +564,11 @@ def test_unknown_words_beside_a_picture(memory: Memory, tmp_path: Path) -> None:
     assert box.sightings == memory.where(crop="walk.mp4@1s:60,50,50,40").sightings
     assert (box[0].text_score, box.query["unknown"]) == (None, "gripper")
     assert "unknown" not in memory.where("green", image=thing).query
-    for ask in (lambda: memory.where("gripper"), lambda: memory.timeline("gripper", image=thing),
-                lambda: memory.where("green", image=thing, near="gripper")):  # fmt: skip
+    for ask in (
+        lambda: memory.where("gripper"),
+        lambda: memory.timeline("gripper", image=thing),
+        lambda: memory.where("green", image=thing, near="gripper"),
+    ):
         with pytest.raises(UnknownWordError, match="I don't know the word 'gripper'; near: green"):
             ask()
 
@@ -559,8 +585,11 @@ def test_below_the_commands_nobody_speaks_of_options() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Raise):
                 texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-                told += [f"{path}: {text}" for text in texts if re.search(r"(?<![\w`-])--[a-z]", text)
-                         and not re.search(r"`(vidmem|hf) [^`]*--|python -m", text)]  # fmt: skip
+                told += [
+                    f"{path}: {text}"
+                    for text in texts
+                    if re.search(r"(?<![\w`-])--[a-z]", text) and not re.search(r"`(vidmem|hf) [^`]*--|python -m", text)
+                ]
     assert not told
 
 

@@ -125,9 +125,15 @@ def test_there_and_back() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"words": {}}, {"text": 3}, {"text": {"bias": 1}}, {"text": {**dataclasses.asdict(CURVE), "bias": float("nan")}},
-     {"text": {**dataclasses.asdict(CURVE), "score": "1"}}, {"text": {**dataclasses.asdict(CURVE), "more": 1}}],
-)  # fmt: skip
+    [
+        {"words": {}},
+        {"text": 3},
+        {"text": {"bias": 1}},
+        {"text": {**dataclasses.asdict(CURVE), "bias": float("nan")}},
+        {"text": {**dataclasses.asdict(CURVE), "score": "1"}},
+        {"text": {**dataclasses.asdict(CURVE), "more": 1}},
+    ],
+)
 def test_what_is_no_curve_fails(data: Any) -> None:
     with pytest.raises(ValueError, match="curve"):
         Probabilities.from_dict(data)

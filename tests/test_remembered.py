@@ -74,12 +74,17 @@ def test_the_second_question_asks_no_model(folder: Path, encoded: list[str]) -> 
 @pytest.mark.parametrize(
     "told",
     [
-        5, [], {}, {"files": []}, {"files": [], "info": ["clip", "w", 1, 1]},
+        5,
+        [],
+        {},
+        {"files": []},
+        {"files": [], "info": ["clip", "w", 1, 1]},
         {"files": [5], "info": ["clip", "w", 1, 1]},
-        {"files": [["a\0b", 1, 1]], "info": ["clip", "w", 1, 1]}, {"files": [["/none", 1, 1]], "info": 5},
+        {"files": [["a\0b", 1, 1]], "info": ["clip", "w", 1, 1]},
+        {"files": [["/none", 1, 1]], "info": 5},
         {"files": [None], "info": ["clip", "w", 1, 1]},
     ],
-)  # fmt: skip
+)
 def test_what_was_not_remembered_here_is_not_believed(folder: Path, told: object, encoded: list[str]) -> None:
     with Memory.open(folder, read_only=True) as memory:
         want = memory.where("red cup", top=None)

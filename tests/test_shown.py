@@ -81,8 +81,20 @@ def test_in_a_notebook(memory: Memory, clip: Path) -> None:
 
 def test_photos_in_a_notebook() -> None:
     """A photo has a date and no time in a video; a column is there where anything is known for it."""
-    photo = Sighting("/p", 40 * NS, 40 * NS, 0.5, 0.5, None, 40 * NS, (0, 0, 9, 9), picture="/p/cup.jpg",
-                     probability=0.7, recorded_ns=1_769_848_200 * NS, recorded_by="exif")  # fmt: skip
+    photo = Sighting(
+        "/p",
+        40 * NS,
+        40 * NS,
+        0.5,
+        0.5,
+        None,
+        40 * NS,
+        (0, 0, 9, 9),
+        picture="/p/cup.jpg",
+        probability=0.7,
+        recorded_ns=1_769_848_200 * NS,
+        recorded_by="exif",
+    )
     html = photo._repr_html_()
     assert "0:40" not in html
     assert "<th>when</th><th>from</th><th>to</th>" in html

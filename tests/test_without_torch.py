@@ -122,9 +122,15 @@ def test_the_demo_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "extra"),
-    [("clip", "clip"), ("clip:MobileCLIP2-S0/dfndr2b", "clip"), ("gem", "gem"), ("textregion", "clip"),
-     ("tren", "tren"), ("patches:tren", "tren")],
-)  # fmt: skip
+    [
+        ("clip", "clip"),
+        ("clip:MobileCLIP2-S0/dfndr2b", "clip"),
+        ("gem", "gem"),
+        ("textregion", "clip"),
+        ("tren", "tren"),
+        ("patches:tren", "tren"),
+    ],
+)
 def test_encoders_that_need_it_name_their_extra(spec: str, extra: str, film: Path, tmp_path: Path) -> None:
     done = vidmem("index", film, "--encoder", spec, "--memory", tmp_path / "m", VIDMEM_WEIGHTS=str(tmp_path))
     assert (done.returncode, done.stdout) == (4, "")
@@ -156,8 +162,9 @@ def test_masks_of_sam2_name_their_extra(film: Path, memory: Path, tmp_path: Path
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).touch()
     spec = f"sam2:local-dir:{tmp_path}"
-    done = vidmem("export", "--source", film, "--memory", memory, "--labels", "coco", "--refine", spec,
-                  "--out", tmp_path / "out")  # fmt: skip
+    done = vidmem(
+        "export", "--source", film, "--memory", memory, "--labels", "coco", "--refine", spec, "--out", tmp_path / "out"
+    )
     assert done.returncode == 4, done.stderr
     assert done.stderr.splitlines()[-1].endswith("pip install 'vidmem[sam2]'")
     code = f"from vidmem.encoders.masks import mask_source\nmask_source({spec!r}, 'cpu')"
@@ -167,5 +174,6 @@ def test_masks_of_sam2_name_their_extra(film: Path, memory: Path, tmp_path: Path
 def test_training_names_its_extra(tmp_path: Path) -> None:
     done = vidmem("train", "tren", "--data", "lostfound:0:1", "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.splitlines() == ["vidmem: training needs torch, which cannot be imported here; "
-                                        "pip install 'vidmem[train]'"]  # fmt: skip
+    assert done.stderr.splitlines() == [
+        "vidmem: training needs torch, which cannot be imported here; pip install 'vidmem[train]'"
+    ]

@@ -31,23 +31,53 @@ EXIT_CODES = (
 
 
 _HOMES = {
-    "index": "index", "where": "where", "things": "things", "watch": "watch", "annotate": "annotate",
-    "timeline": "timeline", "watch-list": "timeline:watch_list", "names": "names", "calibrate": "calibrate",
-    "haystack": "haystack", "parse": "parse", "export": "export", "ground": "ground", "segment": "ground:segment",
-    "ls": "sources:ls", "info": "sources:info", "rm": "sources:rm", "recorded": "recorded", "forget": "forget",
-    "compact": "forget:compact", "reembed": "reembed",
-    "models": "models", "doctor": "doctor", "demo": "demo", "train": "train",
-}  # fmt: skip
+    "index": "index",
+    "where": "where",
+    "things": "things",
+    "watch": "watch",
+    "annotate": "annotate",
+    "timeline": "timeline",
+    "watch-list": "timeline:watch_list",
+    "names": "names",
+    "calibrate": "calibrate",
+    "haystack": "haystack",
+    "parse": "parse",
+    "export": "export",
+    "ground": "ground",
+    "segment": "ground:segment",
+    "ls": "sources:ls",
+    "info": "sources:info",
+    "rm": "sources:rm",
+    "recorded": "recorded",
+    "forget": "forget",
+    "compact": "forget:compact",
+    "reembed": "reembed",
+    "models": "models",
+    "doctor": "doctor",
+    "demo": "demo",
+    "train": "train",
+}
 """Of each command its module in vidmem.commands, and its function where that has another name."""
 
 _OTHERWISE = {
-    "where": "search find query ask locate look lookup last seen", "ls": "list dir sources videos",
-    "index": "add import scan ingest load", "rm": "delete remove del drop", "info": "status stats show",
-    "names": "name labels vocabulary vocab words classes", "things": "thing objects object tracks instances items",
-    "watch": "camera live stream record", "models": "model encoders weights pull download", "doctor": "check",
-    "annotate": "mark write", "timeline": "history", "calibrate": "calibration", "segment": "mask masks",
-    "compact": "vacuum", "--help": "help", "--version": "version",
-}  # fmt: skip
+    "where": "search find query ask locate look lookup last seen",
+    "ls": "list dir sources videos",
+    "index": "add import scan ingest load",
+    "rm": "delete remove del drop",
+    "info": "status stats show",
+    "names": "name labels vocabulary vocab words classes",
+    "things": "thing objects object tracks instances items",
+    "watch": "camera live stream record",
+    "models": "model encoders weights pull download",
+    "doctor": "check",
+    "annotate": "mark write",
+    "timeline": "history",
+    "calibrate": "calibration",
+    "segment": "mask masks",
+    "compact": "vacuum",
+    "--help": "help",
+    "--version": "version",
+}
 """What others call a command."""
 
 
@@ -197,9 +227,13 @@ def _debug() -> None:
 
 # Plain help: Rich would cost every start 60 ms.
 app = typer.Typer(
-    cls=_Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EXIT_CODES,
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+)
 
 
 def _version(wanted: bool) -> None:

@@ -75,8 +75,10 @@ def check(chosen: Choice, sources: Sequence[str | Album]) -> None:
     their own.
     """
     if not chosen.way and len(sources) > 1:
-        raise UsageError(f"{len(sources)} sources did not begin at one time; index one with a date, or mend each with "
-                         "`vidmem recorded SOURCE WHEN`")  # fmt: skip
+        raise UsageError(
+            f"{len(sources)} sources did not begin at one time; index one with a date, or mend each with "
+            "`vidmem recorded SOURCE WHEN`"
+        )
     for one in sources:
         if not isinstance(one, str):
             if not chosen.way:
@@ -100,12 +102,14 @@ def mend(store: Store, name: str, chosen: Choice) -> Dated:
     """
     row, times = _named(store, name)
     if row.kind == PICTURES and times is None and not chosen.way:
-        raise UsageError(f"each picture has a date of its own; name one of them, or give {', '.join(WAYS)} or {NONE}: "
-                         f"{row.uri}")  # fmt: skip
+        raise UsageError(
+            f"each picture has a date of its own; name one of them, or give {', '.join(WAYS)} or {NONE}: {row.uri}"
+        )
     done = apply(store, row, chosen, times)
     if not done.changed:
         what = {"name": "its name tells no date", "container": "no date is written in the file"}.get(
-            chosen.way, "the file is not there, or its time is not set")  # fmt: skip
+            chosen.way, "the file is not there, or its time is not set"
+        )
         raise UsageError(f"{what}; give one, such as 2026-01-31T08:30: {name}")
     return done
 

@@ -162,9 +162,15 @@ class Seen:
 
 
 def ground(
-    encoder: Encoder, image: NDArray[np.uint8], phrase: str, config: MergeConfig, *, everything: bool = False,
-    threshold: float | None = None, path: str = "",
-) -> Seen:  # fmt: skip
+    encoder: Encoder,
+    image: NDArray[np.uint8],
+    phrase: str,
+    config: MergeConfig,
+    *,
+    everything: bool = False,
+    threshold: float | None = None,
+    path: str = "",
+) -> Seen:
     """Where `phrase` is in a picture `(H, W, 3)`: the one thing that is meant, or with `everything` all of them.
 
     threshold: least cosine, in place of the encoder's calibrated test. path: of the picture, for masks in a folder.
@@ -189,9 +195,16 @@ def ground(
 
 
 def segment(
-    encoder: Encoder, image: NDArray[np.uint8], names: Sequence[str], config: MergeConfig, *, closed: bool = False,
-    threshold: float | None = None, path: str = "", guess: bool = False,
-) -> NDArray[np.int32]:  # fmt: skip
+    encoder: Encoder,
+    image: NDArray[np.uint8],
+    names: Sequence[str],
+    config: MergeConfig,
+    *,
+    closed: bool = False,
+    threshold: float | None = None,
+    path: str = "",
+    guess: bool = False,
+) -> NDArray[np.int32]:
     """The label of each pixel of a picture `(H, W, 3)`: `(H, W)` int32, an index into `names`, -1 for none of them.
 
     closed: each region has one of the labels, whatever it is. guess: names with words that the encoder does not know

@@ -56,18 +56,29 @@ class Memory(Pictured):
     """
 
     def __init__(
-        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None,
+        self,
+        store: Store,
+        encoder: str,
+        device: str | None,
+        weights: str | os.PathLike[str] | None = None,
         masks: str | os.PathLike[str] | MaskSource | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(store, encoder, device, weights, masks)
         self._sessions: dict[str, Session] = {}
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, *, encoder: str | None = None, device: str | None = None,
-        read_only: bool = False, weights: str | os.PathLike[str] | None = None,
-        masks: str | os.PathLike[str] | MaskSource | None = None, any_weights: bool = False, create: bool = True,
-    ) -> Self:  # fmt: skip
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        encoder: str | None = None,
+        device: str | None = None,
+        read_only: bool = False,
+        weights: str | os.PathLike[str] | None = None,
+        masks: str | os.PathLike[str] | MaskSource | None = None,
+        any_weights: bool = False,
+        create: bool = True,
+    ) -> Self:
         """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
 
         encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
@@ -132,11 +143,19 @@ class Memory(Pictured):
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
     def index(
-        self, *paths: str | os.PathLike[str] | Photos | Iterable[str | os.PathLike[str] | Photos], film: bool = False,
-        config: IndexConfig | None = None, decoder: str = "pyav", progress: Watcher | None = None,
-        on_source: Opened | None = None, topics: Names = (), clock: str = "log", pose: str | None = None,
-        keep_views: bool = False, recorded: str | date | None = None,
-    ) -> list[SourceReport]:  # fmt: skip
+        self,
+        *paths: str | os.PathLike[str] | Photos | Iterable[str | os.PathLike[str] | Photos],
+        film: bool = False,
+        config: IndexConfig | None = None,
+        decoder: str = "pyav",
+        progress: Watcher | None = None,
+        on_source: Opened | None = None,
+        topics: Names = (),
+        clock: str = "log",
+        pose: str | None = None,
+        keep_views: bool = False,
+        recorded: str | date | None = None,
+    ) -> list[SourceReport]:
         """Index videos, logs, photos, folders and globs; go on where an earlier run stopped; skip what is done.
 
             m.index("holiday/", "cup.jpg", "walk.mp4")
@@ -193,8 +212,9 @@ class Memory(Pictured):
         for item in todo:
             try:
                 if isinstance(item, str):
-                    reports.append(self._index_source(item, decoder, config, progress, on_source, pose, keep_views,
-                                                      chosen))  # fmt: skip
+                    reports.append(
+                        self._index_source(item, decoder, config, progress, on_source, pose, keep_views, chosen)
+                    )
                 else:
                     reports.append(self._index_album(item, config, progress, on_source, keep_views, chosen))
             except MediaError as error:
@@ -221,9 +241,16 @@ class Memory(Pictured):
         return mend(self.store, name, chosen)
 
     def _index_source(
-        self, path: str, decoder: str, config: IndexConfig, progress: Watcher | None, on_source: Opened | None,
-        pose: str | None, keep_views: bool, chosen: Choice | None,
-    ) -> SourceReport:  # fmt: skip
+        self,
+        path: str,
+        decoder: str,
+        config: IndexConfig,
+        progress: Watcher | None,
+        on_source: Opened | None,
+        pose: str | None,
+        keep_views: bool,
+        chosen: Choice | None,
+    ) -> SourceReport:
         from .dating import apply
         from .indexer.pipeline import done_before, index_source
         from .media import open_source
@@ -236,13 +263,19 @@ class Memory(Pictured):
             known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
             if chosen is not None:
                 apply(self.store, self.store.begin_source(source.info), chosen)
-            return known or index_source(source, self.encoder, self.store, config, all_of(told), pose,
-                                         keep_views=keep_views)  # fmt: skip
+            return known or index_source(
+                source, self.encoder, self.store, config, all_of(told), pose, keep_views=keep_views
+            )
 
     def _index_album(
-        self, album: Album, config: IndexConfig, progress: Watcher | None, on_source: Opened | None, keep_views: bool,
+        self,
+        album: Album,
+        config: IndexConfig,
+        progress: Watcher | None,
+        on_source: Opened | None,
+        keep_views: bool,
         chosen: Choice | None,
-    ) -> SourceReport:  # fmt: skip
+    ) -> SourceReport:
         from .dating import apply
         from .indexer.pictures import index_pictures
 
@@ -256,9 +289,16 @@ class Memory(Pictured):
         return report
 
     def session(
-        self, name: str, *, encoder: Encoder | str | None = None, config: IndexConfig | None = None, depth: int = 8,
-        interval_s: float = 2.0, drop: Policy = "oldest", keep_views: bool = False,
-    ) -> Session:  # fmt: skip
+        self,
+        name: str,
+        *,
+        encoder: Encoder | str | None = None,
+        config: IndexConfig | None = None,
+        depth: int = 8,
+        interval_s: float = 2.0,
+        drop: Policy = "oldest",
+        keep_views: bool = False,
+    ) -> Session:
         """Watch a camera live: the session's `append` takes pictures and never waits for the encoder.
 
             with memory.session("cam0") as session:
@@ -295,8 +335,9 @@ class Memory(Pictured):
         self._check_keeping(keep_views)
         config = config or self.settings()
         self.store.set_model(self._record(config.as_dict()))
-        session = Session(self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop,
-                          keep_views=keep_views)  # fmt: skip
+        session = Session(
+            self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop, keep_views=keep_views
+        )
         self._sessions[name] = session
         return session
 
@@ -326,8 +367,9 @@ class Memory(Pictured):
         # How things are followed from now on is the encoder's choice; what is asked of a source stays.
         known = preset(default_preset(spec))
         kept = known if made is None else IndexConfig.from_dict(made.config)
-        config = replace(known, fps=kept.fps, checkpoint_frames=kept.checkpoint_frames, batch=kept.batch,
-                         still=kept.still)  # fmt: skip
+        config = replace(
+            known, fps=kept.fps, checkpoint_frames=kept.checkpoint_frames, batch=kept.batch, still=kept.still
+        )
         info = loaded.info
         target = ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config.as_dict(), info.regions)
         report = reembed(self.store, loaded, target, progress)
@@ -347,14 +389,19 @@ class Memory(Pictured):
         made = self.store.model()
         if made is not None and self.store.sources():
             info = loaded.info
-            self.store.check_model(ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config,
-                                               info.regions))  # fmt: skip
+            self.store.check_model(
+                ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config, info.regions)
+            )
         self._spec, self._encoder, self._text, self._cache = loaded.info.name, loaded, loaded, None
 
     def annotate(
-        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, labels: Names = (),
+        self,
+        source: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        *,
+        labels: Names = (),
         everything: bool = False,
-    ) -> Written:  # fmt: skip
+    ) -> Written:
         """Write tracks beside the recording: .mcap a copy of an MCAP log with annotations, .rrd for Rerun, .parquet a
         table of spans.
 
@@ -366,8 +413,9 @@ class Memory(Pictured):
 
         arguments.flags(everything=everything)
         names = arguments.phrases("labels", labels)
-        return annotate(self, arguments.path("source", source), arguments.path("out", out), labels=names,
-                        everything=everything)  # fmt: skip
+        return annotate(
+            self, arguments.path("source", source), arguments.path("out", out), labels=names, everything=everything
+        )
 
     def sources(self) -> list[SourceRow]:
         """What is in the memory, in the order in which it was added."""

@@ -15,9 +15,13 @@ CACHE_LOCK_NAME = "cache.lock"
 CACHE_NAME = "cache"
 
 _FILES = (
-    DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", f"{DATABASE_NAME}-journal", LOCK_NAME,
+    DATABASE_NAME,
+    f"{DATABASE_NAME}-wal",
+    f"{DATABASE_NAME}-shm",
+    f"{DATABASE_NAME}-journal",
+    LOCK_NAME,
     CACHE_LOCK_NAME,
-)  # fmt: skip
+)
 
 
 def check_files(folder: Path) -> None:
@@ -51,5 +55,7 @@ def _mode(path: Path) -> int | None:
 
 def _odd(path: Path, mode: int, wanted: str) -> StoreError:
     kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-    return StoreError(f"the memory holds {kind} in place of {wanted} ({path.name}), which may lead out of it; remove "
-                      "that, or do not use the memory")  # fmt: skip
+    return StoreError(
+        f"the memory holds {kind} in place of {wanted} ({path.name}), which may lead out of it; remove "
+        "that, or do not use the memory"
+    )

@@ -80,13 +80,16 @@ min_probability near network pixels pose precision refine resume seconds seed ta
 text_start threshold top weights within
 """
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS.split()} | {
-    "sources": "--source", "thing": "--object", "topics": "--topic"
-}  # fmt: skip
+    "sources": "--source",
+    "thing": "--object",
+    "topics": "--topic",
+}
 """What an argument that a message names in backquotes is called here: below the commands nobody speaks of options."""
 
 
-QuietOption = Annotated[bool, typer.Option(
-    "--quiet", "-q", help="No progress and no remarks, only errors and warnings.")]  # fmt: skip
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no remarks, only errors and warnings.")
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what is being done, and how long it takes.")]
 
 
@@ -194,8 +197,10 @@ def _csv(listing: Listing) -> None:
         out.writerow({k: _plain(v) for k, v in row.items()})
 
 
-_CONTROLS = {c: chr(c).encode("unicode_escape").decode("ascii") for c in (
-    *range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # fmt: skip
+_CONTROLS = {
+    c: chr(c).encode("unicode_escape").decode("ascii")
+    for c in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 """What a terminal obeys, or what turns the direction of writing. Odd spaces stay: file names of some systems have them,
 and a path in CSV is to be opened."""
 

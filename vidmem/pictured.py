@@ -119,9 +119,7 @@ class Pictured(Questions):
         cosines = cosine_map(self.encoder, image, vector, self.settings().merge)
         return explain(image, box, cosines, text, "patches" if hasattr(self.encoder, "patches") else "regions")
 
-    def clip(
-        self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True
-    ) -> None:
+    def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True) -> None:
         """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. box: draw one around the
         thing in each frame in which it is in view. Raises MediaError."""
         from .media import save_clip

@@ -59,9 +59,7 @@ class Curve:
     wrong: int
     best: float = 0.0
 
-    def at(
-        self, score: NDArray[Any], share: NDArray[Any] | None, best: NDArray[Any] | float | None = None
-    ) -> Float32:
+    def at(self, score: NDArray[Any], share: NDArray[Any] | None, best: NDArray[Any] | float | None = None) -> Float32:
         """`(n,)` probabilities of scores `(n,)` and shares `(n,)`, None for questions without words. best: the best
         score of each one's question, None where each is the best."""
         z = self.bias + self.score * np.asarray(score, np.float64)
@@ -177,8 +175,9 @@ def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
         if all(slope >= 0 for slope in slopes):
             break
         columns = {name: column for name, column in columns.items() if found[name] >= 0}
-    return Curve(bias, found.get("score", 0.0), found.get("share", 0.0), len(count), right, wrong,
-                 found.get("best", 0.0))  # fmt: skip
+    return Curve(
+        bias, found.get("score", 0.0), found.get("share", 0.0), len(count), right, wrong, found.get("best", 0.0)
+    )
 
 
 def _newton(
@@ -204,9 +203,7 @@ def _newton(
     return slopes, float(w[-1] - sum(a * m for a, m in zip(slopes, mean, strict=True)))
 
 
-def lifted(
-    probability: NDArray[Any], cosine: NDArray[Any], sure: NDArray[Any], same_thing: float
-) -> Float32:
+def lifted(probability: NDArray[Any], cosine: NDArray[Any], sure: NDArray[Any], same_thing: float) -> Float32:
     """The probabilities `(n,)` of tracks that look like some that are probably meant: never lower than they were, and
     never higher than that of the one that they look like.
 
@@ -250,11 +247,14 @@ def check_worth(samples: Samples) -> None:
     base = brier(np.full(len(right), rate), right)
     remedy = "nothing is kept; check the answers, or add questions"
     if score >= EVEN:
-        raise UsageError(f"the curve is no better than to say .5 each time (Brier score {score:.3f}, that gets "
-                         f"{EVEN}); {remedy}")  # fmt: skip
+        raise UsageError(
+            f"the curve is no better than to say .5 each time (Brier score {score:.3f}, that gets {EVEN}); {remedy}"
+        )
     if score > base:
-        raise UsageError(f"the curve is worse than to say {rate:.2f} each time, the share that is right (Brier score "
-                         f"{score:.3f}, that gets {base:.3f}); {remedy}")  # fmt: skip
+        raise UsageError(
+            f"the curve is worse than to say {rate:.2f} each time, the share that is right (Brier score "
+            f"{score:.3f}, that gets {base:.3f}); {remedy}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +275,15 @@ def reliability(probability: NDArray[Any], right: NDArray[Any], bins: int = 5) -
     for i in range(bins):
         held = place == i
         if held.any():
-            out.append(Bin(i / bins, (i + 1) / bins, int(held.sum()), float(np.mean(probability[held])),
-                           float(np.mean(right[held]))))  # fmt: skip
+            out.append(
+                Bin(
+                    i / bins,
+                    (i + 1) / bins,
+                    int(held.sum()),
+                    float(np.mean(probability[held])),
+                    float(np.mean(right[held])),
+                )
+            )
     return out
 
 

@@ -20,7 +20,6 @@ from .spans import spans_of
 from .store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
 
 if TYPE_CHECKING:
-
     from .arguments import Crop, Names, Path, Picture, Sources, Time
     from .encoders.masks import MaskSource
     from .probability import Curve, Samples
@@ -38,9 +37,13 @@ class Questions(Closing):
     """The asking half of Memory: an open store, the encoder that made it, and what can be asked of both."""
 
     def __init__(
-        self, store: Store, encoder: str, device: str | None, weights: str | os.PathLike[str] | None = None,
+        self,
+        store: Store,
+        encoder: str,
+        device: str | None,
+        weights: str | os.PathLike[str] | None = None,
         masks: str | os.PathLike[str] | MaskSource | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.store, self._masks = store, masks
         self._spec, self._device, self._weights = encoder, device, weights
         self._encoder: Encoder | None = None
@@ -116,14 +119,26 @@ class Questions(Closing):
     def _writing(self) -> None:
         """Raises StoreError in a memory that was opened for reading."""
         if not self.store.writable:
-            raise StoreError(f"this memory was opened for reading; open it without `read_only` to change it: "
-                             f"{self.store.folder}")  # fmt: skip
+            raise StoreError(
+                f"this memory was opened for reading; open it without `read_only` to change it: {self.store.folder}"
+            )
 
     def where(
-        self, text: str | None = None, *, image: Picture | None = None, crop: Crop | None = None, top: int | None = 1,
-        threshold: float | None = None, sources: Sources = (), after: Time | None = None, before: Time | None = None,
-        near: Names = (), within: str = "2s", apart: float = 1.0, min_probability: float | None = None,
-    ) -> Answer:  # fmt: skip
+        self,
+        text: str | None = None,
+        *,
+        image: Picture | None = None,
+        crop: Crop | None = None,
+        top: int | None = 1,
+        threshold: float | None = None,
+        sources: Sources = (),
+        after: Time | None = None,
+        before: Time | None = None,
+        near: Names = (),
+        within: str = "2s",
+        apart: float = 1.0,
+        min_probability: float | None = None,
+    ) -> Answer:
         """When and where the thing was seen, newest first; empty, with near misses, when it was not.
 
         text: a phrase. image: a picture of the thing, as `arguments.picture` takes it: a path, a PIL picture or an
@@ -150,18 +165,40 @@ class Questions(Closing):
             text, image, crop, threshold, sources, after, before, near, within, apart, min_probability
         )
         answer = where(
-            self.store, self.cache(), self.calibration, text=asked.text, visual=asked.visual,
-            contrast=asked.contrast, threshold=asked.threshold, most=count, query=query, spans=asked.spans,
-            near=asked.near, within_ns=asked.within_ns, apart=asked.apart, notes=notes, least=asked.least,
-        )  # fmt: skip
+            self.store,
+            self.cache(),
+            self.calibration,
+            text=asked.text,
+            visual=asked.visual,
+            contrast=asked.contrast,
+            threshold=asked.threshold,
+            most=count,
+            query=query,
+            spans=asked.spans,
+            near=asked.near,
+            within_ns=asked.within_ns,
+            apart=asked.apart,
+            notes=notes,
+            least=asked.least,
+        )
         return replace(answer, album=Album(str(self.store.folder)))
 
     def timeline(
-        self, text: str | None = None, *, image: Picture | None = None, crop: Crop | None = None,
-        threshold: float | None = None, sources: Sources = (), after: Time | None = None, before: Time | None = None,
-        near: Names = (), within: str = "2s", apart: float = 1.0, alike: bool = False,
+        self,
+        text: str | None = None,
+        *,
+        image: Picture | None = None,
+        crop: Crop | None = None,
+        threshold: float | None = None,
+        sources: Sources = (),
+        after: Time | None = None,
+        before: Time | None = None,
+        near: Names = (),
+        within: str = "2s",
+        apart: float = 1.0,
+        alike: bool = False,
         min_probability: float | None = None,
-    ) -> list[Thing]:  # fmt: skip
+    ) -> list[Thing]:
         """All sightings, thing by thing, the one seen last first; tracks that look alike are one thing seen again (see
         query/things.py). alike: with those of what looks like a thing that was found. The rest as in `where`, but words
         that the encoder does not know are refused with a picture, too: there is no note here that could tell."""
@@ -176,8 +213,14 @@ class Questions(Closing):
         return timeline(self.store, self.cache(), self.calibration, asked, alike=alike)
 
     def things(
-        self, *sources: Path | Iterable[Path], after: Time | None = None, before: Time | None = None,
-        newest: bool = False, labels: Path | None = None, min_probability: float | None = None, top: int | None = None,
+        self,
+        *sources: Path | Iterable[Path],
+        after: Time | None = None,
+        before: Time | None = None,
+        newest: bool = False,
+        labels: Path | None = None,
+        min_probability: float | None = None,
+        top: int | None = None,
     ) -> Inventory:
         """What is in the memory, thing by thing (see query/things.py): the one longest in view first, or with `newest`
         the one seen last. Tracks that look alike are one thing seen again.
@@ -203,15 +246,29 @@ class Questions(Closing):
         names = names_for(self.text_encoder, file)
         vectors = self._encoded(names) if file is None else self._vectors(names)
         found = inventory(
-            self.store, self.cache(), self.text_encoder, names, vectors, curve=curve, spans=spans,
-            newest=newest, least=least, top=count, like=calibration.same_thing,
+            self.store,
+            self.cache(),
+            self.text_encoder,
+            names,
+            vectors,
+            curve=curve,
+            spans=spans,
+            newest=newest,
+            least=least,
+            top=count,
+            like=calibration.same_thing,
         )
         return replace(found, notes=(*notes, *found.notes))
 
     def watch(
-        self, names: str | Iterable[str], *, sources: Sources = (), after: Time | None = None,
-        before: Time | None = None, min_probability: float | None = None,
-    ) -> list[Answer]:  # fmt: skip
+        self,
+        names: str | Iterable[str],
+        *,
+        sources: Sources = (),
+        after: Time | None = None,
+        before: Time | None = None,
+        min_probability: float | None = None,
+    ) -> list[Answer]:
         """When and where each of `names` was seen last, as `where` tells it for one. They are read in one go, and all
         are looked for in one pass over the memory; without near misses. A name with a word that the encoder does not
         know has an empty answer, with the word as `query["unknown"]`."""
@@ -224,9 +281,11 @@ class Questions(Closing):
         known = list(dict.fromkeys(one.read_as for one in readings if not isinstance(one, UnknownWordError)))
         vectors = self._encoded(known)
         contrasts = [self.text_encoder.contrast(vector) for vector in vectors]
-        found = each(
-            self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=least
-        ) if known else []  # fmt: skip
+        found = (
+            each(self.store, self.cache(), self.calibration, vectors, contrasts, spans=spans, least=least)
+            if known
+            else []
+        )
         by_name = dict(zip(known, found, strict=True))
         out, album = [], Album(str(self.store.folder))
         for name, one in zip(every, readings, strict=True):
@@ -288,9 +347,16 @@ class Questions(Closing):
         return name_tracks(self.cache(), self.calibration, source.id, vectors, contrasts)
 
     def parse(
-        self, source: str | os.PathLike[str], labels: LabelSet | str | os.PathLike[str], *, way: Way = "track",
-        apart: bool = False, templates: bool = False, meant: bool = False, pictures: bool = False,
-    ) -> Parse:  # fmt: skip
+        self,
+        source: str | os.PathLike[str],
+        labels: LabelSet | str | os.PathLike[str],
+        *,
+        way: Way = "track",
+        apart: bool = False,
+        templates: bool = False,
+        meant: bool = False,
+        pictures: bool = False,
+    ) -> Parse:
         """The labels of every frame of an indexed source, from its tracks; `Parse.frames(memory.store)` has them.
 
         labels: names, or what `query.labels.load_labels` takes. way: "track" or "vote" (see query/scenes.py). apart:
@@ -328,9 +394,19 @@ class Questions(Closing):
         return [Phrase(vector, self.text_encoder.contrast(vector)) for vector in self._vectors(names)]
 
     def _asked(
-        self, text: str | None, image: Picture | None, crop: Crop | None, threshold: float | None, sources: Sources,
-        after: Time | None, before: Time | None, near: Names, within: str, apart: float, least: float | None,
-    ) -> tuple[Asked, dict[str, object], list[str]]:  # fmt: skip
+        self,
+        text: str | None,
+        image: Picture | None,
+        crop: Crop | None,
+        threshold: float | None,
+        sources: Sources,
+        after: Time | None,
+        before: Time | None,
+        near: Names,
+        within: str,
+        apart: float,
+        least: float | None,
+    ) -> tuple[Asked, dict[str, object], list[str]]:
         """The question as vectors and conditions, as plain data, and what is left out."""
         from .query.where import Asked
 
@@ -412,8 +488,10 @@ class Questions(Closing):
             if source.kind in OWN_CLOCK and source.start_ns and t_ns >= source.start_ns:  # as a log tells it
                 t_ns -= source.start_ns
             if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:
-                raise UsageError(f"the crop's box reaches beyond the frame, which has {source.width} x {source.height}"
-                                 " pixels; it is X,Y,W,H")  # fmt: skip
+                raise UsageError(
+                    f"the crop's box reaches beyond the frame, which has {source.width} x {source.height}"
+                    " pixels; it is X,Y,W,H"
+                )
             row = crop_track(self.store, cache, source, t_ns, box)
             return cast(Float32, cache.reconstruct("visual", _one(row))[0])
         return None

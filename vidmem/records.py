@@ -109,8 +109,15 @@ class RegionTokens:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> RegionTokens:
         """The regions at `rows`, in that order."""
-        return RegionTokens(self.visual[rows], self.text[rows], self.masks[rows],
-                            self.points[rows], self.boxes[rows], self.area[rows], self.confidence[rows])  # fmt: skip
+        return RegionTokens(
+            self.visual[rows],
+            self.text[rows],
+            self.masks[rows],
+            self.points[rows],
+            self.boxes[rows],
+            self.area[rows],
+            self.confidence[rows],
+        )
 
     def __repr__(self) -> str:
         return f"RegionTokens({len(self)} of Dv={self.visual.shape[1]}, Dt={self.text.shape[1]})"

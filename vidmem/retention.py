@@ -26,9 +26,12 @@ class Forgetting:
 
 
 def plan(
-    store: Store, *, before: Moment | None = None, sources: Sequence[str] = (),
+    store: Store,
+    *,
+    before: Moment | None = None,
+    sources: Sequence[str] = (),
     tracks: Mapping[int, Sequence[int]] | None = None,
-) -> list[Forgetting]:  # fmt: skip
+) -> list[Forgetting]:
     """What would go, source by source; sources that lose nothing are left out.
 
     before: what was seen earlier than that. A source whose recording time is not known counts as recorded when it was

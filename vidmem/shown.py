@@ -69,11 +69,17 @@ def sightings_html(sightings: Sequence[Sighting]) -> str:
     of."""
     head = ("when", "from", "to", "score", "probability", "box", "source")
     rows = [
-        (told(s.recorded_ns, s.recorded_by) or "-", "-" if s.picture else clock(s.start_ns),
-         "-" if s.picture else clock(s.end_ns), f"{s.score:.3f}", "-" if s.probability is None else
-         f"{s.probability:.2f}", ",".join(f"{v:.0f}" for v in s.box), s.picture or s.source)
+        (
+            told(s.recorded_ns, s.recorded_by) or "-",
+            "-" if s.picture else clock(s.start_ns),
+            "-" if s.picture else clock(s.end_ns),
+            f"{s.score:.3f}",
+            "-" if s.probability is None else f"{s.probability:.2f}",
+            ",".join(f"{v:.0f}" for v in s.box),
+            s.picture or s.source,
+        )
         for s in sightings[:MOST_ROWS]
-    ]  # fmt: skip
+    ]
     dated = any(row[0] != "-" for row in rows)
     more = len(sightings) - len(rows)
     return _table(head[not dated :], (row[not dated :] for row in rows)) + (f"<p>and {more} more</p>" if more else "")

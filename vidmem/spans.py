@@ -50,14 +50,18 @@ def spans_of(
     if still and still == len(rows):
         raise UsageError("single pictures have no time in a video; give a date, such as 2026-01-31T08:30")
     if strange and strange + still == len(rows):
-        raise UsageError("no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or "
-                         "give times in the video, such as 12.5s or 1:02")  # fmt: skip
+        raise UsageError(
+            "no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it, or "
+            "give times in the video, such as 12.5s or 1:02"
+        )
     notes = _waiting(store)
     if still:
         notes.append(f"{still} of {len(rows)} sources are single pictures without a time in a video, left out")
     if strange:
-        notes.append(f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem "
-                     "recorded` tells it")  # fmt: skip
+        notes.append(
+            f"{strange} of {len(rows)} sources do not know when they were recorded, left out; `vidmem "
+            "recorded` tells it"
+        )
     return spans, notes
 
 

@@ -18,8 +18,9 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY = re.compile(
     r"(?:(today|yesterday)|([a-z]{3,9})|([0-9]{1,2}) ([a-z]{3})[a-z]*(?: ([0-9]{4}))?)"
-    r"(?:[ ,]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?", re.IGNORECASE,
-)  # fmt: skip
+    r"(?:[ ,]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?",
+    re.IGNORECASE,
+)
 _SECONDS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _RANGE = (-LONGEST_NS, LONGEST_NS)
 """Nanoseconds since the epoch: the years 1823 to 2116."""
@@ -129,8 +130,7 @@ def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
     """Two Moments from `A..B`. Raises UsageError when they are not two, of two kinds, or the first is the later one."""
     first, dots, last = text.partition("..")
     if not dots or not first.strip() or not last.strip():
-        raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got "
-                         f"{quoted(text)}")  # fmt: skip
+        raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {quoted(text)}")
     span = parse_moment(first, now_ns), parse_moment(last, now_ns)
     if span[0].wall != span[1].wall:
         raise UsageError(f"{text!r} mixes video time and clock; give both in one way")

@@ -26,9 +26,14 @@ import numpy as np
 from vidmem.records import Float32
 
 STAGES = (
-    (1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112), (4, 6, 5, 2, 192),
+    (1, 1, 3, 1, 16),
+    (2, 6, 3, 2, 24),
+    (2, 6, 5, 2, 40),
+    (3, 6, 3, 2, 80),
+    (3, 6, 5, 1, 112),
+    (4, 6, 5, 2, 192),
     (1, 6, 3, 1, 320),
-)  # fmt: skip
+)
 """EfficientNet-Lite0: blocks, expansion, kernel, stride of the first, channels."""
 MEAN, SPREAD = 127.0, 128.0
 """What the network takes off pixels and divides them by."""
@@ -91,14 +96,22 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def conv(self, x: str, name: str, tensors: tuple[Float32, Float32], stride: int = 1, groups: int = 1,
-             active: bool = True) -> str:  # fmt: skip
+    def conv(
+        self, x: str, name: str, tensors: tuple[Float32, Float32], stride: int = 1, groups: int = 1, active: bool = True
+    ) -> str:
         """A convolution, and ReLU6 after it where `active`."""
         weight, bias = tensors
         kernel = weight.shape[-1]
         inputs = [x, self.weight(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)]
-        y = self.add("Conv", inputs, name, kernel_shape=[kernel, kernel], strides=[stride, stride], group=groups,
-                     pads=same_padding(kernel, stride))  # fmt: skip
+        y = self.add(
+            "Conv",
+            inputs,
+            name,
+            kernel_shape=[kernel, kernel],
+            strides=[stride, stride],
+            group=groups,
+            pads=same_padding(kernel, stride),
+        )
         return self.add("Clip", [y, "zero", "six"], f"{name}.relu6") if active else y
 
 
@@ -121,23 +134,28 @@ def build(state: Mapping[str, Float32], half: bool = False) -> Any:
     x = graph.conv(x, "head", folded(state, "_conv_head", "_bn1"))
     x = graph.add("GlobalAveragePool", [x], "pooled")
     graph.add("Flatten", [x], "features", axis=1)
-    inputs = ["features", graph.weight("classes.weight", state["_fc.weight"]),
-              graph.constant("classes.bias", state["_fc.bias"])]  # fmt: skip
+    inputs = [
+        "features",
+        graph.weight("classes.weight", state["_fc.weight"]),
+        graph.constant("classes.bias", state["_fc.bias"]),
+    ]
     graph.add("Gemm", inputs, "logits", transB=1)
     made = helper.make_graph(
-        graph.nodes, "EfficientNet-Lite0",
+        graph.nodes,
+        "EfficientNet-Lite0",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", "side", "side", 3])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in OUTPUTS],
         graph.tensors,
-    )  # fmt: skip
+    )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     model.producer_name = "vidmem lab.tiny.convert_classifier"
     checker.check_model(model, full_check=True)
     return model
 
 
-def _block(graph: Graph, state: Mapping[str, Float32], x: str, number: int, expansion: int, stride: int,
-           residual: bool) -> str:  # fmt: skip
+def _block(
+    graph: Graph, state: Mapping[str, Float32], x: str, number: int, expansion: int, stride: int, residual: bool
+) -> str:
     """An inverted residual (Sandler et al. 2018)."""
     ours, theirs = f"block{number}", f"_blocks.{number}"
     y = x
@@ -170,10 +188,17 @@ def quantised(model: Path, out: Path, views: np.ndarray) -> None:
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(model), str(ready), skip_symbolic_shape=True)
         quantize_static(
-            str(ready), str(out), Calibrating(views), quant_format=QuantFormat.QDQ, per_channel=True,
-            reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "GlobalAveragePool"], nodes_to_exclude=[],
-        )  # fmt: skip
+            str(ready),
+            str(out),
+            Calibrating(views),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Add", "GlobalAveragePool"],
+            nodes_to_exclude=[],
+        )
 
 
 def run(model: Path, pixels: np.ndarray, threads: int = 1) -> tuple[Float32, Float32]:
@@ -203,9 +228,11 @@ def check(model: Path, side: int, seed: int = 0) -> dict[str, float]:
         pooled = body.mean((2, 3))
         logits = net._fc(pooled)
     features, said = run(model, pixels.permute(0, 2, 3, 1).contiguous().numpy())
-    return {"features": float(np.abs(features - pooled.numpy()).max()),
-            "logits": float(np.abs(said - logits.numpy()).max()),
-            "largest_logit": float(np.abs(said).max())}  # fmt: skip
+    return {
+        "features": float(np.abs(features - pooled.numpy()).max()),
+        "logits": float(np.abs(said - logits.numpy()).max()),
+        "largest_logit": float(np.abs(said).max()),
+    }
 
 
 def main() -> None:

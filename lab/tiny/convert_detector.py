@@ -74,9 +74,13 @@ class Writer:
         """The name of the tensor that the node makes."""
         if node.name not in self.done:
             writers: dict[str, Callable[[Node], str]] = {
-                "Add": self.sum, "LeakyRelu": self.leaky, "MaxPool": self.pool, "ConcatV2": self.concat,
-                "ResizeBilinear": self.resize, "Placeholder": self.picture,
-            }  # fmt: skip
+                "Add": self.sum,
+                "LeakyRelu": self.leaky,
+                "MaxPool": self.pool,
+                "ConcatV2": self.concat,
+                "ResizeBilinear": self.resize,
+                "Placeholder": self.picture,
+            }
             if node.op not in writers:
                 raise ModelError(f"the graph holds a {node.op} where none was; is it {PACKAGE}?: {node.name}")
             self.done[node.name] = writers[node.op](node)
@@ -111,8 +115,9 @@ class Writer:
 
     def pool(self, node: Node) -> str:
         source, pads = self.unpadded(node)
-        return self.add("MaxPool", [self.of(source)], short(node), kernel_shape=node.kernel(), pads=pads,
-                        strides=node.strides())  # fmt: skip
+        return self.add(
+            "MaxPool", [self.of(source)], short(node), kernel_shape=node.kernel(), pads=pads, strides=node.strides()
+        )
 
     def concat(self, node: Node) -> str:
         parts = [self.graph.input(node, i) for i in range(len(node.inputs) - 1)]
@@ -124,8 +129,13 @@ class Writer:
         source = self.graph.input(node)
         if stride(self.graph, node) < stride(self.graph, source):
             scales = self.constant(f"{short(node)}.scales", np.array([1, 1, 2, 2], np.float32))
-            return self.add("Resize", [self.of(source), "", scales], short(node), mode="linear",
-                            coordinate_transformation_mode="half_pixel")  # fmt: skip
+            return self.add(
+                "Resize",
+                [self.of(source), "", scales],
+                short(node),
+                mode="linear",
+                coordinate_transformation_mode="half_pixel",
+            )
         return self.add("AveragePool", [self.of(source)], short(node), kernel_shape=[2, 2], strides=[2, 2])
 
 
@@ -170,8 +180,10 @@ def convert(graph: Graph) -> onnx.ModelProto:
     writer.nodes.append(helper.make_node("Split", [every, parts], ["logits", "bins"], name="split", axis=2))
     writer.add("Sigmoid", ["logits"], "scores")
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3])
-    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", "A", CLASSES]),
-               helper.make_tensor_value_info("bins", TensorProto.FLOAT, ["N", "A", 44])]  # fmt: skip
+    outputs = [
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", "A", CLASSES]),
+        helper.make_tensor_value_info("bins", TensorProto.FLOAT, ["N", "A", 44]),
+    ]
     outputs += [
         helper.make_tensor_value_info(f"neck{s}", TensorProto.FLOAT, ["N", 128, f"H{s}", f"W{s}"]) for s in STRIDES
     ]
@@ -224,8 +236,18 @@ def of_tfjs(folder: Path, images: NDArray[np.uint8], node_modules: Path | None) 
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         if node_modules is None:
-            subprocess.run(["npm", "install", "--silent", "--prefix", name, "@tensorflow/tfjs@4.22.0",
-                            "@tensorflow/tfjs-backend-wasm@4.22.0"], check=True)  # fmt: skip
+            subprocess.run(
+                [
+                    "npm",
+                    "install",
+                    "--silent",
+                    "--prefix",
+                    name,
+                    "@tensorflow/tfjs@4.22.0",
+                    "@tensorflow/tfjs-backend-wasm@4.22.0",
+                ],
+                check=True,
+            )
             node_modules = work / "node_modules"
         prepared(images).tofile(work / "input.bin")
         script = Path(__file__).with_name("original.cjs")

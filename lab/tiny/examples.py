@@ -57,5 +57,14 @@ def examples(session: Any, lessons: Iterable[Lesson], seed: int = 0) -> Iterator
         told = opinion(scores[at], bins[at], boxes, places[at, 2], (h, w))
         rows = np.concatenate([appearance((necks[0], necks[1], necks[2]), boxes), told], 1)
         features = np.concatenate([necks[0], wide]).astype(np.float16)
-        yield Example(boxes, rows, best[at], box_iou(boxes[:, None], truth[None]), masks.astype(np.float16),
-                      lesson.outlined, lesson.complete, lesson.source, features)  # fmt: skip
+        yield Example(
+            boxes,
+            rows,
+            best[at],
+            box_iou(boxes[:, None], truth[None]),
+            masks.astype(np.float16),
+            lesson.outlined,
+            lesson.complete,
+            lesson.source,
+            features,
+        )

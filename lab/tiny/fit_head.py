@@ -51,12 +51,12 @@ class Samples:
     spread: Float32
 
 
-
 def pooled(features: Float32, masks: Float32) -> Float32:
     """The mean `(n, D)` of features `(D, h, w)` under masks `(n, h, w)`."""
     flat = masks.reshape(len(masks), -1)
     mean = flat @ features.reshape(len(features), -1).T / np.maximum(flat.sum(1, keepdims=True), 1e-6)
     return np.asarray(mean, np.float32)
+
 
 def photographs(data: Path, every: int) -> Iterator[Image.Image]:
     """One of `every` of Caltech's that may be learned from, which are many and much alike, and all of doors.tar."""
@@ -87,8 +87,9 @@ def collect(net: Any, images: Iterator[Image.Image]) -> Samples:
             photos.append(number)
     mean = sums / count
     spread = np.sqrt(squares / count - mean**2)
-    return Samples(np.array(features), np.array(names), np.array(photos), mean.astype(np.float32),
-                   spread.astype(np.float32))  # fmt: skip
+    return Samples(
+        np.array(features), np.array(names), np.array(photos), mean.astype(np.float32), spread.astype(np.float32)
+    )
 
 
 def fit(features: Float32, names: NDArray[np.intp], texts: Float32) -> tuple[Float32, Float32]:
@@ -121,8 +122,12 @@ def main() -> None:
     held = samples.photos % 5 == 4
     head = fit(features[~held], samples.names[~held], texts)
     shown = held & np.isin(samples.names, samples.names[~held])
-    told = {"samples": len(features), "names": len(np.unique(samples.names)), "kept_back": int(shown.sum()),
-            "named_right": round(right(head, features[shown], samples.names[shown], texts), 3)}  # fmt: skip
+    told = {
+        "samples": len(features),
+        "names": len(np.unique(samples.names)),
+        "kept_back": int(shown.sum()),
+        "named_right": round(right(head, features[shown], samples.names[shown], texts), 3),
+    }
     weight, bias = fit(features, samples.names, texts)
     save_file({"mean": samples.mean, "spread": samples.spread, "weight": weight, "bias": bias}, args.out)
     args.out.chmod(0o644)  # safetensors writes for the owner alone; a wheel keeps that

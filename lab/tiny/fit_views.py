@@ -139,15 +139,25 @@ def confidence(naming: Naming, parts: Mapping[str, tuple[Part, float]], space: N
         map_near.append(first_of(ASKED, scores, mapped, true))
         map_right.append((naming.names[scores.argmax(1)] * true).sum(1) > SAME)
         weights.append(np.full(len(part), weight / len(part), np.float32))
-        print(json.dumps({"hint right": float(hint_right[-1].mean()), "near": float(map_near[-1].mean()),
-                          "right": float(map_right[-1].mean())}))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "hint right": float(hint_right[-1].mean()),
+                    "near": float(map_near[-1].mean()),
+                    "right": float(map_right[-1].mean()),
+                }
+            )
+        )
     w = np.concatenate(weights)
     hinted = np.concatenate([part.hints.max(1) > 0 for part, _ in parts.values()])
     of_hint = logistic(np.concatenate(hint_signs)[hinted], np.concatenate(hint_right)[hinted], w[hinted])
     of_hint[0] += PRIOR
     signs = np.concatenate(map_signs)
-    return {"hint_right": of_hint, "map_near": logistic(signs, np.concatenate(map_near), w),
-            "map_right": logistic(signs, np.concatenate(map_right), w)}  # fmt: skip
+    return {
+        "hint_right": of_hint,
+        "map_near": logistic(signs, np.concatenate(map_near), w),
+        "map_right": logistic(signs, np.concatenate(map_right), w),
+    }
 
 
 def first_of(count: int, scores: Float32, mapped: Float32, true: Float32) -> Float32:
@@ -165,10 +175,12 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
     real = np.concatenate([taught[name].features for name in ("caltech", "boxes")])
     mean, visual = likeness(np.concatenate([real, taught["drawn"].features]), dims)
     photographs = {
-        "imagined": imagined(real, first), "crops": distilled(taught["boxes"], first),
-        "scenes": distilled(taught["caltech"], first), "caltech": taught["caltech"],
+        "imagined": imagined(real, first),
+        "crops": distilled(taught["boxes"], first),
+        "scenes": distilled(taught["caltech"], first),
+        "caltech": taught["caltech"],
         "boxes": taught["boxes"].take(taught["boxes"].name != ""),
-    }  # fmt: skip
+    }
     shares = dict(TAUGHT)
     if with_photos:
         photographs["photos"], shares["photos"] = taught["photos"], 0.3
@@ -176,17 +188,24 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
     shown = [p.targets[(p.targets < first) & (p.targets >= 0)] for p in (*photographs.values(), drawn)]
     rows = np.unique(np.concatenate([np.concatenate(shown), np.flatnonzero(space.imagenet.sum(0)), space.coco]))
     tensors = {
-        "mean": mean, "visual": visual, "hints": space.vectors[space.coco], "names": space.vectors[rows],
+        "mean": mean,
+        "visual": visual,
+        "hints": space.vectors[space.coco],
+        "names": space.vectors[rows],
         "drawn": ridge(roots(drawn.features) - mean, goals(drawn, space), weights_of(drawn), RIDGE_DRAWN),
         "gate": gate_of(roots(drawn.features) - mean, roots(real[::3]) - mean),
-        "hint_right": np.zeros(HINT_SIGNS, np.float32), "map_near": np.zeros(MAP_SIGNS, np.float32),
+        "hint_right": np.zeros(HINT_SIGNS, np.float32),
+        "map_near": np.zeros(MAP_SIGNS, np.float32),
         "map_right": np.zeros(MAP_SIGNS, np.float32),
-    }  # fmt: skip
+    }
     untaught = Naming(tensors | {"photo": map_of_photos(photographs, UNTAUGHT, mean, space)})
     held = parts["drawn"].take(parts["drawn"].held)
     shown_well = np.isin(photographs["caltech"].kind, ("box", "poor"))
-    asked = {"caltech": (photographs["caltech"].take(shown_well), 1.0), "boxes": (photographs["boxes"], 0.7),
-             "drawn": (held, 0.5)}  # fmt: skip
+    asked = {
+        "caltech": (photographs["caltech"].take(shown_well), 1.0),
+        "boxes": (photographs["boxes"], 0.7),
+        "drawn": (held, 0.5),
+    }
     tensors |= confidence(untaught, asked, space)
     return tensors | {"photo": map_of_photos(photographs, shares, mean, space)}
 
@@ -224,8 +243,14 @@ def report(tensors: Mapping[str, Float32], parts: Mapping[str, Part], space: Nam
                 said = best[(tokens @ best.T).argmax(1)]
                 right = (said * space.vectors[rows.targets[:, 0]]).sum(1) > 0.99
                 length = np.linalg.norm(tokens, axis=1)
-                print(source, kind, "blind" if blind else "", *rates(tokens, rows, names, space), "length",
-                      *(round(float(length[r].mean()), 2) if r.any() else None for r in (right, ~right)))  # fmt: skip
+                print(
+                    source,
+                    kind,
+                    "blind" if blind else "",
+                    *rates(tokens, rows, names, space),
+                    "length",
+                    *(round(float(length[r].mean()), 2) if r.any() else None for r in (right, ~right)),
+                )
         if source != "photos":
             seen = np.asarray((roots(tested.features) - naming.mean) @ tensors["visual"], np.float32)
             print(source, "likeness", *alike(unit(seen), tested))

@@ -52,8 +52,13 @@ class Look(nn.Module):
     def __init__(self, mean: Float32, deviation: Float32) -> None:
         super().__init__()
         self.mean, self.deviation = torch.from_numpy(mean), torch.from_numpy(deviation)
-        self.body = nn.Sequential(nn.Linear(len(mean), HIDDEN), nn.LeakyReLU(0.1), nn.Dropout(0.1),
-                                  nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.1))  # fmt: skip
+        self.body = nn.Sequential(
+            nn.Linear(len(mean), HIDDEN),
+            nn.LeakyReLU(0.1),
+            nn.Dropout(0.1),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.LeakyReLU(0.1),
+        )
         self.thing = nn.Linear(HIDDEN, 1)
         self.mix = nn.Linear(HIDDEN, PROTOTYPES)
         self.shape = nn.Linear(HIDDEN, SHAPE * SHAPE)
@@ -105,9 +110,9 @@ def taught(example: Example) -> NDArray[np.intp]:
     return np.flatnonzero((example.iou.max(1) >= 0.5) & example.outlined[example.iou.argmax(1)])
 
 
-def _masks(net: Look, example: Example, picked: NDArray[np.intp], mix: Tensor, shape: Tensor) -> tuple[
-    Tensor, Tensor, Tensor
-]:  # fmt: skip
+def _masks(
+    net: Look, example: Example, picked: NDArray[np.intp], mix: Tensor, shape: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     features = torch.from_numpy(example.features).float()
     logits, crop = net.masks(features, mix[picked], shape[picked], example.boxes[picked])
     return logits, crop, torch.from_numpy(example.masks[example.iou[picked].argmax(1)]).float()
@@ -182,22 +187,40 @@ def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
     heads = [net.thing, net.mix, net.shape]
     ends = np.concatenate([h.weight.detach() for h in heads]).T, np.concatenate([h.bias.detach() for h in heads])
     constants = {
-        "mean": net.mean.numpy(), "scale": 1 / net.deviation.numpy(), "low": np.float32(-FAR), "high": np.float32(FAR),
-        "w1": first[0], "b1": first[1], "w2": second[0], "b2": second[1], "w3": ends[0], "b3": ends[1],
-        "mean_of_parts": mean, "turn": turn, "cut0": np.array([0]), "cut1": np.array([PARTS]), "axis": np.array([1]),
+        "mean": net.mean.numpy(),
+        "scale": 1 / net.deviation.numpy(),
+        "low": np.float32(-FAR),
+        "high": np.float32(FAR),
+        "w1": first[0],
+        "b1": first[1],
+        "w2": second[0],
+        "b2": second[1],
+        "w3": ends[0],
+        "b3": ends[1],
+        "mean_of_parts": mean,
+        "turn": turn,
+        "cut0": np.array([0]),
+        "cut1": np.array([PARTS]),
+        "axis": np.array([1]),
         "sizes": np.array([1, PROTOTYPES, SHAPE * SHAPE]),
-    }  # fmt: skip
+    }
     n = helper.make_node
     nodes = [
-        n("Sub", ["rows", "mean"], ["off"]), n("Mul", ["off", "scale"], ["scaled"]),
-        n("Clip", ["scaled", "low", "high"], ["held"]), n("Gemm", ["held", "w1", "b1"], ["g1"]),
-        n("LeakyRelu", ["g1"], ["h1"], alpha=0.1), n("Gemm", ["h1", "w2", "b2"], ["g2"]),
-        n("LeakyRelu", ["g2"], ["h2"], alpha=0.1), n("Gemm", ["h2", "w3", "b3"], ["answers"]),
+        n("Sub", ["rows", "mean"], ["off"]),
+        n("Mul", ["off", "scale"], ["scaled"]),
+        n("Clip", ["scaled", "low", "high"], ["held"]),
+        n("Gemm", ["held", "w1", "b1"], ["g1"]),
+        n("LeakyRelu", ["g1"], ["h1"], alpha=0.1),
+        n("Gemm", ["h1", "w2", "b2"], ["g2"]),
+        n("LeakyRelu", ["g2"], ["h2"], alpha=0.1),
+        n("Gemm", ["h2", "w3", "b3"], ["answers"]),
         n("Split", ["answers", "sizes"], ["logit", "coefficients", "shapes"], axis=1),
-        n("Sigmoid", ["logit"], ["likely"]), n("Squeeze", ["likely", "axis"], ["thing"]),
-        n("Slice", ["rows", "cut0", "cut1", "axis"], ["parts"]), n("Sub", ["parts", "mean_of_parts"], ["own"]),
+        n("Sigmoid", ["logit"], ["likely"]),
+        n("Squeeze", ["likely", "axis"], ["thing"]),
+        n("Slice", ["rows", "cut0", "cut1", "axis"], ["parts"]),
+        n("Sub", ["parts", "mean_of_parts"], ["own"]),
         n("MatMul", ["own", "turn"], ["follow"]),
-    ]  # fmt: skip
+    ]
     value = helper.make_tensor_value_info
     sizes = {"coefficients": PROTOTYPES, "shapes": SHAPE * SHAPE, "follow": FOLLOW}
     outputs = [value("thing", TensorProto.FLOAT, ["M"])]
@@ -213,11 +236,22 @@ def with_prototypes(detector: onnx.ModelProto, net: Look) -> onnx.ModelProto:
     graph = detector.graph
     weight, bias = net.prototypes.weight.detach().numpy(), net.prototypes.bias
     assert bias is not None
-    graph.initializer.extend([numpy_helper.from_array(weight, "prototypes.weight"),
-                              numpy_helper.from_array(bias.detach().numpy(), "prototypes.bias")])  # fmt: skip
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(weight, "prototypes.weight"),
+            numpy_helper.from_array(bias.detach().numpy(), "prototypes.bias"),
+        ]
+    )
     graph.node.append(helper.make_node("Concat", ["neck8", "wide8"], ["features8"], name="features8", axis=1))
-    graph.node.append(helper.make_node("Conv", ["features8", "prototypes.weight", "prototypes.bias"], ["prototypes"],
-                                       name="prototypes", kernel_shape=[1, 1]))  # fmt: skip
+    graph.node.append(
+        helper.make_node(
+            "Conv",
+            ["features8", "prototypes.weight", "prototypes.bias"],
+            ["prototypes"],
+            name="prototypes",
+            kernel_shape=[1, 1],
+        )
+    )
     (old,) = (output for output in graph.output if output.name == "wide8")
     graph.output.remove(old)
     graph.output.append(helper.make_tensor_value_info("prototypes", TensorProto.FLOAT, ["N", PROTOTYPES, "H8", "W8"]))
@@ -239,8 +273,13 @@ def gather(detector: Path, data: Path, walks: Path) -> list[Example]:
     session = onnxruntime.InferenceSession(detector, options, providers=["CPUExecutionProvider"])
     teacher = Teacher(data / "yolox_nano_coco.onnx")
     render_worlds(walks, WALKS, count=FRAMES, size=WALK_SIZE, report=True)
-    parts = (of_walks(walks), of_doors(data / "doors.tar", teacher), of_caltech(data / "caltech101.tar", teacher),
-             of_pasted(data / "caltech101.tar", data / "doors.tar"), of_outlined(data / "photos.tar"))  # fmt: skip
+    parts = (
+        of_walks(walks),
+        of_doors(data / "doors.tar", teacher),
+        of_caltech(data / "caltech101.tar", teacher),
+        of_pasted(data / "caltech101.tar", data / "doors.tar"),
+        of_outlined(data / "photos.tar"),
+    )
     return [example for lessons in parts for example in examples(session, lessons)]
 
 

@@ -51,18 +51,34 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if image is None else {"image": image[None]}
 
 
-def quantise(source: Path, out: Path, images: Sequence[NDArray[np.uint8]], *, ops: Sequence[str] = ("Conv",),
-             method: str = "minmax", seven_bits: bool = True, keep: Sequence[str] = ()) -> None:  # fmt: skip
+def quantise(
+    source: Path,
+    out: Path,
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    ops: Sequence[str] = ("Conv",),
+    method: str = "minmax",
+    seven_bits: bool = True,
+    keep: Sequence[str] = (),
+) -> None:
     """Write the quantised network. ops: kinds of nodes in int8; keep: names of nodes that stay as they are."""
     with tempfile.TemporaryDirectory() as name:
         ready = Path(name) / "ready.onnx"
         quant_pre_process(source, ready, skip_symbolic_shape=True)
         quantize_static(
-            ready, out, Reader(images), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(ops), per_channel=True,
-            reduce_range=seven_bits, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(keep), calibrate_method=METHODS[method],
+            ready,
+            out,
+            Reader(images),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(ops),
+            per_channel=True,
+            reduce_range=seven_bits,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(keep),
+            calibrate_method=METHODS[method],
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-        )  # fmt: skip
+        )
 
 
 def last_convolutions(path: Path) -> list[str]:

@@ -66,8 +66,13 @@ def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
-def lesson(picture: Image.Image, boxes: list[tuple[float, ...]], masks: list[NDArray[np.bool_] | None], complete: bool,
-           source: str) -> Lesson:  # fmt: skip
+def lesson(
+    picture: Image.Image,
+    boxes: list[tuple[float, ...]],
+    masks: list[NDArray[np.bool_] | None],
+    complete: bool,
+    source: str,
+) -> Lesson:
     """boxes and masks in pixels of the picture; a mask is None where nobody knows."""
     w, h = working_size(*picture.size)
     scale = np.array([w / picture.width, h / picture.height] * 2, np.float32)

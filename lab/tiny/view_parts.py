@@ -56,8 +56,18 @@ def read(path: Path, space: NameSpace) -> Part:
     labels = space.labels(d["name"])
     d |= {name: d[name].astype(np.float32) for name in ("features", "logits", "facts")}
     shares = np.tile(np.array([1, 0, 0], np.float32), (len(labels), 1))
-    return Part(d["features"], d["logits"], d["hint"].astype(np.float32), d["facts"], np.stack([labels] * 3, 1), shares,
-                d["name"], d["kind"], d["group"], d["held"])  # fmt: skip
+    return Part(
+        d["features"],
+        d["logits"],
+        d["hint"].astype(np.float32),
+        d["facts"],
+        np.stack([labels] * 3, 1),
+        shares,
+        d["name"],
+        d["kind"],
+        d["group"],
+        d["held"],
+    )
 
 
 def names_in(path: Path) -> list[str]:
@@ -102,6 +112,15 @@ def imagined(features: Float32, first: int, each: int = EACH, seed: int = 0) -> 
     print(json.dumps({"imagined": n, "top1": float((logits.argmax(1) == classes).mean()), "p": float(chance.mean())}))
     shares = np.tile(np.array([1, 0, 0], np.float32), (n, 1))
     blank = np.full(n, "")
-    return Part(made, logits, np.zeros((n, HINTS), np.float32), np.zeros((n, 3), np.float32),
-                np.stack([classes + first] * 3, 1), shares, blank, blank, np.full(n, -1),
-                np.zeros(n, np.bool_))  # fmt: skip
+    return Part(
+        made,
+        logits,
+        np.zeros((n, HINTS), np.float32),
+        np.zeros((n, 3), np.float32),
+        np.stack([classes + first] * 3, 1),
+        shares,
+        blank,
+        blank,
+        np.full(n, -1),
+        np.zeros(n, np.bool_),
+    )

@@ -57,13 +57,20 @@ class Samples:
     waiting: list[NDArray[np.uint8]] = field(default_factory=list)
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
-    def add(self, view: NDArray[np.uint8] | None, hint: Float32 | None, name: str, group: int, kind: str,
-            held: bool = False) -> None:  # fmt: skip
+    def add(
+        self, view: NDArray[np.uint8] | None, hint: Float32 | None, name: str, group: int, kind: str, held: bool = False
+    ) -> None:
         if view is None:
             return
         said = np.zeros(80, np.float32) if hint is None else hint
-        row = {"hint": said.astype(np.float16), "facts": facts_of(view), "name": name, "group": group, "kind": kind,
-               "held": held}  # fmt: skip
+        row = {
+            "hint": said.astype(np.float16),
+            "facts": facts_of(view),
+            "name": name,
+            "group": group,
+            "kind": kind,
+            "held": held,
+        }
         for column, value in row.items():
             self.columns.setdefault(column, []).append(value)
         self.waiting.append(square(view))
@@ -224,8 +231,9 @@ def drawn(into: Samples, detect: Regions, rooms: int) -> None:
             place = Placement(which, 0, slot.x, slot.y, float(size), min(slot.room_above, 165), float(tilt), 0, 1, True)
             things.append((place, sprite(drawings[which], place)))
         image = furnish(room, things)
-        boxes = np.array([(*corner(p, s), corner(p, s)[0] + s.width, corner(p, s)[1] + s.height) for p, s in things],
-                         np.float32)  # fmt: skip
+        boxes = np.array(
+            [(*corner(p, s), corner(p, s)[0] + s.width, corner(p, s)[1] + s.height) for p, s in things], np.float32
+        )
         for left in range(0, room.width - 600, 700):  # what a camera sees of it
             zoom = rng.uniform(0.95, 1.28)
             w, h = round(1280 / zoom), round(720 / zoom)
@@ -256,8 +264,14 @@ def photos(data: Path, into: Samples, detect: Regions) -> None:
             into.add(view_of(image, box), hint_for(box, found), region.name, i, f"{photo.source} true", photo.held_out)
             if len(found.boxes):
                 at = int(iou(np.array([box], np.float32), found.boxes)[0].argmax())
-                into.add(view_of(image, found.boxes[at].tolist()), found.classes[at], region.name, i,
-                         f"{photo.source} found", photo.held_out)  # fmt: skip
+                into.add(
+                    view_of(image, found.boxes[at].tolist()),
+                    found.classes[at],
+                    region.name,
+                    i,
+                    f"{photo.source} found",
+                    photo.held_out,
+                )
 
 
 def main() -> None:

@@ -17,8 +17,9 @@ clip_folder.required()
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def tower(name: str = "") -> Any:
-        return clip_folder.model(vision_cfg={"image_size": 32, "layers": 8, "width": 768, "head_width": 64,
-                                             "patch_size": 8}).visual  # fmt: skip
+        return clip_folder.model(
+            vision_cfg={"image_size": 32, "layers": 8, "width": 768, "head_width": 64, "patch_size": 8}
+        ).visual
 
     monkeypatch.setattr(clip, "tower", tower)
     monkeypatch.setattr(clip, "PATCHES", 64)

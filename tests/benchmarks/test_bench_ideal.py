@@ -61,15 +61,22 @@ def ideal(monkeypatch, world):
                     (named,) = memory.text_encoder.encode_text([shown.name])
                     at = next(b for b in shown.boxes if start <= b[0] <= end)
                     add(start, end, looks(shown.drawing), named, at[1:])
-                    tracks[-1] = Track(*[getattr(tracks[-1], f) for f in (
-                        "ordinal", "start_ns", "end_ns", "frames", "visual", "text")], at[0], at[1:])  # fmt: skip
+                    tracks[-1] = Track(
+                        *[
+                            getattr(tracks[-1], f)
+                            for f in ("ordinal", "start_ns", "end_ns", "frames", "visual", "text")
+                        ],
+                        at[0],
+                        at[1:],
+                    )
             for _ in range(100):
                 start = int(rng.integers(0, world.truth.duration_ns))
                 add(start, start, rng.standard_normal(128), rng.standard_normal(128), (0.0, 0.0, 5.0, 5.0))
             boxes, masks = np.array([[0, 0, 5, 5]], np.float32), np.ones((1, 4, 4), bool)
             frame = FrameRegions(0, np.array([0]), boxes, masks)
-            memory.store.checkpoint(row.id, tracks, [frame], next_t_ns=1, frames_done=1, damaged=0,
-                                    tracker_state=b"", state="done")  # fmt: skip
+            memory.store.checkpoint(
+                row.id, tracks, [frame], next_t_ns=1, frames_done=1, damaged=0, tracker_state=b"", state="done"
+            )
 
     monkeypatch.setattr(calibrate_sets, "index_world", index_world)
     return index_world
@@ -106,8 +113,21 @@ def test_calibrate_finds_curves_that_separate_and_writes_them(ideal, world, tmp_
     card.parent.mkdir()
     card.write_text(json.dumps({"names": 3, "calibration": {}}))
     monkeypatch.setattr(calibrate, "files", lambda package: tmp_path)
-    monkeypatch.setattr("sys.argv", ["calibrate", "--out", str(tmp_path / "c.json"), "--cache", str(tmp_path),
-                                     "--data", str(tmp_path), "--seeds", "5000", "--write"])  # fmt: skip
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "calibrate",
+            "--out",
+            str(tmp_path / "c.json"),
+            "--cache",
+            str(tmp_path),
+            "--data",
+            str(tmp_path),
+            "--seeds",
+            "5000",
+            "--write",
+        ],
+    )
     assert calibrate.main() == 0
     told = json.loads((tmp_path / "c.json").read_text())["probability"]
     for mode, kind in (("text", "name"), ("visual", "picture"), ("product", "name_picture")):

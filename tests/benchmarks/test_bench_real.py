@@ -14,11 +14,14 @@ from vidmem.query.where import Thing
 from vidmem.records import NS, Sighting
 
 CLIPS = {
-    "intel_bottle_detection.mp4": (640, 360, 39.86), "lerobot_follower_wrist_ep0.mp4": (640, 480, 25.84),
-    "lerobot_umi_cup_in_the_wild_ep0.mp4": (224, 224, 40.0), "sam2_01_dog.mp4": (1280, 720, 9.65),
-    "sam2_02_cups.mp4": (1280, 720, 10.01), "sam2_04_coffee.mp4": (1280, 720, 9.58),
+    "intel_bottle_detection.mp4": (640, 360, 39.86),
+    "lerobot_follower_wrist_ep0.mp4": (640, 480, 25.84),
+    "lerobot_umi_cup_in_the_wild_ep0.mp4": (224, 224, 40.0),
+    "sam2_01_dog.mp4": (1280, 720, 9.65),
+    "sam2_02_cups.mp4": (1280, 720, 10.01),
+    "sam2_04_coffee.mp4": (1280, 720, 9.58),
     "torchcodec_nasa_13013.mp4": (480, 270, 13.02),
-}  # fmt: skip
+}
 """Width, height and seconds of each."""
 
 
@@ -107,12 +110,19 @@ def test_summary_counts_each_half_and_what_is_absent_but_found():
     name = {"half": "fit", "core": True, "right": True, "worth": "right", "best_right": True}
     result = {
         "index": [{"clip": "a"}, {"clip": "b", "error": "x"}],
-        "queries": [{"whole": True, "picture": {"right": True}, "crop": {"right": False},
-                     "both": {"right": True}, "words": {"right": False}}],
+        "queries": [
+            {
+                "whole": True,
+                "picture": {"right": True},
+                "crop": {"right": False},
+                "both": {"right": True},
+                "words": {"right": False},
+            }
+        ],
         "names": [name, name | {"half": "held", "core": False, "right": False, "worth": "not found"}],
         "absent_found": [{"name": "e", "half": "held"}],
         "people": [{"right": None, "things": 9}, {"right": False, "things": 7}],
-    }  # fmt: skip
+    }
     out = real.summary(result, known)
     assert (out["failed_clips"], out["picture_right"], out["crop_right"], out["both_right"]) == (1, 1, 0, 1)
     assert (out["names"]["rate"], out["names"]["fit"]["rate"], out["names"]["held"]["rate"]) == (0.5, 1, 0)

@@ -52,8 +52,9 @@ def test_the_operations_are_those_that_torch_counts() -> None:
 def test_a_whole_frame_is_measured_on_a_small_model() -> None:
     pytest.importorskip("transformers")
     cpu = torch.device("cpu")
-    vit = region_gpu.backbone(cpu, torch.float32, hidden_size=64, num_hidden_layers=1, num_attention_heads=2,
-                              intermediate_size=64)  # fmt: skip
+    vit = region_gpu.backbone(
+        cpu, torch.float32, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
     result = region_gpu.measure(cpu, torch.float32, vit, 1, (1, 2), peak=1e12, side=4)
     assert list(result["batches"]) == ["1", "2"]
     assert all(value > 0 for one in result["batches"].values() for value in one.values())

@@ -18,8 +18,12 @@ def test_the_large_log_is_read_as_it_was_written(tmp_path: Path) -> None:
     facts = biglog.write_log(tmp_path / "big.mcap", video, 6e6, packed=False)
     seconds = facts["seconds_of_log"]
     assert facts["bytes"] >= 6e6
-    assert facts["messages"] == {biglog.RAW: seconds, biglog.JPEG: seconds, biglog.LASER: 5 * seconds,
-                                 biglog.POSE: 10 * seconds}  # fmt: skip
+    assert facts["messages"] == {
+        biglog.RAW: seconds,
+        biglog.JPEG: seconds,
+        biglog.LASER: 5 * seconds,
+        biglog.POSE: 10 * seconds,
+    }
     with open_source(video) as source:
         first = next(iter(source.frames(1))).image
     with open_source(f"{tmp_path / 'big.mcap'}#{biglog.RAW}") as source:
@@ -35,14 +39,22 @@ def test_the_large_log_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def row(encoded: int, right: list[bool], false: list[bool]) -> dict[str, object]:
-    return {"frames": 10, "encoded": encoded, "calls": encoded // 2, "seconds": 1.0 * encoded, "right": right,
-            "false": false}  # fmt: skip
+    return {
+        "frames": 10,
+        "encoded": encoded,
+        "calls": encoded // 2,
+        "seconds": 1.0 * encoded,
+        "right": right,
+        "false": false,
+    }
 
 
 def test_both_ways_are_compared_over_all_rows() -> None:
     plain, sparing = adaptive.WAYS
-    rows = [{plain: row(10, [True, True], [False]), sparing: row(2, [True, False], [False])},
-            {plain: row(10, [True, False], [False]), sparing: row(3, [True, False], [True])}]  # fmt: skip
+    rows = [
+        {plain: row(10, [True, True], [False]), sparing: row(2, [True, False], [False])},
+        {plain: row(10, [True, False], [False]), sparing: row(3, [True, False], [True])},
+    ]
     out = adaptive.compare(rows)
     assert (out["frames"], out["encoded"], out["times_fewer"]) == ([20, 20], [20, 5], 4.0)
     assert (out["right_rate"], out["loss"], out["false_rate"]) == ([0.75, 0.5], 0.25, [0.0, 0.5])

@@ -24,8 +24,9 @@ def test_every_kind_is_a_drawing() -> None:
 
 
 def test_boxes_follow_the_window() -> None:
-    film = twins.Film((Shot(0, WIDE, (640.0, 0.0, 1920.0, 720.0)),), (Image.new("RGB", (2000, 720)),),
-                      ((600.0, 100.0, 700.0, 200.0),))  # fmt: skip
+    film = twins.Film(
+        (Shot(0, WIDE, (640.0, 0.0, 1920.0, 720.0)),), (Image.new("RGB", (2000, 720)),), ((600.0, 100.0, 700.0, 200.0),)
+    )
     assert film.box_at(0) == pytest.approx((600, 100, 700, 200))
     assert film.box_at(2.96) == pytest.approx((0, 100, 60, 200), abs=1)  # more than half of it is in view
     start, end = film.last_span()
@@ -73,8 +74,17 @@ def test_what_an_answer_is_worth() -> None:
     good, bad = (600.0, 100.0, 700.0, 200.0), (10.0, 10.0, 90.0, 90.0)
 
     def judged(boxes: list[tuple[float, float, float, float]], **more: object) -> str:
-        told = {"source": "/x/a.mp4", "start_ns": 0, "end_ns": 3 * NS, "score": 1.0, "text_score": 1.0,
-                "visual_score": None, "frame_ns": 0, "box": good, "tracks": (1,)} | more  # fmt: skip
+        told = {
+            "source": "/x/a.mp4",
+            "start_ns": 0,
+            "end_ns": 3 * NS,
+            "score": 1.0,
+            "text_score": 1.0,
+            "visual_score": None,
+            "frame_ns": 0,
+            "box": good,
+            "tracks": (1,),
+        } | more
         answer = Answer((Sighting(**told),))  # type: ignore[arg-type]
         return str(twins.verdict(Kept(boxes), answer, film, Path("/x/a.mp4"))["why"])  # type: ignore[arg-type]
 

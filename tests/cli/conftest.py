@@ -71,8 +71,10 @@ def copy(indexed: Path, tmp_path: Path) -> Path:
 
 def process(*args: object, memory: Path, wait: bool = True, **more: Any) -> Any:
     """The command line in a process of its own, with `--encoder colours` known."""
-    code = f"import sys; sys.path.insert(0, {str(TESTS)!r}); import fakes; fakes.register(); " \
-           "from vidmem.cli import main; main()"  # fmt: skip
+    code = (
+        f"import sys; sys.path.insert(0, {str(TESTS)!r}); import fakes; fakes.register(); "
+        "from vidmem.cli import main; main()"
+    )
     command = [sys.executable, "-c", code, *map(str, args)]
     environment = {**os.environ, "VIDMEM_MEMORY": str(memory)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}

@@ -44,8 +44,10 @@ def messages(path: Path) -> list[tuple[str, int, int, int, bytes]]:
     from mcap.reader import make_reader
 
     with path.open("rb") as file:
-        return [(c.topic, m.log_time, m.publish_time, m.sequence, m.data)
-                for _, c, m in make_reader(file, validate_crcs=True).iter_messages()]  # fmt: skip
+        return [
+            (c.topic, m.log_time, m.publish_time, m.sequence, m.data)
+            for _, c, m in make_reader(file, validate_crcs=True).iter_messages()
+        ]
 
 
 def annotations(path: Path) -> list[tuple[int, Any]]:
@@ -54,8 +56,11 @@ def annotations(path: Path) -> list[tuple[int, Any]]:
 
     with path.open("rb") as file:
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
-        return [(m.log_time, message) for schema, channel, m, message in
-                reader.iter_decoded_messages(topics=["/cam/front/annotations"]) if schema.name == IMAGES]  # fmt: skip
+        return [
+            (m.log_time, message)
+            for schema, channel, m, message in reader.iter_decoded_messages(topics=["/cam/front/annotations"])
+            if schema.name == IMAGES
+        ]
 
 
 def test_mcap(run: Run, log: Path, tmp_path: Path) -> None:
@@ -197,17 +202,32 @@ def test_a_sidecar_of_a_dataset(run: Run, tmp_path: Path) -> None:
 
     folder = tmp_path / "kitchen"
     (folder / "meta").mkdir(parents=True)
-    (folder / "meta" / "info.json").write_text(json.dumps({
-        "codebase_version": "v2.1", "fps": 10, "features": {"top": {"dtype": "video"}},
-        "data_path": "data/{episode_index}.parquet", "video_path": "videos/{video_key}_{episode_index}.mp4",
-    }))  # fmt: skip
+    (folder / "meta" / "info.json").write_text(
+        json.dumps(
+            {
+                "codebase_version": "v2.1",
+                "fps": 10,
+                "features": {"top": {"dtype": "video"}},
+                "data_path": "data/{episode_index}.parquet",
+                "video_path": "videos/{video_key}_{episode_index}.mp4",
+            }
+        )
+    )
     (folder / "meta" / "episodes.jsonl").write_text('{"episode_index": 0}\n{"episode_index": 1}\n')
     (folder / "data").mkdir()
     (folder / "videos").mkdir()
     for i, scene in enumerate(([("red", 0, 2, 8)], [("blue", 1, 3, 8)])):
         fakes.squares(folder / "videos" / f"top_{i}.mp4", scene, 4)
-        pq.write_table(pa.table({"timestamp": np.arange(40, dtype=np.float32) / 10, "frame_index": np.arange(40),
-                                 "episode_index": np.full(40, i)}), folder / "data" / f"{i}.parquet")  # fmt: skip
+        pq.write_table(
+            pa.table(
+                {
+                    "timestamp": np.arange(40, dtype=np.float32) / 10,
+                    "frame_index": np.arange(40),
+                    "episode_index": np.full(40, i),
+                }
+            ),
+            folder / "data" / f"{i}.parquet",
+        )
     assert run("index", folder, "--encoder", "colours").exit_code == 0
     (sighting,) = json.loads(run("where", "blue", "--json").stdout)["sightings"]
     assert (sighting["last"]["topic"], sighting["last"]["sequence"]) == ("1/top", 28)
@@ -216,7 +236,9 @@ def test_a_sidecar_of_a_dataset(run: Run, tmp_path: Path) -> None:
     assert run("annotate", folder, "-o", out).exit_code == 0
     rows = pq.read_table(out).to_pylist()
     assert [(r["episode_index"], r["camera"], r["start_frame"], r["end_frame"]) for r in rows] == [
-        (0, "top", 0, 18), (1, "top", 10, 28)]  # fmt: skip
+        (0, "top", 0, 18),
+        (1, "top", 10, 28),
+    ]
     assert run("annotate", folder, "-o", tmp_path / "out.mcap").exit_code == 2
 
 

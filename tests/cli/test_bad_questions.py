@@ -12,11 +12,16 @@ from .conftest import Run
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "there is no label; write one name a line"), ("# nothing\n\n", "there is no label"),
-     ("red\nred\n", "'red' is there twice"), ("\n".join(f"red {i}" for i in range(5001)), "5001 labels are too many"),
-     ("красный\nred\n", "cannot read 'красный'"), ("赤\nأحمر\n", "cannot read '赤', 'أحمر'"),
-     ("red\tplant\n", "is no name, or name, tab and thing or stuff")],
-)  # fmt: skip
+    [
+        ("", "there is no label; write one name a line"),
+        ("# nothing\n\n", "there is no label"),
+        ("red\nred\n", "'red' is there twice"),
+        ("\n".join(f"red {i}" for i in range(5001)), "5001 labels are too many"),
+        ("красный\nred\n", "cannot read 'красный'"),
+        ("赤\nأحمر\n", "cannot read '赤', 'أحمر'"),
+        ("red\tplant\n", "is no name, or name, tab and thing or stuff"),
+    ],
+)
 @pytest.mark.parametrize("command", ["parse", "watch-list"])
 def test_bad_lists_fail(run: Run, indexed: Path, tmp_path: Path, command: str, text: str, message: str) -> None:
     path = tmp_path / "names.txt"
@@ -45,10 +50,18 @@ def test_5000_names(run: Run, indexed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("time", "message"),
-    [("99999999999999999999", "longer than any video"), ("1e9", "is no time"), ("-5", "is no time"),
-     ("9999999999d", "too far away"), ("0001-01-01", "; write 12.5s or"), ("2026-02-31", "is no date"),
-     ("25:99", "is no time"), ("", "is no time"), ("завтра", "is no time")],
-)  # fmt: skip
+    [
+        ("99999999999999999999", "longer than any video"),
+        ("1e9", "is no time"),
+        ("-5", "is no time"),
+        ("9999999999d", "too far away"),
+        ("0001-01-01", "; write 12.5s or"),
+        ("2026-02-31", "is no date"),
+        ("25:99", "is no time"),
+        ("", "is no time"),
+        ("завтра", "is no time"),
+    ],
+)
 @pytest.mark.parametrize("command", ["where", "timeline"])
 def test_absurd_times_fail(run: Run, indexed: Path, command: str, time: str, message: str) -> None:
     result = run(command, "red", f"--after={time}", "-m", indexed)
@@ -76,11 +89,13 @@ def test_text_of_another_script_to_the_encoder_that_ships() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("parse", "talk.mp4", "--labels", "coco"), "no source is called 'talk.mp4'"),
-     (("parse", "walk.mp4", "--labels", "cocoo"), "give a text file or vspw, ade20k, coco"),
-     (("export", "--out", "x", "--vspw", "nowhere"), "is not VSPW's layout"),
-     (("export", "--out", "x", "--format", "coco"), "--format is text4seg")],
-)  # fmt: skip
+    [
+        (("parse", "talk.mp4", "--labels", "coco"), "no source is called 'talk.mp4'"),
+        (("parse", "walk.mp4", "--labels", "cocoo"), "give a text file or vspw, ade20k, coco"),
+        (("export", "--out", "x", "--vspw", "nowhere"), "is not VSPW's layout"),
+        (("export", "--out", "x", "--format", "coco"), "--format is text4seg"),
+    ],
+)
 def test_unknown_names_fail(run: Run, indexed: Path, arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments, "-m", indexed)
     assert result.exit_code in (2, 4)

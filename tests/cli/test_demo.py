@@ -23,8 +23,11 @@ SIZE = (fakes.WIDTH, fakes.HEIGHT)
 
 def queries(*spans: tuple[str, float, float]) -> tuple[Query, ...]:
     there = [Query("name", name, None, 0, name, int(a * 1e9), int(b * 1e9)) for name, a, b in spans]
-    return (*there, Query("absent", None, "p.png", 0, "cyan", None, None),
-            Query("absent", "brown", None, 0, "brown", None, None))  # fmt: skip
+    return (
+        *there,
+        Query("absent", None, "p.png", 0, "cyan", None, None),
+        Query("absent", "brown", None, 0, "brown", None, None),
+    )
 
 
 @pytest.fixture
@@ -81,11 +84,16 @@ def test_demo(run: Run, world: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "line"),
-    [(FilmQuestion("red", "left"), "red: film.mp4 at 4.6 to 6.8 s (truth: 0.0 to 3.5 s"),  # seen, but not last
-     (FilmQuestion("red", "elsewhere"), "red: film.mp4 at 4.6 to 6.8 s (truth: 3.5 to 7.0 s"),  # not where the box is
-     (FilmQuestion("blue", "red"), "blue: not found (truth: 3.5 to 7.0 s"),
-     (FilmQuestion("red", None), "red: film.mp4 at 4.6 to 6.8 s (truth: never there")],
-)  # fmt: skip
+    [
+        (FilmQuestion("red", "left"), "red: film.mp4 at 4.6 to 6.8 s (truth: 0.0 to 3.5 s"),  # seen, but not last
+        (
+            FilmQuestion("red", "elsewhere"),
+            "red: film.mp4 at 4.6 to 6.8 s (truth: 3.5 to 7.0 s",
+        ),  # not where the box is
+        (FilmQuestion("blue", "red"), "blue: not found (truth: 3.5 to 7.0 s"),
+        (FilmQuestion("red", None), "red: film.mp4 at 4.6 to 6.8 s (truth: never there"),
+    ],
+)
 def test_demo_fails_when_an_answer_about_the_film_is_wrong(
     run: Run, world: Any, film: Any, tmp_path: Path, asked: FilmQuestion, line: str
 ) -> None:

@@ -100,13 +100,17 @@ def test_whole_sources(run: Run, copy: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "say what to forget"), (("--before", "5s"), "say in which with --source"),
-        (("--before", "soon"), "is no time"), (("--source", "talk.mp4"), "no source is called"),
-        (("--object", "red", "--before", "30d"), "at all times"), (("--object", "gibberish"), "no colour in"),
-        (("--object", "99"), "there is no track 99"), (("--object", "9" * 40), "there is no track"),
+        ((), "say what to forget"),
+        (("--before", "5s"), "say in which with --source"),
+        (("--before", "soon"), "is no time"),
+        (("--source", "talk.mp4"), "no source is called"),
+        (("--object", "red", "--before", "30d"), "at all times"),
+        (("--object", "gibberish"), "no colour in"),
+        (("--object", "99"), "there is no track 99"),
+        (("--object", "9" * 40), "there is no track"),
         (("--before", "30d", "--yes", "--dry-run"), "exclude each other"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_fails(run: Run, copy: Path, arguments: tuple[str, ...], message: str) -> None:
     result = run("forget", *arguments, "-m", copy)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -27,8 +27,19 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_ground_one(run: Run, photo: Path, tmp_path: Path) -> None:
-    result = run("ground", photo, "blue", "thing", "--encoder", "colours", "--json", "--save", tmp_path / "a.png",
-                 "--mask", tmp_path / "mask.png")  # fmt: skip
+    result = run(
+        "ground",
+        photo,
+        "blue",
+        "thing",
+        "--encoder",
+        "colours",
+        "--json",
+        "--save",
+        tmp_path / "a.png",
+        "--mask",
+        tmp_path / "mask.png",
+    )
     assert result.exit_code == 0
     told = json.loads(result.stdout)
     assert told["found"]
@@ -67,13 +78,17 @@ def test_ground_without_a_finding(run: Run, photo: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("args", "code", "said"),
-    [(("nowhere.jpg", "red"), 4, "no such picture"), (("PHOTO", "  "), 2, "the text is empty"),
-     (("PHOTO", "puce"), 2, "no colour in 'puce'"), (("PHOTO", "red", "--save", "a.gif"), 2, "--save writes png"),
-     (("PHOTO", "red", "--mask", "a.jpg"), 2, "--mask writes png"),
-     (("PHOTO", "red", "--threshold", "nan"), 2, "--threshold is a score"),
-     (("PHOTO", "red", "--weights", "."), 2, "has no folder of weights"),
-     (("PHOTO", "red", "--save", "/nowhere/a.png"), 4, "cannot be written")],
-)  # fmt: skip
+    [
+        (("nowhere.jpg", "red"), 4, "no such picture"),
+        (("PHOTO", "  "), 2, "the text is empty"),
+        (("PHOTO", "puce"), 2, "no colour in 'puce'"),
+        (("PHOTO", "red", "--save", "a.gif"), 2, "--save writes png"),
+        (("PHOTO", "red", "--mask", "a.jpg"), 2, "--mask writes png"),
+        (("PHOTO", "red", "--threshold", "nan"), 2, "--threshold is a score"),
+        (("PHOTO", "red", "--weights", "."), 2, "has no folder of weights"),
+        (("PHOTO", "red", "--save", "/nowhere/a.png"), 4, "cannot be written"),
+    ],
+)
 def test_ground_fails(run: Run, photo: Path, args: tuple[str, ...], code: int, said: str) -> None:
     result = run("ground", *(str(photo) if a == "PHOTO" else a for a in args), "--encoder", "colours")
     assert result.exit_code == code, result.stderr
@@ -94,8 +109,19 @@ def test_a_file_that_is_no_picture_fails(run: Run, tmp_path: Path) -> None:
 
 
 def test_segment(run: Run, photo: Path, tmp_path: Path) -> None:
-    result = run("segment", photo, "--labels", "red, yellow,blue", "--encoder", "colours", "--json",
-                 "--save", tmp_path / "a.png", "--png", tmp_path / "labels.png")  # fmt: skip
+    result = run(
+        "segment",
+        photo,
+        "--labels",
+        "red, yellow,blue",
+        "--encoder",
+        "colours",
+        "--json",
+        "--save",
+        tmp_path / "a.png",
+        "--png",
+        tmp_path / "labels.png",
+    )
     assert result.exit_code == 0
     told = json.loads(result.stdout)
     assert told["asked"] == ["red", "yellow", "blue"]
@@ -129,10 +155,15 @@ def test_segment_without_a_finding(run: Run, photo: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("labels", "code", "said"),
-    [("", 2, "there is no label"), (" , ,", 2, "there is no label"), ("red,red", 2, "'red' is there twice"),
-     ("names.txt", 4, "the labels cannot be read"), ("puce,red", 2, "no colour in 'puce'"),
-     ("a" * 201, 2, "is no name")],
-)  # fmt: skip
+    [
+        ("", 2, "there is no label"),
+        (" , ,", 2, "there is no label"),
+        ("red,red", 2, "'red' is there twice"),
+        ("names.txt", 4, "the labels cannot be read"),
+        ("puce,red", 2, "no colour in 'puce'"),
+        ("a" * 201, 2, "is no name"),
+    ],
+)
 def test_segment_fails(run: Run, photo: Path, labels: str, code: int, said: str) -> None:
     result = run("segment", photo, "--labels", labels, "--encoder", "colours")
     assert result.exit_code == code, result.stderr

@@ -139,10 +139,25 @@ def test_quiet_has_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("search", "where"), ("find", "where"), ("query", "where"), ("ask", "where"), ("locate", "where"),
-     ("Search", "where"), ("serch", "where"), ("wehre", "where"), ("list", "ls"), ("add", "index"), ("import", "index"),
-     ("delete", "rm"), ("remove", "rm"), ("status", "info"), ("timelin", "timeline"), ("help", "--help")],
-)  # fmt: skip
+    [
+        ("search", "where"),
+        ("find", "where"),
+        ("query", "where"),
+        ("ask", "where"),
+        ("locate", "where"),
+        ("Search", "where"),
+        ("serch", "where"),
+        ("wehre", "where"),
+        ("list", "ls"),
+        ("add", "index"),
+        ("import", "index"),
+        ("delete", "rm"),
+        ("remove", "rm"),
+        ("status", "info"),
+        ("timelin", "timeline"),
+        ("help", "--help"),
+    ],
+)
 def test_other_names_of_commands(run: Run, said: str, meant: str) -> None:
     result = run(said, "my", "keys")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -231,12 +246,19 @@ def test_no_viewer_is_said(run: Run, indexed: Path, tmp_path: Path, monkeypatch:
 def tab(line: str, shell: str = "bash", **environment: str) -> list[str]:
     """What the shell is offered behind `line`, cut at spaces."""
     words = line.split(" ")
-    asked = {"_VIDMEM_COMPLETE": f"complete_{shell}", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1),
-             "_TYPER_COMPLETE_ARGS": line}  # fmt: skip
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import fakes; fakes.register(); " \
-           "from vidmem.cli import main; main()"  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
-                          env=os.environ | asked | environment)  # fmt: skip
+    asked = {
+        "_VIDMEM_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+        "_TYPER_COMPLETE_ARGS": line,
+    }
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import fakes; fakes.register(); "
+        "from vidmem.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ | asked | environment
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return [line for line in done.stdout.splitlines() if line]
 

@@ -36,8 +36,13 @@ def test_yes_no_not_found(run: Run, photos: Path, tmp_path: Path) -> None:
     result = run("haystack", "the image with the green thing: is there a yellow thing?", "--save", tmp_path / "s.png")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1].split() == [
-        "yes", "1.000", "8,32,40,64", "1.000", "48,32,80,64", str(photos / "2.png")
-    ]  # fmt: skip
+        "yes",
+        "1.000",
+        "8,32,40,64",
+        "1.000",
+        "48,32,80,64",
+        str(photos / "2.png"),
+    ]
     sheet = np.asarray(Image.open(tmp_path / "s.png").convert("RGB")).astype(int)
     assert sheet.shape[1] == 960
     for colour in ((230, 57, 70), (33, 118, 255)):  # both boxes
@@ -105,18 +110,29 @@ def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
     run("index", photos, "--encoder", "colours")
     asked = [{"from": "human", "value": "?"}]
     questions = [
-        {"pos_image": ["1.png"], "neg_image": ["2.png"], "needle": "red", "target": "blue",
-         "conversations": [*asked, {"from": "gpt", "value": "yes"}]},
-        {"pos_image": ["3.png"], "neg_image": ["2.png"], "needle": "red", "target": "blue",
-         "conversations": [*asked, {"from": "gpt", "value": "yes"}]},
-    ]  # fmt: skip
+        {
+            "pos_image": ["1.png"],
+            "neg_image": ["2.png"],
+            "needle": "red",
+            "target": "blue",
+            "conversations": [*asked, {"from": "gpt", "value": "yes"}],
+        },
+        {
+            "pos_image": ["3.png"],
+            "neg_image": ["2.png"],
+            "needle": "red",
+            "target": "blue",
+            "conversations": [*asked, {"from": "gpt", "value": "yes"}],
+        },
+    ]
     path = tmp_path / "questions.json"
     path.write_text(json.dumps(questions))
     result = run("haystack", "--questions", path)
     assert result.exit_code == 0
     assert [line.split() for line in result.stdout.splitlines()[1:]] == [
-        ["default", "2", "50.0%", "100.0%", "0"], ["paper", "2", "50.0%", "100.0%", "0"],
-    ]  # fmt: skip
+        ["default", "2", "50.0%", "100.0%", "0"],
+        ["paper", "2", "50.0%", "100.0%", "0"],
+    ]
     path.write_text(json.dumps([*questions, {**questions[0], "neg_image": ["9.png"]}]))
     result = run("haystack", "--questions", path, "--json")
     assert result.exit_code == 3
@@ -128,15 +144,18 @@ def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((), "give a question, or --anchor and --target"), (("--anchor", "red"), "go together"),
-     (("is", "red", "there?"), "cannot be split; write \"the image with the dog"),
-     (("the image with the red one: is there a green one?", "--anchor", "red"), "give a question, or"),
-     (("--anchor", "", "--target", "red"), "the anchor or the target is empty"),
-     (("--anchor", "красный", "--target", "red"), "cannot read 'красный'"),
-     (("--anchor", "red", "--target", "blue", "--rule", "papr"), "no rule 'papr'"),
-     (("--anchor", "red", "--target", "blue", "--save", "x.gif"), "--save writes png"),
-     (("--questions", "q.json", "--save", "x.png"), "ask one question")],
-)  # fmt: skip
+    [
+        ((), "give a question, or --anchor and --target"),
+        (("--anchor", "red"), "go together"),
+        (("is", "red", "there?"), 'cannot be split; write "the image with the dog'),
+        (("the image with the red one: is there a green one?", "--anchor", "red"), "give a question, or"),
+        (("--anchor", "", "--target", "red"), "the anchor or the target is empty"),
+        (("--anchor", "красный", "--target", "red"), "cannot read 'красный'"),
+        (("--anchor", "red", "--target", "blue", "--rule", "papr"), "no rule 'papr'"),
+        (("--anchor", "red", "--target", "blue", "--save", "x.gif"), "--save writes png"),
+        (("--questions", "q.json", "--save", "x.png"), "ask one question"),
+    ],
+)
 def test_misused_fails(run: Run, photos: Path, arguments: tuple[str, ...], message: str) -> None:
     run("index", photos, "--encoder", "colours")
     result = run("haystack", *arguments)

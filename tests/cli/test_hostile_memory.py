@@ -22,10 +22,17 @@ TOLD = "/v/a\\x1b[31mred\\x07\\r\\n\\x9b0m\\u202e\\u2028b\u202fc \U0001f600.mp4"
 """What a terminal obeys is written out; odd spaces and pictures stay, so that a path in CSV can be opened."""
 
 COMMANDS: list[list[str]] = [
-    ["ls"], ["info"], ["info", "walk.mp4"], ["where", "red"], ["where", "red", "--all", "--json"],
-    ["where", "--crop", "walk.mp4@9s:150,10,20,20"], ["timeline", "red"], ["things"],
-    ["forget", "--before", "2s", "--source", "walk.mp4", "--dry-run"], ["forget", "--before", "2020-01-01", "-y"],
-]  # fmt: skip
+    ["ls"],
+    ["info"],
+    ["info", "walk.mp4"],
+    ["where", "red"],
+    ["where", "red", "--all", "--json"],
+    ["where", "--crop", "walk.mp4@9s:150,10,20,20"],
+    ["timeline", "red"],
+    ["things"],
+    ["forget", "--before", "2s", "--source", "walk.mp4", "--dry-run"],
+    ["forget", "--before", "2020-01-01", "-y"],
+]
 
 
 def alter(folder: Path, sql: str, *values: Any) -> None:
@@ -88,9 +95,15 @@ def test_damage_is_no_bug(run: Run, copy: Path, sql: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["where", "red"], ["ls"], ["rm", "walk.mp4", "--yes"], ["compact"], ["recorded", "walk.mp4", "2026-01-01"],
-     ["forget", "--source", "walk.mp4", "-y"]],
-)  # fmt: skip
+    [
+        ["where", "red"],
+        ["ls"],
+        ["rm", "walk.mp4", "--yes"],
+        ["compact"],
+        ["recorded", "walk.mp4", "2026-01-01"],
+        ["forget", "--source", "walk.mp4", "-y"],
+    ],
+)
 @pytest.mark.parametrize("name", ["memory.sqlite", "lock", "cache.lock", "cache"])
 def test_links_lead_nowhere(run: Run, copy: Path, tmp_path: Path, name: str, command: list[str]) -> None:
     theirs = Path(shutil.copytree(copy, tmp_path / "theirs"))

@@ -44,9 +44,14 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
     for name in ("tren_region_encoder.pth", "dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
         (tmp_path / name).touch()
     assert {row["name"]: row["state"] for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)} == {
-        "tiny": "shipped", "tren": "here", "patches": "here", "textregion": "1 of 1 missing", "gem": "1 of 1 missing",
-        "clip": "1 of 1 missing", "colours": "needs download",
-    }  # fmt: skip
+        "tiny": "shipped",
+        "tren": "here",
+        "patches": "here",
+        "textregion": "1 of 1 missing",
+        "gem": "1 of 1 missing",
+        "clip": "1 of 1 missing",
+        "colours": "needs download",
+    }
     (tmp_path / "y_dinotxt.pth").touch()
     assert "not clear, see `pull`" in run("models", "--weights", tmp_path).stdout
 
@@ -86,10 +91,14 @@ def test_a_folder_that_is_not_whole_is_not_here(run: Run, tmp_path: Path, monkey
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
-    [(("fetch", "tren"), 2, "vidmem models pull tren"), (("pull",), 2, "vidmem models pull tren"),
-     (("pull", "tiny"), 2, "`tiny` needs no download"), (("pull", "tern"), 4, "did you mean 'tren'"),
-     (("pull", "tren:vitx"), 4, "no DINOv3 backbone 'vitx'")],
-)  # fmt: skip
+    [
+        (("fetch", "tren"), 2, "vidmem models pull tren"),
+        (("pull",), 2, "vidmem models pull tren"),
+        (("pull", "tiny"), 2, "`tiny` needs no download"),
+        (("pull", "tern"), 4, "did you mean 'tren'"),
+        (("pull", "tren:vitx"), 4, "no DINOv3 backbone 'vitx'"),
+    ],
+)
 def test_models_misused_fails(run: Run, arguments: tuple[str, ...], code: int, message: str) -> None:
     result = run("models", *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
@@ -178,9 +187,7 @@ def test_doctor_without_a_memory(checks: Any, tmp_path: Path) -> None:
     assert "is a file" in rows["memory"]["remedy"]
 
 
-def test_doctor_tells_what_is_broken(
-    checks: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_doctor_tells_what_is_broken(checks: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def load(spec: str) -> None:
         raise ModelError("the weights are damaged; reinstall vidmem")
 

@@ -27,8 +27,11 @@ COLOURS = ("--encoder", "colours")
 
 def tracks(folder: Path) -> list[Any]:
     with Store.open(folder) as store:
-        return [(t.ordinal, t.start_ns, t.end_ns, t.frames, t.visual.tobytes(), t.text.tobytes(), t.best_ns, t.best_box)
-                for row in store.sources() for t in store.source_tracks(row.id)]  # fmt: skip
+        return [
+            (t.ordinal, t.start_ns, t.end_ns, t.frames, t.visual.tobytes(), t.text.tobytes(), t.best_ns, t.best_box)
+            for row in store.sources()
+            for t in store.source_tracks(row.id)
+        ]
 
 
 def frames(folder: Path) -> int:
@@ -54,8 +57,10 @@ def test_index_ends_with_a_summary(run: Run, walk: Path, short: Path, tmp_path: 
     assert int(n[1]) + int(n[2]) == 70
     assert int(n[2]) > 35
     assert re.fullmatch(r"memory: 2 sources, 5 tracks, [\d.]+ kB, [\d.]+ MB per hour of video", memory)
-    assert knows == ("`colours` knows eight colours by name; for any phrase: `vidmem reembed --encoder clip` "
-                     "(its weights: `vidmem models pull clip`)")  # fmt: skip
+    assert knows == (
+        "`colours` knows eight colours by name; for any phrase: `vidmem reembed --encoder clip` "
+        "(its weights: `vidmem models pull clip`)"
+    )
     assert run("where", "red").exit_code == 0
 
 
@@ -78,8 +83,9 @@ def test_every_frame_is_encoded_when_asked_for(run: Run, short: Path, tmp_path: 
         assert (row["frames"], row["encoded"], row["still"]) == (10, 10, 0)
     (row,) = json.loads(run("index", short, *COLOURS, "--json", "-m", tmp_path / "new").stdout)
     assert row["still"] >= 8
-    (row,) = json.loads(run("index", short, *COLOURS, "--preset", "paper", "--skip-still", "--json", "-m",
-                            tmp_path / "both").stdout)  # fmt: skip
+    (row,) = json.loads(
+        run("index", short, *COLOURS, "--preset", "paper", "--skip-still", "--json", "-m", tmp_path / "both").stdout
+    )
     assert row["still"] >= 8
 
 

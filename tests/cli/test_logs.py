@@ -166,13 +166,21 @@ def _unknown(log: Log) -> Path:
     return log.close()
 
 
-@pytest.mark.parametrize(("write", "options", "frames", "told"), [
-    (_mixed, (), 19, "1 packets or frames left out of run.mcap /cam: a depth picture (16UC1; compressedDepth png) has"),
-    (_jumping, ("--clock", "header"), 17, "the clock of /cam jumps back; try --clock log"),
-    (_doubled, ("--clock", "header"), 19, "pictures in /cam with the same time as the one before; try --clock log"),
-    (_cut, (), None, "the log was not closed properly (no index at its end); read as far as it goes"),
-    (_unknown, (), 20, "messages of schema my_msgs/Temperature in /cam are no pictures"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("write", "options", "frames", "told"),
+    [
+        (
+            _mixed,
+            (),
+            19,
+            "1 packets or frames left out of run.mcap /cam: a depth picture (16UC1; compressedDepth png) has",
+        ),
+        (_jumping, ("--clock", "header"), 17, "the clock of /cam jumps back; try --clock log"),
+        (_doubled, ("--clock", "header"), 19, "pictures in /cam with the same time as the one before; try --clock log"),
+        (_cut, (), None, "the log was not closed properly (no index at its end); read as far as it goes"),
+        (_unknown, (), 20, "messages of schema my_msgs/Temperature in /cam are no pictures"),
+    ],
+)
 def test_bad_logs_are_partly_done(
     run: Run, tmp_path: Path, write: Any, options: tuple[str, ...], frames: int | None, told: str
 ) -> None:
@@ -264,8 +272,15 @@ def test_interrupted_and_resumed_is_the_same(log: Path, tmp_path: Path, monkeypa
             (row,) = m.sources()
             trail = m.store.trail(row.id)
             assert trail is not None
-            dumps.append((m.store.marks(row.id, 0, 1 << 62), row.frames, row.damaged, trail.t_ns.tolist(),
-                          [(t.ordinal, t.start_ns, t.end_ns) for t in m.store.source_tracks(row.id)]))  # fmt: skip
+            dumps.append(
+                (
+                    m.store.marks(row.id, 0, 1 << 62),
+                    row.frames,
+                    row.damaged,
+                    trail.t_ns.tolist(),
+                    [(t.ordinal, t.start_ns, t.end_ns) for t in m.store.source_tracks(row.id)],
+                )
+            )
     assert dumps[0] == dumps[1]
     assert len(dumps[0][0]) == 60
 

@@ -55,8 +55,16 @@ def test_votes_and_things_apart(run: Run, indexed: Path, labels: Path) -> None:
 
 
 def test_every_output(run: Run, indexed: Path, labels: Path, tmp_path: Path, walk: Path) -> None:
-    out = {name: tmp_path / file for name, file in {
-        "png": "png", "coco": "c.json", "text": "t.jsonl", "overlay": "o.mp4", "plot": "p.png"}.items()}  # fmt: skip
+    out = {
+        name: tmp_path / file
+        for name, file in {
+            "png": "png",
+            "coco": "c.json",
+            "text": "t.jsonl",
+            "overlay": "o.mp4",
+            "plot": "p.png",
+        }.items()
+    }
     options = [a for name, path in out.items() for a in (f"--{name}", path)]
     result = run("parse", "walk.mp4", "--labels", labels, *options, "--grid", 24, "-m", indexed)
     assert result.exit_code == 0
@@ -114,7 +122,7 @@ def test_every_output(run: Run, indexed: Path, labels: Path, tmp_path: Path, wal
         (("walk.mp4", "--labels", "LABELS", "--plot", "/no/such/x.png"), 4, "cannot be written"),
         (("walk.mp4", "--labels", "LABELS", "--overlay", "/no/such/x.mp4"), 4, "cannot be written"),
     ],
-)  # fmt: skip
+)
 def test_parse_misused_fails(
     run: Run, indexed: Path, labels: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
@@ -202,14 +210,18 @@ def test_export_refined(run: Run, indexed: Path, labels: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize(
     ("spec", "code", "message"),
-    [("sam3", 2, "--refine is sam2 or sam2:SIZE"), ("sam2:huge", 4, "no SAM2 'huge'"),
-     ("sam2:tiny", 4, "`vidmem models pull sam2:tiny`")],
-)  # fmt: skip
+    [
+        ("sam3", 2, "--refine is sam2 or sam2:SIZE"),
+        ("sam2:huge", 4, "no SAM2 'huge'"),
+        ("sam2:tiny", 4, "`vidmem models pull sam2:tiny`"),
+    ],
+)
 def test_export_refined_fails(
     run: Run, indexed: Path, labels: Path, tmp_path: Path, spec: str, code: int, message: str
 ) -> None:
-    result = run("export", "--out", tmp_path / "x", "--refine", spec, "--labels", labels, "-m", indexed,
-                 "--weights", tmp_path)  # fmt: skip
+    result = run(
+        "export", "--out", tmp_path / "x", "--refine", spec, "--labels", labels, "-m", indexed, "--weights", tmp_path
+    )
     assert result.exit_code == code
     assert message in result.stderr
 
@@ -234,8 +246,11 @@ def test_export_labels_what_is_probably_meant(run: Run, indexed: Path, tmp_path:
         result = run("export", "--out", out, "--labels", names, "--every", "1s", *options, "-m", indexed)
         assert result.exit_code == 0, result.stderr
         masks = [read_answer(r["response"], (16, 16)).mask for r in lines(out)]
-        return {f"{label.name} at {r['images'][0][-8:-4]}" for mask, r in zip(masks, lines(out), strict=True)
-                for label in mask.labels}  # fmt: skip
+        return {
+            f"{label.name} at {r['images'][0][-8:-4]}"
+            for mask, r in zip(masks, lines(out), strict=True)
+            for label in mask.labels
+        }
 
     assert {told.split()[0] for told in labels()} == {"red"}
     assert "red at 6000" not in labels()  # blue and green are in view then
@@ -300,7 +315,7 @@ def test_export_from_coco(run: Run, tmp_path: Path) -> None:
         "annotations": [
             {"id": i, "image_id": 1, "category_id": 5, "segmentation": s} for i, (_, s) in enumerate(items)
         ],
-    }  # fmt: skip
+    }
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(document))
     out = tmp_path / "data"
@@ -364,14 +379,17 @@ def test_damaged_vspw_fails(run: Run, vspw: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give --labels FILE"), (("--coco", "x", "--vspw", "y"), "give one of them"),
-        (("--vspw", "x", "--source", "y"), "give one of them"), (("--format", "yolo"), "--format is text4seg"),
-        (("--form", "loose"), "--form is strict or legacy"), (("--labels", "LABELS", "--every", "soon"), "is no time"),
+        ((), "give --labels FILE"),
+        (("--coco", "x", "--vspw", "y"), "give one of them"),
+        (("--vspw", "x", "--source", "y"), "give one of them"),
+        (("--format", "yolo"), "--format is text4seg"),
+        (("--form", "loose"), "--form is strict or legacy"),
+        (("--labels", "LABELS", "--every", "soon"), "is no time"),
         (("--labels", "LABELS", "--style", "gpt"), "style is one of"),
         (("--labels", "LABELS", "--ask", "none"), "asking all or each"),
         (("--labels", "LABELS", "--source", "talk.mp4"), "no source is called"),
     ],
-)  # fmt: skip
+)
 def test_export_misused_fails(
     run: Run, indexed: Path, labels: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:

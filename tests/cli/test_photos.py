@@ -33,8 +33,10 @@ def test_videos_and_photos_in_one_command(run: Run, holiday: Path, tmp_path: Pat
     assert result.exit_code == 0
     rows = json.loads(result.stdout)
     assert [(Path(row["source"]).name, row["kind"], row["frames"], row["files"]) for row in rows] == [
-        ("walk.mp4", "video", 60, None), ("holiday", "pictures", 2, 2), (tmp_path.name, "pictures", 1, 1)
-    ]  # fmt: skip
+        ("walk.mp4", "video", 60, None),
+        ("holiday", "pictures", 2, 2),
+        (tmp_path.name, "pictures", 1, 1),
+    ]
     assert len({tuple(row) for row in rows}) == 1  # of one shape, for --csv
     assert "indexed 1 source: 60 frames" in result.stderr
     assert f"{holiday}: 2 photos indexed in " in result.stderr

@@ -45,8 +45,10 @@ def newest(run: Run, *more: object) -> Any:
 
 
 def sources(run: Run) -> dict[str, tuple[str | None, str | None]]:
-    return {Path(row["source"]).name: (row["recorded"], row["recorded_by"])
-            for row in json.loads(run("ls", "--json").stdout)}  # fmt: skip
+    return {
+        Path(row["source"]).name: (row["recorded"], row["recorded_by"])
+        for row in json.loads(run("ls", "--json").stdout)
+    }
 
 
 def test_indexed_in_the_wrong_order(run: Run, both: Path) -> None:
@@ -93,11 +95,12 @@ def test_mended_without_indexing_again(run: Run, both: Path) -> None:
     [
         ((LATE, "12.5s"), "'12.5s' is a time in a video; say when the recording began"),
         ((LATE, "nmae"), "'nmae' is no date; write 2026-01-31T08:30, 2026-01-31, yesterday 18:02, container"),
-        ((LATE, "2026-13-01"), "is no date"), ((LATE, ""), "is no date"),
+        ((LATE, "2026-13-01"), "is no date"),
+        ((LATE, ""), "is no date"),
         ((LATE, "container"), "no date is written in the file; give one"),
         (("walk.mp4", "name"), "no source is called 'walk.mp4'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_dates_change_nothing(run: Run, both: Path, arguments: tuple[str, ...], message: str) -> None:
     before = sources(run)
     result = run("recorded", *arguments)
@@ -225,11 +228,20 @@ def test_a_memory_of_a_stranger(run: Run, both: Path, tmp_path: Path, start: obj
     conn.close()
     names = tmp_path / "names.txt"
     names.write_text("red\n")
-    for command in (("where", "red"), ("where", "red", "--all", "--json"), ("where", "brown"), ("timeline", "red"),
-                    ("watch-list", names), ("ls",), ("ls", "--json"), ("info", LATE),
-                    ("where", "red", "--after", "30d"), ("where", "red", "--before", "2100-01-01"),
-                    ("forget", "--before", "30d", "--dry-run"),
-                    ("recorded", LATE, "name")):  # fmt: skip
+    for command in (
+        ("where", "red"),
+        ("where", "red", "--all", "--json"),
+        ("where", "brown"),
+        ("timeline", "red"),
+        ("watch-list", names),
+        ("ls",),
+        ("ls", "--json"),
+        ("info", LATE),
+        ("where", "red", "--after", "30d"),
+        ("where", "red", "--before", "2100-01-01"),
+        ("forget", "--before", "30d", "--dry-run"),
+        ("recorded", LATE, "name"),
+    ):
         result = run(*command)
         assert result.exit_code in (0, 1, 2), command
         assert "\x1b" not in result.stdout + result.stderr

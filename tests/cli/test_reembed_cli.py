@@ -90,11 +90,14 @@ def test_views_are_kept_only_where_there_are_some(run: Run, clip: Path) -> None:
     assert "`colours` looks at no views, so there are none to keep; leave --keep-views out" in refused.stderr
 
 
-@pytest.mark.parametrize(("encoder", "code", "message"), [
-    ("colours", 2, "`colours` looks at whole frames, not at views"),
-    ("fake:broken", 4, "the weights are missing"),
-    ("clop", 4, "no encoder 'clop'; did you mean 'clip'?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encoder", "code", "message"),
+    [
+        ("colours", 2, "`colours` looks at whole frames, not at views"),
+        ("fake:broken", 4, "the weights are missing"),
+        ("clop", 4, "no encoder 'clop'; did you mean 'clip'?"),
+    ],
+)
 def test_encoders_that_cannot(run: Run, clip: Path, encoder: str, code: int, message: str) -> None:
     run("index", clip, "--encoder", "fake:look")
     refused = run("reembed", "--encoder", encoder)

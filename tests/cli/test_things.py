@@ -69,13 +69,16 @@ def test_nothing_and_nothing_written(run: Run, indexed: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("things", "--all", "--top", "2"), "exclude each other"), (("things", "talk.mp4"), "no source is called"),
-        (("things", "--save", "x.svg"), "--save writes png"), (("things", "--min-probability", "2"), "between 0 and 1"),
+        (("things", "--all", "--top", "2"), "exclude each other"),
+        (("things", "talk.mp4"), "no source is called"),
+        (("things", "--save", "x.svg"), "--save writes png"),
+        (("things", "--min-probability", "2"), "between 0 and 1"),
         (("things", "--min-probability", ".5"), "no probability is known"),
-        (("things", "--between", "2..1"), "ends before it begins"), (("where", "red", "--near-misses"), "give both"),
+        (("things", "--between", "2..1"), "ends before it begins"),
+        (("where", "red", "--near-misses"), "give both"),
         (("where", "red", "--vtt", "x.txt"), "--vtt writes vtt"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_fails(run: Run, indexed: Path, arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments, "-m", indexed)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -139,8 +142,11 @@ def test_chapters_of_several_videos_are_files_of_their_own(tmp_path: Path) -> No
     seen = [Sighting(f"/v/{name}", 0, NS, 0.5, 0.5, None, 0, (0, 0, 1, 1)) for name in names]
     assert write_clips(None, seen[0], seen, "cup", None, None, str(tmp_path / "cup.vtt")) == 0  # type: ignore[arg-type]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        f"cup.a___{'x' * 36}.vtt", "cup.video.vtt", "cup.walk-2.vtt", "cup.walk.vtt",
-    ]  # fmt: skip
+        f"cup.a___{'x' * 36}.vtt",
+        "cup.video.vtt",
+        "cup.walk-2.vtt",
+        "cup.walk.vtt",
+    ]
 
 
 def test_what_cannot_be_written_is_told(run: Run, indexed: Path, tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ def test_watch_list(run: Run, indexed: Path, tmp_path: Path) -> None:
     result = run("watch-list", names, "--json", "-m", indexed)
     assert result.exit_code == 0
     rows = json.loads(result.stdout)
-    assert [(r["name"], r["found"], r["times"]) for r in rows] == [("red", True, 2), ("yellow", False, 0),
-                                                                  ("green", True, 1)]  # fmt: skip
+    assert [(r["name"], r["found"], r["times"]) for r in rows] == [
+        ("red", True, 2),
+        ("yellow", False, 0),
+        ("green", True, 1),
+    ]
     assert rows[0]["start_s"] == pytest.approx(8)
     assert "2 of 3 found" in result.stderr
     assert "not found" in run("watch-list", names, "--before", "2s", "-m", indexed).stdout
@@ -86,18 +89,20 @@ def test_watch_list(run: Run, indexed: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("where", "red", "--between", "1..2", "--after", "1"), "give either"),
-        (("where", "red", "--between", "5"), "is A..B"), (("where", "red", "--after", "soon"), "is no time"),
+        (("where", "red", "--between", "5"), "is A..B"),
+        (("where", "red", "--after", "soon"), "is no time"),
         (("where", "red", "--after", "5", "--before", "5"), "nothing lies between"),
         (("where", "red", "--source", "talk.mp4"), "no source is called"),
         (("where", "red", "--near", "gibberish"), "no colour in"),
         (("where", "red", "--near", "blue", "--apart", "-1"), "--apart is a number of 0 or more"),
         (("where", "red", "--near", "blue", "--apart", "nan"), "--apart is a number of 0 or more"),
         (("where", "red", "--near", "blue", "--within", "soon"), "is no time"),
-        (("timeline",), "ask for something"), (("timeline", "red", "--save", "x.svg"), "--save writes png"),
+        (("timeline",), "ask for something"),
+        (("timeline", "red", "--save", "x.svg"), "--save writes png"),
         (("timeline", "red", "--threshold", "nan"), "--threshold is a score"),
         (("watch-list", "NAMES"), "cannot read 'gibberish'"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_fails(
     run: Run, indexed: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:

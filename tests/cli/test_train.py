@@ -13,8 +13,29 @@ from vidmem.encoders.tren_checkpoint import load_region_encoder
 
 from .conftest import Run
 
-SMALL = ("--steps", 2, "--batch", 2, "--points", 8, "--heads", 2, "--layers", 1, "--precision", "fp32",
-         "--log-every", 1, "--checkpoint-every", 1, "--workers", 0, "--no-tensorboard", "--device", "cpu")  # fmt: skip
+SMALL = (
+    "--steps",
+    2,
+    "--batch",
+    2,
+    "--points",
+    8,
+    "--heads",
+    2,
+    "--layers",
+    1,
+    "--precision",
+    "fp32",
+    "--log-every",
+    1,
+    "--checkpoint-every",
+    1,
+    "--workers",
+    0,
+    "--no-tensorboard",
+    "--device",
+    "cpu",
+)
 
 
 @pytest.fixture

@@ -17,8 +17,20 @@ from .conftest import Run, process
 def test_a_stream_on_stdin(run: Run, tmp_path: Path) -> None:
     path = fakes.squares(tmp_path / "walk.ts", [("red", 0, 2, 8), ("blue", 1, 4, 60)], 4)
     with path.open("rb") as stream:
-        done = process("watch", "-", "--name", "cam0", "--encoder", "colours", "--depth", "1000",
-                       memory=tmp_path / "memory", wait=False, stdin=stream, stdout=subprocess.PIPE)  # fmt: skip
+        done = process(
+            "watch",
+            "-",
+            "--name",
+            "cam0",
+            "--encoder",
+            "colours",
+            "--depth",
+            "1000",
+            memory=tmp_path / "memory",
+            wait=False,
+            stdin=stream,
+            stdout=subprocess.PIPE,
+        )
         out, err = done.communicate(timeout=400)
     assert (done.returncode, out) == (0, ""), err
     assert "cam0: 40 pictures, 20 looked at, 0 dropped" in err
@@ -28,13 +40,16 @@ def test_a_stream_on_stdin(run: Run, tmp_path: Path) -> None:
     assert (sighting["start_s"], sighting["end_s"]) == pytest.approx((0, 1.8), abs=0.01)
 
 
-@pytest.mark.parametrize(("args", "code", "told"), [
-    (("rtsp://user:secret@camera.local/stream",), 2, "only with --network"),
-    (("gopher://camera.local/stream", "--network"), 2, "no such kind of address; there are rtsp"),
-    (("/dev/video987",), 4, "cannot be opened"),
-    (("/dev/video0", "--drop", "some"), 2, "--drop is oldest or newest"),
-    (("/dev/video0", "--depth", "0"), 2, "a depth above 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (("rtsp://user:secret@camera.local/stream",), 2, "only with --network"),
+        (("gopher://camera.local/stream", "--network"), 2, "no such kind of address; there are rtsp"),
+        (("/dev/video987",), 4, "cannot be opened"),
+        (("/dev/video0", "--drop", "some"), 2, "--drop is oldest or newest"),
+        (("/dev/video0", "--depth", "0"), 2, "a depth above 0"),
+    ],
+)
 def test_what_is_refused(run: Run, args: tuple[str, ...], code: int, told: str) -> None:
     result = run("watch", *args, "--encoder", "colours")
     assert (result.exit_code, result.stdout) == (code, "")

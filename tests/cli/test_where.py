@@ -34,9 +34,26 @@ def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     assert document["query"] == {"text": "red", "image": None, "crop": None}
     assert document["near_misses"] == []
     (sighting,) = document["sightings"]
-    assert list(sighting) == ["source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorded_by", "score",
-                              "text_score", "visual_score", "probability", "frame_s", "box", "confidence", "tracks",
-                              "seen", "last", "picture"]  # fmt: skip
+    assert list(sighting) == [
+        "source",
+        "start_s",
+        "end_s",
+        "start_ns",
+        "end_ns",
+        "recorded",
+        "recorded_by",
+        "score",
+        "text_score",
+        "visual_score",
+        "probability",
+        "frame_s",
+        "box",
+        "confidence",
+        "tracks",
+        "seen",
+        "last",
+        "picture",
+    ]
     assert sighting["source"] == str(walk)
     assert (sighting["start_s"], sighting["end_s"]) == (8.0, 10.8)
     assert (sighting["start_ns"], sighting["end_ns"]) == ("8000000000", "10800000000")
@@ -119,10 +136,22 @@ def test_by_crop(run: Run, indexed: Path, time: str) -> None:
 
 @pytest.mark.parametrize(
     "crop",
-    ["walk.mp4", "walk.mp4@4:1,2,3", "walk.mp4@4:1,2,3,x", "walk.mp4@4:1,2,nan,4", "walk.mp4@soon:1,2,3,4",
-     "walk.mp4@4:1,2,0,4", "walk.mp4@0:99:1,2,3,4", "other.mp4@4:60,32,32,32", "walk.mp4@99:60,32,32,32",
-     "walk.mp4@4.5:150,90,5,5", "walk.mp4@4:60,32,9163,32", "@4:1,2,3,4", ""],
-)  # fmt: skip
+    [
+        "walk.mp4",
+        "walk.mp4@4:1,2,3",
+        "walk.mp4@4:1,2,3,x",
+        "walk.mp4@4:1,2,nan,4",
+        "walk.mp4@soon:1,2,3,4",
+        "walk.mp4@4:1,2,0,4",
+        "walk.mp4@0:99:1,2,3,4",
+        "other.mp4@4:60,32,32,32",
+        "walk.mp4@99:60,32,32,32",
+        "walk.mp4@4.5:150,90,5,5",
+        "walk.mp4@4:60,32,9163,32",
+        "@4:1,2,3,4",
+        "",
+    ],
+)
 def test_a_bad_crop_fails(run: Run, indexed: Path, crop: str) -> None:
     result = run("where", "--crop", crop, "--memory", indexed)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -251,9 +280,11 @@ def test_explain_a_near_miss(run: Run, indexed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(("--image", "p.png", "--explain", "a.png"), "--explain shows where a text is"),
-     (("red", "--explain", "a.txt"), "--explain writes png")],
-)  # fmt: skip
+    [
+        (("--image", "p.png", "--explain", "a.png"), "--explain shows where a text is"),
+        (("red", "--explain", "a.txt"), "--explain writes png"),
+    ],
+)
 def test_explain_fails(run: Run, indexed: Path, args: tuple[str, ...], said: str) -> None:
     result = run("where", *args, "-m", indexed)
     assert result.exit_code == 2

@@ -21,9 +21,13 @@ from vidmem.geometry import mask_boxes
 from vidmem.records import Float32, RegionTokens, View
 
 COLOURS = {
-    "red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220),
-    "yellow": (220, 220, 30), "cyan": (30, 220, 220), "magenta": (220, 30, 220),
-}  # fmt: skip
+    "red": (220, 30, 30),
+    "green": (30, 200, 30),
+    "blue": (30, 30, 220),
+    "yellow": (220, 220, 30),
+    "cyan": (30, 220, 220),
+    "magenta": (220, 30, 220),
+}
 GREY = (120, 120, 120)
 NAMES = tuple(COLOURS)
 DV, DT = len(NAMES) + 3, len(NAMES)

@@ -24,23 +24,39 @@ def configuration() -> Any:
     from transformers import Sam2VideoConfig
 
     backbone = {
-        "model_type": "sam2_hiera_det_model", "image_size": [SIDE, SIDE], "hidden_size": 8, "num_attention_heads": 1,
-        "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [8, 16, 32, 64],
-        "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [4, 4, 4, 4],
-        "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
-    }  # fmt: skip
+        "model_type": "sam2_hiera_det_model",
+        "image_size": [SIDE, SIDE],
+        "hidden_size": 8,
+        "num_attention_heads": 1,
+        "blocks_per_stage": [1, 1, 2, 1],
+        "embed_dim_per_stage": [8, 16, 32, 64],
+        "num_attention_heads_per_stage": [1, 1, 2, 2],
+        "window_size_per_stage": [4, 4, 4, 4],
+        "global_attention_blocks": [3],
+        "window_positional_embedding_background_size": [4, 4],
+    }
     vision = {
-        "model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
-        "backbone_feature_sizes": [[64, 64], [32, 32], [16, 16]], "fpn_hidden_size": 128,
-    }  # fmt: skip
+        "model_type": "sam2_vision_model",
+        "backbone_config": backbone,
+        "backbone_channel_list": [64, 32, 16, 8],
+        "backbone_feature_sizes": [[64, 64], [32, 32], [16, 16]],
+        "fpn_hidden_size": 128,
+    }
     return Sam2VideoConfig(
-        vision_config=vision, image_size=SIDE,
+        vision_config=vision,
+        image_size=SIDE,
         prompt_encoder_config={"hidden_size": 128, "image_size": SIDE, "mask_input_channels": 4},
         mask_decoder_config={"hidden_size": 128, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
-        memory_attention_hidden_size=128, memory_attention_num_layers=1, memory_attention_feed_forward_hidden_size=32,
-        memory_attention_rope_feat_sizes=[16, 16], memory_encoder_hidden_size=128, memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128, memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32,
-    )  # fmt: skip
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[16, 16],
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
 
 
 def write(folder: Path) -> Path:

@@ -118,12 +118,14 @@ def test_one_endless_word_fails(text: ClipText) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("textregion:ViT-B16/openai", "no CLIP model 'ViT-B16/openai'; did you mean 'ViT-B-16/openai'"),
-     ("gem:ViT-B-16", "did you mean 'ViT-B-16/openai'"),
-     ("gem:ViT-B-16/opnai", "did you mean 'ViT-B-16/openai'"),
-     ("textregion:hf-hub:one", "spelled hf-hub:ORG/REPO"),
-     ("textregion:local-dir:/nowhere", "there is none: /nowhere")],
-)  # fmt: skip
+    [
+        ("textregion:ViT-B16/openai", "no CLIP model 'ViT-B16/openai'; did you mean 'ViT-B-16/openai'"),
+        ("gem:ViT-B-16", "did you mean 'ViT-B-16/openai'"),
+        ("gem:ViT-B-16/opnai", "did you mean 'ViT-B-16/openai'"),
+        ("textregion:hf-hub:one", "spelled hf-hub:ORG/REPO"),
+        ("textregion:local-dir:/nowhere", "there is none: /nowhere"),
+    ],
+)
 def test_an_unknown_model_fails(spec: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         check(spec)
@@ -131,9 +133,11 @@ def test_an_unknown_model_fails(spec: str, message: str) -> None:
 
 def test_weights_that_are_missing_are_told_how_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    command = ("on a machine with a network run `hf download timm/vit_base_patch16_clip_224.openai "
-               "open_clip_model.safetensors --local-dir vit_base_patch16_clip_224.openai` and copy "
-               f"vit_base_patch16_clip_224.openai into {tmp_path}")  # fmt: skip
+    command = (
+        "on a machine with a network run `hf download timm/vit_base_patch16_clip_224.openai "
+        "open_clip_model.safetensors --local-dir vit_base_patch16_clip_224.openai` and copy "
+        f"vit_base_patch16_clip_224.openai into {tmp_path}"
+    )
     for use in (load_text, lambda spec, weights: load(spec, "cpu", weights)):
         with pytest.raises(ModelError, match="`vidmem models pull textregion:ViT-B-16/openai` fetches them") as caught:
             use("textregion", tmp_path)  # type: ignore[operator]
@@ -146,14 +150,24 @@ def test_weights_that_are_missing_are_told_how_to_get(tmp_path: Path, monkeypatc
 FORMS: dict[str, tuple[str, Callable[[State], object]]] = {
     "a table": ("open_clip_pytorch_model.bin", lambda state: state),
     "parameters": ("model.pth", lambda state: {n: torch.nn.Parameter(t, t.ndim > 1) for n, t in state.items()}),
-    "a training": ("epoch_32.pt", lambda state: {"epoch": 32, "name": "run", "state_dict": state, "optimizer": {
-        "state": {0: {"step": torch.tensor(5.0)}}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.98)}]}}),
+    "a training": (
+        "epoch_32.pt",
+        lambda state: {
+            "epoch": 32,
+            "name": "run",
+            "state_dict": state,
+            "optimizer": {
+                "state": {0: {"step": torch.tensor(5.0)}},
+                "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.98)}],
+            },
+        },
+    ),
     "several GPUs": ("epoch_32.pt", lambda state: {"state_dict": {f"module.{n}": t for n, t in state.items()}}),
     "several GPUs, bare": ("model.bin", lambda state: {f"module.{n}": t for n, t in state.items()}),
     "a scale in a table": ("w.bin", lambda state: state | {"logit_scale": state["logit_scale"].reshape(1)}),
     "position_ids": ("w.bin", lambda state: state | {"text.transformer.embeddings.position_ids": torch.arange(77)}),
     "strides": ("w.bin", lambda state: {n: t.T.contiguous().T if t.ndim == 2 else t for n, t in state.items()}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -231,9 +245,7 @@ def test_a_pickle_that_wants_code_runs_nothing(copy: Path, capsys: pytest.Captur
     assert "ran" not in capsys.readouterr().out
 
 
-def test_a_published_pickle_is_taken_and_counted(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_published_pickle_is_taken_and_counted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Hugging Face has no safetensors: the sha256 is that of the pickle."""
     home = tmp_path / "CLIP-ViT-B-32-laion2B-s34B-b79K"
     home.mkdir()
@@ -247,8 +259,10 @@ def test_a_published_pickle_is_taken_and_counted(
 def test_a_published_model_comes_from_its_folder(tmp_path: Path) -> None:
     (file,) = wanted("gem", "ViT-B-32/laion2b_s34b_b79k")
     assert (file.repo, file.files, file.spec) == (
-        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", (f"{WEIGHTS}|{PICKLED}",), "gem:ViT-B-32/laion2b_s34b_b79k",
-    )  # fmt: skip
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+        (f"{WEIGHTS}|{PICKLED}",),
+        "gem:ViT-B-32/laion2b_s34b_b79k",
+    )
     (siglip,) = wanted("textregion", "ViT-B-16-SigLIP2/webli")
     assert siglip.files[:2] == (f"{WEIGHTS}|{PICKLED}", "tokenizer.json")
     (hub,) = wanted("textregion", "hf-hub:org/repo")

@@ -144,10 +144,21 @@ def eva(**changes: Any) -> Any:
 
     torch.manual_seed(4)
     options: dict[str, Any] = {
-        "img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "num_classes": 24,
-        "qkv_fused": False, "mlp_ratio": 4 * 2 / 3, "swiglu_mlp": True, "scale_mlp": True, "scale_attn_inner": True,
-        "use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "global_pool": "token",
-    }  # fmt: skip
+        "img_size": 32,
+        "patch_size": 8,
+        "embed_dim": 32,
+        "depth": 3,
+        "num_heads": 2,
+        "num_classes": 24,
+        "qkv_fused": False,
+        "mlp_ratio": 4 * 2 / 3,
+        "swiglu_mlp": True,
+        "scale_mlp": True,
+        "scale_attn_inner": True,
+        "use_rot_pos_emb": True,
+        "ref_feat_shape": (2, 2),
+        "global_pool": "token",
+    }
     made = Eva(**options | changes).eval().requires_grad_(False)
     for tensor in made.parameters():
         tensor.add_(torch.randn_like(tensor) * 0.2)
@@ -162,7 +173,7 @@ EVAS = {
     "EVA02-E": PLAIN | {"qkv_fused": True, "use_post_norm": True},
     "layer scale": {"init_values": 0.5},
     "other turns": {"rope_rotate_half": True, "attn_type": "rope", "qk_norm": True, "qkv_fused": True},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", EVAS)

@@ -91,9 +91,15 @@ def test_short_rows_are_filled_with_zeros(tokens: Tokens) -> None:
 
 @pytest.mark.parametrize(
     ("phrase", "same"),
-    [("  A  Mug\t", "a mug"), ("x &amp; y", "x & y"), ("it\u2019s \u201cx\u201d", "it's \"x\""), ("\ufb01le", "file"),
-     ("e\u0301", "\u00e9"), ("\uff21\uff22", "ab")],
-)  # fmt: skip
+    [
+        ("  A  Mug\t", "a mug"),
+        ("x &amp; y", "x & y"),
+        ("it\u2019s \u201cx\u201d", 'it\'s "x"'),
+        ("\ufb01le", "file"),
+        ("e\u0301", "\u00e9"),
+        ("\uff21\uff22", "ab"),
+    ],
+)
 def test_phrases_are_cleaned_as_in_clip(tokens: Tokens, phrase: str, same: str) -> None:
     assert clean(phrase) == same
     assert tokens([phrase]).tolist() == tokens([same]).tolist()
@@ -119,10 +125,16 @@ def test_nothing_fails(tokens: Tokens, phrase: str) -> None:
 
 @pytest.mark.parametrize(
     "harm",
-    [lambda data: data[: len(data) // 2], lambda data: b"no gzip", lambda data: gzip.compress(b"heading\na b\n"),
-     lambda data: gzip.compress(b"heading\n" + b"a b c\n" * 50000), lambda data: gzip.compress(b"a" * (17 << 20)),
-     lambda data: gzip.compress(b"\xff\n" * 50000), lambda data: b""],
-)  # fmt: skip
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"no gzip",
+        lambda data: gzip.compress(b"heading\na b\n"),
+        lambda data: gzip.compress(b"heading\n" + b"a b c\n" * 50000),
+        lambda data: gzip.compress(b"a" * (17 << 20)),
+        lambda data: gzip.compress(b"\xff\n" * 50000),
+        lambda data: b"",
+    ],
+)
 def test_a_damaged_vocabulary_fails(file: Path, tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
     (tmp_path / "bad.gz").write_bytes(harm(file.read_bytes()))
     with pytest.raises(ModelError, match=r"the vocabulary is damaged .*fetch it again"):

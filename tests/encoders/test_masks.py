@@ -161,8 +161,10 @@ def test_a_video_under_masks(model: Path, tmp_path: Path) -> None:
     assert len(seen) == frames
     half = row.width / 2
     assert {tuple(box) for frame in seen for box in frame.boxes.tolist()} <= {
-        (0, 0, half, row.height), (half, 0, row.width, row.height), (0, 0, row.width, row.height)
-    }  # fmt: skip
+        (0, 0, half, row.height),
+        (half, 0, row.width, row.height),
+        (0, 0, row.width, row.height),
+    }
     (folder / "walk" / "00000001.npy").unlink()
     with (
         Memory.open(tmp_path / "other", encoder=spec, device="cpu", masks=folder) as memory,
@@ -192,8 +194,20 @@ def test_ground_under_masks(model: Path, tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(photo)
     np.save(tmp_path / "photo.npy", masks(2, 90, 120))
-    args = ["ground", str(photo), "cup", "--encoder", f"gem:local-dir:{model}", "--masks", str(tmp_path), "--device",
-            "cpu", "--threshold", "-1", "--json"]  # fmt: skip
+    args = [
+        "ground",
+        str(photo),
+        "cup",
+        "--encoder",
+        f"gem:local-dir:{model}",
+        "--masks",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--threshold",
+        "-1",
+        "--json",
+    ]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.stderr
     (thing,) = json.loads(result.stdout)["things"]

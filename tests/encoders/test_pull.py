@@ -24,8 +24,15 @@ hub = pytest.importorskip("huggingface_hub")
 DATA = b"the weights"
 SHA = hashlib.sha256(DATA).hexdigest()
 OPEN = Wanted("region encoder", ("tren*.pth",), "MIT", repo="savyak2/T-REN", files=("tren_region_encoder.pth",))
-GATED = Wanted("backbone", ("meta*.pth", "dino-x"), "DINOv3 licence", access="accept it at https://huggingface.co/f/dino-x",
-               repo="f/dino-x", files=("config.json", "model.safetensors"), nested=True)  # fmt: skip
+GATED = Wanted(
+    "backbone",
+    ("meta*.pth", "dino-x"),
+    "DINOv3 licence",
+    access="accept it at https://huggingface.co/f/dino-x",
+    repo="f/dino-x",
+    files=("config.json", "model.safetensors"),
+    nested=True,
+)
 PLAIN = Wanted("vocabulary", ("bpe.gz",), "MIT", url="https://example.org/a/bpe.gz", sha256=SHA)
 BY_HAND = Wanted("text tower", ("text*.pth",), "DINOv3 licence", access="ask Meta at https://example.org")
 
@@ -243,8 +250,9 @@ def test_a_plain_file_that_is_damaged_is_fetched_anew(tmp_path: Path, monkeypatc
 
 
 def test_the_first_of_several_names_that_there_is_counts(full: Hub, tmp_path: Path) -> None:
-    wanted = Wanted("CLIP weights", ("b",), "MIT", repo="a/b", nested=True,
-                    files=("open.safetensors|open.bin", "tokens.json|"))  # fmt: skip
+    wanted = Wanted(
+        "CLIP weights", ("b",), "MIT", repo="a/b", nested=True, files=("open.safetensors|open.bin", "tokens.json|")
+    )
     full.gone = {"open.safetensors", "tokens.json"}
     full.of = {"open.bin": saved(tmp_path / "x")}
     assert pull(wanted, tmp_path, print) == tmp_path / "b"
@@ -261,8 +269,12 @@ def test_a_model_in_parts_is_fetched_with_all_of_them(full: Hub, tmp_path: Path)
     index, names = "model.safetensors.index.json", ["model-1.safetensors", "model-2.safetensors"]
     wanted = replace(FOLDER, files=("config.json", f"model.safetensors|{index}"))
     full.gone = {"model.safetensors"}
-    full.of = {"config.json": CONFIG, names[0]: MODEL, names[1]: MODEL,
-               index: json.dumps({"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}).encode()}  # fmt: skip
+    full.of = {
+        "config.json": CONFIG,
+        names[0]: MODEL,
+        names[1]: MODEL,
+        index: json.dumps({"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}).encode(),
+    }
     home = pull(wanted, tmp_path, print)
     assert full.fetched == ["config.json", index, *names]
     (home / names[1]).unlink()
@@ -301,11 +313,11 @@ def test_gone_fails(net: Hub, tmp_path: Path) -> None:
 
 OFFLINE = {
     OPEN: "`hf download savyak2/T-REN tren_region_encoder.pth --local-dir weights` and copy "
-          "weights/tren_region_encoder.pth into ",
+    "weights/tren_region_encoder.pth into ",
     GATED: "accept the licence at https://huggingface.co/f/dino-x, then on a machine with a network run `hf download "
-           "f/dino-x config.json model.safetensors --local-dir dino-x` and copy dino-x into ",
+    "f/dino-x config.json model.safetensors --local-dir dino-x` and copy dino-x into ",
     PLAIN: "`curl -LO https://example.org/a/bpe.gz` and copy bpe.gz into ",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("wanted", OFFLINE, ids=lambda wanted: wanted.role)
@@ -358,5 +370,3 @@ def test_a_missing_library_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(ModelError, match=r"pip install 'vidmem\[tren\]'"):
         pull(OPEN, tmp_path, print)
-
-

@@ -108,8 +108,14 @@ def test_encoded_and_merged_equals_the_authors(model: RegionEncoder, golden: dic
         flat = masks[b].flatten(0, 1).numpy()
         n = len(flat)
         boxes = mask_boxes(flat, PIXELS, PIXELS)
-        given = RegionTokens(tokens[b].flatten(0, 1).numpy(), text[b].flatten(0, 1).numpy(), flat,
-                             boxes[:, :2], boxes, np.zeros(n, np.float32))  # fmt: skip
+        given = RegionTokens(
+            tokens[b].flatten(0, 1).numpy(),
+            text[b].flatten(0, 1).numpy(),
+            flat,
+            boxes[:, :2],
+            boxes,
+            np.zeros(n, np.float32),
+        )
         for keep, name in ((False, f"merged_{b}"), (True, f"merged_keepsingle_{b}")):
             out = merge(given, MergeConfig(keep_singletons=keep), frame_width=PIXELS, frame_height=PIXELS)
             # The authors list groups in an order of their own: compare as sets, each with its nearest.

@@ -63,5 +63,10 @@ def test_opinion_has_no_surprises() -> None:
     rows = opinion(np.zeros((2, 80), np.float32), np.zeros((2, 44), np.float32), boxes, stride, (64, 64))
     assert rows.shape == (2, 33)
     assert np.isfinite(rows).all()
-    assert opinion(np.zeros((0, 80), np.float32), np.zeros((0, 44), np.float32), np.zeros((0, 4), np.float32),
-                   np.zeros(0, np.float32), (64, 64)).shape == (0, 33)  # fmt: skip
+    assert opinion(
+        np.zeros((0, 80), np.float32),
+        np.zeros((0, 44), np.float32),
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.float32),
+        (64, 64),
+    ).shape == (0, 33)

@@ -29,10 +29,14 @@ def test_every_entry_can_be_imported() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("tny", "did you mean 'tiny'.*There are: tiny"),
-     ("Tiny:x", "did you mean 'tiny'"), ("", "no encoder ''.*there are"),
-     ("siglip", "did you mean 'clip'"), ("xyz", "no encoder 'xyz'; there are: tiny")],
-)  # fmt: skip
+    [
+        ("tny", "did you mean 'tiny'.*There are: tiny"),
+        ("Tiny:x", "did you mean 'tiny'"),
+        ("", "no encoder ''.*there are"),
+        ("siglip", "did you mean 'clip'"),
+        ("xyz", "no encoder 'xyz'; there are: tiny"),
+    ],
+)
 def test_an_unknown_encoder_fails(spec: str, message: str) -> None:
     for use in (encoders.load, encoders.load_text, encoders.check):
         with pytest.raises(ModelError, match=message):

@@ -63,8 +63,12 @@ def test_a_grid_of_points_is_asked_as_the_library_does(sam2_small: Path, source:
     centres = (np.arange(4) + 0.5) * sam2_folder.SIDE / 4
     points = torch.tensor([[[[x, y]] for y in centres for x in centres]], dtype=torch.float32)
     with torch.inference_mode():
-        out = own(pixel_values=source.pixels(image), input_points=points, multimask_output=True,
-                  input_labels=torch.ones(1, 16, 1, dtype=torch.int64))  # fmt: skip
+        out = own(
+            pixel_values=source.pixels(image),
+            input_points=points,
+            multimask_output=True,
+            input_labels=torch.ones(1, 16, 1, dtype=torch.int64),
+        )
         want = fuse(pick(out.pred_masks[0], out.iou_scores[0]), H, W)
     found = source.of_picture(image)
     assert found.shape == want.shape
@@ -76,8 +80,9 @@ def test_a_grid_of_points_is_asked_as_the_library_does(sam2_small: Path, source:
 def test_pixels_are_squashed_and_normalised(source: Sam2Masks) -> None:
     pixels = source.pixels(np.full((H, W, 3), 255, np.uint8))
     assert pixels.shape == (1, 3, sam2_folder.SIDE, sam2_folder.SIDE)
-    np.testing.assert_allclose(pixels[0, :, 0, 0], (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225],
-                               rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        pixels[0, :, 0, 0], (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], rtol=1e-5
+    )
 
 
 @pytest.fixture

@@ -42,10 +42,12 @@ def test_prompts_are_read_as_the_library_does(sam2_small: Path, predictor: Sam2P
     scale = torch.tensor([sam2_folder.SIDE / W, sam2_folder.SIDE / H])
     with torch.inference_mode():
         out = own(
-            image_embeddings=predictor._maps, input_points=(torch.from_numpy(points) * scale)[None, None],
+            image_embeddings=predictor._maps,
+            input_points=(torch.from_numpy(points) * scale)[None, None],
             input_labels=torch.from_numpy(labels.astype(np.int64))[None, None],
-            input_masks=torch.from_numpy(prompt)[None, None], multimask_output=True,
-        )  # fmt: skip
+            input_masks=torch.from_numpy(prompt)[None, None],
+            multimask_output=True,
+        )
     low = out.pred_masks[0]
     np.testing.assert_allclose(scores, out.iou_scores[0, 0].numpy(), atol=1e-5)
     wanted = F.interpolate(low, (LOW, LOW), mode="bilinear")[0].numpy()

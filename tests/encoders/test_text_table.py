@@ -51,10 +51,17 @@ def test_words_are_stable(phrase: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("keys", ["keys"]), ("umbrella", ["um", "##brella"]), ("umbrellas", ["um", "##brella", "##s"]),
-     ("k9", ["k", "##9"]),
-     ("umb", ["um", "##b"]), ("xyz", []), ("keyx", []), ("", [])],
-)  # fmt: skip
+    [
+        ("keys", ["keys"]),
+        ("umbrella", ["um", "##brella"]),
+        ("umbrellas", ["um", "##brella", "##s"]),
+        ("k9", ["k", "##9"]),
+        ("umb", ["um", "##b"]),
+        ("xyz", []),
+        ("keyx", []),
+        ("", []),
+    ],
+)
 def test_pieces_are_the_longest_from_the_left(word: str, expected: list[str]) -> None:
     assert [VOCABULARY[i] for i in pieces(word, INDEX)] == expected
 
@@ -117,8 +124,11 @@ def test_a_phrase_is_the_unit_mean_of_its_pieces(table: TextTable) -> None:
 )
 def test_vectors_have_unit_length_and_depend_on_nothing_else(phrases: list[list[str]]) -> None:
     rng = np.random.default_rng(1)
-    table = TextTable(VOCABULARY, rng.integers(1, 128, (len(VOCABULARY), 8)).astype(np.int8),
-                      np.full(len(VOCABULARY), 0.01, np.float32))  # fmt: skip
+    table = TextTable(
+        VOCABULARY,
+        rng.integers(1, 128, (len(VOCABULARY), 8)).astype(np.int8),
+        np.full(len(VOCABULARY), 0.01, np.float32),
+    )
     joined = [" ".join(group) for group in phrases]
     together = table.encode(joined)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)

@@ -28,7 +28,7 @@ from vidmem.encoders.textregion_pool import (
     local_similarity,
     patch_masks,
     pool,
-)  # fmt: skip
+)
 from vidmem.errors import ModelError, UsageError
 from vidmem.look import ground, segment
 
@@ -294,9 +294,12 @@ def test_sizes_are_options(small: TextRegion, tmp_path: Path) -> None:
     assert text.info == made.info
     assert text.info.weights == load_text(f"textregion:local-dir:{folder}").info.weights
     check(made.info.name)
-    for wrong, message in [("short=9", "short is from 32 to 2016, got 9"), ("crop=50", "crop=50 does not fit .* 48"),
-                           ("grid=3", "'grid=3' is no option or is there twice; there are short, crop"),
-                           ("crop=48,crop=48", "there twice")]:  # fmt: skip
+    for wrong, message in [
+        ("short=9", "short is from 32 to 2016, got 9"),
+        ("crop=50", "crop=50 does not fit .* 48"),
+        ("grid=3", "'grid=3' is no option or is there twice; there are short, crop"),
+        ("crop=48,crop=48", "there twice"),
+    ]:
         with pytest.raises(UsageError, match=message):
             load(f"textregion:local-dir:{folder},{wrong}", "cpu")
 

@@ -213,8 +213,10 @@ main()
     command = [sys.executable, "-c", code, "ground", str(tmp_path / "a.png"), "cat"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "vidmem: the weights of `tiny` are damaged (tiny-detector.onnx has another sha256); " \
-                          "reinstall vidmem\n"  # fmt: skip
+    assert (
+        done.stderr == "vidmem: the weights of `tiny` are damaged (tiny-detector.onnx has another sha256); "
+        "reinstall vidmem\n"
+    )
 
 
 # --- what it is asked for
@@ -231,13 +233,14 @@ def test_a_device_that_is_none_fails() -> None:
         load("tiny", "banana")
 
 
-@pytest.mark.parametrize(("device", "provider", "remedy"), [
-    ("cuda", "CUDAExecutionProvider", r"pip install 'vidmem\[gpu\]', or try cpu"),
-    ("mps", "CoreMLExecutionProvider", "try cpu"),
-])  # fmt: skip
-def test_no_provider_as_asked_fails(
-    device: str, provider: str, remedy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("device", "provider", "remedy"),
+    [
+        ("cuda", "CUDAExecutionProvider", r"pip install 'vidmem\[gpu\]', or try cpu"),
+        ("mps", "CoreMLExecutionProvider", "try cpu"),
+    ],
+)
+def test_no_provider_as_asked_fails(device: str, provider: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(UsageError, match=rf"ONNX Runtime has no {provider}\); {remedy}$") as error:
         load("tiny", device)

@@ -20,9 +20,27 @@ assert isinstance(TEXT, TinyText)
 
 
 @pytest.mark.parametrize(
-    "phrase", ["dog", "Dogs", "my keys", "coffee mug", "TV", "t-shirt", "the T Shirts", "ice cream", "hot dog",
-               "knives", "orange", "orange juice", "Piñata", "cup of coffee", "tooth brush", "screwdrivers", "sneaker"]
-)  # fmt: skip
+    "phrase",
+    [
+        "dog",
+        "Dogs",
+        "my keys",
+        "coffee mug",
+        "TV",
+        "t-shirt",
+        "the T Shirts",
+        "ice cream",
+        "hot dog",
+        "knives",
+        "orange",
+        "orange juice",
+        "Piñata",
+        "cup of coffee",
+        "tooth brush",
+        "screwdrivers",
+        "sneaker",
+    ],
+)
 def test_names_are_read_as_they_are(phrase: str) -> None:
     assert TEXT.reading(phrase) == Reading(phrase)
 
@@ -37,18 +55,23 @@ def test_every_listed_name_is_read_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("phrase", "read_as", "note"),
-    [("my red kettle", "kettle", "'red' is not understood; read as 'kettle'"),
-     ("not a dog", "dog", "'not' is not understood; read as 'dog'"),
-     ("3 cups", "cups", "'3' is not understood; read as 'cups'"),
-     ("big black bear", "black bear", "'big' is not understood; read as 'black bear'"),
-     ("a fluffy dog", "dog", "'fluffy' is not understood; read as 'dog'"),
-     ("where did I see my keys", "keys", "'did' and 'see' are not understood; read as 'keys'"),
-     ("tshirt", "t-shirt", "read as 't-shirt'"),
-     ("dog cat", "dog cat", "`tiny` has no name 'dog cat'; read as one thing between 'dog' and 'cat'"),
-     ("cup on a red table", "cup table", "'red' is not understood; `tiny` has no name 'cup table'; read as one thing "
-      "between 'cup' and 'table'"),
-     ("sleeve", "sleeve", "'sleeve' is none of the names that `tiny` was taught; an answer is a guess")],
-)  # fmt: skip
+    [
+        ("my red kettle", "kettle", "'red' is not understood; read as 'kettle'"),
+        ("not a dog", "dog", "'not' is not understood; read as 'dog'"),
+        ("3 cups", "cups", "'3' is not understood; read as 'cups'"),
+        ("big black bear", "black bear", "'big' is not understood; read as 'black bear'"),
+        ("a fluffy dog", "dog", "'fluffy' is not understood; read as 'dog'"),
+        ("where did I see my keys", "keys", "'did' and 'see' are not understood; read as 'keys'"),
+        ("tshirt", "t-shirt", "read as 't-shirt'"),
+        ("dog cat", "dog cat", "`tiny` has no name 'dog cat'; read as one thing between 'dog' and 'cat'"),
+        (
+            "cup on a red table",
+            "cup table",
+            "'red' is not understood; `tiny` has no name 'cup table'; read as one thing between 'cup' and 'table'",
+        ),
+        ("sleeve", "sleeve", "'sleeve' is none of the names that `tiny` was taught; an answer is a guess"),
+    ],
+)
 def test_what_is_read_otherwise_is_told(phrase: str, read_as: str, note: str) -> None:
     reading = TEXT.reading(phrase)
     assert (reading.read_as, reading.unknown) == (read_as, "")
@@ -58,10 +81,18 @@ def test_what_is_read_otherwise_is_told(phrase: str, read_as: str, note: str) ->
 
 @pytest.mark.parametrize(
     ("phrase", "word", "near"),
-    [("dgo", "dgo", "dog"), ("my red dgo", "dgo", "dog"), ("dgo cat", "dgo", "dog"), ("umbrela", "umbrela", "umbrella"),
-     ("bottel", "bottel", "bottle"), ("Hund", "hund", "hound"), ("red мяч", "мяч", ""), ("x", "x", "ox"),
-     ("zzz" * 50, "zzz" * 50, "")],
-)  # fmt: skip
+    [
+        ("dgo", "dgo", "dog"),
+        ("my red dgo", "dgo", "dog"),
+        ("dgo cat", "dgo", "dog"),
+        ("umbrela", "umbrela", "umbrella"),
+        ("bottel", "bottel", "bottle"),
+        ("Hund", "hund", "hound"),
+        ("red мяч", "мяч", ""),
+        ("x", "x", "ox"),
+        ("zzz" * 50, "zzz" * 50, ""),
+    ],
+)
 def test_a_word_that_it_does_not_know(phrase: str, word: str, near: str) -> None:
     reading = TEXT.reading(phrase)
     assert (reading.read_as, reading.unknown, reading.near[:1]) == ("", word, (near,) if near else ())

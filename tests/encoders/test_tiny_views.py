@@ -36,9 +36,18 @@ class Net:
 
 def tensors(**other: Any) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
-    shapes = {"mean": (FEATURES,), "visual": (FEATURES, 6), "photo": (FEATURES + CLASSES + 1, 5),
-              "drawn": (FEATURES + 1, 5), "gate": (FEATURES + 1,), "hints": (HINTS, 5), "names": (9, 5),
-              "hint_right": (HINT_SIGNS,), "map_near": (MAP_SIGNS,), "map_right": (MAP_SIGNS,)}  # fmt: skip
+    shapes = {
+        "mean": (FEATURES,),
+        "visual": (FEATURES, 6),
+        "photo": (FEATURES + CLASSES + 1, 5),
+        "drawn": (FEATURES + 1, 5),
+        "gate": (FEATURES + 1,),
+        "hints": (HINTS, 5),
+        "names": (9, 5),
+        "hint_right": (HINT_SIGNS,),
+        "map_near": (MAP_SIGNS,),
+        "map_right": (MAP_SIGNS,),
+    }
     made = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     return made | other
 
@@ -176,8 +185,12 @@ def test_likeness_survives_size_and_light(shipped: TinyViews) -> None:
 def many(n: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Features, logits, hints and facts of n views."""
     rng = np.random.default_rng(seed)
-    made = (np.abs(rng.normal(size=(n, FEATURES))), rng.normal(size=(n, CLASSES)) * 3,
-            rng.uniform(0, 1, (n, HINTS)) ** 4, rng.normal(size=(n, FACTS)))  # fmt: skip
+    made = (
+        np.abs(rng.normal(size=(n, FEATURES))),
+        rng.normal(size=(n, CLASSES)) * 3,
+        rng.uniform(0, 1, (n, HINTS)) ** 4,
+        rng.normal(size=(n, FACTS)),
+    )
     return tuple(v.astype(np.float32) for v in made)
 
 

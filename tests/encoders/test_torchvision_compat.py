@@ -33,15 +33,21 @@ def package(folder: Path, init: str) -> Path:
 
 
 def test_missing_operators_are_put_in(tmp_path: Path) -> None:
-    done = run("assert ready()\nimport torchvision\nassert torchvision.extension._has_ops()\nassert not ready()\n"
-               f"print({NMS}.tolist())", package(tmp_path, BROKEN))  # fmt: skip
+    done = run(
+        "assert ready()\nimport torchvision\nassert torchvision.extension._has_ops()\nassert not ready()\n"
+        f"print({NMS}.tolist())",
+        package(tmp_path, BROKEN),
+    )
     assert done.stdout == "[1, 2]\n", done.stderr
 
 
 def test_a_pair_that_matches_is_left_alone(tmp_path: Path) -> None:
     whole = package(tmp_path, "from . import extension")
-    done = run("assert not ready()\nimport torchvision\nassert not torchvision.extension._has_ops()\n"
-               "print(hasattr(torch.ops.torchvision, 'nms'))", whole)  # fmt: skip
+    done = run(
+        "assert not ready()\nimport torchvision\nassert not torchvision.extension._has_ops()\n"
+        "print(hasattr(torch.ops.torchvision, 'nms'))",
+        whole,
+    )
     assert done.stdout == "False\n", done.stderr
 
 

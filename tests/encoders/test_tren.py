@@ -208,10 +208,16 @@ def test_the_folder_of_the_environment(whole: Tren, folder: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [(tren_files.REGION, "region encoder is missing: `vidmem models pull tren` fetches it"),
-     (tren_files.TEXT, "dino.txt text tower and vision head is missing: ask Meta for access at https://ai.meta.com/"),
-     (tren_files.VOCABULARY, "CLIP vocabulary is missing"), (tren_files.BACKBONE, "DINOv3 backbone is missing")],
-)  # fmt: skip
+    [
+        (tren_files.REGION, "region encoder is missing: `vidmem models pull tren` fetches it"),
+        (
+            tren_files.TEXT,
+            "dino.txt text tower and vision head is missing: ask Meta for access at https://ai.meta.com/",
+        ),
+        (tren_files.VOCABULARY, "CLIP vocabulary is missing"),
+        (tren_files.BACKBONE, "DINOv3 backbone is missing"),
+    ],
+)
 def test_a_missing_file_fails(copy: Path, name: str, message: str) -> None:
     (copy / name).unlink()
     with pytest.raises(ModelError, match=message):

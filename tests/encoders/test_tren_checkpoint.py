@@ -41,8 +41,19 @@ def write(path: Path, state: object) -> Path:
 
 def test_the_authors_file_is_loaded(tmp_path: Path, authors: State) -> None:
     model = load_region_encoder(write(tmp_path / "tren.pth", authors))
-    options = {"dim": 64, "text_dim": 48, "heads": 8, "layers": 2, "k": 3, "mlp_dim": 128, "side": 8, "pixels": 128,
-               "positions": "exact", "seed_queries": False, "coarse": 1}  # fmt: skip
+    options = {
+        "dim": 64,
+        "text_dim": 48,
+        "heads": 8,
+        "layers": 2,
+        "k": 3,
+        "mlp_dim": 128,
+        "side": 8,
+        "pixels": 128,
+        "positions": "exact",
+        "seed_queries": False,
+        "coarse": 1,
+    }
     assert model.options() == options
     assert not model.training
     held = model.state_dict()

@@ -57,9 +57,12 @@ def merges() -> list[tuple[str, str]]:
     pairs = ["".join(pair) for pair in itertools.product(letters, repeat=2)]
     triples = ["".join(triple) for triple in itertools.product(letters, repeat=3)]
     every = itertools.chain(
-        itertools.product(letters, letters), itertools.product(letters, ends), itertools.product(pairs, letters),
-        itertools.product(pairs, ends), itertools.product(triples, letters),
-    )  # fmt: skip
+        itertools.product(letters, letters),
+        itertools.product(letters, ends),
+        itertools.product(pairs, letters),
+        itertools.product(pairs, ends),
+        itertools.product(triples, letters),
+    )
     return list(itertools.islice(every, MERGES))
 
 

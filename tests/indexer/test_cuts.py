@@ -93,8 +93,7 @@ def test_cuts_are_kept_and_go_with_their_source(tmp_path: Path) -> None:
         with open_source(clip) as source:
             index_source(source, encoder, store, CONFIG)
         assert store.cuts(1) == []
-        store.checkpoint(1, [], [], next_t_ns=1, frames_done=5, damaged=0, tracker_state=b"", state="done",
-                         cuts=[7, 3])  # fmt: skip
+        store.checkpoint(1, [], [], next_t_ns=1, frames_done=5, damaged=0, tracker_state=b"", state="done", cuts=[7, 3])
         assert store.cuts(1) == [3, 7]
         store.remove_source(1)
         assert store.cuts(1) == []

@@ -26,8 +26,9 @@ def regions(visual: Float32, masks: Float32, text: Float32 | None = None) -> Reg
     n = len(visual)
     points = np.stack([np.arange(n), np.arange(n) + 0.5], axis=1).astype(np.float32)
     boxes = mask_boxes(masks, 640, 480) + np.float32(0.25)
-    return RegionTokens(visual, visual[:, :2].copy() if text is None else text, masks, points, boxes,
-                        np.full(n, 0.125, np.float32))  # fmt: skip
+    return RegionTokens(
+        visual, visual[:, :2].copy() if text is None else text, masks, points, boxes, np.full(n, 0.125, np.float32)
+    )
 
 
 def plain_components(visual: Float32, masks: Float32, config: MergeConfig) -> NDArray[np.int64]:

@@ -114,8 +114,9 @@ def test_videos_and_photos_in_one_folder(memory: Memory, trip: Path) -> None:
     fakes.squares(trip / "walk.mp4", [("white", 0, 2, 8)], 2)
     reports = memory.index(trip, trip / "cup.png")
     assert [(Path(r.info.uri).name, r.info.kind, r.frames) for r in reports] == [
-        ("walk.mp4", "video", 10), ("trip", "pictures", 4)
-    ]  # fmt: skip
+        ("walk.mp4", "video", 10),
+        ("trip", "pictures", 4),
+    ]
     assert all(report.skipped for report in memory.index(trip))
 
 
@@ -135,8 +136,9 @@ def test_odd_files_are_named(memory: Memory, trip: Path) -> None:
     assert dict(report.unreadable) == {
         "iphone.HEIC": "HEIC is not read here, save the picture as JPEG",
         "empty.jpg": "the picture cannot be read (not a picture)",
-        "pipe.jpg": "it is no regular file", "bad\udcff.png": "the file name is not valid UTF-8, rename the file",
-    }  # fmt: skip
+        "pipe.jpg": "it is no regular file",
+        "bad\udcff.png": "the file name is not valid UTF-8, rename the file",
+    }
     assert (report.damaged, report.frames) == (4, 9)
     (again,) = memory.index(trip)
     assert (again.damaged, again.new_frames) == (4, 0)
@@ -238,8 +240,9 @@ def test_no_photo_is_of_two_sources(tmp_path_factory: pytest.TempPathFactory, ru
             there.update(album.files)
         where = [os.path.join(uri, path) for uri, paths in files.items() for path in paths]
         assert len(where) == len(set(where))
-        wanted = {name for name in NAMES for given_ in run if name == given_ or given_ == "" or
-                  name.startswith(given_ + "/")}  # fmt: skip
+        wanted = {
+            name for name in NAMES for given_ in run if name == given_ or given_ == "" or name.startswith(given_ + "/")
+        }
         assert {str(top / name) for name in wanted} <= set(where)
 
 

@@ -219,8 +219,16 @@ def test_a_view_that_cannot_be_decoded_again_leaves_the_others(clips: list[Path]
     with Store.open(tmp_path / "memory", write=True) as store:
         first = store.source_tracks(1)[0]
         views = store.views(1)[first.id]
-        store.checkpoint(1, [replace(first, views=(replace(views[0], t_ns=views[0].t_ns + 1), *views[1:]))], [],
-                         next_t_ns=1, frames_done=60, damaged=0, tracker_state=b"", state="done")  # fmt: skip
+        store.checkpoint(
+            1,
+            [replace(first, views=(replace(views[0], t_ns=views[0].t_ns + 1), *views[1:]))],
+            [],
+            next_t_ns=1,
+            frames_done=60,
+            damaged=0,
+            tracker_state=b"",
+            state="done",
+        )
     assert len(views) > 1
     assert again(tmp_path / "memory", LookingEncoder("look-2", 16)).left == ()
 

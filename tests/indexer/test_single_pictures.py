@@ -43,8 +43,9 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
         yield memory
 
 
-def index(memory: Memory, path: Path, progress: Progress | None = None, config: IndexConfig | None = None
-          ) -> PicturesReport:  # fmt: skip
+def index(
+    memory: Memory, path: Path, progress: Progress | None = None, config: IndexConfig | None = None
+) -> PicturesReport:
     """One folder or one photo."""
     told = None if progress is None else lambda path, album: progress
     (report,) = memory.index(path, on_source=told, config=config)
@@ -57,12 +58,15 @@ def held(store: Store) -> dict[str, Any]:
     return {
         "files": [(f.path, f.t_ns, f.cause) for f in store.picture_files(row.id)],
         "pictures": store.pictures(row.id),
-        "tracks": [(t.ordinal, t.start_ns, t.best_box, t.text.tobytes(), t.visual.tobytes())
-                   for t in store.source_tracks(row.id)],
-        "regions": [(f.t_ns, f.tracks.tolist(), f.boxes.tolist(), f.masks.tobytes())
-                    for f in store.regions(row.id, 0, 1 << 62)],
+        "tracks": [
+            (t.ordinal, t.start_ns, t.best_box, t.text.tobytes(), t.visual.tobytes())
+            for t in store.source_tracks(row.id)
+        ],
+        "regions": [
+            (f.t_ns, f.tracks.tolist(), f.boxes.tolist(), f.masks.tobytes()) for f in store.regions(row.id, 0, 1 << 62)
+        ],
         "source": (row.state, row.frames, row.damaged, row.next_t_ns),
-    }  # fmt: skip
+    }
 
 
 def test_each_content_once(memory: Memory, photos: Path) -> None:
@@ -75,9 +79,12 @@ def test_each_content_once(memory: Memory, photos: Path) -> None:
     state = held(memory.store)
     assert state["source"] == ("partial", 3, 1, 3 * PICTURE_NS)
     assert state["files"] == [
-        ("1.png", 0, None), ("2.png", PICTURE_NS, None), ("sub/10.png", 2 * PICTURE_NS, None),
-        ("sub/bad.jpg", None, "the picture cannot be read (not a picture)"), ("sub/copy.png", 0, None),
-    ]  # fmt: skip
+        ("1.png", 0, None),
+        ("2.png", PICTURE_NS, None),
+        ("sub/10.png", 2 * PICTURE_NS, None),
+        ("sub/bad.jpg", None, "the picture cannot be read (not a picture)"),
+        ("sub/copy.png", 0, None),
+    ]
     assert [(p.width, p.height) for p in state["pictures"]] == [(160, 96), (320, 192), (160, 96)]
     boxes = {t[1]: t[2] for t in state["tracks"]}
     assert boxes[PICTURE_NS] == (16, 64, 80, 128)  # in pixels of that picture

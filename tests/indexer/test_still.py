@@ -136,8 +136,9 @@ def test_none_passes_when_it_is_off() -> None:
 
 def frames(number: int) -> list[Frame]:
     """Red at rest; blue comes at 20 and goes at 33."""
-    return [Frame(picture({"red": (8, 0)} | ({"blue": (64, 56)} if 20 <= i < 33 else {})), i * NS, i)
-            for i in range(number)]  # fmt: skip
+    return [
+        Frame(picture({"red": (8, 0)} | ({"blue": (64, 56)} if 20 <= i < 33 else {})), i * NS, i) for i in range(number)
+    ]
 
 
 def tracks(folder: Path) -> list[tuple[int, int, int, int]]:

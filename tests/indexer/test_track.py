@@ -63,8 +63,16 @@ def plain_match(similarity: Float32, threshold: float) -> list[tuple[int, int]]:
 
 def same(a: list[Track], b: list[Track]) -> bool:
     def key(track: Track) -> tuple[object, ...]:
-        return (track.ordinal, track.start_ns, track.end_ns, track.frames, track.visual.tobytes(),
-                track.text.tobytes(), track.best_ns, track.best_box)  # fmt: skip
+        return (
+            track.ordinal,
+            track.start_ns,
+            track.end_ns,
+            track.frames,
+            track.visual.tobytes(),
+            track.text.tobytes(),
+            track.best_ns,
+            track.best_box,
+        )
 
     return [key(track) for track in a] == [key(track) for track in b]
 
@@ -90,10 +98,11 @@ def test_tracks_are_the_golden_ones() -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     # Quarters: most values are tied with others.
-    quarters=hnp.arrays(np.int8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9),
-                        elements=st.integers(-4, 4)),
+    quarters=hnp.arrays(
+        np.int8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9), elements=st.integers(-4, 4)
+    ),
     threshold=st.sampled_from([-1.0, 0.0, 0.25, 0.65, 1.0]),
-)  # fmt: skip
+)
 def test_match_is_greedy_with_ties(quarters: np.ndarray, threshold: float) -> None:
     similarity = np.asarray(quarters / 4, dtype=np.float32)
     rows, columns = match(similarity, threshold)

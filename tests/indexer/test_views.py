@@ -23,9 +23,15 @@ SIZE = (160, 96)
 
 def one(box: tuple[float, float, float, float], confidence: float = 1.0) -> RegionTokens:
     token = np.ones((1, 4), np.float32)
-    return RegionTokens(token, token, np.ones((1, 2, 2), np.float32), np.zeros((1, 2), np.float32),
-                        np.array([box], np.float32), np.ones(1, np.float32),
-                        np.array([confidence], np.float32))  # fmt: skip
+    return RegionTokens(
+        token,
+        token,
+        np.ones((1, 2, 2), np.float32),
+        np.zeros((1, 2), np.float32),
+        np.array([box], np.float32),
+        np.ones(1, np.float32),
+        np.array([confidence], np.float32),
+    )
 
 
 def noisy(t_ns: int, seed: int = 0) -> Frame:
@@ -87,11 +93,17 @@ def test_blur_lowers_sharpness() -> None:
 
 
 def test_larger_whole_views_far_apart_are_kept() -> None:
-    times = track(Views(Recorder()), [
-        (0, (20, 20, 30, 30)), (NS // 2, (20, 20, 50, 50)),  # within a second: the larger one
-        (2 * NS, (20, 20, 45, 45)), (4 * NS, (0, 20, 60, 60)),  # cut off at the border
-        (6 * NS, (60, 20, 100, 60)), (8 * NS, (20, 20, 22, 22)),
-    ])  # fmt: skip
+    times = track(
+        Views(Recorder()),
+        [
+            (0, (20, 20, 30, 30)),
+            (NS // 2, (20, 20, 50, 50)),  # within a second: the larger one
+            (2 * NS, (20, 20, 45, 45)),
+            (4 * NS, (0, 20, 60, 60)),  # cut off at the border
+            (6 * NS, (60, 20, 100, 60)),
+            (8 * NS, (20, 20, 22, 22)),
+        ],
+    )
     assert times[0] == 6 * NS
     assert NS // 2 in times
     assert 0 not in times
@@ -147,8 +159,19 @@ def run(encoder: LookingEncoder, pictures: list[NDArray[np.uint8]], every: int, 
                 step = Step(encoder, config, SIZE, state)
     tracks, _ = step.checkpoint(over=True)
     kept |= {t.ordinal: t for t in tracks}
-    return [(t.ordinal, t.visual.tobytes(), t.text.tobytes(), t.text_confidence, t.confidence, t.best_ns, t.best_box,
-             t.views) for _, t in sorted(kept.items())]  # fmt: skip
+    return [
+        (
+            t.ordinal,
+            t.visual.tobytes(),
+            t.text.tobytes(),
+            t.text_confidence,
+            t.confidence,
+            t.best_ns,
+            t.best_box,
+            t.views,
+        )
+        for _, t in sorted(kept.items())
+    ]
 
 
 @pytest.mark.parametrize("cut_at", [8, 16, 32])

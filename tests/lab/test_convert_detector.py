@@ -41,8 +41,10 @@ class Made:
         return name
 
     def save(self, folder: Path) -> Path:
-        data = {"modelTopology": {"node": self.nodes},
-                "weightsManifest": [{"paths": ["made.bin"], "weights": self.entries}]}  # fmt: skip
+        data = {
+            "modelTopology": {"node": self.nodes},
+            "weightsManifest": [{"paths": ["made.bin"], "weights": self.entries}],
+        }
         (folder / "made.json").write_text(json.dumps(data))
         (folder / "made.bin").write_bytes(self.raw)
         return folder / "made.json"
@@ -79,9 +81,12 @@ def run(graph: Graph, end: str, image: np.ndarray) -> np.ndarray:
     writer = Writer(graph)
     name = writer.of(graph.nodes[end])
     made = helper.make_graph(
-        writer.nodes, "made", [helper.make_tensor_value_info("image", TensorProto.UINT8, [None, None, None, 3])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4)], writer.constants,
-    )  # fmt: skip
+        writer.nodes,
+        "made",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [None, None, None, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4)],
+        writer.constants,
+    )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     onnx.checker.check_model(model, full_check=True)

@@ -29,15 +29,25 @@ def lay(folder: Path) -> Path:
     (folder / "Objects365_names_fix.csv").write_text("1,Awning,Awning\n2,Cell Phone,Cell Phone\n")
     (folder / "oid_names.json").write_text('["Bell pepper"]')
     rng = np.random.default_rng(0)
-    for stem, n in (("coco_clip_a+cname", 2), ("lvis_v1_clip_a+cname", 2), ("o365_clip_a+cnamefix", 2),
-                    ("oid_clip_a+cname", 1)):  # fmt: skip
+    for stem, n in (
+        ("coco_clip_a+cname", 2),
+        ("lvis_v1_clip_a+cname", 2),
+        ("o365_clip_a+cnamefix", 2),
+        ("oid_clip_a+cname", 1),
+    ):
         np.save(folder / f"{stem}.npy", rng.standard_normal((n, 512)).astype(np.float16))
     return folder
 
 
-@pytest.mark.parametrize(("said", "meant"), [
-    ("Bell_pepper", "bell pepper"), ("Sofa_(furniture)", "sofa"), ("Trash/bin", "trash bin"), ("  TV ", "tv"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Bell_pepper", "bell pepper"),
+        ("Sofa_(furniture)", "sofa"),
+        ("Trash/bin", "trash bin"),
+        ("  TV ", "tv"),
+    ],
+)
 def test_plain_is_as_one_would_type(said: str, meant: str) -> None:
     assert plain(said) == meant
 
@@ -80,10 +90,18 @@ def test_everyday_names_belong_to_classes_of_imagenet() -> None:
     assert all(name and name == name.strip().lower() for names in found.values() for name in names)
 
 
-@pytest.mark.parametrize(("brand", "said"), [
-    ("arla standard milk", "milk"), ("god morgon orange juice", "juice"), ("royal gala apple", "apple"),
-    ("tropicana mandarin morning", "juice"), ("beef tomato", "tomato"), ("banana", "banana"), ("watermelon", "melon"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("brand", "said"),
+    [
+        ("arla standard milk", "milk"),
+        ("god morgon orange juice", "juice"),
+        ("royal gala apple", "apple"),
+        ("tropicana mandarin morning", "juice"),
+        ("beef tomato", "tomato"),
+        ("banana", "banana"),
+        ("watermelon", "melon"),
+    ],
+)
 def test_groceries_have_everyday_names(brand: str, said: str) -> None:
     assert grocery_name(brand) == said
 

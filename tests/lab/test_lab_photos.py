@@ -52,11 +52,16 @@ def test_boxes_follow_a_photo_that_is_made_smaller(tmp_path: Path) -> None:
         "images": [{"id": i, "file_name": f"coco_cc/{i}.jpg"} for i in range(3)],
         "categories": [{"id": 7, "name": "cup"}],
         "annotations": [
-            {"image_id": 0, "category_id": 7, "bbox": [100, 20, 50, 40], "iscrowd": 0,
-             "segmentation": [[100, 20, 150, 20, 150, 60]]},
+            {
+                "image_id": 0,
+                "category_id": 7,
+                "bbox": [100, 20, 50, 40],
+                "iscrowd": 0,
+                "segmentation": [[100, 20, 150, 20, 150, 60]],
+            },
             {"image_id": 0, "category_id": 7, "bbox": [0, 0, 9, 9], "iscrowd": 1, "segmentation": {"counts": "x"}},
         ],
-    }  # fmt: skip
+    }
     files = {f"photos/images/coco_cc/{i}.jpg": jpeg(wide) for i in range(3)}
     files |= {"photos/coco_cc.json": json.dumps(content).encode(), "photos/sources.json": b"[]"}
     first, _, last = read_photos(pack(tmp_path / "p.tar", files))
@@ -71,9 +76,11 @@ def test_boxes_follow_a_photo_that_is_made_smaller(tmp_path: Path) -> None:
 
 
 def test_a_brand_is_what_is_in_it(tmp_path: Path) -> None:
-    content = {"images": [{"id": 1, "file_name": "grocery/1.jpg"}],
-               "categories": [{"id": 1, "name": "arla standard milk"}],
-               "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 160, 120]}]}  # fmt: skip
+    content = {
+        "images": [{"id": 1, "file_name": "grocery/1.jpg"}],
+        "categories": [{"id": 1, "name": "arla standard milk"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 160, 120]}],
+    }
     files = {"photos/images/grocery/1.jpg": jpeg(disc()), "photos/grocery.json": json.dumps(content).encode()}
     (photo,) = read_photos(pack(tmp_path / "p.tar", files))
     assert photo.regions[0].name == "milk"

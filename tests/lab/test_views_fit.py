@@ -43,23 +43,34 @@ def test_a_class_is_called_by_its_own_and_its_everyday_names(tmp_path: Path) -> 
         space.labels(np.array(["no such thing"]))
 
 
-@pytest.mark.parametrize(("kernel", "stride", "pads"), [(3, 2, [0, 0, 1, 1]), (5, 2, [1, 1, 2, 2]), (3, 1, [1] * 4),
-                                                       (5, 1, [2] * 4), (1, 1, [0] * 4)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads"),
+    [(3, 2, [0, 0, 1, 1]), (5, 2, [1, 1, 2, 2]), (3, 1, [1] * 4), (5, 1, [2] * 4), (1, 1, [0] * 4)],
+)
 def test_padding_is_tensorflows(kernel: int, stride: int, pads: list[int]) -> None:
     assert same_padding(kernel, stride) == pads
 
 
 def test_batch_norm_is_folded() -> None:
     rng = np.random.default_rng(0)
-    state = {"c.weight": rng.normal(size=(6, 4, 3, 3)), "n.weight": rng.normal(size=6), "n.bias": rng.normal(size=6),
-             "n.running_mean": rng.normal(size=6), "n.running_var": rng.uniform(0.5, 2, 6)}  # fmt: skip
+    state = {
+        "c.weight": rng.normal(size=(6, 4, 3, 3)),
+        "n.weight": rng.normal(size=6),
+        "n.bias": rng.normal(size=6),
+        "n.running_mean": rng.normal(size=6),
+        "n.running_var": rng.uniform(0.5, 2, 6),
+    }
     weight, bias = folded({k: v.astype(np.float32) for k, v in state.items()}, "c", "n")
     t = {k: torch.from_numpy(v) for k, v in state.items()}
     x = torch.from_numpy(rng.normal(size=(2, 4, 9, 9)))
     wanted = torch.nn.functional.batch_norm(
-        torch.nn.functional.conv2d(x, t["c.weight"]), t["n.running_mean"], t["n.running_var"], t["n.weight"],
-        t["n.bias"], eps=1e-3,
-    )  # fmt: skip
+        torch.nn.functional.conv2d(x, t["c.weight"]),
+        t["n.running_mean"],
+        t["n.running_var"],
+        t["n.weight"],
+        t["n.bias"],
+        eps=1e-3,
+    )
     got = torch.nn.functional.conv2d(x, torch.from_numpy(weight).double(), torch.from_numpy(bias).double())
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
@@ -133,11 +144,17 @@ def space_of(rng: np.random.Generator) -> NameSpace:
 def part_of(labels: list[int], rng: np.random.Generator, kind: list[str] | None = None) -> Part:
     n = len(labels)
     return Part(
-        np.abs(rng.normal(size=(n, 1280))).astype(np.float32), rng.normal(size=(n, 1000)).astype(np.float32),
-        rng.uniform(0, 1, (n, HINTS)).astype(np.float32), rng.normal(size=(n, 3)).astype(np.float32) * 0.2,
-        np.stack([labels] * 3, 1), np.tile(np.array([1, 0, 0], np.float32), (n, 1)), np.full(n, "x"),
-        np.array(kind or ["box"] * n), np.arange(n), np.zeros(n, np.bool_),
-    )  # fmt: skip
+        np.abs(rng.normal(size=(n, 1280))).astype(np.float32),
+        rng.normal(size=(n, 1000)).astype(np.float32),
+        rng.uniform(0, 1, (n, HINTS)).astype(np.float32),
+        rng.normal(size=(n, 3)).astype(np.float32) * 0.2,
+        np.stack([labels] * 3, 1),
+        np.tile(np.array([1, 0, 0], np.float32), (n, 1)),
+        np.full(n, "x"),
+        np.array(kind or ["box"] * n),
+        np.arange(n),
+        np.zeros(n, np.bool_),
+    )
 
 
 def test_rare_names_count_more_each() -> None:

@@ -30,22 +30,27 @@ builtin_interfaces/Time stamp
 string frame_id
 """
 COMPRESSED = "std_msgs/Header header\nstring format\nuint8[] data\n" + HEADER
-IMAGE = """std_msgs/Header header
+IMAGE = (
+    """std_msgs/Header header
 uint32 height
 uint32 width
 string encoding
 uint8 is_bigendian
 uint32 step
 uint8[] data
-""" + HEADER
-ODOMETRY = """std_msgs/Header header
+"""
+    + HEADER
+)
+ODOMETRY = (
+    """std_msgs/Header header
 string child_frame_id
 geometry_msgs/PoseWithCovariance pose
 ================================================================================
 MSG: geometry_msgs/PoseWithCovariance
 geometry_msgs/Pose pose
 float64[36] covariance
-""" + """================================================================================
+"""
+    + """================================================================================
 MSG: geometry_msgs/Pose
 geometry_msgs/Point position
 geometry_msgs/Quaternion orientation
@@ -60,9 +65,15 @@ float64 x
 float64 y
 float64 z
 float64 w
-""" + HEADER
-POSE = "std_msgs/Header header\ngeometry_msgs/Pose pose\n" + ODOMETRY[ODOMETRY.index("=" * 80 + "\nMSG: geometry_msgs/Pose\n") :]  # noqa: E501
-TF = """geometry_msgs/TransformStamped[] transforms
+"""
+    + HEADER
+)
+POSE = (
+    "std_msgs/Header header\ngeometry_msgs/Pose pose\n"
+    + ODOMETRY[ODOMETRY.index("=" * 80 + "\nMSG: geometry_msgs/Pose\n") :]
+)
+TF = (
+    """geometry_msgs/TransformStamped[] transforms
 ================================================================================
 MSG: geometry_msgs/TransformStamped
 std_msgs/Header header
@@ -83,7 +94,9 @@ float64 x
 float64 y
 float64 z
 float64 w
-""" + HEADER
+"""
+    + HEADER
+)
 
 
 def header(t_ns: int, frame: str = "camera") -> dict[str, Any]:
@@ -99,8 +112,9 @@ def encoded(number: int, form: str = "PNG", size: tuple[int, int] = (make.WIDTH,
 class Log:
     """An MCAP file being written. Small chunks, so that few messages are in each."""
 
-    def __init__(self, path: Path, *, chunk_size: int = 2000, compression: CompressionType = CompressionType.ZSTD,
-                 **options: Any) -> None:  # fmt: skip
+    def __init__(
+        self, path: Path, *, chunk_size: int = 2000, compression: CompressionType = CompressionType.ZSTD, **options: Any
+    ) -> None:
         self.path = path
         self._file = path.open("wb")
         self.writer = Writer(self._file, chunk_size=chunk_size, compression=compression, **options)
@@ -109,8 +123,9 @@ class Log:
         self._channels: dict[tuple[str, str, str], int] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, topic: str, schema: str, encoding: str, schema_encoding: str, definition: bytes, data: bytes,
-            t_ns: int) -> None:  # fmt: skip
+    def add(
+        self, topic: str, schema: str, encoding: str, schema_encoding: str, definition: bytes, data: bytes, t_ns: int
+    ) -> None:
         if schema not in self._schemas:
             self._schemas[schema] = self.writer.register_schema(schema, schema_encoding, definition) if schema else 0
         key = (topic, schema, encoding)
@@ -126,25 +141,39 @@ class Log:
         self.add(topic, schema, "cdr", "ros2msg", definition.encode(), data, t_ns)
 
     def compressed(self, topic: str, number: int, t_ns: int, stamp: int | None = None, **more: Any) -> None:
-        value = {"header": header(t_ns - SKEW if stamp is None else stamp), "format": "png",
-                 "data": encoded(number), **more}  # fmt: skip
+        value = {
+            "header": header(t_ns - SKEW if stamp is None else stamp),
+            "format": "png",
+            "data": encoded(number),
+            **more,
+        }
         self.ros2(topic, "sensor_msgs/msg/CompressedImage", COMPRESSED, value, t_ns)
 
-    def image(self, topic: str, encoding: str, pixels: np.ndarray[Any, Any], t_ns: int, pad: int = 0,
-              **more: Any) -> None:  # fmt: skip
+    def image(
+        self, topic: str, encoding: str, pixels: np.ndarray[Any, Any], t_ns: int, pad: int = 0, **more: Any
+    ) -> None:
         height, width = pixels.shape[:2]
         rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)
         rows = np.pad(rows, ((0, 0), (0, pad)), constant_values=77)
-        value = {"header": header(t_ns - SKEW), "height": height, "width": width, "encoding": encoding,
-                 "is_bigendian": 0, "step": rows.shape[1], "data": rows.tobytes(), **more}  # fmt: skip
+        value = {
+            "header": header(t_ns - SKEW),
+            "height": height,
+            "width": width,
+            "encoding": encoding,
+            "is_bigendian": 0,
+            "step": rows.shape[1],
+            "data": rows.tobytes(),
+            **more,
+        }
         self.ros2(topic, "sensor_msgs/msg/Image", IMAGE, value, t_ns)
 
     def protobuf(self, topic: str, message: Any, t_ns: int) -> None:
         from mcap_protobuf.schema import build_file_descriptor_set
 
         definition = build_file_descriptor_set(type(message)).SerializeToString()
-        self.add(topic, message.DESCRIPTOR.full_name, "protobuf", "protobuf", definition, message.SerializeToString(),
-                 t_ns)  # fmt: skip
+        self.add(
+            topic, message.DESCRIPTOR.full_name, "protobuf", "protobuf", definition, message.SerializeToString(), t_ns
+        )
 
     def json(self, topic: str, schema: str, value: dict[str, Any], t_ns: int) -> None:
         self.add(topic, schema, "json", "jsonschema", b"{}", json.dumps(value).encode(), t_ns)
@@ -181,8 +210,12 @@ def foxglove(path: Path, n: int, schema: str, encoding: str) -> Path:
         fields: dict[str, Any] = {"format": "png"} if schema == "CompressedImage" else raw
         if encoding == "json":
             time = {"sec": stamp // 10**9, "nsec": stamp % 10**9}
-            log.json("/cam", f"foxglove.{schema}", {"timestamp": time, "frame_id": "camera",
-                                                    "data": b64encode(data).decode(), **fields}, t)  # fmt: skip
+            log.json(
+                "/cam",
+                f"foxglove.{schema}",
+                {"timestamp": time, "frame_id": "camera", "data": b64encode(data).decode(), **fields},
+                t,
+            )
         else:
             log.protobuf("/cam", _message(schema, stamp, data, fields), t)
     return log.close()
@@ -206,8 +239,13 @@ def video_packets(n: int, codec: str, gop: int = 10) -> list[bytes]:
     context.framerate = Fraction(10)
     quiet = ":log-level=none:repeat-headers=1" if codec == "libx265" else ""
     params = "x265-params" if codec == "libx265" else "x264-params"
-    context.options = {"g": str(gop), "bf": "0", "tune": "zerolatency", "crf": "10",
-                       params: f"bframes=0:keyint={gop}:scenecut=0:repeat-headers=1{quiet}"}  # fmt: skip
+    context.options = {
+        "g": str(gop),
+        "bf": "0",
+        "tune": "zerolatency",
+        "crf": "10",
+        params: f"bframes=0:keyint={gop}:scenecut=0:repeat-headers=1{quiet}",
+    }
     out: list[bytes] = []
     for i in range(n):
         frame = av.VideoFrame.from_ndarray(make.picture(i), "rgb24").reformat(format="yuv420p")
@@ -218,8 +256,14 @@ def video_packets(n: int, codec: str, gop: int = 10) -> list[bytes]:
     return out
 
 
-def video(path: Path, n: int, codec: str, drop: Sequence[int] = (), change: Callable[[int, bytes], bytes] | None = None,
-          chunk_size: int = 2000) -> Path:  # fmt: skip
+def video(
+    path: Path,
+    n: int,
+    codec: str,
+    drop: Sequence[int] = (),
+    change: Callable[[int, bytes], bytes] | None = None,
+    chunk_size: int = 2000,
+) -> Path:
     """foxglove.CompressedVideo in protobuf. drop: messages left out. change: what is written for a message."""
     log = Log(path, chunk_size=chunk_size)
     name = "h264" if codec == "libx264" else "h265"
@@ -230,8 +274,15 @@ def video(path: Path, n: int, codec: str, drop: Sequence[int] = (), change: Call
     return log.close()
 
 
-def scene(path: Path, squares: fakes.Scene, seconds: float, topics: Sequence[str] = ("/cam/front",), fps: int = 10,
-          poses: Callable[[Log, int, float], None] | None = None, close: bool = True) -> Path:  # fmt: skip
+def scene(
+    path: Path,
+    squares: fakes.Scene,
+    seconds: float,
+    topics: Sequence[str] = ("/cam/front",),
+    fps: int = 10,
+    poses: Callable[[Log, int, float], None] | None = None,
+    close: bool = True,
+) -> Path:
     """Coloured squares, as `fakes.squares` has them, in sensor_msgs/msg/CompressedImage on each topic. poses: called
     with the log, the log time and the seconds before each picture."""
     log = Log(path, chunk_size=20_000)
@@ -260,15 +311,27 @@ def add_pose(log: Log, t: int, x: float, y: float, frame: str = "map", topic: st
 
 
 def add_odometry(log: Log, t: int, x: float, y: float, frame: str = "odom") -> None:
-    value = {"header": header(t, frame), "child_frame_id": "base",
-             "pose": {"pose": pose(x, y), "covariance": [0.0] * 36}}  # fmt: skip
+    value = {
+        "header": header(t, frame),
+        "child_frame_id": "base",
+        "pose": {"pose": pose(x, y), "covariance": [0.0] * 36},
+    }
     log.ros2("/odom", "nav_msgs/msg/Odometry", ODOMETRY, value, t)
 
 
-def add_transform(log: Log, t: int, parent: str, child: str, xyz: tuple[float, float, float],
-                  q: tuple[float, float, float, float] = (0, 0, 0, 1), topic: str = "/tf") -> None:  # fmt: skip
-    transform = {"translation": dict(zip("xyz", map(float, xyz), strict=True)),
-                 "rotation": dict(zip("xyzw", map(float, q), strict=True))}  # fmt: skip
+def add_transform(
+    log: Log,
+    t: int,
+    parent: str,
+    child: str,
+    xyz: tuple[float, float, float],
+    q: tuple[float, float, float, float] = (0, 0, 0, 1),
+    topic: str = "/tf",
+) -> None:
+    transform = {
+        "translation": dict(zip("xyz", map(float, xyz), strict=True)),
+        "rotation": dict(zip("xyzw", map(float, q), strict=True)),
+    }
     link = {"header": header(t, parent), "child_frame_id": child, "transform": transform}
     log.ros2(topic, "tf2_msgs/msg/TFMessage", TF, {"transforms": [link]}, t)
 

@@ -12,9 +12,19 @@ from vidmem.media import Photos, discover
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [
-        "v10.mp4", "v2.MP4", "notes.txt", ".hidden.mp4", "deep/er/a.mkv", "deep/b.webm", "deep/cover.jpg",
-        "photos/p10.jpg", "photos/p2.png", "-x.mp4", "[1].mp4", "empty/readme.txt",
-    ]:  # fmt: skip
+        "v10.mp4",
+        "v2.MP4",
+        "notes.txt",
+        ".hidden.mp4",
+        "deep/er/a.mkv",
+        "deep/b.webm",
+        "deep/cover.jpg",
+        "photos/p10.jpg",
+        "photos/p2.png",
+        "-x.mp4",
+        "[1].mp4",
+        "empty/readme.txt",
+    ]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)

@@ -25,16 +25,19 @@ def test_nearly_gapless_does(tmp_path: Path) -> None:
     assert like_a_film(pictures(tmp_path, [f"f{i:03d}.png" for i in range(30) if i not in (7, 20)]))
 
 
-@pytest.mark.parametrize("names", [
-    [f"frame_{i:04d}.png" for i in range(FEWEST - 1)],
-    [f"frame_{i:04d}.png" for i in range(0, 40, 2)],
-    [f"IMG_{i:04d}.png" for i in range(1, 30)],
-    [f"DSC{i:05d}.png" for i in range(1, 30)],
-    [f"P101{i:04d}.png" for i in range(1, 30)],
-    [f"IMG-20260101-WA{i:04d}.jpg" for i in range(1, 30)],
-    ["cup.png", *(f"frame_{i:04d}.png" for i in range(30))],
-    [f"{'ab'[i % 2]}{i:04d}.png" for i in range(30)],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"frame_{i:04d}.png" for i in range(FEWEST - 1)],
+        [f"frame_{i:04d}.png" for i in range(0, 40, 2)],
+        [f"IMG_{i:04d}.png" for i in range(1, 30)],
+        [f"DSC{i:05d}.png" for i in range(1, 30)],
+        [f"P101{i:04d}.png" for i in range(1, 30)],
+        [f"IMG-20260101-WA{i:04d}.jpg" for i in range(1, 30)],
+        ["cup.png", *(f"frame_{i:04d}.png" for i in range(30))],
+        [f"{'ab'[i % 2]}{i:04d}.png" for i in range(30)],
+    ],
+)
 def test_few_gaps_cameras_and_other_names_do_not(tmp_path: Path, names: list[str]) -> None:
     assert not like_a_film(pictures(tmp_path, names))
 

@@ -22,14 +22,24 @@ TOP, WRIST = "observation.images.top", "observation.images.wrist"
 
 def info(version: str, **more: Any) -> dict[str, Any]:
     video = {"dtype": "video", "shape": [make.HEIGHT, make.WIDTH, 3]}
-    return {"codebase_version": version, "fps": FPS, "chunks_size": 1000, "total_episodes": len(LENGTHS),
-            "features": {TOP: video, WRIST: video, "action": {"dtype": "float32", "shape": [2]}}, **more}  # fmt: skip
+    return {
+        "codebase_version": version,
+        "fps": FPS,
+        "chunks_size": 1000,
+        "total_episodes": len(LENGTHS),
+        "features": {TOP: video, WRIST: video, "action": {"dtype": "float32", "shape": [2]}},
+        **more,
+    }
 
 
 def rows(episode: int) -> dict[str, Any]:
     n = LENGTHS[episode]
-    return {"timestamp": (np.arange(n) / FPS).astype(np.float32), "frame_index": np.arange(n),
-            "episode_index": np.full(n, episode), "action": [[0.0, 0.0]] * n}  # fmt: skip
+    return {
+        "timestamp": (np.arange(n) / FPS).astype(np.float32),
+        "frame_index": np.arange(n),
+        "episode_index": np.full(n, episode),
+        "action": [[0.0, 0.0]] * n,
+    }
 
 
 def write(path: Path, columns: dict[str, Any]) -> None:
@@ -40,10 +50,15 @@ def write(path: Path, columns: dict[str, Any]) -> None:
 def v2(folder: Path) -> Path:
     """One file per episode; pictures count on over the episodes."""
     (folder / "meta").mkdir(parents=True)
-    (folder / "meta" / "info.json").write_text(json.dumps(info(
-        "v2.1", data_path="data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        video_path="videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
-    )))  # fmt: skip
+    (folder / "meta" / "info.json").write_text(
+        json.dumps(
+            info(
+                "v2.1",
+                data_path="data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+                video_path="videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+            )
+        )
+    )
     lines = [json.dumps({"episode_index": i, "length": n, "tasks": ["push"]}) for i, n in enumerate(LENGTHS)]
     (folder / "meta" / "episodes.jsonl").write_text("\n".join(lines) + "\n")
     for i, n in enumerate(LENGTHS):
@@ -58,17 +73,25 @@ def v2(folder: Path) -> Path:
 def v3(folder: Path) -> Path:
     """All episodes in one file."""
     (folder / "meta").mkdir(parents=True)
-    (folder / "meta" / "info.json").write_text(json.dumps(info(
-        "v3.0", data_path="data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-        video_path="videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-    )))  # fmt: skip
+    (folder / "meta" / "info.json").write_text(
+        json.dumps(
+            info(
+                "v3.0",
+                data_path="data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+                video_path="videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+            )
+        )
+    )
     starts = np.cumsum([0, *LENGTHS])[:-1]
     episodes: dict[str, Any] = {"episode_index": list(range(len(LENGTHS))), "length": list(LENGTHS)}
     zeros = [0] * len(LENGTHS)
     episodes |= {"data/chunk_index": zeros, "data/file_index": zeros}
     for key in (TOP, WRIST):
-        episodes |= {f"videos/{key}/chunk_index": zeros, f"videos/{key}/file_index": zeros,
-                     f"videos/{key}/from_timestamp": starts / FPS}  # fmt: skip
+        episodes |= {
+            f"videos/{key}/chunk_index": zeros,
+            f"videos/{key}/file_index": zeros,
+            f"videos/{key}/from_timestamp": starts / FPS,
+        }
         path = folder / f"videos/{key}/chunk-000/file-000.mp4"
         path.parent.mkdir(parents=True)
         numbered(path, range(sum(LENGTHS)))
@@ -127,14 +150,17 @@ def test_rows_without_pictures_are_counted(tmp_path: Path) -> None:
         assert source.damage.notes == ["rows of the dataset without a picture in its video"]
 
 
-@pytest.mark.parametrize(("change", "cause"), [
-    ({"codebase_version": "v9.0"}, "version v9.0; v2 and v3 are read"),
-    ({"fps": 0}, "0 frames per second"),
-    ({"features": {"action": {"dtype": "float32"}}}, "the dataset has no video"),
-    ({"video_path": "../../{video_key}"}, "outside of the dataset"),
-    ({"data_path": "{nothing}"}, "a path that means nothing"),
-    ({"features": None}, "cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"codebase_version": "v9.0"}, "version v9.0; v2 and v3 are read"),
+        ({"fps": 0}, "0 frames per second"),
+        ({"features": {"action": {"dtype": "float32"}}}, "the dataset has no video"),
+        ({"video_path": "../../{video_key}"}, "outside of the dataset"),
+        ({"data_path": "{nothing}"}, "a path that means nothing"),
+        ({"features": None}, "cannot be read"),
+    ],
+)
 def test_a_bad_info_fails_in_one_line(tmp_path: Path, change: dict[str, Any], cause: str) -> None:
     dataset = v3(tmp_path / "pusht")
     file = dataset / "meta" / "info.json"

@@ -76,14 +76,19 @@ def wide(rgb: np.ndarray[Any, Any], order: str = "<u2") -> np.ndarray[Any, Any]:
 
 
 COLOURED: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
-    "rgb8": lambda rgb: rgb, "bgr8": lambda rgb: rgb[..., ::-1], "8UC3": lambda rgb: rgb[..., ::-1],
+    "rgb8": lambda rgb: rgb,
+    "bgr8": lambda rgb: rgb[..., ::-1],
+    "8UC3": lambda rgb: rgb[..., ::-1],
     "rgba8": lambda rgb: np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]),
     "bgra8": lambda rgb: np.dstack([rgb[..., ::-1], np.full(rgb.shape[:2], 255, np.uint8)]),
-    "yuyv": lambda rgb: uyvy(rgb, False), "yuv422_yuy2": lambda rgb: uyvy(rgb, False),
-    "uyvy": lambda rgb: uyvy(rgb, True), "yuv422": lambda rgb: uyvy(rgb, True),
-    "rgb16": wide, "bgr16": lambda rgb: wide(rgb[..., ::-1]),
+    "yuyv": lambda rgb: uyvy(rgb, False),
+    "yuv422_yuy2": lambda rgb: uyvy(rgb, False),
+    "uyvy": lambda rgb: uyvy(rgb, True),
+    "yuv422": lambda rgb: uyvy(rgb, True),
+    "rgb16": wide,
+    "bgr16": lambda rgb: wide(rgb[..., ::-1]),
     **{f"bayer_{p}8": lambda rgb, p=p: bayer(rgb, p) for p in ("rggb", "bggr", "gbrg", "grbg")},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("encoding", COLOURED)
@@ -97,11 +102,15 @@ def test_raw_in_colour(tmp_path: Path, encoding: str, pad: int) -> None:
         assert not source.damage
 
 
-@pytest.mark.parametrize(("encoding", "pixels", "more"), [
-    ("mono8", lambda rgb: grey(rgb), {}), ("8UC1", lambda rgb: grey(rgb), {}),
-    ("mono16", lambda rgb: wide(grey(rgb)), {}),
-    ("mono16", lambda rgb: wide(grey(rgb), ">u2"), {"is_bigendian": 1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "more"),
+    [
+        ("mono8", lambda rgb: grey(rgb), {}),
+        ("8UC1", lambda rgb: grey(rgb), {}),
+        ("mono16", lambda rgb: wide(grey(rgb)), {}),
+        ("mono16", lambda rgb: wide(grey(rgb), ">u2"), {"is_bigendian": 1}),
+    ],
+)
 def test_raw_in_grey(tmp_path: Path, encoding: str, pixels: Any, more: dict[str, int]) -> None:
     log = Log(tmp_path / "run.mcap")
     log.image("/cam", encoding, pixels(make.picture(5)), START, 6, **more)
@@ -236,16 +245,29 @@ def test_pictures_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
         assert numbers(source) == [0, 7]
         assert source.damage.frames == 6
         told = "\n".join(source.damage.notes)
-        for cause in ("not a picture", "depth picture", "'32FC1' are not read; rgb8", "exceeds the limit", "fewer than",
-                      "is empty"):  # fmt: skip
+        for cause in (
+            "not a picture",
+            "depth picture",
+            "'32FC1' are not read; rgb8",
+            "exceeds the limit",
+            "fewer than",
+            "is empty",
+        ):
             assert cause in told
         assert str(tmp_path) not in told
 
 
-@pytest.mark.parametrize(("encoding", "schema_encoding", "told"), [
-    ("ros1", "ros1msg", "messages in ros1 with a schema in ros1msg are not read; cdr with ros2msg, protobuf and json"),
-    ("cdr", "ros2idl", "messages in cdr with a schema in ros2idl are not read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encoding", "schema_encoding", "told"),
+    [
+        (
+            "ros1",
+            "ros1msg",
+            "messages in ros1 with a schema in ros1msg are not read; cdr with ros2msg, protobuf and json",
+        ),
+        ("cdr", "ros2idl", "messages in cdr with a schema in ros2idl are not read"),
+    ],
+)
 def test_an_unknown_encoding_fails(tmp_path: Path, encoding: str, schema_encoding: str, told: str) -> None:
     log = Log(tmp_path / "run.mcap")
     log.add("/cam", "sensor_msgs/msg/CompressedImage", encoding, schema_encoding, b"?", b"??", START)
@@ -367,9 +389,7 @@ def test_damaged_chunks_are_skipped_and_counted(tmp_path: Path, compression: Com
 
 @pytest.mark.parametrize("compression", list(CompressionType))
 @pytest.mark.parametrize("share", [0.5, 0.83])
-def test_a_truncated_log_is_read_as_far_as_it_goes(
-    tmp_path: Path, compression: CompressionType, share: float
-) -> None:
+def test_a_truncated_log_is_read_as_far_as_it_goes(tmp_path: Path, compression: CompressionType, share: float) -> None:
     path = make_logs.ros2_compressed(tmp_path / "run.mcap", 60, compression=compression)
     whole = chunks(path)
     cut = int((whole[-1].offset + whole[-1].length) * share)
@@ -377,7 +397,7 @@ def test_a_truncated_log_is_read_as_far_as_it_goes(
     kept = [b for b in whole if b.offset + b.length <= cut]
     with open_source(path) as source:
         seen = offsets(source)
-        assert seen[: 3] == [0, STEP, 2 * STEP]
+        assert seen[:3] == [0, STEP, 2 * STEP]
         assert seen == [STEP * i for i in range(len(seen))]
         assert seen[-1] >= kept[-1].end_ns - START
         assert "not closed properly" in source.damage.notes[0]

@@ -113,8 +113,10 @@ def test_poses_that_are_no_numbers_are_left_out(log: Log) -> None:
 def test_poses_by_the_clock_of_the_header(log: Log) -> None:
     for i, t in enumerate(times(3)):
         log.compressed("/cam", i, t, stamp=5 * NS + i * STEP)
-        value = {"header": header(5 * NS + i * STEP, "map"), "pose": {"position": {"x": i, "y": 0, "z": 0},
-                 "orientation": {"x": 0, "y": 0, "z": 0, "w": 1}}}  # fmt: skip
+        value = {
+            "header": header(5 * NS + i * STEP, "map"),
+            "pose": {"position": {"x": i, "y": 0, "z": 0}, "orientation": {"x": 0, "y": 0, "z": 0, "w": 1}},
+        }
         log.ros2("/pose", "geometry_msgs/msg/PoseStamped", __import__("media.make_logs").make_logs.POSE, value, t)
     with open_source(f"{log.close()}#header:/cam") as source:
         found = source.trail()

@@ -30,16 +30,26 @@ DAY = int(datetime(2026, 1, 31).timestamp()) * NS
 @pytest.mark.parametrize(
     ("name", "ns"),
     [
-        ("VID_20260131_083012.mp4", LOCAL), ("20260131_083012.mp4", LOCAL), ("IMG_20260131_083012.jpg", LOCAL),
-        ("20260131_083012(0).mp4", LOCAL), ("DJI_20260131083012_0001_D.MP4", LOCAL), ("2026_0131_083012.MP4", LOCAL),
-        ("2026-01-31 08.30.12.mov", LOCAL), ("2026-01-31T08-30-12.mkv", LOCAL), ("2026-01-31 08-30-12.mkv", LOCAL),
-        ("Screen Recording 2026-01-31 at 08.30.12.mov", LOCAL), ("Aufnahme 2026-01-31 um 08.30.12.mov", LOCAL),
-        ("Screen Recording 2026-01-31 at 8.30.12\u202fAM.mov", LOCAL), ("signal-2026-01-31-083012.mp4", LOCAL),
+        ("VID_20260131_083012.mp4", LOCAL),
+        ("20260131_083012.mp4", LOCAL),
+        ("IMG_20260131_083012.jpg", LOCAL),
+        ("20260131_083012(0).mp4", LOCAL),
+        ("DJI_20260131083012_0001_D.MP4", LOCAL),
+        ("2026_0131_083012.MP4", LOCAL),
+        ("2026-01-31 08.30.12.mov", LOCAL),
+        ("2026-01-31T08-30-12.mkv", LOCAL),
+        ("2026-01-31 08-30-12.mkv", LOCAL),
+        ("Screen Recording 2026-01-31 at 08.30.12.mov", LOCAL),
+        ("Aufnahme 2026-01-31 um 08.30.12.mov", LOCAL),
+        ("Screen Recording 2026-01-31 at 8.30.12\u202fAM.mov", LOCAL),
+        ("signal-2026-01-31-083012.mp4", LOCAL),
         ("Screen Recording 2026-01-31 at 8.30.12 PM.mov", LOCAL + 12 * 3600 * NS),
-        ("PXL_20260131_083012345.mp4", ZULU + 345_000_000), ("PXL_20260131_083012345.TS.mp4", ZULU + 345_000_000),
-        ("2026-01-31T08-30-12Z.mp4", ZULU), ("signal-2026-01-31-08-30-12-250.mp4", LOCAL + 250_000_000),
+        ("PXL_20260131_083012345.mp4", ZULU + 345_000_000),
+        ("PXL_20260131_083012345.TS.mp4", ZULU + 345_000_000),
+        ("2026-01-31T08-30-12Z.mp4", ZULU),
+        ("signal-2026-01-31-08-30-12-250.mp4", LOCAL + 250_000_000),
     ],
-)  # fmt: skip
+)
 def test_names_of_cameras_and_phones(name: str, ns: int) -> None:
     assert from_name(f"/videos/20010101_000000/{name}") == Recorded(ns, "name")
 
@@ -51,17 +61,41 @@ def test_a_name_may_tell_the_day_alone(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["GX010034.MP4", "20261399.mp4", "20261399_083012.mp4", "20260131_253012.mp4", "2026-02-30 08.30.12.mp4",
-     "+4917620260131.mp4", "01512026013108.mp4", "20260131.mp4", "1769848212345.mp4", "walk.mp4", "",
-     "19040101_000000.mp4", "19700101_000000.mp4", "20990101_101010.mp4", "+20260131083012.mp4"],
-)  # fmt: skip
+    [
+        "GX010034.MP4",
+        "20261399.mp4",
+        "20261399_083012.mp4",
+        "20260131_253012.mp4",
+        "2026-02-30 08.30.12.mp4",
+        "+4917620260131.mp4",
+        "01512026013108.mp4",
+        "20260131.mp4",
+        "1769848212345.mp4",
+        "walk.mp4",
+        "",
+        "19040101_000000.mp4",
+        "19700101_000000.mp4",
+        "20990101_101010.mp4",
+        "+20260131083012.mp4",
+    ],
+)
 def test_digits_that_are_no_date(name: str) -> None:
     assert from_name(name) is None
 
 
-@given(st.datetimes(datetime(1990, 1, 2), datetime(2026, 1, 1)), st.sampled_from(
-    ["VID_%Y%m%d_%H%M%S.mp4", "%Y%m%d-%H%M%S.jpg", "%Y-%m-%d %H.%M.%S.mov", "x %Y-%m-%d at %H.%M.%S.mov",
-     "video_%Y-%m-%d_%H-%M-%S.mp4", "%Y%m%d%H%M%S.mp4"]))  # fmt: skip
+@given(
+    st.datetimes(datetime(1990, 1, 2), datetime(2026, 1, 1)),
+    st.sampled_from(
+        [
+            "VID_%Y%m%d_%H%M%S.mp4",
+            "%Y%m%d-%H%M%S.jpg",
+            "%Y-%m-%d %H.%M.%S.mov",
+            "x %Y-%m-%d at %H.%M.%S.mov",
+            "video_%Y-%m-%d_%H-%M-%S.mp4",
+            "%Y%m%d%H%M%S.mp4",
+        ]
+    ),
+)
 def test_every_time_comes_back(moment: datetime, form: str) -> None:
     known = from_name(moment.strftime(form))
     assert known == Recorded(int(moment.replace(microsecond=0).timestamp()) * NS, "name")
@@ -83,19 +117,32 @@ CREATED = "2026-01-31T08:30:12.000000Z"
         ({}, {"creation_time": CREATED}, ZULU),
         ({"creation_time": CREATED}, {"creation_time": "2020-01-01T00:00:00Z"}, ZULU),
         ({"creation_time": "1904-01-01T00:00:00.000000Z"}, {"creation_time": CREATED}, ZULU),
-        ({"creation_time": "2026-02-03T10:00:00Z", "com.apple.quicktime.creationdate": "2026-01-31T10:30:12+0200"},
-         {}, ZULU),
+        (
+            {"creation_time": "2026-02-03T10:00:00Z", "com.apple.quicktime.creationdate": "2026-01-31T10:30:12+0200"},
+            {},
+            ZULU,
+        ),
         ({"creation_time": "2026-01-31 08:30:12"}, {}, ZULU),  # without a zone it is UTC there
     ],
-)  # fmt: skip
+)
 def test_tags_of_a_container(container: dict[str, str], stream: dict[str, str], ns: int) -> None:
     assert from_tags(container, stream) == Recorded(ns, "container")
 
 
 @pytest.mark.parametrize(
-    "said", ["1904-01-01T00:00:00.000000Z", "1970-01-01T00:00:00.000000Z", "1980-01-01T00:00:00Z",
-             "2090-01-01T00:00:00Z", "2026", "yesterday", "", "0001-01-01T00:00:00Z", "\0"]
-)  # fmt: skip
+    "said",
+    [
+        "1904-01-01T00:00:00.000000Z",
+        "1970-01-01T00:00:00.000000Z",
+        "1980-01-01T00:00:00Z",
+        "2090-01-01T00:00:00Z",
+        "2026",
+        "yesterday",
+        "",
+        "0001-01-01T00:00:00Z",
+        "\0",
+    ],
+)
 def test_clocks_that_nobody_set(said: str) -> None:
     assert from_tags({"creation_time": said, "com.apple.quicktime.creationdate": said}, {"creation_time": said}) is None
 
@@ -111,8 +158,12 @@ def test_a_video_knows_it(tmp_path: Path, suffix: str, decoder: str) -> None:
     with av.open(str(path), "w", options=options) as out:
         out.metadata["creation_time"] = "2026-01-31T08:30:12Z"
         if suffix == "mov":
-            out.metadata.update({"creation_time": "2026-02-03T00:00:00Z",
-                                 "com.apple.quicktime.creationdate": "2026-01-31T10:30:12+0200"})  # fmt: skip
+            out.metadata.update(
+                {
+                    "creation_time": "2026-02-03T00:00:00Z",
+                    "com.apple.quicktime.creationdate": "2026-01-31T10:30:12+0200",
+                }
+            )
         stream = out.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for _ in range(5):

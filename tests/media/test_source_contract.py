@@ -54,8 +54,15 @@ def _mcap_h264(folder: Path) -> Source:
 
 
 def _mcap_no_summary(folder: Path) -> Source:
-    path = make_logs.ros2_compressed(folder / "run.mcap", N, use_summary_offsets=False, use_chunking=False,
-                                     repeat_channels=False, repeat_schemas=False, use_statistics=False)  # fmt: skip
+    path = make_logs.ros2_compressed(
+        folder / "run.mcap",
+        N,
+        use_summary_offsets=False,
+        use_chunking=False,
+        repeat_channels=False,
+        repeat_schemas=False,
+        use_statistics=False,
+    )
     return open_source(path)
 
 

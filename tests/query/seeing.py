@@ -21,8 +21,15 @@ def axis(dim: int, number: int, other: float = 0.0) -> Float32:
 
 def seen(ordinal: int, what: int, start_s: float, end_s: float, lean: float = 0.0, **more: Any) -> Any:
     """A track of thing number `what`."""
-    return track(ordinal, visual=axis(DV, what, lean), text=axis(DT, what, lean), start_ns=int(start_s * NS),
-                 end_ns=int(end_s * NS), best_ns=int((start_s + end_s) / 2 * NS), **more)  # fmt: skip
+    return track(
+        ordinal,
+        visual=axis(DV, what, lean),
+        text=axis(DT, what, lean),
+        start_ns=int(start_s * NS),
+        end_ns=int(end_s * NS),
+        best_ns=int((start_s + end_s) / 2 * NS),
+        **more,
+    )
 
 
 def source(store: Store, name: str, tracks: list[Any], start_ns: int | None = None) -> int:

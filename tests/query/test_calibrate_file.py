@@ -43,19 +43,27 @@ def test_a_file(tmp_path: Path) -> None:
     )
     assert load_known(str(path)) == [
         Known("umbrella", "walk.mp4", ((12 * NS, 15 * NS + NS // 2), (62 * NS, 70 * NS))),
-        Known("mug, red", "b.mp4", ((3 * NS, 3 * NS),)), Known("teapot", "walk.mp4", ()), Known("violin", "*", ()),
-    ]  # fmt: skip
+        Known("mug, red", "b.mp4", ((3 * NS, 3 * NS),)),
+        Known("teapot", "walk.mp4", ()),
+        Known("violin", "*", ()),
+    ]
     path.write_text("зонт\twalk.mp4\t1-2\n")
     assert load_known(str(path)) == [Known("зонт", "walk.mp4", ((NS, 2 * NS),))]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "there is no question"), ("# only\n", "there is no question"), ("umbrella,walk.mp4\n", "line 1 is not name"),
-     ("umbrella,walk.mp4,\n", "line 1 is not name"), ("a,b,1-2\nc,d,soon\n", "line 2: 'soon' is no time"),
-     ("a,b,9-2\n", "line 1 ends before it begins"), ("a,*,1-2\n", "line 1 names no source"),
-     ("a,b,1-2\na,b,absent\n", "'a' is absent from b and in view there")],
-)  # fmt: skip
+    [
+        ("", "there is no question"),
+        ("# only\n", "there is no question"),
+        ("umbrella,walk.mp4\n", "line 1 is not name"),
+        ("umbrella,walk.mp4,\n", "line 1 is not name"),
+        ("a,b,1-2\nc,d,soon\n", "line 2: 'soon' is no time"),
+        ("a,b,9-2\n", "line 1 ends before it begins"),
+        ("a,*,1-2\n", "line 1 names no source"),
+        ("a,b,1-2\na,b,absent\n", "'a' is absent from b and in view there"),
+    ],
+)
 def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "known.csv"
     path.write_text(text)
@@ -76,8 +84,12 @@ def test_candidates(store: Store) -> None:
     source(store, "a.mp4", [seen(i, 0, 10 * i, 10 * i + 4, 0.1 * i) for i in range(8)])
     source(store, "b.mp4", [seen(0, 0, 3, 5), seen(1, 1, 3, 5)])
     cache = VectorCache(store)
-    known = [Known("0", "a.mp4", ((0, 3 * NS), (12 * NS, 13 * NS))), Known("0", "b.mp4", ()), Known("1", "*", ()),
-             Known("2", "*", ())]  # fmt: skip
+    known = [
+        Known("0", "a.mp4", ((0, 3 * NS), (12 * NS, 13 * NS))),
+        Known("0", "b.mp4", ()),
+        Known("1", "*", ()),
+        Known("2", "*", ()),
+    ]
     found = candidates(store, cache, CALIBRATION, known, phrase)
     assert found.question.tolist() == [0] * CANDIDATES + [1, 2]  # nothing is like 2
     assert found.right.tolist() == [True, True] + [False] * 5  # evidence at 2, 12, 22 ...
@@ -110,8 +122,13 @@ def test_probability_decides_alone(store: Store) -> None:
 
 
 @given(
-    st.floats(-20, 20), st.floats(0, 40), st.floats(0, 4), st.floats(0, 1), st.floats(-1, 1), st.floats(0, 1),
-)  # fmt: skip
+    st.floats(-20, 20),
+    st.floats(0, 40),
+    st.floats(0, 4),
+    st.floats(0, 1),
+    st.floats(-1, 1),
+    st.floats(0, 1),
+)
 def test_no_track_below_the_least_score_is_likely_enough(
     bias: float, slope: float, share: float, least: float, score: float, held: float
 ) -> None:

@@ -14,11 +14,13 @@ from vidmem.records import NS, Sighting
 
 SEEN = Sighting("/v/a.mp4", 10 * NS, 20 * NS, 0.5, 0.5, None, 15 * NS, (0, 0, 1, 1), probability=0.8)
 
+
 def test_a_cue_for_each_in_order_of_time() -> None:
     later = replace(SEEN, start_ns=100 * NS, end_ns=3_700 * NS + NS // 2, probability=None)
     assert parse(chapters([later, SEEN], "red cup")) == [
-        (10, 20, "red cup, probability 0.80"), (100, 3700.5, "red cup, score 0.50, not calibrated"),
-    ]  # fmt: skip
+        (10, 20, "red cup, probability 0.80"),
+        (100, 3700.5, "red cup, score 0.50, not calibrated"),
+    ]
 
 
 def test_what_was_seen_once_is_shown_for_a_second() -> None:
@@ -31,7 +33,9 @@ def test_any_title_and_time_is_a_valid_file(title: str, start: int, length: int)
     assert low < high
 
 
-@pytest.mark.parametrize(("t_ns", "text"), [(0, "00:00:00.000"), (3_725_250_000_000, "01:02:05.250"),
-                                            (360_000 * NS, "100:00:00.000"), (-5, "00:00:00.000")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("t_ns", "text"),
+    [(0, "00:00:00.000"), (3_725_250_000_000, "01:02:05.250"), (360_000 * NS, "100:00:00.000"), (-5, "00:00:00.000")],
+)
 def test_stamp(t_ns: int, text: str) -> None:
     assert stamp(t_ns) == text

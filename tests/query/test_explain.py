@@ -16,8 +16,9 @@ from vidmem.records import RegionTokens, View
 
 def regions(masks: np.ndarray, text: np.ndarray) -> RegionTokens:
     m = len(masks)
-    return RegionTokens(text, text, masks, np.zeros((m, 2), np.float32), np.zeros((m, 4), np.float32),
-                        np.zeros(m, np.float32))  # fmt: skip
+    return RegionTokens(
+        text, text, masks, np.zeros((m, 2), np.float32), np.zeros((m, 4), np.float32), np.zeros(m, np.float32)
+    )
 
 
 def test_each_patch_has_the_best_of_its_regions() -> None:

@@ -41,8 +41,18 @@ def fill(store: Store, pictures: dict[str, list[Float32]], folder: str = "/photo
             tracks.append(track(ordinal + j, text=text, start_ns=t, end_ns=t, best_ns=t, best_box=box, frames=1))
         frames.append(frame(t, list(range(ordinal, ordinal + len(regions)))))
         ordinal += len(regions)
-    store.checkpoint(row.id, tracks, frames, next_t_ns=len(pictures) * PICTURE_NS, frames_done=len(pictures), damaged=0,
-                     tracker_state=b"", state="done", files=files, pictures=kept)  # fmt: skip
+    store.checkpoint(
+        row.id,
+        tracks,
+        frames,
+        next_t_ns=len(pictures) * PICTURE_NS,
+        frames_done=len(pictures),
+        damaged=0,
+        tracker_state=b"",
+        state="done",
+        files=files,
+        pictures=kept,
+    )
     return row.id
 
 
@@ -58,9 +68,10 @@ def haystack(store: Store) -> Haystack:
 
 
 PICTURE_TEXTS = {
-    "park/dog.jpg": [axis(5), axis(0), axis(1)], "cat.jpg": [axis(2), axis(1)],
+    "park/dog.jpg": [axis(5), axis(0), axis(1)],
+    "cat.jpg": [axis(2), axis(1)],
     "dog.png": [axis(0, 0.5), axis(3)],
-}  # fmt: skip
+}
 
 
 def test_yes_no_and_not_found(store: Store) -> None:
@@ -119,8 +130,16 @@ def test_as_brute_force(store: Store) -> None:
     rng = np.random.default_rng(3)
     texts = {f"{i}.jpg": list(rng.standard_normal((rng.integers(1, 6), DT)).astype(np.float32)) for i in range(60)}
     first = store.begin_source(info("walk.mp4"))  # a video in between is no picture
-    store.checkpoint(first.id, [track(i, text=rng.standard_normal(DT).astype(np.float32)) for i in range(50)], [],
-                     next_t_ns=1, frames_done=1, damaged=0, tracker_state=b"", state="done")  # fmt: skip
+    store.checkpoint(
+        first.id,
+        [track(i, text=rng.standard_normal(DT).astype(np.float32)) for i in range(50)],
+        [],
+        next_t_ns=1,
+        frames_done=1,
+        damaged=0,
+        tracker_state=b"",
+        state="done",
+    )
     fill(store, texts)
     held = haystack(store)
     for rule in ("default", "paper"):
@@ -147,8 +166,17 @@ def cosine(a: Float32, b: Float32) -> float:
 
 def test_copies_are_told(store: Store) -> None:
     row = fill(store, PICTURE_TEXTS)
-    store.checkpoint(row, [], [], next_t_ns=0, frames_done=3, damaged=0, tracker_state=b"", state="done",
-                     files=[PictureFile("again.jpg", 10, 20, 0)])  # fmt: skip
+    store.checkpoint(
+        row,
+        [],
+        [],
+        next_t_ns=0,
+        frames_done=3,
+        damaged=0,
+        tracker_state=b"",
+        state="done",
+        files=[PictureFile("again.jpg", 10, 20, 0)],
+    )
     answer = haystack(store).ask(Phrase(axis(0)), Phrase(axis(1)))
     assert answer.anchor is not None
     assert answer.anchor.paths == ("/photos/again.jpg", "/photos/park/dog.jpg")
@@ -165,8 +193,13 @@ def test_a_memory_of_videos_fails(store: Store) -> None:
 
 def needle(pos: list[str], neg: list[str], anchor: str, target: str, answer: str) -> dict[str, Any]:
     asked = {"from": "human", "value": f"For the image with a {anchor}, is there a {target}?"}
-    return {"pos_image": pos, "neg_image": neg, "needle": anchor, "target": target,
-            "conversations": [asked, {"from": "gpt", "value": answer}]}  # fmt: skip
+    return {
+        "pos_image": pos,
+        "neg_image": neg,
+        "needle": anchor,
+        "target": target,
+        "conversations": [asked, {"from": "gpt", "value": answer}],
+    }
 
 
 PHRASES = {str(i): Phrase(axis(i)) for i in range(10)}
@@ -175,12 +208,18 @@ PHRASES = {str(i): Phrase(axis(i)) for i in range(10)}
 def test_a_file_of_questions(store: Store, tmp_path: Path) -> None:
     fill(store, PICTURE_TEXTS)
     path = tmp_path / "vh.json"
-    path.write_text(json.dumps([
-        needle(["coco/park/dog.jpg"], ["cat.jpg"], "0", "1", "yes"),
-        needle(["dog.png"], ["cat.jpg"], "0", "3", "Yes."),  # without the better dog, this is the picture
-        needle(["cat.jpg"], ["park/dog.jpg"], "1", "2", "no"),  # both have a 1, the older one is taken: no 2 there
-        needle(["lost.jpg"], ["cat.jpg"], "0", "1", "yes"),
-    ]))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            [
+                needle(["coco/park/dog.jpg"], ["cat.jpg"], "0", "1", "yes"),
+                needle(["dog.png"], ["cat.jpg"], "0", "3", "Yes."),  # without the better dog, this is the picture
+                needle(
+                    ["cat.jpg"], ["park/dog.jpg"], "1", "2", "no"
+                ),  # both have a 1, the older one is taken: no 2 there
+                needle(["lost.jpg"], ["cat.jpg"], "0", "1", "yes"),
+            ]
+        )
+    )
     needles = load_needles(str(path))
     missing: set[str] = set()
     asked = list(ask_all(haystack(store), Shelf(store), needles, PHRASES, missing))
@@ -204,12 +243,16 @@ def test_names_that_fit_two_pictures_are_none(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "are not JSON"), ("[]", "is a list of questions"), ('{"a": 1}', "is a list of questions"),
-     ('[{"needle": "dog"}]', "question 0 has not pos_image"),
-     (json.dumps([needle(["a"], [], "x", "y", "maybe")]), "neither yes nor no"),
-     (json.dumps([needle([], ["b"], "x", "y", "yes")]), "neither yes nor no, or names nothing"),
-     (json.dumps([needle(["a"], [3], "x", "y", "yes")]), "question 0 has not")],  # type: ignore[list-item]
-)  # fmt: skip
+    [
+        ("{", "are not JSON"),
+        ("[]", "is a list of questions"),
+        ('{"a": 1}', "is a list of questions"),
+        ('[{"needle": "dog"}]', "question 0 has not pos_image"),
+        (json.dumps([needle(["a"], [], "x", "y", "maybe")]), "neither yes nor no"),
+        (json.dumps([needle([], ["b"], "x", "y", "yes")]), "neither yes nor no, or names nothing"),
+        (json.dumps([needle(["a"], [3], "x", "y", "yes")]), "question 0 has not"),
+    ],  # type: ignore[list-item]
+)
 def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "q.json").write_text(text)
     with pytest.raises(MediaError, match=message):

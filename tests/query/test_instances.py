@@ -34,25 +34,41 @@ def looks(what: int, lean: float = 0.0) -> Float32:
     return vector
 
 
-def seen(ordinal: int, start: int, end: int, box: tuple[int, int, int, int] = LEFT, visual: Float32 | None = None,
-         text: Float32 = TEXT) -> Seen:  # fmt: skip
+def seen(
+    ordinal: int,
+    start: int,
+    end: int,
+    box: tuple[int, int, int, int] = LEFT,
+    visual: Float32 | None = None,
+    text: Float32 = TEXT,
+) -> Seen:
     """A track in view from start to end, seconds."""
-    return track(ordinal, visual=looks(0) if visual is None else visual, text=text, start_ns=start * NS,
-                 end_ns=end * NS, best_ns=start * NS, best_box=tuple(map(float, box))), box  # fmt: skip
+    return track(
+        ordinal,
+        visual=looks(0) if visual is None else visual,
+        text=text,
+        start_ns=start * NS,
+        end_ns=end * NS,
+        best_ns=start * NS,
+        best_box=tuple(map(float, box)),
+    ), box
 
 
 def source(store: Store, tracks: list[Seen], cuts: tuple[int, ...] = ()) -> None:
     """With a frame every second, in which four things of no account stand all the time."""
     row = store.begin_source(info())
     last = max(t.end_ns for t, _ in tracks) // NS
-    rest = [seen(90 + n, 0, last, (200 * n, 400, 200 * n + 100, 500), looks(n + 1), np.eye(DT, dtype=np.float32)[n + 1])
-            for n in range(4)]  # fmt: skip
+    rest = [
+        seen(90 + n, 0, last, (200 * n, 400, 200 * n + 100, 500), looks(n + 1), np.eye(DT, dtype=np.float32)[n + 1])
+        for n in range(4)
+    ]
     frames = []
     for t in range(last + 1):
         here = [(t_.ordinal, box) for t_, box in [*tracks, *rest] if t_.start_ns <= t * NS <= t_.end_ns]
         boxes = np.array([box for _, box in here], np.float32).reshape(-1, 4)
-        frames.append(FrameRegions(t * NS, np.array([o for o, _ in here], np.int64), boxes,
-                                   np.ones((len(here), 2, 2), bool)))  # fmt: skip
+        frames.append(
+            FrameRegions(t * NS, np.array([o for o, _ in here], np.int64), boxes, np.ones((len(here), 2, 2), bool))
+        )
     everything = sorted((t for t, _ in [*tracks, *rest]), key=lambda t: t.ordinal)
     add(store, row.id, everything, frames, state="done", cuts=[c * NS for c in cuts])
 

@@ -34,8 +34,16 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
 def seen(ordinal: int, name: str, start: float, end: float, text: Float32 | None = None) -> Track:
     token = COLOURS[name]
     low, high = int(start * NS), int(end * NS)
-    return track(ordinal, visual=token, text=token if text is None else text, start_ns=low, end_ns=high, best_ns=low,
-                 frames=max(1, round((end - start) * 5)), best_box=LEFT)  # fmt: skip
+    return track(
+        ordinal,
+        visual=token,
+        text=token if text is None else text,
+        start_ns=low,
+        end_ns=high,
+        best_ns=low,
+        frames=max(1, round((end - start) * 5)),
+        best_box=LEFT,
+    )
 
 
 def source(memory: Memory, name: str, *tracks: Track, boxes: tuple[tuple[int, int, int, int], ...] = ()) -> None:
@@ -44,8 +52,11 @@ def source(memory: Memory, name: str, *tracks: Track, boxes: tuple[tuple[int, in
     for t_ns in range(0, 60 * NS, NS // 2):
         here = [k for k, t in enumerate(tracks) if t.start_ns <= t_ns <= t.end_ns]
         held = np.array([(boxes or (LEFT,) * 9)[k] for k in here], np.float32).reshape(-1, 4)
-        frames.append(FrameRegions(t_ns, np.array([tracks[k].ordinal for k in here], np.int64), held,
-                                   np.ones((len(here), 2, 2), bool)))  # fmt: skip
+        frames.append(
+            FrameRegions(
+                t_ns, np.array([tracks[k].ordinal for k in here], np.int64), held, np.ones((len(here), 2, 2), bool)
+            )
+        )
     add(memory.store, row.id, list(tracks), frames, state="done")
 
 
@@ -54,8 +65,10 @@ def test_things_by_how_long_and_by_when(memory: Memory) -> None:
     source(memory, "b.mp4", seen(0, "blue", 5, 6), seen(1, "green", 1, 2))
     found = memory.things(labels=None)
     assert [(one.name, one.named, one.seen_s, one.sightings) for one in found] == [
-        ("red", True, 14, 2), ("blue", True, 3, 2), ("green", True, 1, 1),
-    ]  # fmt: skip
+        ("red", True, 14, 2),
+        ("blue", True, 3, 2),
+        ("green", True, 1, 1),
+    ]
     assert found.total == len(found) == 3
     red = found[0]
     assert (red.last.start_s, red.last.end_s, Path(red.last.source).name) == (20, 30, "a.mp4")

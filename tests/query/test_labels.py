@@ -10,9 +10,14 @@ from vidmem.errors import MediaError, UsageError
 from vidmem.query.labels import BUILT_IN, MOST, load_labels, parse_labels
 
 
-@pytest.mark.parametrize(("name", "count", "first", "last"), [
-    ("vspw", 124, "wall", "train"), ("ade20k", 150, "wall", "flag"), ("coco", 80, "person", "toothbrush"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "count", "first", "last"),
+    [
+        ("vspw", 124, "wall", "train"),
+        ("ade20k", 150, "wall", "flag"),
+        ("coco", 80, "person", "toothbrush"),
+    ],
+)
 def test_built_in_lists(name: str, count: int, first: str, last: str) -> None:
     labels = load_labels(name)
     assert (len(labels), labels.names[0], labels.names[-1]) == (count, first, last)
@@ -40,11 +45,16 @@ def test_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "there is no label"), ("\n# x\n", "there is no label"),
-     ("mug\nmug\n", "'mug' is there twice, again in line 2"),
-     ("mug\tstuf", "line 1 is no name"), ("\tthing\n", "line 1 is no name"), ("x" * 201, "line 1 is no name"),
-     ("\n".join(map(str, range(MOST + 1))), "5001 labels are too many")],
-)  # fmt: skip
+    [
+        ("", "there is no label"),
+        ("\n# x\n", "there is no label"),
+        ("mug\nmug\n", "'mug' is there twice, again in line 2"),
+        ("mug\tstuf", "line 1 is no name"),
+        ("\tthing\n", "line 1 is no name"),
+        ("x" * 201, "line 1 is no name"),
+        ("\n".join(map(str, range(MOST + 1))), "5001 labels are too many"),
+    ],
+)
 def test_bad_lists_fail(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_labels(text, "labels.txt")

@@ -22,8 +22,9 @@ WORDS = Curve(0.0, 0.0, 1.0, 9, 9, 9)
 """As probable as the share says."""
 PICTURE = Curve(-4.0, 8.0, 0.0, 9, 9, 9)
 BOTH = Curve(-4.0, 8.0, 0.4, 9, 9, 9)
-CALIBRATION = Calibration(0.3, 0.0, 0.3, 0.2, temperature=0.2, same_thing=0.5,
-                          probability=Probabilities(WORDS, PICTURE, BOTH))  # fmt: skip
+CALIBRATION = Calibration(
+    0.3, 0.0, 0.3, 0.2, temperature=0.2, same_thing=0.5, probability=Probabilities(WORDS, PICTURE, BOTH)
+)
 
 
 @pytest.fixture
@@ -112,8 +113,15 @@ def test_likeness_never_lowers_and_more_of_it_lifts_no_less(
     assert same_looks[0] == pytest.approx(p, abs=1e-4)  # odds are clipped there
 
 
-@given(st.floats(-3, 3), st.floats(0, 6), st.floats(0.05, 2), st.floats(0, 4), st.floats(0.02, 0.98),
-       st.floats(0.01, 1), st.lists(st.floats(-1, 1), min_size=1, max_size=8))  # fmt: skip
+@given(
+    st.floats(-3, 3),
+    st.floats(0, 6),
+    st.floats(0.05, 2),
+    st.floats(0, 4),
+    st.floats(0.02, 0.98),
+    st.floats(0.01, 1),
+    st.lists(st.floats(-1, 1), min_size=1, max_size=8),
+)
 def test_no_score_below_the_least_one_reaches_the_probability(
     bias: float, score: float, share: float, best: float, least: float, top: float, scores: list[float]
 ) -> None:

@@ -36,13 +36,23 @@ def source(store: Store, name: str, tracks: list[tuple[int, range, Box]], start_
     row = store.begin_source(dataclasses.replace(info(name, name), start_ns=start_ns))
     made, frames = [], []
     for i, (what, seconds, box) in enumerate(tracks):
-        made.append(track(i, visual=axis(DV, what), text=axis(DT, what), start_ns=seconds[0] * NS,
-                          end_ns=seconds[-1] * NS, best_ns=seconds[0] * NS, best_box=box))  # fmt: skip
+        made.append(
+            track(
+                i,
+                visual=axis(DV, what),
+                text=axis(DT, what),
+                start_ns=seconds[0] * NS,
+                end_ns=seconds[-1] * NS,
+                best_ns=seconds[0] * NS,
+                best_box=box,
+            )
+        )
     for t in range(max(s[-1] for _, s, _ in tracks) + 1):
         here = [(i, box) for i, (_, seconds, box) in enumerate(tracks) if t in seconds]
         boxes = np.array([b for _, b in here], np.float32).reshape(-1, 4)
-        frames.append(FrameRegions(t * NS, np.array([i for i, _ in here], np.int64), boxes,
-                                   np.ones((len(here), 2, 2), bool)))  # fmt: skip
+        frames.append(
+            FrameRegions(t * NS, np.array([i for i, _ in here], np.int64), boxes, np.ones((len(here), 2, 2), bool))
+        )
     add(store, row.id, made, frames, state="done")
     return row.id
 
@@ -81,11 +91,18 @@ def near(store: Store, **more: object) -> Answer:
 
 
 def test_near_in_time_and_place(store: Store) -> None:
-    source(store, "a.mp4", [
-        (CUP, range(0, 10), (0, 0, 10, 10)), (LAPTOP, range(4, 7), (25, 0, 45, 10)),  # a gap of 15, longest side 20
-        (CUP, range(30, 40), (0, 0, 10, 10)), (LAPTOP, range(30, 40), (200, 0, 220, 10)),  # far away
-        (CUP, range(60, 62), (0, 0, 10, 10)), (LAPTOP, range(66, 68), (0, 0, 10, 10)),  # much later
-    ])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            (CUP, range(0, 10), (0, 0, 10, 10)),
+            (LAPTOP, range(4, 7), (25, 0, 45, 10)),  # a gap of 15, longest side 20
+            (CUP, range(30, 40), (0, 0, 10, 10)),
+            (LAPTOP, range(30, 40), (200, 0, 220, 10)),  # far away
+            (CUP, range(60, 62), (0, 0, 10, 10)),
+            (LAPTOP, range(66, 68), (0, 0, 10, 10)),  # much later
+        ],
+    )
     answer = near(store)
     assert spans(answer) == [("a.mp4", 2, 8)]  # two seconds before and after count
     assert 2 <= answer[0].frame_s <= 8
@@ -111,15 +128,25 @@ def test_a_thing_is_not_near_itself(store: Store) -> None:
 
 
 def test_near_two_things(store: Store) -> None:
-    source(store, "a.mp4", [(CUP, range(0, 9), (0, 0, 10, 10)), (LAPTOP, range(0, 5), (0, 0, 10, 10)),
-                            (2, range(4, 9), (0, 0, 10, 10))])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [(CUP, range(0, 9), (0, 0, 10, 10)), (LAPTOP, range(0, 5), (0, 0, 10, 10)), (2, range(4, 9), (0, 0, 10, 10))],
+    )
     both = [(axis(DT, LAPTOP), None), (axis(DT, 2), None)]
     assert spans(ask(store, near=both, within_ns=0)) == [("a.mp4", 4, 4)]
 
 
 def test_a_timeline_tells_things_apart(store: Store) -> None:
-    source(store, "a.mp4", [(CUP, range(0, 3), (0, 0, 10, 10)), (CUP, range(10, 13), (0, 0, 10, 10)),
-                            (CUP, range(10, 12), (100, 0, 110, 10))])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            (CUP, range(0, 3), (0, 0, 10, 10)),
+            (CUP, range(10, 13), (0, 0, 10, 10)),
+            (CUP, range(10, 12), (100, 0, 110, 10)),
+        ],
+    )
     source(store, "b.mp4", [(CUP, range(5, 6), (0, 0, 10, 10))])
     things = timeline(store, VectorCache(store), CALIBRATION, Asked(text=axis(DT, CUP)))
     assert len(things) == 2
@@ -140,8 +167,10 @@ def test_a_timeline_of_cameras_side_by_side_goes_by_the_clock(store: Store) -> N
 
 def test_a_timeline_with_what_looks_alike(store: Store) -> None:
     row = store.begin_source(info("a.mp4"))
-    tracks = [track(i, visual=axis(DV, 3), text=axis(DT, what), start_ns=i * 20 * NS, end_ns=i * 20 * NS + 5)
-              for i, what in enumerate((CUP, LAPTOP))]  # fmt: skip
+    tracks = [
+        track(i, visual=axis(DV, 3), text=axis(DT, what), start_ns=i * 20 * NS, end_ns=i * 20 * NS + 5)
+        for i, what in enumerate((CUP, LAPTOP))
+    ]
     add(store, row.id, tracks, state="done")
     cache = VectorCache(store)
     (thing,) = timeline(store, cache, CALIBRATION, Asked(text=axis(DT, CUP)))

@@ -56,7 +56,6 @@ def names(answer: Any) -> list[str]:
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
 
-
     with Store.open(tmp_path / "memory", create=True) as opened:
         opened.set_model(MODEL)
         yield opened

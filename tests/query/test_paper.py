@@ -22,8 +22,10 @@ def load(name: str) -> dict[str, NDArray[np.float32]]:
 @pytest.mark.parametrize("number", range(4))
 def test_search_equals_the_authors(number: int) -> None:
     tracks, search = load("tracks"), load("query_search")
-    q = {name: search[f"q{number}_{name}"] for name in ("visual", "text", "similarity", "selected_tracks",
-                                                        "selected_frames", "window")}  # fmt: skip
+    q = {
+        name: search[f"q{number}_{name}"]
+        for name in ("visual", "text", "similarity", "selected_tracks", "selected_frames", "window")
+    }
     scores = similarity(tracks["track_tokens"], tracks["track_text"], q["visual"][0], q["text"][0])
     np.testing.assert_allclose(scores, q["similarity"], atol=1e-6)
     selected = select(scores, float(search["threshold"]))

@@ -119,8 +119,14 @@ def test_a_thing_seen_in_parts_is_the_mean_of_them_by_area() -> None:
     masks = np.zeros((4, 8, 16), np.float32)
     masks[0, :, :6], masks[1, :, 6:8] = 1, 1  # two parts in the picture
     masks[2], masks[3, :, 8:] = 1, 1  # everything, and what lies beside the picture
-    regions = RegionTokens(np.diag([1, 5, 1, 1]).astype(np.float32), np.eye(4, dtype=np.float32), masks,
-                           np.zeros((4, 2), np.float32), mask_boxes(masks, *CANVAS), masks.mean((1, 2)))  # fmt: skip
+    regions = RegionTokens(
+        np.diag([1, 5, 1, 1]).astype(np.float32),
+        np.eye(4, dtype=np.float32),
+        masks,
+        np.zeros((4, 2), np.float32),
+        mask_boxes(masks, *CANVAS),
+        masks.mean((1, 2)),
+    )
     token = _token(regions, box)
     np.testing.assert_allclose(token / token.sum(), [0.75, 0.25, 0, 0], atol=1e-6)
     alone = regions.take(np.array([2, 3]))
@@ -173,9 +179,15 @@ def fill(store: Store) -> int:
 
 @pytest.mark.parametrize(
     ("t_s", "box", "ordinal"),
-    [(1, (80, 160, 400, 480), 4), (1, (800, 160, 1120, 480), 7), (1.9, (90, 150, 380, 500), 4),
-     (2.1, (90, 150, 380, 500), 7), (0.2, (150, 200, 300, 300), 4), (3.5, (-50, 100, 500, 500), 7)],
-)  # fmt: skip
+    [
+        (1, (80, 160, 400, 480), 4),
+        (1, (800, 160, 1120, 480), 7),
+        (1.9, (90, 150, 380, 500), 4),
+        (2.1, (90, 150, 380, 500), 7),
+        (0.2, (150, 200, 300, 300), 4),
+        (3.5, (-50, 100, 500, 500), 7),
+    ],
+)
 def test_crop_gives_the_track_in_the_box(store: Store, t_s: float, box: Box, ordinal: int) -> None:
     id_ = fill(store)
     cache = VectorCache(store)
@@ -185,11 +197,13 @@ def test_crop_gives_the_track_in_the_box(store: Store, t_s: float, box: Box, ord
 
 @pytest.mark.parametrize(
     ("t_s", "box", "message"),
-    [(8, (80, 160, 400, 480), r"nothing was indexed within a second of 8 s in /videos/walk\.mp4"),
-     (1, (500, 600, 600, 700), "no region was found in that box at 1 s; draw it around one thing"),
-     (1, (2000, 2000, 2100, 2100), "no region was found in that box"),
-     (5, (80, 160, 400, 480), "no region was found in that box at 5 s")],
-)  # fmt: skip
+    [
+        (8, (80, 160, 400, 480), r"nothing was indexed within a second of 8 s in /videos/walk\.mp4"),
+        (1, (500, 600, 600, 700), "no region was found in that box at 1 s; draw it around one thing"),
+        (1, (2000, 2000, 2100, 2100), "no region was found in that box"),
+        (5, (80, 160, 400, 480), "no region was found in that box at 5 s"),
+    ],
+)
 def test_crop_of_nothing_fails(store: Store, t_s: float, box: Box, message: str) -> None:
     id_ = fill(store)
     with pytest.raises(UsageError, match=message):

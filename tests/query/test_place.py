@@ -20,9 +20,7 @@ class Frames:
     def __init__(self, before: Boxes, after: Boxes) -> None:
         self.frames = {0: before, NS: after}
 
-    def boxes(
-        self, source_id: int, start_ns: int, end_ns: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
+    def boxes(self, source_id: int, start_ns: int, end_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
         held = self.frames.get(start_ns, {})
         corners = np.array(list(held.values()), np.float32).reshape(-1, 2)
         return np.full(len(held), start_ns), np.array(list(held), np.int64), np.hstack([corners, corners + 100])

@@ -19,8 +19,9 @@ def regions(*places: tuple[int, int, int, int], tokens: np.ndarray) -> RegionTok
     for mask, (y0, y1, x0, x1) in zip(masks, places, strict=True):
         mask[y0:y1, x0:x1] = 1
     m = len(places)
-    return RegionTokens(tokens, tokens, masks, np.zeros((m, 2), np.float32), np.zeros((m, 4), np.float32),
-                        np.zeros(m, np.float32))  # fmt: skip
+    return RegionTokens(
+        tokens, tokens, masks, np.zeros((m, 2), np.float32), np.zeros((m, 4), np.float32), np.zeros(m, np.float32)
+    )
 
 
 def asked(*rows: int, against: np.ndarray = AXES[3:]) -> Asked:

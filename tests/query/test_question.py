@@ -30,9 +30,17 @@ def test_split(question: str, anchor: str, target: str) -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["", "dog", "is there a frisbee?", "the image with the dog", "the image with: is there a frisbee?",
-     "the image with the dog: what is it doing?", "где собака?", "the image with the dog: is there"],
-)  # fmt: skip
+    [
+        "",
+        "dog",
+        "is there a frisbee?",
+        "the image with the dog",
+        "the image with: is there a frisbee?",
+        "the image with the dog: what is it doing?",
+        "где собака?",
+        "the image with the dog: is there",
+    ],
+)
 def test_what_cannot_be_split_fails(question: str) -> None:
     with pytest.raises(UsageError, match=r"cannot be split; write \"the image.*`anchor` dog and `target` frisbee"):
         split_question(question)

@@ -108,15 +108,31 @@ def test_product_equals_brute_force(memory: Memory, seed: int, threshold: float)
 
 
 @given(
-    st.integers(0, 10_000), st.floats(-3, 3), st.floats(0, 6), st.floats(0.05, 2), st.floats(0, 3),
+    st.integers(0, 10_000),
+    st.floats(-3, 3),
+    st.floats(0, 6),
+    st.floats(0.05, 2),
+    st.floats(0, 3),
     st.floats(0.05, 0.95),
-    st.booleans(), st.booleans(), st.sampled_from([0.02, 0.06, 0.3]), st.integers(1, 40),
-)  # fmt: skip
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0.02, 0.06, 0.3]),
+    st.integers(1, 40),
+)
 @example(0, -3.0, 0.0, 0.0625, 0.0, 0.5, False, False, 0.02, 1)  # a share so near 1 that float64 rounds it up
 def test_what_the_share_leaves_out_could_not_have_been_found(
-    memory: Memory, seed: int, bias: float, score: float, weight: float, best: float, least: float, pictured: bool,
-    some: bool, temperature: float, phrases: int,
-) -> None:  # fmt: skip
+    memory: Memory,
+    seed: int,
+    bias: float,
+    score: float,
+    weight: float,
+    best: float,
+    least: float,
+    pictured: bool,
+    some: bool,
+    temperature: float,
+    phrases: int,
+) -> None:
     """What is left out before shares are reckoned could not have reached the floor: as if every track was looked at."""
     cache = memory[0]
     words, seen = query(seed, DT), query(seed + 1, DV) if pictured else None
@@ -132,16 +148,24 @@ def test_what_the_share_leaves_out_could_not_have_been_found(
     edge = np.abs(every.likely - least) < 1e-4  # a probability within rounding of the floor may go either way
     clear = every.take(~edge)
     np.testing.assert_array_equal(narrowed.take(~np.isin(narrowed.rows, every.rows[edge])).rows, clear.rows)
-    narrowed, every = (hits.take(np.isin(hits.rows, np.intersect1d(narrowed.rows, every.rows)))
-                       for hits in (narrowed, every))  # fmt: skip
+    narrowed, every = (
+        hits.take(np.isin(hits.rows, np.intersect1d(narrowed.rows, every.rows))) for hits in (narrowed, every)
+    )
     np.testing.assert_allclose(narrowed.likely, every.likely, atol=1e-4)
     assert narrowed.score.tobytes() == every.score.tobytes() or np.allclose(narrowed.score, every.score, atol=1e-6)
 
 
 def everything(
-    cache: VectorCache, calibration: Calibration, curve: Curve, text: Float32, visual: Float32 | None,
-    contrast: Float32, least: float, best: float, may: NDArray[np.bool_] | None,
-) -> Hits:  # fmt: skip
+    cache: VectorCache,
+    calibration: Calibration,
+    curve: Curve,
+    text: Float32,
+    visual: Float32 | None,
+    contrast: Float32,
+    least: float,
+    best: float,
+    may: NDArray[np.bool_] | None,
+) -> Hits:
     hits = nearest(cache, text, visual, N, None if may is None else np.flatnonzero(may))
     return hits.take(np.argsort(hits.rows))
 
@@ -306,12 +330,12 @@ def test_near_misses_are_of_what_may_answer_by_the_score_asked_for(memory: Memor
     some = np.flatnonzero(np.arange(len(read)) % 3 == 1)
     both = np.where((read < 0) & (looked < 0), -read * looked, read * looked)
     for hits, scores in (
-        (nearest(cache, words, None, 4, some), read), (nearest(cache, None, seen, 4, some), looked),
+        (nearest(cache, words, None, 4, some), read),
+        (nearest(cache, None, seen, 4, some), looked),
         (nearest(cache, words, seen, 4, some), both),
-    ):  # fmt: skip
+    ):
         wanted = some[np.argsort(-scores[some], kind="stable")[:4]]
         assert hits.rows.tolist() == wanted.tolist()
         np.testing.assert_allclose(hits.score, scores[wanted], atol=2e-3)
     best = int(both.argmax())  # by the product, not by the picture alone
     assert nearest(cache, words, seen, 1).rows.tolist() == [best]
-

@@ -45,8 +45,9 @@ def plain(spans: list[Span], rank: dict[int, int], gap: int) -> list[set[int]]:
 
 SPANS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 60), st.integers(0, 25)).map(lambda s: (s[0], s[1], s[1] + s[2])),
-    min_size=1, max_size=25,
-)  # fmt: skip
+    min_size=1,
+    max_size=25,
+)
 
 
 @given(SPANS, st.integers(0, 8), st.permutations(range(5)), st.integers(0, 3))

@@ -60,7 +60,7 @@ def test_any_text_gives_a_mask(text: str) -> None:
         ("<seg></seg>", ["....", "...."], "there is no mask"),
         ("", ["....", "...."], "there is no mask"),
     ],
-)  # fmt: skip
+)
 def test_slips_are_mended(text: str, rows: list[str], problem: str | None) -> None:
     assert shown(text) == rows
     problems = read_answer(text, GRID).problems

@@ -178,15 +178,23 @@ def test_tags() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cup *16", "ends with a line break"), ("", "ends with a line break"),
-        ("\n", "is not `label"), ("cup *2\ncup *2\n", "row 2 of the mask does not begin with a space"),
+        ("cup *16", "ends with a line break"),
+        ("", "ends with a line break"),
+        ("\n", "is not `label"),
+        ("cup *2\ncup *2\n", "row 2 of the mask does not begin with a space"),
         ("cup *2\n cup *3\n", "row 2 of the mask has 3 cells, the first one 2"),
-        ("cup *0\n", "is not `label"), ("cup 3\n", "is not `label"), ("cup *x\n", "is not `label"),
-        ("a|b *2\n", "is not `label"), ("a *2 *3\n", "is not `label"), ("cup #0 *2\n", "is not `label"),
-        ("\\x *2\n", r"holds \\x, which means nothing"), ("\\ *2\n", "which means nothing"),
-        ("cup *999999999\n", "more than"), ("cup *600000\n cup *600000\n", "more than"),
+        ("cup *0\n", "is not `label"),
+        ("cup 3\n", "is not `label"),
+        ("cup *x\n", "is not `label"),
+        ("a|b *2\n", "is not `label"),
+        ("a *2 *3\n", "is not `label"),
+        ("cup #0 *2\n", "is not `label"),
+        ("\\x *2\n", r"holds \\x, which means nothing"),
+        ("\\ *2\n", "which means nothing"),
+        ("cup *999999999\n", "more than"),
+        ("cup *600000\n cup *600000\n", "more than"),
     ],
-)  # fmt: skip
+)
 def test_other_texts_fail(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         decode(text)

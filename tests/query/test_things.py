@@ -53,8 +53,15 @@ def groups(store: Store, like: float = 0.8, look: bool = True) -> list[list[int]
 
 
 def test_one_thing_over_gaps_and_videos(store: Store) -> None:
-    source(store, "a.mp4", [(seen(0, towards(0), 0, 3), LEFT), (seen(1, towards(1), 0, 9), RIGHT),
-                            (seen(2, towards(0, 0.3), 7, 9), RIGHT)])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            (seen(0, towards(0), 0, 3), LEFT),
+            (seen(1, towards(1), 0, 9), RIGHT),
+            (seen(2, towards(0, 0.3), 7, 9), RIGHT),
+        ],
+    )
     source(store, "b.mp4", [(seen(0, towards(0, 0.2), 0, 3), LEFT)])
     assert groups(store) == [[0, 2, 3], [1]]
     assert groups(store, like=0.999) == [[0], [1], [2], [3]]
@@ -99,9 +106,16 @@ def test_many_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_seen_again_adds_what_looks_the_same(store: Store) -> None:
-    source(store, "a.mp4", [(seen(0, towards(0), 0, 3), LEFT), (seen(1, towards(1), 0, 9), RIGHT),
-                            (seen(2, towards(0, 0.3), 7, 9), RIGHT),
-                            (seen(3, np.zeros(DV, np.float32), 7, 9), LEFT)])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            (seen(0, towards(0), 0, 3), LEFT),
+            (seen(1, towards(1), 0, 9), RIGHT),
+            (seen(2, towards(0, 0.3), 7, 9), RIGHT),
+            (seen(3, np.zeros(DV, np.float32), 7, 9), LEFT),
+        ],
+    )
     cache = VectorCache(store)
     assert seen_again(cache, np.array([0])).tolist() == [0, 2]
     assert seen_again(cache, np.array([1, 3])).tolist() == [1, 3]
@@ -147,13 +161,28 @@ def test_of_too_many_times_together_few_are_looked_at(store: Store, monkeypatch:
 def test_long_times_together_share_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "WINDOW_NS", 4)
     monkeypatch.setattr(together, "LOOKS", 1)
-    source(store, "a.mp4", [(seen(0, towards(0), 0, 40), LEFT), (seen(1, towards(0), 1, 40), INSIDE),
-                            (seen(2, towards(1), 0, 39), RIGHT), (seen(3, towards(1), 3, 35), RIGHT)])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            (seen(0, towards(0), 0, 40), LEFT),
+            (seen(1, towards(0), 1, 40), INSIDE),
+            (seen(2, towards(1), 0, 39), RIGHT),
+            (seen(3, towards(1), 3, 35), RIGHT),
+        ],
+    )
     assert groups(store) == [[0, 1], [2, 3]]
 
 
 def test_what_overlaps_a_thing_at_any_time_is_another(store: Store) -> None:
     """Three times alike; the last overlaps the first, which the second was joined to before."""
-    source(store, "a.mp4", [(seen(0, towards(0), 0, 3), LEFT), (seen(1, towards(0, 0.01), 5, 8), LEFT),
-                            (seen(2, towards(0, 0.3), 2, 3), RIGHT)])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            (seen(0, towards(0), 0, 3), LEFT),
+            (seen(1, towards(0, 0.01), 5, 8), LEFT),
+            (seen(2, towards(0, 0.3), 2, 3), RIGHT),
+        ],
+    )
     assert groups(store) == [[0, 1], [2]]

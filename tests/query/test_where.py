@@ -40,9 +40,16 @@ def spans(answer: Answer) -> list[tuple[str, float, float]]:
 
 def test_a_sighting_joins_its_tracks_and_shows_the_best(store: Store) -> None:
     box = (10.0, 20.0, 30.0, 40.0)
-    source(store, "a.mp4", [
-        seen(0, 0, 1, 2, 0.5), seen(1, 1, 1, 9), seen(2, 0, 3, 6, best_box=box), seen(3, 0, 5, 7, 0.4),
-    ])  # fmt: skip
+    source(
+        store,
+        "a.mp4",
+        [
+            seen(0, 0, 1, 2, 0.5),
+            seen(1, 1, 1, 9),
+            seen(2, 0, 3, 6, best_box=box),
+            seen(3, 0, 5, 7, 0.4),
+        ],
+    )
     answer = ask(store, query={"text": "thing"})
     (sighting,) = answer
     assert (sighting.start_s, sighting.end_s) == (1, 7)
@@ -122,9 +129,7 @@ def test_an_empty_memory_finds_nothing(store: Store) -> None:
     assert answer.near_misses == ()
 
 
-BESIDE = dataclasses.replace(
-    CALIBRATION, probability=Probabilities(visual=Curve(-4.0, 8.0, 0.0, 9, 9, 9, best=9.0))
-)
+BESIDE = dataclasses.replace(CALIBRATION, probability=Probabilities(visual=Curve(-4.0, 8.0, 0.0, 9, 9, 9, best=9.0)))
 """Half as like as the best one is not probable."""
 
 
@@ -148,10 +153,14 @@ def test_nor_on_a_track_that_is_out_of_view_at_just_that_time(store: Store) -> N
     row = store.begin_source(info())
     tracks = [seen(0, 0, 0, 9), seen(1, 0, 0, 9, 0.9)]
     frames = [
-        FrameRegions(t * NS, np.array([1] if 2 < t < 7 else [0, 1], np.int64),
-                     np.array([[5, 5, 9, 9]] * (1 if 2 < t < 7 else 2), np.float32),
-                     np.ones((1 if 2 < t < 7 else 2, 2, 2), bool)) for t in range(10)
-    ]  # fmt: skip
+        FrameRegions(
+            t * NS,
+            np.array([1] if 2 < t < 7 else [0, 1], np.int64),
+            np.array([[5, 5, 9, 9]] * (1 if 2 < t < 7 else 2), np.float32),
+            np.ones((1 if 2 < t < 7 else 2, 2, 2), bool),
+        )
+        for t in range(10)
+    ]
     add(store, row.id, tracks, frames, state="done")
     assert [store.tracks(s.tracks)[0].ordinal for s in by_picture(store, axis(DV, 0))] == [0]
     hidden = by_picture(store, axis(DV, 0), spans={row.id: (3 * NS, 6 * NS)})

@@ -30,8 +30,16 @@ from vidmem.when import parse_moment
 
 from .making import DT, DV, MODEL, add, frame, info, track
 
-FILES = ("memory.sqlite", "memory.sqlite-wal", "memory.sqlite-shm", "memory.sqlite-journal", "lock", "cache.lock",
-         "cache/vectors.bin", "cache/texts.sqlite")  # fmt: skip
+FILES = (
+    "memory.sqlite",
+    "memory.sqlite-wal",
+    "memory.sqlite-shm",
+    "memory.sqlite-journal",
+    "lock",
+    "cache.lock",
+    "cache/vectors.bin",
+    "cache/texts.sqlite",
+)
 CURVE = {"bias": 0.0, "score": 1.0, "share": 1.0, "questions": 9, "right": 9, "wrong": 9, "best": 0.0}
 
 
@@ -42,9 +50,17 @@ def made(folder: Path) -> Path:
         store.set_model(MODEL)
         row = store.begin_source(info())
         seen = ViewMark(12, (0.0, 0.0, 5.0, 5.0), 0.5, b"webp", (0.1, 0.2), 0.9)
-        add(store, row.id, [track(0), track(1, views=(seen,)), track(2)], [frame(0, [0, 1]), frame(10, [1])],
-            marks=[(0, Mark(7, 8, 1))], cuts=[10], state="done",
-            files=[PictureFile("a/b.jpg", 5, 6, 0)], pictures=[Picture(0, b"h" * 32, 640, 480)])  # fmt: skip
+        add(
+            store,
+            row.id,
+            [track(0), track(1, views=(seen,)), track(2)],
+            [frame(0, [0, 1]), frame(10, [1])],
+            marks=[(0, Mark(7, 8, 1))],
+            cuts=[10],
+            state="done",
+            files=[PictureFile("a/b.jpg", 5, 6, 0)],
+            pictures=[Picture(0, b"h" * 32, 640, 480)],
+        )
         store.set_trail(row.id, Trail("tf", "map", np.array([0, 5]), np.ones((2, 7))))
         store.set_fitted("w", {"text": CURVE})
         VectorCache(store)
@@ -190,8 +206,10 @@ def test_a_schema_of_another_making_fails(made: Path, sql: str, write: bool) -> 
         Store.open(made, write=write)
 
 
-@pytest.mark.parametrize(("table", "columns"), [("tracks", "x AS id, 1 AS source_id"), ("migrations", "x AS number"),
-                                                ("sources", "x AS id, 'a' AS uri")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [("tracks", "x AS id, 1 AS source_id"), ("migrations", "x AS number"), ("sources", "x AS id, 'a' AS uri")],
+)
 def test_an_endless_view_is_never_asked(made: Path, table: str, columns: str) -> None:
     alter(made, f"DROP TABLE {table}")
     alter(made, ENDLESS.format(table, columns))
@@ -227,8 +245,20 @@ DAMAGE = [
     *[("sources", "tracker_state", v) for v in (WORD, 5, None)],
     *[("model", c, v) for c in ("encoder", "weights", "regions") for v in (BLOB, None)],
     *[("model", c, v) for c in ("visual_dim", "text_dim") for v in (WORD, -1, 1 << 40, 7)],
-    *[("model", "config", v) for v in (BLOB, None, "", "5", "[]", "[" * 100_000, '{"a":' * 9 + "1" + "}" * 9,
-                                       '{"a": 1e999}', '{"a": ' + "9" * 400 + "}")],
+    *[
+        ("model", "config", v)
+        for v in (
+            BLOB,
+            None,
+            "",
+            "5",
+            "[]",
+            "[" * 100_000,
+            '{"a":' * 9 + "1" + "}" * 9,
+            '{"a": 1e999}',
+            '{"a": ' + "9" * 400 + "}",
+        )
+    ],
     *[("meta", "value", v) for v in (WORD, "1" * 400, "-1", "-1e308", BLOB, "")],
     *[("regions", "blob", v) for v in (WORD, 5, None, b"", BLOB)],
     *[("views", c, v) for c in ("x0", "quality") for v in (WORD, None, float("inf"))],
@@ -238,8 +268,10 @@ DAMAGE = [
     *[("views", "confidence", v) for v in (WORD, 7.0)],
     *[("marks", c, v) for c in ("late_ns", "stamp_late_ns") for v in (WORD, FAR)],
     ("marks", "sequence", WORD),
-    *[("trails", "blob", v) for v in (WORD, BLOB, b"", zlib.compress(b"x" * 100),
-                                      zlib.compress(np.full(8, np.nan).tobytes()))],
+    *[
+        ("trails", "blob", v)
+        for v in (WORD, BLOB, b"", zlib.compress(b"x" * 100), zlib.compress(np.full(8, np.nan).tobytes()))
+    ],
     *[("trails", c, v) for c in ("topic", "frame") for v in (BLOB, None)],
     ("cuts", "t_ns", WORD),
     *[("pictures", c, v) for c in ("width", "height") for v in (WORD, -1, 2_000_000_000)],
@@ -247,7 +279,7 @@ DAMAGE = [
     *[("picture_files", "path", v) for v in (BLOB, "../../etc/passwd", "/etc/passwd", "a\0b", "")],
     *[("picture_files", c, v) for c in ("size", "mtime_ns", "t_ns") for v in (WORD, BLOB)],
     ("picture_files", "cause", BLOB),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("table", "column", "value"), DAMAGE)
@@ -259,8 +291,9 @@ def test_a_value_that_vidmem_does_not_write_fails(made: Path, table: str, column
         read_all(made)
 
 
-@pytest.mark.parametrize(("column", "value"), [("start_ns", WORD), ("start_ns", FAR), ("recorded_by", BLOB),
-                                               ("recorded_by", WORD)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "value"), [("start_ns", WORD), ("start_ns", FAR), ("recorded_by", BLOB), ("recorded_by", WORD)]
+)
 def test_a_recording_time_that_is_none_is_not_known(made: Path, column: str, value: object) -> None:
     alter(made, f"UPDATE sources SET start_ns = 5, recorded_by = 'given', {column} = ?", value)
     read_all(made)
@@ -299,8 +332,30 @@ def test_random_damage_never_breaks_out(made: Path) -> None:
     tables = [name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     columns = [(t, c[1]) for t in tables if t != "sqlite_sequence" for c in conn.execute(f"PRAGMA table_info({t})")]
     conn.close()
-    values = [None, -1, 0, 1, 2**63 - 1, -(2**63), 10**18, 1e308, float("inf"), 0.5, "", "x\x1b[31m\u202e/z", "9" * 400,
-              b"", b"\0", b"\xff" * 48, '{"a": 1}', "[]", "done", "pictures", "log", "given"]  # fmt: skip
+    values = [
+        None,
+        -1,
+        0,
+        1,
+        2**63 - 1,
+        -(2**63),
+        10**18,
+        1e308,
+        float("inf"),
+        0.5,
+        "",
+        "x\x1b[31m\u202e/z",
+        "9" * 400,
+        b"",
+        b"\0",
+        b"\xff" * 48,
+        '{"a": 1}',
+        "[]",
+        "done",
+        "pictures",
+        "log",
+        "given",
+    ]
     refused = 0
     for _ in range(120):
         for path in made.iterdir():
@@ -346,9 +401,17 @@ def test_a_cache_with_other_rows_is_rebuilt(made: Path) -> None:
     with Store.open(made) as store:
         want = cachebuild.current(store)
         for rows in ([0, 1], [0, 1, 1, 2]):
-            cachefile.save(store.cache_folder, cachefile.CacheData(
-                want.memory, want.generation, want.columns[:, rows], want.visual[rows], want.text[rows],
-                want.scale[:, rows]))  # fmt: skip
+            cachefile.save(
+                store.cache_folder,
+                cachefile.CacheData(
+                    want.memory,
+                    want.generation,
+                    want.columns[:, rows],
+                    want.visual[rows],
+                    want.text[rows],
+                    want.scale[:, rows],
+                ),
+            )
             np.testing.assert_array_equal(cachebuild.current(store).columns, want.columns)
 
 
@@ -367,10 +430,22 @@ HEAD = '{"format": 1, "memory": "%s", "generation": 1, "rows": 3, "dims": [24, 1
 
 @pytest.mark.parametrize(
     "head",
-    ["[]", "[" * 4000, "5", "{}", "\xff", HEAD.replace(': 3', ": 1e999"), HEAD.replace(": 3", ": " + "9" * 300),
-     HEAD.replace(": 3", ": -3"), HEAD.replace(": 3", ': "3"'), HEAD.replace(": 3", ": true"),
-     HEAD.replace("[24, 16]", "[[24], 16]"), HEAD.replace("[24, 16]", "null"), HEAD.replace("[24, 16]", '"ab"')],
-)  # fmt: skip
+    [
+        "[]",
+        "[" * 4000,
+        "5",
+        "{}",
+        "\xff",
+        HEAD.replace(": 3", ": 1e999"),
+        HEAD.replace(": 3", ": " + "9" * 300),
+        HEAD.replace(": 3", ": -3"),
+        HEAD.replace(": 3", ': "3"'),
+        HEAD.replace(": 3", ": true"),
+        HEAD.replace("[24, 16]", "[[24], 16]"),
+        HEAD.replace("[24, 16]", "null"),
+        HEAD.replace("[24, 16]", '"ab"'),
+    ],
+)
 def test_a_cache_header_of_another_making_is_rebuilt(made: Path, head: str) -> None:
     path = made / "cache" / "vectors.bin"
     with Store.open(made) as store:
@@ -382,11 +457,16 @@ def test_a_cache_header_of_another_making_is_rebuilt(made: Path, head: str) -> N
 
 @pytest.mark.parametrize(
     "sql",
-    ["UPDATE texts SET vectors = 'word'", "UPDATE texts SET width = 1, vectors = x'0000c07f'",
-     "UPDATE texts SET width = 'word'", "UPDATE texts SET width = 0",
-     "UPDATE texts SET vectors = x'00'", "CREATE VIEW more AS SELECT 1",
-     "CREATE TRIGGER more AFTER INSERT ON texts BEGIN DELETE FROM texts; END"],
-)  # fmt: skip
+    [
+        "UPDATE texts SET vectors = 'word'",
+        "UPDATE texts SET width = 1, vectors = x'0000c07f'",
+        "UPDATE texts SET width = 'word'",
+        "UPDATE texts SET width = 0",
+        "UPDATE texts SET vectors = x'00'",
+        "CREATE VIEW more AS SELECT 1",
+        "CREATE TRIGGER more AFTER INSERT ON texts BEGIN DELETE FROM texts; END",
+    ],
+)
 def test_texts_of_another_making_are_made_anew(made: Path, sql: str) -> None:
     with Store.open(made) as store:
         (found,) = Texts(store).get([b"k"])
@@ -400,9 +480,21 @@ def test_texts_of_another_making_are_made_anew(made: Path, sql: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("bias", 10**400), ("bias", True), ("bias", "1"), ("bias", None), ("bias", 1e308), ("bias", float("nan")),
-     ("score", -1.0), ("share", -0.1), ("best", -1), ("questions", 1.5), ("right", -1), ("wrong", [])],
-)  # fmt: skip
+    [
+        ("bias", 10**400),
+        ("bias", True),
+        ("bias", "1"),
+        ("bias", None),
+        ("bias", 1e308),
+        ("bias", float("nan")),
+        ("score", -1.0),
+        ("share", -0.1),
+        ("best", -1),
+        ("questions", 1.5),
+        ("right", -1),
+        ("wrong", []),
+    ],
+)
 def test_a_curve_that_was_not_fitted_fails(name: str, value: object) -> None:
     assert Probabilities.from_dict({"text": CURVE})
     with pytest.raises(ValueError, match=f"'text' has a {name} that is none"):
@@ -417,10 +509,23 @@ def test_curves_of_another_shape_fail(data: Any) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"fps": "5"}, {"fps": True}, {"fps": float("nan")}, {"fps": 10**400}, {"fps": -1}, {"batch": 4.0}, {"batch": -4},
-     {"batch": 10**9}, {"still": None}, {"merge": 5}, {"merge": {"touching": 1}}, {"track": {"max_gap": "x"}},
-     {"track": {"threshold": []}}, {"checkpoint_frames": 5}],
-)  # fmt: skip
+    [
+        {"fps": "5"},
+        {"fps": True},
+        {"fps": float("nan")},
+        {"fps": 10**400},
+        {"fps": -1},
+        {"batch": 4.0},
+        {"batch": -4},
+        {"batch": 10**9},
+        {"still": None},
+        {"merge": 5},
+        {"merge": {"touching": 1}},
+        {"track": {"max_gap": "x"}},
+        {"track": {"threshold": []}},
+        {"checkpoint_frames": 5},
+    ],
+)
 def test_settings_that_vidmem_does_not_write_fail(settings: dict[str, object]) -> None:
     sound = json.loads(json.dumps(IndexConfig().as_dict()))
     assert IndexConfig.from_dict(sound) == IndexConfig()

@@ -29,8 +29,9 @@ def test_lock_ends_with_the_store(store: Store, folder: Path) -> None:
 
 def test_kernel_releases_the_lock_of_a_killed_writer(folder: Path) -> None:
     code = "import sys; from vidmem.store import Store; s = Store.open(sys.argv[1], create=True); print(1, flush=True)"
-    child = subprocess.Popen([sys.executable, "-c", f"{code}; sys.stdin.read()", str(folder)],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; sys.stdin.read()", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert child.stdout is not None
     assert child.stdin is not None
     child.stdout.readline()

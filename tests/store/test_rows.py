@@ -17,12 +17,15 @@ def test_records_of_the_same_settings_are_the_same() -> None:
     assert record(touching=True).differences(record(touching=True)) == {}
 
 
-@pytest.mark.parametrize(("mine", "theirs", "told"), [
-    ({}, {"touching": False}, {}),
-    ({}, {"touching": True}, {"merge.touching": (False, True)}),
-    ({"touching": True}, {}, {"merge.touching": (True, False)}),
-    ({}, {"most": 0}, {}),
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        ({}, {"touching": False}, {}),
+        ({}, {"touching": True}, {"merge.touching": (False, True)}),
+        ({"touching": True}, {}, {"merge.touching": (True, False)}),
+        ({}, {"most": 0}, {}),
         ({}, {"most": 3}, {"merge.most": (0, 3)}),
-])  # fmt: skip
+    ],
+)
 def test_a_switch_or_number_that_only_one_knows_is_off_in_the_other(mine: Any, theirs: Any, told: Any) -> None:
     assert record(**mine).differences(record(**theirs)) == told

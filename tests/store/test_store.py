@@ -21,8 +21,11 @@ def contents(store: Store) -> list[object]:
     """Everything in a memory but wall-clock times."""
     assert store._conn is not None
     found: list[object] = []
-    for table, columns in (("sources", "id, uri, state, frames, damaged, next_t_ns, tracker_state"),
-                           ("tracks", "*"), ("regions", "*")):  # fmt: skip
+    for table, columns in (
+        ("sources", "id, uri, state, frames, damaged, next_t_ns, tracker_state"),
+        ("tracks", "*"),
+        ("regions", "*"),
+    ):
         found += store._conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
     return found
 
@@ -43,13 +46,17 @@ def test_model_can_change_while_the_memory_is_empty(store: Store) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (dataclasses.replace(MODEL, encoder="gem"),
-         r"encoder \(tiny .*, gem asked for\); use `encoder` tiny, or `vidmem reembed --encoder gem`"),
+        (
+            dataclasses.replace(MODEL, encoder="gem"),
+            r"encoder \(tiny .*, gem asked for\); use `encoder` tiny, or `vidmem reembed --encoder gem`",
+        ),
         (dataclasses.replace(MODEL, weights="cd"), "weights .*`vidmem reembed` gives it"),
-        (dataclasses.replace(MODEL, config=preset("paper").as_dict()),
-         "merge.keep_singletons .*track.max_gap .*use the same settings, or another folder"),
+        (
+            dataclasses.replace(MODEL, config=preset("paper").as_dict()),
+            "merge.keep_singletons .*track.max_gap .*use the same settings, or another folder",
+        ),
     ],
-)  # fmt: skip
+)
 def test_another_model_fails(store: Store, folder: Path, other: ModelRecord, message: str) -> None:
     store.begin_source(info())
     for refuse in (store.check_model, store.set_model):
@@ -228,8 +235,13 @@ def test_remove_source_leaves_no_byte(store: Store, folder: Path, then: str) -> 
     vector = track(0, seed=12345)
     for n in range(5):
         add(store, keep.id, [track(i) for i in range(n * 40, n * 40 + 40)], [frame(n, [1, 2])])
-        add(store, secret.id, [dataclasses.replace(vector, ordinal=i) for i in range(n * 40 + 40)], [frame(n, [1])],
-            tracker_state=b"secret-state" * 1000)  # fmt: skip
+        add(
+            store,
+            secret.id,
+            [dataclasses.replace(vector, ordinal=i) for i in range(n * 40 + 40)],
+            [frame(n, [1])],
+            tracker_state=b"secret-state" * 1000,
+        )
     VectorCache(store)
     half, needles = pack_vector(vector.visual), [b"secret-name", b"secret-print", b"secret-state"]
     assert all(in_files(folder, needle) for needle in needles)

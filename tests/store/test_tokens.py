@@ -30,8 +30,11 @@ def view(t_ns: int, quality: float = 0.5, image: bytes | None = None) -> ViewMar
 def filled(store: Store) -> Store:
     store.set_model(MODEL)
     row = store.begin_source(info())
-    tracks = [track(0, text=unit(DT, 0), text_confidence=0.5, confidence=0.25, views=(view(7), view(3, 0.25))),
-              track(1, text=unit(DT, 0)), track(2, text=unit(DT, 1), text_confidence=0.0)]  # fmt: skip
+    tracks = [
+        track(0, text=unit(DT, 0), text_confidence=0.5, confidence=0.25, views=(view(7), view(3, 0.25))),
+        track(1, text=unit(DT, 0)),
+        track(2, text=unit(DT, 1), text_confidence=0.0),
+    ]
     add(store, row.id, tracks, [frame(10, [0, 1, 2])], state="done")
     return store
 
@@ -167,9 +170,15 @@ def test_a_memory_of_before_knows_no_doubt(store: Store, folder: Path) -> None:
     store.close()
     conn = sqlite3.connect(folder / "memory.sqlite")
     with conn:
-        for table, column in (("tracks", "confidence"), ("tracks", "text_confidence"), ("model", "regions"),
-                              ("sources", "stale"), ("sources", "recorded_by"), ("pictures", "recorded_ns"),
-                              ("pictures", "recorded_by")):  # fmt: skip
+        for table, column in (
+            ("tracks", "confidence"),
+            ("tracks", "text_confidence"),
+            ("model", "regions"),
+            ("sources", "stale"),
+            ("sources", "recorded_by"),
+            ("pictures", "recorded_ns"),
+            ("pictures", "recorded_by"),
+        ):
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         conn.execute("DROP TABLE views")
         conn.execute("DROP TABLE new_tokens")

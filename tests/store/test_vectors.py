@@ -110,8 +110,17 @@ def test_columns_and_rows_of(full: Store) -> None:
     assert len(columns) == len(cache) == N
     for i in (0, 17):
         t = full.tracks([i + 1])[0]
-        got = [int(c[i]) for c in (columns.ids, columns.source_ids, columns.ordinals, columns.start_ns,
-                                   columns.end_ns, columns.frames)]  # fmt: skip
+        got = [
+            int(c[i])
+            for c in (
+                columns.ids,
+                columns.source_ids,
+                columns.ordinals,
+                columns.start_ns,
+                columns.end_ns,
+                columns.frames,
+            )
+        ]
         assert got == [t.id, t.source_id, t.ordinal, t.start_ns, t.end_ns, t.frames]
     assert cache.rows_of(np.array([3, 1, 0, 999, -5])).tolist() == [2, 0, -1, -1, -1]
 

@@ -28,9 +28,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-def annotate(
-    memory: Memory, source: str, out: str, *, labels: Sequence[str] = (), everything: bool = False
-) -> Written:  # fmt: skip
+def annotate(memory: Memory, source: str, out: str, *, labels: Sequence[str] = (), everything: bool = False) -> Written:
     """Write the tracks of `source` to `out`, whose suffix says how (see FORMATS).
 
     source: a log, a dataset, or for .rrd any indexed video, maybe with its part: all parts of it that are in the memory

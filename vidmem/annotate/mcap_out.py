@@ -91,8 +91,9 @@ def write(notes: Notes, part: str, out: str) -> Written:
                 t_ns, mark = found
                 things = topic.lookup.at(t_ns)
                 message = _message(things, mark.log_ns if mark.stamp_ns is None else mark.stamp_ns)
-                writer.add_message(topic.channel, record.log_time, message.SerializeToString(), record.publish_time,
-                                   record.sequence)  # fmt: skip
+                writer.add_message(
+                    topic.channel, record.log_time, message.SerializeToString(), record.publish_time, record.sequence
+                )
                 frames, boxes = frames + 1, boxes + len(things)
         if not started:
             raise MediaError(f"the log cannot be read ({'; '.join(met.notes)}): {notes.path}")

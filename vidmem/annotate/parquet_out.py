@@ -23,14 +23,29 @@ def write(notes: Notes, part: str, out: str) -> Written:
         import pyarrow.parquet as pq
     except ImportError:
         raise lacking("pyarrow", notes.path) from None
-    schema = pa.schema([
-        ("source", pa.string()), ("episode_index", pa.int64()), ("camera", pa.string()), ("topic", pa.string()),
-        ("track", pa.int64()), ("label", pa.string()), ("score", pa.float32()),
-        ("start_timestamp", pa.float64()), ("end_timestamp", pa.float64()),
-        ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_ns", pa.int64()), ("end_ns", pa.int64()),
-        ("frames", pa.int64()), ("best_timestamp", pa.float64()),
-        ("x0", pa.float32()), ("y0", pa.float32()), ("x1", pa.float32()), ("y1", pa.float32()),
-    ])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("source", pa.string()),
+            ("episode_index", pa.int64()),
+            ("camera", pa.string()),
+            ("topic", pa.string()),
+            ("track", pa.int64()),
+            ("label", pa.string()),
+            ("score", pa.float32()),
+            ("start_timestamp", pa.float64()),
+            ("end_timestamp", pa.float64()),
+            ("start_frame", pa.int64()),
+            ("end_frame", pa.int64()),
+            ("start_ns", pa.int64()),
+            ("end_ns", pa.int64()),
+            ("frames", pa.int64()),
+            ("best_timestamp", pa.float64()),
+            ("x0", pa.float32()),
+            ("y0", pa.float32()),
+            ("x1", pa.float32()),
+            ("y1", pa.float32()),
+        ]
+    )
     boxes = frames = 0
     try:
         with pq.ParquetWriter(part, schema) as writer:
@@ -49,15 +64,26 @@ def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
     store, zero = notes.memory.store, source.start_ns if source.kind in OWN_CLOCK else None
     x0, y0, x1, y1 = track.best_box
     return {
-        "source": source.uri, "episode_index": episode, "camera": camera,
-        "topic": address.part if source.kind == "log" else None, "track": track.ordinal,
-        "label": notes.label(track) or None, "score": notes.score(track),
-        "start_timestamp": track.start_ns / NS, "end_timestamp": track.end_ns / NS,
-        "start_frame": _number(store, source, track.start_ns), "end_frame": _number(store, source, track.end_ns),
+        "source": source.uri,
+        "episode_index": episode,
+        "camera": camera,
+        "topic": address.part if source.kind == "log" else None,
+        "track": track.ordinal,
+        "label": notes.label(track) or None,
+        "score": notes.score(track),
+        "start_timestamp": track.start_ns / NS,
+        "end_timestamp": track.end_ns / NS,
+        "start_frame": _number(store, source, track.start_ns),
+        "end_frame": _number(store, source, track.end_ns),
         "start_ns": None if zero is None else zero + track.start_ns,
         "end_ns": None if zero is None else zero + track.end_ns,
-        "frames": track.frames, "best_timestamp": track.best_ns / NS, "x0": x0, "y0": y0, "x1": x1, "y1": y1,
-    }  # fmt: skip
+        "frames": track.frames,
+        "best_timestamp": track.best_ns / NS,
+        "x0": x0,
+        "y0": y0,
+        "x1": x1,
+        "y1": y1,
+    }
 
 
 def _number(store: Store, source: SourceRow, t_ns: int) -> int | None:

@@ -63,10 +63,15 @@ def _pictures(rr: Any, stream: Any, notes: Notes, row: SourceRow, source: Source
         stream.log(name, rr.EncodedImage(contents=out.getvalue(), media_type="image/jpeg"))
         corners = [thing.box for thing in things]
         if corners:
-            stream.log(f"{name}/things", rr.Boxes2D(
-                array=corners, array_format=rr.Box2DFormat.XYXY, labels=[thing.text for thing in things],
-                class_ids=[thing.track % 65_536 for thing in things],
-            ))  # fmt: skip
+            stream.log(
+                f"{name}/things",
+                rr.Boxes2D(
+                    array=corners,
+                    array_format=rr.Box2DFormat.XYXY,
+                    labels=[thing.text for thing in things],
+                    class_ids=[thing.track % 65_536 for thing in things],
+                ),
+            )
         else:
             stream.log(f"{name}/things", rr.Clear(recursive=False))
         frames, boxes = frames + 1, boxes + len(things)

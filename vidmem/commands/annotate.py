@@ -13,20 +13,41 @@ from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
 
 def annotate(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="An indexed log, dataset or video.",
-                                          show_default=False, autocompletion=completing.source)],
-    out: Annotated[str, typer.Option(
-        "--out", "-o", metavar="FILE", help="What to write: .mcap a copy of an MCAP log with annotations, .rrd for "
-        "Rerun, .parquet a table of spans.", show_default=False)],
-    label: Annotated[list[str] | None, typer.Option(
-        "--label", metavar="TEXT", help="Name what is found for it, and write nothing else; may be given "
-        "again.", autocompletion=completing.name)] = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="An indexed log, dataset or video.",
+            show_default=False,
+            autocompletion=completing.source,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="What to write: .mcap a copy of an MCAP log with annotations, .rrd for "
+            "Rerun, .parquet a table of spans.",
+            show_default=False,
+        ),
+    ],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="TEXT",
+            help="Name what is found for it, and write nothing else; may be given again.",
+            autocompletion=completing.name,
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Beside what is named, all other tracks too.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write boxes, track numbers and names beside the recording.
 
     For frames that were looked at when it was indexed: `vidmem index --fps all` for every frame. Exit code 3 when parts

@@ -26,51 +26,116 @@ Options = Mapping[str, tuple[Any, Any]]
 
 # A default other than None would be checked by pydantic, whose import costs a quarter of a question.
 TEXT: Options = {
-    "text": (Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in words.",
-                                                     autocompletion=completing.words)], None),
+    "text": (
+        Annotated[
+            list[str] | None,
+            typer.Argument(metavar="TEXT", help="What to look for, in words.", autocompletion=completing.words),
+        ],
+        None,
+    ),
 }
 PICTURE: Options = {
     "image": (Annotated[str | None, typer.Option("--image", metavar="PICTURE", help="A picture of the thing.")], None),
-    "crop": (Annotated[str | None, typer.Option(
-        "--crop", metavar="VIDEO@TIME:X,Y,W,H", help="The thing in a box of an indexed video, in pixels. "
-        "TIME is 12, 12.5s, 00:01:02.5 or 90000000ns.")], None),
-}  # fmt: skip
+    "crop": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--crop",
+                metavar="VIDEO@TIME:X,Y,W,H",
+                help="The thing in a box of an indexed video, in pixels. TIME is 12, 12.5s, 00:01:02.5 or 90000000ns.",
+            ),
+        ],
+        None,
+    ),
+}
 PROBABILITY: Options = {
-    "min_probability": (Annotated[float | None, typer.Option(
-        "--min-probability", metavar="P", help="Least probability that counts as found, .5 by default.")],
-        None),
-}  # fmt: skip
+    "min_probability": (
+        Annotated[
+            float | None,
+            typer.Option(
+                "--min-probability", metavar="P", help="Least probability that counts as found, .5 by default."
+            ),
+        ],
+        None,
+    ),
+}
 TESTS: Options = {
-    "threshold": (Annotated[float | None, typer.Option(
-        "--threshold", metavar="SCORE", help="Least score that counts as found, not the calibrated test.")], None),
+    "threshold": (
+        Annotated[
+            float | None,
+            typer.Option(
+                "--threshold", metavar="SCORE", help="Least score that counts as found, not the calibrated test."
+            ),
+        ],
+        None,
+    ),
     **PROBABILITY,
-}  # fmt: skip
+}
 TIMES: Options = {
-    "source": (Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="Only in this video, a path or file name; may be given again.",
-        autocompletion=completing.source)], None),
-    "after": (Annotated[str | None, typer.Option(
-        "--after", metavar="TIME", help="Only from then on: 12.5s or 1:02 (in the video), a date, a date with "
-        "a time, 90min, 12h, 30d (ago).")], None),
-    "before": (Annotated[str | None, typer.Option(
-        "--before", metavar="TIME", help="Only before that time.")], None),
-    "between": (Annotated[str | None, typer.Option(
-        "--between", metavar="A..B", help="Only from A until B, such as 1:00..2:30.")], None),
-}  # fmt: skip
+    "source": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--source",
+                metavar="SOURCE",
+                help="Only in this video, a path or file name; may be given again.",
+                autocompletion=completing.source,
+            ),
+        ],
+        None,
+    ),
+    "after": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--after",
+                metavar="TIME",
+                help="Only from then on: 12.5s or 1:02 (in the video), a date, a date with "
+                "a time, 90min, 12h, 30d (ago).",
+            ),
+        ],
+        None,
+    ),
+    "before": (Annotated[str | None, typer.Option("--before", metavar="TIME", help="Only before that time.")], None),
+    "between": (
+        Annotated[
+            str | None, typer.Option("--between", metavar="A..B", help="Only from A until B, such as 1:00..2:30.")
+        ],
+        None,
+    ),
+}
 NARROWING: Options = {
     **TIMES,
-    "near": (Annotated[list[str] | None, typer.Option(
-        "--near", metavar="TEXT", help="Only near another thing; may be given again.",
-        autocompletion=completing.name)], None),
-    "within": (Annotated[str, typer.Option(
-        "--within", metavar="TIME", help="Near: both in view so far apart at the most.")], "2s"),
-    "apart": (Annotated[float | None, typer.Option(
-        "--apart", metavar="N", help="Near: gap between the boxes, in longest sides of the two; 1.")], None),
-}  # fmt: skip
+    "near": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--near",
+                metavar="TEXT",
+                help="Only near another thing; may be given again.",
+                autocompletion=completing.name,
+            ),
+        ],
+        None,
+    ),
+    "within": (
+        Annotated[str, typer.Option("--within", metavar="TIME", help="Near: both in view so far apart at the most.")],
+        "2s",
+    ),
+    "apart": (
+        Annotated[
+            float | None,
+            typer.Option("--apart", metavar="N", help="Near: gap between the boxes, in longest sides of the two; 1."),
+        ],
+        None,
+    ),
+}
 OPENING: Options = {
-    "memory": (MemoryOption, None), "encoder": (EncoderOption, None), "device": (DeviceOption, None),
+    "memory": (MemoryOption, None),
+    "encoder": (EncoderOption, None),
+    "device": (DeviceOption, None),
     "weights": (WeightsOption, None),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +151,16 @@ class Question:
         """The memory, for reading."""
         from ..memory import Memory
 
-        return Memory.open(self.opening["memory"], encoder=self.opening["encoder"], read_only=True,
-                           device=self.opening.get("device"), weights=self.opening["weights"])  # fmt: skip
+        return Memory.open(
+            self.opening["memory"],
+            encoder=self.opening["encoder"],
+            read_only=True,
+            device=self.opening.get("device"),
+            weights=self.opening["weights"],
+        )
 
 
-def say_readings(
-    encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False, alone: bool = False
-) -> None:
+def say_readings(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = False, alone: bool = False) -> None:
     """How the encoder reads them, where that is not as they are. guess: as in `reading.read`. alone: the phrase is all
     that was asked for, so it need not be repeated. Raises UnknownWordError."""
     from ..encoders.reading import MOST_TOLD, few, notes, read
@@ -100,8 +168,10 @@ def say_readings(
     readings = read(encoder, phrases, guess=guess)
     noted = [repr(phrase) for phrase, one in zip(phrases, readings, strict=True) if one.note]
     if len(noted) > MOST_TOLD:
-        say(f"{len(noted)} of {len(phrases)} are none of the names that `{encoder.info.name}` was taught, or are read "
-            f"otherwise: {few(noted)}")  # fmt: skip
+        say(
+            f"{len(noted)} of {len(phrases)} are none of the names that `{encoder.info.name}` was taught, or are read "
+            f"otherwise: {few(noted)}"
+        )
         return
     for line in [one.note for one in readings if one.note] if alone else notes(phrases, readings):
         say(line)
@@ -153,9 +223,14 @@ def _question(given: dict[str, Any]) -> Question:
 
 
 def _conditions(
-    source: Sequence[str] | None, after: str | None, before: str | None, between: str | None,
-    near: Sequence[str] | None = None, within: str | None = None, apart: float | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    source: Sequence[str] | None,
+    after: str | None,
+    before: str | None,
+    between: str | None,
+    near: Sequence[str] | None = None,
+    within: str | None = None,
+    apart: float | None = None,
+) -> dict[str, Any]:
     from ..when import parse_span
 
     if between is not None and (after is not None or before is not None):
@@ -169,4 +244,3 @@ def _conditions(
     if within is not None:
         out |= {"near": near or (), "within": within, "apart": 1.0 if apart is None else apart}
     return out
-

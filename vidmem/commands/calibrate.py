@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 @listing
 def calibrate(
-    questions: Annotated[str | None, typer.Argument(
-        metavar="FILE", help="Questions with answers, a line each: name,source,from-to or name,source,absent.")] = None,
+    questions: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE", help="Questions with answers, a line each: name,source,from-to or name,source,absent."
+        ),
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Drop what was fitted to this memory.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Learn how probable answers are, from questions with known answers.
 
     Kept in the memory. Then `where` tells probabilities and takes --min-probability.
@@ -51,10 +55,14 @@ def calibrate(
     bins = reliability(new[known], samples.right[known])
     score = brier(new[known], samples.right[known]) if known.any() else None
     document: Row = {
-        "asked": asked, "questions": curve.questions, "right": curve.right, "wrong": curve.wrong,
-        "curve": {"bias": curve.bias, "score": curve.score, "share": curve.share, "best": curve.best}, "brier": score,
+        "asked": asked,
+        "questions": curve.questions,
+        "right": curve.right,
+        "wrong": curve.wrong,
+        "curve": {"bias": curve.bias, "score": curve.score, "share": curve.share, "best": curve.best},
+        "brier": score,
         "reliability": _rows(bins),
-    }  # fmt: skip
+    }
     table: list[Sequence[str]] = [("probability", "candidates", "told", "right")]
     table += [(f"{b.low:.1f} to {b.high:.1f}", str(b.count), f"{b.mean:.2f}", f"{b.right:.2f}") for b in bins]
     show(Listing(_rows(bins), table, document))

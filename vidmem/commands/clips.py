@@ -19,9 +19,14 @@ PARTLY = 3
 
 
 def write_clips(
-    memory: Memory, newest: Sighting, every: Sequence[Sighting], title: str, clip: str | None, clips: str | None,
+    memory: Memory,
+    newest: Sighting,
+    every: Sequence[Sighting],
+    title: str,
+    clip: str | None,
+    clips: str | None,
     vtt: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Write what was asked for and say so; the exit code. Raises MediaError when nothing could be written."""
     if clip is not None:
         memory.clip(newest, clip)

@@ -27,8 +27,12 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed is another world.", min=0)] = WALK,
     clips: Annotated[
         Path | None,
-        typer.Option("--clips", metavar="FOLDER", help="Also index the videos in this folder, and ask for everyday"
-                     " things. Whether these answers are right, their pictures show."),
+        typer.Option(
+            "--clips",
+            metavar="FOLDER",
+            help="Also index the videos in this folder, and ask for everyday"
+            " things. Whether these answers are right, their pictures show.",
+        ),
     ] = None,
 ) -> None:
     """Try it on a video that is made for it, and on your own.

@@ -14,9 +14,18 @@ from ..errors import StoreError, VidmemError
 from ..output import Listing, Show, listing, warn
 from .options import MemoryOption
 
-NEEDED = {"numpy": "numpy", "PIL": "pillow", "onnxruntime": "onnxruntime", "av": "av", "faiss": "faiss-cpu",
-          "sqlite_utils": "sqlite-utils", "safetensors": "safetensors", "typer": "typer", "rich": "rich",
-          "platformdirs": "platformdirs"}  # fmt: skip
+NEEDED = {
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "onnxruntime": "onnxruntime",
+    "av": "av",
+    "faiss": "faiss-cpu",
+    "sqlite_utils": "sqlite-utils",
+    "safetensors": "safetensors",
+    "typer": "typer",
+    "rich": "rich",
+    "platformdirs": "platformdirs",
+}
 OPTIONAL = {"decord": "decord"}
 """Modules and what installs them."""
 SAME = {"onnxruntime": ("onnxruntime-gpu",)}
@@ -162,8 +171,11 @@ def _memory(folder: Path) -> Check:
         above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         if above.is_dir() and os.access(above, os.W_OK):
             return Check("memory", f"none yet, `vidmem index` makes it: {folder}")
-        return Check("memory", f"none, and it cannot be made: {folder}", f"choose --memory or VIDMEM_MEMORY; {above} "
-                     f"is {'read-only' if above.is_dir() else 'a file'}")  # fmt: skip
+        return Check(
+            "memory",
+            f"none, and it cannot be made: {folder}",
+            f"choose --memory or VIDMEM_MEMORY; {above} is {'read-only' if above.is_dir() else 'a file'}",
+        )
     try:
         with Store.open(folder) as store:
             stats, model = store.stats(), store.model()

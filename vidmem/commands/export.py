@@ -29,41 +29,72 @@ FORMS = ("strict", "legacy")
 def export(
     out: Annotated[str, typer.Option("--out", metavar="FOLDER", help="For data.jsonl and, from a memory, pictures.")],
     format_: Annotated[str, typer.Option("--format", metavar="text4seg", help="Masks as text.")] = "text4seg",
-    style: Annotated[str, typer.Option(
-        "--style", metavar="internvl|llava|qwen", help="How records name their picture.")] = "internvl",
-    source: Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="A video in the memory; may be given again. By default all.",
-        autocompletion=completing.source)] = None,
-    coco: Annotated[str | None, typer.Option(
-        "--coco", metavar="FILE[@IMAGES]", help="From COCO annotations instead of a memory.")] = None,
-    vspw: Annotated[str | None, typer.Option(
-        "--vspw", metavar="FOLDER", help="From VSPW's folders instead of a memory.")] = None,
+    style: Annotated[
+        str, typer.Option("--style", metavar="internvl|llava|qwen", help="How records name their picture.")
+    ] = "internvl",
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="SOURCE",
+            help="A video in the memory; may be given again. By default all.",
+            autocompletion=completing.source,
+        ),
+    ] = None,
+    coco: Annotated[
+        str | None, typer.Option("--coco", metavar="FILE[@IMAGES]", help="From COCO annotations instead of a memory.")
+    ] = None,
+    vspw: Annotated[
+        str | None, typer.Option("--vspw", metavar="FOLDER", help="From VSPW's folders instead of a memory.")
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", metavar="NAME", help="Of VSPW: only this split.")] = None,
-    labels: Annotated[str | None, typer.Option(
-        "--labels", metavar="FILE|vspw|ade20k|coco", help="Names for the regions of a memory; VSPW's classes if they "
-        "are others.", autocompletion=completing.one_of("vspw", "ade20k", "coco"))] = None,
-    everything: Annotated[bool, typer.Option(
-        "--all", help="From a memory: give every region the label that it is most like, though none is probably "
-        "meant.")] = False,
-    ask: Annotated[str, typer.Option(
-        "--ask", metavar="all|each", help="One question about all labels, or one about each.")] = "all",
-    absent: Annotated[int, typer.Option(
-        "--absent", metavar="N", min=0, max=100, help="Ask for so many things that are not there, per picture.")] = 0,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE|vspw|ade20k|coco",
+            help="Names for the regions of a memory; VSPW's classes if they are others.",
+            autocompletion=completing.one_of("vspw", "ade20k", "coco"),
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="From a memory: give every region the label that it is most like, though none is probably meant.",
+        ),
+    ] = False,
+    ask: Annotated[
+        str, typer.Option("--ask", metavar="all|each", help="One question about all labels, or one about each.")
+    ] = "all",
+    absent: Annotated[
+        int,
+        typer.Option(
+            "--absent", metavar="N", min=0, max=100, help="Ask for so many things that are not there, per picture."
+        ),
+    ] = 0,
     every: Annotated[str, typer.Option("--every", metavar="TIME", help="From a memory: a picture so often.")] = "1s",
-    refine: Annotated[str | None, typer.Option(
-        "--refine", metavar="sam2[:SIZE]", help="From a memory: draw borders anew with SAM2, spelled as for --masks of "
-        "index.")] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(
+            "--refine",
+            metavar="sam2[:SIZE]",
+            help="From a memory: draw borders anew with SAM2, spelled as for --masks of index.",
+        ),
+    ] = None,
     instances: Annotated[bool, typer.Option("--instances", help="Of COCO: number things of one name.")] = False,
     grid: Annotated[int, typer.Option("--grid", metavar="N", min=1, max=256, help="Cells a side: 16, 24, 32.")] = 16,
-    form: Annotated[str, typer.Option(
-        "--form", metavar="strict|legacy", help="strict holds every label; legacy is the paper's text.")] = "strict",
+    form: Annotated[
+        str,
+        typer.Option("--form", metavar="strict|legacy", help="strict holds every label; legacy is the paper's text."),
+    ] = "strict",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed words questions otherwise.")] = 0,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Write instruction data: pictures, questions, and answers with masks as text.
 
     From the videos of a memory, with regions named by --labels, or from annotations.
@@ -80,8 +111,23 @@ def export(
     if refine is not None and (coco is not None or vspw is not None):
         raise UsageError("--refine is for the regions of a memory; annotations have their borders")
     gone: list[str] = []
-    pictures, names = _pictures(coco, vspw, split, source, labels, every, instances, (grid, grid), Path(out),
-                                memory, encoder, weights, gone, refine, everything)  # fmt: skip
+    pictures, names = _pictures(
+        coco,
+        vspw,
+        split,
+        source,
+        labels,
+        every,
+        instances,
+        (grid, grid),
+        Path(out),
+        memory,
+        encoder,
+        weights,
+        gone,
+        refine,
+        everything,
+    )
     # The first one before anything is written: most mistakes show there.
     first = next(pictures, None)
     if first is None:
@@ -99,8 +145,14 @@ def export(
                 missing = [name for name in names if name not in there]
                 chosen = random.Random(f"{seed} {item.picture} absent").sample(missing, min(absent, len(missing)))
                 made: list[dict[str, Any]] = records(
-                    item.mask, item.picture, style=style, ask=ask, absent=chosen, form=form, seed=seed,  # type: ignore[arg-type]
-                )  # fmt: skip
+                    item.mask,
+                    item.picture,
+                    style=style,
+                    ask=ask,
+                    absent=chosen,
+                    form=form,
+                    seed=seed,  # type: ignore[arg-type]
+                )
                 for record in made:
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 lines += len(made)
@@ -116,10 +168,22 @@ def export(
 
 
 def _pictures(
-    coco: str | None, vspw: str | None, split: str | None, source: list[str] | None, labels: str | None, every: str,
-    instances: bool, grid: tuple[int, int], out: Path, memory: str | None, encoder: str | None, weights: str | None,
-    gone: list[str], refine: str | None, everything: bool,
-) -> tuple[Iterator[Picture], tuple[str, ...]]:  # fmt: skip
+    coco: str | None,
+    vspw: str | None,
+    split: str | None,
+    source: list[str] | None,
+    labels: str | None,
+    every: str,
+    instances: bool,
+    grid: tuple[int, int],
+    out: Path,
+    memory: str | None,
+    encoder: str | None,
+    weights: str | None,
+    gone: list[str],
+    refine: str | None,
+    everything: bool,
+) -> tuple[Iterator[Picture], tuple[str, ...]]:
     """The pictures, and all names there are. gone: takes the files that are no longer there."""
     from ..query.annotated import from_coco, from_vspw
     from ..query.labels import load_labels
@@ -142,9 +206,18 @@ def _pictures(
 
 
 def _from_memory(
-    memory: str | None, encoder: str | None, weights: str | None, source: list[str] | None, labels: str, every_ns: int,
-    grid: tuple[int, int], out: Path, gone: list[str], refine: str | None, everything: bool,
-) -> Iterator[Picture]:  # fmt: skip
+    memory: str | None,
+    encoder: str | None,
+    weights: str | None,
+    source: list[str] | None,
+    labels: str,
+    every_ns: int,
+    grid: tuple[int, int],
+    out: Path,
+    gone: list[str],
+    refine: str | None,
+    everything: bool,
+) -> Iterator[Picture]:
     from ..memory import Memory
     from ..query.annotated import from_memory, from_pictures
     from ..store import PICTURES

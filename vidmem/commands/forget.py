@@ -21,15 +21,33 @@ if TYPE_CHECKING:
 
 @listing
 def forget(
-    before: Annotated[str | None, typer.Option(
-        "--before", metavar="TIME", help="Everything seen before: an age (30d, 12h, 90min, 4w), a date, a date with a "
-        "time; with --source also a time in the video.")] = None,
-    source: Annotated[list[str] | None, typer.Option(
-        "--source", metavar="SOURCE", help="Path or name of a video in the memory; may be given again.",
-        autocompletion=completing.source)] = None,
-    thing: Annotated[str | None, typer.Option(
-        "--object", metavar="THING", help="A thing in words, or the number of one of its tracks.",
-        autocompletion=completing.name)] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            "--before",
+            metavar="TIME",
+            help="Everything seen before: an age (30d, 12h, 90min, 4w), a date, a date with a "
+            "time; with --source also a time in the video.",
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="SOURCE",
+            help="Path or name of a video in the memory; may be given again.",
+            autocompletion=completing.source,
+        ),
+    ] = None,
+    thing: Annotated[
+        str | None,
+        typer.Option(
+            "--object",
+            metavar="THING",
+            help="A thing in words, or the number of one of its tracks.",
+            autocompletion=completing.name,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
     memory: MemoryOption = None,
@@ -37,7 +55,7 @@ def forget(
     weights: WeightsOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Forget what is old, videos, or a thing.
 
     Tells what would go, and does it only when asked to. Nothing of it is left in the memory; the videos stay.
@@ -70,8 +88,10 @@ def forget(
         known = {row.id for row in store.sources()}
         carry_out(store, [step for step in steps if step.source.id in known])
         after = store.stats()
-    say(f"forgotten; the memory holds {after.sources} sources and {after.tracks} tracks, "
-        f"{size(after.database_bytes + after.cache_bytes)}")  # fmt: skip
+    say(
+        f"forgotten; the memory holds {after.sources} sources and {after.tracks} tracks, "
+        f"{size(after.database_bytes + after.cache_bytes)}"
+    )
     return 0
 
 
@@ -94,9 +114,12 @@ def compact(
         joined = 0 if dry_run else store.compact()
         after = store.stats()
     row: Row = {
-        "memory": str(store.folder), "bytes_before": before.database_bytes + before.cache_bytes, "free_bytes": free,
-        "bytes_after": None if dry_run else after.database_bytes + after.cache_bytes, "blobs_joined": joined,
-    }  # fmt: skip
+        "memory": str(store.folder),
+        "bytes_before": before.database_bytes + before.cache_bytes,
+        "free_bytes": free,
+        "bytes_after": None if dry_run else after.database_bytes + after.cache_bytes,
+        "blobs_joined": joined,
+    }
     table = [("before", "free", "after", "joined")]
     table += [(size(row["bytes_before"]), size(free), "-" if dry_run else size(row["bytes_after"]), str(joined))]
     show(Listing([row], table, row))
@@ -112,18 +135,29 @@ def _agreed() -> bool:
 def _listing(steps: Sequence[Forgetting]) -> Listing:
     rows: list[Row] = [
         {
-            "source": step.source.uri, "whole": step.whole, "tracks": step.loss.tracks,
-            "shortened": step.loss.shortened, "frames": step.loss.frames, "regions": step.loss.regions,
+            "source": step.source.uri,
+            "whole": step.whole,
+            "tracks": step.loss.tracks,
+            "shortened": step.loss.shortened,
+            "frames": step.loss.frames,
+            "regions": step.loss.regions,
             "before_s": None if step.whole or step.part.before_ns is None else step.part.before_ns / NS,
             "before_ns": None if step.whole or step.part.before_ns is None else str(step.part.before_ns),
         }
         for step in steps
-    ]  # fmt: skip
+    ]
     table = [("what", "tracks", "shortened", "frames", "regions", "source")]
     table += [
-        (_what(step), str(step.loss.tracks), str(step.loss.shortened), str(step.loss.frames), str(step.loss.regions),
-         step.source.uri) for step in steps
-    ]  # fmt: skip
+        (
+            _what(step),
+            str(step.loss.tracks),
+            str(step.loss.shortened),
+            str(step.loss.frames),
+            str(step.loss.regions),
+            step.source.uri,
+        )
+        for step in steps
+    ]
     return Listing(rows, table)
 
 

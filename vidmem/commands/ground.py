@@ -27,31 +27,47 @@ if TYPE_CHECKING:
 
 PictureArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="A photo.", show_default=False)]
 OneEncoderOption = Annotated[
-    str | None, typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them; tiny if not "
-                             "given.", autocompletion=completing.encoder)]  # fmt: skip
-ThresholdOption = Annotated[float | None, typer.Option(
-    "--threshold", metavar="SCORE", help="Least cosine that counts as found, not the calibrated test.")]  # fmt: skip
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="Encoder, as `vidmem models` lists them; tiny if not given.",
+        autocompletion=completing.encoder,
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option("--threshold", metavar="SCORE", help="Least cosine that counts as found, not the calibrated test."),
+]
 
 
 @listing
 @opens("save", "mask")
 def ground(
     picture: PictureArgument,
-    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for, in words.", show_default=False,
-                                              autocompletion=completing.words)],
+    text: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT", help="What to look for, in words.", show_default=False, autocompletion=completing.words
+        ),
+    ],
     everything: Annotated[bool, typer.Option("--all", help="All such things, not the one that fits best.")] = False,
     threshold: ThresholdOption = None,
-    save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save the photo with masks and boxes (.png, .jpg, .webp).")] = None,
-    mask: Annotated[str | None, typer.Option(
-        "--mask", metavar="PNG", help="Save the mask, white on black, in the photo's size (.png).")] = None,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="PICTURE", help="Save the photo with masks and boxes (.png, .jpg, .webp)."),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option("--mask", metavar="PNG", help="Save the mask, white on black, in the photo's size (.png)."),
+    ] = None,
     encoder: OneEncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
     masks: MasksOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Say where a thing is in a photo: box and mask.
 
     Needs no memory. Exit code 1 when it is not found; --json has the masks as COCO's run lengths.
@@ -71,19 +87,38 @@ def ground(
     seen = look(loaded, image, phrase, config, everything=everything, threshold=threshold, path=picture)
     height, width = seen.size
     rows: list[Row] = [
-        {"score": round(t.score, 6), "box": [round(v, 2) for v in t.box], "area": int(t.mask.sum()),
-         "segmentation": segmentation(t.mask)} for t in seen.things
-    ]  # fmt: skip
+        {
+            "score": round(t.score, 6),
+            "box": [round(v, 2) for v in t.box],
+            "area": int(t.mask.sum()),
+            "segmentation": segmentation(t.mask),
+        }
+        for t in seen.things
+    ]
     table = [("score", "box", "share of the picture")]
     table += [(f"{t.score:.3f}", ",".join(f"{v:.0f}" for v in t.box), f"{t.mask.mean():.1%}") for t in seen.things]
-    show(Listing(rows, table, {
-        "found": bool(rows), "picture": picture, "width": width, "height": height, "text": phrase,
-        "encoder": loaded.info.name, "things": rows,
-        "nearest": None if seen.nearest is None else round(seen.nearest, 6),
-    }))  # fmt: skip
+    show(
+        Listing(
+            rows,
+            table,
+            {
+                "found": bool(rows),
+                "picture": picture,
+                "width": width,
+                "height": height,
+                "text": phrase,
+                "encoder": loaded.info.name,
+                "things": rows,
+                "nearest": None if seen.nearest is None else round(seen.nearest, 6),
+            },
+        )
+    )
     if not seen.things:
-        say("not found; no region stands out in the picture" if seen.nearest is None
-            else f"not found; the nearest region scores {seen.nearest:.3f}")  # fmt: skip
+        say(
+            "not found; no region stands out in the picture"
+            if seen.nearest is None
+            else f"not found; the nearest region scores {seen.nearest:.3f}"
+        )
         unsaved(save, mask)
         return 1
     if save is not None:
@@ -97,25 +132,42 @@ def ground(
 @opens("save", "png")
 def segment(
     picture: PictureArgument,
-    labels: Annotated[str, typer.Option(
-        "--labels", metavar="A,B,C|FILE|vspw|ade20k|coco", help="Names with commas between them, a file with a name a "
-        "line, or the classes of a data set.")],
-    closed: Annotated[bool, typer.Option(
-        "--closed", help="Give every region one of the labels, though none may fit, as the paper does.")] = False,
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            metavar="A,B,C|FILE|vspw|ade20k|coco",
+            help="Names with commas between them, a file with a name a line, or the classes of a data set.",
+        ),
+    ],
+    closed: Annotated[
+        bool,
+        typer.Option("--closed", help="Give every region one of the labels, though none may fit, as the paper does."),
+    ] = False,
     threshold: ThresholdOption = None,
-    save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save the photo in the colours of its labels, with a legend (.png, .jpg, "
-        ".webp).")] = None,
-    png: Annotated[str | None, typer.Option(
-        "--png", metavar="PNG", help="Save the label of each pixel: 0 for none, else its place in the list from 1 "
-        "(.png).")] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save",
+            metavar="PICTURE",
+            help="Save the photo in the colours of its labels, with a legend (.png, .jpg, .webp).",
+        ),
+    ] = None,
+    png: Annotated[
+        str | None,
+        typer.Option(
+            "--png",
+            metavar="PNG",
+            help="Save the label of each pixel: 0 for none, else its place in the list from 1 (.png).",
+        ),
+    ] = None,
     encoder: OneEncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
     masks: MasksOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Name the pixels of a photo.
 
     Needs no memory. Exit code 1 when none of the labels is found; --json has the masks as COCO's run lengths.
@@ -145,14 +197,31 @@ def segment(
         if not counts[i]:
             break
         mask = found == i
-        rows.append({"label": names[i], "share": round(float(mask.mean()), 6), "bbox": box(mask),
-                     "segmentation": segmentation(mask)})  # fmt: skip
+        rows.append(
+            {
+                "label": names[i],
+                "share": round(float(mask.mean()), 6),
+                "bbox": box(mask),
+                "segmentation": segmentation(mask),
+            }
+        )
     table = [("label", "share")]
     table += [(row["label"], f"{row['share']:.1%}") for row in rows]
-    show(Listing(rows, table, {
-        "picture": picture, "width": int(found.shape[1]), "height": int(found.shape[0]), "encoder": loaded.info.name,
-        "asked": list(names), "labels": rows, "unlabelled": round(float((found < 0).mean()), 6),
-    }))  # fmt: skip
+    show(
+        Listing(
+            rows,
+            table,
+            {
+                "picture": picture,
+                "width": int(found.shape[1]),
+                "height": int(found.shape[0]),
+                "encoder": loaded.info.name,
+                "asked": list(names),
+                "labels": rows,
+                "unlabelled": round(float((found < 0).mean()), 6),
+            },
+        )
+    )
     if save is not None:
         write_picture(segmented_picture(image, found, names, Path(picture).name), save)
     if png is not None:

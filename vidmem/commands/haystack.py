@@ -22,24 +22,37 @@ if TYPE_CHECKING:
 @listing
 @opens("save")
 def haystack(
-    question: Annotated[list[str] | None, typer.Argument(
-        metavar="QUESTION", help="Such as \"the image with the dog: is there a frisbee?\".")] = None,
-    anchor: Annotated[str | None, typer.Option(
-        "--anchor", metavar="TEXT", help="What the picture is known by, in place of a question.")] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUESTION", help='Such as "the image with the dog: is there a frisbee?".'),
+    ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option("--anchor", metavar="TEXT", help="What the picture is known by, in place of a question."),
+    ] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="TEXT", help="What is asked for in it.")] = None,
-    rule: Annotated[str, typer.Option(
-        "--rule", metavar="default|paper", help="When something counts as seen: calibrated as for `where`, or as in "
-        "T-REN's paper.")] = "default",
-    questions: Annotated[str | None, typer.Option(
-        "--questions", metavar="FILE", help="All of a file of Visual Haystacks; how many are right.")] = None,
-    save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save the picture with both boxes (.png, .jpg, .webp).")] = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            "--rule",
+            metavar="default|paper",
+            help="When something counts as seen: calibrated as for `where`, or as in T-REN's paper.",
+        ),
+    ] = "default",
+    questions: Annotated[
+        str | None,
+        typer.Option("--questions", metavar="FILE", help="All of a file of Visual Haystacks; how many are right."),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="PICTURE", help="Save the picture with both boxes (.png, .jpg, .webp)."),
+    ] = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Find one of many pictures by what is in it, and say what else is.
 
     Of photos that were indexed. Exit code 1 for no, and when there is no such picture.
@@ -82,21 +95,36 @@ def haystack(
 def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
     found = answer.anchor
     row: Row = {
-        "answer": answer.verdict, "image": found.paths[0] if found and found.paths else None,
-        "paths": list(found.paths) if found else [], "width": found.width if found else None,
-        "height": found.height if found else None, "recorded": iso(found.recorded_ns) if found else None,
-        "recorded_by": found.recorded_by or None if found else None, "anchor": anchor, "anchor_score": _score(found),
-        "anchor_box": _box(found), "target": target, "target_score": _score(answer.target),
-        "target_box": _box(answer.target), "pictures": answer.pictures,
-    }  # fmt: skip
+        "answer": answer.verdict,
+        "image": found.paths[0] if found and found.paths else None,
+        "paths": list(found.paths) if found else [],
+        "width": found.width if found else None,
+        "height": found.height if found else None,
+        "recorded": iso(found.recorded_ns) if found else None,
+        "recorded_by": found.recorded_by or None if found else None,
+        "anchor": anchor,
+        "anchor_score": _score(found),
+        "anchor_box": _box(found),
+        "target": target,
+        "target_score": _score(answer.target),
+        "target_box": _box(answer.target),
+        "pictures": answer.pictures,
+    }
     table = [("answer", "anchor", "at", "target", "at", "image")]
-    table.append((
-        answer.verdict, _told(found), _place(found), _told(answer.target),
-        _place(answer.target if answer.verdict == "yes" else None),
-        _name(found) if found else "-",
-    ))  # fmt: skip
-    near = [{"image": r.paths[0] if r.paths else None, "score": round(r.score, 6), "box": _box(r)}
-            for r in answer.near_misses]  # fmt: skip
+    table.append(
+        (
+            answer.verdict,
+            _told(found),
+            _place(found),
+            _told(answer.target),
+            _place(answer.target if answer.verdict == "yes" else None),
+            _name(found) if found else "-",
+        )
+    )
+    near = [
+        {"image": r.paths[0] if r.paths else None, "score": round(r.score, 6), "box": _box(r)}
+        for r in answer.near_misses
+    ]
     return Listing([row], table, {**row, "near_misses": near})
 
 
@@ -114,14 +142,27 @@ def _batch(memory: Memory, path: str, show: Show) -> int:
     for rule in RULES:
         right = sum(one.right(rule) for one in asked) / len(asked)
         unknown = sum(one.answers[rule].verdict == "not found" for one in asked)
-        rows.append({"rule": rule, "questions": len(asked), "accuracy": round(right, 6),
-                     "retrieved": round(retrieved, 6), "not_found": unknown})  # fmt: skip
+        rows.append(
+            {
+                "rule": rule,
+                "questions": len(asked),
+                "accuracy": round(right, 6),
+                "retrieved": round(retrieved, 6),
+                "not_found": unknown,
+            }
+        )
         table.append((rule, str(len(asked)), f"{right:.1%}", f"{retrieved:.1%}", str(unknown)))
     answers: list[dict[str, Any]] = [
-        {"question": one.needle.number, "anchor": one.needle.anchor, "target": one.needle.target,
-         "truth": "yes" if one.needle.answer else "no", "retrieved": one.retrieved,
-         **{rule: one.answers[rule].verdict for rule in RULES}} for one in asked
-    ]  # fmt: skip
+        {
+            "question": one.needle.number,
+            "anchor": one.needle.anchor,
+            "target": one.needle.target,
+            "truth": "yes" if one.needle.answer else "no",
+            "retrieved": one.retrieved,
+            **{rule: one.answers[rule].verdict for rule in RULES},
+        }
+        for one in asked
+    ]
     show(Listing(rows, table, {"rules": rows, "left_out": total - len(asked), "missing": missing, "answers": answers}))
     if missing:
         few = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")

@@ -25,7 +25,7 @@ from .options import (
     MemoryOption,
     WeightsOption,
     with_still,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -42,29 +42,67 @@ PHOTO_NS = NS // 5
 
 @listing
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", show_default=False,
-                                               help="Videos, logs, photos, folders or patterns such as '*.mp4'; - for "
-                                               "paths on stdin, one a line.")],
-    fps: Annotated[str | None, typer.Option(
-        "--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new.")] = None,
-    preset: Annotated[str | None, typer.Option(
-        "--preset", metavar="NAME", help="Thresholds: default, boxes, paper for T-REN as published, or "
-        "patches for its baseline. By default the memory's; the encoder's if new.",
-        autocompletion=completing.preset)] = None,
-    topic: Annotated[list[str] | None, typer.Option(
-        "--topic", metavar="TOPIC", help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
-        "given again. May be left out when only one has pictures.")] = None,
-    clock_name: Annotated[str, typer.Option(
-        "--clock", metavar="NAME", help="Whose times count in a log: log, when it was recorded, or header, the "
-        "sender's stamp.")] = "log",
-    film: Annotated[bool, typer.Option(
-        "--film", help="Folders of pictures are films, numbered frame after frame, not single photos.")] = False,
-    pose: Annotated[str | None, typer.Option(
-        "--pose", metavar="TOPIC", help="Topic of a log to take the robot's pose from, or tf. By default the best of "
-        "all. Of a log done before the poses are read anew.")] = None,
-    recorded: Annotated[str | None, typer.Option(
-        "--recorded", metavar="WHEN", help="When it was recorded: 2026-01-31T08:30, or what tells it: container, name, "
-        "mtime (the time of the file), none. Also of what is done. By default the first of them that does.")] = None,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATHS...",
+            show_default=False,
+            help="Videos, logs, photos, folders or patterns such as '*.mp4'; - for paths on stdin, one a line.",
+        ),
+    ],
+    fps: Annotated[
+        str | None,
+        typer.Option("--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="Thresholds: default, boxes, paper for T-REN as published, or "
+            "patches for its baseline. By default the memory's; the encoder's if new.",
+            autocompletion=completing.preset,
+        ),
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic",
+            metavar="TOPIC",
+            help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
+            "given again. May be left out when only one has pictures.",
+        ),
+    ] = None,
+    clock_name: Annotated[
+        str,
+        typer.Option(
+            "--clock",
+            metavar="NAME",
+            help="Whose times count in a log: log, when it was recorded, or header, the sender's stamp.",
+        ),
+    ] = "log",
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Folders of pictures are films, numbered frame after frame, not single photos."),
+    ] = False,
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            "--pose",
+            metavar="TOPIC",
+            help="Topic of a log to take the robot's pose from, or tf. By default the best of "
+            "all. Of a log done before the poses are read anew.",
+        ),
+    ] = None,
+    recorded: Annotated[
+        str | None,
+        typer.Option(
+            "--recorded",
+            metavar="WHEN",
+            help="When it was recorded: 2026-01-31T08:30, or what tells it: container, name, "
+            "mtime (the time of the file), none. Also of what is done. By default the first of them that does.",
+        ),
+    ] = None,
     every_frame: EveryFrameOption = None,
     keep_views: KeepViewsOption = False,
     decoder: Annotated[str, typer.Option("--decoder", metavar="NAME", help="pyav or decord.")] = "pyav",
@@ -75,7 +113,7 @@ def index(
     memory: MemoryOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Watch videos and look at photos once, and remember what is in them.
 
     What is done is skipped, what was interrupted goes on where it stopped: run the same command again.
@@ -94,8 +132,9 @@ def index(
     check_topics(found, topic or (), pose)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
-            reports, more = _index(m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views,
-                                   recorded)  # fmt: skip
+            reports, more = _index(
+                m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views, recorded
+            )
         except KeyboardInterrupt:
             warn("interrupted; what was checkpointed is kept, run the same command again to go on")
             raise typer.Exit(130) from None
@@ -168,9 +207,15 @@ def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: st
 
 
 def _index(
-    memory: Memory, found: Sequence[Found], film: bool, decoder: str, config: IndexConfig | None, pose: str | None,
-    keep_views: bool, recorded: str | None,
-) -> tuple[list[SourceReport], int]:  # fmt: skip
+    memory: Memory,
+    found: Sequence[Found],
+    film: bool,
+    decoder: str,
+    config: IndexConfig | None,
+    pose: str | None,
+    keep_views: bool,
+    recorded: str | None,
+) -> tuple[list[SourceReport], int]:
     from ..indexer.plan import Album
 
     amounts = _amounts(memory, found, decoder)
@@ -198,8 +243,16 @@ def _index(
             advance(label, before)
             return lambda t_ns, n: advance(label, before + (n * PHOTO_NS if photos else min(t_ns, most or t_ns)))
 
-        reports = memory.index(*found, film=film, config=config, decoder=decoder, on_source=on_source, pose=pose,
-                               keep_views=keep_views, recorded=recorded)  # fmt: skip
+        reports = memory.index(
+            *found,
+            film=film,
+            config=config,
+            decoder=decoder,
+            on_source=on_source,
+            pose=pose,
+            keep_views=keep_views,
+            recorded=recorded,
+        )
         advance("done", total)
     return reports, failed
 

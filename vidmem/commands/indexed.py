@@ -27,13 +27,23 @@ def report_row(report: SourceReport) -> Row:
     """Counts are of this run, but for `frames`, `files` and `damaged`."""
     photos = _photos(report)
     return {
-        "source": report.info.uri, "kind": report.info.kind, "skipped": report.skipped, "frames": report.frames,
-        "new_frames": report.new_frames, "encoded": report.encoded, "still": report.still,
-        "encoder_calls": report.calls, "tracks": report.tracks, "media_s": report.media_s, "seconds": report.seconds,
-        "damaged": report.damaged, "notes": list(report.notes), "files": photos.files if photos else None,
+        "source": report.info.uri,
+        "kind": report.info.kind,
+        "skipped": report.skipped,
+        "frames": report.frames,
+        "new_frames": report.new_frames,
+        "encoded": report.encoded,
+        "still": report.still,
+        "encoder_calls": report.calls,
+        "tracks": report.tracks,
+        "media_s": report.media_s,
+        "seconds": report.seconds,
+        "damaged": report.damaged,
+        "notes": list(report.notes),
+        "files": photos.files if photos else None,
         "gone": photos.gone if photos else None,
         "unreadable": [os.path.join(report.info.uri, path) for path, _ in photos.unreadable] if photos else [],
-    }  # fmt: skip
+    }
 
 
 def summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool) -> None:
@@ -112,8 +122,10 @@ def _summarise_photos(report: PicturesReport, keep_views: bool) -> None:
     known = report.files - report.looked
     if report.new_frames:
         rate = report.new_frames / max(report.seconds, 1e-9)
-        told = (f"{count(report.new_frames, 'photo')} indexed in {report.seconds:.1f} s ({rate:.1f} a second), "
-                f"{count(report.tracks, 'region')}")  # fmt: skip
+        told = (
+            f"{count(report.new_frames, 'photo')} indexed in {report.seconds:.1f} s ({rate:.1f} a second), "
+            f"{count(report.tracks, 'region')}"
+        )
     else:
         told = "nothing new"
     more = [f"{known:,} known before"] if known else []

@@ -21,14 +21,25 @@ PARTS = {"sam2": "vidmem.encoders.sam2"}
 
 @listing
 def models(
-    action: Annotated[str | None, typer.Argument(metavar="pull", help="Fetch weights.", show_default=False,
-                                                 autocompletion=completing.one_of("pull"))] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Whose weights, such as tren or sam2.",
-                                               show_default=False, autocompletion=completing.weights_of)] = None,
+    action: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="pull", help="Fetch weights.", show_default=False, autocompletion=completing.one_of("pull")
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Whose weights, such as tren or sam2.",
+            show_default=False,
+            autocompletion=completing.weights_of,
+        ),
+    ] = None,
     weights: WeightsOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """List the encoders, or fetch the weights of one.
 
     What each knows, whether its weights are here, their size and their licence.
@@ -59,18 +70,32 @@ def _list(folder: Path, show: Show) -> int:
             state, total, missing = "needs download" if shipped is None else "shipped", shipped or 0, []
             identity, licence = load_text(name).info.weights, "as vidmem"
         known, open_vocabulary = knows(name)
-        rows.append({
-            "name": name, "default": name == DEFAULT, "knows": known, "open_vocabulary": open_vocabulary,
-            "shipped": state == "shipped", "state": state, "missing": missing, "bytes": total or None,
-            "licence": licence, "weights": identity,
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT,
+                "knows": known,
+                "open_vocabulary": open_vocabulary,
+                "shipped": state == "shipped",
+                "state": state,
+                "missing": missing,
+                "bytes": total or None,
+                "licence": licence,
+                "weights": identity,
+            }
+        )
     table = [("name", "weights", "size", "any phrase", "licence", "knows")]
     table += [
-        (row["name"] + (" (default)" if row["default"] else ""), row["state"],
-         "-" if not row["bytes"] else size(row["bytes"]), "yes" if row["open_vocabulary"] else "no", row["licence"],
-         row["knows"])
+        (
+            row["name"] + (" (default)" if row["default"] else ""),
+            row["state"],
+            "-" if not row["bytes"] else size(row["bytes"]),
+            "yes" if row["open_vocabulary"] else "no",
+            row["licence"],
+            row["knows"],
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     show(Listing(rows, table))
     if any(row["missing"] for row in rows):
         say(f"missing weights go to {folder}; `vidmem models pull NAME` fetches what it can, and tells the rest")
@@ -118,10 +143,15 @@ def _pull(name: str, folder: Path, show: Show) -> int:
             failed += 1
             continue
         for file in files_of(path):
-            rows.append({
-                "role": wanted.role, "file": str(file), "bytes": file.stat().st_size, "sha256": checked(file, folder),
-                "licence": wanted.licence,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "role": wanted.role,
+                    "file": str(file),
+                    "bytes": file.stat().st_size,
+                    "sha256": checked(file, folder),
+                    "licence": wanted.licence,
+                }
+            )
     table = [("weights", "size", "licence", "file")]
     table += [(row["role"], size(row["bytes"]), row["licence"], row["file"]) for row in rows]
     show(Listing(rows, table))

@@ -15,15 +15,18 @@ from .options import EncoderOption, MemoryOption, WeightsOption
 
 @listing
 def names(
-    part: Annotated[str | None, typer.Argument(
-        metavar="PART", help="Only names with this in them.", show_default=False,
-        autocompletion=completing.name)] = None,
+    part: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PART", help="Only names with this in them.", show_default=False, autocompletion=completing.name
+        ),
+    ] = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     memory: MemoryOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """List the names that the encoder knows.
 
     Those of the memory's encoder, or of tiny where there is no memory. Exit code 1 when no name has PART in it.

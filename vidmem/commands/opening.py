@@ -14,9 +14,13 @@ import typer
 
 from ..output import warn
 
-OpenOption = Annotated[bool, typer.Option(
-    "--open", help="Open what was saved in the viewer of this machine; without a name to save it under, in a temporary "
-    "file.")]  # fmt: skip
+OpenOption = Annotated[
+    bool,
+    typer.Option(
+        "--open",
+        help="Open what was saved in the viewer of this machine; without a name to save it under, in a temporary file.",
+    ),
+]
 
 Stamp = tuple[int, int, int]
 
@@ -72,8 +76,9 @@ def open_file(path: str) -> None:
 
     quiet = subprocess.DEVNULL
     try:
-        subprocess.Popen([viewer, os.path.abspath(path)], stdin=quiet, stdout=quiet, stderr=quiet,
-                         start_new_session=True)  # fmt: skip
+        subprocess.Popen(
+            [viewer, os.path.abspath(path)], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        )
     except OSError as error:
         warn(f"the viewer cannot be started ({error.strerror}); open it yourself: {path}")
 

@@ -18,34 +18,55 @@ MemoryOption = Annotated[
 ]
 EncoderOption = Annotated[
     str | None,
-    typer.Option("--encoder", metavar="NAME", help="Encoder, as `vidmem models` lists them. By default the memory's.",
-                 autocompletion=completing.encoder),
-]  # fmt: skip
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="Encoder, as `vidmem models` lists them. By default the memory's.",
+        autocompletion=completing.encoder,
+    ),
+]
 WeightsOption = Annotated[
     str | None,
-    typer.Option("--weights", metavar="FOLDER", help="Folder of the encoder's weights. By default VIDMEM_WEIGHTS, or "
-                 "the platform's."),
-]  # fmt: skip
+    typer.Option(
+        "--weights",
+        metavar="FOLDER",
+        help="Folder of the encoder's weights. By default VIDMEM_WEIGHTS, or the platform's.",
+    ),
+]
 MasksOption = Annotated[
     str | None,
-    typer.Option("--masks", metavar="sam2[:SIZE]|FOLDER", help="Where regions come from, for textregion and gem: SAM2, "
-                 "or a folder of masks. By default clusters of patches."),
-]  # fmt: skip
+    typer.Option(
+        "--masks",
+        metavar="sam2[:SIZE]|FOLDER",
+        help="Where regions come from, for textregion and gem: SAM2, "
+        "or a folder of masks. By default clusters of patches.",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="NAME", help="cuda, mps or cpu. By default the best there is.",
-                 autocompletion=completing.one_of("cuda", "mps", "cpu")),
-]  # fmt: skip
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="cuda, mps or cpu. By default the best there is.",
+        autocompletion=completing.one_of("cuda", "mps", "cpu"),
+    ),
+]
 KeepViewsOption = Annotated[
     bool,
-    typer.Option("--keep-views", help="Keep the pictures of the views in the memory, so that `vidmem reembed` can do "
-                 "without the source."),
-]  # fmt: skip
+    typer.Option(
+        "--keep-views",
+        help="Keep the pictures of the views in the memory, so that `vidmem reembed` can do without the source.",
+    ),
+]
 EveryFrameOption = Annotated[
     bool | None,
-    typer.Option("--every-frame/--skip-still", show_default=False, help="Encode every frame, or carry over what was "
-                 "seen where the picture stands still. By default the memory's; skip if new."),
-]  # fmt: skip
+    typer.Option(
+        "--every-frame/--skip-still",
+        show_default=False,
+        help="Encode every frame, or carry over what was "
+        "seen where the picture stands still. By default the memory's; skip if new.",
+    ),
+]
 
 
 def with_still(config: IndexConfig, skip: bool) -> IndexConfig:

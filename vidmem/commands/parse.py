@@ -28,31 +28,53 @@ if TYPE_CHECKING:
 @listing
 @opens("plot", "overlay")
 def parse(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Path or name of a video in the memory.",
-                                          show_default=False, autocompletion=completing.source)],
-    labels: Annotated[str, typer.Option(
-        "--labels", metavar="FILE|vspw|ade20k|coco", help="A name a line, or the classes of a data set.",
-        autocompletion=completing.one_of("vspw", "ade20k", "coco"))],
-    way: Annotated[str, typer.Option(
-        "--way", metavar="track|vote", help="Each region by its track, as T-REN's paper, or all regions of a place by "
-        "votes, as its code.")] = "track",
-    apart: Annotated[bool, typer.Option(
-        "--things-apart", help="Compare things with things only, stuff with all.")] = False,
-    templates: Annotated[bool, typer.Option(
-        "--templates", help="Put each label into 80 sentences, as T-REN does: slower, and better.")] = False,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Path or name of a video in the memory.",
+            show_default=False,
+            autocompletion=completing.source,
+        ),
+    ],
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            metavar="FILE|vspw|ade20k|coco",
+            help="A name a line, or the classes of a data set.",
+            autocompletion=completing.one_of("vspw", "ade20k", "coco"),
+        ),
+    ],
+    way: Annotated[
+        str,
+        typer.Option(
+            "--way",
+            metavar="track|vote",
+            help="Each region by its track, as T-REN's paper, or all regions of a place by votes, as its code.",
+        ),
+    ] = "track",
+    apart: Annotated[
+        bool, typer.Option("--things-apart", help="Compare things with things only, stuff with all.")
+    ] = False,
+    templates: Annotated[
+        bool, typer.Option("--templates", help="Put each label into 80 sentences, as T-REN does: slower, and better.")
+    ] = False,
     png: Annotated[str | None, typer.Option("--png", metavar="FOLDER", help="Label pictures, VSPW's layout.")] = None,
     coco: Annotated[str | None, typer.Option("--coco", metavar="FILE", help="COCO's run lengths (.json).")] = None,
     text: Annotated[str | None, typer.Option("--text", metavar="FILE", help="Masks as text, a frame a line.")] = None,
     grid: Annotated[int, typer.Option("--grid", metavar="N", min=1, max=256, help="Cells a side of --text.")] = 16,
     overlay: Annotated[str | None, typer.Option("--overlay", metavar="VIDEO", help="Labels in colour (.mp4).")] = None,
-    plot: Annotated[str | None, typer.Option(
-        "--plot", metavar="PICTURE", help="The area of each label over time (.png, .jpg, .webp).")] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="PICTURE", help="The area of each label over time (.png, .jpg, .webp)."),
+    ] = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Name every region of every frame of a video.
 
     From its tracks, without looking at the video again. Tells how much of the picture each label has.
@@ -136,10 +158,18 @@ def _listing(areas: Areas, names: Sequence[str], things: Sequence[bool]) -> List
         times = areas.t_ns[areas.shares[:, i] > 0].tolist() if len(areas.t_ns) else []
         if not times:
             continue
-        rows.append({
-            "label": names[i], "thing": things[i], "share": round(float(share[i]), 6), "frames": len(times),
-            "first_s": times[0] / NS, "last_s": times[-1] / NS, "first_ns": str(times[0]), "last_ns": str(times[-1]),
-        })  # fmt: skip
+        rows.append(
+            {
+                "label": names[i],
+                "thing": things[i],
+                "share": round(float(share[i]), 6),
+                "frames": len(times),
+                "first_s": times[0] / NS,
+                "last_s": times[-1] / NS,
+                "first_ns": str(times[0]),
+                "last_ns": str(times[-1]),
+            }
+        )
     table: list[Sequence[str]] = [("label", "share", "frames", "first", "last")]
     table += [
         (r["label"], f"{r['share']:.1%}", str(r["frames"]), clock(int(r["first_ns"])), clock(int(r["last_ns"])))

@@ -30,9 +30,11 @@ def progress_bar(total_ns: int, told: Callable[[int], str] = clock, *, mixed: bo
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(),
-        TextColumn("{task.fields[position]}", markup=False), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[position]}", markup=False),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("opening", total=total_ns or None, position="")
 
@@ -40,7 +42,8 @@ def progress_bar(total_ns: int, told: Callable[[int], str] = clock, *, mixed: bo
             position = f"{told(done_ns)} of {told(total_ns)}" if total_ns else told(done_ns)
             if mixed and total_ns:
                 position = f"{min(done_ns / total_ns, 1):.0%}"
-            bar.update(task, completed=min(done_ns, total_ns or done_ns), description=printable(label)[:40],
-                       position=position)  # fmt: skip
+            bar.update(
+                task, completed=min(done_ns, total_ns or done_ns), description=printable(label)[:40], position=position
+            )
 
         yield advance

@@ -13,14 +13,26 @@ from .options import MemoryOption
 
 
 def recorded(
-    source: Annotated[str, typer.Argument(
-        metavar="SOURCE", help="Path or name of a source in the memory, or of a picture in a folder of single "
-        "pictures.", show_default=False, autocompletion=completing.source)],
-    when: Annotated[list[str], typer.Argument(
-        metavar="WHEN...", help="When it began: 2026-01-31T08:30, yesterday 18:02; or what tells it: container (of a "
-        "photo its EXIF), name, mtime (the time of the file); or none.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Path or name of a source in the memory, or of a picture in a folder of single pictures.",
+            show_default=False,
+            autocompletion=completing.source,
+        ),
+    ],
+    when: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WHEN...",
+            help="When it began: 2026-01-31T08:30, yesterday 18:02; or what tells it: container (of a "
+            "photo its EXIF), name, mtime (the time of the file); or none.",
+            show_default=False,
+        ),
+    ],
     memory: MemoryOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Say when a video was recorded.
 
     Nothing is indexed again. By this clock answers tell what was last, and dates.

@@ -18,7 +18,7 @@ def reembed(
     memory: MemoryOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Give a memory the tokens of another encoder, without indexing again.
 
     The best views of each track are cut from their frames once more and looked at; sources must lie where they were,
@@ -42,8 +42,10 @@ def reembed(
         made = m.store.model()
     rows: list[Row] = [{"source": uri, "cause": cause, "tracks": tracks} for uri, cause, tracks in report.left]
     known = f", {report.before:,} of them from before" if report.before else ""
-    say(f"{report.tracks:,} of {total:,} tracks have tokens of `{made.encoder if made else encoder}`{known}; "
-        f"{report.views:,} views looked at in {report.seconds:.1f} s")  # fmt: skip
+    say(
+        f"{report.tracks:,} of {total:,} tracks have tokens of `{made.encoder if made else encoder}`{known}; "
+        f"{report.views:,} views looked at in {report.seconds:.1f} s"
+    )
     for row in rows:
         warn(f"not looked at again: {row['tracks']:,} tracks ({row['cause']})")
     if rows:

@@ -21,8 +21,14 @@ from .options import MemoryOption
 if TYPE_CHECKING:
     from ..store import SourceRow, Store
 
-KINDS = {"pictures": "photos", "images": "film of pictures", "image": "film of one picture", "log": "topic of a log",
-         "episode": "episode of a dataset", "live": "camera, watched live"}  # fmt: skip
+KINDS = {
+    "pictures": "photos",
+    "images": "film of pictures",
+    "image": "film of one picture",
+    "log": "topic of a log",
+    "episode": "episode of a dataset",
+    "live": "camera, watched live",
+}
 """Kinds of sources for people."""
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
 """States of a source for people."""
@@ -47,10 +53,15 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
         rows = store.sources()
     table = [("source", "state", "length", "size", "recorded")]
     table += [
-        (row.uri, STATES[row.state] + (", to reembed" if row.stale else ""),
-         clock(row.duration_ns) if row.duration_ns else "-", f"{row.width}x{row.height}" if row.width else "-",
-         EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by)) for row in rows
-    ]  # fmt: skip
+        (
+            row.uri,
+            STATES[row.state] + (", to reembed" if row.stale else ""),
+            clock(row.duration_ns) if row.duration_ns else "-",
+            f"{row.width}x{row.height}" if row.width else "-",
+            EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by),
+        )
+        for row in rows
+    ]
     show(Listing([_row(row) for row in rows], table))
     if not rows:
         say("the memory holds no video yet; `vidmem index` adds some")
@@ -59,13 +70,18 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
 
 @listing
 def info(
-    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="Path or file name of a video in the "
-                                                 "memory. Without it, the memory itself.",
-                                                 autocompletion=completing.source)] = None,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Path or file name of a video in the memory. Without it, the memory itself.",
+            autocompletion=completing.source,
+        ),
+    ] = None,
     memory: MemoryOption = None,
     *,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Tell what the memory or one video holds.
 
     With what it costs on disk and how it was made.
@@ -78,12 +94,18 @@ def info(
 
 
 def rm(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Paths or names of videos, photos or "
-                                                 "folders of photos in the memory.",
-                                                 show_default=False, autocompletion=completing.source)],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Paths or names of videos, photos or folders of photos in the memory.",
+            show_default=False,
+            autocompletion=completing.source,
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     memory: MemoryOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Forget videos or photos.
 
     Nothing of them is left in the memory. The files stay.
@@ -110,13 +132,22 @@ def _can_ask() -> bool:
 
 def _row(row: SourceRow) -> Row:
     return {
-        "source": row.uri, "kind": row.kind, "state": row.state, "duration_s": row.duration_ns / NS,
-        "duration_ns": str(row.duration_ns), "width": row.width, "height": row.height, "frames": row.frames,
-        "damaged": row.damaged, "indexed_to_ns": None if row.next_t_ns is None else str(row.next_t_ns),
+        "source": row.uri,
+        "kind": row.kind,
+        "state": row.state,
+        "duration_s": row.duration_ns / NS,
+        "duration_ns": str(row.duration_ns),
+        "width": row.width,
+        "height": row.height,
+        "frames": row.frames,
+        "damaged": row.damaged,
+        "indexed_to_ns": None if row.next_t_ns is None else str(row.next_t_ns),
         "start_ns": None if row.start_ns is None else str(row.start_ns),
-        "recorded": _iso(row.start_ns, row.recorded_by), "recorded_by": row.recorded_by or None,
-        "added_ns": str(row.added_at), "stale": row.stale,
-    }  # fmt: skip
+        "recorded": _iso(row.start_ns, row.recorded_by),
+        "recorded_by": row.recorded_by or None,
+        "added_ns": str(row.added_at),
+        "stale": row.stale,
+    }
 
 
 def _source(store: Store, name: str) -> Row:
@@ -129,15 +160,24 @@ def _memory(store: Store) -> Row:
     stats, model = store.stats(), store.model()
     known = _known(model.encoder) if model else None
     row: Row = {
-        "memory": str(store.folder), "sources": stats.sources, "duration_s": stats.duration_ns / NS,
-        "duration_ns": str(stats.duration_ns), "frames": stats.frames, "photos": stats.pictures,
+        "memory": str(store.folder),
+        "sources": stats.sources,
+        "duration_s": stats.duration_ns / NS,
+        "duration_ns": str(stats.duration_ns),
+        "frames": stats.frames,
+        "photos": stats.pictures,
         "damaged": stats.damaged,
-        "tracks": stats.tracks, "regions": stats.regions, "database_bytes": stats.database_bytes,
-        "cache_bytes": stats.cache_bytes, "bytes_per_hour": stats.bytes_per_hour,
-        "encoder": model.encoder if model else None, "knows": known, "weights": model.weights if model else None,
+        "tracks": stats.tracks,
+        "regions": stats.regions,
+        "database_bytes": stats.database_bytes,
+        "cache_bytes": stats.cache_bytes,
+        "bytes_per_hour": stats.bytes_per_hour,
+        "encoder": model.encoder if model else None,
+        "knows": known,
+        "weights": model.weights if model else None,
         "regions_weights": (model.regions or None) if model else None,
         "settings": dict(model.config) if model else None,
-    }  # fmt: skip
+    }
     return row
 
 
@@ -156,32 +196,46 @@ def _source_told(row: Row) -> dict[str, str | None]:
     photos, unfinished = row["kind"] == "pictures", row["state"] == "open"
     reached, length = row["indexed_to_ns"], int(row["duration_ns"])
     return {
-        "source": row["source"], "kind": KINDS.get(row["kind"], row["kind"]), "state": STATES[row["state"]],
+        "source": row["source"],
+        "kind": KINDS.get(row["kind"], row["kind"]),
+        "state": STATES[row["state"]],
         "length": None if photos else clock(length) if length else "-",
         "size": f"{row['width']}x{row['height']}" if row["width"] else None,
-        "photos" if photos else "frames": f"{row['frames']:,}", "damaged": f"{row['damaged']:,}",
+        "photos" if photos else "frames": f"{row['frames']:,}",
+        "damaged": f"{row['damaged']:,}",
         # Of what is done that would only be the last frame that was sampled.
         "indexed to": f"{clock(int(reached))} in the video" if unfinished and reached and not photos else None,
-        "recorded": EACH if photos else dated(None if row["start_ns"] is None else int(row["start_ns"]),
-                                              row["recorded_by"] or ""),
+        "recorded": EACH
+        if photos
+        else dated(None if row["start_ns"] is None else int(row["start_ns"]), row["recorded_by"] or ""),
         "added": f"{_wall(int(row['added_ns']))}, {_ago(int(row['added_ns']))}",
-        "tracks": f"{row['tracks']:,}", "fingerprint": row["fingerprint"], "at hand": _yes(row["at_hand"]),
+        "tracks": f"{row['tracks']:,}",
+        "fingerprint": row["fingerprint"],
+        "at hand": _yes(row["at_hand"]),
         "to reembed": _yes(row["stale"]),
-    }  # fmt: skip
+    }
 
 
 def _memory_told(row: Row) -> dict[str, str | None]:
     settings = row["settings"]
     return {
-        "memory": row["memory"], "sources": f"{row['sources']:,}", "length of video": clock(int(row["duration_ns"])),
-        "frames": f"{max(row['frames'] - row['photos'], 0):,}", "photos": f"{row['photos']:,}",
+        "memory": row["memory"],
+        "sources": f"{row['sources']:,}",
+        "length of video": clock(int(row["duration_ns"])),
+        "frames": f"{max(row['frames'] - row['photos'], 0):,}",
+        "photos": f"{row['photos']:,}",
         "damaged": f"{row['damaged']:,}",
-        "tracks": f"{row['tracks']:,}", "regions": f"{row['regions']:,}", "database": size(row["database_bytes"]),
+        "tracks": f"{row['tracks']:,}",
+        "regions": f"{row['regions']:,}",
+        "database": size(row["database_bytes"]),
         "cache": size(row["cache_bytes"]),
         "per hour of video": None if row["bytes_per_hour"] is None else size(row["bytes_per_hour"]),
-        "encoder": row["encoder"] or "-", "knows": row["knows"], "weights": row["weights"],
-        "weights of regions": row["regions_weights"], "settings": None if settings is None else _setting(settings),
-    }  # fmt: skip
+        "encoder": row["encoder"] or "-",
+        "knows": row["knows"],
+        "weights": row["weights"],
+        "weights of regions": row["regions_weights"],
+        "settings": None if settings is None else _setting(settings),
+    }
 
 
 def _setting(value: Any) -> str:

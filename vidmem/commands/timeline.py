@@ -17,8 +17,18 @@ from .where import PICTURES, check_suffix, place, seen_cells, unsaved, write_pic
 if TYPE_CHECKING:
     from ..query.where import Answer, Thing
 
-TOLD = ("source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorded_by", "picture", "score",
-        "probability")  # fmt: skip
+TOLD = (
+    "source",
+    "start_s",
+    "end_s",
+    "start_ns",
+    "end_ns",
+    "recorded",
+    "recorded_by",
+    "picture",
+    "score",
+    "probability",
+)
 """What a row of `watch-list` has of the newest sighting."""
 
 
@@ -26,14 +36,17 @@ TOLD = ("source", "start_s", "end_s", "start_ns", "end_ns", "recorded", "recorde
 @opens("save")
 @asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
 def timeline(
-    alike: Annotated[bool, typer.Option(
-        "--alike", help="Also sightings of what looks like a thing that was found.")] = False,
-    save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save the timeline as a picture (.png, .jpg, .webp).")] = None,
+    alike: Annotated[
+        bool, typer.Option("--alike", help="Also sightings of what looks like a thing that was found.")
+    ] = False,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="PICTURE", help="Save the timeline as a picture (.png, .jpg, .webp)."),
+    ] = None,
     *,
     question: Question,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """All sightings of a thing, told apart by its looks.
 
     What left the view and came back is one thing. Exit code 1 when it was not found.
@@ -46,8 +59,11 @@ def timeline(
         if question.asked["text"] is not None:
             say_readings(m.text_encoder, [question.asked["text"]], alone=True)
         say_readings(m.text_encoder, question.asked["near"])
-        ways = {(s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
-                for thing in things for s in thing.sightings}  # fmt: skip
+        ways = {
+            (s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
+            for thing in things
+            for s in thing.sightings
+        }
         if weak := mixture(ways.values()):
             say(weak)
         show(_listing(things))
@@ -72,7 +88,7 @@ def watch_list(
     *,
     question: Question,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Say of many things when each was last seen.
 
     One line for each name of a file, found or not. Exit code 1 when none was found, 3 when some have words that the
@@ -105,9 +121,14 @@ def _listing(things: Sequence[Thing]) -> Listing:
     table: list[Sequence[str]] = [("thing", *seen[0], "source")]
     table += [(number, *cells, s.picture or s.source) for (number, s), cells in zip(every, seen[1:], strict=True)]
     document = [
-        {"thing": number, "seen": len(thing.sightings), "tracks": list(thing.tracks),
-         "sightings": [sighting_row(s) for s in thing.sightings]} for number, thing in enumerate(things, 1)
-    ]  # fmt: skip
+        {
+            "thing": number,
+            "seen": len(thing.sightings),
+            "tracks": list(thing.tracks),
+            "sightings": [sighting_row(s) for s in thing.sightings],
+        }
+        for number, thing in enumerate(things, 1)
+    ]
     return Listing(rows, table, {"found": bool(things), "things": document})
 
 
@@ -127,8 +148,15 @@ def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
     for name, answer in zip(names, answers, strict=True):
         last = answer[0] if answer else None
         plain = {} if last is None else sighting_row(last)
-        rows.append({"name": name, "found": answer.found, "unknown": answer.query.get("unknown"),
-                     "times": answer.total, **{k: plain.get(k) for k in TOLD}})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "found": answer.found,
+                "unknown": answer.query.get("unknown"),
+                "times": answer.total,
+                **{k: plain.get(k) for k in TOLD},
+            }
+        )
         if last is None:
             table.append((name, "0", *("-" for _ in heads), _nothing(answer)))
         else:

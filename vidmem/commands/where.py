@@ -34,26 +34,51 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 def where(
     everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
-    save: Annotated[str | None, typer.Option(
-        "--save", metavar="PICTURE", help="Save a contact sheet of the newest sighting, with --all or --top of all "
-        "that are told (.png, .jpg, .webp).")] = None,
-    near_misses: Annotated[bool, typer.Option(
-        "--near-misses", help="If it is not found, save the nearest misses with --save.")] = False,
-    clip: Annotated[str | None, typer.Option(
-        "--clip", metavar="VIDEO", help="Save the newest sighting (.mp4), a second more at each end, with a box around "
-        "the thing.")] = None,
-    clips: Annotated[str | None, typer.Option(
-        "--clips", metavar="FOLDER", help="Save a clip of every sighting, or of the --top N.")] = None,
-    vtt: Annotated[str | None, typer.Option(
-        "--vtt", metavar="FILE", help="Save every sighting, or the --top N, as chapters of its video (.vtt); a file "
-        "for each of several videos.")] = None,
-    explain: Annotated[str | None, typer.Option(
-        "--explain", metavar="PICTURE", help="Save why the newest sighting, or the nearest miss, is taken for the "
-        "text: how much the score falls where it is covered, or the cosine of each place (.png, .jpg, .webp).")] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save",
+            metavar="PICTURE",
+            help="Save a contact sheet of the newest sighting, with --all or --top of all "
+            "that are told (.png, .jpg, .webp).",
+        ),
+    ] = None,
+    near_misses: Annotated[
+        bool, typer.Option("--near-misses", help="If it is not found, save the nearest misses with --save.")
+    ] = False,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            "--clip",
+            metavar="VIDEO",
+            help="Save the newest sighting (.mp4), a second more at each end, with a box around the thing.",
+        ),
+    ] = None,
+    clips: Annotated[
+        str | None, typer.Option("--clips", metavar="FOLDER", help="Save a clip of every sighting, or of the --top N.")
+    ] = None,
+    vtt: Annotated[
+        str | None,
+        typer.Option(
+            "--vtt",
+            metavar="FILE",
+            help="Save every sighting, or the --top N, as chapters of its video (.vtt); a file "
+            "for each of several videos.",
+        ),
+    ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain",
+            metavar="PICTURE",
+            help="Save why the newest sighting, or the nearest miss, is taken for the "
+            "text: how much the score falls where it is covered, or the cosine of each place (.png, .jpg, .webp).",
+        ),
+    ] = None,
     *,
     question: Question,
     show: Show,
-) -> int:  # fmt: skip
+) -> int:
     """Say when and where a thing was last seen.
 
     Ask in words, with a picture, or both. Exit code 1 and the nearest misses when it was not found.
@@ -83,8 +108,10 @@ def where(
             _not_found(m, answer)
             if looked is not None:
                 what = "fall of the score when covered" if looked["by"] == "covering" else "raw cosine"
-                say(f"{what} of the nearest: {_number(looked['inside'])} inside its box, "
-                    f"{_number(looked['outside'])} outside")  # fmt: skip
+                say(
+                    f"{what} of the nearest: {_number(looked['inside'])} inside its box, "
+                    f"{_number(looked['outside'])} outside"
+                )
             if save is not None and near_misses and answer.near_misses:
                 heading = "the nearest misses, the best first"
                 write_picture(m.sheet(answer.near_misses, f"not found: {question.title}", heading=heading), save)
@@ -93,8 +120,11 @@ def where(
             return 1
         if save is not None:
             many = everything or top is not None
-            picture = (m.sheet(shown, question.title, total=max(answer.total, len(shown))) if many
-                       else m.picture(answer[0], question.title, others=answer.sightings))  # fmt: skip
+            picture = (
+                m.sheet(shown, question.title, total=max(answer.total, len(shown)))
+                if many
+                else m.picture(answer[0], question.title, others=answer.sightings)
+            )
             write_picture(picture, save)
         return write_clips(m, answer[0], answer.sightings[:top], question.title, clip, clips, vtt)
 
@@ -103,8 +133,11 @@ def unsaved(*paths: str | None) -> None:
     """Say of files that were asked for that they were not written; what lies there already is of an earlier answer."""
     for path in paths:
         if path is not None:
-            say(f"nothing was written, what is there is older: {path}" if Path(path).exists() else
-                f"nothing was written: {path}")  # fmt: skip
+            say(
+                f"nothing was written, what is there is older: {path}"
+                if Path(path).exists()
+                else f"nothing was written: {path}"
+            )
 
 
 def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
@@ -121,11 +154,15 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
     write_picture(explained.picture, path)
     numbers = {"inside": explained.inside, "outside": explained.outside, "low": explained.low, "high": explained.high}
     return {
-        "source": sighting.source, "frame_s": None if sighting.picture else sighting.frame_s,
+        "source": sighting.source,
+        "frame_s": None if sighting.picture else sighting.frame_s,
         "box": [round(v, 2) for v in sighting.box],
-        "found": answer.found, **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
-        "by": explained.by, "score": None if explained.score is None else round(explained.score, 6), "picture": path,
-    }  # fmt: skip
+        "found": answer.found,
+        **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
+        "by": explained.by,
+        "score": None if explained.score is None else round(explained.score, 6),
+        "picture": path,
+    }
 
 
 def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = None) -> Listing:
@@ -135,13 +172,18 @@ def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = Non
     table += [
         (*cells, _clock(s, s.frame_ns), _box(s.box), s.picture or s.source)
         for s, cells in zip(shown, seen[1:], strict=True)
-    ]  # fmt: skip
+    ]
     if any(s.last for s in shown):
         last = [("last seen",), *((_told(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, last, strict=True)]
     near = [sighting_row(s) for s in answer.near_misses]
-    document: Row = {"found": answer.found, "query": answer.query, "sightings": rows, "near_misses": near,
-                     "likelier": None if answer.likelier is None else sighting_row(answer.likelier)}  # fmt: skip
+    document: Row = {
+        "found": answer.found,
+        "query": answer.query,
+        "sightings": rows,
+        "near_misses": near,
+        "likelier": None if answer.likelier is None else sighting_row(answer.likelier),
+    }
     if looked is not None:
         document["explain"] = looked
         parts = {name: looked[name] for name in ("inside", "outside")}
@@ -155,10 +197,10 @@ def seen_cells(sightings: Sequence[Sighting]) -> list[tuple[str, ...]]:
     """The cells that a table of sightings begins with, the head first: when they were recorded, where that is known of
     any, from and to in the video, and how sure it is: the score where there is no probability."""
     calibrated = all(s.probability is not None for s in sightings)
-    heads, rows = ("from", "to", "prob" if calibrated else "score"), [
-        (_clock(s, s.start_ns), _clock(s, s.end_ns), _sure(s) if calibrated else f"{s.score:.3f}")
-        for s in sightings
-    ]  # fmt: skip
+    heads, rows = (
+        ("from", "to", "prob" if calibrated else "score"),
+        [(_clock(s, s.start_ns), _clock(s, s.end_ns), _sure(s) if calibrated else f"{s.score:.3f}") for s in sightings],
+    )
     dates = [told(s.recorded_ns, s.recorded_by) for s in sightings]
     if not any(dates):
         return [heads, *rows]
@@ -222,11 +264,14 @@ def _box(box: Box) -> str:
 
 def _not_found(memory: Memory, answer: Answer) -> None:
     near = "; ".join(
-        (f"{_sure(s)} in {Path(s.picture).name}" if s.picture else
-         f"{_sure(s)} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}") +
-        (f" ({date})" if (date := told(s.recorded_ns, s.recorded_by)) else "")
+        (
+            f"{_sure(s)} in {Path(s.picture).name}"
+            if s.picture
+            else f"{_sure(s)} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
+        )
+        + (f" ({date})" if (date := told(s.recorded_ns, s.recorded_by)) else "")
         for s in answer.near_misses
-    )  # fmt: skip
+    )
     said = answer.query.get("near")
     beside = f" near {' and '.join(map(str, said))}" if isinstance(said, list) else ""
     say(f"not found{beside}; nearest: {near}" if near else f"not found{beside}")

@@ -127,9 +127,7 @@ def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Qu
 
 def choose(queries: Sequence[Query]) -> list[Query]:
     """Three things by name, the longest in view first as nobody could argue about them, and one that never was."""
-    there = sorted(
-        (q for q in queries if q.kind == "name"), key=lambda q: (q.start_ns or 0) - (q.end_ns or 0)
-    )[:THERE]  # fmt: skip
+    there = sorted((q for q in queries if q.kind == "name"), key=lambda q: (q.start_ns or 0) - (q.end_ns or 0))[:THERE]
     absent = [q for q in queries if q.kind == "absent" and q.text][:1]
     if len(there) < THERE or not absent:
         raise UsageError("too little happens in this world to ask for; give more `seconds` or another `seed`")
@@ -141,9 +139,13 @@ def _truth(query: Query) -> tuple[int, int] | None:
 
 
 def _ask(
-    memory: Memory, text: str, truth: tuple[int, int] | None, folder: Path, prefix: str = "",
+    memory: Memory,
+    text: str,
+    truth: tuple[int, int] | None,
+    folder: Path,
+    prefix: str = "",
     sources: Sequence[str] = (),
-) -> Question:  # fmt: skip
+) -> Question:
     answer = memory.where(text, top=None, sources=sources)
     sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
     sheet.unlink(missing_ok=True)  # of an earlier run

@@ -32,9 +32,13 @@ if TYPE_CHECKING:
     from .masks import MaskSource
 
 ENCODERS = {
-    "tiny": "vidmem.encoders.tiny", "clip": "vidmem.encoders.clip", "tren": "vidmem.encoders.tren",
-    "patches": "vidmem.encoders.patches", "textregion": "vidmem.encoders.textregion", "gem": "vidmem.encoders.gem",
-}  # fmt: skip
+    "tiny": "vidmem.encoders.tiny",
+    "clip": "vidmem.encoders.clip",
+    "tren": "vidmem.encoders.tren",
+    "patches": "vidmem.encoders.patches",
+    "textregion": "vidmem.encoders.textregion",
+    "gem": "vidmem.encoders.gem",
+}
 """Name on the command line -> module. Spelled `name` or `name:backbone`."""
 
 DEFAULT = "tiny"
@@ -42,9 +46,23 @@ DEFAULT = "tiny"
 _log = logging.getLogger(__name__)
 
 __all__ = [
-    "DEFAULT", "ENCODERS", "Calibration", "Encoder", "EncoderInfo", "Reading", "TextEncoder", "any_phrase", "check",
-    "check_masks", "default_preset", "knows", "load", "load_text", "remembering", "ships",
-]  # fmt: skip
+    "DEFAULT",
+    "ENCODERS",
+    "Calibration",
+    "Encoder",
+    "EncoderInfo",
+    "Reading",
+    "TextEncoder",
+    "any_phrase",
+    "check",
+    "check_masks",
+    "default_preset",
+    "knows",
+    "load",
+    "load_text",
+    "remembering",
+    "ships",
+]
 
 
 def _module(spec: str) -> tuple[ModuleType, str]:
@@ -78,9 +96,12 @@ def default_preset(spec: str) -> str:
 
 
 def load(
-    spec: str = DEFAULT, device: str | None = None, weights: str | os.PathLike[str] | None = None, *,
+    spec: str = DEFAULT,
+    device: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    *,
     masks: str | os.PathLike[str] | MaskSource | None = None,
-) -> Encoder:  # fmt: skip
+) -> Encoder:
     """The encoder spelled `spec`, on `device` (cuda, mps or cpu; by default the best there is).
 
     weights: the folder of its weights, by default that of VIDMEM_WEIGHTS or the platform. masks: where its regions come

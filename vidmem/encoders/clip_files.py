@@ -28,9 +28,15 @@ if TYPE_CHECKING:
 DEFAULT = "ViT-B-16/openai"
 CONFIG, WEIGHTS, PICKLED = "open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 PREFERRED = (
-    WEIGHTS, "open_clip_pytorch_model.safetensors", PICKLED, "open_clip_pytorch_model.pth", "model.safetensors",
-    "pytorch_model.bin", "pytorch_model.pth", "model.pth",
-)  # fmt: skip
+    WEIGHTS,
+    "open_clip_pytorch_model.safetensors",
+    PICKLED,
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
 """Names of weights in a folder, the best first, in the order in which open_clip takes them."""
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """OpenAI's, of RGB in [0, 1]; most models of open_clip were trained with them."""
@@ -101,8 +107,10 @@ def _published(backbone: str) -> tuple[str, dict[str, Any]]:
         known = [f"{n}/{t}" for n, t in oc.list_pretrained()]
         near = [k for k in known if k.partition("/")[0] == backbone]  # only the tag was left out
         near = near or difflib.get_close_matches(backbone, known, 1, 0.0)
-        raise ModelError(f"no CLIP model {backbone!r}; did you mean {near[0]!r}? There are NAME/TAG as in "
-                         "open_clip.list_pretrained(), local-dir:FOLDER and hf-hub:ORG/REPO")  # fmt: skip
+        raise ModelError(
+            f"no CLIP model {backbone!r}; did you mean {near[0]!r}? There are NAME/TAG as in "
+            "open_clip.list_pretrained(), local-dir:FOLDER and hf-hub:ORG/REPO"
+        )
     return name, facts
 
 
@@ -116,8 +124,10 @@ def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded
     found = find(file, where)
     path = None if found is None else chosen(file.files[0], found)
     if found is None or path is None:
-        raise ModelError(f"the {file.role} are missing: `vidmem models pull {file.spec}` fetches them; without a "
-                         f"network here, {offline_remedy(file, where)}")  # fmt: skip
+        raise ModelError(
+            f"the {file.role} are missing: `vidmem models pull {file.spec}` fetches them; without a "
+            f"network here, {offline_remedy(file, where)}"
+        )
     sha = fingerprint([file], where)
     if backbone.startswith(_HUB):
         return _from_config(family, backbone, found, path, sha)

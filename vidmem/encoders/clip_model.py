@@ -40,16 +40,20 @@ class ClipTower:
         elif hasattr(self.trunk, "blocks") and hasattr(self.trunk, "num_prefix_tokens"):
             self._timm_blocks()
         else:
-            raise ModelError(f"a tower of the kind {type(self.trunk).__name__} has no patches to take; choose a ViT, "
-                             "such as ViT-B-16/openai")  # fmt: skip
+            raise ModelError(
+                f"a tower of the kind {type(self.trunk).__name__} has no patches to take; choose a ViT, "
+                "such as ViT-B-16/openai"
+            )
         self.resizable = self.trunk is None
         self._positions: dict[tuple[int, int, Stretch], Tensor] = {}
 
     def _own_blocks(self) -> None:
         visual = self.visual
         if not hasattr(visual, "transformer") or not hasattr(visual, "class_embedding"):
-            raise ModelError(f"a tower of the kind {type(visual).__name__} has no patches to take; choose a ViT, such "
-                             "as ViT-B-16/openai")  # fmt: skip
+            raise ModelError(
+                f"a tower of the kind {type(visual).__name__} has no patches to take; choose a ViT, such "
+                "as ViT-B-16/openai"
+            )
         if getattr(visual, "attn_pool", None) is not None:
             raise ModelError("CoCa's towers pool in a way of their own; choose a CLIP, SigLIP2 or PE backbone")
         self.native = tuple(visual.grid_size)
@@ -77,8 +81,10 @@ class ClipTower:
             if trunk.num_prefix_tokens != 1 or not hasattr(getattr(trunk.blocks[0], "attn", None), "qkv"):
                 raise ModelError("this tower has no class token and no pooling head; choose another backbone")
             if getattr(trunk, "rope_mixed", False):
-                raise ModelError("each block of this tower has rotary positions of its own, which vidmem does not do; "
-                                 "choose another backbone")  # fmt: skip
+                raise ModelError(
+                    "each block of this tower has rotary positions of its own, which vidmem does not do; "
+                    "choose another backbone"
+                )
             self.blocks = [Block(m, int(m.attn.num_heads)) for m in trunk.blocks]
             self.dim = int(_width(self.visual.head, _width(trunk.head, trunk.num_features)))
 
@@ -133,8 +139,9 @@ class ClipTower:
     def pool_head(self, attended: Tensor) -> Tensor:
         """From attended values to the space of texts without the head's MLP: proj, then fc_norm (SigLIP2) or the
         final projection (PE), as far as there is one; `(..., D)` -> `(..., dim)`."""
-        return through(through(through(attended, self.trunk.attn_pool, "proj"), self.trunk, "fc_norm", "head"),
-                        self.visual, "head")  # fmt: skip
+        return through(
+            through(through(attended, self.trunk.attn_pool, "proj"), self.trunk, "fc_norm", "head"), self.visual, "head"
+        )
 
     def _embedded(self, pixels: Tensor, stretch: Stretch) -> Tensor:
         visual = self.visual

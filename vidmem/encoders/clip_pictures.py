@@ -60,8 +60,10 @@ def checked_masks(masks: NDArray[np.generic], width: int, height: int) -> Float3
     """
     found = _finite(masks, width, height)
     if not len(found):
-        raise ModelError("no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or leave "
-                         "the masks out to take clusters of patches")  # fmt: skip
+        raise ModelError(
+            "no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or leave "
+            "the masks out to take clusters of patches"
+        )
     return found
 
 
@@ -80,8 +82,10 @@ def fitted_masks(masks: NDArray[np.generic], width: int, height: int) -> Float32
 
 def _finite(masks: NDArray[np.generic], width: int, height: int) -> Float32:
     if masks.ndim != 3 or masks.shape[1:] != (height, width):
-        raise ModelError(f"the masks have the shape {masks.shape}, the picture wants (n, {height}, {width}); make them "
-                         "from the same picture, neither scaled nor turned")  # fmt: skip
+        raise ModelError(
+            f"the masks have the shape {masks.shape}, the picture wants (n, {height}, {width}); make them "
+            "from the same picture, neither scaled nor turned"
+        )
     found = masks.astype(np.float32)
     if not np.isfinite(found).all():
         raise ModelError("a mask holds a value that is not finite; make the masks anew")

@@ -25,8 +25,16 @@ CONTEXT = 77
 _LARGEST = 16 << 20
 """Unpacked bytes: the file has 3 MB, and a packed one may be made to hold anything."""
 _WORDS = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
-_ODD = [0x132, 0x133, 0x149, *range(0x1C4, 0x1CD), *range(0x1F1, 0x1F4), 0x3000, *range(0xFB00, 0xFB07),
-        *range(0xFF01, 0xFFF0)]  # fmt: skip
+_ODD = [
+    0x132,
+    0x133,
+    0x149,
+    *range(0x1C4, 0x1CD),
+    *range(0x1F1, 0x1F4),
+    0x3000,
+    *range(0xFB00, 0xFB07),
+    *range(0xFF01, 0xFFF0),
+]
 _PLAIN = {code: unicodedata.normalize("NFKC", chr(code)) for code in _ODD}
 _PLAIN |= dict.fromkeys((0x2BC, 0x2018, 0x2019, 0x201B), "'") | dict.fromkeys((0x201C, 0x201D, 0x201F), '"')
 _PLAIN[0x149] = "'n"

@@ -46,14 +46,23 @@ class Detector:
     damaged or another network, UsageError for the device.
     """
 
-    def __init__(self, detector: bytes, look: bytes, *, sha256: tuple[str, str] | None = None, threads: int = 1,
-                 device: str | None = "cpu") -> None:  # fmt: skip
+    def __init__(
+        self,
+        detector: bytes,
+        look: bytes,
+        *,
+        sha256: tuple[str, str] | None = None,
+        threads: int = 1,
+        device: str | None = "cpu",
+    ) -> None:
         first, second = sha256 or (None, None)
-        self.detector = session(detector, "the detector of `tiny`", sha256=first, threads=threads, device=device,
-                                outputs=DETECTED)  # fmt: skip
+        self.detector = session(
+            detector, "the detector of `tiny`", sha256=first, threads=threads, device=device, outputs=DETECTED
+        )
         # Its products are small: on another device, or on more threads, it would only wait.
-        self.look = session(look, "the second look of `tiny`", sha256=second, device="cpu", inputs=("rows",),
-                            outputs=LOOKED)  # fmt: skip
+        self.look = session(
+            look, "the second look of `tiny`", sha256=second, device="cpu", inputs=("rows",), outputs=LOOKED
+        )
 
     def regions(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
         """Regions of pictures `(h, w, 3)` uint8 RGB of one size, sides multiples of 32, by falling score of the

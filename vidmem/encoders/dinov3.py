@@ -24,19 +24,35 @@ WHAT = "the DINOv3 backbone"
 PATCH = 16
 """Pixels per patch of every published DINOv3 vision transformer."""
 NAMES = {
-    "vits16": 384, "vits16plus": 384, "vitb16": 768, "vitl16": 1024, "vith16plus": 1280, "vit7b16": 4096,
-}  # fmt: skip
+    "vits16": 384,
+    "vits16plus": 384,
+    "vitb16": 768,
+    "vitl16": 1024,
+    "vith16plus": 1280,
+    "vit7b16": 4096,
+}
 """Published sizes and their widths."""
 _TOP = {
-    "cls_token": "embeddings.cls_token", "storage_tokens": "embeddings.register_tokens",
-    "mask_token": "embeddings.mask_token", "patch_embed.proj.weight": "embeddings.patch_embeddings.weight",
-    "patch_embed.proj.bias": "embeddings.patch_embeddings.bias", "norm.weight": "norm.weight", "norm.bias": "norm.bias",
-}  # fmt: skip
+    "cls_token": "embeddings.cls_token",
+    "storage_tokens": "embeddings.register_tokens",
+    "mask_token": "embeddings.mask_token",
+    "patch_embed.proj.weight": "embeddings.patch_embeddings.weight",
+    "patch_embed.proj.bias": "embeddings.patch_embeddings.bias",
+    "norm.weight": "norm.weight",
+    "norm.bias": "norm.bias",
+}
 _IN_BLOCK = {
-    "norm1": "norm1", "norm2": "norm2", "attn.proj": "attention.o_proj", "ls1.gamma": "layer_scale1.lambda1",
-    "ls2.gamma": "layer_scale2.lambda1", "mlp.fc1": "mlp.up_proj", "mlp.fc2": "mlp.down_proj",
-    "mlp.w1": "mlp.gate_proj", "mlp.w2": "mlp.up_proj", "mlp.w3": "mlp.down_proj",
-}  # fmt: skip
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "attn.proj": "attention.o_proj",
+    "ls1.gamma": "layer_scale1.lambda1",
+    "ls2.gamma": "layer_scale2.lambda1",
+    "mlp.fc1": "mlp.up_proj",
+    "mlp.fc2": "mlp.down_proj",
+    "mlp.w1": "mlp.gate_proj",
+    "mlp.w2": "mlp.up_proj",
+    "mlp.w3": "mlp.down_proj",
+}
 """Meta's names and those of `transformers`; weight and bias follow."""
 
 
@@ -142,14 +158,23 @@ def _size(state: dict[str, Tensor], periods: Tensor | None) -> dict[str, Any]:
     if patch != PATCH or dim % head:
         raise ValueError("patch or head")
     return {
-        "hidden_size": dim, "num_channels": channels, "patch_size": patch, "num_hidden_layers": layers,
-        "num_attention_heads": dim // head, "num_register_tokens": state["storage_tokens"].shape[1],
+        "hidden_size": dim,
+        "num_channels": channels,
+        "patch_size": patch,
+        "num_hidden_layers": layers,
+        "num_attention_heads": dim // head,
+        "num_register_tokens": state["storage_tokens"].shape[1],
         "intermediate_size": state[f"{mlp}.weight"].shape[0],
-        "use_gated_mlp": gated, "hidden_act": "silu" if gated else "gelu", "rope_theta": 100.0, "layer_norm_eps": 1e-5,
-        "query_bias": "blocks.0.attn.qkv.bias" in state, "value_bias": "blocks.0.attn.qkv.bias" in state,
-        "proj_bias": "blocks.0.attn.proj.bias" in state, "mlp_bias": f"{mlp}.bias" in state,
+        "use_gated_mlp": gated,
+        "hidden_act": "silu" if gated else "gelu",
+        "rope_theta": 100.0,
+        "layer_norm_eps": 1e-5,
+        "query_bias": "blocks.0.attn.qkv.bias" in state,
+        "value_bias": "blocks.0.attn.qkv.bias" in state,
+        "proj_bias": "blocks.0.attn.proj.bias" in state,
+        "mlp_bias": f"{mlp}.bias" in state,
         "attn_implementation": "sdpa",
-    }  # fmt: skip
+    }
 
 
 def _renamed(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -190,8 +215,12 @@ def _from_folder(path: Path) -> nn.Module:
     try:
         with quiet():
             model, info = model_class.from_pretrained(
-                path, local_files_only=True, use_safetensors=True, output_loading_info=True, torch_dtype=torch.float32,
-            )  # fmt: skip
+                path,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                torch_dtype=torch.float32,
+            )
     except Exception as error:  # whatever the library meets in a damaged folder
         text = str(error).splitlines() or [type(error).__name__]
         fail(WHAT, f"transformers cannot load it ({text[0][:120]}); fetch it again", path)

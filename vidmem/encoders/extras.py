@@ -22,8 +22,9 @@ def needing(extra: str, what: str) -> Iterator[None]:
         library = (error.name or "").partition(".")[0]
         if library not in LIBRARIES:
             raise
-        raise ModelError(f"{what} needs {library}, which cannot be imported here; pip install 'vidmem[{extra}]'") \
-            from None  # fmt: skip
+        raise ModelError(
+            f"{what} needs {library}, which cannot be imported here; pip install 'vidmem[{extra}]'"
+        ) from None
 
 
 def require(extra: str, what: str) -> None:

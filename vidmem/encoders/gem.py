@@ -48,8 +48,9 @@ def wanted(backbone: str = "") -> list[Wanted]:
 class Gem(Masked, ClipText):
     """Both sides. masks: where regions come from, None for clusters."""
 
-    def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None, *,
-                 masks: MaskSource | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None
+    ) -> None:
         from .clip_model import ClipTower
         from .device import pick_device
         from .gem_path import BLOCKS
@@ -77,8 +78,9 @@ class Gem(Masked, ClipText):
             found.append(regions(_pooled(patches, masks), masks, width, height))
         return found
 
-    def under(self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *,
-              fine: bool = False) -> RegionTokens:  # fmt: skip
+    def under(
+        self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
+    ) -> RegionTokens:
         import torch
 
         from .textregion_pool import patch_masks
@@ -113,9 +115,12 @@ def _pooled(patches: Float32, masks: Float32) -> Float32:
 
 
 def load(
-    backbone: str = "", device: str | None = None, weights: str | Path | None = None, *,
+    backbone: str = "",
+    device: str | None = None,
+    weights: str | Path | None = None,
+    *,
     masks: MaskSource | None = None,
-) -> Gem:  # fmt: skip
+) -> Gem:
     """Both sides of `gem:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError as
     `clip_files.load_model`; UsageError for the device."""
     from .device import pick_device
@@ -142,8 +147,9 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
     if not tower.blocks:
         raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} has none: {other}")
     if tower.blocks[-1].post_norm:
-        raise ModelError(f"GEM takes its temperature from the norm before attention, which {backbone} has behind it: "
-                         f"{other}")  # fmt: skip
+        raise ModelError(
+            f"GEM takes its temperature from the norm before attention, which {backbone} has behind it: {other}"
+        )
     dim = text_dim(loaded)
     return described(loaded.name, loaded.weights, dim, dim), loaded
 

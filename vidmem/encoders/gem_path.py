@@ -44,8 +44,9 @@ def inverse_temperature(normed: Tensor, head_dim: int) -> Tensor:
     return lengths.mean(dim=-1) / math.sqrt(head_dim)
 
 
-def gem_tokens(tower: ClipTower, pixels: Tensor, *, blocks: int = BLOCKS, iterations: int = 1,
-               beta: float | None = None) -> Tensor:  # fmt: skip
+def gem_tokens(
+    tower: ClipTower, pixels: Tensor, *, blocks: int = BLOCKS, iterations: int = 1, beta: float | None = None
+) -> Tensor:
     """Tokens in the space of texts, any norm: pixels `(B, 3, H, W)`, normalised -> `(B, 1 + N, dim)`, the class token's
     place first. beta: one for all, in place of `inverse_temperature`."""
     _, x = next(tower.last_blocks(pixels, blocks, "antialiased"))

@@ -122,8 +122,9 @@ def locate(wanted: Wanted, folder: Path) -> Path:
         if place is not None and place.is_dir() and any(place.iterdir()):
             state = f"incomplete ({lacking(wanted, place)[0]} is not there)"
         remedy = wanted.access or f"`vidmem models pull {wanted.spec}` fetches it"
-        raise ModelError(f"the {wanted.role} is {state}: {remedy}; `weights` or VIDMEM_WEIGHTS name another folder "
-                         f"than {folder}")  # fmt: skip
+        raise ModelError(
+            f"the {wanted.role} is {state}: {remedy}; `weights` or VIDMEM_WEIGHTS name another folder than {folder}"
+        )
     _log.info("%s: %s", wanted.role, path)
     return path
 
@@ -132,8 +133,9 @@ def files_of(path: Path) -> list[Path]:
     """The file itself, or what counts in a folder of Hugging Face."""
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if p.name == "config.json" or ".safetensors" in p.suffixes or
-                   p.name.endswith(INDEX))  # fmt: skip
+    found = sorted(
+        p for p in path.iterdir() if p.name == "config.json" or ".safetensors" in p.suffixes or p.name.endswith(INDEX)
+    )
     if not any(p.suffix == ".safetensors" for p in found):  # an older model, which has nothing else
         found += sorted(p for p in path.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
     return found
@@ -184,12 +186,16 @@ def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", ane
     found = _sha256(path)
     start = match[1] if (match := re.search(r"-([0-9a-f]{8})\.pth$", path.name)) else ""
     if sha256 not in ("", found) or not found.startswith(start):
-        raise ModelError(f"the weights are not the published ones or were cut short (sha256 {found[:16]}..., want "
-                         f"{(sha256 or start)[:16]}...); fetch them again: {path}")  # fmt: skip
+        raise ModelError(
+            f"the weights are not the published ones or were cut short (sha256 {found[:16]}..., want "
+            f"{(sha256 or start)[:16]}...); fetch them again: {path}"
+        )
     if entry and entry["sha256"] != found:
-        raise ModelError(f"the weights have changed since they were recorded (sha256 {found[:16]}..., recorded "
-                         f"{entry['sha256'][:16]}...); fetch them again, or take {name} out of {RECORD} if that was "
-                         f"meant: {path}")  # fmt: skip
+        raise ModelError(
+            f"the weights have changed since they were recorded (sha256 {found[:16]}..., recorded "
+            f"{entry['sha256'][:16]}...); fetch them again, or take {name} out of {RECORD} if that was "
+            f"meant: {path}"
+        )
     entry = {"sha256": found, "at": at, "from": origin or (entry or {}).get("from", "")}
     with suppress(OSError):  # a read-only folder: it is read again next time
         write_atomically(folder / RECORD, json.dumps(read_record(folder) | {name: entry}, indent=1).encode())

@@ -67,14 +67,17 @@ class FolderMasks:
             path = next((p for kind in KINDS if (p := self.folder / f"{stem}{kind}").is_file()), None)
             if path is None:
                 name = Path(stem).name
-                raise ModelError(f"no masks for {stem}: put {name}.npz, .npy or .png (see docs/clip.md) into "
-                                 f"{(self.folder / stem).parent}")  # fmt: skip
+                raise ModelError(
+                    f"no masks for {stem}: put {name}.npz, .npy or .png (see docs/clip.md) into "
+                    f"{(self.folder / stem).parent}"
+                )
             masks = read_masks(path)
             sizes = (info.height, info.width), frame.image.shape[:2]
             if masks.shape[1:] not in sizes:
                 sizes_told = f"{masks.shape[2]} x {masks.shape[1]} pixels, the picture {info.width} x {info.height}"
-                raise ModelError(f"the masks have {sizes_told}; make them from the same picture, neither scaled nor "
-                                 f"turned: {path}")  # fmt: skip
+                raise ModelError(
+                    f"the masks have {sizes_told}; make them from the same picture, neither scaled nor turned: {path}"
+                )
             yield masks
 
     def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
@@ -95,8 +98,10 @@ def read_masks(path: Path) -> NDArray[np.generic]:
         cause = " ".join(str(error).split())[:100]
         raise ModelError(f"the masks cannot be read ({cause}); make them anew: {path}") from None
     if masks.ndim != 3 or masks.dtype.kind not in "bufi" or len(masks) > MOST:
-        raise ModelError(f"masks are numbers of the shape (n, H, W), n at most {MOST}; this is {masks.dtype} of the "
-                         f"shape {masks.shape}: {path}")  # fmt: skip
+        raise ModelError(
+            f"masks are numbers of the shape (n, H, W), n at most {MOST}; this is {masks.dtype} of the "
+            f"shape {masks.shape}: {path}"
+        )
     return masks
 
 
@@ -118,8 +123,9 @@ class Masked:
 
     masks: MaskSource | None = None
 
-    def under(self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *,
-              fine: bool = False) -> RegionTokens:  # fmt: skip
+    def under(
+        self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
+    ) -> RegionTokens:
         """Tokens of one working picture `(h, w, 3)` under soft masks `(n, h, w)` in [0, 1]; n may be 0. fine: with
         masks as they were given, not on the patch grid."""
         raise NotImplementedError
@@ -141,6 +147,8 @@ class Masked:
         """The regions of one frame, with their masks at its own size. Raises ModelError when no mask is given."""
         (found,) = self._encode_frames([frame], info, fine=True)
         if not len(found):
-            raise ModelError("no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or "
-                             "leave `masks` out to take clusters of patches")  # fmt: skip
+            raise ModelError(
+                "no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or "
+                "leave `masks` out to take clusters of patches"
+            )
         return found

@@ -35,8 +35,7 @@ def providers(device: str | None = None) -> list[str]:
         chosen = PROVIDERS[name]
         if chosen not in there:
             hint = "pip install 'vidmem[gpu]', or " if name == "cuda" else ""
-            raise UsageError(f"`device` {device} cannot be used here (ONNX Runtime has no {chosen}); {hint}"
-                             "try cpu")  # fmt: skip
+            raise UsageError(f"`device` {device} cannot be used here (ONNX Runtime has no {chosen}); {hint}try cpu")
     return list(dict.fromkeys([chosen, PROVIDERS["cpu"]]))
 
 
@@ -46,9 +45,15 @@ def cores() -> int:
 
 
 def session(
-    data: bytes, what: str, *, sha256: str | None = None, threads: int = 1, device: str | None = None,
-    inputs: Sequence[str] = ("image",), outputs: Sequence[str] = (),
-) -> Any:  # fmt: skip
+    data: bytes,
+    what: str,
+    *,
+    sha256: str | None = None,
+    threads: int = 1,
+    device: str | None = None,
+    inputs: Sequence[str] = ("image",),
+    outputs: Sequence[str] = (),
+) -> Any:
     """A session of the network in `data`.
 
     what: its name for people. sha256: what the bytes must hash to. threads: of one call. inputs, outputs: names that it

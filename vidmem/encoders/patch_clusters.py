@@ -26,10 +26,12 @@ def cluster(features: Float32, *, threshold: float, least: int = 1, most: int | 
     unit = features.reshape(h * w, -1).astype(np.float64)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     index = np.arange(h * w).reshape(h, w)
-    pairs = np.concatenate([
-        np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], 1),
-        np.stack([index[:-1].ravel(), index[1:].ravel()], 1),
-    ])  # fmt: skip
+    pairs = np.concatenate(
+        [
+            np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], 1),
+            np.stack([index[:-1].ravel(), index[1:].ravel()], 1),
+        ]
+    )
     labels, sums, sizes = np.arange(h * w), unit, np.ones(h * w, np.int64)
     while len(sizes) > 1:
         edges = np.unique(np.sort(labels[pairs], axis=1), axis=0)

@@ -98,8 +98,10 @@ def load(backbone: str = "", device: str | None = None, weights: str | Path | No
     text, info = _known(size, folder)
     model = load_backbone(files[0])
     if width(model) != info.visual_dim:
-        raise ModelError(f"dino.txt's vision head is for features of width {info.visual_dim}, the backbone gives "
-                         f"{width(model)}; only {tren.DEFAULT_SIZE} has a published one: {files[1]}")  # fmt: skip
+        raise ModelError(
+            f"dino.txt's vision head is for features of width {info.visual_dim}, the backbone gives "
+            f"{width(model)}; only {tren.DEFAULT_SIZE} has a published one: {files[1]}"
+        )
     return Patches(info, text, model, load_vision_head(files[1], heads=heads(model)), device)
 
 

@@ -67,7 +67,10 @@ def attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def quick(x: Tensor) -> bool:
     """Whether x is float32 on a CPU, wide, and neither recorded for gradients, nor cast, nor compiled."""
     return (
-        x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[-1] >= WIDE
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.shape[-1] >= WIDE
         and not torch.compiler.is_compiling()  # chooses kernels of its own
-        and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
-    )  # fmt: skip
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+    )

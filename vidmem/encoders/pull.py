@@ -246,12 +246,15 @@ def _cause(error: Exception, wanted: Wanted, folder: Path) -> ModelError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
     if "GatedRepoError" in kinds or status in (401, 403):
-        return ModelError(f"the {wanted.role} is behind the {wanted.licence}: {wanted.access}; then put it into "
-                          f"{folder}")  # fmt: skip
+        return ModelError(
+            f"the {wanted.role} is behind the {wanted.licence}: {wanted.access}; then put it into {folder}"
+        )
     gone = bool(kinds & {"RepositoryNotFoundError", "RevisionNotFoundError"}) or _no_such_file(error)
     if gone and status == 404:
-        return ModelError(f"the {wanted.role} is no longer where it was ({wanted.repo}); look for it on the page of "
-                          f"the project and put it into {folder}")  # fmt: skip
+        return ModelError(
+            f"the {wanted.role} is no longer where it was ({wanted.repo}); look for it on the page of "
+            f"the project and put it into {folder}"
+        )
     reason = " ".join(str(error).split())[:100] or type(error).__name__
     return _unreachable(reason, wanted, folder)
 

@@ -123,9 +123,19 @@ class RegionEncoder(nn.Module):
     """
 
     def __init__(
-        self, dim: int, text_dim: int, *, heads: int = 8, layers: int = 2, k: int = 3, mlp_dim: int | None = None,
-        seed_queries: bool = False, coarse: int = 1, positions: Kind = "exact", native: tuple[int, int] = (32, 512),
-    ) -> None:  # fmt: skip
+        self,
+        dim: int,
+        text_dim: int,
+        *,
+        heads: int = 8,
+        layers: int = 2,
+        k: int = 3,
+        mlp_dim: int | None = None,
+        seed_queries: bool = False,
+        coarse: int = 1,
+        positions: Kind = "exact",
+        native: tuple[int, int] = (32, 512),
+    ) -> None:
         super().__init__()
         if heads < 1 or dim % heads or layers < 1 or k < 1 or coarse < 1:
             raise ValueError(f"width {dim}, {heads} heads, {layers} layers, k {k}, coarse {coarse} make no encoder")
@@ -242,17 +252,26 @@ class RegionEncoder(nn.Module):
     def options(self) -> dict[str, Any]:
         """What makes the module, as arguments of it."""
         return {
-            "dim": self.dim, "text_dim": self.text_dim, "heads": self.heads, "layers": len(self.layers), "k": self.k,
-            "mlp_dim": self.mlp_dim, "seed_queries": self.seed_queries, "coarse": self.coarse,
-            "positions": self.positions.kind, "side": self.positions.side, "pixels": self.positions.pixels,
-        }  # fmt: skip
+            "dim": self.dim,
+            "text_dim": self.text_dim,
+            "heads": self.heads,
+            "layers": len(self.layers),
+            "k": self.k,
+            "mlp_dim": self.mlp_dim,
+            "seed_queries": self.seed_queries,
+            "coarse": self.coarse,
+            "positions": self.positions.kind,
+            "side": self.positions.side,
+            "pixels": self.positions.pixels,
+        }
 
     @staticmethod
     def more_options(texts: Mapping[str, str]) -> dict[str, Any]:
         """Those of `options` that the shapes of the weights do not tell, as keyword arguments, from their texts."""
         flags = {"True": True, "False": False}
         return {
-            "seed_queries": flags[texts.get("seed_queries", "False")], "coarse": int(texts.get("coarse", "1")),
+            "seed_queries": flags[texts.get("seed_queries", "False")],
+            "coarse": int(texts.get("coarse", "1")),
             "positions": texts.get("positions", "exact"),
             "native": (int(texts.get("side", "32")), int(texts.get("pixels", "512"))),
-        }  # fmt: skip
+        }

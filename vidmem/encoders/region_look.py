@@ -39,10 +39,20 @@ def opinion(scores: Float32, bins: Float32, boxes: Float32, stride: Float32, siz
     best = np.sort(logits, -1)[:, :-4:-1]
     h, w = size
     wide = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
-    place = np.stack([
-        np.log(wide[:, 0]), np.log(wide[:, 1]), boxes[:, 0] <= 1, boxes[:, 1] <= 1, boxes[:, 2] >= w - 1,
-        boxes[:, 3] >= h - 1, np.log2(stride), wide[:, 0] / w, wide[:, 1] / h,
-    ], 1)  # fmt: skip
+    place = np.stack(
+        [
+            np.log(wide[:, 0]),
+            np.log(wide[:, 1]),
+            boxes[:, 0] <= 1,
+            boxes[:, 1] <= 1,
+            boxes[:, 2] >= w - 1,
+            boxes[:, 3] >= h - 1,
+            np.log2(stride),
+            wide[:, 0] / w,
+            wide[:, 1] / h,
+        ],
+        1,
+    )
     return np.concatenate([top, best, logits.mean(1, keepdims=True), place], 1).astype(np.float32)
 
 

@@ -58,8 +58,17 @@ def wanted(size: str = "") -> list[Wanted]:
         raise ModelError(f"no SAM2 {size!r}; there are {', '.join(SIZES)} and local-dir:FOLDER")
     size = size or DEFAULT
     name = f"sam2.1-hiera-{size}"
-    return [Wanted(f"SAM2 weights ({size})", (name,), LICENCE, repo=f"facebook/{name}",
-                   files=("model.safetensors", "config.json"), nested=True, spec=f"sam2:{size}")]  # fmt: skip
+    return [
+        Wanted(
+            f"SAM2 weights ({size})",
+            (name,),
+            LICENCE,
+            repo=f"facebook/{name}",
+            files=("model.safetensors", "config.json"),
+            nested=True,
+            spec=f"sam2:{size}",
+        )
+    ]
 
 
 @needing("sam2", "SAM2")
@@ -76,8 +85,10 @@ def load(size: str = "", device: str | None = None, weights: str | os.PathLike[s
     files, folder = wanted(size), weights_folder(weights)
     if files:
         if find(files[0], folder) is None:
-            raise ModelError(f"the {files[0].role} are missing: `vidmem models pull {files[0].spec}` fetches them; "
-                             f"without a network here, {offline_remedy(files[0], folder)}")  # fmt: skip
+            raise ModelError(
+                f"the {files[0].role} are missing: `vidmem models pull {files[0].spec}` fetches them; "
+                f"without a network here, {offline_remedy(files[0], folder)}"
+            )
         home = locate(files[0], folder)
         fingerprint(files, folder)
     else:
@@ -122,8 +133,9 @@ def _model(home: Path) -> Any:
 class Sam2Masks:
     """A MaskSource. model: Sam2VideoModel of transformers. key_every: see KEY_EVERY; 1 asks at every frame."""
 
-    def __init__(self, model: Any, device: torch.device, dtype: torch.dtype, *, grid: int = GRID,
-                 key_every: int = KEY_EVERY) -> None:  # fmt: skip
+    def __init__(
+        self, model: Any, device: torch.device, dtype: torch.dtype, *, grid: int = GRID, key_every: int = KEY_EVERY
+    ) -> None:
         import torch
 
         self.device = device
@@ -162,8 +174,10 @@ class Sam2Masks:
             return
         with torch.inference_mode(), self.autocast():
             session = self._session(images[0].shape[0], images[0].shape[1])
-            inputs = F.interpolate((first > 0).float()[:, None], (self.side, self.side), mode="bilinear",
-                                   antialias=True) >= 0.5  # fmt: skip
+            inputs = (
+                F.interpolate((first > 0).float()[:, None], (self.side, self.side), mode="bilinear", antialias=True)
+                >= 0.5
+            )
             for number, mask in enumerate(inputs):
                 session.add_mask_inputs(session.obj_id_to_idx(number), 0, mask[None].float())
             session.obj_with_new_inputs = list(range(len(inputs)))
@@ -190,9 +204,13 @@ class Sam2Masks:
                 labels = torch.ones(part.shape[:3], dtype=torch.int64, device=self.device)
                 sparse, plain = model.prompt_encoder(part, labels, None, None)
                 masks, quality, *_ = model.mask_decoder(
-                    image_embeddings=maps[-1], image_positional_embeddings=places, sparse_prompt_embeddings=sparse,
-                    dense_prompt_embeddings=plain, multimask_output=True, high_resolution_features=maps[:-1],
-                )  # fmt: skip
+                    image_embeddings=maps[-1],
+                    image_positional_embeddings=places,
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=plain,
+                    multimask_output=True,
+                    high_resolution_features=maps[:-1],
+                )
                 logits.append(masks[0].float().cpu())
                 scores.append(quality[0].float().cpu())
             return fuse(pick(torch.cat(logits), torch.cat(scores)), image.shape[0], image.shape[1])
@@ -216,9 +234,13 @@ class Sam2Masks:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
         return Sam2VideoInferenceSession(
-            video_height=height, video_width=width, inference_device=self.device, inference_state_device=self.device,
-            video_storage_device=self.device, dtype=torch.float32,
-        )  # fmt: skip
+            video_height=height,
+            video_width=width,
+            inference_device=self.device,
+            inference_state_device=self.device,
+            video_storage_device=self.device,
+            dtype=torch.float32,
+        )
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """`(1, 3, side, side)`: squashed to a square, normalised."""

@@ -46,9 +46,12 @@ class Sam2Predictor:
             self._maps = self.source.model.get_image_embeddings(self.source.pixels(image))
 
     def predict(
-        self, point_coords: NDArray[np.float32], point_labels: NDArray[np.int32], mask_input: Float32,
+        self,
+        point_coords: NDArray[np.float32],
+        point_labels: NDArray[np.int32],
+        mask_input: Float32,
         multimask_output: bool,
-    ) -> tuple[NDArray[np.bool_], Float32, Float32]:  # fmt: skip
+    ) -> tuple[NDArray[np.bool_], Float32, Float32]:
         """Masks `(n, H, W)`, the IoU expected of each `(n,)` and their logits `(n, LOW, LOW)`; n is 3 with
         `multimask_output`, else 1. point_coords: x, y in pixels `(p, 2)`; mask_input: logits `(1, LOW, LOW)`."""
         import torch
@@ -65,10 +68,13 @@ class Sam2Predictor:
                 mask = F.interpolate(mask, wanted, mode="bilinear", align_corners=False, antialias=True)
             sparse, dense = model.prompt_encoder(points, labels, None, mask)
             low, quality, *_ = model.mask_decoder(
-                image_embeddings=self._maps[-1], dense_prompt_embeddings=dense, sparse_prompt_embeddings=sparse,
+                image_embeddings=self._maps[-1],
+                dense_prompt_embeddings=dense,
+                sparse_prompt_embeddings=sparse,
                 image_positional_embeddings=model.get_image_wide_positional_embeddings(),
-                multimask_output=multimask_output, high_resolution_features=self._maps[:-1],
-            )  # fmt: skip
+                multimask_output=multimask_output,
+                high_resolution_features=self._maps[:-1],
+            )
             low = low[0].float()  # (1, n, h, w): one prompt
             logits = F.interpolate(low, (LOW, LOW), mode="bilinear", align_corners=False)[0]
             masks = F.interpolate(low, self._size, mode="bilinear", align_corners=False)[0] > 0

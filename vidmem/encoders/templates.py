@@ -8,7 +8,8 @@ from __future__ import annotations
 PLAIN = ("a photo of a {}.",)
 """GEM's prompt."""
 
-IMAGENET = tuple("""\
+IMAGENET = tuple(
+    """\
 a bad photo of a {}.
 a photo of many {}.
 a sculpture of a {}.
@@ -89,7 +90,8 @@ itap of my {}.
 a photo of a cool {}.
 a photo of a small {}.
 a tattoo of the {}.\
-""".splitlines())
+""".splitlines()
+)
 """The 80 sentences that CLIP was evaluated with on ImageNet (Radford et al., 2021; MIT). TextRegion's too."""
 
 BARE = ("{}",)

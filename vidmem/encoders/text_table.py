@@ -79,8 +79,9 @@ class TextTable:
             strange = [w for w in said(phrase) if not pieces(w, self.vocabulary)]
             rows = phrase_pieces(phrase, self.vocabulary)
             if strange and rows:
-                raise UsageError(f"`tiny` reads English and cannot read {strange[0][:40]!r}; leave it out or say it "
-                                 "otherwise")  # fmt: skip
+                raise UsageError(
+                    f"`tiny` reads English and cannot read {strange[0][:40]!r}; leave it out or say it otherwise"
+                )
             if not rows:
                 raise UsageError(f"no English word in {phrase!r}; `tiny` reads English, try a picture (`image`)")
             vector = (self.table[rows].astype(np.float32) * self.scale[rows, None]).mean(0)

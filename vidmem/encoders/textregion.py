@@ -68,9 +68,16 @@ class TextRegion(Masked, ClipText):
     """
 
     def __init__(
-        self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None,
-        pooling: Pooling | None = None, short: int | None = None, crop: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        info: EncoderInfo,
+        loaded: Loaded,
+        device: str | None,
+        *,
+        masks: MaskSource | None = None,
+        pooling: Pooling | None = None,
+        short: int | None = None,
+        crop: int | None = None,
+    ) -> None:
         from .clip_model import ClipTower
         from .device import pick_device
         from .textregion_pool import Pooling
@@ -105,8 +112,9 @@ class TextRegion(Masked, ClipText):
         assert self.masks is not None
         return fitted_masks(self.masks.of_picture(image), image.shape[1], image.shape[0])
 
-    def regions(self, image: NDArray[np.uint8], width: int, height: int,
-                masks: NDArray[np.generic] | None = None) -> RegionTokens:  # fmt: skip
+    def regions(
+        self, image: NDArray[np.uint8], width: int, height: int, masks: NDArray[np.generic] | None = None
+    ) -> RegionTokens:
         """Tokens of one picture `(h, w, 3)` under `masks` `(R, h, w)`, by default its clusters; points and boxes in the
         pixels of a `width` x `height` picture. A region none of whose patches is left by the filter is left out.
 
@@ -127,8 +135,9 @@ class TextRegion(Masked, ClipText):
             tokens, kept = self.tokens(features, small.to(self.device))
         return regions(tokens.cpu().numpy(), small[kept.cpu()].reshape(-1, h, w).numpy(), width, height)
 
-    def under(self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *,
-              fine: bool = False) -> RegionTokens:  # fmt: skip
+    def under(
+        self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
+    ) -> RegionTokens:
         import torch
 
         from .textregion_pool import patch_masks

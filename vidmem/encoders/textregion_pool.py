@@ -102,8 +102,9 @@ def pool(values: Tensor, masks: Tensor, project: Project, settings: Pooling) -> 
     return F.normalize(project(summed).float(), dim=-1), kept
 
 
-def attention_pool(inputs: Tensor, masks: Tensor, values: Project, project: Project,
-                   filter_tau: float | None) -> tuple[Tensor, Tensor]:  # fmt: skip
+def attention_pool(
+    inputs: Tensor, masks: Tensor, values: Project, project: Project, filter_tau: float | None
+) -> tuple[Tensor, Tensor]:
     """Eq. 7, for models with a pooling head: inputs `(N, D)` of the head, masks `(R, N)` -> as `pool`.
 
     Its keys are all the mean patch, so each patch with mask > 0 has the same attention: what is left is the plain mean

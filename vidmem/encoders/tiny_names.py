@@ -46,9 +46,17 @@ class Naming:
     def __init__(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
         try:
             dim = tensors["hints"].shape[-1]
-            shapes = {"mean": (FEATURES,), "photo": (FEATURES + CLASSES + 1, dim), "drawn": (FEATURES + 1, dim),
-                      "gate": (FEATURES + 1,), "hints": (HINTS, dim), "names": (len(tensors["names"]), dim),
-                      "hint_right": (HINT_SIGNS,), "map_near": (MAP_SIGNS,), "map_right": (MAP_SIGNS,)}  # fmt: skip
+            shapes = {
+                "mean": (FEATURES,),
+                "photo": (FEATURES + CLASSES + 1, dim),
+                "drawn": (FEATURES + 1, dim),
+                "gate": (FEATURES + 1,),
+                "hints": (HINTS, dim),
+                "names": (len(tensors["names"]), dim),
+                "hint_right": (HINT_SIGNS,),
+                "map_near": (MAP_SIGNS,),
+                "map_right": (MAP_SIGNS,),
+            }
             t = {name: np.asarray(tensors[name], np.float32) for name in shapes}
         except KeyError as error:
             raise ModelError(f"the weights of `tiny` are of another version (no {error}); reinstall vidmem") from None
@@ -96,8 +104,16 @@ class Naming:
         two = np.sort(scores, -1)[..., -2:]
         share = softmax(np.float32(SHARP) * scores)
         compete = -(share * np.log(share + 1e-9)).sum(-1)
-        return _columns(np.ones_like(compete), two[..., 1], two[..., 1] - two[..., 0], compete, answers.max(-1), drawn,
-                        facts[..., 0], facts[..., 2])  # fmt: skip
+        return _columns(
+            np.ones_like(compete),
+            two[..., 1],
+            two[..., 1] - two[..., 0],
+            compete,
+            answers.max(-1),
+            drawn,
+            facts[..., 0],
+            facts[..., 2],
+        )
 
 
 def roots(features: Float32) -> Float32:

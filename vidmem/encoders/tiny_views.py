@@ -59,8 +59,14 @@ def facts_of(image: NDArray[np.uint8]) -> Float32:
 def network(data: bytes | None = None, device: str | None = None, threads: int = 1) -> Any:
     """The ImageNet network as an ONNX Runtime session. data: its file, or None for the one that ships. Raises
     ModelError and UsageError as `onnx.session`."""
-    return session(shipped(MODEL) if data is None else data, "the view network of `tiny`", device=device,
-                   threads=threads, inputs=("pixels",), outputs=("features", "logits"))  # fmt: skip
+    return session(
+        shipped(MODEL) if data is None else data,
+        "the view network of `tiny`",
+        device=device,
+        threads=threads,
+        inputs=("pixels",),
+        outputs=("features", "logits"),
+    )
 
 
 class TinyViews:

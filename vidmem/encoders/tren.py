@@ -54,21 +54,29 @@ DEFAULT_SIZE = "vitl16"
 _SHORT = {"7b": "vit7b16", "vit7b": "vit7b16"}
 _META = "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/"
 _PUBLISHED = {
-    "vits16": "08c60483", "vits16plus": "4057cbaa", "vitb16": "73cec8be", "vitl16": "8aa4cbdd",
-    "vith16plus": "7c1da9a5", "vit7b16": "a955f4ea",
-}  # fmt: skip
+    "vits16": "08c60483",
+    "vits16plus": "4057cbaa",
+    "vitb16": "73cec8be",
+    "vitl16": "8aa4cbdd",
+    "vith16plus": "7c1da9a5",
+    "vit7b16": "a955f4ea",
+}
 """Sizes, and how the sha256 of Meta's file begins, as its name tells."""
 
 TEXT = Wanted(
-    "dino.txt text tower and vision head", ("*dinotxt*.pth", "*dinotxt*.safetensors"), "DINOv3 licence",
+    "dino.txt text tower and vision head",
+    ("*dinotxt*.pth", "*dinotxt*.safetensors"),
+    "DINOv3 licence",
     access=f"ask Meta for access at {_META}, from the mailed links take "
-           "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth",
-)  # fmt: skip
+    "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth",
+)
 VOCABULARY = Wanted(
-    "CLIP vocabulary", ("bpe_simple_vocab_16e6.txt.gz",), "MIT",
+    "CLIP vocabulary",
+    ("bpe_simple_vocab_16e6.txt.gz",),
+    "MIT",
     url="https://dl.fbaipublicfiles.com/dinov3/thirdparty/bpe_simple_vocab_16e6.txt.gz",
     sha256="924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
-)  # fmt: skip
+)
 
 
 def size_of(backbone: str) -> str:
@@ -83,11 +91,15 @@ def backbone_file(size: str) -> Wanted:
     """Meta's file, or a folder in the layout of Hugging Face."""
     repo = f"facebook/dinov3-{size}-pretrain-lvd1689m"
     return Wanted(
-        "DINOv3 backbone", (f"dinov3_{size}_pretrain_*.pth", f"dinov3-{size}-pretrain-*"), "DINOv3 licence", repo=repo,
-        files=("config.json", "model.safetensors|model.safetensors.index.json"), nested=True,
+        "DINOv3 backbone",
+        (f"dinov3_{size}_pretrain_*.pth", f"dinov3-{size}-pretrain-*"),
+        "DINOv3 licence",
+        repo=repo,
+        files=("config.json", "model.safetensors|model.safetensors.index.json"),
+        nested=True,
         access=f"accept the licence at https://huggingface.co/{repo}, run `hf auth login`, then `vidmem models pull "
-               f"tren`; or ask Meta at {_META} and take dinov3_{size}_pretrain_lvd1689m-{_PUBLISHED[size]}.pth",
-    )  # fmt: skip
+        f"tren`; or ask Meta at {_META} and take dinov3_{size}_pretrain_lvd1689m-{_PUBLISHED[size]}.pth",
+    )
 
 
 def region_file(size: str) -> Wanted:
@@ -96,8 +108,12 @@ def region_file(size: str) -> Wanted:
     if size == DEFAULT_SIZE:
         return Wanted("region encoder", common, "MIT", repo="savyak2/T-REN", files=("tren_region_encoder.pth",))
     own = f"tren_region_encoder_{size}.safetensors"
-    return Wanted("region encoder", (own, *common), "MIT", access=f"the published one is for {DEFAULT_SIZE}; train one "
-                  f"(docs/tren.md) and name it {own}")  # fmt: skip
+    return Wanted(
+        "region encoder",
+        (own, *common),
+        "MIT",
+        access=f"the published one is for {DEFAULT_SIZE}; train one (docs/tren.md) and name it {own}",
+    )
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -224,14 +240,10 @@ def grid_points(height: int, width: int) -> Tensor:
     return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 2)
 
 
-def _regions(
-    visual: Float32, text: Float32, masks: Float32, points: Float32, width: int, height: int
-) -> RegionTokens:
+def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, width: int, height: int) -> RegionTokens:
     area = (masks > 0.5).mean((1, 2), dtype=np.float32)
     boxes = mask_boxes(masks, width, height)
-    return RegionTokens(
-        visual=visual, text=text, masks=masks, points=points.astype(np.float32), boxes=boxes, area=area
-    )  # fmt: skip
+    return RegionTokens(visual=visual, text=text, masks=masks, points=points.astype(np.float32), boxes=boxes, area=area)
 
 
 def load_text_side(folder: Path) -> TextSide:
@@ -258,9 +270,10 @@ def load(backbone: str = "", device: str | None = None, weights: str | Path | No
     text, region, info = _known(size, folder)
     model = load_backbone(file)
     if width(model) != info.visual_dim:
-        raise ModelError(f"the region encoder is for features of width {info.visual_dim}, the backbone gives "
-                         f"{width(model)}; use the backbone it was trained on: {locate(region_file(size), folder)}"
-                         )  # fmt: skip
+        raise ModelError(
+            f"the region encoder is for features of width {info.visual_dim}, the backbone gives "
+            f"{width(model)}; use the backbone it was trained on: {locate(region_file(size), folder)}"
+        )
     return Tren(info, text, model, region, device)
 
 
@@ -282,7 +295,9 @@ def _known(size: str, folder: Path) -> tuple[TextSide, RegionEncoder, EncoderInf
     region = load_region_encoder(region_path)
     text = load_text_side(folder)
     if region.text_dim != text.dim:
-        raise ModelError(f"the region encoder's text tokens have width {region.text_dim}, the text tower gives "
-                         f"{text.dim}; use the one it was trained with: {region_path}")  # fmt: skip
+        raise ModelError(
+            f"the region encoder's text tokens have width {region.text_dim}, the text tower gives "
+            f"{text.dim}; use the one it was trained with: {region_path}"
+        )
     name = "tren" if size == DEFAULT_SIZE else f"tren:{size}"
     return text, region, EncoderInfo(name, weights, region.dim, text.dim, KNOWS, True, CALIBRATION)

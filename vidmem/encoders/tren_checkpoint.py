@@ -186,9 +186,14 @@ def _build(state: dict[str, Tensor], options: dict[str, str], path: Path) -> Reg
     try:
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             model = RegionEncoder(
-                dim, text_dim, heads=heads, layers=layers, k=k, mlp_dim=mlp_dim,
+                dim,
+                text_dim,
+                heads=heads,
+                layers=layers,
+                k=k,
+                mlp_dim=mlp_dim,
                 **RegionEncoder.more_options(options),
-            )  # fmt: skip
+            )
     except (ValueError, KeyError, RuntimeError) as error:
         _fail(f"no module can be made of it ({error}); get the published file", path)
     # A copy of each: a view of a mapped file would keep all of it open, and change with it.

@@ -16,10 +16,22 @@ from .logs import is_log
 from .parts import check_topics, parts
 
 __all__ = [
-    "DECODERS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES",
-    "Damage", "Found", "Photos", "Shape", "Source",
-    "check_topics", "decode_ahead", "discover", "open_source", "parts", "save_clip", "save_frames",
-]  # fmt: skip
+    "DECODERS",
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Damage",
+    "Found",
+    "Photos",
+    "Shape",
+    "Source",
+    "check_topics",
+    "decode_ahead",
+    "discover",
+    "open_source",
+    "parts",
+    "save_clip",
+    "save_frames",
+]
 
 
 def _pyav(path: str) -> Source:

@@ -24,9 +24,16 @@ from .packets import decode, demux
 PIPE = "-"
 _URL = re.compile(r"^([a-z][a-z0-9+.-]+)://(?:[^/@]*@)?(.*)$", re.IGNORECASE | re.DOTALL)
 _PROTOCOLS = {
-    "rtsp": "rtsp,rtp,rtcp,tcp,udp", "rtsps": "rtsps,rtsp,rtp,rtcp,tcp,udp,tls", "udp": "udp,rtp", "rtp": "rtp,udp",
-    "tcp": "tcp", "http": "http,tcp", "https": "https,tls,tcp", "srt": "srt", "rtmp": "rtmp,tcp",
-}  # fmt: skip
+    "rtsp": "rtsp,rtp,rtcp,tcp,udp",
+    "rtsps": "rtsps,rtsp,rtp,rtcp,tcp,udp,tls",
+    "udp": "udp,rtp",
+    "rtp": "rtp,udp",
+    "tcp": "tcp",
+    "http": "http,tcp",
+    "https": "https,tls,tcp",
+    "srt": "srt",
+    "rtmp": "rtmp,tcp",
+}
 _TIMEOUT_S = 10.0
 _STREAMS = f"{FORMATS},mjpeg,mpjpeg"  # no playlists: they name other files and addresses
 _LOCAL = {"protocol_whitelist": "file", "format_whitelist": _STREAMS}
@@ -66,8 +73,10 @@ def watch(source: str, met: Damage, *, network: bool = False) -> Iterator[Frame]
                 try:
                     rgb = reformatter.reformat(picture, picture.width, picture.height, "rgb24").to_ndarray()
                 except av.error.FFmpegError as error:
-                    raise MediaError(f"pixels of format {picture.format.name} cannot be made RGB ({error.strerror}): "
-                                     f"{plain_name(source)}") from None  # fmt: skip
+                    raise MediaError(
+                        f"pixels of format {picture.format.name} cannot be made RGB ({error.strerror}): "
+                        f"{plain_name(source)}"
+                    ) from None
                 yield Frame(orientation.apply(rgb.astype(np.uint8, copy=False)), t_ns, index)
                 index += 1
 
@@ -80,8 +89,13 @@ def _opened(source: str, network: bool) -> InputContainer:
             return av.open(sys.stdin.buffer, "r", metadata_errors="ignore", container_options=_LOCAL)
         if match is None:
             form = "v4l2" if source.startswith("/dev/video") else None
-            return av.open(f"file:{source}" if form is None else source, "r", format=form, metadata_errors="ignore",
-                           container_options=_LOCAL if form is None else {})  # fmt: skip
+            return av.open(
+                f"file:{source}" if form is None else source,
+                "r",
+                format=form,
+                metadata_errors="ignore",
+                container_options=_LOCAL if form is None else {},
+            )
         if not network:
             raise UsageError(f"addresses are opened only with `network`, nothing leaves this machine unasked: {name}")
         protocols = _PROTOCOLS.get(match[1].lower())

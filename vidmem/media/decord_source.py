@@ -56,9 +56,15 @@ class DecordSource(Closing):
         duration_ns = round(spans[-1, 1] * NS)
         known = recorded.of_file(path, duration_ns, inside(path))
         self.info = SourceInfo(
-            uri=path, kind="video", width=width, height=height, duration_ns=duration_ns,
-            fingerprint=fingerprint.of_file(path), start_ns=known.ns, recorded_by=known.by,
-        )  # fmt: skip
+            uri=path,
+            kind="video",
+            width=width,
+            height=height,
+            duration_ns=duration_ns,
+            fingerprint=fingerprint.of_file(path),
+            start_ns=known.ns,
+            recorded_by=known.by,
+        )
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None

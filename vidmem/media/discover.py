@@ -14,10 +14,38 @@ from ..errors import MediaError, UsageError
 from .lerobot import is_dataset
 from .logs import LOG_SUFFIXES, is_bag_folder, is_log
 
-VIDEO_SUFFIXES = frozenset({
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".3g2", ".flv",
-    ".wmv", ".asf", ".ogv", ".mxf", ".vob", ".gif", ".h264", ".264", ".h265", ".hevc", ".ivf", ".y4m", ".insv", ".lrv",
-})  # fmt: skip
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".3g2",
+        ".flv",
+        ".wmv",
+        ".asf",
+        ".ogv",
+        ".mxf",
+        ".vob",
+        ".gif",
+        ".h264",
+        ".264",
+        ".h265",
+        ".hevc",
+        ".ivf",
+        ".y4m",
+        ".insv",
+        ".lrv",
+    }
+)
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 PHOTO_SUFFIXES = IMAGE_SUFFIXES | {".heic", ".heif"}
 """Also what nothing here reads but people have among their photos: it is named, not passed over."""
@@ -135,8 +163,10 @@ def _folder(path: str, film: bool) -> list[Found]:
     if not sources and refused:
         raise MediaError(f"the folder cannot be read ({refused[0].strerror}); change its rights: {refused[0].filename}")
     if not sources:
-        raise MediaError(f"the folder holds no video, log or picture that is known by its suffix (such as mp4, mov, "
-                         f"mkv, mcap, jpg, png); name the files themselves: {path}")  # fmt: skip
+        raise MediaError(
+            f"the folder holds no video, log or picture that is known by its suffix (such as mp4, mov, "
+            f"mkv, mcap, jpg, png); name the files themselves: {path}"
+        )
     return sources
 
 

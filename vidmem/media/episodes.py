@@ -40,10 +40,13 @@ class EpisodeSource(Closing):
         self._video = VideoSource(span.video)
         content = (fingerprint.of_file(span.video), episode, camera, self._start_ns, self._times.tobytes().hex())
         self.info = SourceInfo(
-            uri=self._uri, kind="episode", width=self._video.info.width, height=self._video.info.height,
+            uri=self._uri,
+            kind="episode",
+            width=self._video.info.width,
+            height=self._video.info.height,
             duration_ns=int(self._times[-1]) + 2 * self._half_ns,
             fingerprint=hashlib.sha256(repr(content).encode()).hexdigest(),
-        )  # fmt: skip
+        )
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None

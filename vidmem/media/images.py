@@ -21,10 +21,14 @@ from .orient import Orientation
 
 _ORIENTATION_TAG = 0x0112
 _EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels are
-    2: Orientation(False, False, True), 3: Orientation(False, True, True), 4: Orientation(False, True, False),
-    5: Orientation(True, False, False), 6: Orientation(True, False, True), 7: Orientation(True, True, True),
+    2: Orientation(False, False, True),
+    3: Orientation(False, True, True),
+    4: Orientation(False, True, False),
+    5: Orientation(True, False, False),
+    6: Orientation(True, False, True),
+    7: Orientation(True, True, True),
     8: Orientation(True, True, False),
-}  # fmt: skip
+}
 
 
 class ImageSource(Closing):
@@ -47,11 +51,15 @@ class ImageSource(Closing):
         width, height = self._first_size()
         known = recorded.of_file(self._files[0], 0, taken(self._files[0]))
         self.info = SourceInfo(
-            uri=path, kind="images" if folder else "image", width=width, height=height,
+            uri=path,
+            kind="images" if folder else "image",
+            width=width,
+            height=height,
             duration_ns=len(self._files) * NS,
             fingerprint=fingerprint.of_files(self._files) if folder else fingerprint.of_file(path),
-            start_ns=known.ns, recorded_by=known.by,
-        )  # fmt: skip
+            start_ns=known.ns,
+            recorded_by=known.by,
+        )
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None

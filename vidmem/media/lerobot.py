@@ -94,11 +94,16 @@ class Dataset:
     def span(self, episode: int, camera: str) -> Span:
         """Where the episode lies in files. Raises MediaError when there is no such episode or camera."""
         if camera not in self.cameras or episode not in self.episodes:
-            raise MediaError(f"the dataset has no episode {episode} of {camera}; it has {len(self.episodes)} episodes "
-                             f"of {', '.join(self.cameras)}: {self.path}")  # fmt: skip
+            raise MediaError(
+                f"the dataset has no episode {episode} of {camera}; it has {len(self.episodes)} episodes "
+                f"of {', '.join(self.cameras)}: {self.path}"
+            )
         if self._rows is None:
-            names: dict[str, Any] = {"episode_chunk": episode // self._chunk_size, "episode_index": episode,
-                                     "video_key": camera}  # fmt: skip
+            names: dict[str, Any] = {
+                "episode_chunk": episode // self._chunk_size,
+                "episode_index": episode,
+                "video_key": camera,
+            }
             return Span(self._file(self._video_path, names), self._file(self._data_path, names), 0.0)
         row = self._rows[episode]
         try:
@@ -107,16 +112,18 @@ class Dataset:
             start_s = float(row[f"videos/{camera}/from_timestamp"])
         except TypeError:
             raise MediaError(f"the dataset does not say where episode {episode} of {camera} is: {self.path}") from None
-        return Span(self._file(self._video_path, video | {"video_key": camera}), self._file(self._data_path, data),
-                    start_s)  # fmt: skip
+        return Span(
+            self._file(self._video_path, video | {"video_key": camera}), self._file(self._data_path, data), start_s
+        )
 
     def _file(self, template: str, names: dict[str, Any]) -> str:
         """The file that a template of info.json means; one outside of the dataset is refused."""
         try:
             path = os.path.normpath(os.path.join(self.path, template.format(**names)))
         except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise MediaError(f"meta/info.json has a path that means nothing ({template}: {error}): {self.path}") \
-                from None  # fmt: skip
+            raise MediaError(
+                f"meta/info.json has a path that means nothing ({template}: {error}): {self.path}"
+            ) from None
         root = os.path.normpath(self.path)  # links are not followed: caches link files into a dataset's folder
         if os.path.commonpath([root, path]) != root:
             raise MediaError(f"meta/info.json names a file outside of the dataset ({template}): {self.path}")

@@ -80,8 +80,9 @@ def choose(names: Sequence[str], wanted: Sequence[str], told: str, path: str) ->
     if not wanted:
         if len(names) == 1:
             return list(names)
-        raise UsageError(f"there are {len(names)} to choose from; name them as `topics`, or '*' for all: "
-                         f"{told}: {path}")  # fmt: skip
+        raise UsageError(
+            f"there are {len(names)} to choose from; name them as `topics`, or '*' for all: {told}: {path}"
+        )
     chosen: dict[str, None] = {}
     for pattern in wanted:
         found = [name for name in names if name == pattern] or [n for n in names if fnmatchcase(n, pattern)]

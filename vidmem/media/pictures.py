@@ -53,8 +53,10 @@ def list_pictures(folder: str) -> tuple[list[Listed], list[tuple[str, str]]]:
     refused: list[OSError] = []
     found = [
         listed(os.path.join(top, name))
-        for top, names in walk(folder, refused) for name in names or () if suffix(name) in PHOTO_SUFFIXES
-    ]  # fmt: skip
+        for top, names in walk(folder, refused)
+        for name in names or ()
+        if suffix(name) in PHOTO_SUFFIXES
+    ]
     return found, [(os.fspath(error.filename), error.strerror or str(error)) for error in refused]
 
 

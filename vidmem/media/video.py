@@ -55,9 +55,15 @@ class VideoSource(Closing):
             duration_ns = _duration_ns(container, stream)
             known = recorded.of_file(path, duration_ns, recorded.from_tags(container.metadata, stream.metadata))
             self.info = SourceInfo(
-                uri=path, kind="video", width=width, height=height, duration_ns=duration_ns,
-                fingerprint=fingerprint.of_file(path), start_ns=known.ns, recorded_by=known.by,
-            )  # fmt: skip
+                uri=path,
+                kind="video",
+                width=width,
+                height=height,
+                duration_ns=duration_ns,
+                fingerprint=fingerprint.of_file(path),
+                start_ns=known.ns,
+                recorded_by=known.by,
+            )
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
@@ -119,9 +125,7 @@ class VideoSource(Closing):
                 width, height = shape(width, height)
             width, height = orientation.size(width, height)
             try:
-                rgb = reformatter.reformat(
-                    frame, width, height, "rgb24", interpolation="AREA", threads=_SCALE_THREADS
-                )  # fmt: skip
+                rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=_SCALE_THREADS)
             except av.error.FFmpegError as error:
                 raise MediaError(
                     f"pixels of format {frame.format.name} cannot be made RGB ({error.strerror}); "

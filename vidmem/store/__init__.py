@@ -9,6 +9,21 @@ from .tokens import NewTokens
 from .vectors import Columns, VectorCache
 
 __all__ = [
-    "OWN_CLOCK", "PARTED", "PICTURES", "PICTURE_NS", "Columns", "Loss", "ModelRecord", "NewTokens", "Part", "Picture",
-    "PictureFile", "SourceRow", "Store", "StoreStats", "TrackRow", "VectorCache", "whole_path",
-]  # fmt: skip
+    "OWN_CLOCK",
+    "PARTED",
+    "PICTURES",
+    "PICTURE_NS",
+    "Columns",
+    "Loss",
+    "ModelRecord",
+    "NewTokens",
+    "Part",
+    "Picture",
+    "PictureFile",
+    "SourceRow",
+    "Store",
+    "StoreStats",
+    "TrackRow",
+    "VectorCache",
+    "whole_path",
+]

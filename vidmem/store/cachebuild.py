@@ -94,8 +94,14 @@ def _stack(
         sure.append(confidence.astype(np.float32))
     if not columns:
         dv, dt = dims or (0, 0)
-        return CacheData(memory, generation, np.empty((len(COLUMNS), 0), np.int64), np.empty((0, dv), np.float16),
-                         np.empty((0, dt), np.float16), np.empty((2, 0), np.float32))  # fmt: skip
+        return CacheData(
+            memory,
+            generation,
+            np.empty((len(COLUMNS), 0), np.int64),
+            np.empty((0, dv), np.float16),
+            np.empty((0, dt), np.float16),
+            np.empty((2, 0), np.float32),
+        )
     visual, (text, text_scale) = np.concatenate(halves[0]), _weighed(np.concatenate(halves[1]), np.concatenate(sure))
     scale = np.stack([_inverse_norms(visual), text_scale])
     data = CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)

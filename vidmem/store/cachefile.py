@@ -65,8 +65,14 @@ def save(folder: Path, data: CacheData) -> None:
     crc = 0
     for array in arrays:
         crc = zlib.crc32(_raw(array), crc)
-    head = {"format": FORMAT, "memory": data.memory, "generation": data.generation, "rows": len(data),
-            "dims": [data.visual.shape[1], data.text.shape[1]], "crc32": crc}  # fmt: skip
+    head = {
+        "format": FORMAT,
+        "memory": data.memory,
+        "generation": data.generation,
+        "rows": len(data),
+        "dims": [data.visual.shape[1], data.text.shape[1]],
+        "crc32": crc,
+    }
     text = json.dumps(head).encode()
     fd, name = tempfile.mkstemp(suffix=".tmp", dir=folder)
     try:

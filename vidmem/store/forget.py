@@ -115,13 +115,23 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
         conn.execute(
             "UPDATE tracks SET start_ns = ?, end_ns = ?, frames = ?, best_ns = ?, x0 = ?, y0 = ?, x1 = ?, y1 = ?,"
             " generation = ? WHERE source_id = ? AND ordinal = ?",
-            (seen.start_ns, seen.end_ns, seen.frames, seen.best_ns, *seen.best_box, generation, part.source_id,
-             ordinal),
-        )  # fmt: skip
+            (
+                seen.start_ns,
+                seen.end_ns,
+                seen.frames,
+                seen.best_ns,
+                *seen.best_box,
+                generation,
+                part.source_id,
+                ordinal,
+            ),
+        )
     if part.before_ns is not None:
         conn.execute("DELETE FROM cuts WHERE source_id = ? AND t_ns < ?", (part.source_id, part.before_ns))
-        conn.execute("DELETE FROM views WHERE t_ns < ? AND track_id IN (SELECT id FROM tracks WHERE source_id = ?)",
-                     (part.before_ns, part.source_id))  # fmt: skip
+        conn.execute(
+            "DELETE FROM views WHERE t_ns < ? AND track_id IN (SELECT id FROM tracks WHERE source_id = ?)",
+            (part.before_ns, part.source_id),
+        )
     lost = frames + len(part.pictures)
     conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (lost, part.source_id))
     if part.before_ns is not None:

@@ -25,10 +25,15 @@ def write_marks(conn: sqlite3.Connection, source_id: int, marks: Sequence[tuple[
         return
     zero = _zero(conn, source_id)
     rows = [
-        (source_id, t_ns, mark.log_ns - zero - t_ns, None if mark.stamp_ns is None else mark.stamp_ns - mark.log_ns,
-         mark.sequence)
+        (
+            source_id,
+            t_ns,
+            mark.log_ns - zero - t_ns,
+            None if mark.stamp_ns is None else mark.stamp_ns - mark.log_ns,
+            mark.sequence,
+        )
         for t_ns, mark in marks
-    ]  # fmt: skip
+    ]
     conn.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", rows)
 
 

@@ -109,14 +109,31 @@ def m005_recorded(db: Database) -> None:
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
-    m001_first, m002_logs, m003_pictures, m004_views, m005_recorded,
-)  # fmt: skip
+    m001_first,
+    m002_logs,
+    m003_pictures,
+    m004_views,
+    m005_recorded,
+)
 
 
-TABLES = frozenset({
-    "migrations", "meta", "model", "sources", "tracks", "regions", "marks", "trails", "pictures", "picture_files",
-    "views", "cuts", "new_tokens",
-})  # fmt: skip
+TABLES = frozenset(
+    {
+        "migrations",
+        "meta",
+        "model",
+        "sources",
+        "tracks",
+        "regions",
+        "marks",
+        "trails",
+        "pictures",
+        "picture_files",
+        "views",
+        "cuts",
+        "new_tokens",
+    }
+)
 INDEXES = frozenset({"idx_sources_fingerprint", "idx_tracks_generation", "picture_files_t_ns"})
 """What the steps make."""
 
@@ -132,8 +149,11 @@ def check_schema(conn: sqlite3.Connection) -> set[str]:
     for kind, name, sql in conn.execute("SELECT type, name, sql FROM sqlite_master"):
         own = str(name).startswith("sqlite_") and kind in ("table", "index")  # SQLite's
         virtual = str(sql).upper().split()[:2] != ["CREATE", "TABLE"]
-        if not own and not (kind == "table" and name in TABLES and not virtual) \
-           and not (kind == "index" and name in INDEXES):  # fmt: skip
+        if (
+            not own
+            and not (kind == "table" and name in TABLES and not virtual)
+            and not (kind == "index" and name in INDEXES)
+        ):
             raise damaged(f"it holds a {kind} that vidmem did not make")
         tables.add(name)
     computed = "SELECT 1 FROM sqlite_master m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND hidden LIMIT 1"

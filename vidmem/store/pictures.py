@@ -137,8 +137,10 @@ def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
         WHERE path = :file OR path LIKE '%/' || :escaped ESCAPE '\\' ORDER BY source_id, path"""
     file = PurePath(name).name
     escaped = file.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    found = [(PurePath(_joined(uri, path)), (source_id, path))
-             for source_id, path, uri in conn.execute(query, {"file": file, "escaped": escaped})]  # fmt: skip
+    found = [
+        (PurePath(_joined(uri, path)), (source_id, path))
+        for source_id, path, uri in conn.execute(query, {"file": file, "escaped": escaped})
+    ]
     exact = [place for path, place in found if str(path) == os.path.abspath(name)]
     wanted = PurePath(name).parts
     return exact or [place for path, place in found if path.parts[-len(wanted) :] == wanted]

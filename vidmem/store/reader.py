@@ -109,9 +109,10 @@ def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
         return [exact]
     rows, wanted = sources(conn), PurePath(name).parts
     found = [
-        row for row in rows
+        row
+        for row in rows
         if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (row.uri, whole_path(row)))
-    ]  # fmt: skip
+    ]
     found = found or [row for row in rows if LEFT_OUT in name and _shown(name, row.uri)]
     whole = [row for row in found if whole_path(row) == absolute(name)]
     if not found:

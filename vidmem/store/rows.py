@@ -155,8 +155,10 @@ def source_row(row: tuple[Any, ...]) -> SourceRow:
 def model_record(row: tuple[Any, ...]) -> ModelRecord:
     """Of encoder, weights, visual_dim, text_dim, config, regions. Raises StoreError when it is damaged."""
     encoder, weights, visual_dim, text_dim, config, regions = checks.typed(row, (str, str, int, int, str, str), "model")
-    checks.held(max(visual_dim, text_dim) <= checks.MOST_DIM and min(visual_dim, text_dim) >= 0,
-                "vectors of a length out of range in model")  # fmt: skip
+    checks.held(
+        max(visual_dim, text_dim) <= checks.MOST_DIM and min(visual_dim, text_dim) >= 0,
+        "vectors of a length out of range in model",
+    )
     return ModelRecord(encoder, weights, visual_dim, text_dim, checks.parsed(config, "its settings"), regions)
 
 

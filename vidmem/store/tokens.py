@@ -75,14 +75,21 @@ def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, by
         if row := conn.execute("SELECT uri FROM sources WHERE state = 'open' LIMIT 1").fetchone():
             raise StoreError(f"a source is not indexed to its end; go on with it first: {row[0]}")
         generation = mark_removed(conn)  # of every vector: caches are made anew
-        without = "SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE {} AND t.id NOT IN" \
-                  " (SELECT track_id FROM new_tokens)".format("stale" if _in_use(conn, target) else "TRUE")  # fmt: skip
+        without = (
+            "SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE {} AND t.id NOT IN"
+            " (SELECT track_id FROM new_tokens)".format("stale" if _in_use(conn, target) else "TRUE")
+        )
         missing = json.dumps([typed(row, (int,), "tracks")[0] for row in conn.execute(without)])
-        conn.execute("UPDATE tracks SET generation = ?, visual = ?, text = ? WHERE id IN"
-                     " (SELECT value FROM json_each(?))", (generation, *zeros, missing))  # fmt: skip
-        conn.execute("UPDATE tracks SET generation = ?, (visual, text, text_confidence) ="
-                     " (SELECT visual, text, text_confidence FROM new_tokens WHERE track_id = tracks.id)"
-                     " WHERE id IN (SELECT track_id FROM new_tokens)", (generation,))  # fmt: skip
+        conn.execute(
+            "UPDATE tracks SET generation = ?, visual = ?, text = ? WHERE id IN (SELECT value FROM json_each(?))",
+            (generation, *zeros, missing),
+        )
+        conn.execute(
+            "UPDATE tracks SET generation = ?, (visual, text, text_confidence) ="
+            " (SELECT visual, text, text_confidence FROM new_tokens WHERE track_id = tracks.id)"
+            " WHERE id IN (SELECT track_id FROM new_tokens)",
+            (generation,),
+        )
         query = "SELECT DISTINCT source_id FROM tracks WHERE id IN (SELECT value FROM json_each(?))"
         stale = [typed(row, (int,), "tracks")[0] for row in conn.execute(query, (missing,))]
         conn.execute("UPDATE sources SET stale = id IN (SELECT value FROM json_each(?))", (json.dumps(stale),))
@@ -93,4 +100,3 @@ def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, by
         row = (1, target.encoder, target.weights, target.visual_dim, target.text_dim, config, target.regions)
         conn.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     return stale
-

@@ -207,8 +207,10 @@ class VectorCache:
         wide = np.asarray(query, np.float64)
         norm = np.linalg.norm(wide)
         if not np.isfinite(norm) or norm == 0:
-            raise UsageError("what was asked for has no vector to compare with, as a thing whose video was not there "
-                             "for `vidmem reembed`; ask for something else")  # fmt: skip
+            raise UsageError(
+                "what was asked for has no vector to compare with, as a thing whose video was not there "
+                "for `vidmem reembed`; ask for something else"
+            )
         return (wide / norm).astype(np.float32)
 
     def _cosines(self, kind: Kind, unit: Float32, rows: NDArray[np.int64]) -> Float32:

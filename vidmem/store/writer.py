@@ -82,9 +82,18 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
         conn.execute(
             "INSERT INTO sources (uri, kind, width, height, duration_ns, start_ns, recorded_by, fingerprint, state,"
             " frames, damaged, tracker_state, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', 0, 0, x'', ?)",
-            (info.uri, info.kind, info.width, info.height, info.duration_ns, info.start_ns, info.recorded_by,
-             info.fingerprint, time.time_ns()),
-        )  # fmt: skip
+            (
+                info.uri,
+                info.kind,
+                info.width,
+                info.height,
+                info.duration_ns,
+                info.start_ns,
+                info.recorded_by,
+                info.fingerprint,
+                time.time_ns(),
+            ),
+        )
     row = reader.source_where(conn, "uri = ?", info.uri)
     assert row is not None
     return row
@@ -139,9 +148,20 @@ def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Tra
     for track in sorted(tracks, key=lambda track: track.ordinal):
         if dims and (len(track.visual), len(track.text)) != dims:
             raise ValueError(f"track vectors have {len(track.visual)} and {len(track.text)} values, want {dims}")
-        row = (track.start_ns, track.end_ns, track.frames, track.best_ns, *map(float, track.best_box), generation,
-               pack_vector(track.visual), pack_vector(track.text), set_share(track.confidence),
-               set_share(track.text_confidence), source_id, track.ordinal)  # fmt: skip
+        row = (
+            track.start_ns,
+            track.end_ns,
+            track.frames,
+            track.best_ns,
+            *map(float, track.best_box),
+            generation,
+            pack_vector(track.visual),
+            pack_vector(track.text),
+            set_share(track.confidence),
+            set_share(track.text_confidence),
+            source_id,
+            track.ordinal,
+        )
         updated = conn.execute(
             "UPDATE tracks SET start_ns = ?, end_ns = ?, frames = ?, best_ns = ?, x0 = ?, y0 = ?, x1 = ?, y1 = ?,"
             " generation = ?, visual = ?, text = ?, confidence = ?, text_confidence = ?"
@@ -164,16 +184,27 @@ def _write_views(conn: sqlite3.Connection, source_id: int, track: Track) -> None
     query = "SELECT id FROM tracks WHERE source_id = ? AND ordinal = ?"
     (track_id,) = conn.execute(query, (source_id, track.ordinal)).fetchone()
     times = json.dumps([view.t_ns for view in track.views])
-    conn.execute("DELETE FROM views WHERE track_id = ? AND t_ns NOT IN (SELECT value FROM json_each(?))",
-                 (track_id, times))  # fmt: skip
+    conn.execute(
+        "DELETE FROM views WHERE track_id = ? AND t_ns NOT IN (SELECT value FROM json_each(?))", (track_id, times)
+    )
     conn.executemany(
         "INSERT INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET x0 = excluded.x0,"
         " y0 = excluded.y0, x1 = excluded.x1, y1 = excluded.y1, quality = excluded.quality,"
         # a picture is handed out once, with what was told of it
         " image = ifnull(excluded.image, image), hint = iif(excluded.image IS NULL, hint, excluded.hint),"
         " confidence = iif(excluded.image IS NULL, confidence, excluded.confidence)",
-        [(track_id, v.t_ns, *map(float, v.box), float(v.quality), v.image, np.array(v.hint, "<f4").tobytes(),
-          float(v.confidence)) for v in track.views],
+        [
+            (
+                track_id,
+                v.t_ns,
+                *map(float, v.box),
+                float(v.quality),
+                v.image,
+                np.array(v.hint, "<f4").tobytes(),
+                float(v.confidence),
+            )
+            for v in track.views
+        ],
     )
 
 

@@ -34,8 +34,17 @@ def main(argv: list[str] | None = None) -> int:
     began = time.monotonic()
     try:
         drawings = load_folder(args.drawings) if args.drawings else load_drawings()
-        world = make(args.out, args.seed, args.seconds, drawings, width=int(width), height=int(height), fps=args.fps,
-                     rooms=args.rooms, targets=args.targets)  # fmt: skip
+        world = make(
+            args.out,
+            args.seed,
+            args.seconds,
+            drawings,
+            width=int(width),
+            height=int(height),
+            fps=args.fps,
+            rooms=args.rooms,
+            targets=args.targets,
+        )
     except VidmemError as e:
         print(f"error: {e}", file=sys.stderr)
         return e.exit_code

@@ -112,8 +112,14 @@ def shadow(img: Image.Image, box: tuple[float, float, float, float], blur: float
     img.paste((8, 6, 4), (x0 - pad, y0 - pad), mask.filter(ImageFilter.BoxBlur(blur)))
 
 
-def panel(img: Image.Image, texture: Image.Image, rng: Rng, box: tuple[float, float, float, float], gain: float = 1,
-          bevel: int = 3) -> None:  # fmt: skip
+def panel(
+    img: Image.Image,
+    texture: Image.Image,
+    rng: Rng,
+    box: tuple[float, float, float, float],
+    gain: float = 1,
+    bevel: int = 3,
+) -> None:
     """A rectangle cut from `texture` at a random place, with a light upper and a dark lower edge."""
     x0, y0, x1, y1 = (round(v) for v in box)
     w, h = max(1, x1 - x0), max(1, y1 - y0)

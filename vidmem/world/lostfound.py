@@ -29,9 +29,20 @@ class World:
         return self.folder / "video.mp4"
 
 
-def make(folder: str | Path, seed: int, seconds: float = 60, drawings: Sequence[Drawing] | None = None, *,
-         width: int = 1280, height: int = 720, fps: int = 30, rooms: int | None = None, targets: int | None = None,
-         crf: int = 25, rest_s: float = 0.0) -> World:  # fmt: skip
+def make(
+    folder: str | Path,
+    seed: int,
+    seconds: float = 60,
+    drawings: Sequence[Drawing] | None = None,
+    *,
+    width: int = 1280,
+    height: int = 720,
+    fps: int = 30,
+    rooms: int | None = None,
+    targets: int | None = None,
+    crf: int = 25,
+    rest_s: float = 0.0,
+) -> World:
     """Make a world; the same arguments give the same files, byte for byte (on one version of x264).
 
     drawings: what things may lie about; those that ship with vidmem when None. rooms and targets follow from the
@@ -39,9 +50,14 @@ def make(folder: str | Path, seed: int, seconds: float = 60, drawings: Sequence[
     UsageError when time, size or drawings do not suffice.
     """
     script = write_script(
-        seed, load_drawings() if drawings is None else drawings, seconds, Lens(width, height, fps), rooms, targets,
+        seed,
+        load_drawings() if drawings is None else drawings,
+        seconds,
+        Lens(width, height, fps),
+        rooms,
+        targets,
         rest_s,
-    )  # fmt: skip
+    )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     truth = tell(script)

@@ -92,8 +92,15 @@ def cast(rng: Rng, drawings: Sequence[Drawing]) -> list[int]:
     return out
 
 
-def write_script(seed: int, drawings: Sequence[Drawing], seconds: float, lens: Lens, rooms: int | None = None,
-                 targets: int | None = None, rest_s: float = 0.0) -> Script:  # fmt: skip
+def write_script(
+    seed: int,
+    drawings: Sequence[Drawing],
+    seconds: float,
+    lens: Lens,
+    rooms: int | None = None,
+    targets: int | None = None,
+    rest_s: float = 0.0,
+) -> Script:
     """Plan a world. rest_s: the camera stands still for so long in each visit, beside the walk of `seconds`.
 
     Raises UsageError when time, size or drawings do not suffice, or the rest is below 0.
@@ -148,8 +155,9 @@ def _seen_seconds(rooms: Sequence[Room], visits: Sequence[Visit], lens: Lens) ->
     return out
 
 
-def _fill(rng: Rng, rooms: Sequence[Room], visits: Sequence[Visit], lens: Lens, things: Sequence[int],
-          wanted: int) -> list[Placement]:  # fmt: skip
+def _fill(
+    rng: Rng, rooms: Sequence[Room], visits: Sequence[Visit], lens: Lens, things: Sequence[int], wanted: int
+) -> list[Placement]:
     """Place `wanted` targets where they will be seen, then fill most other slots with clutter."""
     seen = _seen_seconds(rooms, visits, lens)
     n = len(visits)

@@ -13,8 +13,12 @@ Colour = tuple[float, float, float]
 Rng = np.random.Generator
 
 
-def colour(rng: Rng, hue: tuple[float, float] = (0, 1), sat: tuple[float, float] = (0.1, 0.4),
-           val: tuple[float, float] = (0.5, 0.9)) -> Colour:  # fmt: skip
+def colour(
+    rng: Rng,
+    hue: tuple[float, float] = (0, 1),
+    sat: tuple[float, float] = (0.1, 0.4),
+    val: tuple[float, float] = (0.5, 0.9),
+) -> Colour:
     """A random colour with hue, saturation and value inside the given ranges."""
     return colorsys.hsv_to_rgb(rng.uniform(*hue) % 1, rng.uniform(*sat), rng.uniform(*val))
 

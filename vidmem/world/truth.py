@@ -114,8 +114,16 @@ def tell(script: Script) -> Truth:
         held = [sum(a <= t <= b for t in times) * NS // lens.fps for a, b in spans]
         spans = tuple(s for s, h in zip(spans, held, strict=True) if h >= LEAST_NS)
         inside = tuple(b for b in boxes[i] if any(a <= b[0] <= e for a, e in spans))
-        shown.append(Shown(script.drawings[place.drawing].name, place.drawing, place.target, spans,
-                           sum(h for h in held if h >= LEAST_NS), inside))  # fmt: skip
+        shown.append(
+            Shown(
+                script.drawings[place.drawing].name,
+                place.drawing,
+                place.target,
+                spans,
+                sum(h for h in held if h >= LEAST_NS),
+                inside,
+            )
+        )
     for i, s in enumerate(shown):
         if s.target and sum(o.visible_ns for o in shown if o.name == s.name) < ENOUGH_NS:
             shown[i] = replace(s, target=False)
@@ -134,10 +142,16 @@ def from_json(data: dict[str, object]) -> Truth:
     rows = data["shown"]
     assert isinstance(rows, list)
     shown = tuple(
-        Shown(r["name"], r["drawing"], r["target"], tuple((a, b) for a, b in r["spans"]), r["visible_ns"],
-              tuple((t, x0, y0, x1, y1) for t, x0, y0, x1, y1 in r["boxes"]))
+        Shown(
+            r["name"],
+            r["drawing"],
+            r["target"],
+            tuple((a, b) for a, b in r["spans"]),
+            r["visible_ns"],
+            tuple((t, x0, y0, x1, y1) for t, x0, y0, x1, y1 in r["boxes"]),
+        )
         for r in rows
-    )  # fmt: skip
+    )
     return Truth(**{**data, "shown": shown})  # type: ignore[arg-type]
 
 

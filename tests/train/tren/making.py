@@ -18,9 +18,17 @@ from vidmem.train.tren.config import LossConfig, ModelConfig, TrainConfig
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 200, 40), "blue": (20, 40, 220)}
 SMALL = TrainConfig(
-    losses=LossConfig(), model=ModelConfig(heads=2, layers=1, dropout=0.1), points=12, batch=4, warmup=2, steps=6,
-    lr=2e-3, precision="fp32", log_every=1, checkpoint_every=1,
-)  # fmt: skip
+    losses=LossConfig(),
+    model=ModelConfig(heads=2, layers=1, dropout=0.1),
+    points=12,
+    batch=4,
+    warmup=2,
+    steps=6,
+    lr=2e-3,
+    precision="fp32",
+    log_every=1,
+    checkpoint_every=1,
+)
 
 
 class Squares:

@@ -115,9 +115,14 @@ def test_dinov3_with_random_weights() -> None:
     ready()
     torch.manual_seed(0)
     config = transformers.DINOv3ViTConfig(
-        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_register_tokens=4,
-        image_size=64, patch_size=16,
-    )  # fmt: skip
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_register_tokens=4,
+        image_size=64,
+        patch_size=16,
+    )
     model = transformers.DINOv3ViTModel(config).eval()
     head, tower = VisionHead(64, 2, 4, 64).eval(), TextTower(50, 9, 32, 1, 2, 64, 128).eval()
     reader = TextSide(tower, lambda phrases: np.array([[1, 2 + len(p) % 40, 49] for p in phrases]))

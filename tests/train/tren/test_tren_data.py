@@ -34,8 +34,10 @@ def coco(tmp_path: Path) -> Path:
     """One picture of 10 x 8 with a polygon, both kinds of run lengths and a crowd; one without annotations."""
     Image.new("RGB", (10, 8), (9, 8, 7)).save(tmp_path / "a.png")
     document = {
-        "images": [{"id": 5, "file_name": "a.png", "width": 10, "height": 8},
-                   {"id": 6, "file_name": "b.png", "width": 10, "height": 8}],
+        "images": [
+            {"id": 5, "file_name": "a.png", "width": 10, "height": 8},
+            {"id": 6, "file_name": "b.png", "width": 10, "height": 8},
+        ],
         "categories": [{"id": 1, "name": "dog"}, {"id": 9, "name": " cat "}],
         "annotations": [
             {"image_id": 5, "category_id": 1, "segmentation": [[1, 1, 7, 1, 7, 5, 1, 5]], "iscrowd": 0},
@@ -43,7 +45,7 @@ def coco(tmp_path: Path) -> Path:
             {"image_id": 5, "category_id": 9, "segmentation": compressed(DISC)},
             {"image_id": 5, "category_id": 1, "segmentation": {"size": [8, 10], "counts": [0, 80]}, "iscrowd": 1},
         ],
-    }  # fmt: skip
+    }
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(document))
     return path

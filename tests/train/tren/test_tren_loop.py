@@ -179,9 +179,15 @@ def test_parts_of_a_batch_give_the_mean_gradient(backbone: Any, batch: Batch, da
 def test_training_learns(backbone: Any, data: Folder, tmp_path: Path) -> None:
     """160 steps on coloured squares: the losses fall, and regions are named better than by single patches."""
     config = replace(
-        SMALL, steps=160, points=24, warmup=5, log_every=20, checkpoint_every=160, lr=4e-3,
+        SMALL,
+        steps=160,
+        points=24,
+        warmup=5,
+        log_every=20,
+        checkpoint_every=160,
+        lr=4e-3,
         model=ModelConfig(heads=2, layers=1, seed_queries=True, start="near_identity"),
-    )  # fmt: skip
+    )
     model = fit(backbone, data, config, tmp_path / "out", CPU, tensorboard=False)
     rows = read(tmp_path / "out" / FILE)
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.5

@@ -115,13 +115,14 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "paper": (lambda r, t: text_contrast(r, t, LABELS, GROUPS), (random(5, 4), random(4, 4, seed=1))),
     "infonce": (lambda r, t: text_contrast(r, t, LABELS, GROUPS, form="infonce"), (random(5, 4), random(4, 4, seed=1))),
     "vocabulary": (
-        lambda r, t: text_contrast(r, t, LABELS, GROUPS, negatives="vocabulary"), (random(5, 4), random(4, 4, seed=1)),
+        lambda r, t: text_contrast(r, t, LABELS, GROUPS, negatives="vocabulary"),
+        (random(5, 4), random(4, 4, seed=1)),
     ),
     "visual": (lambda r: visual_contrast(r, LABELS), (random(5, 4),)),
     "distillation": (distillation, (random(5, 4), random(5, 4, seed=1))),
     "plain": (lambda a: attention_loss(a.softmax(-1), MASKS), (random(3, 6),)),
     "balanced": (lambda a: attention_loss(a.softmax(-1), MASKS, "balanced"), (random(3, 6),)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LOSSES)

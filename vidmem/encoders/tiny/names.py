@@ -32,9 +32,19 @@ UNREAD = frozenset(f"{_NOT} {_COLOURS} {_SIZES} {_KINDS} {_COUNTS} {_ASKED}".spl
 _TELLING = re.compile(r".{2,}(?:y|ed|ing|en|ful|less)")
 """How words end that are mostly no names of things: fluffy, striped, walking, wooden."""
 _IRREGULAR = {
-    "children": "child", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose", "leaves": "leaf",
-    "knives": "knife", "shelves": "shelf", "loaves": "loaf", "scarves": "scarf", "wolves": "wolf", "calves": "calf",
-}  # fmt: skip
+    "children": "child",
+    "feet": "foot",
+    "teeth": "tooth",
+    "mice": "mouse",
+    "geese": "goose",
+    "leaves": "leaf",
+    "knives": "knife",
+    "shelves": "shelf",
+    "loaves": "loaf",
+    "scarves": "scarf",
+    "wolves": "wolf",
+    "calves": "calf",
+}
 
 
 @functools.cache

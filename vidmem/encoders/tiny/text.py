@@ -32,10 +32,15 @@ class TinyText:
         self.against = tensors["names"].astype(np.float32)  # (C, Dt): every taught name and "background", unit rows
         hashes = facts["sha256"]
         self.info = EncoderInfo(
-            name="tiny", weights="-".join(hashes[name][:16] for name in sorted(hashes) if name not in REGIONS),
-            visual_dim=facts["visual_dim"], text_dim=facts["text_dim"], knows=facts["knows"], open_vocabulary=False,
-            calibration=_calibration(facts), regions=regions_hash(),
-        )  # fmt: skip
+            name="tiny",
+            weights="-".join(hashes[name][:16] for name in sorted(hashes) if name not in REGIONS),
+            visual_dim=facts["visual_dim"],
+            text_dim=facts["text_dim"],
+            knows=facts["knows"],
+            open_vocabulary=False,
+            calibration=_calibration(facts),
+            regions=regions_hash(),
+        )
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
         """See TextEncoder. Another name for what the detector knows ("mug") lies between itself and that ("cup")."""

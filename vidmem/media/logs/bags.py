@@ -38,11 +38,16 @@ class BagReader(Closing):
             self.start_ns, self.end_ns = int(bag.start_time), max(int(bag.start_time), int(bag.end_time) - 1)
             self._encoding = _CDR if bag.is2 else _ROS1
             self._topics = [
-                Topic(name, " and ".join(types), self._encoding, frozenset(k for t in types if (k := kind_of(t))),
-                      int(info.msgcount))
+                Topic(
+                    name,
+                    " and ".join(types),
+                    self._encoding,
+                    frozenset(k for t in types if (k := kind_of(t))),
+                    int(info.msgcount),
+                )
                 for name, info in sorted(bag.topics.items())
                 if (types := list(dict.fromkeys(c.msgtype for c in info.connections)))
-            ]  # fmt: skip
+            ]
             if not bag.message_count:
                 raise MediaError(f"the bag holds no message: {path}")
 
@@ -58,8 +63,9 @@ class BagReader(Closing):
             bag = AnyReader([self._place], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
             bag.open()
         except Exception as error:  # the library passes on what YAML, SQLite and its own parsers raise
-            raise MediaError(f"the bag cannot be opened ({_told(error)}); repair it with `{_remedy(self._place)}`: "
-                             f"{self.path}") from None  # fmt: skip
+            raise MediaError(
+                f"the bag cannot be opened ({_told(error)}); repair it with `{_remedy(self._place)}`: {self.path}"
+            ) from None
         try:
             yield bag
         finally:
@@ -104,8 +110,9 @@ def _place(path: str) -> Path:
     folder = os.path.dirname(path)
     if is_bag_folder(folder):
         return Path(folder)
-    raise MediaError(f"a rosbag2 is a folder with a metadata.yaml, and there is none; make it with `ros2 bag reindex`: "
-                     f"{path}")  # fmt: skip
+    raise MediaError(
+        f"a rosbag2 is a folder with a metadata.yaml, and there is none; make it with `ros2 bag reindex`: {path}"
+    )
 
 
 def _remedy(place: Path) -> str:

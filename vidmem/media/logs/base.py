@@ -25,14 +25,20 @@ class Kind(Enum):
 PICTURES = frozenset({Kind.STILL, Kind.RAW, Kind.VIDEO})
 
 _KINDS = {
-    ("sensor_msgs", "CompressedImage"): Kind.STILL, ("sensor_msgs", "Image"): Kind.RAW,
-    ("foxglove", "CompressedImage"): Kind.STILL, ("foxglove", "RawImage"): Kind.RAW,
-    ("foxglove", "CompressedVideo"): Kind.VIDEO, ("foxglove", "PoseInFrame"): Kind.POSE,
-    ("foxglove", "FrameTransform"): Kind.TRANSFORMS, ("foxglove", "FrameTransforms"): Kind.TRANSFORMS,
-    ("geometry_msgs", "PoseStamped"): Kind.POSE, ("geometry_msgs", "PoseWithCovarianceStamped"): Kind.POSE,
-    ("nav_msgs", "Odometry"): Kind.POSE, ("tf2_msgs", "TFMessage"): Kind.TRANSFORMS,
+    ("sensor_msgs", "CompressedImage"): Kind.STILL,
+    ("sensor_msgs", "Image"): Kind.RAW,
+    ("foxglove", "CompressedImage"): Kind.STILL,
+    ("foxglove", "RawImage"): Kind.RAW,
+    ("foxglove", "CompressedVideo"): Kind.VIDEO,
+    ("foxglove", "PoseInFrame"): Kind.POSE,
+    ("foxglove", "FrameTransform"): Kind.TRANSFORMS,
+    ("foxglove", "FrameTransforms"): Kind.TRANSFORMS,
+    ("geometry_msgs", "PoseStamped"): Kind.POSE,
+    ("geometry_msgs", "PoseWithCovarianceStamped"): Kind.POSE,
+    ("nav_msgs", "Odometry"): Kind.POSE,
+    ("tf2_msgs", "TFMessage"): Kind.TRANSFORMS,
     ("tf", "tfMessage"): Kind.TRANSFORMS,
-}  # fmt: skip
+}
 
 
 def kind_of(schema: str) -> Kind | None:

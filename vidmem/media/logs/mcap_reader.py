@@ -97,8 +97,9 @@ class McapReader(Closing):
                         heapq.heappush(waiting, (message.log_ns, number, message))
                         held, number = held + message.size, number + 1
         except OSError as error:
-            raise MediaError(f"the log cannot be read any more ({error.strerror}); check the disk: {self.path}") \
-                from None  # fmt: skip
+            raise MediaError(
+                f"the log cannot be read any more ({error.strerror}); check the disk: {self.path}"
+            ) from None
         while waiting:
             check_open(self._closed, self.path)
             yield heapq.heappop(waiting)[2]

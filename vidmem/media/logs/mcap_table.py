@@ -93,10 +93,15 @@ def _from_summary(file: IO[bytes], path: str) -> Table | None:
     if len(summary.channels) < stats.channel_count:
         return None
     blocks = [
-        Block(index.chunk_start_offset, index.chunk_length, index.message_start_time, index.message_end_time,
-              frozenset(index.message_index_offsets) or None)
+        Block(
+            index.chunk_start_offset,
+            index.chunk_length,
+            index.message_start_time,
+            index.message_end_time,
+            frozenset(index.message_index_offsets) or None,
+        )
         for index in summary.chunk_indexes
-    ]  # fmt: skip
+    ]
     return Table(dict(summary.schemas), dict(summary.channels), blocks, dict(stats.channel_message_counts))
 
 

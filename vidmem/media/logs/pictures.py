@@ -18,13 +18,22 @@ from ..images import load
 Pixels = NDArray[np.uint8]
 
 _SAME = {  # encoding -> (FFmpeg's name, bytes per pixel)
-    "rgb8": ("rgb24", 3), "bgr8": ("bgr24", 3), "8uc3": ("bgr24", 3),  # OpenCV's order, as cv_bridge has it
-    "rgba8": ("rgba", 4), "bgra8": ("bgra", 4), "8uc4": ("bgra", 4),
-    "mono8": ("gray", 1), "8uc1": ("gray", 1),
-    "yuyv": ("yuyv422", 2), "yuv422_yuy2": ("yuyv422", 2), "yuyv422": ("yuyv422", 2),
-    "bayer_rggb8": ("bayer_rggb8", 1), "bayer_bggr8": ("bayer_bggr8", 1),
-    "bayer_gbrg8": ("bayer_gbrg8", 1), "bayer_grbg8": ("bayer_grbg8", 1),
-}  # fmt: skip
+    "rgb8": ("rgb24", 3),
+    "bgr8": ("bgr24", 3),
+    "8uc3": ("bgr24", 3),  # OpenCV's order, as cv_bridge has it
+    "rgba8": ("rgba", 4),
+    "bgra8": ("bgra", 4),
+    "8uc4": ("bgra", 4),
+    "mono8": ("gray", 1),
+    "8uc1": ("gray", 1),
+    "yuyv": ("yuyv422", 2),
+    "yuv422_yuy2": ("yuyv422", 2),
+    "yuyv422": ("yuyv422", 2),
+    "bayer_rggb8": ("bayer_rggb8", 1),
+    "bayer_bggr8": ("bayer_bggr8", 1),
+    "bayer_gbrg8": ("bayer_gbrg8", 1),
+    "bayer_grbg8": ("bayer_grbg8", 1),
+}
 
 
 def still(value: Any, shape: Shape | None, path: str) -> Pixels:
@@ -95,9 +104,17 @@ def _nv12(data: Pixels, width: int, height: int, step: int, big: bool, shape: Sh
 
 
 _OTHERS: dict[str, Callable[..., Pixels]] = {
-    "mono16": _mono16, "uyvy": _uyvy, "yuv422": _uyvy, "uyvy422": _uyvy, "yuv422_uyvy": _uyvy, "nv12": _nv12,
-    "rgb16": _deep("rgb"), "bgr16": _deep("bgr"), "rgba16": _deep("rgba"), "bgra16": _deep("bgra"),
-}  # fmt: skip
+    "mono16": _mono16,
+    "uyvy": _uyvy,
+    "yuv422": _uyvy,
+    "uyvy422": _uyvy,
+    "yuv422_uyvy": _uyvy,
+    "nv12": _nv12,
+    "rgb16": _deep("rgb"),
+    "bgr16": _deep("bgr"),
+    "rgba16": _deep("rgba"),
+    "bgra16": _deep("bgra"),
+}
 
 
 def to_rgb(pixels: Pixels, name: str, shape: Shape | None, path: str) -> Pixels:

@@ -42,8 +42,12 @@ def compose(a: Rigid, b: Rigid) -> Rigid:
     """First b, then a."""
     (ta, (x, y, z, w)), (tb, (i, j, k, r)) = a, b
     turned = rotate(a[1], tb)
-    q = (w * i + x * r + y * k - z * j, w * j - x * k + y * r + z * i,
-         w * k + x * j - y * i + z * r, w * r - x * i - y * j - z * k)  # fmt: skip
+    q = (
+        w * i + x * r + y * k - z * j,
+        w * j - x * k + y * r + z * i,
+        w * k + x * j - y * i + z * r,
+        w * r - x * i - y * j - z * k,
+    )
     return (ta[0] + turned[0], ta[1] + turned[1], ta[2] + turned[2]), q
 
 
@@ -139,8 +143,9 @@ def _wanted(reader: LogReader, topic: str | None) -> list[str]:
     if not found:
         known = [name for name, kinds in posed.items() if Kind.POSE in kinds]
         known += [TF] if any(Kind.TRANSFORMS in kinds for kinds in posed.values()) else []
-        raise UsageError(f"there are no poses in {topic!r}; there are in: {', '.join(known) or 'no topic'}: "
-                         f"{reader.path}")  # fmt: skip
+        raise UsageError(
+            f"there are no poses in {topic!r}; there are in: {', '.join(known) or 'no topic'}: {reader.path}"
+        )
     return found
 
 
@@ -152,8 +157,11 @@ def _pose(message: Message, value: Any, header: bool) -> tuple[int, str, Rigid]:
     pose = value.pose
     pose = getattr(pose, "pose", pose)  # with covariance
     frame = value.header.frame_id if hasattr(value, "header") else value.frame_id
-    return _time(message, stamp_ns(value), header), str(frame).lstrip("/"), (
-        _vector(pose.position), _quaternion(pose.orientation))  # fmt: skip
+    return (
+        _time(message, stamp_ns(value), header),
+        str(frame).lstrip("/"),
+        (_vector(pose.position), _quaternion(pose.orientation)),
+    )
 
 
 def _learn(tree: _Tree, message: Message, value: Any, header: bool) -> int:

@@ -25,8 +25,14 @@ _KINDS = {"EncodedImage": Kind.STILL, "Image": Kind.RAW, "VideoStream": Kind.VID
 _DATA = {"EncodedImage": "blob", "Image": "buffer", "VideoStream": "sample"}
 _FACT = {"EncodedImage": "media_type", "Image": "format", "VideoStream": "codec"}
 _CODECS = {0x61766331: "h264", 0x68657631: "h265", 0x61763031: "av1", 0x76703038: "vp8", 0x76703039: "vp9"}
-_PIXELS = {26: ("nv12", 1), 27: ("yuyv", 2), 128: ("bayer_rggb8", 1), 129: ("bayer_bggr8", 1),
-           130: ("bayer_gbrg8", 1), 131: ("bayer_grbg8", 1)}  # fmt: skip
+_PIXELS = {
+    26: ("nv12", 1),
+    27: ("yuyv", 2),
+    128: ("bayer_rggb8", 1),
+    129: ("bayer_bggr8", 1),
+    130: ("bayer_gbrg8", 1),
+    131: ("bayer_grbg8", 1),
+}
 """Rerun's pixel formats -> the encoding as ROS calls it, bytes per pixel of a row."""
 _MODELS = {1: ("mono", 1), 2: ("rgb", 3), 3: ("rgba", 4), 4: ("bgr", 3), 5: ("bgra", 4)}
 _BITS = {6: 8, 8: 16}
@@ -50,8 +56,9 @@ class RrdReader(Closing):
             from rerun.chunk import RrdReader as Reader
         except ImportError as error:
             if error.name == "rerun.chunk":
-                raise MediaError(f"this rerun-sdk cannot read recordings; run pip install -U rerun-sdk: {path}") \
-                    from None  # fmt: skip
+                raise MediaError(
+                    f"this rerun-sdk cannot read recordings; run pip install -U rerun-sdk: {path}"
+                ) from None
             raise lacking(error.name or "rerun-sdk", path) from None
         try:
             with warnings.catch_warnings():
@@ -98,15 +105,19 @@ class RrdReader(Closing):
         if not timelines and cause:
             raise self._unreadable(cause)
         if not timelines:
-            raise MediaError(f"no pictures with times are in the recording (EncodedImage, Image and VideoStream are "
-                             f"read; AssetVideo is not, index the video itself): {self.path}")  # fmt: skip
+            raise MediaError(
+                f"no pictures with times are in the recording (EncodedImage, Image and VideoStream are "
+                f"read; AssetVideo is not, index the video itself): {self.path}"
+            )
         self._timeline = min(timelines, key=lambda name: (timelines[name][0], name))
         rank, self.start_ns, self.end_ns = timelines[self._timeline]
         self.wall = rank != 1
 
     def _unreadable(self, cause: str) -> MediaError:
-        return MediaError(f"the recording cannot be read ({cause}); `rerun rrd filter -o OTHER.rrd` saves what comes "
-                          f"before the damage: {self.path}")  # fmt: skip
+        return MediaError(
+            f"the recording cannot be read ({cause}); `rerun rrd filter -o OTHER.rrd` saves what comes "
+            f"before the damage: {self.path}"
+        )
 
     def topics(self) -> list[Topic]:
         """See `LogReader.topics`. Only entities with pictures."""
@@ -151,8 +162,9 @@ class RrdReader(Closing):
         times = [] if chunk.is_static else _timeline(batch, self._timeline)[1]
         numbers = _timeline(batch, self._number)[1] if self._number in names else None
         for kind in kinds:
-            data, fact = (batch.column(n) if (n := f"{kind}:{part[kind]}") in names else None
-                          for part in (_DATA, _FACT))  # fmt: skip
+            data, fact = (
+                batch.column(n) if (n := f"{kind}:{part[kind]}") in names else None for part in (_DATA, _FACT)
+            )
             key = (chunk.entity_path, kind)
             for row in range(batch.num_rows):
                 if fact is not None and (said := fact[row].as_py()):
@@ -161,8 +173,9 @@ class RrdReader(Closing):
                     continue
                 decode: Callable[[], Any] = partial(_DECODERS[kind], content, facts.get(key))
                 sequence = numbers[row] if numbers else None
-                yield Message(chunk.entity_path, f"rerun.{kind}", _KINDS[kind], times[row], sequence, len(content),
-                              decode)  # fmt: skip
+                yield Message(
+                    chunk.entity_path, f"rerun.{kind}", _KINDS[kind], times[row], sequence, len(content), decode
+                )
 
     def close(self) -> None:
         """See `LogReader.close`."""
@@ -218,8 +231,9 @@ def _image(content: bytes, fact: Any) -> Any:
         model, channels = _MODELS.get(fact.get("color_model"), (f"color model {fact.get('color_model')}", 1))
         bits = _BITS.get(fact.get("channel_datatype"), 0)
         encoding, size = f"{model}{bits or ' of another type'}", channels * max(bits, 8) // 8
-    return SimpleNamespace(data=content, width=width, height=height, encoding=encoding, step=width * size,
-                           is_bigendian=0)  # fmt: skip
+    return SimpleNamespace(
+        data=content, width=width, height=height, encoding=encoding, step=width * size, is_bigendian=0
+    )
 
 
 _DECODERS: dict[str, Callable[[bytes, Any], Any]] = {"EncodedImage": _encoded, "Image": _image, "VideoStream": _video}

@@ -36,8 +36,9 @@ class Shot:
             except MediaError:
                 raise
             except Exception as error:  # decoders raise whatever the bytes happen to mean
-                raise MediaError(f"a message cannot be decoded ({type(error).__name__}: {error}): {self._path}") \
-                    from None  # fmt: skip
+                raise MediaError(
+                    f"a message cannot be decoded ({type(error).__name__}: {error}): {self._path}"
+                ) from None
         return self._value
 
     def mark(self) -> Mark:
@@ -66,8 +67,9 @@ class Shot:
         try:
             return read(value, shape, self._path)
         except (AttributeError, TypeError, ValueError, OverflowError) as error:  # fields are missing or of other types
-            raise MediaError(f"a message is not what its schema {self.message.schema} says ({error}): {self._path}") \
-                from None  # fmt: skip
+            raise MediaError(
+                f"a message is not what its schema {self.message.schema} says ({error}): {self._path}"
+            ) from None
 
 
 class Shots:
@@ -155,5 +157,3 @@ class Shots:
 def cause_of(error: Exception, path: str) -> str:
     """What the error says, without the path that ends it."""
     return str(error).removesuffix(f": {path}")
-
-

@@ -48,18 +48,27 @@ class LogSource(Closing):
         self._reader = open_log(address.path)
         try:
             self._video = self._has_video()
-            self._shots = Shots(self._reader, self._topic, self._uri, header=self._header,
-                                zero=None if self._header else self._reader.start_ns)  # fmt: skip
+            self._shots = Shots(
+                self._reader,
+                self._topic,
+                self._uri,
+                header=self._header,
+                zero=None if self._header else self._reader.start_ns,
+            )
             self._first_ns, first_log_ns, width, height = self._first()
         except BaseException:
             self._reader.close()
             raise
         self.info = SourceInfo(
-            uri=self._uri, kind="log", width=width, height=height,
+            uri=self._uri,
+            kind="log",
+            width=width,
+            height=height,
             duration_ns=self._reader.end_ns - (first_log_ns if self._header else self._reader.start_ns),
-            fingerprint=_fingerprint(address), start_ns=self._shots.zero if self._reader.wall else None,
+            fingerprint=_fingerprint(address),
+            start_ns=self._shots.zero if self._reader.wall else None,
             recorded_by="log" if self._reader.wall and self._shots.zero is not None else "",
-        )  # fmt: skip
+        )
 
     def _has_video(self) -> bool:
         path = self._reader.path

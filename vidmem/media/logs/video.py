@@ -65,8 +65,11 @@ class Decoder:
             self._context, self._codec, self._lost = _context(codec), codec, False
         if self._context is None or self._lost:
             met.frames += 1
-            met.note("video pictures before the first keyframe" if self._context is None else
-                     "video pictures between damage and the next keyframe")  # fmt: skip
+            met.note(
+                "video pictures before the first keyframe"
+                if self._context is None
+                else "video pictures between damage and the next keyframe"
+            )
             return out
         packet = av.Packet(data)
         packet.pts = packet.dts = number

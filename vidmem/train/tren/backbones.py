@@ -84,9 +84,12 @@ class TinyFeatures:
         self._text = load_text("tiny")
         data, self.device = shipped(REGIONS[0]), device
         self._session = session(
-            data, "the detector", device="cpu" if device.type == "cpu" else None, threads=torch.get_num_threads(),
+            data,
+            "the detector",
+            device="cpu" if device.type == "cpu" else None,
+            threads=torch.get_num_threads(),
             outputs=("neck8",),
-        )  # fmt: skip
+        )
         mean, spread, self.weight, self.bias = (part.to(device) for part in _head(self._text.info.text_dim))
         self.mean, self.spread = mean.view(-1, 1, 1), spread.view(-1, 1, 1)
         self.text_dim, self.dim = self.weight.shape

@@ -41,8 +41,9 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: i
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
-        raise MediaError(f"the checkpoint cannot be written ({error}); make room or choose another folder: {path}") \
-            from None  # fmt: skip
+        raise MediaError(
+            f"the checkpoint cannot be written ({error}); make room or choose another folder: {path}"
+        ) from None
 
 
 def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]) -> int:
@@ -61,12 +62,15 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fact
             raise ValueError(f"its format is {header.get('format')!r}")
         step, held = int(header["step"]), json.loads(header["facts"])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"this is no checkpoint of a training, or damaged ({error}); start anew elsewhere: {path}") \
-            from None  # fmt: skip
+        raise ModelError(
+            f"this is no checkpoint of a training, or damaged ({error}); start anew elsewhere: {path}"
+        ) from None
     asked = json.loads(json.dumps(facts))
     if changed := differences(held, asked):
-        raise UsageError(f"the training differs from the one to go on with in {', '.join(changed)}; give the same "
-                         f"settings, or another folder: {path}")  # fmt: skip
+        raise UsageError(
+            f"the training differs from the one to go on with in {', '.join(changed)}; give the same "
+            f"settings, or another folder: {path}"
+        )
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     expected = {name: value.shape for name, value in model.state_dict().items()}
     if {name: value.shape for name, value in weights.items()} != expected:

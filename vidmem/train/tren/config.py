@@ -112,11 +112,16 @@ class TrainConfig:
         """Raises UsageError for what makes no sense."""
         loss, model = self.losses, self.model
         for name, chosen, allowed in (
-            ("text_form", loss.text_form, TextForm), ("negatives", loss.negatives, Negatives),
-            ("text_target", loss.text_target, TextTarget), ("bce", loss.bce, Balance), ("spare", loss.spare, Spare),
-            ("sampling", self.sampling, Sampling), ("start", model.start, Start),
-            ("text_start", model.text_start, TextStart), ("precision", self.precision, Precision),
-        ):  # fmt: skip
+            ("text_form", loss.text_form, TextForm),
+            ("negatives", loss.negatives, Negatives),
+            ("text_target", loss.text_target, TextTarget),
+            ("bce", loss.bce, Balance),
+            ("spare", loss.spare, Spare),
+            ("sampling", self.sampling, Sampling),
+            ("start", model.start, Start),
+            ("text_start", model.text_start, TextStart),
+            ("precision", self.precision, Precision),
+        ):
             if chosen not in get_args(allowed):
                 raise UsageError(f"{name} is one of {', '.join(get_args(allowed))}; got {chosen!r}")
         weights = {n: getattr(loss, n) for n in ("visual", "text", "distil_visual", "distil_text", "mask")}
@@ -126,10 +131,17 @@ class TrainConfig:
         if not any(weights.values()):
             raise UsageError("all loss weights are 0, so there is nothing to learn; give one of them a weight")
         for name, count in (
-            ("points", self.points), ("batch", self.batch), ("accumulate", self.accumulate), ("steps", self.steps),
-            ("log_every", self.log_every), ("checkpoint_every", self.checkpoint_every), ("heads", model.heads),
-            ("layers", model.layers), ("k", model.k), ("coarse", model.coarse),
-        ):  # fmt: skip
+            ("points", self.points),
+            ("batch", self.batch),
+            ("accumulate", self.accumulate),
+            ("steps", self.steps),
+            ("log_every", self.log_every),
+            ("checkpoint_every", self.checkpoint_every),
+            ("heads", model.heads),
+            ("layers", model.layers),
+            ("k", model.k),
+            ("coarse", model.coarse),
+        ):
             if count < 1:
                 raise UsageError(f"{name} is at least 1; got {count}")
         for name, value in (("lr", self.lr), ("clip", self.clip), ("tau", loss.tau)):

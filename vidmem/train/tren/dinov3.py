@@ -32,15 +32,23 @@ class DinoFeatures:
     """
 
     def __init__(
-        self, name: str, weights: str, model: nn.Module, head: VisionHead, text: tren.TextSide, pixels: int,
+        self,
+        name: str,
+        weights: str,
+        model: nn.Module,
+        head: VisionHead,
+        text: tren.TextSide,
+        pixels: int,
         device: torch.device,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if pixels % dinov3.PATCH or pixels < dinov3.PATCH:
             raise UsageError(f"`pixels` is a multiple of {dinov3.PATCH}; got {pixels}")
         self.name, self.weights, self.dim, self.text_dim = name, weights, dinov3.width(model), text.dim
         if head.dim != self.dim or head.dim != text.dim:
-            raise ModelError(f"the backbone gives width {self.dim}, the dino.txt head takes {head.dim}, its text tower "
-                             f"gives {text.dim}; dino.txt is for {tren.DEFAULT_SIZE}")  # fmt: skip
+            raise ModelError(
+                f"the backbone gives width {self.dim}, the dino.txt head takes {head.dim}, its text tower "
+                f"gives {text.dim}; dino.txt is for {tren.DEFAULT_SIZE}"
+            )
         self.size, self.grid = (pixels, pixels), (pixels // dinov3.PATCH, pixels // dinov3.PATCH)
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.model, self.vision = dinov3.place(model, device, dtype), head.to(device, dtype)

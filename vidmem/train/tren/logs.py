@@ -26,8 +26,9 @@ class Log:
             try:
                 from tensorboardX import SummaryWriter
             except ImportError:
-                raise UsageError("logs for TensorBoard need tensorboardX; pip install 'vidmem[train]', or turn "
-                                 "`tensorboard` off") from None  # fmt: skip
+                raise UsageError(
+                    "logs for TensorBoard need tensorboardX; pip install 'vidmem[train]', or turn `tensorboard` off"
+                ) from None
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         kept = [row for row in read(self.path) if row["step"] <= step] if step else []
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")

@@ -31,10 +31,19 @@ Row = Mapping[str, float]
 
 
 def fit(
-    backbone: Backbone, data: Data, config: TrainConfig, out: Path, device: torch.device, *, resume: bool = False,
-    synonyms: Path | None = None, workers: int = 0, tensorboard: bool = True,
-    report: Callable[[int, Row], None] | None = None, see: Callable[[Batch], Seen] | None = None,
-) -> RegionEncoder:  # fmt: skip
+    backbone: Backbone,
+    data: Data,
+    config: TrainConfig,
+    out: Path,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    synonyms: Path | None = None,
+    workers: int = 0,
+    tensorboard: bool = True,
+    report: Callable[[int, Row], None] | None = None,
+    see: Callable[[Batch], Seen] | None = None,
+) -> RegionEncoder:
     """Train a region encoder; returns it in eval mode and leaves it in `out` / WEIGHTS.
 
     out: for checkpoints and logs. resume: go on from the checkpoint there; on the CPU, with as many threads, the
@@ -58,9 +67,11 @@ def fit(
     first = checkpoint.restore(path, model, optimizer, facts) if resume else 0
     ready = Prepared(data, backbone.size, backbone.grid, config)
     loader = DataLoader(
-        ready, batch_sampler=Order(len(data), config.batch, first, config.steps, config.seed),
-        collate_fn=collate, num_workers=workers,
-    )  # fmt: skip
+        ready,
+        batch_sampler=Order(len(data), config.batch, first, config.steps, config.seed),
+        collate_fn=collate,
+        num_workers=workers,
+    )
     sums: dict[str, float] = {}
     began, since = time.monotonic(), first
     with Log(out, first, tensorboard) as log:
@@ -88,9 +99,15 @@ def fit(
 
 
 def update(
-    model: RegionEncoder, backbone: Backbone, optimizer: torch.optim.Optimizer, batch: Batch, texts: Texts,
-    config: TrainConfig, step: int, see: Callable[[Batch], Seen] | None = None,
-) -> tuple[dict[str, float], float]:  # fmt: skip
+    model: RegionEncoder,
+    backbone: Backbone,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    texts: Texts,
+    config: TrainConfig,
+    step: int,
+    see: Callable[[Batch], Seen] | None = None,
+) -> tuple[dict[str, float], float]:
     """One step of the optimiser. Returns the terms of the loss, means over the parts of the batch, and the norm of the
     gradient before clipping. Raises UsageError when the loss is not finite, before any weight has changed."""
     optimizer.zero_grad(set_to_none=True)
@@ -98,16 +115,19 @@ def update(
     sums: dict[str, float] = {}
     for number, part in enumerate(parts(batch, config.accumulate)):
         generator.manual_seed((config.seed * 1_000_003 + step) * 1_009 + number)
-        terms = losses_of(model, backbone, part, see(part) if see else backbone.features(part.images), texts, config,
-                          generator)  # fmt: skip
+        terms = losses_of(
+            model, backbone, part, see(part) if see else backbone.features(part.images), texts, config, generator
+        )
         loss = torch.stack(list(terms.values())).sum() / config.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         for name, value in {**terms, "loss": loss * config.accumulate}.items():
             sums[name] = sums.get(name, 0.0) + value.item() / config.accumulate
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
     if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
-        raise UsageError(f"the loss of step {step + 1} is not finite (loss {sums['loss']}, gradient {norm}); train "
-                         "anew with a lower `lr`, or with `precision` fp32")  # fmt: skip
+        raise UsageError(
+            f"the loss of step {step + 1} is not finite (loss {sums['loss']}, gradient {norm}); train "
+            "anew with a lower `lr`, or with `precision` fp32"
+        )
     optimizer.step()
     return sums, norm
 
@@ -128,9 +148,7 @@ def read_texts(
             raise UsageError("no region of the data has a name; give the text contrast no weight (`text` 0)")
         return Texts(torch.zeros(0, backbone.text_dim, device=device), torch.zeros(0, dtype=torch.long, device=device))
     vectors = backbone.text(data.names)
-    groups = (
-        group_by_file(data.names, synonyms) if synonyms else group_by_cosine(vectors.numpy(), config.synonyms)
-    )
+    groups = group_by_file(data.names, synonyms) if synonyms else group_by_cosine(vectors.numpy(), config.synonyms)
     return Texts(vectors.to(device), torch.from_numpy(groups).to(device))
 
 
@@ -139,9 +157,13 @@ def facts_of(backbone: Backbone, data: Data, config: TrainConfig, texts: Texts) 
     names = hashlib.sha256("\n".join(data.names).encode()).hexdigest()[:16]
     groups = hashlib.sha256(texts.groups.cpu().numpy().tobytes()).hexdigest()[:16]
     return {
-        "backbone": backbone.name, "backbone_weights": backbone.weights, "pictures": len(data), "names": names,
-        "synonyms": groups, **config.as_dict(),
-    }  # fmt: skip
+        "backbone": backbone.name,
+        "backbone_weights": backbone.weights,
+        "pictures": len(data),
+        "names": names,
+        "synonyms": groups,
+        **config.as_dict(),
+    }
 
 
 def save_weights(model: RegionEncoder, path: Path) -> None:

@@ -13,9 +13,15 @@ __all__ = ["attention_loss", "distillation", "text_contrast", "visual_contrast"]
 
 
 def text_contrast(
-    tokens: Tensor, texts: Tensor, labels: Tensor, groups: Tensor, *, tau: float = 0.1, form: TextForm = "paper",
+    tokens: Tensor,
+    texts: Tensor,
+    labels: Tensor,
+    groups: Tensor,
+    *,
+    tau: float = 0.1,
+    form: TextForm = "paper",
     negatives: Negatives = "batch",
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Eq. 2. tokens `(N, D)`, texts `(C, D)` of all names, labels `(N,)` in [0, C), groups `(C,)`: names of one group
     count as one, and are never set against each other.
 

@@ -73,10 +73,18 @@ def overlap(masks: Tensor, regions: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(
-    model: RegionEncoder, backbone: Backbone, batches: Sequence[Batch], seen: Sequence[Seen], texts: Tensor,
-    *, grid: tuple[int, int], head: Head | None = None, skip: Sequence[int] = (), mergers: int | None = None,
+    model: RegionEncoder,
+    backbone: Backbone,
+    batches: Sequence[Batch],
+    seen: Sequence[Seen],
+    texts: Tensor,
+    *,
+    grid: tuple[int, int],
+    head: Head | None = None,
+    skip: Sequence[int] = (),
+    mergers: int | None = None,
     seed: int = 0,
-) -> Measured:  # fmt: skip
+) -> Measured:
     """Measure `model` on `batches`, each with what the backbone saw in it, against the names `texts` `(C, Dt)`.
 
     grid: rows and columns of prompts for the merge. head: into the text space; the model's own projector when None.
@@ -115,15 +123,27 @@ def measure(
                     rows["iou_merged"] += fits.amax(1).tolist()
     h, w = seen[0].patches.shape[-2:]
     mean = {name: float(np.mean(values)) if values else None for name, values in rows.items()}
-    return Measured(mean["named"] or 0.0, mean["named_merged"], mean["iou"], mean["iou_merged"], float(h * w),
-                    mean["merged"], mean["kept"])  # fmt: skip
+    return Measured(
+        mean["named"] or 0.0,
+        mean["named_merged"],
+        mean["iou"],
+        mean["iou_merged"],
+        float(h * w),
+        mean["merged"],
+        mean["kept"],
+    )
 
 
 @torch.no_grad()
 def measure_patches(
-    batches: Sequence[Batch], seen: Sequence[Seen], texts: Tensor, heads: Callable[[Seen], Tensor],
-    *, skip: Sequence[int] = (), seed: int = 0,
-) -> Measured:  # fmt: skip
+    batches: Sequence[Batch],
+    seen: Sequence[Seen],
+    texts: Tensor,
+    heads: Callable[[Seen], Tensor],
+    *,
+    skip: Sequence[int] = (),
+    seed: int = 0,
+) -> Measured:
     """The baseline: each region named by the patch at the same point. heads: all patches of pictures in the text space,
     `(B, h * w, Dt)`."""
     names = F.normalize(texts, dim=-1)
@@ -148,9 +168,13 @@ def regions(model: RegionEncoder, seen: Seen, grid: tuple[int, int], head: Head)
     flat: Float32 = masks.float().cpu().numpy()
     prompts = np.repeat(points[0].float().cpu().numpy(), model.k, 0) * np.array([w * 8, h * 8], np.float32)
     return RegionTokens(
-        visual[0].float().cpu().numpy(), head(visual, seen)[0].float().cpu().numpy(), flat,
-        prompts.astype(np.float32), mask_boxes(flat, w * 8, h * 8), (flat > 0.5).mean((1, 2), dtype=np.float32),
-    )  # fmt: skip
+        visual[0].float().cpu().numpy(),
+        head(visual, seen)[0].float().cpu().numpy(),
+        flat,
+        prompts.astype(np.float32),
+        mask_boxes(flat, w * 8, h * 8),
+        (flat > 0.5).mean((1, 2), dtype=np.float32),
+    )
 
 
 def _binary(attention: Tensor) -> Tensor:

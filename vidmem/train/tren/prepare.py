@@ -112,15 +112,16 @@ class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
                 f"leave the picture out, or lower least_patches: {sample.source}"
             )
         rng = np.random.default_rng([self.config.seed, 11, position])
-        points, targets = sample_points(
-            masks[kept], self.config.points, self.config.model.k, self.config.sampling, rng
-        )
+        points, targets = sample_points(masks[kept], self.config.points, self.config.model.k, self.config.sampling, rng)
         labels = [-1 if (name := sample.names[i]) is None else self.place[name] for i in kept]
         return {
             "images": torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255,
-            "cover": torch.from_numpy(cover[kept]), "labels": torch.tensor(labels),
-            "points": torch.from_numpy(points), "targets": torch.from_numpy(targets), "index": torch.tensor(number),
-        }  # fmt: skip
+            "cover": torch.from_numpy(cover[kept]),
+            "labels": torch.tensor(labels),
+            "points": torch.from_numpy(points),
+            "targets": torch.from_numpy(targets),
+            "index": torch.tensor(number),
+        }
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> Batch:

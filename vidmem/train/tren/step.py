@@ -32,9 +32,15 @@ def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RegionEncoder(
-            backbone.dim, backbone.text_dim, heads=config.heads, layers=config.layers, k=config.k,
-            mlp_dim=config.mlp_dim, seed_queries=config.seed_queries, coarse=config.coarse,
-        )  # fmt: skip
+            backbone.dim,
+            backbone.text_dim,
+            heads=config.heads,
+            layers=config.layers,
+            k=config.k,
+            mlp_dim=config.mlp_dim,
+            seed_queries=config.seed_queries,
+            coarse=config.coarse,
+        )
     if config.start == "near_identity":
         near_identity(model)
     if config.text_start == "head":
@@ -81,9 +87,14 @@ def text_targets(backbone: Backbone, seen: Seen, cover: Tensor, means: Tensor, c
 
 
 def losses_of(
-    model: RegionEncoder, backbone: Backbone, batch: Batch, seen: Seen, texts: Texts, config: TrainConfig,
+    model: RegionEncoder,
+    backbone: Backbone,
+    batch: Batch,
+    seen: Seen,
+    texts: Texts,
+    config: TrainConfig,
     generator: torch.Generator | None = None,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """The weighted terms of Eq. 5 by name, scalars float32; their sum is the loss. Terms of weight 0 are missing.
 
     seen: of the batch's pictures. generator: of the dropout, on their device; None for none.
@@ -118,9 +129,14 @@ def losses_of(
     if weight.text:
         named = label >= 0
         out["text"] = weight.text * text_contrast(
-            written[named], texts.vectors, label[named], texts.groups, tau=weight.tau, form=weight.text_form,
+            written[named],
+            texts.vectors,
+            label[named],
+            texts.groups,
+            tau=weight.tau,
+            form=weight.text_form,
             negatives=weight.negatives,
-        )  # fmt: skip
+        )
     if weight.distil_visual:
         out["distil_visual"] = weight.distil_visual * distillation(token, goal)
     if weight.distil_text:

@@ -81,9 +81,15 @@ def chosen(script: Script, count: int) -> list[tuple[int, int]]:
 
 
 def render_world(
-    folder: Path, seed: int, *, drawings: Sequence[Drawing] | None = None, count: int = FRAMES,
-    size: tuple[int, int] = SIZE, seconds: float = SECONDS, scenery: str | None = SCENERY,
-) -> int:  # fmt: skip
+    folder: Path,
+    seed: int,
+    *,
+    drawings: Sequence[Drawing] | None = None,
+    count: int = FRAMES,
+    size: tuple[int, int] = SIZE,
+    seconds: float = SECONDS,
+    scenery: str | None = SCENERY,
+) -> int:
     """Write the frames of one world into a folder of masks (see folder.py); returns how many.
 
     scenery: name of what is no thing; None leaves it out. Raises UsageError for a seed that is held out.
@@ -117,8 +123,9 @@ def render_world(
     return len(wanted)
 
 
-def render_worlds(folder: Path, seeds: Sequence[int], *, count: int = FRAMES, size: tuple[int, int] = SIZE,
-                  report: bool = False) -> Folder:  # fmt: skip
+def render_worlds(
+    folder: Path, seeds: Sequence[int], *, count: int = FRAMES, size: tuple[int, int] = SIZE, report: bool = False
+) -> Folder:
     """The worlds of `seeds` as a folder of masks, rendered (about 4 s each) where that has not been done before.
 
     A run that was cut short goes on with the first world that is not whole. Raises UsageError when the folder holds
