@@ -34,7 +34,7 @@ test-fast: setup
 # mypy reads the package as it is installed, so that the mapped folders are found under their real names.
 lint: setup
 	$(BIN)/ruff check .
-	rm -rf .venv/types && $(PIP) install -q --no-deps --target .venv/types .
+	rm -rf .venv/types build && $(PIP) install -q --no-deps --target .venv/types .
 	cd .venv/types && MYPYPATH=. ../bin/mypy -p vidmem --config-file ../../pyproject.toml --cache-dir ../mypy
 
 clean:

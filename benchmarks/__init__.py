@@ -1,5 +1,5 @@
 """Measured claims: each module is a command that writes JSON. They set themselves up as the command line does."""
 
-from vidmem.process import settle
+from vidmem.cli.process import settle
 
 settle()

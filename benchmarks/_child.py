@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vidmem.process import settle
+from vidmem.cli.process import settle
 
 
 def peak_rss() -> int | None:

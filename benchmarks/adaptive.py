@@ -25,13 +25,14 @@ from benchmarks import real
 from benchmarks.common import OUT, machine, mean, memory_place, model, parse_range, say, table, write_json
 from benchmarks.lostfound import ABSENT, PRESENT, ask_world
 from benchmarks.worlds import SIZE, kept
+from lab.synthetic.lostfound import World, load, make
 from vidmem import Memory
 from vidmem.config import preset
 from vidmem.encoders import default_preset
 from vidmem.indexer.pipeline import SourceReport, index_source
 from vidmem.media import Source, open_source
-from vidmem.records import NS, Frame
-from vidmem.world.lostfound import World, load, make
+from vidmem.records import Frame
+from vidmem.timecode import NS
 
 TARGETS = {"times_fewer": 3.0, "loss": 0.02}
 STILL = {
@@ -123,7 +124,7 @@ def bench_parts(clips: Path) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"clip": name, "start_s": start_s, "end_s": end_s}
             for way, config in WAYS.items():
                 with tempfile.TemporaryDirectory() as place, Memory.open(place) as memory:
-                    memory.store.set_model(memory._record(config.as_dict()))
+                    memory.store.set_model(memory.model_record(config.as_dict()))
                     with open_source(clips / name) as source:
                         part = Part(source, start_s, end_s)
                         row[way] = costs(index_source(part, memory.encoder, memory.store, config))

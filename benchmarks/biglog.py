@@ -26,7 +26,7 @@ from benchmarks.common import OUT, machine, model, say, skip, table, write_json
 from benchmarks.speed import SEED, index_apart
 from benchmarks.worlds import ensure
 from vidmem.media import open_source
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 TARGETS = {"peak_rss": 1.0e9}
 START_NS = 1_700_000_000 * NS

@@ -128,8 +128,8 @@ def of_encoder() -> Finder:
 
 def of_networks(folder: Path, threads: int) -> Finder:
     """The regions of the two networks of `tiny` in a folder."""
-    from vidmem.encoders.detector import Detector, working_size
     from vidmem.encoders.shipped import REGIONS
+    from vidmem.encoders.tiny.detector import Detector, working_size
 
     detector = Detector(*((folder / name).read_bytes() for name in REGIONS), threads=threads)
 

@@ -1,9 +1,9 @@
 """How probable an answer of `tiny` is: `python -m benchmarks.calibrate --out FILE.json [--write]`.
 
-Fits the curves from scores to probabilities (vidmem/probability.py) on questions with known answers to made-up walks
-(seeds 5000 to 8999), photographs, real clips and a film of photographs (calibrate_sets.py, calibrate_fit.py). What is
-more likely meant than not counts as found, so the curves decide that too. --write puts them into the card,
-vidmem/encoders/weights/tiny.json.
+Fits the curves from scores to probabilities (vidmem/encoders/probability.py) on questions with known answers to
+made-up walks (seeds 5000 to 8999), photographs, real clips and a film of photographs (calibrate_sets.py,
+calibrate_fit.py). What is more likely meant than not counts as found, so the curves decide that too. --write puts them
+into the card, vidmem/encoders/weights/tiny.json.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.calibrate_sets import Asked, clips, panned, photos, walks
 from benchmarks.common import OUT, machine, model, parse_range, say, table, write_json
 from benchmarks.photos import DATA
 from benchmarks.reliability_plot import plot as plot_probability
-from vidmem.probability import Probabilities
+from vidmem.encoders.probability import Probabilities
 
 
 def write(curves: Probabilities) -> Path:

@@ -1,8 +1,8 @@
 """The curves from scores to probabilities, fitted on the questions of calibrate_sets.py, and how true they are.
 
-Each question gives its best tracks as candidates (vidmem/probability.py). Sets weigh as WEIGHT says, whatever they ask;
-so do what is there and what is absent, as the share of absent questions says. A higher share makes answers shyer: the
-least one is taken under which no set finds more of what is absent than LIMIT lets it.
+Each question gives its best tracks as candidates (vidmem/encoders/probability.py). Sets weigh as WEIGHT says, whatever
+they ask; so do what is there and what is absent, as the share of absent questions says. A higher share makes answers
+shyer: the least one is taken under which no set finds more of what is absent than LIMIT lets it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.calibrate_sets import Asked
 from vidmem.encoders.base import Calibration
+from vidmem.encoders.probability import CANDIDATES, FLOOR, MODES, Curve, Probabilities, Samples, brier, fit, reliability
 from vidmem.errors import UsageError
-from vidmem.probability import CANDIDATES, FLOOR, MODES, Curve, Probabilities, Samples, brier, fit, reliability
-from vidmem.query.likely import deciding, share
+from vidmem.query.probable import deciding, share
 from vidmem.query.scores import nearest
 
 SHARES = tuple(np.round(np.arange(0.02, 0.96, 0.04), 2).tolist())

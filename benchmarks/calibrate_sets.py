@@ -30,15 +30,16 @@ from benchmarks.real_present import Place, facts, on_it, worth
 from benchmarks.real_sheet import frame
 from benchmarks.worlds import ensure_all, vendor
 from lab.photos import read_photos
+from lab.synthetic.drawings import things
+from lab.synthetic.furniture import WORDS as FURNITURE_WORDS
+from lab.synthetic.lostfound import World
 from vidmem import Memory
-from vidmem.encoders.text_table import words
+from vidmem.encoders.tiny.text_table import words
 from vidmem.errors import UsageError
 from vidmem.query.picture import load_picture, picture_token
-from vidmem.records import NS, Box, Float32, Sighting
+from vidmem.records import Box, Float32, Sighting
 from vidmem.store import TrackRow
-from vidmem.world.drawings import things
-from vidmem.world.furniture import WORDS as FURNITURE_WORDS
-from vidmem.world.lostfound import World
+from vidmem.timecode import NS
 
 SHOWN_BOX = 0.3
 """IoU of an evidence box with a true one, from which on it shows the thing."""

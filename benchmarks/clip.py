@@ -65,7 +65,7 @@ def tower(name: str = "ViT-B-16") -> Any:
     at the start of a training, so that attention has peaks."""
     import torch
 
-    from vidmem.encoders.clip_files import _open_clip
+    from vidmem.encoders.clip.files import _open_clip
 
     oc = _open_clip()
     torch.manual_seed(0)
@@ -80,8 +80,8 @@ def gem(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     """Milliseconds per picture of the plain forward and of GEM on the same tower."""
     import torch
 
-    from vidmem.encoders.clip_model import ClipTower
-    from vidmem.encoders.gem_path import gem_tokens
+    from vidmem.encoders.clip.gem_path import gem_tokens
+    from vidmem.encoders.clip.model import ClipTower
 
     made = ClipTower(tower())
     torch.manual_seed(1)
@@ -109,8 +109,8 @@ def pooling(rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     each, both projections included."""
     import torch
 
-    from vidmem.encoders.clip_model import ClipTower
-    from vidmem.encoders.textregion_pool import Pooling, local_similarity, pool
+    from vidmem.encoders.clip.model import ClipTower
+    from vidmem.encoders.clip.textregion_pool import Pooling, local_similarity, pool
 
     made = ClipTower(tower())
     generator = torch.Generator().manual_seed(0)
@@ -147,7 +147,7 @@ def sam2(clock: Callable[[], float]) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from vidmem.encoders.sam2 import GRID, KEY_EVERY, Sam2Masks
+    from vidmem.encoders.masks.sam2 import GRID, KEY_EVERY, Sam2Masks
 
     torch.manual_seed(0)
     model = untrained()

@@ -34,7 +34,7 @@ from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
 from vidmem.errors import VidmemError
 from vidmem.query.where import Answer
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 TARGETS = {"picture_right": 19, "of_pictures": 20, "name_first": 12, "of_names": 19}
 CHOSEN = (

@@ -2,7 +2,8 @@
 
 On the walks that calibrate.py fits on, tracks that are not found by themselves (a probability of .1 to .5) are held
 against those that are. How often one is the thing asked for, by its own probability and by its likeness, gives the
-numbers of `vidmem.probability.lifted`: logit p + LIFT * u - DOUBT, with u the way of the cosine from `same_thing` to 1.
+numbers of `vidmem.encoders.probability.lifted`: logit p + LIFT * u - DOUBT, with u the way of the cosine from
+`same_thing` to 1.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.calibrate_sets import walks
 from benchmarks.common import OUT, machine, model, parse_range, table, write_json
-from vidmem.probability import DOUBT, FLOOR, LIFT
-from vidmem.query.likely import curve_of, probabilities
+from vidmem.encoders.probability import DOUBT, FLOOR, LIFT
+from vidmem.query.probable import curve_of, probabilities
 from vidmem.query.scores import nearest
 
 LEAST, MANY = 0.1, 200

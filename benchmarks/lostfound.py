@@ -1,9 +1,9 @@
 """Quality on held-out worlds: `python -m benchmarks.lostfound --out FILE.json [--seeds 9100:9120] [--drawings FOLDER]`.
 
-Every world (see vidmem.world) gets a memory of its own, made with the default settings, and is asked all its questions.
-Right: the first (newest) sighting overlaps the last span of the truth by tIoU >= .25. For what was never there: how
-often something is "found" all the same. Worlds and memories are kept under benchmarks/out (worlds.py makes the worlds
-ahead of time); neither training nor calibration uses a seed of 9000 or above.
+Every world (see lab.synthetic) gets a memory of its own, made with the default settings, and is asked all its
+questions. Right: the first (newest) sighting overlaps the last span of the truth by tIoU >= .25. For what was never
+there: how often something is "found" all the same. Worlds and memories are kept under benchmarks/out (worlds.py makes
+the worlds ahead of time); neither training nor calibration uses a seed of 9000 or above.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from benchmarks.common import (
 )
 from benchmarks.reliability_plot import plot
 from benchmarks.worlds import ensure_all, vendor
+from lab.synthetic.lostfound import World
+from lab.synthetic.queries import Query
+from lab.synthetic.truth import Truth
 from vidmem import Memory
-from vidmem.probability import brier, reliability
-from vidmem.records import NS, Sighting
-from vidmem.world.lostfound import World
-from vidmem.world.queries import Query
-from vidmem.world.truth import Truth
+from vidmem.encoders.probability import brier, reliability
+from vidmem.records import Sighting
+from vidmem.timecode import NS
 
 LEAST_TIOU = 0.25
 SHOWN_BOX = 0.3

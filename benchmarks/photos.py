@@ -16,7 +16,8 @@ from PIL import Image
 from lab.names import Names, clip_names, plain
 from lab.photos import Photo, middle, read_caltech, read_photos
 from vidmem.media import open_source
-from vidmem.records import NS, Box
+from vidmem.records import Box
+from vidmem.timecode import NS
 
 __all__ = [
     "DATA",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
 Weights = Mapping[str, Tensor]
-"""A state dict of `vidmem.encoders.region_encoder.RegionEncoder`."""
+"""A state dict of `vidmem.encoders.tren.region_encoder.RegionEncoder`."""
 
 
 def norm(x: Tensor, weights: Weights, name: str) -> Tensor:

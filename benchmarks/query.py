@@ -29,8 +29,8 @@ from benchmarks.common import OUT, machine, memory_place, model, quantile, say, 
 from benchmarks.query_memories import make
 from benchmarks.speed_warm import brute, cosines
 from vidmem import Memory
+from vidmem.export.scenes import LabelPictures, write_all
 from vidmem.query.haystack import PAPER_THRESHOLD
-from vidmem.query.scene_files import LabelPictures, write_all
 from vidmem.query.scenes import areas
 from vidmem.store import PICTURE_NS
 
@@ -50,7 +50,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def words(seed: int) -> list[str]:
     """Names in a fixed order."""
-    from vidmem.world.drawings import things
+    from lab.synthetic.drawings import things
 
     names = [thing.name for thing in things()]
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]

@@ -16,8 +16,9 @@ from benchmarks.common import say
 from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.geometry import unit
-from vidmem.records import NS, Box, Float32, FrameRegions, SourceInfo, Track
+from vidmem.records import Box, Float32, FrameRegions, SourceInfo, Track
 from vidmem.store import PICTURE_NS, PICTURES, Picture, PictureFile, Store
+from vidmem.timecode import NS
 
 GRID = (16, 28)
 WIDTH, HEIGHT = 1280, 720
@@ -169,7 +170,7 @@ def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photo
     shutil.rmtree(folder, ignore_errors=True)
     rng = np.random.default_rng(seed)
     with Memory.open(folder) as memory:
-        record = memory._record(IndexConfig().as_dict())
+        record = memory.model_record(IndexConfig().as_dict())
         memory.store.set_model(record)
         encoder: Any = memory.text_encoder
         tokens = Tokens(rng, encoder.against, record.visual_dim)

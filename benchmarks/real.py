@@ -34,7 +34,8 @@ from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
 from vidmem.errors import VidmemError
 from vidmem.query.where import Thing
-from vidmem.records import NS, Box
+from vidmem.records import Box
+from vidmem.timecode import NS
 
 QUERIES = Path(__file__).with_name("real_queries.json")
 PEOPLE = Path(__file__).with_name("real_people.json")

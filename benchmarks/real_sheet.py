@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from vidmem.media import open_source
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 PAPER, INK, GREEN, RED = (250, 250, 248), (28, 30, 34), (30, 140, 60), (220, 40, 50)
 SIZE = (400, 170)

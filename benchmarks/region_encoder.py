@@ -22,7 +22,7 @@ from .common import machine, say, table, write_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidmem.encoders.region_encoder import RegionEncoder
+    from vidmem.encoders.tren.region_encoder import RegionEncoder
 
 DIM, K, SIDES = 1024, 3, (32, 16)
 EQUAL = 1e-4
@@ -84,7 +84,7 @@ def make(side: int) -> tuple[RegionEncoder, Tensor, Tensor]:
     """
     import torch
 
-    from vidmem.encoders.region_encoder import RegionEncoder
+    from vidmem.encoders.tren.region_encoder import RegionEncoder
 
     torch.manual_seed(0)
     model = RegionEncoder(DIM, DIM).eval().requires_grad_(False)

@@ -33,7 +33,7 @@ def backbone(device: Any, dtype: Any, **options: Any) -> Any:
     ready()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-    from vidmem.encoders.dinov3 import place
+    from vidmem.encoders.tren.dinov3 import place
 
     large = {
         "hidden_size": 1024,
@@ -52,8 +52,8 @@ def measure(
 ) -> dict[str, Any]:
     import torch
 
-    from vidmem.encoders.dinov3 import features, width
-    from vidmem.encoders.region_encoder import RegionEncoder
+    from vidmem.encoders.tren.dinov3 import features, width
+    from vidmem.encoders.tren.region_encoder import RegionEncoder
 
     torch.manual_seed(0)
     dim = width(vit)

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from benchmarks.common import OUT, say, write_json
-from vidmem.world.drawings import glyph_key, load_folder, things
+from lab.synthetic.drawings import glyph_key, load_folder, things
 
 PACKAGE = "emoji-datasource-twitter@16.0.0"
 INSIDE = "package/img/twitter/64/"

@@ -33,9 +33,9 @@ from benchmarks.speed_clip import bench_clip
 from benchmarks.speed_warm import bench_warm, synthetic
 from benchmarks.worlds import ensure
 from vidmem import Memory
+from vidmem.cli.process import settle
 from vidmem.config import preset
 from vidmem.encoders import default_preset
-from vidmem.process import settle
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 8900
@@ -113,7 +113,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
         say(f"index {number}/{rounds}: {runs[-1][0]:.1f} x real time")
     watch = Stopwatch()
     with Memory.open(folder / "split") as memory, open_source(video) as source:
-        memory.store.set_model(memory._record(config.as_dict()))
+        memory.store.set_model(memory.model_record(config.as_dict()))
         # Decoding runs in a thread of its own: its time is not on the path unless the others wait for it.
         frames = source.frames
         source.frames = lambda *a, **k: watch.iterate("decode (its own thread)", frames(*a, **k))  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ def random_model(folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from vidmem.encoders.clip_files import CONFIG, WEIGHTS, _open_clip
+    from vidmem.encoders.clip.files import CONFIG, WEIGHTS, _open_clip
 
     if (folder / CONFIG).exists():
         return folder

@@ -20,8 +20,9 @@ from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.geometry import unit
 from vidmem.query.sightings import GAP_NS
-from vidmem.records import NS, Float32, SourceInfo
+from vidmem.records import Float32, SourceInfo
 from vidmem.store import Store, VectorCache
+from vidmem.timecode import NS
 
 
 def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> None:
@@ -33,7 +34,7 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
     shutil.rmtree(folder, ignore_errors=True)
     rng = np.random.default_rng(seed)
     with Memory.open(folder) as memory:
-        record = memory._record(IndexConfig().as_dict())
+        record = memory.model_record(IndexConfig().as_dict())
         memory.store.set_model(record)
         names = memory.text_encoder.against  # type: ignore[attr-defined]
         ids = []
@@ -158,8 +159,8 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str, Any]:
     """Latencies in one process, and what it takes to get there."""
+    from lab.synthetic.drawings import things
     from vidmem.query.where import where
-    from vidmem.world.drawings import things
 
     began = time.perf_counter()
     synthetic(folder, tracks)

@@ -27,8 +27,8 @@ import numpy as np
 from benchmarks.common import OUT, machine, model, say, table, write_json
 from benchmarks.query_memories import make
 from vidmem.geometry import unit
-from vidmem.query import ties as ties_module
-from vidmem.query.things import numbers
+from vidmem.query import similar as ties_module
+from vidmem.query.reid import numbers
 from vidmem.records import Float32
 
 FILMS, FRAMES, IN_VIEW = 10, 18_000, 8.0

@@ -1,7 +1,7 @@
 """Things seen again, on lostfound: `python -m benchmarks.things --out FILE.json [--seeds 9100:9104] [--like .8]`.
 
 Every region of every indexed frame that lies where the truth has a drawing (box IoU >= .5, the time within .15 s) is
-one observation of that drawing. Tracks put observations together, and things (vidmem/query/things.py) put tracks
+one observation of that drawing. Tracks put observations together, and things (vidmem/query/reid.py) put tracks
 together; both are scored alike:
 
 purity        share of observations that are of the drawing that most of their track or thing is of
@@ -27,10 +27,10 @@ import numpy as np
 from benchmarks.common import OUT, box_iou, machine, memory_place, model, parse_range, say, table, write_json
 from benchmarks.lostfound import NEAR_NS, index_world
 from benchmarks.worlds import ensure_all
+from lab.synthetic.lostfound import World
+from lab.synthetic.truth import Truth
 from vidmem import Memory
-from vidmem.query.things import LIKE, things
-from vidmem.world.lostfound import World
-from vidmem.world.truth import Truth
+from vidmem.query.reid import LIKE, things
 
 LEAST_IOU = 0.5
 

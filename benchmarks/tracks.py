@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.common import OUT, box_iou, machine, mean, memory_place, model, skip, table, write_json
 from benchmarks.real import CLIPS, index
 from vidmem import Memory
-from vidmem.records import NS
 from vidmem.store import Store
+from vidmem.timecode import NS
 
 PATHS = Path(__file__).with_name("real_paths.json")
 TARGETS = {"kept": 0.80, "patches_per_track": 100}

@@ -25,15 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import OUT, machine, say, table, write_json
-from vidmem.train.tren.backbones import Backbone, Seen, TinyFeatures
-from vidmem.train.tren.config import LossConfig, ModelConfig, TrainConfig
-from vidmem.train.tren.loop import fit, read_texts
-from vidmem.train.tren.losses import distillation, text_contrast
-from vidmem.train.tren.measure import measure, measure_patches
-from vidmem.train.tren.prepare import Batch, Order, Prepared, collate
-from vidmem.train.tren.sample import Data
-from vidmem.train.tren.step import build, pooled, project
-from vidmem.train.tren.world import SCENERY, render_worlds
+from lab.train.tren.backbones import Backbone, Seen, TinyFeatures
+from lab.train.tren.config import LossConfig, ModelConfig, TrainConfig
+from lab.train.tren.loop import fit, read_texts
+from lab.train.tren.losses import distillation, text_contrast
+from lab.train.tren.measure import measure, measure_patches
+from lab.train.tren.prepare import Batch, Order, Prepared, collate
+from lab.train.tren.sample import Data
+from lab.train.tren.step import build, pooled, project
+from lab.train.tren.world import SCENERY, render_worlds
 
 TRAIN, TEST = range(1000, 1030), range(4000, 4006)
 """Worlds, 10 frames each; all below 5000, where the measured ones of other benchmarks begin."""
@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     device = torch.device("cpu")
     backbone = TinyFeatures(device)
-    from vidmem.world.drawings import things
+    from lab.synthetic.drawings import things
 
     vocabulary = tuple(sorted({*(thing.name for thing in things()), SCENERY}))
     train, test = (

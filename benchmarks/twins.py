@@ -29,12 +29,13 @@ from PIL import Image
 
 from benchmarks.common import OUT, Box, box_iou, machine, memory_place, model, parse_range, say, table, tiou, write_json
 from benchmarks.film import FPS, SHOT_S, SIZE, Shot, make
+from lab.synthetic.drawings import Drawing, load_drawings
+from lab.synthetic.rooms import FLOOR, make_room
+from lab.synthetic.scene import Placement, corner, furnish, sprite
 from vidmem import Memory
 from vidmem.query.where import Answer
-from vidmem.records import NS, Sighting
-from vidmem.world.drawings import Drawing, load_drawings
-from vidmem.world.rooms import FLOOR, make_room
-from vidmem.world.scene import Placement, corner, furnish, sprite
+from vidmem.records import Sighting
+from vidmem.timecode import NS
 
 LEAST_BOX, LEAST_TIOU, MOST_STRANGE = 0.3, 0.25, 0.2
 TARGET = 0.90

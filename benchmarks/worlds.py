@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.common import OUT, parse_range, say
+from lab.synthetic.lostfound import World, load, make
 from vidmem.errors import MediaError
-from vidmem.world.lostfound import World, load, make
 
 SIZE = (1280, 720, 30)
 """Width, height, frames per second."""
@@ -50,7 +50,7 @@ def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float, size: 
     folder = place(cache, drawings, seed, seconds, size)
     if world := kept(folder):
         return world
-    from vidmem.world.drawings import load_drawings, load_folder
+    from lab.synthetic.drawings import load_drawings, load_folder
 
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
     for left in folder.parent.glob(f".{folder.name}.*"):  # by processes that were killed

@@ -25,8 +25,8 @@ from ..media.base import check_size
 from ..media.sampling import Sampler
 from ..records import Frame, FrameRegions, SourceInfo
 from ..store import SourceRow, Store
+from .gating import Still
 from .step import Step, encode_each, working_in_parallel
-from .still import Still
 
 Policy = Literal["oldest", "newest"]
 """Which picture goes when the queue is full: the one that has waited longest, or the one that comes."""

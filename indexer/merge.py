@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..config import MergeConfig
 from ..geometry import binarised, mask_boxes
 from ..records import RegionTokens
-from ._graph import Float32, Rows, link_alike, sketch_bound
+from .components import Float32, Rows, link_alike, sketch_bound
 
 TOKEN_SKETCH = 128
 """Coordinates of a token that go into its sketch: an eighth of the work at 1024-d; narrow tokens go in whole."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
-from ..encoders.masks import PICTURE
+from ..encoders.masks.source import PICTURE
 from ..errors import MediaError, UsageError
 from ..media import decode_ahead
 from ..media.exif import taken

@@ -19,9 +19,9 @@ from ..encoders.base import Encoder
 from ..errors import MediaError, StoreError
 from ..media import Source, decode_ahead
 from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo
-from ..store import SourceRow, Store
+from ..store import SourceRow, SourceState, Store
+from .gating import Still
 from .step import Step, encode_each, working_in_parallel
-from .still import Still
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def index_source(
     if (first_time or pose is not None) and (trail := source.trail(pose)) is not None:
         store.set_trail(row.id, trail)
 
-    def checkpoint(state: str) -> None:
+    def checkpoint(state: SourceState) -> None:
         tracks, resume = step.checkpoint(over=state != "open")
         store.checkpoint(
             row.id,
@@ -121,7 +121,7 @@ def index_source(
             tracker_state=resume,
             state=state,
             marks=marks,
-            cuts=step.cuts,  # type: ignore[arg-type]
+            cuts=step.cuts,
             duration_ns=None if info.duration_ns else start_ns - 1,
         )
         pending.clear()

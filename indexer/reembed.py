@@ -22,8 +22,9 @@ from ..errors import MediaError, StoreError, UsageError
 from ..geometry import box_iou
 from ..media import open_source
 from ..media.images import load
-from ..records import NS, Box, Float32, RegionTokens, View, ViewMark
+from ..records import Box, Float32, RegionTokens, View, ViewMark
 from ..store import PICTURES, ModelRecord, NewTokens, SourceRow, Store, TrackRow
+from ..timecode import NS
 from .step import ended, view_encoder
 from .views import combined, cut, sharpness, shrink
 

@@ -21,9 +21,9 @@ from ..encoders.base import Encoder, ViewEncoder
 from ..errors import StoreError
 from ..geometry import binarised, unit
 from ..records import Float32, Frame, FrameRegions, RegionTokens, Track, ViewMark
-from .cuts import BINS, colours, is_cut
 from .merge import merge
 from .motion import SIZE, Grey, grey, shift
+from .shot_cuts import BINS, colours, is_cut
 from .track import Tracker
 from .views import Views, kept, looked_at
 

@@ -20,7 +20,8 @@ from safetensors.numpy import load, save
 from ..encoders.base import ViewEncoder
 from ..errors import StoreError
 from ..geometry import unit
-from ..records import NS, Box, Float32, Frame, RegionTokens, Track, View, ViewMark
+from ..records import Box, Float32, Frame, RegionTokens, Track, View, ViewMark
+from ..timecode import NS
 
 MARGIN = 0.1
 """Of a box's width and height, added on each side: a classifier wants to see where a thing ends."""

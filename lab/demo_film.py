@@ -1,4 +1,4 @@
-"""Film the photographs of the demo: windows that glide over openly licensed pictures, as vidmem/demo/film.json says.
+"""Film the photographs of the demo: windows that glide over openly licensed pictures, as film.json says.
 
 The pictures come from registry packages: the wheels of scikit-image and scikit-learn, and Debian's gcompris-qt-data,
 whose pictures lie in Qt resource files. NOTICE names the author and the licence of each. The same pictures and the same
@@ -21,7 +21,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from vidmem.demo.film import FILM, Shot, script
+from vidmem.cli.demo_film import FILM, Shot, script
 
 PICTURES = {
     "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidmem.world.drawings import things
+from lab.synthetic.drawings import things
 
 CALTECH = {
     "airplanes": "airplane",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lab.names import caltech_name, grocery_name
-from vidmem.world.drawings import Drawing
+from lab.synthetic.drawings import Drawing
 
 LONGEST = 384
 """Photos are kept at most so many pixels a side."""

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..clock import NS, parse_time
 from ..encoders.base import Calibration
+from ..encoders.probability import CANDIDATES, Samples
 from ..errors import MediaError, UsageError
-from ..probability import CANDIDATES, Samples
 from ..records import Float32
 from ..store import Store, VectorCache
-from .likely import share
+from ..timecode import NS, parse_time
+from .probable import share
 from .search import find, loose
 
 SLACK_NS = NS // 2

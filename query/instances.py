@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..store import Store, VectorCache
-from .narrow import Narrowed
+from .filters import Narrowed
+from .reid import things
 from .sightings import group
-from .things import things
 
 Members = NDArray[np.intp]
 """Positions in the hits of the tracks of one sighting."""

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.base import TextEncoder
-from ..probability import FLOOR, Curve
-from ..records import NS, Float32, Sighting
+from ..encoders.probability import FLOOR, Curve
+from ..records import Float32, Sighting
 from ..store import PICTURES, Columns, SourceRow, Store, VectorCache
+from ..timecode import NS
+from .chronology import doubt, in_time
+from .describe import sightings_of
+from .filters import Narrowed, Spans, by_time, may_answer
 from .labels import BUILT_IN, load_labels
-from .narrow import Narrowed, Spans, by_time, may_answer
-from .order import doubt, in_time
+from .reid import numbers, parted
 from .scores import Hits
 from .sightings import group
-from .things import numbers, parted
-from .told import sightings_of
 
 GUESSES = 3
 """Names that are judged of each thing, the nearest."""

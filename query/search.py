@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
-from ..probability import FLOOR, LOOSE
+from ..encoders.probability import FLOOR, LOOSE
 from ..records import Float32
 from ..store import VectorCache
-from .likely import curve_of, probabilities, probable, share
+from .probable import curve_of, probabilities, probable, share
 from .scores import Hits, Rows, scored
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import NS
 from ..store import Columns
+from ..timecode import NS
 from .scores import Hits
 
 GAP_NS = 2 * NS

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from .. import shown
-from ..album import Album
+from .. import display
 from ..encoders.base import Calibration
 from ..errors import UsageError
 from ..records import Float32, Sighting
 from ..store import SourceRow, Store, VectorCache
-from .found import Asked as Asked
-from .found import Found, closest, found, in_its_times, with_alike
+from .chronology import doubt, in_time
+from .describe import sightings_of
+from .filters import APART, WITHIN_NS, Narrowed, Spans
 from .instances import Instances, Members
-from .narrow import APART, WITHIN_NS, Narrowed, Spans
-from .order import doubt, in_time
-from .rows import COLUMNS, Row, sighting_row
+from .reid import things
+from .retrieve import Found, Question, closest, found, in_its_times, with_alike
 from .search import find_each
-from .things import things
-from .told import sightings_of
+from .serialize import COLUMNS, Row, sighting_row
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NEAR_MISSES = 3
 MUCH_LIKELIER = 0.2
 """An older sighting is told beside the newest when it is likelier by so much."""
+
+
+class Album(Protocol):
+    """Draws the picture of a sighting, from the memory that it came from."""
+
+    def __call__(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,10 @@ class Answer(Sequence[Sighting]):
         return pandas.DataFrame(self.to_dicts(), columns=list(COLUMNS))
 
     def __repr__(self) -> str:
-        return shown.answer_text(self)
+        return display.answer_text(self)
 
     def _repr_html_(self) -> str:
-        return shown.answer_html(self)
+        return display.answer_html(self)
 
     @property
     def found(self) -> bool:
@@ -110,8 +117,8 @@ def where(
     notes: Sequence[str] = (),
     least: float | None = None,
 ) -> Answer:
-    """Sightings of what the vectors stand for, the `most` newest (None: all). See `Asked` for the rest."""
-    asked = Asked(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart, least)
+    """Sightings of what the vectors stand for, the `most` newest (None: all). See `Question` for the rest."""
+    asked = Question(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart, least)
     what = found(store, cache, calibration, asked)
     sources = {row.id: row for row in store.sources()}
     answer = _answer(store, sources, cache, calibration, what.near, contrast, most)
@@ -142,7 +149,7 @@ def each(
         every = [Narrowed(hits, cache.columns) for hits in find_each(cache, calibration, texts, contrasts, least)]
     else:
         every = [
-            in_its_times(store, cache, calibration, Asked(text, contrast=contrast, spans=spans, least=least))[0]
+            in_its_times(store, cache, calibration, Question(text, contrast=contrast, spans=spans, least=least))[0]
             for text, contrast in zip(texts, contrasts, strict=True)
         ]
     weak = doubt(store, cache, sources, [one.hits for one in every])
@@ -190,7 +197,7 @@ def _missed(
     sources: dict[int, SourceRow],
     cache: VectorCache,
     calibration: Calibration,
-    asked: Asked,
+    asked: Question,
     what: Found,
 ) -> Answer:
     """The near misses of a question for which nothing counts as found: the nearest that may answer, or what was found,
@@ -205,7 +212,7 @@ def _missed(
 
 
 def timeline(
-    store: Store, cache: VectorCache, calibration: Calibration, asked: Asked, *, alike: bool = False
+    store: Store, cache: VectorCache, calibration: Calibration, asked: Question, *, alike: bool = False
 ) -> list[Thing]:
     """Everything that was found, thing by thing (see things.py), the one seen last first. alike: with the sightings of
     what looks like one of them, though the question alone did not find it."""

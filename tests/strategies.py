@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vidmem.query.textmask import Label, TextMask, build
+from vidmem.export.textmask import Label, TextMask, build
 
 TRICKY = st.sampled_from(
     [

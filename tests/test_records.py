@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vidmem.records import NS, Frame, RegionTokens, Sighting
+from vidmem.records import Frame, RegionTokens, Sighting
+from vidmem.timecode import NS
 
 
 def regions(m: int = 3) -> RegionTokens:

@@ -107,7 +107,7 @@ def test_the_doctor_finds_all_well(memory: Path) -> None:
     assert "torch" not in done.stdout
 
 
-@pytest.mark.parametrize("args", [("models",), ("--help",), ("train", "tren", "--help")])
+@pytest.mark.parametrize("args", [("models",), ("--help",), ("names", "--help")])
 def test_help_and_lists_work(args: tuple[str, ...], tmp_path: Path) -> None:
     done = vidmem(*args, VIDMEM_WEIGHTS=str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -167,13 +167,20 @@ def test_masks_of_sam2_name_their_extra(film: Path, memory: Path, tmp_path: Path
     )
     assert done.returncode == 4, done.stderr
     assert done.stderr.splitlines()[-1].endswith("pip install 'vidmem[sam2]'")
-    code = f"from vidmem.encoders.masks import mask_source\nmask_source({spec!r}, 'cpu')"
+    code = f"from vidmem.encoders.masks.source import mask_source\nmask_source({spec!r}, 'cpu')"
     assert "SAM2 needs torch" in python(code).stderr
 
 
 def test_training_names_its_extra(tmp_path: Path) -> None:
-    done = vidmem("train", "tren", "--data", "lostfound:0:1", "--out", tmp_path / "out")
+    done = python(
+        "import sys; from lab.train.__main__ import main\nsys.exit(main(sys.argv[1:]))",
+        "tren",
+        "--data",
+        "lostfound:0:1",
+        "--out",
+        tmp_path / "out",
+    )
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.splitlines() == [
-        "vidmem: training needs torch, which cannot be imported here; pip install 'vidmem[train]'"
+        "lab.train: training needs torch, which cannot be imported here; pip install 'vidmem[train]'"
     ]

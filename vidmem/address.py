@@ -77,3 +77,8 @@ def check_clock(clock: str) -> None:
     """Raises UsageError when there is no such clock."""
     if clock not in CLOCKS:
         raise UsageError(f"no clock {clock!r}; there are: {', '.join(CLOCKS)}")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, without control characters that a file name may hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

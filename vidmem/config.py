@@ -63,7 +63,7 @@ class IndexConfig:
     """Indexing. fps: sampled frames per second of media time, 0 for every frame (Ego4D VQ2D uses 5).
 
     checkpoint_frames: sampled frames per transaction, what a crash can lose, a multiple of batch. batch: frames per
-    encoder call. still: frames in a row that need not be encoded where the picture stands still (indexer/still.py), 0
+    encoder call. still: frames in a row that need not be encoded where the picture stands still (indexer/gating.py), 0
     to encode every frame as the paper does.
     """
 

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from . import arguments
 from .config import IndexConfig, preset
-from .encoders import DEFAULT, Encoder, check, check_masks, default_preset, load
+from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, check_masks, default_preset
 from .errors import MediaError, UsageError
-from .pictured import Pictured
-from .progress import IndexProgress, all_of, telling
+from .indexer.progress import IndexProgress, all_of, telling
+from .query import arguments
+from .query.query import Query
+from .render.album import Album as Drawn
+from .render.pictures import Pictures
 from .store import ModelRecord, SourceRow, Store, StoreStats
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from .annotate import Written
-    from .arguments import Names, Sources, Time
-    from .dating import Choice, Dated
-    from .encoders.masks import MaskSource
+    from .encoders.masks.source import MaskSource
+    from .export.annotate import Written
+    from .indexer.dating import Choice, Dated
     from .indexer.live import Policy, Session
     from .indexer.pipeline import Progress, SourceReport
     from .indexer.plan import Album
     from .indexer.reembed import ReembedReport
     from .media import Found, Photos, Source
-    from .retention import Forgetting
+    from .query.arguments import Names, Sources, Time
+    from .query.retention import Forgetting
 
 Watcher = Callable[[IndexProgress], None]
 Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
@@ -44,7 +47,32 @@ def default_folder() -> Path:
     return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
 
 
-class Memory(Pictured):
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_S = TypeVar("_S")
+
+
+def _from(
+    part: Callable[[Memory], _S], method: Callable[Concatenate[_S, _P], _R]
+) -> Callable[Concatenate[Memory, _P], _R]:
+    """A method of Memory that is one of a part of it, with its signature and docstring."""
+
+    def call(self: Memory, /, *args: _P.args, **options: _P.kwargs) -> _R:
+        return method(part(self), *args, **options)
+
+    functools.update_wrapper(call, method)
+    return call
+
+
+def _query(memory: Memory) -> Query:
+    return memory.query
+
+
+def _pictures(memory: Memory) -> Pictures:
+    return Pictures(memory.query)
+
+
+class Memory:
     """One memory folder and the encoder that made it. Use it as a context manager.
 
         with Memory.open("house.memory") as m:
@@ -52,19 +80,56 @@ class Memory(Pictured):
             last = m.where("umbrella")[0]
             last.source, last.start_s, last.box
 
-    A Memory opened with `read_only` never takes the writer's lock, so any number of them may be open at once.
+    A Memory opened with `read_only` never takes the writer's lock, so any number of them may be open at once. store:
+    the files. query: every question, and the loaded encoder.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        encoder: str,
-        device: str | None,
-        weights: str | os.PathLike[str] | None = None,
-        masks: str | os.PathLike[str] | MaskSource | None = None,
-    ) -> None:
-        super().__init__(store, encoder, device, weights, masks)
+    def __init__(self, store: Store, query: Query) -> None:
+        """Use `Memory.open`."""
+        self.store, self.query = store, query
         self._sessions: dict[str, Session] = {}
+
+    where = _from(_query, Query.where)
+    watch = _from(_query, Query.watch)
+    timeline = _from(_query, Query.timeline)
+    things = _from(_query, Query.things)
+    haystack = _from(_query, Query.haystack)
+    haystack_questions = _from(_query, Query.haystack_questions)
+    name_tracks = _from(_query, Query.name_tracks)
+    parse = _from(_query, Query.parse)
+    reading = _from(_query, Query.reading)
+    calibrate = _from(_query, Query.calibrate)
+    uncalibrate = _from(_query, Query.uncalibrate)
+    settings = _from(_query, Query.settings)
+    cache = _from(_query, Query.cache)
+
+    picture = _from(_pictures, Pictures.picture)
+    sheet = _from(_pictures, Pictures.sheet)
+    things_sheet = _from(_pictures, Pictures.things_sheet)
+    timeline_sheet = _from(_pictures, Pictures.timeline_sheet)
+    explain = _from(_pictures, Pictures.explain)
+    clip = _from(_pictures, Pictures.clip)
+
+    @property
+    def encoder(self) -> Encoder:
+        """Both sides of the encoder, loaded when first needed."""
+        return self.query.encoder
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The text side of the encoder; quick to load."""
+        return self.query.text_encoder
+
+    @property
+    def calibration(self) -> Calibration:
+        """When an answer counts as found; see `Query.calibration`."""
+        return self.query.calibration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @classmethod
     def open(
@@ -112,9 +177,9 @@ class Memory(Pictured):
             spec = encoder or (made.encoder if made else DEFAULT)
             if masks is not None:
                 check_masks(spec)
-            memory = cls(store, spec, device, weights, masks)
+            memory = cls(store, Query(store, spec, device, weights, masks, album=Drawn(str(store.folder))))
             if made is not None and not any_weights and (store.sources() or read_only):
-                store.check_model(memory._record(made.config))
+                store.check_model(memory.model_record(made.config))
             return memory
         except BaseException:
             store.close()
@@ -129,16 +194,17 @@ class Memory(Pictured):
             self._sessions = {}
 
     def __repr__(self) -> str:
-        from .shown import memory_text
+        from .display import memory_text
 
         return memory_text(self)
 
     def _repr_html_(self) -> str:
-        from .shown import memory_html
+        from .display import memory_html
 
         return memory_html(self)
 
-    def _record(self, config: Any) -> ModelRecord:
+    def model_record(self, config: Any) -> ModelRecord:
+        """What the store keeps of the encoder and these settings."""
         info = self.text_encoder.info
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
@@ -182,7 +248,7 @@ class Memory(Pictured):
             poses, a film of what the memory has as photos. MediaError: a file is missing or holds no picture.
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
-        from . import dating
+        from .indexer import dating
         from .indexer.plan import planned
         from .media import Photos, check_topics, discover, parts
 
@@ -197,7 +263,7 @@ class Memory(Pictured):
         chosen = None if recorded is None else dating.choice(arguments.recording("recorded", recorded))
         if not wanted:
             raise UsageError("nothing to index; name a file, a folder or a glob")
-        self._writing()
+        self.store.check_writable()
         self._check_keeping(keep_views)
         found: list[Found] = []
         for one in discover(wanted, film):
@@ -207,7 +273,7 @@ class Memory(Pictured):
         if chosen is not None:
             dating.check(chosen, todo)
         config = config or self.settings()
-        self.store.set_model(self._record(config.as_dict()))
+        self.store.set_model(self.model_record(config.as_dict()))
         reports: list[SourceReport] = []
         for item in todo:
             try:
@@ -234,10 +300,10 @@ class Memory(Pictured):
         Raises:
             UsageError: no such source, one with a clock of its own, no date, or what was named tells nothing.
         """
-        from .dating import choice, mend
+        from .indexer.dating import choice, mend
 
         name, chosen = arguments.path("source", source), choice(arguments.recording("when", when))
-        self._writing()
+        self.store.check_writable()
         return mend(self.store, name, chosen)
 
     def _index_source(
@@ -251,7 +317,7 @@ class Memory(Pictured):
         keep_views: bool,
         chosen: Choice | None,
     ) -> SourceReport:
-        from .dating import apply
+        from .indexer.dating import apply
         from .indexer.pipeline import done_before, index_source
         from .media import open_source
 
@@ -276,7 +342,7 @@ class Memory(Pictured):
         keep_views: bool,
         chosen: Choice | None,
     ) -> SourceReport:
-        from .dating import apply
+        from .indexer.dating import apply
         from .indexer.pictures import index_pictures
 
         _check_name(album.folder)
@@ -326,7 +392,7 @@ class Memory(Pictured):
             arguments.made("config", config, IndexConfig, "an IndexConfig")
         if encoder is not None and not hasattr(encoder, "info"):
             arguments.made("encoder", encoder, str, "a name, such as tiny, or an Encoder")
-        self._writing()
+        self.store.check_writable()
         running = self._sessions.get(name)
         if running is not None and not running.closed:
             raise UsageError(f"a session {name!r} is open already; close it first")
@@ -334,7 +400,7 @@ class Memory(Pictured):
             self._take(encoder)
         self._check_keeping(keep_views)
         config = config or self.settings()
-        self.store.set_model(self._record(config.as_dict()))
+        self.store.set_model(self.model_record(config.as_dict()))
         session = Session(
             self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop, keep_views=keep_views
         )
@@ -360,10 +426,10 @@ class Memory(Pictured):
         if encoder is not None:
             arguments.phrase("encoder", encoder, "name one, such as tiny")
         arguments.calls(progress=progress)
-        self._writing()
+        self.store.check_writable()
         made = self.store.model()
-        spec = encoder or (made.encoder if made else self._spec)
-        loaded = load(spec, self._device, self._weights)
+        spec = encoder or (made.encoder if made else self.query.spec)
+        loaded = self.query.load_another(spec)
         # How things are followed from now on is the encoder's choice; what is asked of a source stays.
         known = preset(default_preset(spec))
         kept = known if made is None else IndexConfig.from_dict(made.config)
@@ -374,25 +440,27 @@ class Memory(Pictured):
         target = ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config.as_dict(), info.regions)
         report = reembed(self.store, loaded, target, progress)
         self.store.settle()
-        self._spec, self._encoder, self._text, self._cache = info.name, loaded, loaded, None
+        self.query.use(loaded)
         return report
 
     def _check_keeping(self, keep_views: bool) -> None:
         from .indexer.step import view_encoder
 
         if keep_views and view_encoder(self.encoder) is None:
-            raise UsageError(f"`{self._spec}` looks at no views, so there are none to keep; leave `keep_views` out")
+            raise UsageError(
+                f"`{self.query.spec}` looks at no views, so there are none to keep; leave `keep_views` out"
+            )
 
     def _take(self, encoder: Encoder | str) -> None:
         """Go on with this encoder, if what the memory holds is of its making."""
-        loaded = load(encoder, self._device, self._weights) if isinstance(encoder, str) else encoder
+        loaded = self.query.load_another(encoder) if isinstance(encoder, str) else encoder
         made = self.store.model()
         if made is not None and self.store.sources():
             info = loaded.info
             self.store.check_model(
                 ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, made.config, info.regions)
             )
-        self._spec, self._encoder, self._text, self._cache = loaded.info.name, loaded, loaded, None
+        self.query.use(loaded)
 
     def annotate(
         self,
@@ -409,12 +477,16 @@ class Memory(Pictured):
         written unless there are no labels, or everything is true. Raises UsageError and MediaError as
         `annotate.annotate`.
         """
-        from .annotate import annotate
+        from .export.annotate import annotate
 
         arguments.flags(everything=everything)
         names = arguments.phrases("labels", labels)
         return annotate(
-            self, arguments.path("source", source), arguments.path("out", out), labels=names, everything=everything
+            self.query,
+            arguments.path("source", source),
+            arguments.path("out", out),
+            labels=names,
+            everything=everything,
         )
 
     def sources(self) -> list[SourceRow]:
@@ -431,10 +503,10 @@ class Memory(Pictured):
 
         Raises UsageError for a name that is not there, before anything is removed.
         """
-        from .retention import removals, remove
+        from .query.retention import removals, remove
 
         given = arguments.paths("names", arguments.each(names))
-        self._writing()
+        self.store.check_writable()
         wanted = removals(self.store, given)
         remove(self.store, wanted)
         return [row for row, _ in wanted]
@@ -451,7 +523,7 @@ class Memory(Pictured):
 
         Raises UsageError as `retention.plan`, StoreError as `Store.remove_parts`; nothing is forgotten then.
         """
-        from .retention import carry_out, plan, tracks_of
+        from .query.retention import carry_out, plan, tracks_of
 
         arguments.flags(dry_run=dry_run)
         moment, places = arguments.moment(before, "before"), arguments.paths("sources", sources)
@@ -459,8 +531,8 @@ class Memory(Pictured):
         if moment is not None and wanted is not None:
             raise UsageError("`thing` is forgotten at all times; give it without `before`")
         if not dry_run:
-            self._writing()
-        tracks = None if wanted is None else tracks_of(self, wanted)
+            self.store.check_writable()
+        tracks = None if wanted is None else tracks_of(self.query, wanted)
         steps = plan(self.store, before=moment, sources=places, tracks=tracks)
         if not dry_run:
             carry_out(self.store, steps)
@@ -468,9 +540,9 @@ class Memory(Pictured):
 
     def compact(self) -> int:
         """Join small blobs and give free space on disk back; how many blobs there are fewer. Raises StoreError."""
-        self._writing()
+        self.store.check_writable()
         joined = self.store.compact()
-        self._cache = None
+        self.query.drop_cache()
         return joined
 
 

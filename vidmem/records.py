@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .clock import NS as NS
+from .timecode import NS
 
 Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
@@ -290,12 +290,12 @@ class Sighting:
     recorded_by: str = ""
 
     def __repr__(self) -> str:
-        from .shown import sighting_text
+        from .display import sighting_text
 
         return sighting_text(self)
 
     def _repr_html_(self) -> str:
-        from .shown import sightings_html
+        from .display import sightings_html
 
         return sightings_html([self])
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vidmem.encoders.detected import Detected
-from vidmem.encoders.detector import candidates, centres, suppress
 from vidmem.encoders.onnx import session
+from vidmem.encoders.tiny.detector import candidates, centres, suppress
+from vidmem.encoders.tiny.regions import Detected
 from vidmem.records import Float32
 
 SIDE = 416

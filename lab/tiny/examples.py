@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.tiny.teach import Lesson
-from vidmem.encoders.detector import candidates, centres, decode, suppress
-from vidmem.encoders.region_look import appearance, opinion
+from vidmem.encoders.tiny.detector import candidates, centres, decode, suppress
+from vidmem.encoders.tiny.region_look import appearance, opinion
 from vidmem.geometry import box_iou
 from vidmem.records import Float32
 

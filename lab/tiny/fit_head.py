@@ -1,4 +1,4 @@
-"""The head of the small backbone that `vidmem train tren` offers: `python -m lab.tiny.fit_head --data ../shared/data`.
+"""The head of the small backbone of `lab.train`: `python -m lab.tiny.fit_head --data ../shared/data`.
 
 That backbone is the neck of the detector that ships, at stride 8. Each box that the detector is sure of, on Caltech's
 photos that may be learned from and on the indoor photos of doors.tar, gives one sample: the mean feature under the box,
@@ -25,14 +25,14 @@ from PIL import Image
 
 from lab.photos import read_caltech
 from lab.tiny.view_samples import doors
-from vidmem.encoders.detector import candidates, centres, decode, suppress, working_size
+from lab.train.tren import backbones
 from vidmem.encoders.onnx import session
 from vidmem.encoders.shipped import REGIONS, shipped
+from vidmem.encoders.tiny.detector import candidates, centres, decode, suppress, working_size
 from vidmem.encoders.tiny.text import TinyText
 from vidmem.geometry import cell_share
 from vidmem.query.labels import load_labels
 from vidmem.records import Float32
-from vidmem.train.tren import backbones
 
 SURE, MOST = 0.5, 8
 """Least probability of a box's class; boxes of a photo at most."""

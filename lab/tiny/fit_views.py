@@ -33,8 +33,8 @@ from safetensors.numpy import save_file
 
 from lab.tiny.name_space import NameSpace, name_space
 from lab.tiny.view_parts import Part, distilled, imagined, names_in, read
-from vidmem.encoders.tiny_names import HINT_SIGNS, MAP_SIGNS, Naming, photo_input, roots, softmax
-from vidmem.encoders.tiny_views import NAMES
+from vidmem.encoders.tiny.naming import HINT_SIGNS, MAP_SIGNS, Naming, photo_input, roots, softmax
+from vidmem.encoders.tiny.views import NAMES
 from vidmem.geometry import unit
 from vidmem.records import Float32
 

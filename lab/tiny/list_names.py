@@ -10,8 +10,8 @@ import tarfile
 from pathlib import Path
 
 from lab.names import all_names, caltech_name, clip_names, plain
-from vidmem.encoders.text_table import said
-from vidmem.world.drawings import things
+from lab.synthetic.drawings import things
+from vidmem.encoders.tiny.text_table import said
 
 OUT = Path(__file__).parents[2] / "vidmem" / "encoders" / "tiny" / "names.txt"
 HEAD = """\

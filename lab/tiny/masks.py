@@ -1,8 +1,8 @@
 """Trains the second look of `tiny` on a frozen detector: `python -m lab.tiny.masks --detector nanodet-int8.onnx
 --walks FOLDER --out FOLDER`.
 
-Of each box that the detector found, a row of numbers (vidmem.encoders.region_look) goes through two layers, which say
-how likely it holds a thing, what COCO has a name for or not, and how to mix the mask's prototypes; these are a 1x1
+Of each box that the detector found, a row of numbers (vidmem.encoders.tiny.region_look) goes through two layers, which
+say how likely it holds a thing, what COCO has a name for or not, and how to mix the mask's prototypes; these are a 1x1
 convolution of the detector's features. A third answer follows a thing from frame to frame: the features of the four
 parts of its box, turned and half whitened so that all directions count (their principal components; nothing learned).
 
@@ -31,9 +31,9 @@ from lab.tiny.examples import Example, examples
 from lab.tiny.quantise import DATA
 from lab.tiny.teach import of_caltech, of_doors, of_outlined, of_pasted, of_walks
 from lab.tiny.teacher import Teacher
-from vidmem.encoders.region_look import SHAPE, covered, spread, widened
+from lab.train.tren.world import render_worlds
+from vidmem.encoders.tiny.region_look import SHAPE, covered, spread, widened
 from vidmem.records import Float32
-from vidmem.train.tren.world import render_worlds
 
 PROTOTYPES, HIDDEN, FOLLOW, PARTS = 32, 256, 128, 512
 RATE, DECAY, BATCH, EPOCHS = 2e-3, 0.02, 8, 9

@@ -22,7 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
-from vidmem.encoders.detector import working_size
+from vidmem.encoders.tiny.detector import working_size
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PHOTOS = 80

@@ -24,10 +24,10 @@ from PIL import Image
 
 from lab.photos import cutouts, grab, read_caltech, read_photos
 from lab.tiny.teacher import Teacher
-from vidmem.encoders.detector import working_size
+from lab.train.tren.folder import Folder
+from lab.train.tren.world import SCENERY
+from vidmem.encoders.tiny.detector import working_size
 from vidmem.records import Float32
-from vidmem.train.tren.folder import Folder
-from vidmem.train.tren.world import SCENERY
 
 LEAST = 8.0
 """Pixels in the working picture of the shorter side of a thing to learn."""
@@ -87,7 +87,7 @@ def lesson(
 
 
 def of_walks(folder: Path) -> Iterator[Lesson]:
-    """Frames that `render_worlds` of vidmem.train.tren.world wrote."""
+    """Frames that `render_worlds` of lab.train.tren.world wrote."""
     frames = Folder(folder)
     for i in range(len(frames)):
         sample = frames[i]

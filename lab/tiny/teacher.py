@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vidmem.encoders.detector import suppress
+from vidmem.encoders.tiny.detector import suppress
 
 SIDE, GREY, STRIDES = 416, 114, (8, 16, 32)
 SURE, SAME_IOU = 0.3, 0.6

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lab.tiny.convert_classifier import published
 from lab.tiny.name_space import NameSpace
-from vidmem.encoders.tiny_names import HINTS, softmax
+from vidmem.encoders.tiny.naming import HINTS, softmax
 from vidmem.records import Float32
 
 CLEAR = 0.3

@@ -34,7 +34,7 @@ from PIL import Image
 from lab.photos import middle, read_caltech, read_photos
 from lab.tiny.boxes import Found, Regions, Yolox, iou
 from lab.tiny.crops import degraded, shaken
-from vidmem.encoders.tiny_views import SIDE, facts_of, network, square
+from vidmem.encoders.tiny.views import SIDE, facts_of, network, square
 from vidmem.indexer.views import cut, shrink
 from vidmem.records import Float32
 
@@ -209,9 +209,9 @@ def named_by(second: Found, found: Found) -> NDArray[np.int64]:
 
 
 def drawn(into: Samples, detect: Regions, rooms: int) -> None:
-    from vidmem.world.drawings import load_drawings
-    from vidmem.world.rooms import make_room
-    from vidmem.world.scene import Placement, corner, furnish, sprite
+    from lab.synthetic.drawings import load_drawings
+    from lab.synthetic.rooms import make_room
+    from lab.synthetic.scene import Placement, corner, furnish, sprite
 
     drawings = load_drawings()
     by_name: dict[str, list[int]] = {}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks import calibrate, calibrate_sets, lostfound
+from lab.synthetic.lostfound import make_small
 from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.encoders.base import Calibration
 from vidmem.records import FrameRegions, SourceInfo, Track
-from vidmem.world.lostfound import make_small
 
 
 def unit(vector):
@@ -44,7 +44,7 @@ def ideal(monkeypatch, world):
     def index_world(world, folder):
         rng = np.random.default_rng(7)
         with Memory.open(folder) as memory:
-            memory.store.set_model(memory._record(IndexConfig().as_dict()))
+            memory.store.set_model(memory.model_record(IndexConfig().as_dict()))
             info = SourceInfo(str(world.video), "video", 320, 180, world.truth.duration_ns, "f")
             row = memory.store.begin_source(info)
             if row.state != "open":
@@ -101,10 +101,10 @@ def _with(memory, calibration):
 
     from vidmem.encoders import load_text
 
-    if memory._text is None:
-        memory._text = load_text(memory._spec)
-        memory._text.info = replace(memory._text.info, calibration=calibration)
-    return memory._text
+    if memory.query._text is None:
+        memory.query._text = load_text(memory.query.spec)
+        memory.query._text.info = replace(memory.query._text.info, calibration=calibration)
+    return memory.query._text
 
 
 def test_calibrate_finds_curves_that_separate_and_writes_them(ideal, world, tmp_path, monkeypatch):

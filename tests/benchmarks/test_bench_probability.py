@@ -8,8 +8,8 @@ import pytest
 from benchmarks import calibrate, lostfound
 from benchmarks.calibrate_fit import LIMIT, Tried, fit_all, fit_mode, found, samples
 from benchmarks.reliability_plot import plot
+from vidmem.encoders.probability import Curve, Probabilities
 from vidmem.encoders.tiny.text import _calibration
-from vidmem.probability import Curve, Probabilities
 
 
 def made(memories=4, questions=60, seed=0, group="walks", bias=-5.0):

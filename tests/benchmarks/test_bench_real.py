@@ -11,7 +11,8 @@ from PIL import Image
 from benchmarks import film, naming, photos, real, real_present, real_sheet
 from benchmarks.common import Described, described
 from vidmem.query.where import Thing
-from vidmem.records import NS, Sighting
+from vidmem.records import Sighting
+from vidmem.timecode import NS
 
 CLIPS = {
     "intel_bottle_detection.mp4": (640, 360, 39.86),

@@ -38,7 +38,7 @@ def test_the_operations_are_those_that_torch_counts() -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vidmem.encoders.region_encoder import RegionEncoder
+    from vidmem.encoders.tren.region_encoder import RegionEncoder
 
     model = RegionEncoder(64, 64).eval()
     features, points = torch.randn(1, 64, 4, 4), torch.rand(1, 16, 2)

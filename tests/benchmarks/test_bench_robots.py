@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import adaptive, biglog, live
 from vidmem.media import open_source
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 
 def test_the_large_log_is_read_as_it_was_written(tmp_path: Path) -> None:

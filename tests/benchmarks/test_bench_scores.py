@@ -5,17 +5,11 @@ import sqlite3
 
 import pytest
 
-from benchmarks import (
-    calibrate_sets,
-    crash,
-    lostfound,
-    real,
-    second_vendor,
-    worlds,
-)
-from vidmem.records import NS, Sighting
-from vidmem.world.queries import Query
-from vidmem.world.truth import Shown, Truth
+from benchmarks import calibrate_sets, crash, lostfound, real, second_vendor, worlds
+from lab.synthetic.queries import Query
+from lab.synthetic.truth import Shown, Truth
+from vidmem.records import Sighting
+from vidmem.timecode import NS
 
 
 def sighting(start_s, end_s, source="/a/x.mp4", frame_s=None, box=(0, 0, 10, 10), score=0.9):

@@ -10,10 +10,11 @@ from PIL import Image
 
 from benchmarks import twins
 from benchmarks.film import Shot
+from lab.synthetic.drawings import load_drawings
 from vidmem.media import open_source
 from vidmem.query.where import Answer
-from vidmem.records import NS, FrameRegions, Sighting
-from vidmem.world.drawings import load_drawings
+from vidmem.records import FrameRegions, Sighting
+from vidmem.timecode import NS
 
 DRAWING = next(d for d in load_drawings() if d.name == "umbrella")
 WIDE = (0.0, 0.0, 1280.0, 720.0)

@@ -12,7 +12,7 @@ from media.make_logs import SKEW, START, Log
 
 from vidmem.errors import MediaError, UsageError
 from vidmem.memory import Memory
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 from .conftest import Run
 
@@ -260,7 +260,7 @@ def test_wrong_use_fails(run: Run, log: Path, tmp_path: Path) -> None:
 
 
 def test_without_the_libraries_the_remedy_is_named(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vidmem.annotate import annotate
+    from vidmem.export.annotate import annotate
 
     with Memory.open(read_only=True) as m:
         for module, suffix in (("mcap_protobuf.schema", "mcap"), ("rerun", "rrd"), ("pyarrow", "parquet")):

@@ -127,7 +127,7 @@ def test_an_interrupted_source_fails(run: Run, copy: Path) -> None:
 
 
 def test_forget_asks(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.commands.forget._agreed", lambda: True)
+    monkeypatch.setattr("vidmem.cli.forget._agreed", lambda: True)
     assert run("forget", "--object", "red", "-m", copy).exit_code == 0
     assert found(run, copy, "red") == []
 

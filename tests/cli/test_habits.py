@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from vidmem import cli
-from vidmem.commands import progress, sources
-from vidmem.output import terminal_width
+from vidmem.cli import progress, sources
+from vidmem.cli.output import terminal_width
 
 from .conftest import Run
 
@@ -126,7 +126,7 @@ def test_what_the_library_logs_is_said(run: Run, indexed: Path, monkeypatch: pyt
 
 
 def test_quiet_has_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vidmem.output import loudness
+    from vidmem.cli.output import loudness
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert progress.wanted()

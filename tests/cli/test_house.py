@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vidmem.commands import doctor as doctor_command
+from vidmem.cli import doctor as doctor_command
 from vidmem.encoders import ENCODERS, shipped
 from vidmem.encoders.hub import Wanted
 from vidmem.errors import ModelError
@@ -69,7 +69,7 @@ def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pyt
     assert "run `hf download savyak2/T-REN tren_region_encoder.pth --local-dir weights` and copy" in errors[0]
     assert "CLIP vocabulary cannot be fetched (HF_HUB_OFFLINE is set)" in errors[1]
     torch.save({"a": torch.zeros(1)}, tmp_path / "tren_region_encoder.pth")
-    monkeypatch.setattr("vidmem.encoders.tren.VOCABULARY", Wanted("CLIP vocabulary", ("x_dinotxt.pth",), "MIT"))
+    monkeypatch.setattr("vidmem.encoders.tren.encoder.VOCABULARY", Wanted("CLIP vocabulary", ("x_dinotxt.pth",), "MIT"))
     result = run("models", "pull", "tren", "--weights", tmp_path)
     assert result.exit_code == 0
     assert "tren_region_encoder.pth" in result.stdout
@@ -171,7 +171,7 @@ def test_doctor_runs_the_networks(monkeypatch: pytest.MonkeyPatch, run: Run, tmp
             raise ModelError("the weights of `tiny` are damaged; reinstall vidmem")
         return real(name)
 
-    monkeypatch.setattr("vidmem.encoders.tiny_views.shipped", damaged)
+    monkeypatch.setattr("vidmem.encoders.tiny.views.shipped", damaged)
     result = run("doctor", "-m", tmp_path / "none")
     assert result.exit_code == 4
     assert "encoder: the weights of `tiny` are damaged; reinstall vidmem" in result.stderr

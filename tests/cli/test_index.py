@@ -18,7 +18,7 @@ import pytest
 from vidmem.config import IndexConfig
 from vidmem.errors import StoreError
 from vidmem.store import Store
-from vidmem.store.database import DATABASE_NAME
+from vidmem.store.files import DATABASE_NAME
 
 from .conftest import SCENE, Run, process
 

@@ -12,7 +12,7 @@ from media import make, make_logs
 from media.make_logs import SKEW, START, STEP, Log, add_pose, times
 
 from vidmem.memory import Memory
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 from .conftest import Run
 

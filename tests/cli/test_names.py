@@ -9,9 +9,9 @@ import pytest
 from fakes import COLOURS
 from PIL import Image
 
+from vidmem.cli.output import say
 from vidmem.encoders import load_text
 from vidmem.memory import Memory
-from vidmem.output import say
 
 from .conftest import Run
 
@@ -20,7 +20,7 @@ from .conftest import Run
 def tiny(tmp_path: Path) -> Path:
     """A memory of `tiny` with nothing in it."""
     with Memory.open(tmp_path / "tiny") as m:
-        m.store.set_model(m._record(m.settings().as_dict()))
+        m.store.set_model(m.model_record(m.settings().as_dict()))
         m.cache()
     return tmp_path / "tiny"
 

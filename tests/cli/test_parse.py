@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vidmem.export.annotated import from_vspw
+from vidmem.export.textanswer import read_answer
+from vidmem.export.textmask import decode
 from vidmem.media import open_source
-from vidmem.query.annotated import from_vspw
 from vidmem.query.labels import parse_labels
-from vidmem.query.textanswer import read_answer
-from vidmem.query.textmask import decode
 
 from .conftest import Run
 
@@ -195,8 +195,8 @@ class FakeSam:
 
 
 def test_export_refined(run: Run, indexed: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.encoders.sam_predictor.load", lambda size, device, weights: size)
-    monkeypatch.setattr("vidmem.encoders.sam_predictor.Sam2Predictor", FakeSam)
+    monkeypatch.setattr("vidmem.encoders.masks.sam_predictor.load", lambda size, device, weights: size)
+    monkeypatch.setattr("vidmem.encoders.masks.sam_predictor.Sam2Predictor", FakeSam)
     plain, out = tmp_path / "plain", tmp_path / "data"
     arguments = ("--labels", labels, "--every", "2s", "-m", indexed)
     assert run("export", "--out", plain, *arguments).exit_code == 0

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidmem.commands.where import place
+from vidmem.cli.where import place
 from vidmem.memory import Memory
 from vidmem.records import Sighting
 

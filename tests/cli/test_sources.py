@@ -73,7 +73,7 @@ def test_rm_fails_without_a_terminal_to_ask(run: Run, copy: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_rm_asks(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
-    monkeypatch.setattr("vidmem.commands.sources._can_ask", lambda: True)
+    monkeypatch.setattr("vidmem.cli.sources._can_ask", lambda: True)
     result = run("rm", "walk.mp4", "-m", copy, input=answer)
     assert result.exit_code == code
     assert "Forget" not in result.stdout

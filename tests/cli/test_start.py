@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vidmem import __version__
-from vidmem.commands import sources
+from vidmem.cli import sources
 from vidmem.config import IndexConfig
 from vidmem.encoders import load_text
 from vidmem.store import ModelRecord, Store

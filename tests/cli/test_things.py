@@ -135,8 +135,9 @@ def test_a_clip_of_each_and_chapters(run: Run, indexed: Path, tmp_path: Path) ->
 
 
 def test_chapters_of_several_videos_are_files_of_their_own(tmp_path: Path) -> None:
-    from vidmem.commands.clips import write_clips
-    from vidmem.records import NS, Sighting
+    from vidmem.cli.clips import write_clips
+    from vidmem.records import Sighting
+    from vidmem.timecode import NS
 
     names = "a/walk.mp4", "b/walk.mp4", "a\0\n<" + "x" * 99, ".."
     seen = [Sighting(f"/v/{name}", 0, NS, 0.5, 0.5, None, 0, (0, 0, 1, 1)) for name in names]

@@ -13,10 +13,10 @@ import pytest
 from fakes import COLOURS
 from PIL import Image
 
-from vidmem.arguments import crop as parse_crop
 from vidmem.errors import UsageError
 from vidmem.media import open_source
 from vidmem.memory import Memory
+from vidmem.query.arguments import crop as parse_crop
 
 from .conftest import Run
 

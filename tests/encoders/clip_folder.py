@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vidmem.encoders.clip_files import CONFIG, WEIGHTS, _open_clip
+from vidmem.encoders.clip.files import CONFIG, WEIGHTS, _open_clip
 from vidmem.encoders.torchvision_compat import ready
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -15,8 +15,8 @@ from encoders import clip_folder
 from safetensors.torch import load_file, save_file
 
 from vidmem.encoders import check, load, load_text
-from vidmem.encoders.clip_files import CONFIG, PICKLED, WEIGHTS, wanted
-from vidmem.encoders.clip_text import ClipText
+from vidmem.encoders.clip.files import CONFIG, PICKLED, WEIGHTS, wanted
+from vidmem.encoders.clip.text import ClipText
 from vidmem.encoders.hub import RECORD
 from vidmem.encoders.pull import pull
 from vidmem.encoders.templates import BARE, IMAGENET, filled
@@ -67,7 +67,7 @@ def test_names_of_classes_are_in_80_sentences(text: ClipText) -> None:
 
 def test_many_phrases_at_once_are_the_same(text: ClipText, monkeypatch: pytest.MonkeyPatch) -> None:
     phrases = ["a cup", "my keys", "the red ball under a table"]
-    monkeypatch.setattr("vidmem.encoders.clip_text.BATCH", 7)
+    monkeypatch.setattr("vidmem.encoders.clip.text.BATCH", 7)
     together = text.encode_text(phrases)
     for phrase, row in zip(phrases, together, strict=True):
         np.testing.assert_allclose(text.encode_text([phrase])[0], row, atol=1e-5)

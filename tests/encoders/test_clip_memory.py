@@ -15,8 +15,8 @@ clip_folder.required()
 
 @pytest.mark.parametrize("family", ["gem", "textregion"])
 def test_a_memory_of_each(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.encoders.gem.SIDE", 64)
-    monkeypatch.setattr("vidmem.encoders.textregion.SIDE", 32)
+    monkeypatch.setattr("vidmem.encoders.clip.gem.SIDE", 64)
+    monkeypatch.setattr("vidmem.encoders.clip.textregion.SIDE", 32)
     spec = f"{family}:local-dir:{clip_folder.write(tmp_path / 'model')}"
     clip = video(tmp_path / "walk.mp4", [{"red": (4 * i, 8)} for i in range(3)])
     with Memory.open(tmp_path / "memory", encoder=spec, device="cpu") as memory:
@@ -29,7 +29,7 @@ def test_a_memory_of_each(family: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_gem_explains_by_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.encoders.gem.SIDE", 64)
+    monkeypatch.setattr("vidmem.encoders.clip.gem.SIDE", 64)
     spec = f"gem:local-dir:{clip_folder.write(tmp_path / 'model')}"
     clip = video(tmp_path / "walk.mp4", [{"red": (4 * i, 8)} for i in range(3)])
     with Memory.open(tmp_path / "memory", encoder=spec, device="cpu") as memory:
@@ -40,8 +40,8 @@ def test_gem_explains_by_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert explained.inside is not None
         assert -1 <= explained.low <= explained.inside <= explained.high <= 1
         (vector,) = memory.text_encoder.encode_text(["red mug"])
-        from vidmem.look import cosine_map, small
         from vidmem.media import open_source
+        from vidmem.query.single_image import cosine_map, small
 
         with open_source(clip) as source:
             image = source.frame_at(sighting.frame_ns).image

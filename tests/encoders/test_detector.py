@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from vidmem.encoders import detector as module
-from vidmem.encoders.detector import Detector, candidates, centres, decode, inside, suppress, working_size
+from vidmem.encoders.tiny import detector as module
+from vidmem.encoders.tiny.detector import Detector, candidates, centres, decode, inside, suppress, working_size
 from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import box_iou
 
-WEIGHTS = Path(module.__file__).parent / "weights"
+WEIGHTS = Path(module.__file__).parents[1] / "weights"
 FILES = WEIGHTS / "tiny-detector.onnx", WEIGHTS / "tiny-look.onnx"
 
 

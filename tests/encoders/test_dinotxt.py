@@ -10,8 +10,8 @@ import torch
 from encoders import tren_files
 from numpy.typing import NDArray
 
-from vidmem.encoders.dinotxt import load_text_tower, load_vision_head
-from vidmem.encoders.dinov3 import Features
+from vidmem.encoders.tren.dinotxt import load_text_tower, load_vision_head
+from vidmem.encoders.tren.dinov3 import Features
 from vidmem.errors import ModelError
 
 

@@ -13,7 +13,7 @@ from encoders import tren_files
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidmem.encoders.dinov3 import features, heads, load_backbone, place, width
+from vidmem.encoders.tren.dinov3 import features, heads, load_backbone, place, width
 from vidmem.errors import ModelError
 
 pytest.importorskip("transformers")

@@ -11,10 +11,10 @@ from encoders import clip_folder
 from torch.nn import functional as F
 
 from vidmem.encoders import load
-from vidmem.encoders.clip_pictures import normalised
-from vidmem.encoders.gem import Gem
-from vidmem.encoders.textregion import TextRegion
-from vidmem.encoders.textregion_pool import Pooling, crops, fuse_resolutions
+from vidmem.encoders.clip.gem import Gem
+from vidmem.encoders.clip.pixels import normalised
+from vidmem.encoders.clip.textregion import TextRegion
+from vidmem.encoders.clip.textregion_pool import Pooling, crops, fuse_resolutions
 from vidmem.errors import ModelError
 
 clip_folder.required()

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidmem.encoders import load, load_text
-from vidmem.encoders.clip_model import ClipTower, stretched
-from vidmem.encoders.gem import Gem
-from vidmem.encoders.gem_path import gem_tokens, inverse_temperature, self_self
+from vidmem.encoders.clip.gem import Gem
+from vidmem.encoders.clip.gem_path import gem_tokens, inverse_temperature, self_self
+from vidmem.encoders.clip.model import ClipTower, stretched
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vidmem.cli import app
 from vidmem.encoders import load
-from vidmem.encoders.masks import PICTURE, FolderMasks, mask_source, read_masks
+from vidmem.encoders.masks.source import PICTURE, FolderMasks, mask_source, read_masks
 from vidmem.errors import ModelError, UsageError
 from vidmem.memory import Memory
 from vidmem.records import Frame, SourceInfo
@@ -107,8 +107,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.encoders.gem.SIDE", 64)
-    monkeypatch.setattr("vidmem.encoders.textregion.SIDE", 32)
+    monkeypatch.setattr("vidmem.encoders.clip.gem.SIDE", 64)
+    monkeypatch.setattr("vidmem.encoders.clip.textregion.SIDE", 32)
 
 
 @pytest.mark.parametrize("family", ["gem", "textregion"])

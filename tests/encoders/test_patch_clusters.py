@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidmem.encoders.patch_clusters import cluster, one_hot
+from vidmem.encoders.masks.clusters import cluster, one_hot
 
 
 def scene() -> np.ndarray:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidmem.config import MergeConfig
-from vidmem.encoders.positions import FourierPositions
-from vidmem.encoders.region_encoder import RegionEncoder
-from vidmem.encoders.tren_checkpoint import our_name
+from vidmem.encoders.tren.checkpoint import our_name
+from vidmem.encoders.tren.positions import FourierPositions
+from vidmem.encoders.tren.region_encoder import RegionEncoder
 from vidmem.geometry import mask_boxes
 from vidmem.indexer.merge import merge
 from vidmem.records import RegionTokens

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidmem.encoders.region_look import SHAPE, covered, drawn, opinion, spread, widened
-from vidmem.encoders.region_pool import part_means
+from vidmem.encoders.tiny.region_look import SHAPE, covered, drawn, opinion, spread, widened
+from vidmem.encoders.tiny.region_pool import part_means
 from vidmem.geometry import cell_share
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import plain_region
-from vidmem.encoders import products, region_encoder
-from vidmem.encoders.positions import FourierPositions
-from vidmem.encoders.region_encoder import RegionEncoder
+from vidmem.encoders.tren import products, region_encoder
+from vidmem.encoders.tren.positions import FourierPositions
+from vidmem.encoders.tren.region_encoder import RegionEncoder
 
 GRID = (6, 5)
 

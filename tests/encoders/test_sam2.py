@@ -11,10 +11,10 @@ import pytest
 import torch
 from encoders import sam2_folder
 
-from vidmem.encoders import sam2
-from vidmem.encoders.masks import PICTURE, mask_source
-from vidmem.encoders.sam2 import Sam2Masks
-from vidmem.encoders.sam_masks import fuse, pick
+from vidmem.encoders.masks import sam2
+from vidmem.encoders.masks.sam2 import Sam2Masks
+from vidmem.encoders.masks.sam_masks import fuse, pick
+from vidmem.encoders.masks.source import PICTURE, mask_source
 from vidmem.errors import ModelError, UsageError
 from vidmem.records import Frame, SourceInfo
 

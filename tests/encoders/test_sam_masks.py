@@ -8,7 +8,7 @@ import torch
 from encoders.clip_folder import GOLDEN
 from torch import Tensor
 
-from vidmem.encoders.sam_masks import SamLimits, fuse, keep_highest, mask_extents, pick
+from vidmem.encoders.masks.sam_masks import SamLimits, fuse, keep_highest, mask_extents, pick
 
 
 def cones(params: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from encoders import sam2_folder
 from torch.nn import functional as F
 
-from vidmem.encoders.sam_predictor import LOW, Sam2Predictor, load_predictor
+from vidmem.encoders.masks.sam_predictor import LOW, Sam2Predictor, load_predictor
 from vidmem.errors import UsageError
-from vidmem.query.refine import prompt_logits, prompt_points, refine
+from vidmem.export.refine import prompt_logits, prompt_points, refine
 
 sam2_folder.required()
 H, W = 48, 80

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidmem.encoders.text_table import LONGEST_WORD, SKIPPED, TextTable, phrase_pieces, pieces, words
+from vidmem.encoders.tiny.text_table import LONGEST_WORD, SKIPPED, TextTable, phrase_pieces, pieces, words
 from vidmem.errors import UsageError
 
 VOCABULARY = ["key", "keys", "##s", "um", "##brella", "##b", "red", "pinata", "the", "my", "9", "k", "##9", "é", "ключ"]

@@ -15,11 +15,10 @@ from torch.nn import functional as F
 
 from vidmem.config import MergeConfig
 from vidmem.encoders import check, load, load_text
-from vidmem.encoders.clip_model import ClipTower
-from vidmem.encoders.clip_pictures import normalised, short_side
-from vidmem.encoders.masks import FolderMasks
-from vidmem.encoders.textregion import TextRegion
-from vidmem.encoders.textregion_pool import (
+from vidmem.encoders.clip.model import ClipTower
+from vidmem.encoders.clip.pixels import normalised, short_side
+from vidmem.encoders.clip.textregion import TextRegion
+from vidmem.encoders.clip.textregion_pool import (
     Pooling,
     attention_pool,
     crop_grid,
@@ -29,8 +28,9 @@ from vidmem.encoders.textregion_pool import (
     patch_masks,
     pool,
 )
+from vidmem.encoders.masks.source import FolderMasks
 from vidmem.errors import ModelError, UsageError
-from vidmem.look import ground, segment
+from vidmem.query.single_image import ground, segment
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -227,7 +227,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> TextRegion:
     clip_folder.required()
     folder = clip_folder.write(tmp_path_factory.mktemp("clip") / "small")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidmem.encoders.textregion.SIDE", 44)
+        patch.setattr("vidmem.encoders.clip.textregion.SIDE", 44)
         made = load(f"textregion:local-dir:{folder}", "cpu")
     assert isinstance(made, TextRegion)
     made.dtype = torch.float32

@@ -18,19 +18,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from lab.synthetic.lostfound import make
 from vidmem.encoders import load, load_text, shipped, tiny
 from vidmem.encoders.base import ViewEncoder
-from vidmem.encoders.detected import LONGEST, MOST_WORKERS
-from vidmem.encoders.detector import MOST
+from vidmem.encoders.tiny.detector import MOST
 from vidmem.encoders.tiny.encoder import Tiny
+from vidmem.encoders.tiny.regions import LONGEST, MOST_WORKERS
 from vidmem.encoders.tiny.text import TinyText
-from vidmem.encoders.tiny_views import HINTS, TinyViews
+from vidmem.encoders.tiny.views import HINTS, TinyViews
 from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import box_iou
 from vidmem.memory import Memory
 from vidmem.query.labels import load_labels
 from vidmem.records import RegionTokens, View
-from vidmem.world.lostfound import make
 
 SHIPPED = Path(str(files("vidmem.encoders") / "weights"))
 MAX_BYTES = 30_000_000

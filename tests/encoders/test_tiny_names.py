@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.synthetic.drawings import things
 from vidmem.encoders import load_text
 from vidmem.encoders.base import Reading
 from vidmem.encoders.reading import first_few, notes, read, tried
@@ -13,7 +14,6 @@ from vidmem.encoders.tiny import names
 from vidmem.encoders.tiny.text import TinyText
 from vidmem.errors import UnknownWordError, UsageError
 from vidmem.query.labels import load_labels
-from vidmem.world.drawings import things
 
 TEXT = load_text("tiny")
 assert isinstance(TEXT, TinyText)

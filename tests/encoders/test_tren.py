@@ -15,16 +15,18 @@ from encoders.fake import video
 
 from vidmem import encoders
 from vidmem.config import preset
-from vidmem.encoders import load, load_text, patches, tren
-from vidmem.encoders.clip_tokens import load_tokens
-from vidmem.encoders.dinotxt import load_text_tower, load_vision_head
-from vidmem.encoders.dinov3 import features, load_backbone
+from vidmem.encoders import load, load_text
 from vidmem.encoders.hub import RECORD
-from vidmem.encoders.patches import Patches
-from vidmem.encoders.region_encoder import RegionEncoder
 from vidmem.encoders.templates import IMAGENET
-from vidmem.encoders.tren import Tren, grid_points
-from vidmem.encoders.tren_checkpoint import load_region_encoder, save_region_encoder
+from vidmem.encoders.tren import encoder as tren
+from vidmem.encoders.tren import patches
+from vidmem.encoders.tren.checkpoint import load_region_encoder, save_region_encoder
+from vidmem.encoders.tren.dinotxt import load_text_tower, load_vision_head
+from vidmem.encoders.tren.dinov3 import features, load_backbone
+from vidmem.encoders.tren.encoder import Tren, grid_points
+from vidmem.encoders.tren.patches import Patches
+from vidmem.encoders.tren.region_encoder import RegionEncoder
+from vidmem.encoders.tren.tokenizer import load_tokens
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
 from vidmem.memory import Memory
 

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vidmem.encoders.positions import FourierPositions
-from vidmem.encoders.region_encoder import RegionEncoder
-from vidmem.encoders.tren_checkpoint import FORMAT, KEY, load_region_encoder, our_name, save_region_encoder
+from vidmem.encoders.tren.checkpoint import FORMAT, KEY, load_region_encoder, our_name, save_region_encoder
+from vidmem.encoders.tren.positions import FourierPositions
+from vidmem.encoders.tren.region_encoder import RegionEncoder
 from vidmem.errors import ModelError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren"

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidmem.encoders.clip_tokens import MERGES
-from vidmem.encoders.region_encoder import RegionEncoder
-from vidmem.encoders.tren_checkpoint import save_region_encoder
+from vidmem.encoders.tren.checkpoint import save_region_encoder
+from vidmem.encoders.tren.region_encoder import RegionEncoder
+from vidmem.encoders.tren.tokenizer import MERGES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren"
 BACKBONE = "dinov3_vitl16_pretrain_small.pth"

@@ -19,7 +19,7 @@ from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
 from vidmem.errors import MediaError, ModelError, ModelMismatchError, StoreError, UsageError
 from vidmem.memory import Memory
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 START = 1_700_000_000 * NS
 STEP = NS // 10

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vidmem.config import MergeConfig, preset
 from vidmem.geometry import mask_boxes
-from vidmem.indexer import _graph
+from vidmem.indexer import components as _graph
 from vidmem.indexer.merge import components, merge
 from vidmem.records import Float32, RegionTokens
 

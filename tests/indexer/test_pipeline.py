@@ -19,8 +19,9 @@ from vidmem.errors import MediaError, StoreError
 from vidmem.geometry import mask_boxes
 from vidmem.indexer.pipeline import SourceReport, index_source
 from vidmem.media import Damage, open_source
-from vidmem.records import NS, Frame, RegionTokens, SourceInfo
+from vidmem.records import Frame, RegionTokens, SourceInfo
 from vidmem.store import ModelRecord, Store
+from vidmem.timecode import NS
 
 CONFIG = IndexConfig(fps=5, checkpoint_frames=8, batch=4, still=0)
 FRAMES = 60

@@ -16,7 +16,8 @@ from vidmem.config import PRESETS
 from vidmem.errors import StoreError
 from vidmem.indexer.step import Step, single
 from vidmem.indexer.views import APART_NS, Views, combined, cut, sharpness, shrink, whole_view
-from vidmem.records import NS, Frame, RegionTokens
+from vidmem.records import Frame, RegionTokens
+from vidmem.timecode import NS
 
 SIZE = (160, 96)
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lab.tiny.fit_head import SURE, collect, fit, right
-from vidmem.encoders.detector import BINS, CLASSES
+from vidmem.encoders.tiny.detector import BINS, CLASSES
 
 DIM, CUP = 6, 41
 

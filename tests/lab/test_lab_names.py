@@ -8,16 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.names import (
-    Names,
-    all_names,
-    caltech_name,
-    clip_names,
-    grocery_name,
-    hypernyms,
-    imagenet,
-    plain,
-)
+from lab.names import Names, all_names, caltech_name, clip_names, grocery_name, hypernyms, imagenet, plain
 
 
 def lay(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from lab.tiny.fit_views import first_of, gate_of, goals, likeness, logistic, rid
 from lab.tiny.name_space import NameSpace, name_space
 from lab.tiny.view_parts import Part, distilled
 from lab.tiny.view_samples import hint_for, named_by, view_of
-from vidmem.encoders.tiny_names import HINTS
+from vidmem.encoders.tiny.naming import HINTS
 
 
 def test_a_class_is_called_by_its_own_and_its_everyday_names(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vidmem.errors import MediaError
 from vidmem.media import open_source, save_clip
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 
 def _read(path: Path) -> list[tuple[int, int]]:

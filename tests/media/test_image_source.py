@@ -12,7 +12,7 @@ from PIL import Image
 
 from vidmem.errors import MediaError
 from vidmem.media import open_source
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 
 def _save(path: Path, number: int, size: tuple[int, int] = (128, 96), **options: object) -> Path:

@@ -10,7 +10,8 @@ import pytest
 from media.make_logs import START, STEP, Log, add_odometry, add_pose, add_transform, header, times
 
 from vidmem.media import open_source
-from vidmem.records import NS, Trail
+from vidmem.records import Trail
+from vidmem.timecode import NS
 
 HALF = math.sqrt(0.5)
 QUARTER = (0.0, 0.0, HALF, HALF)

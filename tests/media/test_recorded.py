@@ -19,7 +19,7 @@ from vidmem.media import open_source
 from vidmem.media.container import inside
 from vidmem.media.exif import taken
 from vidmem.media.recorded import Recorded, from_mtime, from_name, from_tags, of_file, plausible
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 SAID = datetime(2026, 1, 31, 8, 30, 12)
 LOCAL = int(SAID.timestamp()) * NS

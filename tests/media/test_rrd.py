@@ -18,7 +18,7 @@ from vidmem.errors import MediaError, UsageError
 from vidmem.media import open_source
 from vidmem.media.logs import open_log
 from vidmem.memory import Memory
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 rr = pytest.importorskip("rerun")
 START = 1_700_000_000 * NS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vidmem.media.lookahead import DoubtError, look_ahead
 from vidmem.media.sampling import SLACK_NS, Sampler, cell, exact_rate, sampled
-from vidmem.records import NS
+from vidmem.timecode import NS
 
 # A busy machine is no counterexample.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)

@@ -13,7 +13,8 @@ import pytest
 from vidmem.errors import MediaError
 from vidmem.media import open_source, video
 from vidmem.media.reading import Way
-from vidmem.records import NS, Frame
+from vidmem.records import Frame
+from vidmem.timecode import NS
 
 FRONT = {"movflags": "faststart"}
 

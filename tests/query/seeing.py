@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from store.making import DT, DV, add, info, track
 
-from vidmem.records import NS, Float32
+from vidmem.records import Float32
 from vidmem.store import Store
+from vidmem.timecode import NS
 
 
 def axis(dim: int, number: int, other: float = 0.0) -> Float32:

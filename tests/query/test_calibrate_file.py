@@ -14,14 +14,15 @@ from seeing import axis, seen, source
 from store.making import DT, DV, MODEL
 
 from vidmem.encoders import Calibration
+from vidmem.encoders.probability import CANDIDATES, Curve, Probabilities
 from vidmem.errors import MediaError, UsageError
-from vidmem.probability import CANDIDATES, Curve, Probabilities
 from vidmem.query.calibrate import Known, candidates, load_known
-from vidmem.query.likely import probabilities
+from vidmem.query.probable import probabilities
 from vidmem.query.search import find, find_each
 from vidmem.query.where import each, where
-from vidmem.records import NS, Float32
+from vidmem.records import Float32
 from vidmem.store import Store, VectorCache
+from vidmem.timecode import NS
 
 CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
 CURVE = Curve(-8.0, 12.0, 0.0, 9, 9, 9)  # .5 at a score of .667

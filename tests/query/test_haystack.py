@@ -14,7 +14,7 @@ from store.making import DT, MODEL, frame, info, track
 from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError
 from vidmem.query.haystack import PAPER_THRESHOLD, Haystack, Phrase
-from vidmem.query.needles import Shelf, ask_all, load_needles
+from vidmem.query.visual_haystacks import Shelf, ask_all, load_needles
 from vidmem.records import Float32, SourceInfo
 from vidmem.store import PICTURE_NS, PICTURES, Picture, PictureFile, Store, VectorCache
 

@@ -10,9 +10,11 @@ import pytest
 from store.making import DT, DV, MODEL, add, info, track
 
 from vidmem.encoders import Calibration
-from vidmem.query.where import Answer, Asked, timeline, where
-from vidmem.records import NS, Float32, FrameRegions, Track
+from vidmem.query.retrieve import Question
+from vidmem.query.where import Answer, timeline, where
+from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import Store, VectorCache
+from vidmem.timecode import NS
 
 CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
 LEFT, RIGHT = (0, 0, 100, 100), (900, 0, 1000, 100)
@@ -89,7 +91,7 @@ def test_a_short_gap_is_one_sighting(store: Store) -> None:
 def test_none_goes_over_a_cut(store: Store) -> None:
     source(store, [seen(0, 0, 3), seen(1, 4, 9)], cuts=(4,))
     assert spans(ask(store)) == [(4, 9), (0, 3)]
-    (thing,) = timeline(store, VectorCache(store), CALIBRATION, Asked(TEXT))
+    (thing,) = timeline(store, VectorCache(store), CALIBRATION, Question(TEXT))
     assert [(s.start_s, s.end_s) for s in thing.sightings] == [(4, 9), (0, 3)]
 
 

@@ -15,8 +15,9 @@ from vidmem.encoders import ENCODERS
 from vidmem.errors import MediaError, UsageError
 from vidmem.memory import Memory
 from vidmem.query.inventory import names_for
-from vidmem.records import NS, Float32, FrameRegions, Track
+from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import ModelRecord
+from vidmem.timecode import NS
 
 LEFT, RIGHT = (0, 0, 100, 100), (300, 0, 400, 100)
 COLOURS = dict(zip(fakes.NAMES, fakes._tokens(), strict=True))
@@ -83,7 +84,7 @@ def test_within_sources_and_times(memory: Memory) -> None:
     source(memory, "a.mp4", seen(0, "red", 0, 4), seen(1, "blue", 10, 13))
     source(memory, "b.mp4", seen(0, "green", 0, 1))
     assert [one.name for one in memory.things("a.mp4")] == ["red", "blue"]
-    from vidmem.when import parse_moment
+    from vidmem.timecode import parse_moment
 
     late = memory.things("a.mp4", after=parse_moment("2s"), before=parse_moment("11s"))
     assert [(one.name, one.seen_s) for one in late] == [("red", 2), ("blue", 0.5)]  # frames are half a second apart
@@ -144,7 +145,7 @@ def test_without_probabilities_there_is_no_least_one(memory: Memory) -> None:
 def test_nothing_is_in_an_empty_memory(memory: Memory) -> None:
     assert not memory.things()
     source(memory, "a.mp4", seen(0, "red", 0, 4))
-    from vidmem.when import parse_moment
+    from vidmem.timecode import parse_moment
 
     assert not memory.things(after=parse_moment("30s"))
 

@@ -18,8 +18,9 @@ from store.making import MODEL, add, frame, info, track
 from vidmem.errors import MediaError, UsageError
 from vidmem.geometry import mask_boxes
 from vidmem.query.picture import CANVAS, _token, crop_track, load_picture, picture_token
-from vidmem.records import NS, Box, FrameRegions, RegionTokens
+from vidmem.records import Box, FrameRegions, RegionTokens
 from vidmem.store import Store, VectorCache
+from vidmem.timecode import NS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren"
 

@@ -15,14 +15,15 @@ from store.making import add, info, track
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import Calibration
+from vidmem.encoders.probability import Curve, Probabilities
 from vidmem.errors import UsageError
-from vidmem.probability import Curve, Probabilities
-from vidmem.query.likely import share
+from vidmem.query.probable import share
 from vidmem.query.scores import Hits, nearest
 from vidmem.query.search import find
 from vidmem.query.sightings import group
-from vidmem.records import NS, Float32
+from vidmem.records import Float32
 from vidmem.store import ModelRecord, Store, VectorCache
+from vidmem.timecode import NS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren"
 CALIBRATION = Calibration(0.3, 0.5, 0.35, 0.18)
@@ -142,7 +143,7 @@ def test_what_the_share_leaves_out_could_not_have_been_found(
     may = np.random.default_rng(seed).random(N) < 0.5 if some else None
     narrowed = find(cache, calibration, words, seen, contrast, least_probability=least, may=may)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidmem.query.likely._candidates", everything)
+        patch.setattr("vidmem.query.probable._candidates", everything)
         every = find(cache, calibration, words, seen, contrast, least_probability=least, may=may)
     narrowed, every = by_row(narrowed), by_row(every)
     edge = np.abs(every.likely - least) < 1e-4  # a probability within rounding of the floor may go either way
@@ -181,7 +182,7 @@ def test_the_share_narrows_it_down(memory: Memory) -> None:
     contrast = np.stack([query(i, DT) for i in range(400)])
     looked: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidmem.query.likely.share", lambda *args: looked.append(len(args[1])) or share(*args))
+        patch.setattr("vidmem.query.probable.share", lambda *args: looked.append(len(args[1])) or share(*args))
         find(cache, calibration, text[3].astype(np.float32), None, contrast)
     assert 0 < looked[0] < N / 2
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from vidmem.query.scores import Hits
 from vidmem.query.sightings import GAP_NS, group
-from vidmem.records import NS
 from vidmem.store import Columns
+from vidmem.timecode import NS
 
 Span = tuple[int, int, int]
 """Source, start, end."""

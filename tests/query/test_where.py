@@ -13,10 +13,11 @@ from seeing import axis, seen, source
 from store.making import DT, DV, MODEL, add, info
 
 from vidmem.encoders import Calibration
-from vidmem.probability import Curve, Probabilities
+from vidmem.encoders.probability import Curve, Probabilities
 from vidmem.query.where import NEAR_MISSES, Answer, where
-from vidmem.records import NS, Float32, FrameRegions
+from vidmem.records import Float32, FrameRegions
 from vidmem.store import Store, VectorCache
+from vidmem.timecode import NS
 
 CALIBRATION = Calibration(0.7, 0.0, 0.7, 0.6)
 

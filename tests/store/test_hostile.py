@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 
 from vidmem.config import IndexConfig
+from vidmem.encoders.probability import Probabilities
 from vidmem.errors import StoreError, UsageError
 from vidmem.media import base
-from vidmem.peek import peek
-from vidmem.probability import Probabilities
+from vidmem.query.retention import plan
 from vidmem.records import Mark, Trail, ViewMark
-from vidmem.retention import plan
 from vidmem.store import Picture, PictureFile, Store, VectorCache, cachebuild, cachefile, checks
+from vidmem.store.peek import peek
 from vidmem.store.texts import Texts
-from vidmem.when import parse_moment
+from vidmem.timecode import parse_moment
 
 from .making import DT, DV, MODEL, add, frame, info, track
 
@@ -218,7 +218,7 @@ def test_an_endless_view_is_never_asked(made: Path, table: str, columns: str) ->
 
 
 def test_the_prompt_gives_up_on_an_endless_view(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.peek._MOST_STEPS", 100_000)
+    monkeypatch.setattr("vidmem.store.peek._MOST_STEPS", 100_000)
     assert peek(made).sources == [info().uri]
     alter(made, "DROP TABLE sources")
     alter(made, ENDLESS.format("sources", "x AS id, 'a' AS uri"))

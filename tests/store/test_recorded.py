@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vidmem.errors import UsageError
-from vidmem.records import NS
 from vidmem.store import PICTURES, Picture, PictureFile, Store
+from vidmem.timecode import NS
 
 from .making import add, info
 

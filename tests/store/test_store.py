@@ -10,9 +10,9 @@ import pytest
 
 from vidmem.config import preset
 from vidmem.errors import LockedError, ModelMismatchError, StoreError, UsageError
-from vidmem.records import NS
 from vidmem.store import ModelRecord, Store, VectorCache
 from vidmem.store.rows import half_to_float, pack_vector, unpack_vector
+from vidmem.timecode import NS
 
 from .making import MODEL, add, frame, info, track
 

@@ -29,15 +29,15 @@ from .base import Calibration, Encoder, EncoderInfo, Reading, TextEncoder
 from .extras import needing, require
 
 if TYPE_CHECKING:
-    from .masks import MaskSource
+    from .masks.source import MaskSource
 
 ENCODERS = {
     "tiny": "vidmem.encoders.tiny",
-    "clip": "vidmem.encoders.clip",
-    "tren": "vidmem.encoders.tren",
-    "patches": "vidmem.encoders.patches",
-    "textregion": "vidmem.encoders.textregion",
-    "gem": "vidmem.encoders.gem",
+    "clip": "vidmem.encoders.clip.encoder",
+    "tren": "vidmem.encoders.tren.encoder",
+    "patches": "vidmem.encoders.tren.patches",
+    "textregion": "vidmem.encoders.clip.textregion",
+    "gem": "vidmem.encoders.clip.gem",
 }
 """Name on the command line -> module. Spelled `name` or `name:backbone`."""
 
@@ -114,7 +114,7 @@ def load(
     if masks is not None:
         check_masks(spec)
         if isinstance(masks, str | os.PathLike):
-            from .masks import mask_source
+            from .masks.source import mask_source
 
             masks = mask_source(masks, device, weights)
         given["masks"] = masks

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnknownWordError
-from ..probability import Probabilities
 from ..records import Float32, RegionTokens, View
+from .probability import Probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Calibration:
     the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
     of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
     contrast_probability_product: the least share when both are given. These tests decide where no curve does.
-    same_thing: cosine of visual tokens from which on two tracks show one thing (query/things.py).
+    same_thing: cosine of visual tokens from which on two tracks show one thing (query/reid.py).
     probability: the curves from scores to probabilities; None when nobody fitted any.
     """
 

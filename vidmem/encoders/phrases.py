@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
 from collections.abc import Callable
 
 from ..errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 
 class Cutting:
@@ -30,10 +33,8 @@ class Cutting:
             cause = f"the phrase's first word alone has {self._count(words[0])} tokens, at most {self._most} fit"
             raise UsageError(f"{cause}; shorten it: {phrase[:60]!r}")
         if phrase not in self._told:
-            from ..output import warn
-
             self._told.add(phrase)
             cause = f"the phrase has {self._count(phrase)} tokens with its prompt, at most {self._most} fit"
             last = " ".join(words[max(kept - 3, 0) : kept])
-            warn(f"{cause}; its first {kept} words count, up to {last!r}")
+            _log.warning(f"{cause}; its first {kept} words count, up to {last!r}")
         return " ".join(words[:kept])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..clock import quoted
 from ..errors import UnknownWordError, UsageError
+from ..timecode import quoted
 from .base import Reading, TextEncoder
 
 MOST_TOLD = 5

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..closing import Closing
 from ..errors import MediaError
-from ..records import NS, Frame, SourceInfo
+from ..records import Frame, SourceInfo
+from ..timecode import NS
 from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
 from .container import inside

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..address import Address
 from ..closing import Closing
-from ..records import NS, Frame, Mark, SourceInfo
+from ..records import Frame, Mark, SourceInfo
+from ..timecode import NS
 from . import fingerprint
 from .base import Damage, Shape, check_open, no_trail
 from .lerobot import Dataset, parse_part

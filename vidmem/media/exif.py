@@ -7,7 +7,8 @@ from typing import IO
 
 from PIL import Image
 
-from .recorded import Recorded, plausible, to_ns
+from ..timecode import to_ns
+from .recorded import Recorded, plausible
 
 _IFD = 0x8769
 _TIMES = ((0x9003, 0x9011, 0x9291), (0x9004, 0x9012, 0x9292))

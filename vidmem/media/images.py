@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from ..closing import Closing
 from ..errors import MediaError
-from ..records import NS, Frame, SourceInfo
+from ..records import Frame, SourceInfo
+from ..timecode import NS
 from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
 from .discover import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..address import Address
 from ..errors import MediaError
-from ..records import NS
+from ..timecode import NS
 
 INFO = os.path.join("meta", "info.json")
 

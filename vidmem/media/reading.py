@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..records import NS
+from ..timecode import NS
 from .base import Damage
 from .container import open_video
 from .lookahead import DoubtError, look_ahead

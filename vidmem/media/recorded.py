@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..records import NS
+from ..timecode import NS, to_ns
 
 WAYS = ("container", "name", "mtime")
 """What a file may tell it by, best first; of a photo its EXIF is the container."""
@@ -103,12 +103,6 @@ def from_mtime(path: str, duration_ns: int = 0) -> Recorded | None:
     except OSError:
         return None
     return Recorded(ns, "mtime") if plausible(ns) else None
-
-
-def to_ns(moment: datetime) -> int:
-    """ns since the epoch, to the microsecond; without a zone it is local. Raises as `datetime.timestamp`."""
-    whole = moment.replace(microsecond=0)
-    return int(whole.timestamp()) * NS + moment.microsecond * 1000
 
 
 def _moment(numbers: list[str], ms: str | None, utc: bool) -> Recorded | None:

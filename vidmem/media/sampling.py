@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from ..records import NS
+from ..timecode import NS
 
 SLACK_NS = 500_000
 """A frame up to half a millisecond early still counts: Matroska rounds times to 1 ms (33, 67, 100 for 30 fps), and

@@ -3,7 +3,7 @@
 from .forget import Loss, Part
 from .pictures import PICTURE_NS, PICTURES, Picture, PictureFile
 from .reader import OWN_CLOCK, PARTED, whole_path
-from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
+from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 from .store import Store
 from .tokens import NewTokens
 from .vectors import Columns, VectorCache
@@ -21,6 +21,7 @@ __all__ = [
     "Picture",
     "PictureFile",
     "SourceRow",
+    "SourceState",
     "Store",
     "StoreStats",
     "TrackRow",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
-from ..memory_files import DATABASE_NAME as DATABASE_NAME
+from .files import DATABASE_NAME
 
 APPLICATION_ID = 0x76696D6D  # "vimm": tells a memory from any other SQLite file
 BUSY_SECONDS = 5.0

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..memory_files import CACHE_LOCK_NAME
 from ..records import Box, FrameRegions
 from . import logs, pictures, reader
 from .checks import typed
 from .codec import encode, same_grid
 from .database import transaction
+from .files import CACHE_LOCK_NAME
 from .lock import holding
 from .writer import mark_removed
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LockedError
-from ..memory_files import LOCK_NAME
+from .files import LOCK_NAME
 
 _PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 """No other file is ever locked and written to through a link."""

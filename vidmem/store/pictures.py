@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ..records import NS
+from ..timecode import NS
 from . import checks
 from .rows import sane_time
 

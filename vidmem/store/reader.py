@@ -19,7 +19,7 @@ from . import checks
 from . import pictures as picturebook
 from .checks import damaged
 from .codec import Boxes, decode, decode_boxes
-from .database import DATABASE_NAME
+from .files import DATABASE_NAME
 from .rows import (
     SOURCE_COLUMNS,
     TRACK_COLUMNS,

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..records import NS, RECORDED_BY, Float32, Track
+from ..records import RECORDED_BY, Float32, Track
+from ..timecode import NS
 from . import checks
 from .checks import FARTHEST_NS
 

@@ -19,13 +19,13 @@ import numpy as np
 
 from ..closing import Closing
 from ..errors import StoreError, UsageError
-from ..memory_files import CACHE_LOCK_NAME, CACHE_NAME, check_files
 from ..records import FrameRegions, Mark, SourceInfo, Track, Trail, ViewMark
 from . import forget, logs, migrations, reader, tokens, writer
 from . import pictures as picturebook
 from .checks import parsed, path, reading, typed
 from .codec import Boxes
-from .database import DATABASE_NAME, connect, snapshot, store_errors, transaction
+from .database import connect, snapshot, store_errors, transaction
+from .files import CACHE_LOCK_NAME, CACHE_NAME, DATABASE_NAME, check_files
 from .lock import take_writer_lock
 from .pictures import Picture, PictureFile
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
@@ -113,6 +113,13 @@ class Store(Closing):
         reader in the way keeps the log as it is."""
         with self._use(write=True) as conn:
             conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def check_writable(self) -> None:
+        """Raises StoreError in a memory that was opened for reading."""
+        if not self.writable:
+            raise StoreError(
+                f"this memory was opened for reading; open it without `read_only` to change it: {self.folder}"
+            )
 
     def close(self) -> None:
         """Close the files and let go of the writer's lock. Does nothing the second time."""

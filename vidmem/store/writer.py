@@ -14,12 +14,12 @@ import numpy as np
 
 from .. import address
 from ..errors import ModelMismatchError, StoreError
-from ..memory_files import CACHE_LOCK_NAME, CACHE_NAME
 from ..records import FrameRegions, Mark, SourceInfo, Track
 from . import logs, reader
 from . import pictures as picturebook
 from .codec import encode, same_grid
 from .database import transaction
+from .files import CACHE_LOCK_NAME, CACHE_NAME
 from .lock import holding
 from .pictures import Picture, PictureFile
 from .rows import STATES, ModelRecord, SourceRow, SourceState, pack_vector

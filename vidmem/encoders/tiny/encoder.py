@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..detected import Detected
+from .regions import Detected
 from .text import TinyText
 
 if TYPE_CHECKING:
-    from ..tiny_views import TinyViews
+    from .views import TinyViews
 
 
 class Tiny(Detected, TinyText):
@@ -22,6 +22,6 @@ class Tiny(Detected, TinyText):
     @cached_property
     def views(self) -> TinyViews:
         """The second step; loaded when it is first asked for."""
-        from ..tiny_views import load
+        from .views import load
 
         return load(self.device)

@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 from importlib.resources import files
 
 from ..base import Reading
-from ..text_table import SKIPPED, said
+from .text_table import SKIPPED, said
 
 NEAR = 3
 _NOT = "not no never without except nor non"

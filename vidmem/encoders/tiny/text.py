@@ -11,12 +11,12 @@ import numpy as np
 
 from ...errors import ModelError
 from ...geometry import unit
-from ...probability import Probabilities
 from ...records import Float32
 from ..base import Calibration, EncoderInfo, Reading
+from ..probability import Probabilities
 from ..shipped import REGIONS, card, regions_hash, shipped
-from ..text_table import TextTable, said
 from . import names
+from .text_table import TextTable, said
 
 
 class TinyText:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
-from ...records import NS, Trail
+from ...records import Trail
+from ...timecode import NS
 from ..base import Damage
 from .base import Gap, Kind, LogReader, Message, seconds_nanoseconds, stamp_ns
 

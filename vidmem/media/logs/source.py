@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from ...address import Address
 from ...closing import Closing
 from ...errors import MediaError
-from ...records import NS, Frame, SourceInfo, Trail
+from ...records import Frame, SourceInfo, Trail
+from ...timecode import NS
 from .. import fingerprint
 from ..base import Damage, Shape, check_open
 from ..sampling import Sampler, exact_rate

@@ -1,0 +1,211 @@
+"""`python -m lab.train tren ...`: train a region encoder of your own.
+
+A failure that the user can mend is one line on stderr and an exit code, as in the command line of vidmem."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vidmem.cli.options import DeviceOption
+from vidmem.cli.output import say, warn
+from vidmem.errors import UsageError, VidmemError
+
+train = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Train a region encoder of your own.",
+)
+
+
+def _option(name: str, metavar: str, told: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=told)
+
+
+@train.callback()
+def _root() -> None:
+    """Train a region encoder of your own."""
+
+
+@train.command("tren")
+def tren(
+    data: Annotated[
+        list[str],
+        _option(
+            "--data",
+            "DATA",
+            "What to learn from, may be given again: annotations.json or "
+            "annotations.json@images/ (COCO), a folder with images/ and masks/, or lostfound:0:40.",
+        ),
+    ],
+    out: Annotated[Path, _option("--out", "FOLDER", "Folder for weights, checkpoints and logs.")],
+    backbone: Annotated[str, _option("--backbone", "NAME", "Frozen backbone: tiny, dinov3, or dinov3:SIZE.")] = "tiny",
+    weights: Annotated[Path | None, _option("--weights", "FOLDER", "Folder of the backbone's weights.")] = None,
+    pixels: Annotated[int, _option("--pixels", "N", "Side of the pictures, 0 for the backbone's own.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    crowd: Annotated[str, _option("--crowd", "skip|keep", "What to do with COCO's crowds.")] = "skip",
+    synonyms: Annotated[
+        Path | None, _option("--synonyms", "FILE", "Names that are one class: a line each, parted by tabs.")
+    ] = None,
+    synonym_cosine: Annotated[
+        float, _option("--synonym-cosine", "T", "Without such a file: text vectors with a higher cosine are one class.")
+    ] = 0.725,
+    steps: Annotated[int, _option("--steps", "N", "Steps of the optimiser.")] = 60_000,
+    batch: Annotated[int, _option("--batch", "N", "Pictures per step.")] = 16,
+    accumulate: Annotated[int, _option("--accumulate", "N", "Parts that a batch is worked on in, to save memory.")] = 1,
+    points: Annotated[int, _option("--points", "N", "Point prompts per picture.")] = 128,
+    sampling: Annotated[
+        str, _option("--sampling", "overlap|even", "Points by squared overlap of masks, or evenly over masks.")
+    ] = "overlap",
+    lr: Annotated[float, _option("--lr", "RATE", "Learning rate after the warm-up.")] = 1e-3,
+    warmup: Annotated[int, _option("--warmup", "N", "Steps of linear warm-up.")] = 1500,
+    final: Annotated[float, _option("--final", "SHARE", "Share of the rate that the cosine ends at.")] = 0.5,
+    weight_decay: Annotated[float, _option("--weight-decay", "W", "Of AdamW.")] = 0.01,
+    clip: Annotated[float, _option("--clip", "NORM", "Largest norm of the gradient.")] = 5.0,
+    tau: Annotated[float, _option("--tau", "T", "Temperature of both contrasts.")] = 0.1,
+    visual: Annotated[float, _option("--visual", "W", "Weight of Eq. 1, the visual contrast.")] = 1.0,
+    text: Annotated[float, _option("--text", "W", "Weight of Eq. 2, the contrast with names.")] = 1.0,
+    distil_visual: Annotated[float, _option("--distil-visual", "W", "Weight of Eq. 3, visual half.")] = 1.0,
+    distil_text: Annotated[float, _option("--distil-text", "W", "Weight of Eq. 3, text half.")] = 1.0,
+    mask: Annotated[float, _option("--mask", "W", "Weight of Eq. 4, on the attention.")] = 1.0,
+    text_form: Annotated[
+        str, _option("--text-form", "paper|infonce", "Eq. 2 as printed, or with the own pair in the denominator.")
+    ] = "paper",
+    negatives: Annotated[
+        str, _option("--negatives", "batch|vocabulary", "Names that a token is set against.")
+    ] = "batch",
+    text_target: Annotated[
+        str,
+        _option(
+            "--text-target", "head_of_mean|mean_of_head", "The head on mask-pooled features, or its pooled output."
+        ),
+    ] = "head_of_mean",
+    bce: Annotated[str, _option("--bce", "plain|balanced", "Cross-entropy of the masks.")] = "plain",
+    spare: Annotated[
+        str, _option("--spare", "ignore|repeat", "Predictions without a target: left out, or given the nearest.")
+    ] = "ignore",
+    heads: Annotated[int, _option("--heads", "N", "Attention heads.")] = 8,
+    layers: Annotated[int, _option("--layers", "N", "Decoder layers.")] = 2,
+    k: Annotated[int, _option("--k", "N", "Tokens per point.")] = 3,
+    dropout: Annotated[float, _option("--dropout", "P", "In the text projector.")] = 0.1,
+    seed_queries: Annotated[
+        bool, typer.Option("--seed-queries", help="Start each query from the patch under its point too.")
+    ] = False,
+    coarse: Annotated[int, _option("--coarse", "N", "Patches a side that decoder layers see averaged.")] = 1,
+    start: Annotated[
+        str, _option("--start", "random|near_identity", "First weights; near_identity learns faster.")
+    ] = "random",
+    text_start: Annotated[
+        str, _option("--text-start", "random|head", "First weights of the text projector.")
+    ] = "random",
+    precision: Annotated[str, _option("--precision", "bf16|fp32", "Of the forward pass.")] = "bf16",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Another seed, another training.")] = 0,
+    log_every: Annotated[int, _option("--log-every", "N", "Steps between lines of the log.")] = 50,
+    checkpoint_every: Annotated[int, _option("--checkpoint-every", "N", "Steps between checkpoints.")] = 500,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
+    ] = 2,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard/--no-tensorboard", help="Also write logs for TensorBoard.")
+    ] = True,
+    device: DeviceOption = None,
+) -> None:
+    """Train a T-REN region encoder on a frozen backbone.
+
+    The defaults are the paper's. An interrupted training goes on with --resume, exactly as if nothing had happened.
+    """
+    from vidmem.encoders.extras import needing
+
+    with needing("train", "training"):
+        from vidmem.encoders.device import pick_device
+
+        from .tren.backbones import load_backbone
+        from .tren.config import LossConfig, ModelConfig, TrainConfig
+        from .tren.data import open_data
+        from .tren.loop import WEIGHTS, fit
+
+    if crowd not in ("skip", "keep"):
+        raise UsageError(f"--crowd is skip or keep; got {crowd!r}")
+    # Typer hands over plain strings; TrainConfig says which it knows.
+    choices: dict[str, Any] = {
+        "text_form": text_form,
+        "negatives": negatives,
+        "text_target": text_target,
+        "bce": bce,
+        "spare": spare,
+    }
+    more: dict[str, Any] = {"start": start, "text_start": text_start}
+    how: dict[str, Any] = {"sampling": sampling, "precision": precision}
+    config = TrainConfig(
+        losses=LossConfig(
+            tau=tau,
+            visual=visual,
+            text=text,
+            distil_visual=distil_visual,
+            distil_text=distil_text,
+            mask=mask,
+            **choices,
+        ),
+        model=ModelConfig(
+            heads=heads, layers=layers, k=k, dropout=dropout, seed_queries=seed_queries, coarse=coarse, **more
+        ),
+        points=points,
+        synonyms=synonym_cosine,
+        batch=batch,
+        accumulate=accumulate,
+        lr=lr,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        steps=steps,
+        final=final,
+        clip=clip,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+        seed=seed,
+        **how,
+    )
+    where, _ = pick_device(device)
+    frozen = load_backbone(backbone, weights, where, pixels)
+    found = open_data(data, out / "data", crowd="keep" if crowd == "keep" else "skip", size=frozen.size)
+    say(f"{len(found)} pictures, {len(found.names)} names, backbone {frozen.name} on {where}")
+
+    def report(step: int, row: Any) -> None:
+        say(f"step {step} of {steps}  loss {row['loss']:.4f}  {row['steps_per_second']:.2f} steps/s")
+
+    try:
+        fit(
+            frozen,
+            found,
+            config,
+            out,
+            where,
+            resume=resume,
+            synonyms=synonyms,
+            workers=workers,
+            tensorboard=tensorboard,
+            report=report,
+        )
+    except KeyboardInterrupt:
+        warn("interrupted; run the same command with --resume to go on from the last checkpoint")
+        raise typer.Exit(130) from None
+    print(out / WEIGHTS)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one training; returns the exit code."""
+    try:
+        train(argv, prog_name="python -m lab.train")
+    except VidmemError as error:
+        warn(f"lab.train: {error}")
+        return error.exit_code
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Frozen backbones to train on: patch features, a head that maps them into a text space, and that space's texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vidmem.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidmem.encoders.tren.region_encoder import RegionEncoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What a backbone made of pictures. patches `(B, D, h, w)`; cls `(B, D)` and registers `(B, R, D)`, where it has
+    such tokens and its head wants them."""
+
+    patches: Tensor
+    cls: Tensor | None = None
+    registers: Tensor | None = None
+
+    def one(self, picture: int) -> Seen:
+        """Of one picture, as a batch of 1."""
+        at = slice(picture, picture + 1)
+        cls, registers = (None if part is None else part[at] for part in (self.cls, self.registers))
+        return Seen(self.patches[at], cls, registers)
+
+
+class Backbone(Protocol):
+    """name: as on the command line. weights: tells two sets of weights apart. dim, text_dim: widths of the features
+    and of the text space. size: (width, height) of the pictures in pixels. grid: (h, w) patches of one."""
+
+    name: str
+    weights: str
+    dim: int
+    text_dim: int
+    size: tuple[int, int]
+    grid: tuple[int, int]
+
+    def features(self, images: Tensor) -> Seen:
+        """Of pictures `(B, 3, H, W)` float32 in [0, 1], without gradients."""
+
+    def head(self, tokens: Tensor, seen: Seen) -> Tensor:
+        """Tokens `(B, N, dim)` of those pictures, each by itself, -> `(B, N, text_dim)`, without gradients: the
+        backbone's own way into the text space."""
+
+    def patch_head(self, seen: Seen) -> Tensor:
+        """All patches in the text space, `(B, h * w, text_dim)`, without gradients, as the head was trained on them."""
+
+    def text(self, names: Sequence[str]) -> Tensor:
+        """`(C, text_dim)` float32 on the CPU, any norm. Raises UsageError for a name that it cannot read."""
+
+    def copy_head(self, model: RegionEncoder) -> None:
+        """Give the text projector of `model` the weights of `head`. Raises UsageError when they have another form."""
+
+
+HEAD = "tiny_head.safetensors"
+"""Beside this module; `python -m lab.tiny.fit_head` makes it."""
+
+
+class TinyFeatures:
+    """The detector of `tiny`, frozen: the finest level of its neck, each channel centred and scaled, and a linear head
+    into the text space of `tiny`. The head knows what COCO's 80 names can teach; other names are for a training.
+
+    On a GPU the detector runs where ONNX Runtime can, else on the CPU. Raises ModelError when a file is missing or
+    damaged.
+    """
+
+    name, size, grid = "tiny", (448, 256), (32, 56)
+
+    def __init__(self, device: torch.device) -> None:
+        from vidmem.encoders import load_text
+        from vidmem.encoders.onnx import session
+        from vidmem.encoders.shipped import REGIONS, shipped
+
+        self._text = load_text("tiny")
+        data, self.device = shipped(REGIONS[0]), device
+        self._session = session(
+            data,
+            "the detector",
+            device="cpu" if device.type == "cpu" else None,
+            threads=torch.get_num_threads(),
+            outputs=("neck8",),
+        )
+        mean, spread, self.weight, self.bias = (part.to(device) for part in _head(self._text.info.text_dim))
+        self.mean, self.spread = mean.view(-1, 1, 1), spread.view(-1, 1, 1)
+        self.text_dim, self.dim = self.weight.shape
+        files = (data, _head_file().read_bytes(), shipped("tiny-text.safetensors"), shipped("tiny-vocabulary.txt"))
+        self.weights = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in files)).hexdigest()
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Seen:
+        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        (neck,) = self._session.run(["neck8"], {"image": pixels})
+        return Seen((torch.from_numpy(neck).to(self.device) - self.mean) / self.spread)
+
+    @torch.no_grad()
+    def head(self, tokens: Tensor, seen: Seen) -> Tensor:
+        return F.linear(tokens, self.weight, self.bias)
+
+    def patch_head(self, seen: Seen) -> Tensor:
+        return self.head(seen.patches.flatten(2).transpose(1, 2), seen)
+
+    def text(self, names: Sequence[str]) -> Tensor:
+        return torch.from_numpy(self._text.encode_text(names))
+
+    @torch.no_grad()
+    def copy_head(self, model: RegionEncoder) -> None:
+        """Since gelu(x) - gelu(-x) = x, two hidden units a dimension make a linear map of the projector; those that are
+        left over begin without a say."""
+        first, second, count = model.text1, model.text2, self.text_dim
+        if first.in_features != self.dim or second.out_features != count or first.out_features < 2 * count:
+            shape = f"{first.in_features} x {first.out_features} x {second.out_features}"
+            raise UsageError(
+                f"the head of `tiny` needs a text projector of {self.dim} x {2 * count} or more x {count}, this one is "
+                f"{shape}; choose mlp_dim to fit, or start the text projector at random"
+            )
+        eye, bias = torch.eye(count), self.bias.cpu()
+        first.weight[: 2 * count] = torch.cat([self.weight, -self.weight]).cpu()
+        first.bias[: 2 * count] = torch.cat([bias, -bias])
+        second.weight.zero_()
+        second.weight[:, : 2 * count] = torch.cat([eye, -eye], 1)
+        second.bias.zero_()
+
+
+def _head_file() -> Path:
+    return Path(__file__).with_name(HEAD)
+
+
+def _head(text_dim: int) -> list[Tensor]:
+    """Mean, spread, weight and bias."""
+    from vidmem.encoders.tensor_file import fail, read_tensors
+
+    path, what = _head_file(), "the head of the backbone `tiny`"
+    found = read_tensors(path, what)
+    dim = found["mean"].shape[0] if "mean" in found else 0
+    wanted = {"mean": (dim,), "spread": (dim,), "weight": (text_dim, dim), "bias": (text_dim,)}
+    for name, shape in wanted.items():
+        if name not in found or tuple(found[name].shape) != shape or not bool(found[name].isfinite().all()):
+            fail(what, f"{name} is missing or of another form; reinstall vidmem", path)
+    return [found[name].float() for name in wanted]
+
+
+def _tiny(size: str, weights: Path | None, device: torch.device, pixels: int) -> Backbone:
+    if size or weights is not None or pixels:
+        raise UsageError("`tiny` has one size and its weights with it; leave `weights` and `pixels` out")
+    return TinyFeatures(device)
+
+
+def _dinov3(size: str, weights: Path | None, device: torch.device, pixels: int) -> Backbone:
+    from .dinov3 import load
+
+    return load(size, weights, device, pixels)
+
+
+BACKBONES: dict[str, Callable[[str, Path | None, torch.device, int], Backbone]] = {"tiny": _tiny, "dinov3": _dinov3}
+"""Name -> from a size ("" for the usual), a folder of weights, a device, and the side of the pictures in pixels (0 for
+the usual)."""
+
+
+def load_backbone(name: str, weights: Path | None, device: torch.device, pixels: int = 0) -> Backbone:
+    """The backbone spelled `name` or `name:size`. Raises UsageError when there is none, ModelError for its weights."""
+    kind, _, size = name.partition(":")
+    if kind not in BACKBONES:
+        raise UsageError(f"no backbone {name!r}; there are: {', '.join(BACKBONES)}")
+    return BACKBONES[kind](size, weights, device, pixels)

@@ -1,0 +1,180 @@
+"""What a training is made of, with the source of every value. What can be done in two ways has a name for each.
+
+The defaults are the paper's. "paper" marks what the paper says in so many words; options that it does not have say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from vidmem.errors import UsageError
+
+TextForm = Literal["paper", "infonce"]
+Negatives = Literal["batch", "vocabulary"]
+TextTarget = Literal["head_of_mean", "mean_of_head"]
+Balance = Literal["plain", "balanced"]
+Spare = Literal["ignore", "repeat"]
+Sampling = Literal["overlap", "even"]
+Start = Literal["random", "near_identity"]
+TextStart = Literal["random", "head"]
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Eq. 5, the sum of the others. A weight of 0 leaves its term out.
+
+    tau: temperature of both contrasts (appendix A.3: .1).
+    visual, text, distil_visual, distil_text, mask: weights of Eqs. 1, 2, the halves of 3, and 4 (paper: 1 each).
+    text_form: "paper" is Eq. 2 to the letter, whose denominators run over other names only, so that it can fall below
+    0; "infonce" has the token's own pair in them too (the usual form, as in CLIP).
+    negatives: names that a token is set against: those of the "batch" (Eq. 2), or each name of the data once
+    ("vocabulary"; not in the paper; for small batches).
+    text_target: the target of the text half of Eq. 3 is the backbone's text-alignment head on the mask-pooled features
+    ("head_of_mean", section 3.2), or the pooled output of the head on all patches ("mean_of_head", as a head with
+    attention was trained; not in the paper).
+    bce: "plain" is the mean over patches (Eq. 4), "balanced" weighs mask and rest alike (lab.train.losses; ours).
+    spare: predictions for which no target is left are left out ("ignore", section 3.2), or are given the nearest
+    target of their point ("repeat"; ours: where masks seldom overlap, spare tokens then merge instead of straying).
+    """
+
+    tau: float = 0.1
+    visual: float = 1.0
+    text: float = 1.0
+    distil_visual: float = 1.0
+    distil_text: float = 1.0
+    mask: float = 1.0
+    text_form: TextForm = "paper"
+    negatives: Negatives = "batch"
+    text_target: TextTarget = "head_of_mean"
+    bce: Balance = "plain"
+    spare: Spare = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The region encoder (appendix A.3). mlp_dim: None for twice the width, as in the paper.
+
+    dropout: in the text projector, after GELU (paper .1). seed_queries, coarse: see RegionEncoder; not in the paper.
+    start: "near_identity" begins with masks that are feature similarity (not in the paper; saves thousands of steps).
+    text_start: "head" copies the text projector from a backbone whose head has its form (not in the paper).
+    """
+
+    heads: int = 8
+    layers: int = 2
+    k: int = 3
+    mlp_dim: int | None = None
+    dropout: float = 0.1
+    seed_queries: bool = False
+    coarse: int = 1
+    start: Start = "random"
+    text_start: TextStart = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training. What is not said otherwise stands in appendix A.3.
+
+    points: prompts per picture (128). sampling: a point's chance grows with the squared number of masks over it
+    ("overlap"), or every mask has the same share of the points, however small it is ("even"; not in the paper).
+    least_patches: masks that cover fewer patches are left out, since nothing of them can be pooled (not in the paper).
+    synonyms: names whose text vectors have a higher cosine are one class (.725, on all-mpnet-base-v2 in the paper).
+    batch: pictures per step. accumulate: parts that a batch is worked on in; the contrasts then see one part at a time.
+    lr, weight_decay, warmup (steps, linear), steps, clip (norm of the gradient): of AdamW. final: the share of `lr`
+    that the cosine ends at ("cosine decay to 0.5 x").
+    precision: of the forward pass; losses and weights are float32.
+    log_every, checkpoint_every: steps. Two runs with one seed take the same pictures and points in the same order.
+    """
+
+    losses: LossConfig = field(default_factory=LossConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    points: int = 128
+    sampling: Sampling = "overlap"
+    least_patches: float = 0.5
+    synonyms: float = 0.725
+    batch: int = 16
+    accumulate: int = 1
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 1500
+    steps: int = 60_000
+    final: float = 0.5
+    clip: float = 5.0
+    precision: Precision = "bf16"
+    log_every: int = 50
+    checkpoint_every: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what makes no sense."""
+        loss, model = self.losses, self.model
+        for name, chosen, allowed in (
+            ("text_form", loss.text_form, TextForm),
+            ("negatives", loss.negatives, Negatives),
+            ("text_target", loss.text_target, TextTarget),
+            ("bce", loss.bce, Balance),
+            ("spare", loss.spare, Spare),
+            ("sampling", self.sampling, Sampling),
+            ("start", model.start, Start),
+            ("text_start", model.text_start, TextStart),
+            ("precision", self.precision, Precision),
+        ):
+            if chosen not in get_args(allowed):
+                raise UsageError(f"{name} is one of {', '.join(get_args(allowed))}; got {chosen!r}")
+        weights = {n: getattr(loss, n) for n in ("visual", "text", "distil_visual", "distil_text", "mask")}
+        for name, weight in weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise UsageError(f"the weight {name} is a number from 0; got {weight}")
+        if not any(weights.values()):
+            raise UsageError("all loss weights are 0, so there is nothing to learn; give one of them a weight")
+        for name, count in (
+            ("points", self.points),
+            ("batch", self.batch),
+            ("accumulate", self.accumulate),
+            ("steps", self.steps),
+            ("log_every", self.log_every),
+            ("checkpoint_every", self.checkpoint_every),
+            ("heads", model.heads),
+            ("layers", model.layers),
+            ("k", model.k),
+            ("coarse", model.coarse),
+        ):
+            if count < 1:
+                raise UsageError(f"{name} is at least 1; got {count}")
+        for name, value in (("lr", self.lr), ("clip", self.clip), ("tau", loss.tau)):
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is a number above 0; got {value}")
+        if not 0 <= self.final <= 1 or not 0 <= model.dropout < 1 or self.warmup < 0 or self.weight_decay < 0:
+            raise UsageError("final lies in [0, 1], dropout in [0, 1), warmup and weight_decay are at least 0")
+        if self.batch % self.accumulate:
+            raise UsageError(f"a batch of {self.batch} has no {self.accumulate} equal parts; choose a divisor of it")
+        if self.checkpoint_every % self.log_every:
+            raise UsageError(
+                f"checkpoint_every ({self.checkpoint_every}) must be a multiple of log_every ({self.log_every})"
+            )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ...: linear warm-up, then a half cosine down to `final` of `lr`."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for checkpoints and logs."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """What `as_dict` gave. Raises UsageError for a field that this version does not know."""
+        parts = dict(data)
+        try:
+            parts["losses"] = LossConfig(**parts.get("losses", {}))
+            parts["model"] = ModelConfig(**parts.get("model", {}))
+            return cls(**parts)
+        except TypeError as error:
+            known = ", ".join(f.name for f in fields(cls))
+            raise UsageError(f"a setting of this training is unknown here ({error}); known: {known}") from None

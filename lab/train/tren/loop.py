@@ -1,0 +1,174 @@
+"""The training itself: AdamW, warm-up and cosine, clipping, accumulation, checkpoints (T-REN, appendix A.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from vidmem.encoders.tren.region_encoder import RegionEncoder
+from vidmem.errors import UsageError
+
+from . import checkpoint
+from .config import TrainConfig
+from .logs import Log
+from .prepare import Batch, Order, Prepared, collate
+from .sample import Data
+from .step import Texts, build, losses_of
+from .synonyms import group_by_cosine, group_by_file
+
+if TYPE_CHECKING:
+    from .backbones import Backbone, Seen
+
+WEIGHTS = "region_encoder.safetensors"
+Row = Mapping[str, float]
+
+
+def fit(
+    backbone: Backbone,
+    data: Data,
+    config: TrainConfig,
+    out: Path,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    synonyms: Path | None = None,
+    workers: int = 0,
+    tensorboard: bool = True,
+    report: Callable[[int, Row], None] | None = None,
+    see: Callable[[Batch], Seen] | None = None,
+) -> RegionEncoder:
+    """Train a region encoder; returns it in eval mode and leaves it in `out` / WEIGHTS.
+
+    out: for checkpoints and logs. resume: go on from the checkpoint there; on the CPU, with as many threads, the
+    outcome is that of an uninterrupted run, bit for bit. see: what the backbone sees in a batch, where that is not to
+    be computed every time. report: called with the step and the row of each log line.
+
+    Raises UsageError when there is nothing to train on or to go on from, MediaError for data that cannot be read.
+    """
+    if not len(data):
+        raise UsageError("the data holds no picture; give another")
+    path = out / checkpoint.FILE
+    if path.exists() and not resume:
+        raise UsageError(f"a training is there already; go on with it by `resume`, or choose another folder: {out}")
+    if resume and not path.exists():
+        raise UsageError(f"there is no training to go on with; leave `resume` out to start one: {out}")
+    out.mkdir(parents=True, exist_ok=True)
+    texts = read_texts(backbone, data, config, synonyms, device)
+    model = build(backbone, config.model, config.seed).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    facts = facts_of(backbone, data, config, texts)
+    first = checkpoint.restore(path, model, optimizer, facts) if resume else 0
+    ready = Prepared(data, backbone.size, backbone.grid, config)
+    loader = DataLoader(
+        ready,
+        batch_sampler=Order(len(data), config.batch, first, config.steps, config.seed),
+        collate_fn=collate,
+        num_workers=workers,
+    )
+    sums: dict[str, float] = {}
+    began, since = time.monotonic(), first
+    with Log(out, first, tensorboard) as log:
+        for step, batch in enumerate(loader, first):
+            rate = config.rate(step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            terms, norm = update(model, backbone, optimizer, batch.to(device), texts, config, step, see)
+            for name, value in {**terms, "norm": norm}.items():
+                sums[name] = sums.get(name, 0.0) + value
+            done = step + 1
+            if done % config.log_every == 0 or done == config.steps:
+                count = done % config.log_every or config.log_every
+                row = {name: value / count for name, value in sums.items()} | {"rate": rate}
+                pace = (done - since) / max(1e-9, time.monotonic() - began)
+                log.write(done, row)
+                if report:
+                    report(done, {**row, "steps_per_second": pace})
+                sums, since, began = {}, done, time.monotonic()
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                checkpoint.save(path, model, optimizer, done, facts)
+    model.eval().requires_grad_(False)
+    save_weights(model, out / WEIGHTS)
+    return model
+
+
+def update(
+    model: RegionEncoder,
+    backbone: Backbone,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    texts: Texts,
+    config: TrainConfig,
+    step: int,
+    see: Callable[[Batch], Seen] | None = None,
+) -> tuple[dict[str, float], float]:
+    """One step of the optimiser. Returns the terms of the loss, means over the parts of the batch, and the norm of the
+    gradient before clipping. Raises UsageError when the loss is not finite, before any weight has changed."""
+    optimizer.zero_grad(set_to_none=True)
+    generator = torch.Generator(batch.images.device)
+    sums: dict[str, float] = {}
+    for number, part in enumerate(parts(batch, config.accumulate)):
+        generator.manual_seed((config.seed * 1_000_003 + step) * 1_009 + number)
+        terms = losses_of(
+            model, backbone, part, see(part) if see else backbone.features(part.images), texts, config, generator
+        )
+        loss = torch.stack(list(terms.values())).sum() / config.accumulate
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, value in {**terms, "loss": loss * config.accumulate}.items():
+            sums[name] = sums.get(name, 0.0) + value.item() / config.accumulate
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
+    if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
+        raise UsageError(
+            f"the loss of step {step + 1} is not finite (loss {sums['loss']}, gradient {norm}); train "
+            "anew with a lower `lr`, or with `precision` fp32"
+        )
+    optimizer.step()
+    return sums, norm
+
+
+def parts(batch: Batch, count: int) -> list[Batch]:
+    """The batch cut into `count` equal ones."""
+    names = ("images", "cover", "labels", "points", "targets", "index")
+    cut = {name: getattr(batch, name).chunk(count) for name in names}
+    return [Batch(**{name: cut[name][i] for name in names}) for i in range(count)]
+
+
+def read_texts(
+    backbone: Backbone, data: Data, config: TrainConfig, synonyms: Path | None, device: torch.device
+) -> Texts:
+    """Vectors and groups of the names of the data; without any name, of none."""
+    if not data.names:
+        if config.losses.text:
+            raise UsageError("no region of the data has a name; give the text contrast no weight (`text` 0)")
+        return Texts(torch.zeros(0, backbone.text_dim, device=device), torch.zeros(0, dtype=torch.long, device=device))
+    vectors = backbone.text(data.names)
+    groups = group_by_file(data.names, synonyms) if synonyms else group_by_cosine(vectors.numpy(), config.synonyms)
+    return Texts(vectors.to(device), torch.from_numpy(groups).to(device))
+
+
+def facts_of(backbone: Backbone, data: Data, config: TrainConfig, texts: Texts) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    names = hashlib.sha256("\n".join(data.names).encode()).hexdigest()[:16]
+    groups = hashlib.sha256(texts.groups.cpu().numpy().tobytes()).hexdigest()[:16]
+    return {
+        "backbone": backbone.name,
+        "backbone_weights": backbone.weights,
+        "pictures": len(data),
+        "names": names,
+        "synonyms": groups,
+        **config.as_dict(),
+    }
+
+
+def save_weights(model: RegionEncoder, path: Path) -> None:
+    """The form that `load_region_encoder` reads."""
+    from vidmem.encoders.tren.checkpoint import save_region_encoder
+
+    save_region_encoder(model, path)

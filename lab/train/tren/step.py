@@ -1,0 +1,148 @@
+"""One forward pass and its losses: Eq. 5 (T-REN, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vidmem.encoders.tren.region_encoder import RegionEncoder
+
+from .config import LossConfig, ModelConfig, TrainConfig
+from .losses import attention_loss, distillation, text_contrast, visual_contrast
+from .matching import assign
+from .prepare import Batch
+
+if TYPE_CHECKING:
+    from .backbones import Backbone, Seen
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """vectors `(C, Dt)` of all names of the data; groups `(C,)` int64, names that count as one."""
+
+    vectors: Tensor
+    groups: Tensor
+
+
+def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
+    """A region encoder for the features of `backbone`, its weights drawn from `seed`, in training mode, on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = RegionEncoder(
+            backbone.dim,
+            backbone.text_dim,
+            heads=config.heads,
+            layers=config.layers,
+            k=config.k,
+            mlp_dim=config.mlp_dim,
+            seed_queries=config.seed_queries,
+            coarse=config.coarse,
+        )
+    if config.start == "near_identity":
+        near_identity(model)
+    if config.text_start == "head":
+        backbone.copy_head(model)
+    return model.train()
+
+
+def near_identity(regions: RegionEncoder) -> None:
+    """Start the region encoder where a query passes through to the last layer and matches patches like the one under
+    its point: masks then begin as feature similarity instead of noise."""
+    with torch.no_grad():
+        eye = torch.eye(regions.q_proj.weight.shape[0])
+        linears = [regions.q_proj, regions.k_proj]
+        for layer in regions.layers:
+            linears += [layer.prompt_attn.v_proj, layer.prompt_attn.out_proj]  # type: ignore[union-attr, list-item]
+        for linear in linears:
+            linear.weight.mul_(0.3).add_(eye)
+
+
+def pooled(features: Tensor, cover: Tensor) -> Tensor:
+    """Mask-pooled features, the visual targets of Eq. 3: `(B, D, h, w)`, `(B, R, h, w)` -> `(B, R, D)`. A patch counts
+    by the share of it that the mask covers."""
+    weights = cover.flatten(2)
+    weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
+    return torch.bmm(weights.to(features.dtype), features.flatten(2).transpose(1, 2))
+
+
+def project(model: RegionEncoder, tokens: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
+    """The text projector with dropout after its GELU: tokens `(..., D)` -> `(..., Dt)`."""
+    hidden = F.gelu(model.text1(tokens))
+    if dropout and generator is not None:
+        kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= dropout
+        hidden = hidden * kept / (1 - dropout)
+    out: Tensor = model.text2(hidden)
+    return out
+
+
+def text_targets(backbone: Backbone, seen: Seen, cover: Tensor, means: Tensor, config: LossConfig) -> Tensor:
+    """The text targets of Eq. 3 `(B, R, Dt)`, from mask-pooled features `means` `(B, R, D)` or from all patches."""
+    if config.text_target == "head_of_mean":
+        return backbone.head(means, seen).float()
+    patches = backbone.patch_head(seen).float()
+    return pooled(patches.transpose(1, 2).reshape(*patches.shape[::2], *seen.patches.shape[-2:]), cover)
+
+
+def losses_of(
+    model: RegionEncoder,
+    backbone: Backbone,
+    batch: Batch,
+    seen: Seen,
+    texts: Texts,
+    config: TrainConfig,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """The weighted terms of Eq. 5 by name, scalars float32; their sum is the loss. Terms of weight 0 are missing.
+
+    seen: of the batch's pictures. generator: of the dropout, on their device; None for none.
+    """
+    weight, features = config.losses, seen.patches
+    device = features.device.type
+    means = pooled(features.float(), batch.cover)
+    with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
+        tokens, attention, _ = model(features, batch.points)
+    tokens, attention = tokens.float(), attention.float()
+
+    there = batch.targets >= 0  # (B, P, k): targets, as many columns as predictions
+    regions = batch.targets.clamp_min(0)
+    at = regions.flatten(1)[..., None].expand(-1, -1, means.shape[-1])
+    goals = means.gather(1, at).view(*regions.shape, -1)  # (B, P, k, D)
+    with torch.no_grad():
+        cost = 1 - F.normalize(tokens, dim=-1) @ F.normalize(goals, dim=-1).transpose(-1, -2)  # (B, P, k, t)
+        chosen = assign(cost.flatten(0, 1), there.flatten(0, 1), weight.spare).view_as(regions)
+    b, p, j = (chosen >= 0).nonzero(as_tuple=True)
+    column = chosen[b, p, j]
+    region, goal = regions[b, p, column], goals[b, p, column]
+    token, mask = tokens[b, p, j], attention[b, p, j]
+    label = batch.labels[b, region]
+
+    out: dict[str, Tensor] = {}
+    if weight.visual:
+        out["visual"] = weight.visual * visual_contrast(token, b * batch.cover.shape[1] + region, weight.tau)
+    if weight.text or weight.distil_text:
+        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
+            written = project(model, token, config.model.dropout, generator)
+        written = written.float()
+    if weight.text:
+        named = label >= 0
+        out["text"] = weight.text * text_contrast(
+            written[named],
+            texts.vectors,
+            label[named],
+            texts.groups,
+            tau=weight.tau,
+            form=weight.text_form,
+            negatives=weight.negatives,
+        )
+    if weight.distil_visual:
+        out["distil_visual"] = weight.distil_visual * distillation(token, goal)
+    if weight.distil_text:
+        target = text_targets(backbone, seen, batch.cover, means, weight)[b, region]
+        out["distil_text"] = weight.distil_text * distillation(written, target)
+    if weight.mask:
+        out["mask"] = weight.mask * attention_loss(mask, batch.cover[b, region].flatten(1), weight.bce)
+    return out

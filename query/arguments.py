@@ -1,0 +1,304 @@
+"""What Memory is given, as people write it: times, boxes, pictures, names, numbers. All of it is checked here, once.
+
+The command line takes the same forms, and reads them here. Messages call an argument `name`; it puts its options there.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import re
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from ..errors import MediaError, UsageError
+from ..timecode import FORMS, LONGEST_NS, Moment, inside, moment_of, parse_moment, parse_time
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from ..records import Box, Sighting
+
+    Path: TypeAlias = "str | os.PathLike[str]"
+    Crop: TypeAlias = "str | tuple[Path, int | str, Box]"
+    Picture: TypeAlias = "Path | Image.Image | NDArray[np.uint8]"
+    Names: TypeAlias = "str | Iterable[str] | None"
+    Sources: TypeAlias = "Path | Iterable[Path] | None"
+    Time: TypeAlias = "str | date | Moment"
+
+T = TypeVar("T")
+FARTHEST_APART = 1_000_000
+"""Longest sides of a box, which no picture holds."""
+_CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
+_CROP_FORMS = "VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60"
+_SHOWN = 60
+"""Letters of what was given instead, in a message."""
+_DIGITS = 40
+"""Of an id: no track has more."""
+
+
+def got(value: object) -> str:
+    """What was given instead, on one short line."""
+    try:
+        told = " ".join(repr(value).split())
+    except Exception:  # whatever an object does when it is asked; also an int of 5,000 digits
+        return type(value).__name__
+    return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}... ({type(value).__name__})"
+
+
+def made(name: str, value: Any, kind: type[T] | tuple[type[T], ...], what: str) -> T:
+    """The value, which is of that kind. what: it in words. Raises UsageError for any other."""
+    if not isinstance(value, kind):
+        raise UsageError(f"`{name}` is {what}; got {got(value)}")
+    return value
+
+
+def flags(**named: bool) -> None:
+    """Raises UsageError for one that is neither true nor false."""
+    for name, value in named.items():
+        if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):  # NumPy's, which it may lack
+            raise UsageError(f"`{name}` is True or False; got {got(value)}")
+
+
+def calls(**named: object) -> None:
+    """Raises UsageError for one that is neither None nor can be called."""
+    for name, value in named.items():
+        if value is not None and not callable(value):
+            raise UsageError(f"`{name}` is a function, or None; got {got(value)}")
+
+
+def text(name: str, value: Any) -> str:
+    """A text, maybe an empty one. Raises UsageError."""
+    return made(name, value, str, "a text")
+
+
+def phrase(name: str, value: Any, remedy: str = "name a thing, such as umbrella") -> str:
+    """A text that says something. Raises UsageError."""
+    given = text(name, value)
+    if not given.strip():
+        what = "the text" if name == "text" else f"`{name}`"  # on the command line it is no option
+        raise UsageError(f"{what} is empty; {remedy}")
+    return given
+
+
+def path(name: str, value: Any) -> str:
+    """A path or a name. Raises UsageError for an empty one, and for bytes."""
+    try:
+        given = os.fspath(value)
+    except TypeError:
+        given = None
+    if not isinstance(given, str) or "\0" in given:
+        raise UsageError(f"`{name}` is a path or a name; got {got(value)}")
+    if not given:
+        raise UsageError(f"`{name}` is empty; give a path or a name")
+    return given
+
+
+def paths(name: str, value: Sources) -> list[str]:
+    """Paths or names, one or several; none of None. Raises UsageError."""
+    return [path(name, one) for one in _several(name, value, "a path or several, such as ['a.mp4', 'b.mp4']")]
+
+
+def phrases(name: str, value: Names, *, needed: bool = False) -> list[str]:
+    """Texts that say something, one or several; none of None, unless they are needed. Raises UsageError."""
+    if value is None and needed:
+        raise UsageError(f"`{name}` is a text or several, such as ['dog', 'cat']; got None")
+    return [phrase(name, one) for one in _several(name, value, "a text or several, such as ['dog', 'cat']")]
+
+
+def each(given: Iterable[Any]) -> list[Any]:
+    """What was given one by one, also where that is lists of it."""
+    out: list[Any] = []
+    for one in given:
+        out += one if isinstance(one, Iterable) and not isinstance(one, str | bytes | os.PathLike | Mapping) else [one]
+    return out
+
+
+def _several(name: str, value: Any, what: str) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, str | os.PathLike):
+        return [value]
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise UsageError(f"`{name}` is {what}; got {got(value)}")
+    return list(value)
+
+
+def moment(value: Time | None, name: str = "time") -> Moment | None:
+    """A point in time, as `when.parse_moment` reads it, or a date or datetime, which are local without a zone. Raises
+    UsageError."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_moment(value)
+    from datetime import date
+
+    if isinstance(value, date):
+        return moment_of(value)
+    if not isinstance(value, Moment) or not inside(value):
+        raise UsageError(f"`{name}` is a time, as a text or a datetime: {FORMS}; got {got(value)}")
+    return value
+
+
+def recording(name: str, value: Any) -> str | date:
+    """What tells when something was recorded, as `dating.choice` takes it. Raises UsageError."""
+    from datetime import date
+
+    made(name, value, (str, date), "a date, such as 2026-01-31T08:30, a datetime, or what is to tell it")
+    return cast("str | date", value)
+
+
+def crop(value: Crop) -> tuple[str, int, Box]:
+    """Source, ns and box x0, y0, x1, y1 from these, or from "VIDEO@TIME:X,Y,W,H". The time may be a text. Raises
+    UsageError."""
+    if not isinstance(value, str):
+        forms = f"{_CROP_FORMS}, or (source, t_ns, (x0, y0, x1, y1))"
+        try:
+            source, time, (x0, y0, x1, y1) = value
+        except (TypeError, ValueError):
+            raise UsageError(f"`crop` is {forms}; got {got(value)}") from None
+        made("crop", source, (str, os.PathLike), forms)
+        x0, y0, x1, y1 = (number("crop", v, forms) for v in (x0, y0, x1, y1))
+        return path("crop", source), _time_ns(time), (x0, y0, x1, y1)
+    match = _CROP.fullmatch(value)
+    numbers = match["box"].split(",") if match else []
+    try:
+        x, y, w, h = (float(n) for n in numbers)
+    except ValueError:
+        match = None
+    if match is None or not all(map(math.isfinite, (x, y, x + w, y + h))):
+        raise UsageError(f"`crop` is {_CROP_FORMS}; got {got(value)}")
+    return path("crop", match["source"]), parse_time(match["time"]), (x, y, x + w, y + h)
+
+
+def _time_ns(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_time(value)
+    try:
+        ns = None if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        ns = None
+    if ns is None or ns != value or abs(ns) > LONGEST_NS:
+        raise UsageError(f"the time in `crop` is whole nanoseconds or a text such as '12.5s'; got {got(value)}")
+    return ns
+
+
+def within_ns(value: str) -> int:
+    """Nanoseconds of a length of time such as "2s". Raises UsageError."""
+    # What is added to times of the memory twice must fit 64 bits with them.
+    return min(parse_time(made("within", value, str, "a text such as '2s' or '0.5s'")), LONGEST_NS >> 1)
+
+
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """A whole number of 64 bits, from that up. Raises UsageError."""
+    found = _index(value)
+    if found is None or abs(found) > LONGEST_NS or (least is not None and found < least):
+        raise UsageError(f"`{name}` is a whole number{'' if least is None else f' from {least} up'}; got {got(value)}")
+    return found
+
+
+def top(value: int | None) -> int | None:
+    """How many, None for all. Raises UsageError."""
+    found = None if value is None else _index(value)
+    if value is not None and (found is None or found < 1):
+        raise UsageError(f"`top` is a whole number from 1 up, or None for all; got {got(value)}")
+    return found
+
+
+def thing(value: Any) -> str | int:
+    """A phrase, or the id of a track, as a number or a text of digits. Raises UsageError."""
+    if (found := _index(value)) is not None:
+        return int(max(-1, min(found, 10**_DIGITS)))
+    given = phrase("thing", value)
+    return int(given) if given.isascii() and given.isdecimal() and len(given) <= _DIGITS else given
+
+
+def _index(value: Any) -> int | None:
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def number(name: str, value: Any, what: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number in that range. what: it in words. Raises UsageError."""
+    try:
+        found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an int of 400 digits
+        found = math.nan
+    if not math.isfinite(found) or not least <= found <= most:
+        raise UsageError(f"`{name}` is {what}; got {got(value)}")
+    return found
+
+
+def share(name: str, value: float | None) -> float | None:
+    """A `threshold` or `min_probability`. Raises UsageError for what can be none."""
+    if value is None:
+        return None
+    if name == "min_probability":
+        return number(name, value, "a probability, between 0 and 1", 0, 1)
+    return number(name, value, "a score, a number between 0 and 1")
+
+
+def apart(value: float) -> float:
+    """How far things are apart that are near each other, in longest sides of their boxes. Raises UsageError."""
+    return number("apart", value, f"a number of 0 or more, up to {FARTHEST_APART}", 0, FARTHEST_APART)
+
+
+def sighting(value: Any, name: str = "sighting") -> Sighting:
+    """Raises UsageError for anything else."""
+    from ..records import Sighting
+
+    return made(name, value, Sighting, "a sighting, such as answer[0]")
+
+
+def sightings(name: str, value: Any) -> list[Sighting]:
+    """Raises UsageError for anything else than several of them."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise UsageError(f"`{name}` is several sightings, such as an answer; got {got(value)}")
+    return [sighting(one, name) for one in value]
+
+
+def picture(value: Picture) -> Image.Image:
+    """A picture of a thing: a file, a PIL picture, or an array `(H, W, 3)` uint8 RGB, also with alpha or grey.
+
+    Raises UsageError for an array that is no picture, MediaError for a file that cannot be read.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from .picture import load_picture, opaque
+
+    if isinstance(value, str | os.PathLike):
+        return load_picture(path("image", value))
+    if isinstance(value, np.ndarray):
+        return opaque(_image(value))
+    if not isinstance(value, Image.Image):
+        raise UsageError(f"`image` is a path, a PIL picture or an array (H, W, 3) of uint8; got {type(value).__name__}")
+    if not all(value.size):
+        raise UsageError("`image` is empty; it has no pixels")
+    try:
+        return opaque(value)
+    except ValueError:  # PIL reads its file only now
+        raise UsageError("`image` is a picture that is closed; open it again, or give its path") from None
+    except (OSError, SyntaxError) as error:
+        raise MediaError(f"the picture in `image` cannot be read ({error}); save it as JPEG or PNG") from None
+
+
+def _image(given: NDArray[Any]) -> Image.Image:
+    import numpy as np
+    from PIL import Image
+
+    shape = given.shape[:2] if given.ndim == 3 and given.shape[2] == 1 else given.shape
+    if given.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+        remedy = "; multiply by 255 and use astype('uint8')" if given.dtype.kind == "f" else ""
+        raise UsageError(f"`image` is an array (H, W, 3) of uint8, RGB; got {given.shape} of {given.dtype}{remedy}")
+    if not given.size:
+        raise UsageError(f"`image` is empty; got {given.shape}")
+    return Image.fromarray(np.ascontiguousarray(given.reshape(shape)))

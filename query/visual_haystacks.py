@@ -1,0 +1,130 @@
+"""The question file of Visual Haystacks (arXiv 2407.13766, one needle), asked of an indexed folder of its pictures.
+
+A list of questions in JSON: `pos_image` and `neg_image`, names of pictures that are the haystack; `needle`, what the
+picture is known by; `target`, what is asked for; `conversations[1].value`, yes or no.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..errors import MediaError
+from ..store import PICTURES, Store
+from .haystack import RULES, Haystack, HaystackAnswer, Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """One question. images: the haystack, as the file names them; holding: those that are the answer's picture."""
+
+    number: int
+    anchor: str
+    target: str
+    answer: bool
+    images: tuple[str, ...]
+    holding: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleAnswer:
+    """A question and what came of it by each rule. retrieved: the region most like the needle is in its picture."""
+
+    needle: Needle
+    answers: Mapping[str, HaystackAnswer]
+    retrieved: bool
+
+    def right(self, rule: str) -> bool:
+        """Whether the answer is that of the file; "not found" is as wrong as the other one."""
+        return self.answers[rule].verdict == ("yes" if self.needle.answer else "no")
+
+
+def load_needles(path: str) -> list[Needle]:
+    """Raises MediaError for a file that cannot be read or is not of this form, naming the first entry that is not."""
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
+    except ValueError as error:
+        raise MediaError(f"the questions are not JSON ({error}); fetch the file again: {path}") from None
+    if not isinstance(data, list) or not data:
+        raise MediaError(f"a question file of Visual Haystacks is a list of questions, and this is none: {path}")
+    return [_needle(number, entry, path) for number, entry in enumerate(data)]
+
+
+def _needle(number: int, entry: Any, path: str) -> Needle:
+    try:
+        holding, others = _names(entry["pos_image"]), _names(entry["neg_image"])
+        anchor, target = str(entry["needle"]).strip(), str(entry["target"]).strip()
+        said = str(entry["conversations"][1]["value"]).strip().strip(".").lower()
+    except (KeyError, IndexError, TypeError):
+        raise MediaError(
+            f"question {number} has not pos_image, neg_image, needle, target and conversations; is it the file for one "
+            f"needle?: {path}"
+        ) from None
+    if said not in ("yes", "no") or not holding or not anchor or not target:
+        raise MediaError(f"question {number} says neither yes nor no, or names nothing; check it: {path}")
+    return Needle(number, anchor, target, said == "yes", (*holding, *others), holding)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(name, str) and name for name in names):
+        raise TypeError
+    return tuple(names)
+
+
+class Shelf:
+    """The pictures of a memory by name: by the longest end of a path that is one picture's alone."""
+
+    def __init__(self, store: Store) -> None:
+        self._by_name: dict[str, list[tuple[tuple[str, ...], tuple[int, int]]]] = defaultdict(list)
+        for row in store.sources():
+            for file in store.picture_files(row.id) if row.kind == PICTURES else ():
+                if file.t_ns is not None:
+                    parts = (*Path(row.uri).parts, *Path(file.path).parts)
+                    self._by_name[parts[-1]].append((parts, (row.id, file.t_ns)))
+
+    def find(self, name: str) -> tuple[int, int] | None:
+        """Source and time of the picture that is called so; None when there is none, or several fit equally well."""
+        wanted = PurePosixPath(name.replace("\\", "/")).parts
+        best: dict[tuple[int, int], int] = {}
+        for parts, place in self._by_name.get(wanted[-1] if wanted else "", ()):
+            same = 0
+            while same < min(len(parts), len(wanted)) and parts[-1 - same] == wanted[-1 - same]:
+                same += 1
+            best[place] = max(best.get(place, 0), same)
+        longest = max(best.values(), default=0)
+        found = [place for place, same in best.items() if same == longest]
+        return found[0] if len(found) == 1 else None
+
+
+def ask_all(
+    haystack: Haystack, shelf: Shelf, needles: Sequence[Needle], phrases: Mapping[str, Phrase], missing: set[str]
+) -> Iterable[NeedleAnswer]:
+    """Every question whose pictures are all there, by both rules, each in its own haystack. missing: takes the names of
+    pictures that are not there; questions with one are left out. phrases: of every anchor and target."""
+    for needle in needles:
+        places = {name: shelf.find(name) for name in needle.images}
+        if absent := {name for name, place in places.items() if place is None}:
+            missing |= absent
+            continue
+        by_source: dict[int, list[int]] = defaultdict(list)
+        for place in places.values():
+            assert place is not None
+            by_source[place[0]].append(place[1])
+        rows = np.sort(np.concatenate([haystack.rows(source, times) for source, times in by_source.items()]))
+        if not len(rows):
+            missing |= set(needle.images)
+            continue
+        anchor, target = phrases[needle.anchor], phrases[needle.target]
+        answers: dict[str, HaystackAnswer] = {rule: haystack.ask(anchor, target, rule, rows) for rule in RULES}
+        chosen = answers["paper"].anchor
+        held = {shelf.find(path) for path in chosen.paths} if chosen else set()
+        yield NeedleAnswer(needle, answers, bool(held & {places[name] for name in needle.holding}))

@@ -1,0 +1,100 @@
+"""Cuts are told from a camera that turns, and nothing is followed across one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders.fake import LookingEncoder, picture, video
+from PIL import Image
+
+from vidmem.config import PRESETS
+from vidmem.indexer.motion import grey, shift
+from vidmem.indexer.pipeline import index_source
+from vidmem.indexer.shot_cuts import BINS, colours, is_cut
+from vidmem.indexer.step import Step
+from vidmem.media import open_source
+from vidmem.records import Frame
+from vidmem.store import ModelRecord, Store
+from vidmem.timecode import NS
+
+SIZE = (160, 96)
+CONFIG = PRESETS["default"]
+
+
+def noise(seed: int, low: int, high: int) -> np.ndarray:
+    """A wide picture of blotches in a range of colours."""
+    small = np.random.default_rng(seed).integers(low, high, (8, 40, 3), np.uint8)
+    return np.asarray(Image.fromarray(small).resize((640, 96), Image.Resampling.BICUBIC))
+
+
+def test_colours_are_shares() -> None:
+    shares = colours(picture({"red": (0, 0)}))
+    assert shares.shape == (BINS**3,)
+    assert shares.sum() == pytest.approx(1)
+    assert shares.dtype == np.float32
+
+
+def test_a_camera_that_turns_is_no_cut() -> None:
+    wide = noise(3, 20, 235)
+    before, after = wide[:, :160], wide[:, 40:200]
+    assert not is_cut(colours(before), colours(after), shift(grey(before), grey(after), *SIZE))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_another_picture_is_one(seed: int) -> None:
+    assert is_cut(colours(noise(seed, 0, 90)[:, :160]), colours(noise(seed, 150, 255)[:, :160]), (0.0, 0.0))
+
+
+def test_where_colours_leave_it_open_a_place_in_common_decides() -> None:
+    half = np.zeros(BINS**3, np.float32)
+    half[0], half[1] = 0.63, 0.37
+    other = np.roll(half, 2)
+    other[0], other[2] = 0.63, 0.37
+    other[3:] = 0
+    assert is_cut(half, other, None)
+    assert not is_cut(half, other, (12.0, 0.0))
+    assert not is_cut(half, half, None)
+
+
+def dark(places: dict[str, tuple[int, int]]) -> np.ndarray:
+    image = picture(places)
+    image[(image == (120, 120, 120)).all(-1)] = 10
+    return image
+
+
+def test_tracks_end_at_a_cut_and_it_is_told() -> None:
+    encoder = LookingEncoder()
+    step = Step(encoder, CONFIG, SIZE)
+    for i, image in enumerate([picture({"red": (40, 20)})] * 3 + [dark({"red": (40, 20)})] * 3):
+        step.take(Frame(image, i * NS // 5, i), encoder.encode([image], *SIZE)[0])
+    tracks, _ = step.checkpoint(over=True)
+    assert [(t.start_ns, t.end_ns) for t in tracks] == [(0, 2 * NS // 5), (3 * NS // 5, NS)]
+    assert step.cuts == [3 * NS // 5]
+
+
+def test_a_cut_right_after_an_interruption_is_seen() -> None:
+    encoder = LookingEncoder()
+    image, other = picture({"red": (40, 20)}), dark({"red": (40, 20)})
+    step = Step(encoder, CONFIG, SIZE)
+    step.take(Frame(image, 0, 0), encoder.encode([image], *SIZE)[0])
+    _, state = step.checkpoint()
+    resumed = Step(encoder, CONFIG, SIZE, state)
+    resumed.take(Frame(other, NS, 1), encoder.encode([other], *SIZE)[0])
+    assert resumed.cuts == [NS]
+
+
+def test_cuts_are_kept_and_go_with_their_source(tmp_path: Path) -> None:
+    encoder = LookingEncoder()
+    clip = video(tmp_path / "a.mp4", [{"red": (40, 20)}] * 5)
+    info = encoder.info
+    with Store.open(tmp_path / "memory", create=True) as store:
+        store.set_model(ModelRecord(info.name, info.weights, 12, 6, CONFIG.as_dict(), info.regions))
+        with open_source(clip) as source:
+            index_source(source, encoder, store, CONFIG)
+        assert store.cuts(1) == []
+        store.checkpoint(1, [], [], next_t_ns=1, frames_done=5, damaged=0, tracker_state=b"", state="done", cuts=[7, 3])
+        assert store.cuts(1) == [3, 7]
+        store.remove_source(1)
+        assert store.cuts(1) == []

@@ -1,0 +1,154 @@
+"""Regions that are given: masks from a folder or from SAM2, for encoders that pool features under masks.
+
+`--masks FOLDER`: anyone's masks. For a photo `photo.jpg` the file FOLDER/photo.npz, .npy or .png; for the frames of a
+video `walk.mp4` FOLDER/walk/00000000.npz and on, numbered as they are looked at, from 0. In a .npy, and under the name
+`masks` in a .npz, lie masks `(n, H, W)`, bool or numbers of which more than 0 is inside and 1 wholly; a .png has one
+channel with a number for each region, 0 for none. H and W are those of the upright picture.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelError, UsageError
+from ...records import Float32, Frame, RegionTokens, SourceInfo
+from ..clip.pixels import fitted_masks
+
+MOST = 4096
+"""Masks in one file; more are a mistake."""
+KINDS = (".npz", ".npy", ".png")
+PICTURE = "picture"
+"""`SourceInfo.kind` of a photo that is looked at by itself."""
+
+
+class MaskSource(Protocol):
+    """Where regions come from."""
+
+    def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
+        """Masks `(n, h, w)` of each of the frames of a source, which follow each other, in the size of the frame's
+        picture or of the source; n may be 0. Raises ModelError."""
+
+    def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
+        """Masks of a picture that comes from nowhere, as a cutting. Raises UsageError when there can be none."""
+
+
+def mask_source(
+    spec: str | os.PathLike[str], device: str | None, weights: str | os.PathLike[str] | None = None
+) -> MaskSource:
+    """What `--masks` names: `sam2[:SIZE][,grid=N]` (see sam2.py), else a folder. Raises UsageError and ModelError."""
+    text = os.fspath(spec)
+    if text == "sam2" or text.startswith(("sam2:", "sam2,")):
+        from .sam2 import load
+
+        return load(text[len("sam2") :].removeprefix(":"), device, weights)
+    return FolderMasks(Path(text))
+
+
+class FolderMasks:
+    """The masks in a folder. Raises UsageError when there is no such folder."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UsageError(f"`masks` is sam2[:SIZE][,grid=N] or a folder of masks; there is no such folder: {folder}")
+        self.folder = folder
+
+    def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
+        source = Path(info.uri).stem
+        for frame in frames:
+            stem = source if info.kind == PICTURE else f"{source}/{frame.index:08d}"
+            path = next((p for kind in KINDS if (p := self.folder / f"{stem}{kind}").is_file()), None)
+            if path is None:
+                name = Path(stem).name
+                raise ModelError(
+                    f"no masks for {stem}: put {name}.npz, .npy or .png (see docs/clip.md) into "
+                    f"{(self.folder / stem).parent}"
+                )
+            masks = read_masks(path)
+            sizes = (info.height, info.width), frame.image.shape[:2]
+            if masks.shape[1:] not in sizes:
+                sizes_told = f"{masks.shape[2]} x {masks.shape[1]} pixels, the picture {info.width} x {info.height}"
+                raise ModelError(
+                    f"the masks have {sizes_told}; make them from the same picture, neither scaled nor turned: {path}"
+                )
+            yield masks
+
+    def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
+        raise UsageError("a folder of masks belongs to the frames of files; leave `masks` out for anything else")
+
+
+def read_masks(path: Path) -> NDArray[np.generic]:
+    """Masks `(n, H, W)` of a file. Raises ModelError when it is damaged or holds something else."""
+    try:
+        if path.suffix == ".png":
+            return _from_labels(path)
+        loaded: Any = np.load(path, allow_pickle=False)
+        with loaded if path.suffix == ".npz" else nullcontext():
+            masks: NDArray[Any] = loaded["masks"] if path.suffix == ".npz" else loaded
+    except KeyError:
+        raise ModelError(f"a .npz of masks holds them under the name masks; this one does not: {path}") from None
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
+        cause = " ".join(str(error).split())[:100]
+        raise ModelError(f"the masks cannot be read ({cause}); make them anew: {path}") from None
+    if masks.ndim != 3 or masks.dtype.kind not in "bufi" or len(masks) > MOST:
+        raise ModelError(
+            f"masks are numbers of the shape (n, H, W), n at most {MOST}; this is {masks.dtype} of the "
+            f"shape {masks.shape}: {path}"
+        )
+    return masks
+
+
+def _from_labels(path: Path) -> NDArray[np.bool_]:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+            raise ValueError(f"a label picture has one channel, this one is {picture.mode}")
+        labels = np.asarray(picture)
+    values = np.unique(labels[labels != 0])
+    if len(values) > MOST:
+        raise ValueError(f"{len(values)} regions; it is no label picture")
+    return np.asarray(labels[None] == values[:, None, None])
+
+
+class Masked:
+    """What encoders that pool under masks have in common. masks: where regions come from, None for their own."""
+
+    masks: MaskSource | None = None
+
+    def under(
+        self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
+    ) -> RegionTokens:
+        """Tokens of one working picture `(h, w, 3)` under soft masks `(n, h, w)` in [0, 1]; n may be 0. fine: with
+        masks as they were given, not on the patch grid."""
+        raise NotImplementedError
+
+    @property
+    def encode_frames(self) -> Callable[[Sequence[Frame], SourceInfo], list[RegionTokens]] | None:
+        """As Encoder has it; None without masks."""
+        return None if self.masks is None else self._encode_frames
+
+    def _encode_frames(self, frames: Sequence[Frame], info: SourceInfo, *, fine: bool = False) -> list[RegionTokens]:
+        assert self.masks is not None
+        found = []
+        for frame, given in zip(frames, self.masks.of_frames(frames, info), strict=True):
+            masks = fitted_masks(given, frame.image.shape[1], frame.image.shape[0])
+            found.append(self.under(frame.image, info.width, info.height, masks, fine=fine))
+        return found
+
+    def encode_fine(self, frame: Frame, info: SourceInfo) -> RegionTokens:
+        """The regions of one frame, with their masks at its own size. Raises ModelError when no mask is given."""
+        (found,) = self._encode_frames([frame], info, fine=True)
+        if not len(found):
+            raise ModelError(
+                "no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or "
+                "leave `masks` out to take clusters of patches"
+            )
+        return found

@@ -1,0 +1,253 @@
+"""DINOv3 vision transformers (arXiv 2508.10104) through `transformers`, from Meta's files or Hugging Face folders.
+
+Meta's `.pth` files are renamed on load: the fused query-key-value projection is split, the bias of the keys, which
+their `bias_mask` sets to zero, is left out, and the size is read off the tensors. Nothing of Meta's code is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ModelError
+from ..tensor_file import fail, fill, read_tensors
+
+WHAT = "the DINOv3 backbone"
+PATCH = 16
+"""Pixels per patch of every published DINOv3 vision transformer."""
+NAMES = {
+    "vits16": 384,
+    "vits16plus": 384,
+    "vitb16": 768,
+    "vitl16": 1024,
+    "vith16plus": 1280,
+    "vit7b16": 4096,
+}
+"""Published sizes and their widths."""
+_TOP = {
+    "cls_token": "embeddings.cls_token",
+    "storage_tokens": "embeddings.register_tokens",
+    "mask_token": "embeddings.mask_token",
+    "patch_embed.proj.weight": "embeddings.patch_embeddings.weight",
+    "patch_embed.proj.bias": "embeddings.patch_embeddings.bias",
+    "norm.weight": "norm.weight",
+    "norm.bias": "norm.bias",
+}
+_IN_BLOCK = {
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "attn.proj": "attention.o_proj",
+    "ls1.gamma": "layer_scale1.lambda1",
+    "ls2.gamma": "layer_scale2.lambda1",
+    "mlp.fc1": "mlp.up_proj",
+    "mlp.fc2": "mlp.down_proj",
+    "mlp.w1": "mlp.gate_proj",
+    "mlp.w2": "mlp.up_proj",
+    "mlp.w3": "mlp.down_proj",
+}
+"""Meta's names and those of `transformers`; weight and bias follow."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """The last layer after the final norm: patches `(B, D, h, w)`, cls `(B, D)`, registers `(B, R, D)`."""
+
+    patches: Tensor
+    cls: Tensor
+    registers: Tensor
+
+
+def load_backbone(path: Path) -> nn.Module:
+    """The model in `path` on the CPU, float32, in eval mode, its weights without gradients.
+
+    path: Meta's `.pth` (also the whole dino.txt state dict, whose `visual_model.backbone.` is taken), or a folder with
+    config.json and model.safetensors as Hugging Face has it.
+
+    Raises ModelError when `transformers` is missing, or the file is: missing, damaged, of another model, a pickle that
+    wants to run code. Nothing is half loaded: every tensor must have its place and every place its tensor.
+    """
+    _transformers()
+    return _from_folder(path) if path.is_dir() else _from_meta(path)
+
+
+def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move it to `device` in `dtype`, but the frequencies of positions in float32: rounded, they shift patches."""
+    rope: Any = model.rope_embeddings
+    frequencies = rope.inv_freq
+    model = model.to(device, dtype)
+    rope.inv_freq = frequencies.to(device, torch.float32)
+    return model
+
+
+def width(model: nn.Module) -> int:
+    """D, the width of its features."""
+    return int(model.config.hidden_size)  # type: ignore[union-attr,arg-type]
+
+
+def heads(model: nn.Module) -> int:
+    """Attention heads of a block."""
+    return int(model.config.num_attention_heads)  # type: ignore[union-attr,arg-type]
+
+
+def features(model: nn.Module, pixels: Tensor) -> Features:
+    """pixels `(B, 3, H, W)`, normalised, H and W multiples of 16 -> features in the model's dtype, h = H / 16."""
+    out = model(pixels).last_hidden_state
+    h, w = pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
+    first = out.shape[1] - h * w  # class and register tokens come before the patches
+    return Features(out[:, first:].transpose(1, 2).unflatten(2, (h, w)), out[:, 0], out[:, 1:first])
+
+
+def _transformers() -> Any:
+    from ..torchvision_compat import ready
+
+    ready()  # transformers imports torchvision where it is installed
+    try:
+        import transformers
+
+        return transformers.DINOv3ViTConfig, transformers.DINOv3ViTModel
+    except (ImportError, AttributeError):
+        raise ModelError(f"{WHAT} needs transformers 4.56 or later; pip install 'vidmem[tren]'") from None
+
+
+def _from_meta(path: Path) -> nn.Module:
+    config_class, model_class = _transformers()
+    state = read_tensors(path, WHAT)
+    if any(name.startswith("visual_model.backbone.") for name in state):
+        prefix = "visual_model.backbone."
+        state = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    periods = state.pop("rope_embed.periods", None)
+    try:
+        arguments = _size(state, periods)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError):
+        fail(WHAT, "it holds no DINOv3 vision transformer; fetch the published dinov3_vit*.pth", path)
+    tensors = _renamed(state, path)
+    # Meta multiplies the bias by a mask that is 0 for the keys; without the mask a key bias would count.
+    arguments["key_bias"] = any(bool(t.any()) for name, t in tensors.items() if name.endswith("k_proj.bias"))
+    if not arguments["key_bias"]:
+        tensors = {name: t for name, t in tensors.items() if not name.endswith("k_proj.bias")}
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        model = model_class(config_class(**arguments))
+    if any(name.startswith("model.layer.") for name in model.state_dict()):  # since transformers 5
+        tensors = {re.sub(r"^layer\.", "model.layer.", name): t for name, t in tensors.items()}
+    fill(model, tensors, WHAT, path)
+    head = arguments["hidden_size"] // arguments["num_attention_heads"]
+    if periods is None:
+        periods = arguments["rope_theta"] ** torch.arange(0, 1, 4 / head, dtype=torch.float32)
+    if not bool((periods.float() > 0).all() and periods.isfinite().all()):
+        fail(WHAT, "rope_embed.periods holds a value that is no period; fetch it again", path)
+    model.rope_embeddings.inv_freq = 1 / periods.float()  # the file's own, whatever they were rounded to
+    return model  # type: ignore[no-any-return]
+
+
+def _size(state: dict[str, Tensor], periods: Tensor | None) -> dict[str, Any]:
+    """Arguments of the configuration, read off the tensors."""
+    dim, channels, patch, _ = state["patch_embed.proj.weight"].shape
+    layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+    gated = "blocks.0.mlp.w1.weight" in state
+    mlp = "blocks.0.mlp.w1" if gated else "blocks.0.mlp.fc1"
+    # A head has four times as many numbers as periods (two axes, sine and cosine); published heads have 64, of 7B 128.
+    head = 4 * len(periods) if periods is not None else 128 if dim == NAMES["vit7b16"] else 64
+    if patch != PATCH or dim % head:
+        raise ValueError("patch or head")
+    return {
+        "hidden_size": dim,
+        "num_channels": channels,
+        "patch_size": patch,
+        "num_hidden_layers": layers,
+        "num_attention_heads": dim // head,
+        "num_register_tokens": state["storage_tokens"].shape[1],
+        "intermediate_size": state[f"{mlp}.weight"].shape[0],
+        "use_gated_mlp": gated,
+        "hidden_act": "silu" if gated else "gelu",
+        "rope_theta": 100.0,
+        "layer_norm_eps": 1e-5,
+        "query_bias": "blocks.0.attn.qkv.bias" in state,
+        "value_bias": "blocks.0.attn.qkv.bias" in state,
+        "proj_bias": "blocks.0.attn.proj.bias" in state,
+        "mlp_bias": f"{mlp}.bias" in state,
+        "attn_implementation": "sdpa",
+    }
+
+
+def _renamed(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Meta's tensors under the names of `transformers`, fused projections split, biases masked."""
+    out: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name in _TOP:
+            out[_TOP[name]] = tensor[None] if name == "mask_token" and tensor.ndim == 2 else tensor
+            continue
+        if name.startswith("local_cls_norm."):
+            continue  # a second norm for the local crops of training; evaluation never uses it
+        match = re.fullmatch(r"blocks\.(\d+)\.(.+?)(\.weight|\.bias|\.bias_mask|)", name)
+        if match and match[2] == "attn.qkv":
+            if match[3] == ".bias_mask":
+                continue
+            mask = state.get(f"blocks.{match[1]}.attn.qkv.bias_mask")
+            if match[3] == ".bias" and mask is not None:
+                tensor = tensor * mask
+            for part, piece in zip("qkv", tensor.chunk(3), strict=False):
+                out[f"layer.{match[1]}.attention.{part}_proj{match[3]}"] = piece
+        elif match and match[2] in _IN_BLOCK:
+            out[f"layer.{match[1]}.{_IN_BLOCK[match[2]]}{match[3]}"] = tensor
+        else:
+            fail(WHAT, f"the tensor {name} is unknown; fetch the published dinov3_vit*.pth", path)
+    return out
+
+
+def _from_folder(path: Path) -> nn.Module:
+    _, model_class = _transformers()
+    try:
+        config = json.loads((path / "config.json").read_text("utf-8"))
+        kind = config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cause = f"config.json is missing or damaged ({type(error).__name__})"
+        fail(WHAT, f"{cause}; it is a folder with config.json and model.safetensors", path)
+    if kind != "dinov3_vit":
+        fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'dinov3_vit'; give a DINOv3 vision transformer", path)
+    try:
+        with quiet():
+            model, info = model_class.from_pretrained(
+                path,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                torch_dtype=torch.float32,
+            )
+    except Exception as error:  # whatever the library meets in a damaged folder
+        text = str(error).splitlines() or [type(error).__name__]
+        fail(WHAT, f"transformers cannot load it ({text[0][:120]}); fetch it again", path)
+    kinds = "missing_keys", "unexpected_keys", "mismatched_keys"
+    wrong = sorted(str(key) for kind in kinds for key in info.get(kind, ()))
+    if wrong:
+        fail(WHAT, f"{len(wrong)} tensors are missing or do not fit, such as {wrong[0]}; fetch it again", path)
+    if int(model.config.patch_size) != PATCH:
+        fail(WHAT, f"its patches have {model.config.patch_size} pixels, want {PATCH}", path)
+    for name, tensor in model.state_dict().items():
+        if not bool(tensor.sum().isfinite()):
+            fail(WHAT, f"{name} holds a value that is not finite; fetch it again", path)
+    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the reports and bars of `transformers`: what they would say is checked and raised here."""
+    from transformers.utils import logging as its_logging
+
+    logging: Any = its_logging
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(50)  # critical alone
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()

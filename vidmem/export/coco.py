@@ -1,0 +1,231 @@
+"""COCO-format annotations: polygons and run lengths (cocodataset.org, "Data format"), decoded by pycocotools."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import MediaError, UsageError
+
+Crowd = Literal["skip", "keep"]
+Masks = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """image `(H, W, 3)` uint8 RGB; masks `(R, H, W)` bool, which may overlap; names `(R,)`, None for a region that
+    nobody named (it has no part in Eq. 2). R may be 0. source: where it comes from, for messages."""
+
+    image: NDArray[np.uint8]
+    masks: Masks
+    names: tuple[str | None, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when shapes or types are not as promised."""
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"image is {self.image.shape} {self.image.dtype}, want (H, W, 3) uint8: {self.source}")
+        if self.masks.dtype != np.bool_ or self.masks.shape != (len(self.names), *self.image.shape[:2]):
+            raise ValueError(
+                f"masks are {self.masks.shape} {self.masks.dtype}, want {(len(self.names), *self.image.shape[:2])} "
+                f"bool: {self.source}"
+            )
+
+
+class Coco:
+    """The pictures that one annotation file tells of.
+
+    crowd: annotations with iscrowd 1 outline many things at once; they are no one region and are skipped, or kept
+    ("keep"; COCO-Stuff has none). Pictures without an annotation are left out: no point can be sampled on them.
+
+    Raises MediaError when the file is missing, is no JSON, or a field of it is missing or wrong; the message names the
+    field by its place, such as annotations[12].segmentation.
+    """
+
+    def __init__(self, annotations: Path, images: Path | None = None, crowd: Crowd = "skip") -> None:
+        self.path, self.folder = annotations, images or annotations.parent
+        document = self._read()
+        self.categories = self._categories(document)
+        pictures = self._pictures(document)
+        by_picture: dict[int, list[tuple[int, Any, str]]] = {}
+        for place, item in enumerate(document["annotations"]):
+            where = f"annotations[{place}]"
+            if not isinstance(item, dict):
+                self._fail(where, "is no object")
+            for name in ("image_id", "category_id", "segmentation"):
+                if name not in item:
+                    self._fail(f"{where}.{name}", "is missing")
+            if item["image_id"] not in pictures:
+                self._fail(f"{where}.image_id", f"is {item['image_id']!r}, and no picture has that id")
+            if item["category_id"] not in self.categories:
+                self._fail(f"{where}.category_id", f"is {item['category_id']!r}, and no category has that id")
+            if item.get("iscrowd") and crowd == "skip":
+                continue
+            width, height = pictures[item["image_id"]][1:]
+            self._check(f"{where}.segmentation", item["segmentation"], width, height)
+            by_picture.setdefault(item["image_id"], []).append(
+                (place, item["segmentation"], self.categories[item["category_id"]])
+            )
+        self.rows = [(*pictures[key], by_picture[key]) for key in pictures if key in by_picture]
+        self.names = tuple(sorted({name for *_, regions in self.rows for _, _, name in regions}))
+        if not self.rows:
+            self._fail("annotations", "outlines nothing")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        file, width, height, regions = self.rows[index]
+        path = self.folder / file
+        picture = open_picture(path)
+        if picture.size != (width, height):
+            raise MediaError(
+                f"the picture is {picture.width}x{picture.height}, and {self.path} says {width}x{height}; "
+                f"mend one of them: {path}"
+            )
+        masks = np.zeros((len(regions), height, width), np.bool_)
+        for mask, (place, segmentation, _) in zip(masks, regions, strict=True):
+            mask[:] = self._mask(f"annotations[{place}].segmentation", segmentation, width, height)
+        return Sample(rgb(picture), masks, tuple(name for *_, name in regions), str(path))
+
+    def _fail(self, where: str, what: str) -> NoReturn:
+        raise MediaError(f"{where} {what}; mend the annotations: {self.path}")
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            document = json.loads(self.path.read_text("utf-8"))
+        except OSError as error:
+            raise MediaError(f"annotations cannot be read ({error.strerror}); check the path: {self.path}") from None
+        except ValueError as error:
+            raise MediaError(f"the annotations are no JSON ({error}); fetch them again: {self.path}") from None
+        for name in ("images", "annotations", "categories"):
+            if not isinstance(document, dict) or not isinstance(document.get(name), list):
+                self._fail(name, "is missing or no list, so this is no COCO file")
+        assert isinstance(document, dict)
+        return document
+
+    def _categories(self, document: dict[str, Any]) -> dict[Any, str]:
+        out: dict[Any, str] = {}
+        for place, item in enumerate(document["categories"]):
+            if not isinstance(item, dict) or not isinstance(item.get("id"), int):
+                self._fail(f"categories[{place}].id", "is missing or no number")
+            if not isinstance(item.get("name"), str) or not item["name"].strip():
+                self._fail(f"categories[{place}].name", "is missing or empty")
+            out[item["id"]] = item["name"].strip()
+        return out
+
+    def _pictures(self, document: dict[str, Any]) -> dict[Any, tuple[str, int, int]]:
+        out: dict[Any, tuple[str, int, int]] = {}
+        for place, item in enumerate(document["images"]):
+            where = f"images[{place}]"
+            if not isinstance(item, dict):
+                self._fail(where, "is no object")
+            if not isinstance(item.get("id"), int) or item["id"] in out:
+                self._fail(f"{where}.id", "is missing, no number, or taken")
+            if not isinstance(item.get("file_name"), str) or not item["file_name"]:
+                self._fail(f"{where}.file_name", "is missing or empty")
+            # The file comes from elsewhere, and must not make us open anything outside the folder.
+            if not (self.folder / item["file_name"]).resolve().is_relative_to(self.folder.resolve()):
+                self._fail(f"{where}.file_name", f"{item['file_name']!r} leads out of the folder of the pictures")
+            for name in ("width", "height"):
+                if not isinstance(item.get(name), int) or item[name] < 1:
+                    self._fail(f"{where}.{name}", "is missing or no size in pixels")
+            out[item["id"]] = item["file_name"], item["width"], item["height"]
+        return out
+
+    def _check(self, where: str, segmentation: Any, width: int, height: int) -> None:
+        """Raises MediaError for what pycocotools would read wrongly, or crash on."""
+        if isinstance(segmentation, list):
+            if not segmentation:
+                self._fail(where, "is empty")
+            for i, ring in enumerate(segmentation):
+                if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
+                    self._fail(f"{where}[{i}]", "is no polygon of three or more x, y pairs")
+                if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in ring):  # also false for nan
+                    self._fail(f"{where}[{i}]", "holds what is no coordinate")
+            return
+        if not isinstance(segmentation, dict):
+            self._fail(where, "is neither polygons nor run lengths")
+        if segmentation.get("size") != [height, width]:
+            self._fail(f"{where}.size", f"is {segmentation.get('size')}, and the picture is {[height, width]}")
+        counts = segmentation.get("counts")
+        if isinstance(counts, list):
+            if not all(isinstance(v, int) and v >= 0 for v in counts) or sum(counts) != width * height:
+                self._fail(f"{where}.counts", f"are not run lengths that add up to {width * height}")
+        elif isinstance(counts, str):
+            if not all(48 <= ord(c) < 112 for c in counts) or run_total(counts) != width * height:
+                self._fail(f"{where}.counts", f"are not compressed run lengths that add up to {width * height}")
+        else:
+            self._fail(f"{where}.counts", "are missing")
+
+    def _mask(self, where: str, segmentation: Any, width: int, height: int) -> Masks:
+        from pycocotools import mask as coco
+
+        if isinstance(segmentation, list):
+            runs = coco.merge(coco.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            runs = coco.frPyObjects(segmentation, height, width)
+        else:
+            runs = {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
+        try:
+            mask: Masks = coco.decode(runs).astype(np.bool_)
+        except ValueError as error:
+            self._fail(where, f"cannot be decoded ({error})")
+        return mask
+
+
+def run_total(counts: str) -> int:
+    """Pixels that compressed run lengths stand for, -1 when they are cut short or a length is negative.
+
+    Each length is written in base 32, five bits a character from 48 up, bit 6 for "goes on"; from the third on it is
+    the difference to the length two before (maskApi.c of the COCO API).
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for char in counts:
+        code = ord(char) - 48
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << shift
+        if len(lengths) > 2:
+            value += lengths[-2]
+        if value < 0:
+            return -1
+        lengths.append(value)
+        value = shift = 0
+    return sum(lengths) if not shift else -1
+
+
+def require_pycocotools() -> None:
+    """Raises UsageError when pycocotools is not installed."""
+    try:
+        import pycocotools.mask  # noqa: F401
+    except ImportError:
+        raise UsageError("COCO annotations need pycocotools; pip install 'vidmem[train]'") from None
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture in `path`, loaded, in its own mode. Raises MediaError."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture.copy()
+    except FileNotFoundError:
+        raise MediaError(f"the picture is missing; put it there or take it out of the annotations: {path}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediaError(f"the picture cannot be read ({error}); replace it: {path}") from None
+
+
+def rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    """`(H, W, 3)` uint8."""
+    array: NDArray[Any] = np.array(picture.convert("RGB"), np.uint8)
+    return array

@@ -1,0 +1,91 @@
+"""A table of the spans of all tracks, one row each: a sidecar for LeRobot datasets, or for anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..address import split_known
+from ..errors import MediaError
+from ..media.lerobot import parse_part
+from ..media.logs.base import lacking
+from ..store import OWN_CLOCK, SourceRow, Store, TrackRow
+from ..timecode import NS
+from .annotate import Written
+from .notes import Notes
+
+
+def write(notes: Notes, part: str, out: str) -> Written:
+    """See `annotate`. Columns: episode_index and camera (of a dataset, else null) or topic (of a log), track, label,
+    score, start_timestamp and end_timestamp in seconds from the start, start_frame and end_frame (frame_index, or the
+    message's number), start_ns and end_ns since the epoch (of a log), frames, best_timestamp and its box in pixels."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise lacking("pyarrow", notes.path) from None
+    schema = pa.schema(
+        [
+            ("source", pa.string()),
+            ("episode_index", pa.int64()),
+            ("camera", pa.string()),
+            ("topic", pa.string()),
+            ("track", pa.int64()),
+            ("label", pa.string()),
+            ("score", pa.float32()),
+            ("start_timestamp", pa.float64()),
+            ("end_timestamp", pa.float64()),
+            ("start_frame", pa.int64()),
+            ("end_frame", pa.int64()),
+            ("start_ns", pa.int64()),
+            ("end_ns", pa.int64()),
+            ("frames", pa.int64()),
+            ("best_timestamp", pa.float64()),
+            ("x0", pa.float32()),
+            ("y0", pa.float32()),
+            ("x1", pa.float32()),
+            ("y1", pa.float32()),
+        ]
+    )
+    boxes = frames = 0
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            for row in notes.rows:
+                rows = [_row(notes, row, track) for track in notes.tracks(row).values()]
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                boxes, frames = boxes + sum(r["frames"] for r in rows), frames + row.frames
+    except pa.ArrowException as error:
+        raise MediaError(f"the table cannot be written ({error}): {out}") from None
+    return Written(out, frames, boxes)
+
+
+def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
+    address = split_known(source.uri)
+    episode, camera = parse_part(address) if source.kind == "episode" else (None, None)
+    store, zero = notes.query.store, source.start_ns if source.kind in OWN_CLOCK else None
+    x0, y0, x1, y1 = track.best_box
+    return {
+        "source": source.uri,
+        "episode_index": episode,
+        "camera": camera,
+        "topic": address.part if source.kind == "log" else None,
+        "track": track.ordinal,
+        "label": notes.label(track) or None,
+        "score": notes.score(track),
+        "start_timestamp": track.start_ns / NS,
+        "end_timestamp": track.end_ns / NS,
+        "start_frame": _number(store, source, track.start_ns),
+        "end_frame": _number(store, source, track.end_ns),
+        "start_ns": None if zero is None else zero + track.start_ns,
+        "end_ns": None if zero is None else zero + track.end_ns,
+        "frames": track.frames,
+        "best_timestamp": track.best_ns / NS,
+        "x0": x0,
+        "y0": y0,
+        "x1": x1,
+        "y1": y1,
+    }
+
+
+def _number(store: Store, source: SourceRow, t_ns: int) -> int | None:
+    found = store.marks(source.id, t_ns, t_ns)
+    return found[0][1].sequence if found else None
