@@ -31,11 +31,13 @@ test: setup lint
 test-fast: setup
 	$(BIN)/python -m pytest -m 'not slow'
 
-# mypy reads the package as it is installed, so that the mapped folders are found under their real names.
+# mypy and import-linter read the package as it is installed, so that the mapped folders are found under their real names.
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	rm -rf .venv/types build && $(PIP) install -q --no-deps --target .venv/types .
 	cd .venv/types && MYPYPATH=. ../bin/mypy -p vidmem --config-file ../../pyproject.toml --cache-dir ../mypy
+	cd .venv/types && PYTHONPATH=. ../bin/lint-imports ../../pyproject.toml --no-cache
 
 clean:
 	rm -rf .venv demo build *.egg-info
