@@ -134,11 +134,12 @@ def test_a_phrase_that_cannot_be_read_is_refused_each_time(folder: Path) -> None
             memory.where("c1" * 500)
 
 
-def test_that_a_phrase_is_cut_is_said_each_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_that_a_phrase_is_cut_is_said_each_time(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         with Memory.open(folder, read_only=True) as memory:
             memory.where("cup " * 500)
-        (line,) = capsys.readouterr().err.splitlines()
+        (line,) = caplog.messages
+        caplog.clear()
         assert "tokens with its prompt, at most 77 fit; its first 70 words count, up to 'cup cup cup'" in line
 
 
