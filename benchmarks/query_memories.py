@@ -16,8 +16,8 @@ from benchmarks.common import say
 from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.geometry import unit
-from vidmem.records import Box, Float32, FrameRegions, SourceInfo, Track
-from vidmem.store import PICTURE_NS, PICTURES, Picture, PictureFile, Store
+from vidmem.records import Box, Float32, FrameRegions, SourceInfo, SourceKind, Track
+from vidmem.store import PICTURE_NS, Picture, PictureFile, Store
 from vidmem.timecode import NS
 
 GRID = (16, 28)
@@ -77,7 +77,7 @@ def film(
     boxes, drift = draw_boxes(rng, tracks), rng.normal(0, 3, (tracks, 2))
     visual, text = tokens.draw(tracks)
     duration = frames * NS // FPS
-    row = store.begin_source(SourceInfo(f"/synthetic/{name}.mp4", "video", WIDTH, HEIGHT, duration, name))
+    row = store.begin_source(SourceInfo(f"/synthetic/{name}.mp4", SourceKind.VIDEO, WIDTH, HEIGHT, duration, name))
     for first in range(0, frames, CHECKPOINT):
         last = min(first + CHECKPOINT, frames)
         born = range(*np.searchsorted(start, [first, last]).tolist())
@@ -134,7 +134,7 @@ def _track(
 
 def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int, regions: int) -> None:
     """A folder of single pictures with so many regions each."""
-    row = store.begin_source(SourceInfo("/synthetic/photos", PICTURES, 0, 0, 0, "photos"))
+    row = store.begin_source(SourceInfo("/synthetic/photos", SourceKind.PICTURES, 0, 0, 0, "photos"))
     for first in range(0, count, CHECKPOINT):
         last = min(first + CHECKPOINT, count)
         files, held, tracks, frames = [], [], [], []

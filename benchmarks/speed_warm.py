@@ -20,7 +20,7 @@ from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.geometry import unit
 from vidmem.query.sightings import GAP_NS
-from vidmem.records import Float32, SourceInfo
+from vidmem.records import Float32, SourceInfo, SourceKind
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
 
@@ -40,7 +40,7 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
         ids = []
         hours = 4 * 3600 * NS
         for number in range(sources):
-            info = SourceInfo(f"/synthetic/{number:03d}.mp4", "video", 1280, 720, hours, f"synthetic-{number}")
+            info = SourceInfo(f"/synthetic/{number:03d}.mp4", SourceKind.VIDEO, 1280, 720, hours, f"synthetic-{number}")
             row = memory.store.begin_source(info)
             memory.store.checkpoint(
                 row.id, (), (), next_t_ns=hours, frames_done=4 * 3600 * 5, damaged=0, tracker_state=b"", state="done"

@@ -12,7 +12,8 @@ from ..address import split
 from ..errors import MediaError, UsageError
 from ..media.lerobot import is_dataset
 from ..media.recorded import WAYS, Recorded, from_mtime, from_name
-from ..store import OWN_CLOCK, PARTED, PICTURES, SourceRow, Store
+from ..records import SourceKind
+from ..store import SourceRow, Store
 from ..timecode import day_alone, moment_of, parse_moment, quoted
 
 if TYPE_CHECKING:
@@ -83,14 +84,14 @@ def check(chosen: Choice, sources: Sequence[str | Album]) -> None:
             if not chosen.way:
                 raise UsageError("each photo has a date of its own; `vidmem recorded PHOTO WHEN` mends one")
         elif (address := split(one)).part:
-            check_kind("episode" if is_dataset(address.path) else "log", one)
+            check_kind(SourceKind.EPISODE if is_dataset(address.path) else SourceKind.LOG, one)
 
 
-def check_kind(kind: str, uri: str) -> None:
+def check_kind(kind: SourceKind, uri: str) -> None:
     """Raises UsageError for sources that have times of their own."""
-    if kind in OWN_CLOCK | PARTED:
-        what = "an episode counts from its start" if kind == "episode" else f"a {kind} source has a clock of its own"
-        raise UsageError(f"{what}, which its time is told by; leave it as it is: {uri}")
+    if kind.own_times:
+        cause = f"a {kind} source has a clock of its own" if kind.own_clock else "an episode counts from its start"
+        raise UsageError(f"{cause}, which its time is told by; leave it as it is: {uri}")
 
 
 def mend(store: Store, name: str, chosen: Choice) -> Dated:
@@ -100,7 +101,7 @@ def mend(store: Store, name: str, chosen: Choice) -> Dated:
         UsageError: no such source, one that has a clock of its own, or what was chosen tells nothing of it.
     """
     row, times = _named(store, name)
-    if row.kind == PICTURES and times is None and not chosen.way:
+    if row.kind.single_pictures and times is None and not chosen.way:
         raise UsageError(
             f"each picture has a date of its own; name one of them, or give {', '.join(WAYS)} or {NONE}: {row.uri}"
         )
@@ -117,7 +118,7 @@ def apply(store: Store, row: SourceRow, chosen: Choice, times: list[int] | None 
     """The same for a source that is known, or for the single pictures at these times; what was chosen may tell nothing,
     and then nothing is changed. Raises UsageError for sources that have a clock of their own."""
     check_kind(row.kind, row.uri)
-    if row.kind == PICTURES:
+    if row.kind.single_pictures:
         return _pictures(store, row, chosen, times)
     known = _look(row.uri, row.kind, row.duration_ns, chosen)
     if known is None:
@@ -129,18 +130,18 @@ def apply(store: Store, row: SourceRow, chosen: Choice, times: list[int] | None 
 def _pictures(store: Store, row: SourceRow, chosen: Choice, times: list[int] | None) -> Dated:
     wanted = list(store.pictures_recorded(row.id)) if times is None else times
     paths = store.picture_paths(row.id, wanted)
-    looked = {t: _look(paths[t][0], "image", 0, chosen) if t in paths else None for t in wanted}
+    looked = {t: _look(paths[t][0], SourceKind.IMAGE, 0, chosen) if t in paths else None for t in wanted}
     found = {t: (known.ns, known.by) for t, known in looked.items() if known is not None}
     store.set_pictures_recorded(row.id, found)
     ns, by = next(iter(found.values()), (None, ""))
     return Dated(row.uri, ns, by, bool(found), len(found), len(wanted) - len(found))
 
 
-def _look(path: str, kind: str, duration_ns: int, chosen: Choice) -> Recorded | None:
+def _look(path: str, kind: SourceKind, duration_ns: int, chosen: Choice) -> Recorded | None:
     """What was chosen tells of a file; None when it tells nothing."""
     if chosen.way in ("", NONE):
         return chosen.given
-    if kind == "images":
+    if kind is SourceKind.IMAGES:
         from ..media.images import pictures_in
 
         try:
@@ -150,8 +151,8 @@ def _look(path: str, kind: str, duration_ns: int, chosen: Choice) -> Recorded | 
     if chosen.way == "name":
         return from_name(path)
     if chosen.way == "mtime":
-        return from_mtime(path, 0 if kind == "image" else duration_ns)
-    if kind in ("image", "images"):
+        return from_mtime(path, 0 if kind is SourceKind.IMAGE else duration_ns)
+    if kind.is_film:
         from ..media.exif import taken
 
         return taken(path)
@@ -167,7 +168,7 @@ def _named(store: Store, name: str) -> tuple[SourceRow, list[int] | None]:
     except UsageError:
         whole = os.path.abspath(name)
         for row in store.sources():
-            if row.kind != PICTURES:
+            if not row.kind.single_pictures:
                 continue
             files = {f.path: f.t_ns for f in store.picture_files(row.id) if f.t_ns is not None}
             hits = {t for path, t in files.items() if whole == os.path.join(row.uri, path)}

@@ -23,15 +23,13 @@ from ..encoders.base import Encoder
 from ..errors import UsageError
 from ..media.base import check_size
 from ..media.sampling import Sampler
-from ..records import Frame, FrameRegions, SourceInfo
+from ..records import Frame, FrameRegions, SourceInfo, SourceKind
 from ..store import SourceRow, Store
 from .gating import Still
 from .step import Step, encode_each, working_in_parallel
 
 Policy = Literal["oldest", "newest"]
 """Which picture goes when the queue is full: the one that has waited longest, or the one that comes."""
-
-KIND = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Session(Closing):
                 f" got {name!r}, {depth}, {interval_s} and {drop!r}"
             )
         self._known = next((row for row in store.sources() if row.uri == name), None)
-        if self._known is not None and self._known.kind != KIND:
+        if self._known is not None and self._known.kind is not SourceKind.LIVE:
             raise UsageError(f"{name} is in the memory already, and no live source; take another name")
         self.name = name
         self._store, self._encoder, self._config = store, encoder, config
@@ -169,9 +167,9 @@ class Session(Closing):
     def _begin(self, width: int, height: int) -> SourceRow:
         if self._known is not None:
             return self._known
-        digest = hashlib.sha256(f"{KIND}\n{self.name}\n{self._zero_ns}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{SourceKind.LIVE}\n{self.name}\n{self._zero_ns}".encode()).hexdigest()
         return self._store.begin_source(
-            SourceInfo(self.name, KIND, width, height, 0, digest, start_ns=self._zero_ns, recorded_by=KIND)
+            SourceInfo(self.name, SourceKind.LIVE, width, height, 0, digest, start_ns=self._zero_ns, recorded_by="live")
         )
 
     def _run(self, width: int, height: int) -> None:

@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
-from ..encoders.masks.source import PICTURE
 from ..errors import MediaError, UsageError
 from ..media import decode_ahead
 from ..media.exif import taken
 from ..media.pictures import Listed, Read, read_pictures
 from ..media.recorded import of_file
-from ..records import Frame, FrameRegions, RegionTokens, SourceInfo, Track
-from ..store import PICTURE_NS, PICTURES, Part, Picture, PictureFile, SourceRow, Store
+from ..records import Frame, FrameRegions, RegionTokens, SourceInfo, SourceKind, Track
+from ..store import PICTURE_NS, Part, Picture, PictureFile, SourceRow, Store
 from .pipeline import Progress, SourceReport
 from .plan import Album
 from .step import encode_each, single, working_in_parallel
@@ -86,8 +85,8 @@ def index_pictures(
     began = time.perf_counter()
     todo = to_look_at(album, store)
     fingerprint = hashlib.sha256(f"pictures\0{album.folder}".encode()).hexdigest()  # of the place: it may grow
-    info = SourceInfo(album.folder, PICTURES, 0, 0, 0, fingerprint)
-    other = next((row for row in store.sources() if row.uri == album.folder and row.kind != PICTURES), None)
+    info = SourceInfo(album.folder, SourceKind.PICTURES, 0, 0, 0, fingerprint)
+    other = next((row for row in store.sources() if row.uri == album.folder and not row.kind.single_pictures), None)
     if other is not None:
         raise UsageError(f"the memory has another source of this name ({other.kind}); `vidmem rm` it: {other.uri}")
     row = store.begin_source(info)
@@ -298,5 +297,5 @@ def _encode(folder: str, encoder: Encoder, pictures: list[Read]) -> list[RegionT
     out = []
     for read, image in seen:  # regions that are given, by the name of the file
         uri = os.path.join(folder, read.file.path)
-        out += told([Frame(image, 0, 0)], SourceInfo(uri, PICTURE, read.width, read.height, 0, ""))
+        out += told([Frame(image, 0, 0)], SourceInfo(uri, SourceKind.PICTURE, read.width, read.height, 0, ""))
     return out

@@ -15,10 +15,7 @@ from ..errors import UsageError
 from ..media import Found, Photos
 from ..media.frames import like_a_film
 from ..media.pictures import Listed, list_pictures, listed
-from ..store import PICTURES, Store
-
-FILMS = ("images", "image")
-"""Kinds of sources that are pictures, one after the other."""
+from ..store import Store
 
 
 @dataclass(slots=True)
@@ -73,8 +70,8 @@ class _Shelf:
     def __init__(self, store: Store) -> None:
         rows = [row for row in store.sources() if "\0" not in row.uri]
         self._store = store
-        self._films = {os.path.realpath(row.uri): row.uri for row in rows if row.kind in FILMS}
-        self._known = {os.path.realpath(row.uri): row for row in rows if row.kind == PICTURES}
+        self._films = {os.path.realpath(row.uri): row.uri for row in rows if row.kind.is_film}
+        self._known = {os.path.realpath(row.uri): row for row in rows if row.kind.single_pictures}
         self._held: dict[str, list[str]] = {}
         self._albums: dict[str, Album] = {}
 

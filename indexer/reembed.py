@@ -23,7 +23,7 @@ from ..geometry import box_iou
 from ..media import open_source
 from ..media.images import load
 from ..records import Box, Float32, RegionTokens, View, ViewMark
-from ..store import PICTURES, ModelRecord, NewTokens, SourceRow, Store, TrackRow
+from ..store import ModelRecord, NewTokens, SourceRow, Store, TrackRow
 from ..timecode import NS
 from .step import ended, view_encoder
 from .views import combined, cut, sharpness, shrink
@@ -169,7 +169,7 @@ class _Run:
         by_time: dict[int, list[tuple[ViewMark, int]]] = {}
         for mark, track_id in sorted(self._marks, key=lambda pair: (pair[0].t_ns, pair[1])):
             by_time.setdefault(mark.t_ns, []).append((mark, track_id))
-        frames = self._single_pictures if self._row.kind == PICTURES else self._frames
+        frames = self._single_pictures if self._row.kind.single_pictures else self._frames
         seen: set[int] = set()
         try:
             for t_ns, image, size in frames(sorted(by_time)):
@@ -204,7 +204,7 @@ class _Run:
         hint = np.array(mark.hint if self._looker.wants_hint else (), np.float32)
         small = shrink(picture, self._looker.view_pixels)
         size = self._size
-        if self._row.kind == PICTURES and (held := self._store.picture(self._row.id, mark.t_ns)) is not None:
+        if self._row.kind.single_pictures and (held := self._store.picture(self._row.id, mark.t_ns)) is not None:
             size = held.width, held.height
         return View(small, mark.box, size, mark.t_ns, hint, sharpness(small), mark.confidence)
 

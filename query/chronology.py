@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Sighting
-from ..store import PICTURES, SourceRow, Store, VectorCache
+from ..store import SourceRow, Store, VectorCache
 from ..timecode import epochal
 from .scores import Hits
 
@@ -34,7 +34,8 @@ def in_time(
     starts = [0 if row is None else row.start_ns for row in rows]  # one that was removed meanwhile is not told
     zeros: NDArray[np.int64] | None = None
     if all(
-        start is not None or (row is not None and row.kind == PICTURES) for start, row in zip(starts, rows, strict=True)
+        start is not None or (row is not None and row.kind.single_pictures)
+        for start, row in zip(starts, rows, strict=True)
     ):
         zeros = np.array([start or 0 for start in starts], np.int64)[places]
         zeros = _with_pictures(store, cache, rows, places, hits, zeros)
@@ -59,7 +60,7 @@ def _with_pictures(
 ) -> NDArray[np.int64] | None:
     """The zeros with those of single pictures, each of which has one of its own; None when one of them has no date."""
     for number, row in enumerate(rows):
-        if row is None or row.kind != PICTURES:
+        if row is None or not row.kind.single_pictures:
             continue
         mine = np.flatnonzero(places == number)
         times = cache.columns.start_ns[hits.rows[mine]]
@@ -81,7 +82,7 @@ def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighti
     rows = {row.uri: row for row in sources}
     pictures: dict[str, list[int]] = {}
     for s in sightings:
-        if s.source in rows and rows[s.source].kind == PICTURES:
+        if s.source in rows and rows[s.source].kind.single_pictures:
             pictures.setdefault(s.source, []).append(s.frame_ns)
     dates = {uri: store.pictures_recorded(rows[uri].id, times) for uri, times in pictures.items()}
     return [_dated(s, rows.get(s.source), dates.get(s.source, {}).get(s.frame_ns, (None, ""))) for s in sightings]
@@ -89,7 +90,7 @@ def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighti
 
 def _dated(s: Sighting, row: SourceRow | None, picture: tuple[int | None, str]) -> Sighting:
     ns, by = picture
-    if row is not None and row.kind != PICTURES and row.start_ns is not None and not _simulated(row):
+    if row is not None and not row.kind.single_pictures and row.start_ns is not None and not _simulated(row):
         ns, by = row.start_ns + s.frame_ns, row.recorded_by
     return s if ns is None else replace(s, recorded_ns=ns, recorded_by=by)
 
@@ -102,7 +103,7 @@ def doubt(store: Store, cache: VectorCache, sources: dict[int, SourceRow], found
         ids = np.unique(cache.columns.source_ids[hits.rows]).tolist()
         here: dict[tuple[int, int], str | None] = {}
         for row in (sources[i] for i in ids if i in sources):
-            if row.kind != PICTURES:
+            if not row.kind.single_pictures:
                 here[row.id, 0] = None if row.start_ns is None else row.recorded_by
                 continue
             mine = cache.columns.source_ids[hits.rows] == row.id

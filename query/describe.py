@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
 from ..records import Float32, Sighting
-from ..store import PICTURES, SourceRow, Store, TrackRow, VectorCache
+from ..store import SourceRow, Store, TrackRow, VectorCache
 from .chronology import dated
 from .filters import Narrowed
 from .log_positions import LogPoints
@@ -69,6 +69,6 @@ def sightings_of(
 
 def _file(store: Store, source: SourceRow, t_ns: int) -> str | None:
     """The file of a single picture; None in videos, and for one that is in no file any more."""
-    if source.kind != PICTURES:
+    if not source.kind.single_pictures:
         return None
     return next(iter(store.picture_paths(source.id, [t_ns]).get(t_ns, ())), None)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..errors import UsageError
 from ..records import Box, Float32
-from ..store import PICTURES, Store, VectorCache
+from ..store import Store, VectorCache
 from .scores import Hits, Rows
 from .search import among, find
 
@@ -72,7 +72,7 @@ class Haystack:
     def __init__(self, store: Store, cache: VectorCache, calibration: Calibration) -> None:
         self._store, self._cache = store, cache
         self._calibration = calibration
-        self._sources = [row.id for row in store.sources() if row.kind == PICTURES]
+        self._sources = [row.id for row in store.sources() if row.kind.single_pictures]
         if not self._sources:
             raise UsageError("the memory holds no photos; `vidmem index FOLDER` adds some")
 

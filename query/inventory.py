@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..encoders.base import TextEncoder
 from ..encoders.probability import FLOOR, Curve
 from ..records import Float32, Sighting
-from ..store import PICTURES, Columns, SourceRow, Store, VectorCache
+from ..store import Columns, SourceRow, Store, VectorCache
 from ..timecode import NS
 from .chronology import doubt, in_time
 from .describe import sightings_of
@@ -286,7 +286,7 @@ def _told(
     hits = Hits(rows, score, score, None, likely if kept[0][1].probability is not None else None)
     one = Narrowed(hits, found.columns, found.evidence)
     made = {s.tracks: s for s in sightings_of(store, sources, cache, one, shown, naming.calibration, None)}
-    single = {row.uri for row in sources.values() if row.kind == PICTURES}
+    single = {row.uri for row in sources.values() if row.kind.single_pictures}
     out = []
     for (i, name), last, best_one in zip(kept, shown[::2], shown[1::2], strict=True):
         pair = [made.get(tuple(np.sort(found.columns.ids[rows[part]]).tolist())) for part in (last, best_one)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..address import split_known
-from ..records import LogPoint, Trail
-from ..store import PARTED, SourceRow, Store
+from ..records import LogPoint, SourceKind, Trail
+from ..store import SourceRow, Store
 
 
 class LogPoints:
@@ -23,7 +23,7 @@ class LogPoints:
             StoreError: the memory is damaged.
         """
         source = self._sources[source_id]
-        if source.kind not in PARTED:
+        if not source.kind.is_part:
             return None
         found = self._store.marks(source_id, t_ns, t_ns)
         if not found:
@@ -35,7 +35,7 @@ class LogPoints:
         address = split_known(source.uri)
         return LogPoint(
             topic=address.part,
-            clock=address.clock if source.kind == "log" else "episode",
+            clock=address.clock if source.kind is SourceKind.LOG else "episode",
             time_ns=(source.start_ns or 0) + t_ns,
             log_ns=mark.log_ns,
             stamp_ns=mark.stamp_ns,

@@ -14,7 +14,7 @@ from ..encoders.reading import few, instead, read, tried
 from ..encoders.reading import notes as reading_notes
 from ..errors import StoreError, UnknownWordError, UsageError
 from ..records import Box, Float32
-from ..store import OWN_CLOCK, PICTURES, SourceRow, Store, VectorCache
+from ..store import SourceRow, Store, VectorCache
 from . import arguments
 from .spans import spans_of
 
@@ -402,7 +402,7 @@ class Query:
         arguments.made("labels", labels, (LabelSet, str, os.PathLike), what)
         file = None if isinstance(labels, LabelSet) else arguments.path("labels", labels)
         row = self.store.source(arguments.path("source", source))
-        if row.kind == PICTURES and not pictures:
+        if row.kind.single_pictures and not pictures:
             raise UsageError(f"photos are not parsed; index them as a film into another memory: {row.uri}")
         if meant and way != "track":
             raise UsageError("what is probably meant is known of tracks; leave the way at track")
@@ -508,9 +508,9 @@ class Query:
                 raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
             cache = self.cache()
             source = self.store.source(name)
-            if source.kind == PICTURES:
+            if source.kind.single_pictures:
                 raise UsageError("a box is taken from a video; of a single picture cut it out and give it as `image`")
-            if source.kind in OWN_CLOCK and source.start_ns and t_ns >= source.start_ns:  # as a log tells it
+            if source.kind.own_clock and source.start_ns and t_ns >= source.start_ns:  # as a log tells it
                 t_ns -= source.start_ns
             if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:
                 raise UsageError(

@@ -14,7 +14,7 @@ from PIL import Image
 from ..config import MergeConfig
 from ..encoders.base import Encoder
 from ..geometry import unit
-from ..records import Box, Float32, Frame, RegionTokens, SourceInfo, View
+from ..records import Box, Float32, Frame, RegionTokens, SourceInfo, SourceKind, View
 
 if TYPE_CHECKING:
     from .grounding import Pointed
@@ -36,10 +36,10 @@ def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, 
 
     height, width = image.shape[:2]
     if path and getattr(encoder, "encode_frames", None) is not None:
-        from ..encoders.masks.source import PICTURE, Masked
+        from ..encoders.masks.source import Masked
 
         assert isinstance(encoder, Masked)
-        info = SourceInfo(path, PICTURE, width, height, 0, "")
+        info = SourceInfo(path, SourceKind.PICTURE, width, height, 0, "")
         found = encoder.encode_fine(Frame(small(encoder, image), 0, 0), info)
         return replace(found, text=unit(found.text))
     working = small(encoder, image)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..store import PICTURES, SourceRow, Store
+from ..store import SourceRow, Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +36,9 @@ def spans_of(
     for row in rows:
         low = 0 if after is None else after.media_ns(row.start_ns)
         high = (1 << 62) if before is None else before.media_ns(row.start_ns)
-        if row.kind == PICTURES and any(m is not None and not m.wall for m in (after, before)):
+        if row.kind.single_pictures and any(m is not None and not m.wall for m in (after, before)):
             still += 1
-        elif row.kind == PICTURES and (after or before):
+        elif row.kind.single_pictures and (after or before):
             times = _pictures_between(store, row, after, before)
             strange += times is None
             if times is not None:

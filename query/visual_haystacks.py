@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MediaError
-from ..store import PICTURES, Store
+from ..store import Store
 from .haystack import RULES, Haystack, HaystackAnswer, Phrase
 
 
@@ -86,7 +86,7 @@ class Shelf:
     def __init__(self, store: Store) -> None:
         self._by_name: dict[str, list[tuple[tuple[str, ...], tuple[int, int]]]] = defaultdict(list)
         for row in store.sources():
-            for file in store.picture_files(row.id) if row.kind == PICTURES else ():
+            for file in store.picture_files(row.id) if row.kind.single_pictures else ():
                 if file.t_ns is not None:
                     parts = (*Path(row.uri).parts, *Path(file.path).parts)
                     self._by_name[parts[-1]].append((parts, (row.id, file.t_ns)))

@@ -88,7 +88,7 @@ def memory_html(memory: Memory) -> str:
     text = escape(memory_text(memory)[1:-1])
     try:
         rows = [
-            (row.uri, "-" if row.kind == "pictures" else clock(row.duration_ns), str(row.frames), row.state)
+            (row.uri, "-" if row.kind.single_pictures else clock(row.duration_ns), str(row.frames), row.state)
             for row in memory.sources()
         ]
     except Exception:  # as above

@@ -7,6 +7,7 @@ of the upright video (rotation already applied), x to the right, y down, x1 and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,53 @@ Box = tuple[float, float, float, float]
 RECORDED_BY = ("log", "live", "container", "exif", "name", "day", "mtime", "given")
 """How a recording time may be known: by the clock of a log or of who watched, from the container or a photo's EXIF,
 from the name of the file, from a name that tells the day alone, from when the file was written, or given by hand."""
+
+
+class SourceKind(StrEnum):
+    """What a source is. The values are those in the database and in JSON."""
+
+    VIDEO = "video"
+    IMAGES = "images"
+    """A folder of pictures that follow each other as a film."""
+    IMAGE = "image"
+    """A film of one picture."""
+    PICTURES = "pictures"
+    """A folder of single pictures."""
+    PICTURE = "picture"
+    """A picture that is read on its own, for an encoder; never in a memory."""
+    LOG = "log"
+    """One topic of a robot log."""
+    EPISODE = "episode"
+    """One camera in one episode of a dataset."""
+    LIVE = "live"
+    """A camera that is watched."""
+
+    @property
+    def own_clock(self) -> bool:
+        """True where frames carry times of a recorder's clock, from which `start_ns` was subtracted; it never
+        changes."""
+        return self in (SourceKind.LOG, SourceKind.LIVE)
+
+    @property
+    def is_part(self) -> bool:
+        """True where the source is one part of a file or folder, named after a # in its path."""
+        return self in (SourceKind.LOG, SourceKind.EPISODE)
+
+    @property
+    def own_times(self) -> bool:
+        """True where the source itself fixes its times, so that nobody can date it."""
+        return self.own_clock or self.is_part
+
+    @property
+    def is_film(self) -> bool:
+        """True for pictures that are shown one after the other."""
+        return self in (SourceKind.IMAGES, SourceKind.IMAGE)
+
+    @property
+    def single_pictures(self) -> bool:
+        """True for a folder of pictures, each with a time of its own."""
+        return self is SourceKind.PICTURES
+
 
 _ALL_SURE = np.ones(0, np.float32)  # stands for "every region is sure" until the number of regions is known
 
@@ -65,7 +113,7 @@ class SourceInfo:
     """
 
     uri: str
-    kind: str
+    kind: SourceKind
     width: int
     height: int
     duration_ns: int

@@ -11,7 +11,7 @@ from lab.synthetic.lostfound import make_small
 from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.encoders.base import Calibration
-from vidmem.records import FrameRegions, SourceInfo, Track
+from vidmem.records import FrameRegions, SourceInfo, SourceKind, Track
 
 
 def unit(vector):
@@ -45,7 +45,7 @@ def ideal(monkeypatch, world):
         rng = np.random.default_rng(7)
         with Memory.open(folder) as memory:
             memory.store.set_model(memory.model_record(IndexConfig().as_dict()))
-            info = SourceInfo(str(world.video), "video", 320, 180, world.truth.duration_ns, "f")
+            info = SourceInfo(str(world.video), SourceKind.VIDEO, 320, 180, world.truth.duration_ns, "f")
             row = memory.store.begin_source(info)
             if row.state != "open":
                 return

@@ -64,6 +64,8 @@ def test_json_has_names_as_they_are(run: Run, copy: Path) -> None:
     [
         "UPDATE sources SET added_at = 'word', state = 'dreaming'",
         "UPDATE sources SET state = 'dreaming'",
+        "UPDATE sources SET kind = 'hologram'",
+        "UPDATE sources SET kind = 'picture'",
         "UPDATE sources SET uri = x'ff'",
         "UPDATE sources SET width = 2000000000, height = 2000000000",
         "UPDATE tracks SET start_ns = 'word'",

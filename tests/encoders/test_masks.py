@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from vidmem.cli import app
 from vidmem.encoders import load
-from vidmem.encoders.masks.source import PICTURE, FolderMasks, mask_source, read_masks
+from vidmem.encoders.masks.source import FolderMasks, mask_source, read_masks
 from vidmem.errors import ModelError, UsageError
 from vidmem.memory import Memory
-from vidmem.records import Frame, SourceInfo
+from vidmem.records import Frame, SourceInfo, SourceKind
 
 H, W = 48, 64
 
@@ -66,7 +66,7 @@ def test_files_that_hold_no_masks_fail(tmp_path: Path) -> None:
     fails("g.png", "cannot be read")
 
 
-def one(image: np.ndarray, kind: str = "video", index: int = 0) -> tuple[list[Frame], SourceInfo]:
+def one(image: np.ndarray, kind: SourceKind = SourceKind.VIDEO, index: int = 0) -> tuple[list[Frame], SourceInfo]:
     height, width = image.shape[:2]
     return [Frame(image, 0, index)], SourceInfo("/videos/walk.mp4", kind, width, height, 0, "f")
 
@@ -79,7 +79,7 @@ def test_the_layout_of_a_folder(tmp_path: Path) -> None:
     source = FolderMasks(tmp_path)
     (found,) = source.of_frames(*one(image, index=12))
     assert len(found) == 3
-    (found,) = source.of_frames(*one(image, PICTURE))
+    (found,) = source.of_frames(*one(image, SourceKind.PICTURE))
     assert len(found) == 4
     with pytest.raises(ModelError, match=r"no masks for walk/00000013: put 00000013.npz, .npy or .png"):
         list(source.of_frames(*one(image, index=13)))
@@ -92,7 +92,7 @@ def test_the_layout_of_a_folder(tmp_path: Path) -> None:
 def test_masks_of_a_wrong_size_are_one_line(tmp_path: Path) -> None:
     np.save(tmp_path / "walk.npy", masks(2, H + 1, W))
     with pytest.raises(ModelError) as caught:
-        list(FolderMasks(tmp_path).of_frames(*one(np.zeros((H, W, 3), np.uint8), PICTURE)))
+        list(FolderMasks(tmp_path).of_frames(*one(np.zeros((H, W, 3), np.uint8), SourceKind.PICTURE)))
     assert str(caught.value) == (
         f"the masks have 64 x 49 pixels, the picture 64 x 48; make them from the same picture, neither scaled nor "
         f"turned: {tmp_path}/walk.npy"
@@ -117,7 +117,7 @@ def test_regions_are_those_of_the_masks(family: str, model: Path, tmp_path: Path
     encoder: Any = load(f"{family}:local-dir:{model}", "cpu", masks=tmp_path)
     encoder.dtype = torch.float32
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    info = SourceInfo("/videos/walk.mp4", PICTURE, 128, 128, 0, "f")
+    info = SourceInfo("/videos/walk.mp4", SourceKind.PICTURE, 128, 128, 0, "f")
     (found,) = encoder.encode_frames([Frame(image, 0, 0)], info)
     assert found.boxes.tolist() == [[0, 0, 64, 128], [64, 0, 128, 128]]
     assert found.masks.shape == (2, 8, 8)

@@ -14,9 +14,9 @@ from encoders import sam2_folder
 from vidmem.encoders.masks import sam2
 from vidmem.encoders.masks.sam2 import Sam2Masks
 from vidmem.encoders.masks.sam_masks import fuse, pick
-from vidmem.encoders.masks.source import PICTURE, mask_source
+from vidmem.encoders.masks.source import mask_source
 from vidmem.errors import ModelError, UsageError
-from vidmem.records import Frame, SourceInfo
+from vidmem.records import Frame, SourceInfo, SourceKind
 
 sam2_folder.required()
 H, W = 48, 80
@@ -47,7 +47,7 @@ def pictures(count: int) -> list[np.ndarray]:
     return [np.roll(first, 4 * i, axis=1) for i in range(count)]
 
 
-def info(kind: str = "video") -> SourceInfo:
+def info(kind: SourceKind = SourceKind.VIDEO) -> SourceInfo:
     return SourceInfo("/videos/walk.mp4", kind, W, H, 10**9, "f")
 
 
@@ -114,7 +114,7 @@ def test_masks_are_carried_from_key_frames(source: Sam2Masks, two: list[int], mo
 
 
 def test_pictures_that_do_not_follow_each_other_are_each_asked(source: Sam2Masks, two: list[int]) -> None:
-    for kind in ("images", PICTURE):
+    for kind in (SourceKind.IMAGES, SourceKind.PICTURE):
         two.clear()
         assert len(list(source.of_frames(frames(pictures(3)), info(kind)))) == len(two) == 3
 

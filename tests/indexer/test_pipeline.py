@@ -19,7 +19,7 @@ from vidmem.errors import MediaError, StoreError
 from vidmem.geometry import mask_boxes
 from vidmem.indexer.pipeline import SourceReport, index_source
 from vidmem.media import Damage, open_source
-from vidmem.records import Frame, RegionTokens, SourceInfo
+from vidmem.records import Frame, RegionTokens, SourceInfo, SourceKind
 from vidmem.store import ModelRecord, Store
 from vidmem.timecode import NS
 
@@ -191,7 +191,7 @@ class Fake:
     """A source of given frames that loses `damaged` packets before frame number `at`."""
 
     def __init__(self, frames: list[Frame], damaged: int = 0, fail: bool = False, at: int = 0) -> None:
-        self.info = SourceInfo("/v/fake.mp4", "video", 160, 96, 10 * NS, "fake")
+        self.info = SourceInfo("/v/fake.mp4", SourceKind.VIDEO, 160, 96, 10 * NS, "fake")
         self.damage = Damage()
         self._frames, self._damaged, self._fail, self._at = frames, damaged, fail, at
 

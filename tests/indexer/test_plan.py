@@ -21,6 +21,7 @@ from vidmem.indexer.pictures import PicturesReport
 from vidmem.indexer.plan import Album, planned
 from vidmem.media import Photos
 from vidmem.memory import Memory
+from vidmem.records import SourceKind
 from vidmem.store import Store
 
 
@@ -247,7 +248,7 @@ def test_no_photo_is_of_two_sources(tmp_path_factory: pytest.TempPathFactory, ru
 
 
 class _Row:
-    kind = "pictures"
+    kind = SourceKind.PICTURES
 
     def __init__(self, id: int, uri: str) -> None:
         self.id, self.uri = id, uri

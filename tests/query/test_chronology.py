@@ -15,8 +15,8 @@ from store.making import DT, MODEL, add, info
 from vidmem.encoders import Calibration
 from vidmem.query.retrieve import Question
 from vidmem.query.where import each, timeline, where
-from vidmem.records import SourceInfo
-from vidmem.store import PICTURE_NS, PICTURES, Picture, PictureFile, Store, VectorCache
+from vidmem.records import SourceInfo, SourceKind
+from vidmem.store import PICTURE_NS, Picture, PictureFile, Store, VectorCache
 from vidmem.timecode import NS
 
 NOON = 1_800_000_000 * NS
@@ -34,7 +34,7 @@ def video(store: Store, name: str, start_s: float | None, by: str = "container")
 
 def photos(store: Store, *dates: float | None, by: str = "exif") -> int:
     """A folder of pictures, each with a thing of kind 0."""
-    row = store.begin_source(SourceInfo("/photos", PICTURES, 0, 0, 0, "photos"))
+    row = store.begin_source(SourceInfo("/photos", SourceKind.PICTURES, 0, 0, 0, "photos"))
     held, files, tracks = [], [], []
     for i, date in enumerate(dates):
         t = i * PICTURE_NS

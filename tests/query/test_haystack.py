@@ -15,8 +15,8 @@ from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError
 from vidmem.query.haystack import PAPER_THRESHOLD, Haystack, Phrase
 from vidmem.query.visual_haystacks import Shelf, ask_all, load_needles
-from vidmem.records import Float32, SourceInfo
-from vidmem.store import PICTURE_NS, PICTURES, Picture, PictureFile, Store, VectorCache
+from vidmem.records import Float32, SourceInfo, SourceKind
+from vidmem.store import PICTURE_NS, Picture, PictureFile, Store, VectorCache
 
 CALIBRATION = Calibration(0.6, 0.4, 0.7, 0.6, temperature=0.1)
 
@@ -29,7 +29,7 @@ def axis(number: int, lean: float = 0.0, other: int = -1) -> Float32:
 
 def fill(store: Store, pictures: dict[str, list[Float32]], folder: str = "/photos") -> int:
     """Pictures by name, each with regions of these text vectors, at 10, 20, ... in x."""
-    row = store.begin_source(SourceInfo(folder, PICTURES, 0, 0, 0, f"pictures {folder}"))
+    row = store.begin_source(SourceInfo(folder, SourceKind.PICTURES, 0, 0, 0, f"pictures {folder}"))
     files, kept, tracks, frames = [], [], [], []
     ordinal = 0
     for i, (name, regions) in enumerate(pictures.items()):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidmem.errors import MediaError
-from vidmem.records import Box, Frame, Sighting, SourceInfo
+from vidmem.records import Box, Frame, Sighting, SourceInfo, SourceKind
 from vidmem.render.contact_sheet import contact_sheet, details
 from vidmem.render.drawing import WIDTH, heading_height
 from vidmem.timecode import NS, clock
@@ -22,7 +22,7 @@ class FakeSource:
     """A grey picture whose brightness is its second."""
 
     def __init__(self, width: int, height: int, shown: tuple[int, int] | None = None) -> None:
-        self.info = SourceInfo("/videos/fake.mp4", "video", width, height, 60 * NS, "f")
+        self.info = SourceInfo("/videos/fake.mp4", SourceKind.VIDEO, width, height, 60 * NS, "f")
         self.shown = shown or (width, height)
         self.asked: list[int] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vidmem.config import IndexConfig
-from vidmem.records import FrameRegions, SourceInfo, Track
+from vidmem.records import FrameRegions, SourceInfo, SourceKind, Track
 from vidmem.store import ModelRecord, Store
 
 DV, DT = 24, 16
@@ -15,7 +15,7 @@ MODEL = ModelRecord("tiny", "ab" * 32, DV, DT, IndexConfig().as_dict())
 
 
 def info(name: str = "walk.mp4", fingerprint: str = "f1", folder: str = "/videos") -> SourceInfo:
-    return SourceInfo(f"{folder}/{name}", "video", 1280, 720, 60_000_000_000, fingerprint)
+    return SourceInfo(f"{folder}/{name}", SourceKind.VIDEO, 1280, 720, 60_000_000_000, fingerprint)
 
 
 def track(ordinal: int, seed: int | None = None, **changes: Any) -> Track:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from vidmem.errors import UsageError
-from vidmem.store import PICTURES, Picture, PictureFile, Store
+from vidmem.records import SourceKind
+from vidmem.store import Picture, PictureFile, Store
 from vidmem.timecode import NS
 
 from .making import add, info
@@ -29,7 +30,7 @@ def test_it_is_kept_and_mended(store: Store) -> None:
     assert (again.start_ns, again.recorded_by) == (None, "given")  # nobody looks again
 
 
-@pytest.mark.parametrize("kind", ["log", "live", "episode", PICTURES])
+@pytest.mark.parametrize("kind", [SourceKind.LOG, SourceKind.LIVE, SourceKind.EPISODE, SourceKind.PICTURES])
 def test_times_of_their_own_stay(store: Store, kind: str) -> None:
     row = store.begin_source(dataclasses.replace(info(), kind=kind))
     with pytest.raises(UsageError, match="times of its own"):
@@ -38,7 +39,7 @@ def test_times_of_their_own_stay(store: Store, kind: str) -> None:
 
 
 def test_pictures(store: Store) -> None:
-    row = store.begin_source(dataclasses.replace(info("photos"), kind=PICTURES))
+    row = store.begin_source(dataclasses.replace(info("photos"), kind=SourceKind.PICTURES))
     held = [Picture(0, b"a" * 32, 8, 8, THEN, "exif"), Picture(10, b"b" * 32, 8, 8)]
     add(store, row.id, [], files=[PictureFile("a.jpg", 1, 1, 0), PictureFile("b.jpg", 1, 1, 10)], pictures=held)
     assert store.pictures_recorded(row.id) == {0: (THEN, "exif"), 10: (None, "")}

@@ -222,7 +222,6 @@ def _from_memory(
 ) -> Iterator[Picture]:
     from ..export.annotated import from_memory, from_pictures
     from ..memory import Memory
-    from ..store import PICTURES
 
     predictor = None
     if refine is not None:
@@ -237,7 +236,7 @@ def _from_memory(
                 gone.append(row.uri)
                 continue
             parsed = m.parse(row.uri, labels, meant=not everything, pictures=True)
-            if row.kind != PICTURES:
+            if not row.kind.single_pictures:
                 yield from from_memory(m.store, parsed, out / "images", every_ns, grid, predictor)
                 continue
             missing: list[str] = []

@@ -12,6 +12,7 @@ import typer
 
 from ..address import exists, printable
 from ..errors import ModelError, UsageError
+from ..records import SourceKind
 from ..timecode import NS, age, clock, dated, epochal, iso
 from . import completing
 from .options import MemoryOption
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from ..store import SourceRow, Store
 
 KINDS = {
-    "pictures": "photos",
-    "images": "film of pictures",
-    "image": "film of one picture",
-    "log": "topic of a log",
-    "episode": "episode of a dataset",
-    "live": "camera, watched live",
+    SourceKind.PICTURES: "photos",
+    SourceKind.IMAGES: "film of pictures",
+    SourceKind.IMAGE: "film of one picture",
+    SourceKind.LOG: "topic of a log",
+    SourceKind.EPISODE: "episode of a dataset",
+    SourceKind.LIVE: "camera, watched live",
 }
 """Kinds of sources for people."""
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
@@ -57,7 +58,7 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
             STATES[row.state] + (", to reembed" if row.stale else ""),
             clock(row.duration_ns) if row.duration_ns else "-",
             f"{row.width}x{row.height}" if row.width else "-",
-            EACH if row.kind == "pictures" else dated(row.start_ns, row.recorded_by),
+            EACH if row.kind.single_pictures else dated(row.start_ns, row.recorded_by),
         )
         for row in rows
     ]

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..query.serialize import sighting_row
+from ..records import SourceKind
 from ..timecode import EPOCHAL_NS, NS, clock, told
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 from .clips import write_clips
@@ -277,7 +278,7 @@ def _not_found(memory: Memory, answer: Answer) -> None:
     sources = memory.sources()
     if not sources:
         warn("the memory holds no video yet; `vidmem index` adds some")
-    elif waiting := sum(row.state == "open" and row.kind != "live" for row in sources):
+    elif waiting := sum(row.state == "open" and row.kind is not SourceKind.LIVE for row in sources):
         warn(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
     info = memory.text_encoder.info
     if near and answer.query.get("text") is not None and not info.open_vocabulary:

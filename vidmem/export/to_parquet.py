@@ -8,7 +8,8 @@ from ..address import split_known
 from ..errors import MediaError
 from ..media.lerobot import parse_part
 from ..media.logs.base import lacking
-from ..store import OWN_CLOCK, SourceRow, Store, TrackRow
+from ..records import SourceKind
+from ..store import SourceRow, Store, TrackRow
 from ..timecode import NS
 from .annotate import Written
 from .notes import Notes
@@ -60,14 +61,14 @@ def write(notes: Notes, part: str, out: str) -> Written:
 
 def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
     address = split_known(source.uri)
-    episode, camera = parse_part(address) if source.kind == "episode" else (None, None)
-    store, zero = notes.query.store, source.start_ns if source.kind in OWN_CLOCK else None
+    episode, camera = parse_part(address) if source.kind is SourceKind.EPISODE else (None, None)
+    store, zero = notes.query.store, source.start_ns if source.kind.own_clock else None
     x0, y0, x1, y1 = track.best_box
     return {
         "source": source.uri,
         "episode_index": episode,
         "camera": camera,
-        "topic": address.part if source.kind == "log" else None,
+        "topic": address.part if source.kind is SourceKind.LOG else None,
         "track": track.ordinal,
         "label": notes.label(track) or None,
         "score": notes.score(track),

@@ -12,7 +12,7 @@ from ..errors import MediaError
 from ..media import open_source
 from ..media.base import Source
 from ..media.logs.base import lacking
-from ..store import OWN_CLOCK, SourceRow
+from ..store import SourceRow
 from ..timecode import clock
 from .annotate import Written
 from .notes import Lookup, Notes
@@ -90,7 +90,7 @@ def _sightings(rr: Any, stream: Any, notes: Notes, row: SourceRow, name: str) ->
 def _at(stream: Any, row: SourceRow, t_ns: int) -> None:
     import numpy as np
 
-    if row.start_ns is None or row.kind not in OWN_CLOCK:
+    if row.start_ns is None or not row.kind.own_clock:
         stream.set_time(TIMELINE, duration=np.timedelta64(t_ns, "ns"))
     else:
         stream.set_time(TIMELINE, timestamp=np.datetime64(row.start_ns + t_ns, "ns"))

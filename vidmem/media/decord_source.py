@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..closing import Closing
 from ..errors import MediaError
-from ..records import Frame, SourceInfo
+from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
@@ -58,7 +58,7 @@ class DecordSource(Closing):
         known = recorded.of_file(path, duration_ns, inside(path))
         self.info = SourceInfo(
             uri=path,
-            kind="video",
+            kind=SourceKind.VIDEO,
             width=width,
             height=height,
             duration_ns=duration_ns,

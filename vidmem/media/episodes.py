@@ -9,7 +9,7 @@ import numpy as np
 
 from ..address import Address
 from ..closing import Closing
-from ..records import Frame, Mark, SourceInfo
+from ..records import Frame, Mark, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint
 from .base import Damage, Shape, check_open, no_trail
@@ -42,7 +42,7 @@ class EpisodeSource(Closing):
         content = (fingerprint.of_file(span.video), episode, camera, self._start_ns, self._times.tobytes().hex())
         self.info = SourceInfo(
             uri=self._uri,
-            kind="episode",
+            kind=SourceKind.EPISODE,
             width=self._video.info.width,
             height=self._video.info.height,
             duration_ns=int(self._times[-1]) + 2 * self._half_ns,

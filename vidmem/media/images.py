@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..closing import Closing
 from ..errors import MediaError
-from ..records import Frame, SourceInfo
+from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
@@ -53,7 +53,7 @@ class ImageSource(Closing):
         known = recorded.of_file(self._files[0], 0, taken(self._files[0]))
         self.info = SourceInfo(
             uri=path,
-            kind="images" if folder else "image",
+            kind=SourceKind.IMAGES if folder else SourceKind.IMAGE,
             width=width,
             height=height,
             duration_ns=len(self._files) * NS,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..closing import Closing
 from ..errors import MediaError
-from ..records import Frame, SourceInfo
+from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, orient, recorded
 from .base import Damage, Shape, check_open, check_size, no_trail
@@ -57,7 +57,7 @@ class VideoSource(Closing):
             known = recorded.of_file(path, duration_ns, recorded.from_tags(container.metadata, stream.metadata))
             self.info = SourceInfo(
                 uri=path,
-                kind="video",
+                kind=SourceKind.VIDEO,
                 width=width,
                 height=height,
                 duration_ns=duration_ns,

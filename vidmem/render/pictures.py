@@ -10,8 +10,7 @@ from ..address import exists
 from ..errors import MediaError
 from ..query import arguments
 from ..query.query import Query
-from ..records import Sighting
-from ..store import PICTURES
+from ..records import Sighting, SourceKind
 from ..timecode import NS
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Pictures:
         return timeline_picture(things, lengths, title, live=self._live())
 
     def _live(self) -> set[str]:
-        return {row.uri for row in self.store.sources() if row.kind == "live"}
+        return {row.uri for row in self.store.sources() if row.kind is SourceKind.LIVE}
 
     def explain(self, sighting: Sighting, text: str) -> Explained:
         """Why the sighting is taken for `text`: a heat map over its frame or its single picture, and numbers inside and
@@ -125,7 +124,7 @@ class Pictures:
         arguments.sighting(sighting)
         arguments.flags(box=box)
         file, margin_ns = arguments.path("path", path), arguments.whole("margin_ns", margin_ns, 0)
-        if self.store.source(sighting.source).kind == PICTURES:
+        if self.store.source(sighting.source).kind.single_pictures:
             raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
         self._check_at_hand(sighting)
         row = self.store.source(sighting.source)
@@ -134,7 +133,7 @@ class Pictures:
         save_clip(sighting.source, file, start_ns, end_ns, drawn)
 
     def _check_at_hand(self, sighting: Sighting) -> None:
-        if self.store.source(sighting.source).kind == "live":
+        if self.store.source(sighting.source).kind is SourceKind.LIVE:
             raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
         if not exists(sighting.source):
             raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")

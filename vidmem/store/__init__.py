@@ -1,17 +1,14 @@
 """A memory on disk: SQLite is the truth, the vector cache can be rebuilt from it."""
 
 from .forget import Loss, Part
-from .pictures import PICTURE_NS, PICTURES, Picture, PictureFile
-from .reader import OWN_CLOCK, PARTED, whole_path
+from .pictures import PICTURE_NS, Picture, PictureFile
+from .reader import whole_path
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 from .store import Store
 from .tokens import NewTokens
 from .vectors import Columns, VectorCache
 
 __all__ = [
-    "OWN_CLOCK",
-    "PARTED",
-    "PICTURES",
     "PICTURE_NS",
     "Columns",
     "Loss",

@@ -18,9 +18,6 @@ from ..timecode import NS
 from . import checks
 from .rows import sane_time
 
-PICTURES = "pictures"
-"""Kind of a source that is a folder of single pictures."""
-
 PICTURE_NS = 10 * NS
 """From picture to picture: more than what joins tracks into a sighting, so that each stands for itself."""
 

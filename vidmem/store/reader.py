@@ -32,11 +32,6 @@ from .rows import (
     track_row,
 )
 
-PARTED = frozenset({"log", "episode"})
-"""Kinds of sources that are one part of a file or folder."""
-
-OWN_CLOCK = frozenset({"log", "live"})
-"""Kinds of sources whose pictures bear times of a clock, from which start_ns was taken off; it never changes."""
 LEFT_OUT = "…"
 """What stands in a shortened name for the rest of it, as tables print it."""
 
@@ -98,7 +93,7 @@ def find_parts(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
 
 def whole_path(row: SourceRow) -> str:
     """The file or folder that a source is, or is part of."""
-    return split_known(row.uri).path if row.kind in PARTED else row.uri
+    return split_known(row.uri).path if row.kind.is_part else row.uri
 
 
 def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..records import RECORDED_BY, Float32, Track
+from ..records import RECORDED_BY, Float32, SourceKind, Track
 from ..timecode import NS
 from . import checks
 from .checks import FARTHEST_NS
@@ -77,7 +77,7 @@ class SourceRow:
 
     id: int
     uri: str
-    kind: str
+    kind: SourceKind
     width: int
     height: int
     duration_ns: int
@@ -136,6 +136,7 @@ SOURCE_COLUMNS = (
     "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
     "tracker_state, added_at, finished_at, stale, recorded_by"  # the order of SourceRow's fields
 )
+_STORED_KINDS = frozenset(SourceKind) - {SourceKind.PICTURE}
 _ANY = object  # a recording time that is none is not known, which is no reason to refuse the memory
 _SOURCE_KINDS = (int, str, str, int, int, int, _ANY, str, str, int, int, int | None, bytes, int, int | None, int, _ANY)
 
@@ -144,13 +145,14 @@ def source_row(row: tuple[Any, ...]) -> SourceRow:
     """The record of one row of SOURCE_COLUMNS. Raises StoreError when it is damaged."""
     found = SourceRow(*checks.typed(row, _SOURCE_KINDS, "sources"))
     checks.path("sources", found.uri)
+    checks.held(found.kind in _STORED_KINDS, "a kind of source that is not known in sources")
     checks.held(found.state in STATES, "a state that is none in sources")
     checks.size("sources", found.width, found.height)
     checks.times("sources", found.duration_ns, found.next_t_ns, found.added_at, found.finished_at)
     checks.counts("sources", found.frames, found.damaged)
     checks.held(found.duration_ns >= 0, "a length below 0 in sources")
     start_ns, by = sane_time(found.start_ns, found.recorded_by)
-    return replace(found, start_ns=start_ns, recorded_by=by, stale=bool(found.stale))
+    return replace(found, kind=SourceKind(found.kind), start_ns=start_ns, recorded_by=by, stale=bool(found.stale))
 
 
 def model_record(row: tuple[Any, ...]) -> ModelRecord:

@@ -190,7 +190,7 @@ class Store(Closing):
         """When the source was recorded (see `SourceInfo.start_ns`), and how that is known. "given" with None: not at
         all, and nobody is to look again. Raises UsageError for sources with a clock or pictures of their own."""
         row = self.source_by_id(source_id)
-        if row.kind in reader.OWN_CLOCK | reader.PARTED | {picturebook.PICTURES}:
+        if row.kind.own_times or row.kind.single_pictures:
             raise UsageError(f"it has times of its own, which stay as they are: {row.uri}")
         with self._use(write=True) as conn:
             writer.set_recorded(conn, source_id, start_ns, by)

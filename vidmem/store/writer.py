@@ -58,7 +58,7 @@ def set_recorded(conn: sqlite3.Connection, source_id: int, start_ns: int | None,
 
 def _dated(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> SourceRow:
     """The row, with the recording time where it was indexed when none was known."""
-    if known.recorded_by or known.start_ns is not None or info.start_ns is None or known.kind in reader.OWN_CLOCK:
+    if known.recorded_by or known.start_ns is not None or info.start_ns is None or known.kind.own_clock:
         return known
     set_recorded(conn, known.id, info.start_ns, info.recorded_by)
     return replace(known, start_ns=info.start_ns, recorded_by=info.recorded_by)

@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from ...records import Frame, SourceInfo
+from ...records import Frame, SourceInfo, SourceKind
 from ..extras import needing
 from ..hub import Wanted, checked, find, fingerprint, locate, weights_folder
 from ..pull import offline_remedy
 from ..spec_options import split_options
 from ..tensor_file import fail
-from .source import PICTURE
 
 if TYPE_CHECKING:
     import torch
@@ -147,7 +146,7 @@ class Sam2Masks:
         self.grid, self.key_every = grid, key_every
 
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
-        if info.kind in (PICTURE, "images"):  # pictures of a folder need not follow each other
+        if info.kind in (SourceKind.PICTURE, SourceKind.IMAGES):  # pictures of a folder need not follow each other
             for frame in frames:
                 yield self.of_picture(frame.image)
             return

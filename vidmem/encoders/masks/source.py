@@ -19,14 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
-from ...records import Float32, Frame, RegionTokens, SourceInfo
+from ...records import Float32, Frame, RegionTokens, SourceInfo, SourceKind
 from ..clip.pixels import fitted_masks
 
 MOST = 4096
 """Masks in one file; more are a mistake."""
 KINDS = (".npz", ".npy", ".png")
-PICTURE = "picture"
-"""`SourceInfo.kind` of a photo that is looked at by itself."""
 
 
 class MaskSource(Protocol):
@@ -63,7 +61,7 @@ class FolderMasks:
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
         source = Path(info.uri).stem
         for frame in frames:
-            stem = source if info.kind == PICTURE else f"{source}/{frame.index:08d}"
+            stem = source if info.kind == SourceKind.PICTURE else f"{source}/{frame.index:08d}"
             path = next((p for kind in KINDS if (p := self.folder / f"{stem}{kind}").is_file()), None)
             if path is None:
                 name = Path(stem).name

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ...address import Address
 from ...closing import Closing
 from ...errors import MediaError
-from ...records import Frame, SourceInfo, Trail
+from ...records import Frame, SourceInfo, SourceKind, Trail
 from ...timecode import NS
 from .. import fingerprint
 from ..base import Damage, Shape, check_open
@@ -62,7 +62,7 @@ class LogSource(Closing):
             raise
         self.info = SourceInfo(
             uri=self._uri,
-            kind="log",
+            kind=SourceKind.LOG,
             width=width,
             height=height,
             duration_ns=self._reader.end_ns - (first_log_ns if self._header else self._reader.start_ns),
