@@ -1,10 +1,10 @@
-# Two commands: `make demo` and `make test`. Each sets up a .venv in this clone first.
+# `make demo`, `make test` and `make dist`. Each sets up a .venv in this clone first.
 PYTHON ?= python3
 BIN := .venv/bin
 # Only for `make test`: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
 PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: setup demo test test-fast lint bench clean
+.PHONY: setup demo test test-fast lint dist clean
 
 setup: .venv/installed
 
@@ -39,5 +39,11 @@ lint: setup
 	cd .venv/types && MYPYPATH=. ../bin/mypy -p vidmem --config-file ../../pyproject.toml --cache-dir ../mypy
 	cd .venv/types && PYTHONPATH=. ../bin/lint-imports ../../pyproject.toml --no-cache
 
+# The sdist, and the wheel built from it. setuptools comes with the extra `dev`, so nothing is downloaded here.
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 clean:
-	rm -rf .venv demo build *.egg-info
+	rm -rf .venv demo build dist *.egg-info

@@ -210,7 +210,7 @@ def require_pycocotools() -> None:
     try:
         import pycocotools.mask  # noqa: F401
     except ImportError:
-        raise UsageError("COCO annotations need pycocotools; pip install 'vidmem[train]'") from None
+        raise UsageError("COCO annotations need pycocotools; pip install 'vidmem[coco]'") from None
 
 
 def open_picture(path: Path) -> Image.Image:
