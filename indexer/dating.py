@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from ..address import split
+from ..address import Address
 from ..errors import MediaError, UsageError
 from ..media.lerobot import is_dataset
 from ..media.recorded import WAYS, Recorded, from_mtime, from_name
@@ -68,7 +68,7 @@ def choice(when: str | date) -> Choice:
     return Choice("", Recorded(moment.ns, "day" if day_alone(text) else "given"))
 
 
-def check(chosen: Choice, sources: Sequence[str | Album]) -> None:
+def check(chosen: Choice, sources: Sequence[Address | Album]) -> None:
     """Before anything is indexed: sources are addresses, or albums of photos.
 
     Raises UsageError when one time by hand is given to several sources or to photos, and for sources that have times of
@@ -79,12 +79,12 @@ def check(chosen: Choice, sources: Sequence[str | Album]) -> None:
             f"{len(sources)} sources did not begin at one time; index one with a date, or mend each with "
             "`vidmem recorded SOURCE WHEN`"
         )
-    for one in sources:
-        if not isinstance(one, str):
+    for source in sources:
+        if not isinstance(source, Address):
             if not chosen.way:
                 raise UsageError("each photo has a date of its own; `vidmem recorded PHOTO WHEN` mends one")
-        elif (address := split(one)).part:
-            check_kind(SourceKind.EPISODE if is_dataset(address.path) else SourceKind.LOG, one)
+        elif source.part:
+            check_kind(SourceKind.EPISODE if is_dataset(source.path) else SourceKind.LOG, str(source))
 
 
 def check_kind(kind: SourceKind, uri: str) -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..address import Address
 from ..errors import UsageError
 from ..media import Found, Photos
 from ..media.frames import like_a_film
@@ -46,21 +47,21 @@ class Album:
         return next((os.path.join(self.folder, f).rstrip(os.sep) for f, p in by_folder.items() if like_a_film(p)), None)
 
 
-def planned(found: Sequence[Found], store: Store) -> list[str | Album]:
-    """Sources by their addresses, and albums, each where its first picture stood.
+def planned(found: Sequence[Found], store: Store) -> list[Address | Album]:
+    """The sources and albums to index, each at the place of its first picture.
 
-    Raises UsageError for a film of pictures that the memory has as single ones.
+    Raises:
+        UsageError: the memory has the pictures of a film as single pictures.
     """
     shelf = _Shelf(store)
-    plan: dict[str, str | Album] = {}
-    for one in found:
-        if isinstance(one, str):
-            shelf.check_film(one)
-            plan.setdefault(one, one)
+    plan: dict[Address | str, Address | Album] = {}
+    for item in found:
+        if isinstance(item, Address):
+            shelf.check_film(item)
+            plan.setdefault(item, item)
             continue
-        for part in shelf.place(one):
-            key = part if isinstance(part, str) else f"\0{part.folder}"  # a folder may hold a film and other pictures
-            plan.setdefault(key, part)
+        for part in shelf.place(item):
+            plan.setdefault(part.folder if isinstance(part, Album) else part, part)
     return list(plan.values())
 
 
@@ -70,12 +71,14 @@ class _Shelf:
     def __init__(self, store: Store) -> None:
         rows = [row for row in store.sources() if "\0" not in row.uri]
         self._store = store
-        self._films = {os.path.realpath(row.uri): row.uri for row in rows if row.kind.is_film}
+        self._films = {os.path.realpath(row.uri): row.address for row in rows if row.kind.is_film}
         self._known = {os.path.realpath(row.uri): row for row in rows if row.kind.single_pictures}
         self._held: dict[str, list[str]] = {}
         self._albums: dict[str, Album] = {}
 
-    def check_film(self, path: str) -> None:
+    def check_film(self, film: Address) -> None:
+        """Raise UsageError if the memory has the pictures of a folder as single pictures."""
+        path = str(film)
         real = os.path.realpath(path)
         if not os.path.isdir(path) or real in self._films:
             return
@@ -86,7 +89,7 @@ class _Shelf:
                 f" first, or choose another memory: {path}"
             )
 
-    def place(self, photos: Photos) -> Iterator[str | Album]:
+    def place(self, photos: Photos) -> Iterator[Address | Album]:
         """Put the pictures into the albums that they belong to; these, and films that have some already."""
         if os.path.isdir(photos.path):
             yield from self._place_folder(photos.path)
@@ -103,7 +106,7 @@ class _Shelf:
         self._add(album, os.path.normpath(path), listed(photos.path))
         yield album
 
-    def _place_folder(self, folder: str) -> Iterator[str | Album]:
+    def _place_folder(self, folder: str) -> Iterator[Address | Album]:
         files, refused = list_pictures(folder)
         real = os.path.realpath(folder)
         unread = {os.path.normpath(os.path.join(real, os.path.relpath(path, folder))): why for path, why in refused}

@@ -211,7 +211,7 @@ class _Run:
     def _frames(self, times: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
         if not times:
             return
-        with open_source(self._row.uri) as source:
+        with open_source(self._row.address) as source:
             if source.info.fingerprint != self._row.fingerprint:
                 raise MediaError(f"the file is another one than was indexed; index it again: {self._row.uri}")
             # Both are rising, so a time that was passed is not in the source any more.

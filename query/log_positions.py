@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..address import split_known
 from ..records import LogPoint, SourceKind, Trail
 from ..store import SourceRow, Store
 
@@ -32,7 +31,7 @@ class LogPoints:
         if source_id not in self._trails:
             self._trails[source_id] = self._store.trail(source_id)
         trail = self._trails[source_id]
-        address = split_known(source.uri)
+        address = source.address
         return LogPoint(
             topic=address.part,
             clock=address.clock if source.kind is SourceKind.LOG else "episode",

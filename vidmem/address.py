@@ -1,27 +1,61 @@
-"""How one of several videos in a file or folder is named: `run.mcap#/cam/front`, `run.mcap#header:/cam/front`.
+"""The name of a source: a path, or a path and a part, `run.mcap#/cam/front` or `run.mcap#header:/cam/front`.
 
-A log holds several topics, a dataset several episodes and cameras. Each is a source of its own, and its name says
-which and by which clock its times are told, so that a picture of it can be fetched again from the name alone.
+A log holds several topics, a dataset several episodes and cameras. Each is a source of its own. Its address says which
+one it is and which clock its times are on, so that a picture can be read again from the address alone.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from .errors import UsageError
 
 CLOCKS = ("log", "header")
-"""log: when a message was recorded. header: the stamp that its sender wrote into it."""
+"""log: the time at which a message was recorded. header: the stamp that its sender wrote into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """path: of the file or folder. part: what in it, empty for all of it. clock: one of CLOCKS."""
+    """A source.
+
+    path: the file or folder. part: the topic or episode in it, empty for all of it. clock: one of CLOCKS.
+    """
 
     path: str
     part: str = ""
     clock: str = "log"
+
+    @classmethod
+    def parse(cls, text: str | os.PathLike[str]) -> Self:
+        """Parse what a user typed.
+
+        A path that exists is taken as it is, even with a # in its name. Otherwise the path ends at the last # before
+        which something exists. If nothing does, all of the text is the path.
+        """
+        text = os.fspath(text)
+        if not os.path.exists(text):
+            place = len(text)
+            while (place := text.rfind("#", 0, place)) > 0:
+                if os.path.exists(text[:place]):
+                    return cls._split(text, place)
+        return cls(text)
+
+    @classmethod
+    def parse_part(cls, text: str) -> Self:
+        """Parse an address that is known to have a part, even if the file is gone."""
+        address = cls.parse(text)
+        place = text.find("#")
+        return address if address.part or place <= 0 else cls._split(text, place)
+
+    @classmethod
+    def _split(cls, text: str, place: int) -> Self:
+        part, clock = text[place + 1 :], "log"
+        head, colon, rest = part.partition(":")
+        if colon and head in CLOCKS:
+            clock, part = head, rest
+        return cls(text[:place], part, clock)
 
     def __str__(self) -> str:
         if not self.part:
@@ -31,54 +65,25 @@ class Address:
 
     @property
     def label(self) -> str:
-        """The last folder of the path with the part, for people."""
+        """The last name in the path, with the part, for people."""
         name = os.path.basename(self.path.rstrip(os.sep)) or self.path
         return f"{name} {self.part}" if self.part else name
 
+    def absolute(self) -> Self:
+        """The address with an absolute path."""
+        return replace(self, path=os.path.abspath(self.path))
 
-def split(text: str) -> Address:
-    """The address that `text` is. A path that exists is one as it stands, even with a # in its name; otherwise the
-    path ends at the last # before which something exists, and where nothing does, all of the text is a path."""
-    if not os.path.exists(text):
-        place = len(text)
-        while (place := text.rfind("#", 0, place)) > 0:
-            if os.path.exists(text[:place]):
-                return _parted(text, place)
-    return Address(text)
-
-
-def split_known(text: str) -> Address:
-    """The address `text` of a source that is known to be part of something, also when its file is gone."""
-    address = split(text)
-    place = text.find("#")
-    return address if address.part or place <= 0 else _parted(text, place)
-
-
-def _parted(text: str, place: int) -> Address:
-    part, clock = text[place + 1 :], "log"
-    head, colon, rest = part.partition(":")
-    if colon and head in CLOCKS:
-        clock, part = head, rest
-    return Address(text[:place], part, clock)
-
-
-def absolute(text: str) -> str:
-    """`text` with an absolute path; its part stays as it is."""
-    address = split(text)
-    return str(Address(os.path.abspath(address.path), address.part, address.clock))
-
-
-def exists(text: str) -> bool:
-    """Whether the file or folder of the address is there."""
-    return os.path.exists(split(text).path)
+    def exists(self) -> bool:
+        """Return True if the file or folder exists."""
+        return os.path.exists(self.path)
 
 
 def check_clock(clock: str) -> None:
-    """Raises UsageError when there is no such clock."""
+    """Raise UsageError for an unknown clock."""
     if clock not in CLOCKS:
         raise UsageError(f"no clock {clock!r}; there are: {', '.join(CLOCKS)}")
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without control characters that a file name may hold."""
+    """`text` on one line, with control characters escaped: a file name may hold any."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

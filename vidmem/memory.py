@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
+from .address import Address
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, check_masks, default_preset
 from .errors import MediaError, UsageError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .indexer.pipeline import Progress, SourceReport
     from .indexer.plan import Album
     from .indexer.reembed import ReembedReport
-    from .media import Found, Photos, Source
+    from .media import Found, Source
     from .query.arguments import Names, Sources, Time
     from .query.retention import Forgetting
 
@@ -210,7 +211,7 @@ class Memory:
 
     def index(
         self,
-        *paths: str | os.PathLike[str] | Photos | Iterable[str | os.PathLike[str] | Photos],
+        *paths: str | os.PathLike[str] | Found | Iterable[str | os.PathLike[str] | Found],
         film: bool = False,
         config: IndexConfig | None = None,
         decoder: str = "pyav",
@@ -258,7 +259,7 @@ class Memory:
             arguments.made("config", config, IndexConfig, "an IndexConfig")
         for name, value in (("decoder", decoder), ("clock", clock), *(() if pose is None else [("pose", pose)])):
             arguments.text(name, value)
-        wanted = [p if isinstance(p, Photos) else arguments.path("paths", p) for p in arguments.each(paths)]
+        wanted = [p if isinstance(p, Address | Photos) else arguments.path("paths", p) for p in arguments.each(paths)]
         named = arguments.paths("topics", topics)
         chosen = None if recorded is None else dating.choice(arguments.recording("recorded", recorded))
         if not wanted:
@@ -277,7 +278,7 @@ class Memory:
         reports: list[SourceReport] = []
         for item in todo:
             try:
-                if isinstance(item, str):
+                if isinstance(item, Address):
                     reports.append(
                         self._index_source(item, decoder, config, progress, on_source, pose, keep_views, chosen)
                     )
@@ -286,7 +287,7 @@ class Memory:
             except MediaError as error:
                 if on_source is None:
                     raise
-                on_source(item if isinstance(item, str) else item.folder, error)
+                on_source(str(item) if isinstance(item, Address) else item.folder, error)
         self.store.settle()
         return reports
 
@@ -308,7 +309,7 @@ class Memory:
 
     def _index_source(
         self,
-        path: str,
+        address: Address,
         decoder: str,
         config: IndexConfig,
         progress: Watcher | None,
@@ -321,8 +322,9 @@ class Memory:
         from .indexer.pipeline import done_before, index_source
         from .media import open_source
 
+        path = str(address)
         _check_name(path)
-        with open_source(path, decoder) as source:
+        with open_source(address, decoder) as source:
             told = [on_source(path, source)] if on_source else []
             if progress is not None:
                 told.append(telling(progress, path, source.info.duration_ns))

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from .address import Address
 from .timecode import NS
 
 Float32 = NDArray[np.float32]
@@ -40,6 +41,10 @@ class SourceKind(StrEnum):
     """One camera in one episode of a dataset."""
     LIVE = "live"
     """A camera that is watched."""
+
+    def address(self, uri: str) -> Address:
+        """The address of a source of this kind, from its name in a memory."""
+        return Address.parse_part(uri) if self.is_part else Address(uri)
 
     @property
     def own_clock(self) -> bool:
@@ -120,6 +125,11 @@ class SourceInfo:
     fingerprint: str
     start_ns: int | None = None
     recorded_by: str = ""
+
+    @property
+    def address(self) -> Address:
+        """The address that `uri` writes out."""
+        return self.kind.address(self.uri)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -224,7 +224,7 @@ def test_the_pose_is_taken_from_the_topic_that_is_chosen(run: Run, tmp_path: Pat
 def test_poses_of_a_video_fail(run: Run, walk: Path) -> None:
     result = index(run, walk, "--pose", "/pose")
     assert result.exit_code == 2
-    assert "there are no poses in it, only logs have some" in result.stderr
+    assert "the source has no poses, only logs have" in result.stderr
 
 
 def test_a_log_without_pictures_fails_beside_one_that_has_some(run: Run, log: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from media import make_logs
 from media.make_logs import SKEW, START, STEP
 
+from vidmem.address import Address
 from vidmem.errors import MediaError
 from vidmem.media import discover, open_source, parts
 
@@ -18,8 +19,8 @@ from vidmem.media import discover, open_source, parts
 @pytest.mark.parametrize("kind", ["sqlite3", "mcap", "ros1"])
 def test_a_bag(tmp_path: Path, kind: str) -> None:
     path = make_logs.bag(tmp_path / ("run.bag" if kind == "ros1" else "run"), 20, kind)
-    assert discover([str(tmp_path)]) == [str(path)]
-    assert parts(str(path)) == [f"{path}#/cam/front"]
+    assert discover([str(tmp_path)]) == [Address(str(path))]
+    assert parts(Address(str(path))) == [Address(str(path), "/cam/front")]
     with open_source(path) as source:
         assert (source.info.start_ns, source.info.duration_ns) == (START, 19 * STEP)
         frames = list(source.frames(0))

@@ -33,7 +33,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _names(tree: Path, *paths: str, film: bool = False) -> list[str]:
     """Sources from `tree` on; photos with a * in front."""
-    found = [("*", one.path) if isinstance(one, Photos) else ("", one) for one in discover(paths, film)]
+    found = [("*" if isinstance(item, Photos) else "", item.path) for item in discover(paths, film)]
     return [mark + os.path.relpath(path, tree) for mark, path in found]
 
 
@@ -62,7 +62,7 @@ def test_patterns_are_expanded(tree: Path) -> None:
 
 def test_odd_names_are_taken_as_they_are(tree: Path) -> None:
     assert _names(tree, "-x.mp4", "[1].mp4") == ["-x.mp4", "[1].mp4"]
-    assert discover(["-x.mp4"])[0].startswith("/")
+    assert discover(["-x.mp4"])[0].path.startswith("/")
 
 
 def test_duplicates_go_and_order_stays(tree: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vidmem.address import Address
 from vidmem.errors import MediaError, UsageError
 from vidmem.media import discover, open_source, parts
 
@@ -112,13 +113,13 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_episode_of_a_camera_is_a_source(dataset: Path) -> None:
-    assert discover([str(dataset.parent)]) == [str(dataset)]
-    named = parts(str(dataset), [TOP])
-    assert named == [f"{dataset}#{i}/{TOP}" for i in range(3)]
-    assert len(parts(str(dataset), ["*"])) == 6
-    for i, path in enumerate(named):
-        assert discover([path]) == [path]
-        with open_source(path) as source:
+    assert discover([str(dataset.parent)]) == [Address(str(dataset))]
+    episodes = parts(Address(str(dataset)), [TOP])
+    assert episodes == [Address(str(dataset), f"{i}/{TOP}") for i in range(3)]
+    assert len(parts(Address(str(dataset)), ["*"])) == 6
+    for i, episode in enumerate(episodes):
+        assert discover([str(episode)]) == discover([episode]) == [episode]
+        with open_source(str(episode)) as source:
             frames = list(source.frames(0))
             first = sum(LENGTHS[:i])
             assert [make.number_in(f.image) for f in frames] == list(range(first, first + LENGTHS[i]))
@@ -133,9 +134,9 @@ def test_every_episode_of_a_camera_is_a_source(dataset: Path) -> None:
 
 def test_cameras_are_listed(dataset: Path) -> None:
     with pytest.raises(UsageError, match=f"2 to choose from.*{TOP}, {WRIST}"):
-        parts(str(dataset))
+        parts(Address(str(dataset)))
     with pytest.raises(UsageError, match="`clock` is for logs"):
-        parts(str(dataset), [TOP], "header")
+        parts(Address(str(dataset)), [TOP], "header")
     for part, cause in ((f"9/{TOP}", "no episode 9"), ("0/left", "no episode 0 of left"), (TOP, "is named such as")):
         with pytest.raises(MediaError, match=cause):
             open_source(f"{dataset}#{part}")

@@ -14,6 +14,7 @@ from mcap.writer import CompressionType
 from media import make_logs
 from media.make_logs import SKEW, START, STEP, Log, times
 
+from vidmem.address import Address
 from vidmem.errors import MediaError, UsageError
 from vidmem.media import Source, open_source, parts
 from vidmem.media.logs import mcap_reader, mcap_table
@@ -178,9 +179,9 @@ def several(path: Path) -> Path:
 
 def test_topics_are_sources_on_one_clock(tmp_path: Path) -> None:
     path = str(several(tmp_path / "run.mcap"))
-    front, rear = parts(path, ["/cam/*"])
-    assert (front, rear) == (f"{path}#/cam/front", f"{path}#/cam/rear")
-    assert parts(path, ["/cam/rear"]) == [rear]
+    front, rear = parts(Address(path), ["/cam/*"])
+    assert (front, rear) == (Address(path, "/cam/front"), Address(path, "/cam/rear"))
+    assert parts(Address(path), ["/cam/rear"]) == [rear]
     assert parts(rear) == [rear]
     with open_source(front) as a, open_source(rear) as b:
         assert numbers(b) == list(range(100, 110))
@@ -193,15 +194,15 @@ def test_ambiguous_topics_are_listed(tmp_path: Path) -> None:
     path = str(several(tmp_path / "run.mcap"))
     told = r"/cam/front \(sensor_msgs/msg/CompressedImage, 10 messages\), /cam/rear"
     with pytest.raises(UsageError, match=rf"2 to choose from; name them as `topics`.*{told}.*: {path}$"):
-        parts(path)
+        parts(Address(path))
     with pytest.raises(UsageError, match=f"nothing with pictures is called '/cam/left'; there are {told}"):
-        parts(path, ["/cam/left"])
+        parts(Address(path), ["/cam/left"])
     with pytest.raises(UsageError, match="leave `topics` out"):
-        parts(f"{path}#/cam/rear", ["/cam/rear"])
+        parts(Address(path, "/cam/rear"), ["/cam/rear"])
     with pytest.raises(UsageError, match="leave it out"):
-        parts("walk.mp4", ["/cam/rear"])
+        parts(Address("walk.mp4"), ["/cam/rear"])
     with pytest.raises(UsageError, match="log, header"):
-        parts(path, ["/cam/rear"], "sun")
+        parts(Address(path), ["/cam/rear"], "sun")
     with pytest.raises(MediaError, match=r"no pictures in /chatter \(std_msgs/String\)"):
         open_source(f"{path}#/chatter")
     with pytest.raises(MediaError, match="no topic '/nothing'"):
@@ -212,7 +213,7 @@ def test_a_log_without_pictures_fails(tmp_path: Path) -> None:
     log = Log(tmp_path / "run.mcap")
     log.json("/chatter", "std_msgs/String", {"data": ""}, START)
     with pytest.raises(MediaError, match=r"no topic .* has pictures .* /chatter \(std_msgs/String, json\)"):
-        parts(str(log.close()))
+        parts(Address(str(log.close())))
 
 
 def test_mixed_encodings_are_read_by_what_each_message_is(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..address import exists
 from ..errors import MediaError, UsageError
 from ..timecode import parse_time
 from . import completing
@@ -231,7 +230,7 @@ def _from_memory(
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
         rows = [row for name in source or () for row in m.store.parts(name)] or m.sources()
         for row in rows:
-            if not exists(row.uri):
+            if not row.address.exists():
                 warn(f"left out, the video is no longer there: {row.uri}")
                 gone.append(row.uri)
                 continue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..address import split
+from ..address import Address
 from ..errors import MediaError, UsageError
 from ..timecode import NS, clock
 from . import completing, progress
@@ -227,6 +227,7 @@ def _index(
 
     failed = finished = 0
     running = (False, "")
+    labels = {str(item): item.label for item in found if isinstance(item, Address)}
 
     with progress.progress_bar(total, told, mixed=photos > 0 and not only) as advance:
 
@@ -237,7 +238,7 @@ def _index(
                 failed += 1
                 return None
             finished += amounts.get(running, 0)
-            photos, before, label = isinstance(source, Album), finished, split(path).label
+            photos, before, label = isinstance(source, Album), finished, labels.get(path) or Address(path).label
             running = photos, path
             most = amounts.get(running, 0)
             advance(label, before)
@@ -261,12 +262,12 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
     """What there is to do in each source, by whether it is photos and its path: nanoseconds of media, and PHOTO_NS for
     each photo that is not known. Those that do not open are reported when their turn comes."""
     from ..indexer.pictures import to_look_at
-    from ..indexer.plan import planned
+    from ..indexer.plan import Album, planned
     from ..media import open_source
 
     out: dict[tuple[bool, str], int] = {}
     for item in planned(found, memory.store):
-        if not isinstance(item, str):
+        if isinstance(item, Album):
             todo = to_look_at(item, memory.store)
             out[True, item.folder] = len(todo) * PHOTO_NS
             if folder := item.film_like(todo):
@@ -274,7 +275,7 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
         elif progress.wanted():
             try:
                 with open_source(item, decoder) as source:
-                    out[False, item] = source.info.duration_ns
+                    out[False, str(item)] = source.info.duration_ns
             except MediaError:
                 continue
     return out

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..address import split
 from ..timecode import dated
 from .output import Row, say, size, warn
 from .where import NEXT_STEP
@@ -58,7 +57,7 @@ def summarise(memory: Memory, reports: Sequence[SourceReport], keep_views: bool)
     for report in films:
         if report.damaged:
             causes = f": {'; '.join(report.notes[:NOTES])}" if report.notes else ""
-            warn(f"damaged: {report.damaged} packets or frames left out of {split(report.info.uri).label}{causes}")
+            warn(f"damaged: {report.damaged} packets or frames left out of {report.info.address.label}{causes}")
     for album in photos:
         for path, cause in album.unreadable[:NAMED]:
             warn(f"damaged: {os.path.join(album.info.uri, path)}: {cause}")
@@ -78,7 +77,7 @@ def say_dates(memory: Memory, reports: Sequence[SourceReport], chosen: Choice) -
     for row in known[:NAMED]:
         silent = "" if chosen.tells(row.recorded_by) else f" ({chosen.way} tells no date)"
         told = "without a date" if row.start_ns is None else f"recorded {dated(row.start_ns, row.recorded_by)}"
-        say(f"{told}: {split(row.uri).label}{silent}")
+        say(f"{told}: {row.address.label}{silent}")
     if len(known) > NAMED:
         say(f"and {len(known) - NAMED} more; `vidmem ls` tells them")
 

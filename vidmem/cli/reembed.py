@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ..address import split
+from ..address import Address
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 from .output import Listing, Row, Show, listing, say, warn
 from .progress import progress_bar
@@ -34,7 +34,7 @@ def reembed(
         total = m.stats().tracks
         with progress_bar(total, lambda n: f"{n:,} tracks") as advance:
             try:
-                report = m.reembed(encoder, lambda uri, done, of: advance(split(uri).label, done))
+                report = m.reembed(encoder, lambda uri, done, of: advance(Address.parse(uri).label, done))
             except KeyboardInterrupt:
                 warn("interrupted; what was looked at is kept, run the same command again to go on")
                 raise typer.Exit(130) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..address import exists, printable
+from ..address import printable
 from ..errors import ModelError, UsageError
 from ..records import SourceKind
 from ..timecode import NS, age, clock, dated, epochal, iso
@@ -153,7 +153,7 @@ def _row(row: SourceRow) -> Row:
 def _source(store: Store, name: str) -> Row:
     row = store.source(name)
     tracks = len(store.source_tracks(row.id))
-    return {**_row(row), "tracks": tracks, "fingerprint": row.fingerprint, "at_hand": exists(row.uri)}
+    return {**_row(row), "tracks": tracks, "fingerprint": row.fingerprint, "at_hand": row.address.exists()}
 
 
 def _memory(store: Store) -> Row:

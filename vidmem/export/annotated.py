@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..address import exists
 from ..errors import MediaError, UsageError
 from ..media import open_source
 from ..media.base import check_size
@@ -40,11 +39,11 @@ def from_memory(
     regions got. predictor: draws their borders anew in the picture (refine.py); where its masks overlap the smaller one
     is on top. Frames without a label are left out. Raises MediaError when the source is gone or a file cannot be
     written."""
-    if not exists(parsed.source.uri):
+    if not parsed.source.address.exists():
         raise MediaError(f"the video is no longer there, put it back to take pictures from it: {parsed.source.uri}")
     folder.mkdir(parents=True, exist_ok=True)
     due = -(1 << 62)
-    with open_source(parsed.source.uri) as source:
+    with open_source(parsed.source.address) as source:
         for scene in parsed.frames(store):
             mask = from_classes(scene.labels, parsed.labels.names, grid)
             if scene.t_ns < due or not mask.labels:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..records import Box, FrameRegions
-from ..store import SourceRow, TrackRow, whole_path
+from ..store import SourceRow, TrackRow
 from ..timecode import NS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Notes:
     def __init__(self, query: Query, source: str, labels: Sequence[str], *, everything: bool) -> None:
         self.query = query
         self.rows = query.store.parts(source)
-        self.path = whole_path(self.rows[0])
+        self.path = self.rows[0].address.path
         self._labels = list(dict.fromkeys(labels))
         self._all = everything or not labels
         self._names = self._named()

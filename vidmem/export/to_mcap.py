@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ..address import split_known
 from ..errors import MediaError, UsageError
 from ..media.base import Damage
 from ..media.logs.base import lacking
@@ -53,7 +52,7 @@ def write(notes: Notes, part: str, out: str) -> Written:
         from mcap_protobuf.schema import register_schema
     except ImportError as error:
         raise lacking(error.name or "mcap", notes.path) from None
-    topics = {split_known(row.uri).part: _topic(notes, row) for row in reversed(notes.rows)}
+    topics = {row.address.part: _topic(notes, row) for row in reversed(notes.rows)}
     met, frames, boxes = Damage(), 0, 0
     with open(notes.path, "rb") as file, open(part, "wb") as copy:
         writer: Any = Writer(copy)  # partly untyped

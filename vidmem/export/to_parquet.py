@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..address import split_known
 from ..errors import MediaError
 from ..media.lerobot import parse_part
 from ..media.logs.base import lacking
@@ -60,7 +59,7 @@ def write(notes: Notes, part: str, out: str) -> Written:
 
 
 def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
-    address = split_known(source.uri)
+    address = source.address
     episode, camera = parse_part(address) if source.kind is SourceKind.EPISODE else (None, None)
     store, zero = notes.query.store, source.start_ns if source.kind.own_clock else None
     x0, y0, x1, y1 = track.best_box

@@ -7,7 +7,6 @@ from typing import Any
 
 from PIL import Image
 
-from ..address import split_known
 from ..errors import MediaError
 from ..media import open_source
 from ..media.base import Source
@@ -34,9 +33,9 @@ def write(notes: Notes, part: str, out: str) -> Written:
     stream.save(part)
     try:
         for row in notes.rows:
-            name = split_known(row.uri).part.strip("/") or "video"
+            name = row.address.part.strip("/") or "video"
             try:
-                with open_source(row.uri) as source:
+                with open_source(row.address) as source:
                     more = _pictures(rr, stream, notes, row, source, name)
                     damaged += source.damage.packets + source.damage.frames
                     told += source.damage.notes

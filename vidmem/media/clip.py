@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import MediaError
 from ..records import Frame
+from .opening import open_source
 
 _TICK_NS = 1000  # the clock of the clip: a microsecond, so that any source's times survive
 
@@ -31,8 +32,6 @@ def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int, drawn: Dr
     Raises:
         MediaError: path_in cannot be read, path_out cannot be written, or the span is empty.
     """
-    from . import open_source
-
     if end_ns < start_ns:
         raise MediaError(f"the span ends at {end_ns} ns before it starts at {start_ns} ns; swap them: {path_in}")
     with open_source(path_in) as source:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..closing import Closing
 from ..errors import MediaError
 from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
-from .base import Damage, Shape, check_open, check_size, no_trail
+from .base import Shape, Source, check_size
 from .container import inside
 from .sampling import Sampler
 
@@ -36,7 +35,7 @@ def _reader(path: str, **size: int) -> Any:
         raise MediaError(f"decord cannot open the video; use `decoder` pyav, which reads more: {path}") from None
 
 
-class DecordSource(Closing):
+class DecordSource(Source):
     """One video file read by decord; implements `Source` within the limits that the module names.
 
     Raises:
@@ -44,9 +43,7 @@ class DecordSource(Closing):
     """
 
     def __init__(self, path: str) -> None:
-        self.damage = Damage()
-        self._path = path
-        self._closed = False
+        super().__init__(path)
         self._reader = _reader(path)
         spans = np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))), dtype=np.float64)
         if not len(spans):
@@ -71,15 +68,15 @@ class DecordSource(Closing):
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
     ) -> Iterator[Frame]:
         """See `Source.frames`."""
-        check_open(self._closed, self._path)
+        self.check_open()
         width, height = self.info.width, self.info.height
         if shape is not None:
             width, height = shape(width, height)
-        reader = _reader(self._path, width=width, height=height)  # its own: reading moves a reader's place
+        reader = _reader(self.path, width=width, height=height)  # its own: reading moves a reader's place
         sampler = Sampler(fps, self._times[0])
         index, last_ns = start_index, self._times[0] - 1
         for number, t_ns in enumerate(self._times):
-            check_open(self._closed, self._path)
+            self.check_open()
             if t_ns <= last_ns or not sampler.take(t_ns) or t_ns < start_ns:
                 last_ns = max(last_ns, t_ns)
                 continue
@@ -95,17 +92,13 @@ class DecordSource(Closing):
 
     def frame_at(self, t_ns: int) -> Frame:
         """See `Source.frame_at`."""
-        check_open(self._closed, self._path)
+        self.check_open()
         number = max(0, int(np.searchsorted(self._times, t_ns, side="right")) - 1)
         return Frame(self._picture(self._reader, number), self._times[number], -1)
 
-    def trail(self, topic: str | None = None) -> None:
-        """See `Source.trail`: there are no poses."""
-        no_trail(topic, self._path)
-
     def close(self) -> None:
         """See `Source.close`."""
-        self._closed = True
+        super().close()
         self._reader = None
 
     def _picture(self, reader: Any, number: int) -> NDArray[np.uint8]:
@@ -114,4 +107,4 @@ class DecordSource(Closing):
         try:
             return np.ascontiguousarray(reader[number].asnumpy(), dtype=np.uint8)
         except (decord.DECORDError, RuntimeError, IndexError):
-            raise MediaError(f"decord cannot decode frame {number}; use `decoder` pyav: {self._path}") from None
+            raise MediaError(f"decord cannot decode frame {number}; use `decoder` pyav: {self.path}") from None

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..address import Address
-from ..closing import Closing
 from ..records import Frame, Mark, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint
-from .base import Damage, Shape, check_open, no_trail
+from .base import Shape, Source
 from .lerobot import Dataset, parse_part
 from .sampling import Sampler
 from .video import VideoSource
 
 
-class EpisodeSource(Closing):
+class EpisodeSource(Source):
     """One episode of one camera; implements `Source`.
 
     t_ns is the timestamp in the dataset's table, from the start of the episode; `Frame.mark.sequence` is frame_index.
@@ -29,9 +28,7 @@ class EpisodeSource(Closing):
     """
 
     def __init__(self, address: Address) -> None:
-        self.damage = Damage()
-        self._closed = False
-        self._uri = str(address)
+        super().__init__(str(address))
         dataset = Dataset(address.path)
         episode, camera = parse_part(address)
         span = dataset.span(episode, camera)
@@ -41,7 +38,7 @@ class EpisodeSource(Closing):
         self._video = VideoSource(span.video)
         content = (fingerprint.of_file(span.video), episode, camera, self._start_ns, self._times.tobytes().hex())
         self.info = SourceInfo(
-            uri=self._uri,
+            uri=self.path,
             kind=SourceKind.EPISODE,
             width=self._video.info.width,
             height=self._video.info.height,
@@ -53,7 +50,7 @@ class EpisodeSource(Closing):
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
     ) -> Iterator[Frame]:
         """See `Source.frames`."""
-        check_open(self._closed, self._uri)
+        self.check_open()
         sampler = Sampler(fps, int(self._times[0]))
         wanted = [i for i, t in enumerate(self._times.tolist()) if sampler.take(t) and t >= start_ns]
         index = start_index
@@ -66,14 +63,14 @@ class EpisodeSource(Closing):
             t_ns = int(self._times[row])
             while current is not None and current.t_ns < self._start_ns + t_ns - self._half_ns:
                 current = next(pictures, None)
-            check_open(self._closed, self._uri)
+            self.check_open()
             self.damage.take(before)
             if current is None or current.t_ns > self._start_ns + t_ns + self._half_ns:
                 self.damage.frames += 1
                 self.damage.note("rows of the dataset without a picture in its video")
                 continue
             yield self._frame(current, row, index)
-            check_open(self._closed, self._uri)
+            self.check_open()
             index += 1
 
     def _pictures(self, from_ns: int, shape: Shape | None) -> Iterator[Frame]:
@@ -85,16 +82,12 @@ class EpisodeSource(Closing):
 
     def frame_at(self, t_ns: int) -> Frame:
         """See `Source.frame_at`."""
-        check_open(self._closed, self._uri)
+        self.check_open()
         row = max(0, int(np.searchsorted(self._times, t_ns, side="right")) - 1)
         at_ns = self._start_ns + int(self._times[row]) + self._half_ns - 1
         return self._frame(self._video.frame_at(at_ns), row, -1)
 
-    def trail(self, topic: str | None = None) -> None:
-        """See `Source.trail`: there are no poses."""
-        no_trail(topic, self._uri)
-
     def close(self) -> None:
         """See `Source.close`."""
-        self._closed = True
+        super().close()
         self._video.close()

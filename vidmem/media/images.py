@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..closing import Closing
 from ..errors import MediaError
 from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
-from .base import Damage, Shape, check_open, check_size, no_trail
-from .discover import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix
+from .base import Shape, Source, check_size
 from .exif import taken
 from .orient import Orientation
+from .suffixes import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix
 
 _ORIENTATION_TAG = 0x0112
 _EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels are
@@ -32,7 +31,7 @@ _EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels a
 }
 
 
-class ImageSource(Closing):
+class ImageSource(Source):
     """A picture file, or the pictures directly in a folder in natural order; implements `Source`.
 
     The picture at position i is shown from i to i + 1 seconds and is one sample whatever the fps: photos have no
@@ -44,9 +43,7 @@ class ImageSource(Closing):
     """
 
     def __init__(self, path: str) -> None:
-        self.damage = Damage()
-        self._path = path
-        self._closed = False
+        super().__init__(path)
         folder = os.path.isdir(path)
         self._files = pictures_in(path) if folder else [path]
         width, height = self._first_size()
@@ -68,7 +65,7 @@ class ImageSource(Closing):
         """See `Source.frames`."""
         index = start_index
         for position in range(max(0, -(-start_ns // NS)), len(self._files)):
-            check_open(self._closed, self._path)
+            self.check_open()
             try:
                 image = _load(self._files[position], shape)
             except MediaError as error:
@@ -80,22 +77,14 @@ class ImageSource(Closing):
 
     def frame_at(self, t_ns: int) -> Frame:
         """See `Source.frame_at`."""
-        check_open(self._closed, self._path)
+        self.check_open()
         shown = min(max(t_ns // NS, 0), len(self._files) - 1)
         for position in (*range(shown, -1, -1), *range(shown + 1, len(self._files))):
             try:
                 return Frame(_load(self._files[position], None), position * NS, -1)
             except MediaError:
                 continue
-        raise MediaError(f"no picture can be read any more; were the files moved?: {self._path}")
-
-    def trail(self, topic: str | None = None) -> None:
-        """See `Source.trail`: there are no poses."""
-        no_trail(topic, self._path)
-
-    def close(self) -> None:
-        """See `Source.close`."""
-        self._closed = True
+        raise MediaError(f"no picture can be read any more; were the files moved?: {self.path}")
 
     def _first_size(self) -> tuple[int, int]:
         failure: MediaError | None = None
@@ -106,10 +95,10 @@ class ImageSource(Closing):
             except MediaError as error:
                 failure = failure or error
         if failure is None:
-            raise MediaError(f"the folder holds no picture (such as jpg, png, webp): {self._path}")
+            raise MediaError(f"the folder holds no picture (such as jpg, png, webp): {self.path}")
         if len(self._files) == 1:
             raise failure
-        raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self._path}")
+        raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self.path}")
 
 
 def pictures_in(folder: str) -> list[str]:

@@ -1,92 +1,91 @@
-"""Which sources a path stands for when it holds several: the topics of a log, the episodes of a dataset."""
+"""The sources in a file or folder that holds several: the topics of a log, the episodes of a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from ..address import Address, check_clock, split
+from ..address import Address, check_clock
 from ..errors import MediaError, UsageError
-from .discover import Found
+from .discover import Found, Photos
 from .lerobot import Dataset, episode_part, is_dataset
 from .logs import is_log, open_log
 from .logs.base import Topic
 
-_FEW = 20
+_MAX_LISTED = 20
 
 
-def parts(path: str, topics: Sequence[str] = (), clock: str = "log") -> list[str]:
-    """Addresses of the sources in `path`: itself for a video, one per topic with pictures for a log, one per episode
-    and camera for a dataset.
+def parts(source: Address, topics: Sequence[str] = (), clock: str = "log") -> list[Address]:
+    """List the sources in a file or folder: itself for a video, one for each topic of a log that has pictures, one for
+    each episode and camera of a dataset.
 
-    topics: names of topics or cameras, or patterns such as '/cam/*'. Without any there must be only one. clock: log or
-    header, whose times count.
+    Args:
+        source: The file or folder, or one part of it.
+        topics: Names of topics or cameras, or patterns such as '/cam/*'. Without any there must be only one.
+        clock: log or header, see `CLOCKS`.
 
     Raises:
-        UsageError: no such clock, several topics and none named, none of that name, or topics asked of a video.
+        UsageError: no such clock, several topics and none is named, no topic of that name, or topics of a video.
         MediaError: the log cannot be read, or has no pictures.
     """
     check_clock(clock)
-    address = split(path)
-    if is_log(address.path):
-        if address.part:
+    if is_log(source.path):
+        if source.part:
             if topics:
-                raise UsageError(f"the topic stands in the name already; leave `topics` out: {path}")
-            return [str(address)]
-        return [str(Address(address.path, name, clock)) for name in _topics(address.path, topics)]
-    if is_dataset(address.path):
+                raise UsageError(f"the name has a topic already; leave `topics` out: {source}")
+            return [source]
+        return [Address(source.path, name, clock) for name in _topics(source.path, topics)]
+    if is_dataset(source.path):
         if clock != "log":
-            raise UsageError(f"`clock` is for logs; a dataset has one clock: {path}")
-        if address.part and topics:
-            raise UsageError(f"the camera stands in the name already; leave `topics` out: {path}")
-        return [path] if address.part else _episodes(address.path, topics)
+            raise UsageError(f"`clock` is for logs; a dataset has one clock: {source}")
+        if source.part and topics:
+            raise UsageError(f"the name has a camera already; leave `topics` out: {source}")
+        return [source] if source.part else _episodes(source.path, topics)
     if topics:
-        raise UsageError(f"`topics` is for logs and datasets; leave it out: {path}")
-    return [path]
+        raise UsageError(f"`topics` is for logs and datasets; leave it out: {source}")
+    return [source]
 
 
 def check_topics(found: Sequence[Found], topics: Sequence[str], pose: str | None) -> None:
-    """Raises UsageError for topics, or a topic of poses, where there are photos alone."""
-    if (topics or pose is not None) and not any(isinstance(one, str) for one in found):
+    """Raise UsageError for topics, or a topic of poses, if everything found is photos."""
+    if (topics or pose is not None) and all(isinstance(item, Photos) for item in found):
         raise UsageError("photos have no topics and no poses; leave `topics` and `pose` out")
 
 
-def _episodes(path: str, wanted: Sequence[str]) -> list[str]:
+def _episodes(path: str, wanted: Sequence[str]) -> list[Address]:
     dataset = Dataset(path)
-    cameras = choose(dataset.cameras, wanted, ", ".join(dataset.cameras), path)
-    return [str(Address(path, episode_part(n, camera))) for n in dataset.episodes for camera in cameras]
+    cameras = _choose(dataset.cameras, wanted, ", ".join(dataset.cameras), path)
+    return [Address(path, episode_part(n, camera)) for n in dataset.episodes for camera in cameras]
 
 
 def _topics(path: str, wanted: Sequence[str]) -> list[str]:
-    reader = open_log(path)
-    try:
+    with open_log(path) as reader:
         topics = reader.topics()
-    finally:
-        reader.close()
-    there = [topic for topic in topics if topic.pictures]
-    if not there:
-        others = ", ".join(f"{t.name} ({t.schema}, {t.encoding})" for t in topics[:_FEW]) or "none at all"
-        raise MediaError(f"no topic of the log has pictures that are known here; there are {others}: {path}")
-    return choose([topic.name for topic in there], wanted, ", ".join(map(_told, there[:_FEW])), path)
+    readable = [topic for topic in topics if topic.pictures]
+    if not readable:
+        others = ", ".join(f"{t.name} ({t.schema}, {t.encoding})" for t in topics[:_MAX_LISTED]) or "none at all"
+        raise MediaError(f"no topic of the log has pictures of a known schema; there are {others}: {path}")
+    listing = ", ".join(map(_described, readable[:_MAX_LISTED]))
+    return _choose([topic.name for topic in readable], wanted, listing, path)
 
 
-def _told(topic: Topic) -> str:
+def _described(topic: Topic) -> str:
     count = "" if topic.messages is None else f", {topic.messages} messages"
     return f"{topic.name} ({topic.schema}{count})"
 
 
-def choose(names: Sequence[str], wanted: Sequence[str], told: str, path: str) -> list[str]:
-    """Those of `names` that `wanted` means, or the only one. told: the choice, for people. Raises UsageError."""
+def _choose(names: Sequence[str], wanted: Sequence[str], listing: str, path: str) -> list[str]:
+    """Those of `names` that match `wanted`, or the only one. listing: the names, for people. Raises UsageError."""
     if not wanted:
         if len(names) == 1:
             return list(names)
         raise UsageError(
-            f"there are {len(names)} to choose from; name them as `topics`, or '*' for all: {told}: {path}"
+            f"there are {len(names)} to choose from; name them as `topics`, or '*' for all: {listing}: {path}"
         )
     chosen: dict[str, None] = {}
     for pattern in wanted:
         found = [name for name in names if name == pattern] or [n for n in names if fnmatchcase(n, pattern)]
         if not found:
-            raise UsageError(f"nothing with pictures is called {pattern!r}; there are {told}: {path}")
+            raise UsageError(f"nothing with pictures is called {pattern!r}; there are {listing}: {path}")
         chosen.update(dict.fromkeys(found))
     return list(chosen)

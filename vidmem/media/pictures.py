@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from .base import Shape
-from .discover import PHOTO_SUFFIXES, suffix, walk
+from .discover import walk
 from .exif import taken
 from .images import load
 from .recorded import UNKNOWN, Recorded, of_file
+from .suffixes import PHOTO_SUFFIXES, suffix
 
 LARGEST = 1 << 30
 """Bytes of a file: pictures are read whole, for their hash."""

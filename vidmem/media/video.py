@@ -13,12 +13,11 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ..closing import Closing
 from ..errors import MediaError
 from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, orient, recorded
-from .base import Damage, Shape, check_open, check_size, no_trail
+from .base import Damage, Shape, Source, check_size
 from .container import open_video
 from .lookahead import DoubtError
 from .packets import decode, demux
@@ -30,7 +29,7 @@ _SCALE_THREADS = 2
 _NO_ZERO = ("mpegts", "mpeg")  # formats in which the clock starts anywhere
 
 
-class VideoSource(Closing):
+class VideoSource(Source):
     """One video file; implements `Source`.
 
     t_ns is pts * time_base rounded down, edit lists applied. Where the first frame has a negative time, or the
@@ -42,9 +41,7 @@ class VideoSource(Closing):
     """
 
     def __init__(self, path: str) -> None:
-        self.damage = Damage()
-        self._path = path
-        self._closed = False
+        super().__init__(path)
         with open_video(path, frame_threads=False) as (container, stream):
             first = _first_frame(container, stream)
             if first is None or first.pts is None or stream.time_base is None:
@@ -70,19 +67,19 @@ class VideoSource(Closing):
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
     ) -> Iterator[Frame]:
         """See `Source.frames`. Only the sampled frames are converted to RGB, scaled in the same step."""
-        check_open(self._closed, self._path)
+        self.check_open()
         convert = self._converter(shape)
         index = start_index
         for way in Way:
             met = Damage()
             sampler = Sampler(fps, self._clock.first_ns)
             try:
-                for t_ns, picture in read(self._path, way, self._clock, start_ns, fps, met):
+                for t_ns, picture in read(self.path, way, self._clock, start_ns, fps, met):
                     if not sampler.take(t_ns) or t_ns < start_ns:
                         continue
                     self.damage.take(met)
                     yield Frame(convert(picture), t_ns, index)
-                    check_open(self._closed, self._path)
+                    self.check_open()
                     index, start_ns = index + 1, t_ns + 1
             except DoubtError:
                 continue
@@ -91,12 +88,12 @@ class VideoSource(Closing):
 
     def frame_at(self, t_ns: int) -> Frame:
         """See `Source.frame_at`."""
-        check_open(self._closed, self._path)
+        self.check_open()
         t_ns = max(t_ns, self._clock.first_ns)
         for way in (Way.CAREFUL, Way.WHOLE):
             shown: tuple[int, VideoFrame] | None = None
             try:
-                for at_ns, picture in read(self._path, way, self._clock, t_ns, 0, Damage()):
+                for at_ns, picture in read(self.path, way, self._clock, t_ns, 0, Damage()):
                     if at_ns > t_ns and shown is not None:
                         break
                     shown = at_ns, picture
@@ -104,15 +101,7 @@ class VideoSource(Closing):
                 continue
             if shown is not None:
                 return Frame(self._converter(None)(shown[1]), shown[0], -1)
-        raise MediaError(f"no picture of the video can be decoded any more; was the file changed?: {self._path}")
-
-    def trail(self, topic: str | None = None) -> None:
-        """See `Source.trail`: there are no poses."""
-        no_trail(topic, self._path)
-
-    def close(self) -> None:
-        """See `Source.close`. A pass under way is ended with MediaError."""
-        self._closed = True
+        raise MediaError(f"no picture of the video can be decoded any more; was the file changed?: {self.path}")
 
     def _converter(self, shape: Shape | None) -> Callable[[VideoFrame], NDArray[np.uint8]]:
         """A function from a decoded frame to upright RGB `(H, W, 3)`. It keeps the scaler's tables between calls."""
@@ -120,7 +109,7 @@ class VideoSource(Closing):
         orientation = self._orientation
 
         def convert(frame: VideoFrame) -> NDArray[np.uint8]:
-            check_size(frame.width, frame.height, self._path)
+            check_size(frame.width, frame.height, self.path)
             width, height = orientation.size(frame.width, frame.height)
             if shape is not None:
                 width, height = shape(width, height)
@@ -130,7 +119,7 @@ class VideoSource(Closing):
             except av.error.FFmpegError as error:
                 raise MediaError(
                     f"pixels of format {frame.format.name} cannot be made RGB ({error.strerror}); "
-                    f"convert the video to yuv420p: {self._path}"
+                    f"convert the video to yuv420p: {self.path}"
                 ) from None
             return orientation.apply(rgb.to_ndarray().astype(np.uint8, copy=False))
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..address import exists
+from ..address import Address
 from ..errors import MediaError, UsageError
 from ..media import Source, open_source
 from ..media.images import load
@@ -61,10 +61,11 @@ def shots(sightings: Sequence[Sighting], live: Collection[str] = ()) -> list[Sho
 
 
 def _opened(path: str) -> Source | str:
-    if not exists(path):
+    address = Address.parse(path)
+    if not address.exists():
         return "the video is no longer there"
     try:
-        return open_source(path)
+        return open_source(address)
     except (MediaError, UsageError):
         return "cannot be read any more"
 

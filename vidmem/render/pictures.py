@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..address import exists
 from ..errors import MediaError
 from ..query import arguments
 from ..query.query import Query
@@ -133,7 +132,8 @@ class Pictures:
         save_clip(sighting.source, file, start_ns, end_ns, drawn)
 
     def _check_at_hand(self, sighting: Sighting) -> None:
-        if self.store.source(sighting.source).kind is SourceKind.LIVE:
+        row = self.store.source(sighting.source)
+        if row.kind is SourceKind.LIVE:
             raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
-        if not exists(sighting.source):
+        if not row.address.exists():
             raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")

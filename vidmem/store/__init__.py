@@ -2,7 +2,6 @@
 
 from .forget import Loss, Part
 from .pictures import PICTURE_NS, Picture, PictureFile
-from .reader import whole_path
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 from .store import Store
 from .tokens import NewTokens
@@ -23,5 +22,4 @@ __all__ = [
     "StoreStats",
     "TrackRow",
     "VectorCache",
-    "whole_path",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..address import absolute, exists, split_known
+from ..address import Address
 from ..errors import UsageError
 from ..records import FrameRegions, ViewMark
 from . import checks
@@ -86,36 +86,33 @@ def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
 def find_parts(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
     """As `find_source`, but of a log or a dataset that is named without a part all parts in the memory."""
     found = _called(conn, name)
-    if len({whole_path(row) for row in found}) > 1:
+    if len({row.address.path for row in found}) > 1:
         raise _ambiguous(name, [row.uri for row in found])
     return found
-
-
-def whole_path(row: SourceRow) -> str:
-    """The file or folder that a source is, or is part of."""
-    return split_known(row.uri).path if row.kind.is_part else row.uri
 
 
 def _called(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
     """The source with that path, or else all whose path, with or without the part, ends so; one at least. A name that a
     table has shortened will do."""
-    exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", absolute(name))
+    address = Address.parse(name)
+    absolute = str(address.absolute())
+    exact = source_where(conn, "uri = ?", name) or source_where(conn, "uri = ?", absolute)
     if exact is not None:
         return [exact]
     rows, wanted = sources(conn), PurePath(name).parts
     found = [
         row
         for row in rows
-        if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (row.uri, whole_path(row)))
+        if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (row.uri, row.address.path))
     ]
     found = found or [row for row in rows if LEFT_OUT in name and _shown(name, row.uri)]
-    whole = [row for row in found if whole_path(row) == absolute(name)]
+    whole = [row for row in found if row.address.path == absolute]
     if not found:
         if photos := picturebook.named(conn, name):
             inside = source_where(conn, "id = ?", photos[0][0])
             if inside is not None:
                 raise UsageError(f"{name!r} is a photo; the source is its folder, give that: {inside.uri}")
-        if exists(name):
+        if address.exists():
             raise UsageError(f"nothing of it is in the memory; run `vidmem index` on it first: {name}")
         raise UsageError(f"no source is called {name!r}; {_nearest(name, [row.uri for row in rows])}")
     return whole or found

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..address import Address
 from ..errors import StoreError
 from ..records import RECORDED_BY, Float32, SourceKind, Track
 from ..timecode import NS
@@ -92,6 +93,11 @@ class SourceRow:
     finished_at: int | None
     stale: bool = False
     recorded_by: str = ""
+
+    @property
+    def address(self) -> Address:
+        """The address that `uri` writes out."""
+        return self.kind.address(self.uri)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

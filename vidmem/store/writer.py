@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import address
 from ..errors import ModelMismatchError, StoreError
 from ..records import FrameRegions, Mark, SourceInfo, Track
 from . import logs, reader
@@ -72,7 +71,7 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
     if known is not None:  # the file was replaced: what was seen in the old one is not there any more
         remove_rows(conn, folder, known.id)
     known = reader.source_where(conn, "fingerprint = ?", info.fingerprint)
-    if known is not None and address.exists(known.uri):
+    if known is not None and known.address.exists():
         return _dated(conn, known, info)
     if known is not None:  # the file was moved: pictures of it are at the new place
         with transaction(conn):

@@ -9,16 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...closing import Closing
 from ...errors import MediaError
-from ..base import Damage, check_open
+from ..base import Damage
 from . import is_bag_folder
-from .base import Gap, Message, Topic, kind_of, lacking
+from .base import Gap, LogReader, Message, Topic, kind_of, lacking
 
 _CDR, _ROS1 = "cdr", "ros1"
 
 
-class BagReader(Closing):
+class BagReader(LogReader):
     """One bag; implements `LogReader`. path: a rosbag2 folder, a file in one, or a ROS 1 .bag.
 
     Bags without message definitions (rosbag2 before Iron) are read with those of ROS 2 Humble. The files' own formats
@@ -28,11 +27,8 @@ class BagReader(Closing):
         MediaError: rosbags is not installed, or it is no bag, or it has no index.
     """
 
-    wall = True
-
     def __init__(self, path: str) -> None:
         self.path = path
-        self._closed = False
         self._place = _place(path)
         with self._opened() as bag:
             self.start_ns, self.end_ns = int(bag.start_time), max(int(bag.start_time), int(bag.end_time) - 1)
@@ -77,7 +73,7 @@ class BagReader(Closing):
 
     def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
         """See `LogReader.messages`. The library reads one message, or one chunk of a ROS 1 bag, at a time."""
-        check_open(self._closed, self.path)
+        self.check_open()
         with self._opened() as bag:
             connections = [c for c in bag.connections if c.topic in topics]
             if not connections:
@@ -92,16 +88,12 @@ class BagReader(Closing):
                     met.packets += 1
                     met.note(f"the bag cannot be read on ({_told(error)})")
                     return
-                check_open(self._closed, self.path)
+                self.check_open()
                 kind = connection.msgtype
                 types = bag.typestore  # held on to: messages may be decoded after the bag is closed
                 read = types.deserialize_cdr if bag.is2 else types.deserialize_ros1
                 decode: Callable[[], Any] = partial(read, data, kind)
                 yield Message(connection.topic, kind, kind_of(kind), int(log_ns), None, len(data), decode)
-
-    def close(self) -> None:
-        """See `LogReader.close`."""
-        self._closed = True
 
 
 def _place(path: str) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from ...errors import MediaError
-from ..base import Damage
+from ..base import Damage, Reader
 
 
 class Kind(Enum):
@@ -86,33 +87,28 @@ class Gap:
     """Stands among messages for some that are lost: what builds on earlier ones cannot go on."""
 
 
-class LogReader(Protocol):
-    """A log, opened once; each call of `messages` reads for itself.
+class LogReader(Reader):
+    """A log, opened once; each call of `messages` reads the file anew.
 
-    start_ns, end_ns: log time of the first and of the last message of any topic, ns since the epoch; or since whenever
-    the log's clock began, where `wall` is false.
+    start_ns, end_ns: log time of the first and of the last message of any topic, in ns since the epoch. wall: False if
+    the log's clock counts from a start of its own instead.
     """
 
-    path: str
     start_ns: int
     end_ns: int
-    wall: bool
+    wall: bool = True
 
+    @abstractmethod
     def topics(self) -> list[Topic]:
-        """All topics by name."""
-        ...
+        """All topics, by name."""
 
+    @abstractmethod
     def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
-        """Messages of these topics with log_ns >= start_ns, by log time; what is damaged is counted in `met`.
+        """Yield the messages of these topics with log_ns >= start_ns, by log time; count damage in `met`.
 
         Raises:
             MediaError: the log cannot be read any more.
         """
-        ...
-
-    def close(self) -> None:
-        """End all reading. Closing twice is fine."""
-        ...
 
 
 def lacking(module: str, path: str) -> MediaError:

@@ -10,10 +10,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
-from ...closing import Closing
 from ...errors import MediaError
-from ..base import Damage, check_open
-from .base import Gap, Message, Topic, kind_of, lacking
+from ..base import Damage
+from .base import Gap, LogReader, Message, Topic, kind_of, lacking
 from .mcap_table import MESSAGE, MESSAGE_HEAD, BlockError, read_table, records, unpack
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ MAX_WAITING = 256 << 20
 _MAX_TIME = 1 << 62  # ns since the epoch, in the year 2116: a later one is damage
 
 
-class McapReader(Closing):
+class McapReader(LogReader):
     """One MCAP file; implements `LogReader`.
 
     fault: why the file is not whole, None when it is; every pass over the messages counts it once.
@@ -34,11 +33,8 @@ class McapReader(Closing):
         MediaError: mcap is not installed, it is no MCAP file, or there is no message in it.
     """
 
-    wall = True
-
     def __init__(self, path: str) -> None:
         self.path = path
-        self._closed = False
         self._table = read_table(path)
         self.fault = self._table.fault
         blocks = [b for b in self._table.blocks if b.end_ns and b.end_ns < _MAX_TIME]  # an empty chunk has no times
@@ -71,7 +67,7 @@ class McapReader(Closing):
 
     def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
         """See `LogReader.messages`. MAX_WAITING bytes and a few chunks are in memory at most."""
-        check_open(self._closed, self.path)
+        self.check_open()
         wanted = {c.id: c for c in self._table.channels.values() if c.topic in topics}
         waiting: list[tuple[int, int, Message | Gap]] = []
         held = number = 0
@@ -83,7 +79,7 @@ class McapReader(Closing):
                     while waiting and (waiting[0][0] < block.start_ns or held > MAX_WAITING):
                         _, _, item = heapq.heappop(waiting)
                         held -= item.size if isinstance(item, Message) else 0
-                        check_open(self._closed, self.path)
+                        self.check_open()
                         yield item
                     try:
                         data = unpack(file, block)
@@ -101,7 +97,7 @@ class McapReader(Closing):
                 f"the log cannot be read any more ({error.strerror}); check the disk: {self.path}"
             ) from None
         while waiting:
-            check_open(self._closed, self.path)
+            self.check_open()
             yield heapq.heappop(waiting)[2]
         if self.fault is not None:  # where it breaks off: a pass that was interrupted before does not count it twice
             met.packets += 1
@@ -159,10 +155,6 @@ class McapReader(Closing):
     def open_file(self) -> IO[bytes]:
         """The file itself, for those who copy it."""
         return open(self.path, "rb")
-
-    def close(self) -> None:
-        """See `LogReader.close`."""
-        self._closed = True
 
 
 def from_json(content: bytes) -> Any:

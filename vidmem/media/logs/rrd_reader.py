@@ -13,10 +13,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from ...closing import Closing
 from ...errors import MediaError
-from ..base import Damage, check_open
-from .base import Gap, Kind, Message, Topic, lacking
+from ..base import Damage
+from .base import Gap, Kind, LogReader, Message, Topic, lacking
 
 MAX_WAITING = 64 << 20
 """Bytes of messages that wait for an earlier one, where chunks of an entity do not follow one another in time."""
@@ -39,7 +38,7 @@ _BITS = {6: 8, 8: 16}
 _LOG_TIME = "log_time"
 
 
-class RrdReader(Closing):
+class RrdReader(LogReader):
     """One recording; implements `LogReader`. Topics are entities, /cam/front.
 
     Times are those of a timeline of timestamps that the recording was made with, or else of durations (`wall` is false
@@ -51,7 +50,6 @@ class RrdReader(Closing):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._closed = False
         try:
             from rerun.chunk import RrdReader as Reader
         except ImportError as error:
@@ -125,7 +123,7 @@ class RrdReader(Closing):
 
     def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
         """See `LogReader.messages`. Up to MAX_WAITING bytes and a few chunks are in memory."""
-        check_open(self._closed, self.path)
+        self.check_open()
         waiting: list[tuple[int, int, Message]] = []
         held = number = 0
         facts = dict(self._facts)
@@ -144,12 +142,12 @@ class RrdReader(Closing):
                     heapq.heappush(waiting, (message.log_ns, number, message))
                     held, number = held + message.size, number + 1
             while held > MAX_WAITING:
-                check_open(self._closed, self.path)
+                self.check_open()
                 message = heapq.heappop(waiting)[2]
                 held -= message.size
                 yield message
         while waiting:
-            check_open(self._closed, self.path)
+            self.check_open()
             yield heapq.heappop(waiting)[2]
 
     def _in_chunk(self, chunk: Any, facts: dict[tuple[str, str], Any]) -> Iterator[Message]:
@@ -176,10 +174,6 @@ class RrdReader(Closing):
                 yield Message(
                     chunk.entity_path, f"rerun.{kind}", _KINDS[kind], times[row], sequence, len(content), decode
                 )
-
-    def close(self) -> None:
-        """See `LogReader.close`."""
-        self._closed = True
 
 
 def _told(error: Exception) -> str:

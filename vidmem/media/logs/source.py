@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Iterator
 
 from ...address import Address
-from ...closing import Closing
 from ...errors import MediaError
 from ...records import Frame, SourceInfo, SourceKind, Trail
 from ...timecode import NS
 from .. import fingerprint
-from ..base import Damage, Shape, check_open
+from ..base import Damage, Shape, Source
 from ..sampling import Sampler, exact_rate
 from . import open_log
 from .base import Gap, Kind
@@ -26,7 +25,7 @@ _BACK_NS = (2 * NS, 16 * NS, 128 * NS)
 _KEPT = 8  # pictures before the one asked for, should that be damaged
 
 
-class LogSource(Closing):
+class LogSource(Source):
     """The pictures of one topic; implements `Source`.
 
     address: the log, the topic, and whose clock counts. By `log` t_ns is log_time since the first message of any topic,
@@ -40,9 +39,8 @@ class LogSource(Closing):
     """
 
     def __init__(self, address: Address) -> None:
-        self.damage = Damage()
-        self._closed = False
-        self._uri, self._topic = str(address), address.part
+        super().__init__(str(address))
+        self._topic = address.part
         self._header = address.clock == "header"
         self._frame_id = ""
         self._index: tuple[array[int], array[int]] | None = None
@@ -52,7 +50,7 @@ class LogSource(Closing):
             self._shots = Shots(
                 self._reader,
                 self._topic,
-                self._uri,
+                self.path,
                 header=self._header,
                 zero=None if self._header else self._reader.start_ns,
             )
@@ -61,7 +59,7 @@ class LogSource(Closing):
             self._reader.close()
             raise
         self.info = SourceInfo(
-            uri=self._uri,
+            uri=self.path,
             kind=SourceKind.LOG,
             width=width,
             height=height,
@@ -91,20 +89,20 @@ class LogSource(Closing):
                 self._frame_id = shot.frame_id()
                 return first.t_ns, first.message.log_ns, width, height
             except MediaError as error:
-                met.note(cause_of(error, self._uri))
+                met.note(cause_of(error, self.path))
         cause = met.notes[0] if met.notes else "it has no messages"
-        raise MediaError(f"no picture of the topic can be read ({cause}): {self._uri}")
+        raise MediaError(f"no picture of the topic can be read ({cause}): {self.path}")
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
     ) -> Iterator[Frame]:
         """See `Source.frames`."""
-        check_open(self._closed, self._uri)
+        self.check_open()
         # The picture before start_ns tells which sample start_ns is in; it matters only within one sample's time.
         back = NS + (int(NS / exact_rate(fps)) if fps else 0)
         met, sampler, index = Damage(), Sampler(fps, self._first_ns), start_index
         for shot in self._from(start_ns - back if start_ns else 0, met):
-            check_open(self._closed, self._uri)
+            self.check_open()
             wanted = sampler.take(shot.t_ns)
             if shot.t_ns < start_ns:
                 met = _emptied(met)  # counted by the pass that came this far
@@ -116,7 +114,7 @@ class LogSource(Closing):
                 frame = Frame(shot.picture(shape), shot.t_ns, index, shot.mark())
             except MediaError as error:
                 self.damage.frames += 1
-                self.damage.note(cause_of(error, self._uri))
+                self.damage.note(cause_of(error, self.path))
                 continue
             yield frame
             index += 1
@@ -124,7 +122,7 @@ class LogSource(Closing):
 
     def frame_at(self, t_ns: int) -> Frame:
         """See `Source.frame_at`. By the stamps' clock the first call reads the times of the whole log."""
-        check_open(self._closed, self._uri)
+        self.check_open()
         if self._header and self._index is None and not self._video:
             self._index = self._times()
         for back in (*_BACK_NS, None):
@@ -145,11 +143,11 @@ class LogSource(Closing):
                     return frame
             if not start:
                 break
-        raise MediaError(f"no picture of the topic can be read any more; was the file changed?: {self._uri}")
+        raise MediaError(f"no picture of the topic can be read any more; was the file changed?: {self.path}")
 
     def trail(self, topic: str | None = None) -> Trail | None:
         """See `Source.trail`. The camera's pose where transforms lead to it. Reads all messages with poses."""
-        check_open(self._closed, self._uri)
+        self.check_open()
         from .poses import read_trail
 
         zero_ns = self._shots.zero or 0
@@ -157,7 +155,7 @@ class LogSource(Closing):
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._closed = True
+        super().close()
         self._reader.close()
 
     def _from(self, from_ns: int, met: Damage) -> Iterator[Shot]:
@@ -187,7 +185,7 @@ class LogSource(Closing):
                     break
                 try:
                     value = item.decode()
-                    if is_key(bytes(value.data), codec_of(value, self._uri)):
+                    if is_key(bytes(value.data), codec_of(value, self.path)):
                         found = item.log_ns
                 except Exception:  # damaged: it is counted when it is read
                     continue
