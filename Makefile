@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Only for `make test`: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
 PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: setup demo test test-fast lint dist clean
+.PHONY: setup demo test test-fast lint types docs dist clean
 
 setup: .venv/installed
 
@@ -25,19 +25,28 @@ CLIPS := $(wildcard ../shared/data/clips)
 demo: .venv/core
 	$(BIN)/vidmem demo demo $(if $(CLIPS),--clips $(CLIPS))
 
-test: setup lint
+test: setup lint docs
 	$(BIN)/python -m pytest
 
 test-fast: setup
 	$(BIN)/python -m pytest -m 'not slow'
 
-# mypy and import-linter read the package as it is installed, so that the mapped folders are found under their real names.
-lint: setup
+# mypy, import-linter and mkdocstrings read the package as it is installed, so that the mapped folders are found under
+# their real names.
+types: setup
+	rm -rf .venv/types build && $(PIP) install -q --no-deps --target .venv/types .
+
+lint: types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf .venv/types build && $(PIP) install -q --no-deps --target .venv/types .
 	cd .venv/types && MYPYPATH=. ../bin/mypy -p vidmem --config-file ../../pyproject.toml --cache-dir ../mypy
 	cd .venv/types && PYTHONPATH=. ../bin/lint-imports ../../pyproject.toml --no-cache
+
+# The site, in site/. The notebook is executed on the way. Nothing is downloaded.
+docs: types
+	$(BIN)/python -m nbconvert --to markdown --execute docs/notebook.ipynb
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m pytest tests/docs/test_site.py
 
 # The sdist, and the wheel built from it. setuptools comes with the extra `dev`, so nothing is downloaded here.
 dist: setup
@@ -46,4 +55,4 @@ dist: setup
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv demo build dist site .cache docs/notebook.md docs/notebook_files *.egg-info
