@@ -17,7 +17,7 @@ from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.geometry import unit
 from vidmem.records import Box, Float32, FrameRegions, SourceInfo, SourceKind, Track
-from vidmem.store import PICTURE_NS, Picture, PictureFile, Store
+from vidmem.store import PICTURE_NS, Checkpoint, Picture, PictureFile, Store
 from vidmem.timecode import NS
 
 GRID = (16, 28)
@@ -97,13 +97,13 @@ def film(
         ]
         store.checkpoint(
             row.id,
-            kept,
-            held,
-            next_t_ns=last * NS // FPS,
-            frames_done=last,
-            damaged=0,
-            tracker_state=b"",
-            state="done" if last == frames else "open",
+            Checkpoint(
+                next_t_ns=last * NS // FPS,
+                frames_done=last,
+                state="done" if last == frames else "open",
+                tracks=kept,
+                frames=held,
+            ),
         )
 
 
@@ -150,15 +150,15 @@ def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int,
             frames.append(FrameRegions(t_ns, ordinals, boxes.astype(np.float32), ellipses(boxes)))
         store.checkpoint(
             row.id,
-            tracks,
-            frames,
-            next_t_ns=last * PICTURE_NS,
-            frames_done=last,
-            damaged=0,
-            tracker_state=b"",
-            state="done" if last == count else "open",
-            files=files,
-            pictures=held,
+            Checkpoint(
+                next_t_ns=last * PICTURE_NS,
+                frames_done=last,
+                state="done" if last == count else "open",
+                tracks=tracks,
+                frames=frames,
+                files=files,
+                pictures=held,
+            ),
         )
 
 

@@ -118,7 +118,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
         frames = source.frames
         source.frames = lambda *a, **k: watch.iterate("decode (its own thread)", frames(*a, **k))  # type: ignore[method-assign]
         with replaced(
-            (pipeline, "_encode", watch.wrap(REGIONS, pipeline._encode)),
+            (pipeline, "encode_frames", watch.wrap(REGIONS, pipeline.encode_frames)),
             (step, "merge", watch.wrap("merge", step.merge)),
             (Tracker, "update", watch.wrap("track", Tracker.update)),
             (Views, "offer", watch.wrap("views: cut", Views.offer)),

@@ -21,7 +21,7 @@ from vidmem.config import IndexConfig
 from vidmem.geometry import unit
 from vidmem.query.sightings import GAP_NS
 from vidmem.records import Float32, SourceInfo, SourceKind
-from vidmem.store import Store, VectorCache
+from vidmem.store import Checkpoint, Store, VectorCache
 from vidmem.timecode import NS
 
 
@@ -42,9 +42,7 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
         for number in range(sources):
             info = SourceInfo(f"/synthetic/{number:03d}.mp4", SourceKind.VIDEO, 1280, 720, hours, f"synthetic-{number}")
             row = memory.store.begin_source(info)
-            memory.store.checkpoint(
-                row.id, (), (), next_t_ns=hours, frames_done=4 * 3600 * 5, damaged=0, tracker_state=b"", state="done"
-            )
+            memory.store.checkpoint(row.id, Checkpoint(next_t_ns=hours, frames_done=4 * 3600 * 5, state="done"))
             ids.append(row.id)
     conn = sqlite3.connect(folder / "memory.sqlite", isolation_level=None)
     conn.execute("PRAGMA synchronous = OFF")

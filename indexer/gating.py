@@ -32,7 +32,7 @@ MOST = 20.0
 _SIGMA = 1.4826  # of a normal distribution, per median of distances from its median
 
 
-class Still:
+class FrameGate:
     """Says which frames are to be encoded: the first, those that differ from the last one that was, and one after
     every `most` that do not. Differences are never added up, so nothing drifts away unseen.
 
@@ -44,7 +44,7 @@ class Still:
         self._passed = 0
         self._last: Image.Image | None = None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """The next frame is encoded, whatever it shows."""
         self._last = None
 

@@ -10,6 +10,7 @@ import hashlib
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,10 +24,10 @@ from ..encoders.base import Encoder
 from ..errors import UsageError
 from ..media.base import check_size
 from ..media.sampling import Sampler
-from ..records import Frame, FrameRegions, SourceInfo, SourceKind
+from ..records import Frame, SourceInfo, SourceKind
 from ..store import SourceRow, Store
-from .gating import Still
-from .step import Step, encode_each, working_in_parallel
+from .encoding import encode_images, working_in_parallel
+from .step import FrameStep
 
 Policy = Literal["oldest", "newest"]
 """Which picture goes when the queue is full: the one that has waited longest, or the one that comes."""
@@ -182,51 +183,36 @@ class Session(Closing):
                 self._queue.clear()
 
     def _work(self, row: SourceRow) -> None:
-        step = Step(self._encoder, self._config, (row.width, row.height), row.tracker_state, keep_views=self._keep)
-        pending: list[FrameRegions] = []
-        unmoved = Still(self._config.still)
-        done, next_ns = row.frames, row.next_t_ns or 0
+        step = FrameStep(self._encoder, self._config, row, keep_views=self._keep, open_ended=True, resumable=True)
         written = time.monotonic()
         with working_in_parallel(self._encoder):
             while True:
-                batch, closing = self._take(written + self._interval_s if pending else None)
-                pictures = [self._scaled(frame.image) for frame in batch]
-                new = [unmoved.needs_encoding(picture) for picture in pictures]
-                wanted = [p for p, is_new in zip(pictures, new, strict=True) if is_new]
-                found = iter(encode_each(self._encoder, wanted, [(row.width, row.height)] * len(wanted)))
-                for frame, picture, is_new in zip(batch, pictures, new, strict=True):
-                    pending.append(
-                        step.take(Frame(picture, frame.t_ns, 0), next(found)) if is_new else step.again(frame.t_ns)
-                    )
-                    done, next_ns = done + 1, frame.t_ns + 1
-                with self._changed:
-                    self._counts["encoded"] += sum(new)
-                    self._counts["still"] += len(new) - sum(new)
-                over = closing and not batch
-                if over or (pending and time.monotonic() - written >= self._interval_s):
-                    # The state stays with a source that is done: a later session of the name goes on from it.
-                    tracks, resume = step.checkpoint()
-                    self._store.checkpoint(
-                        row.id,
-                        tracks,
-                        pending,
-                        next_t_ns=next_ns,
-                        frames_done=done,
-                        damaged=0,
-                        tracker_state=resume,
-                        state="done" if over else "open",
-                        cuts=step.cuts,
-                        duration_ns=max(next_ns - 1, 0),
-                    )
-                    step.cuts.clear()
+                batch, closing = self._next_batch(written + self._interval_s if step.pending else None)
+                self._step(step, batch, (row.width, row.height))
+                last = closing and not batch
+                if last or (step.pending and time.monotonic() - written >= self._interval_s):
+                    made = step.checkpoint(last=last)
+                    self._store.checkpoint(row.id, made)
                     with self._changed:
-                        self._counts["committed"] += len(pending)
-                    pending.clear()
+                        self._counts["committed"] += len(made.frames)
                     written = time.monotonic()
-                if over:
+                if last:
                     return
 
-    def _take(self, until: float | None) -> tuple[list[Frame], bool]:
+    def _step(self, step: FrameStep, batch: Sequence[Frame], size: tuple[int, int]) -> None:
+        images = [self._scaled(frame.image) for frame in batch]
+        is_new = [step.gate.needs_encoding(image) for image in images]
+        to_encode = [image for image, new in zip(images, is_new, strict=True) if new]
+        regions = iter(encode_images(self._encoder, to_encode, [size] * len(to_encode)))
+        for frame, image, new in zip(batch, images, is_new, strict=True):
+            if new:
+                step.take(Frame(image, frame.t_ns, 0), next(regions))
+            else:
+                step.repeat(frame.t_ns)
+        with self._changed:
+            self._counts["encoded"], self._counts["still"] = step.encoded, step.gated
+
+    def _next_batch(self, until: float | None) -> tuple[list[Frame], bool]:
         """What waits, at most a batch, and whether the session is closing; nothing when `until` (monotonic) comes."""
         with self._changed:
             timeout = None if until is None else max(0.0, until - time.monotonic())

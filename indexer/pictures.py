@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder
@@ -22,11 +20,12 @@ from ..media import decode_ahead
 from ..media.exif import taken
 from ..media.pictures import Listed, Read, read_pictures
 from ..media.recorded import of_file
-from ..records import Frame, FrameRegions, RegionTokens, SourceInfo, SourceKind, Track
-from ..store import PICTURE_NS, Part, Picture, PictureFile, SourceRow, Store
+from ..records import Frame, RegionTokens, SourceInfo, SourceKind
+from ..store import Checkpoint, Part, SourceRow, SourceState, Store
+from .encoding import encode_frames, encode_images, encoded_ahead, has_own_frames, working_in_parallel
+from .picture_step import PictureStep
 from .pipeline import Progress, SourceReport
 from .plan import Album
-from .step import encode_each, single, working_in_parallel
 
 _NOTES = 3
 """Causes of damage that a report names for all kinds of sources."""
@@ -45,16 +44,6 @@ class PicturesReport(SourceReport):
     copies: int = 0
     gone: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What the next checkpoint writes."""
-
-    frames: list[FrameRegions] = field(default_factory=list)
-    tracks: list[Track] = field(default_factory=list)
-    files: list[PictureFile] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
 
 
 def to_look_at(album: Album, store: Store) -> list[Listed]:
@@ -176,62 +165,37 @@ def _add(
     progress: Progress | None,
     keep_views: bool,
 ) -> int:
-    place = {p.digest: p.t_ns for p in store.pictures(row.id)}
-    next_ns = row.next_t_ns or 0
-    bad = {f.path for f in store.picture_files(row.id) if f.t_ns is None}
-    first = ordinal = store.next_ordinal(row.id)
-    done, pending = 0, _Pending()
-
-    def checkpoint(state: str) -> None:
-        store.checkpoint(
-            row.id,
-            pending.tracks,
-            pending.frames,
-            next_t_ns=next_ns,
-            frames_done=len(place),
-            damaged=len(bad),
-            tracker_state=b"",
-            state="partial" if bad and state == "done" else state,  # type: ignore[arg-type]
-            files=pending.files,
-            pictures=pending.pictures,
-        )
-        for kept in (pending.frames, pending.tracks, pending.files, pending.pictures):
-            kept.clear()
-
+    places = {p.digest: p.t_ns for p in store.pictures(row.id)}
+    unreadable = {f.path for f in store.picture_files(row.id) if f.t_ns is None}
     if not todo:
-        checkpoint("done")
+        state: SourceState = "partial" if unreadable else "done"
+        store.checkpoint(row.id, Checkpoint(row.next_t_ns or 0, len(places), state, len(unreadable)))
         return 0
     encoder = load()
-    reads = decode_ahead(read_pictures(folder, todo, encoder.working_size, place), 2 * config.batch)
+    ordinal = store.next_ordinal(row.id)
+    step = PictureStep(
+        encoder, config, row, ordinal=ordinal, places=places, unreadable=unreadable, keep_views=keep_views
+    )
+    reads = decode_ahead(read_pictures(folder, todo, encoder.working_size, places), 2 * config.batch)
+    done = 0
     with (
         closing(reads),
         working_in_parallel(encoder) as workers,
-        closing(_encoded(folder, reads, encoder, config.batch, workers)) as encoded,
+        closing(
+            encoded_ahead(_groups(reads, config.batch), lambda group: _encode(folder, encoder, group), workers)
+        ) as encoded,
     ):
         for group, regions in encoded:
             found = iter(regions)
             for read in group:
-                if read.image is not None:
-                    size = read.width, read.height
-                    frame, tracks = single(
-                        encoder, read.image, next(found), size, config, next_ns, ordinal, keep_views=keep_views
-                    )
-                    place[read.digest] = next_ns
-                    known = read.recorded
-                    pending.pictures.append(Picture(next_ns, read.digest, *size, known.ns, known.by))
-                    pending.frames.append(frame)
-                    pending.tracks += tracks
-                    next_ns, ordinal = next_ns + PICTURE_NS, ordinal + len(tracks)
-                at = None if read.cause else place[read.digest]
-                (bad.add if read.cause else bad.discard)(read.file.path)
-                pending.files.append(PictureFile(read.file.path, read.file.size, read.file.mtime_ns, at, read.cause))
+                step.take(read, next(found) if read.image is not None else None)
             done += len(group)
-            if len(pending.files) >= config.checkpoint_frames:
-                checkpoint("open")
+            if step.due:
+                store.checkpoint(row.id, step.checkpoint())
             if progress:
                 progress(0, done)
-    checkpoint("done")
-    return ordinal - first
+    store.checkpoint(row.id, step.checkpoint(last=True))
+    return step.born
 
 
 def _date(store: Store, row: SourceRow) -> None:
@@ -255,26 +219,6 @@ def _forget_gone(store: Store, row: SourceRow) -> int:
     return len(orphans)
 
 
-def _encoded(
-    folder: str, reads: Iterable[Read], encoder: Encoder, size: int, workers: int
-) -> Generator[tuple[list[Read], list[RegionTokens]]]:
-    """Runs of files in order, `size` pictures in each, with the regions of these; `workers` encoded at a time."""
-    running: deque[tuple[list[Read], Future[list[RegionTokens]]]] = deque()
-    pool = ThreadPoolExecutor(workers, "vidmem-encode")
-    try:
-        for group in _groups(iter(reads), size):
-            pictures = [read for read in group if read.image is not None]
-            running.append((group, pool.submit(_encode, folder, encoder, pictures)))
-            if len(running) > workers:
-                done, result = running.popleft()
-                yield done, result.result()
-        while running:
-            done, result = running.popleft()
-            yield done, result.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _groups(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
     """At most `size` pictures and 16 times as many files together: where all are known there is progress too."""
     group: list[Read] = []
@@ -289,13 +233,13 @@ def _groups(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
         yield group
 
 
-def _encode(folder: str, encoder: Encoder, pictures: list[Read]) -> list[RegionTokens]:
-    seen = [(read, read.image) for read in pictures if read.image is not None]
-    told: Callable[[list[Frame], SourceInfo], list[RegionTokens]] | None = getattr(encoder, "encode_frames", None)
-    if told is None:
-        return encode_each(encoder, [image for _, image in seen], [(read.width, read.height) for read, _ in seen])
+def _encode(folder: str, encoder: Encoder, group: Sequence[Read]) -> list[RegionTokens]:
+    """The regions of the new pictures of a group."""
+    new = [(read, read.image) for read in group if read.image is not None]
+    if not has_own_frames(encoder):
+        return encode_images(encoder, [image for _, image in new], [(read.width, read.height) for read, _ in new])
     out = []
-    for read, image in seen:  # regions that are given, by the name of the file
-        uri = os.path.join(folder, read.file.path)
-        out += told([Frame(image, 0, 0)], SourceInfo(uri, SourceKind.PICTURE, read.width, read.height, 0, ""))
+    for read, image in new:  # their regions are found by the name of the file
+        info = SourceInfo(os.path.join(folder, read.file.path), SourceKind.PICTURE, read.width, read.height, 0, "")
+        out += encode_frames(encoder, [Frame(image, 0, 0)], info)
     return out

@@ -1,16 +1,14 @@
-"""From a source to the store: decode ahead, encode in batches, merge, follow, write one transaction per checkpoint.
+"""Index a video or log: decode ahead, encode in batches, take each frame into the step, write checkpoints.
 
-Frames that show nothing new are not encoded (see still.py): the regions of the last one that was stand for them. The
-first frame after a checkpoint always is, so that nothing but the tracker has to be remembered to go on.
+Frames that show nothing new are not encoded (see gating.py); they repeat the regions of the last encoded frame. The
+first frame after a checkpoint is always encoded, so that the tracker's state is all that a resumed run needs.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
@@ -18,10 +16,11 @@ from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import MediaError, StoreError
 from ..media import Source, decode_ahead
-from ..records import Frame, FrameRegions, Mark, RegionTokens, SourceInfo
-from ..store import SourceRow, SourceState, Store
-from .gating import Still
-from .step import Step, encode_each, working_in_parallel
+from ..records import Frame, Mark, SourceInfo
+from ..store import SourceRow, Store
+from .encoding import encode_frames, encoded_ahead, working_in_parallel
+from .gating import FrameGate
+from .step import FrameStep
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +55,13 @@ class SourceReport:
 
 @dataclass(slots=True)
 class _Batch:
-    """Frames in a row. pictures: those to be encoded. shown: of all, time, place in the log, and whether it is one of
-    `pictures`; else it shows what the one before does. damage: met until the last of them."""
+    """Consecutive frames.
 
-    pictures: list[Frame] = field(default_factory=list)
+    to_encode: the frames that need encoding. shown: for each frame its time, its place in the log, and whether it is in
+    `to_encode`; else it shows what the frame before it does. damage: packets and frames lost up to the last of them.
+    """
+
+    to_encode: list[Frame] = field(default_factory=list)
     shown: list[tuple[int, Mark | None, bool]] = field(default_factory=list)
     damage: int = 0
 
@@ -99,66 +101,45 @@ def index_source(
     info = source.info
     row = store.begin_source(info)
     _log.info("watching from %.1f s of %.1f s: %s", (row.next_t_ns or 0) / 1e9, info.duration_ns / 1e9, info.uri)
-    step = Step(encoder, config, (info.width, info.height), row.tracker_state, keep_views=keep_views)
-    start_ns, done, damaged_before = row.next_t_ns or 0, row.frames, row.damaged
-    first = done
-    met = still = calls = 0
-    pending: list[FrameRegions] = []
-    marks: list[tuple[int, Mark]] = []
-    first_time = row.next_t_ns is None
-    if (first_time or pose is not None) and (trail := source.trail(pose)) is not None:
+    step = FrameStep(encoder, config, row, keep_views=keep_views, open_ended=not info.duration_ns)
+    if (row.next_t_ns is None or pose is not None) and (trail := source.trail(pose)) is not None:
         store.set_trail(row.id, trail)
-
-    def checkpoint(state: SourceState) -> None:
-        tracks, resume = step.checkpoint(over=state != "open")
-        store.checkpoint(
-            row.id,
-            tracks,
-            pending,
-            next_t_ns=start_ns,
-            frames_done=done,
-            damaged=damaged_before + met,
-            tracker_state=resume,
-            state=state,
-            marks=marks,
-            cuts=step.cuts,
-            duration_ns=None if info.duration_ns else start_ns - 1,
-        )
-        pending.clear()
-        step.cuts.clear()
-        marks.clear()
-
+    calls = 0
     # One thread decodes ahead and others encode, while this one merges and follows, so that no core waits.
-    frames = decode_ahead(_frames(source, encoder, config, start_ns, done), 2 * config.batch)
+    frames = decode_ahead(_frames(source, encoder, config, step.next_t_ns, row.frames), 2 * config.batch)
     with (
         closing(frames),
         working_in_parallel(encoder) as workers,
-        closing(_encoded(frames, encoder, config, info, workers)) as encoded,
+        closing(
+            encoded_ahead(
+                _batches(frames, step.gate, config),
+                lambda batch: encode_frames(encoder, batch.to_encode, info),
+                workers,
+            )
+        ) as encoded,
     ):
         for batch, regions in encoded:
-            found = iter(zip(batch.pictures, regions, strict=True))
-            for t_ns, mark, new in batch.shown:
-                pending.append(step.take(*next(found)) if new else step.again(t_ns))
-                if mark is not None:
-                    marks.append((t_ns, mark))
-            done, met = done + len(batch.shown), batch.damage
-            still += len(batch.shown) - len(batch.pictures)
-            calls += bool(batch.pictures)
-            start_ns = batch.shown[-1][0] + 1
-            if len(pending) >= config.checkpoint_frames:
-                checkpoint("open")
+            found = iter(zip(batch.to_encode, regions, strict=True))
+            for t_ns, mark, is_new in batch.shown:
+                if is_new:
+                    step.take(*next(found))
+                else:
+                    step.repeat(t_ns, mark)
+            step.damaged = row.damaged + batch.damage
+            calls += bool(batch.to_encode)
+            if step.due:
+                store.checkpoint(row.id, step.checkpoint())
             if progress:
-                progress(start_ns - 1, done)
-    if not done:
+                progress(step.next_t_ns - 1, step.frames_done)
+    if not step.frames_done:
         with suppress(StoreError):  # a reader in the way of the scrub: there is nothing to scrub
             store.remove_source(row.id)
         raise MediaError(f"no frame can be read; is it damaged or empty?: {info.uri}")
-    met = source.damage.packets + source.damage.frames
-    checkpoint("partial" if damaged_before + met else "done")
-    notes = tuple(source.damage.notes)
-    took_s = time.perf_counter() - began
-    _log.info("%d frames in %d calls of the encoder, %.1f s: %s", done - first, calls, took_s, info.uri)
-    return _report(store.source_by_id(row.id), info, done - first, began, notes, step.born, still=still, calls=calls)
+    step.damaged = row.damaged + source.damage.packets + source.damage.frames
+    store.checkpoint(row.id, step.checkpoint(last=True))
+    new, notes = step.encoded + step.gated, tuple(source.damage.notes)
+    _log.info("%d frames in %d calls of the encoder, %.1f s: %s", new, calls, time.perf_counter() - began, info.uri)
+    return _report(store.source_by_id(row.id), info, new, began, notes, step.born, still=step.gated, calls=calls)
 
 
 def _frames(
@@ -170,65 +151,25 @@ def _frames(
         yield frame, source.damage.packets + source.damage.frames
 
 
-def _planned(frames: Iterator[tuple[Frame, int]], config: IndexConfig) -> Generator[_Batch]:
-    """Batches in order, each with at most `batch` pictures. One ends at each checkpoint, and with it all memory of the
-    pictures before: an interrupted run begins there."""
-    still, batch = Still(config.still), _Batch()
+def _batches(frames: Iterator[tuple[Frame, int]], gate: FrameGate, config: IndexConfig) -> Generator[_Batch]:
+    """Batches in order, each with at most `IndexConfig.batch` frames to encode.
+
+    A batch ends at each checkpoint, and the gate starts anew there: an interrupted run begins at that frame.
+    """
+    batch = _Batch()
     for number, (frame, batch.damage) in enumerate(frames, 1):
-        new = still.needs_encoding(frame.image)
-        if new:
-            batch.pictures.append(frame)
-        batch.shown.append((frame.t_ns, frame.mark, new))
-        over = number % config.checkpoint_frames == 0
-        if over:
-            still.forget()
-        if over or len(batch.pictures) == config.batch:
+        is_new = gate.needs_encoding(frame.image)
+        if is_new:
+            batch.to_encode.append(frame)
+        batch.shown.append((frame.t_ns, frame.mark, is_new))
+        at_checkpoint = number % config.checkpoint_frames == 0
+        if at_checkpoint:
+            gate.reset()
+        if at_checkpoint or len(batch.to_encode) == config.batch:
             yield batch
             batch = _Batch()
     if batch.shown:
         yield batch
-
-
-def _encoded(
-    frames: Iterator[tuple[Frame, int]], encoder: Encoder, config: IndexConfig, info: SourceInfo, workers: int
-) -> Generator[tuple[_Batch, list[RegionTokens]]]:
-    """Batches in order, with the regions of their pictures; `workers` encoded at a time, one waiting.
-
-    A source that breaks off does so after the batches before.
-    """
-    running: deque[tuple[_Batch, Future[list[RegionTokens]]]] = deque()
-
-    def oldest() -> tuple[_Batch, list[RegionTokens]]:
-        batch, result = running.popleft()
-        return batch, result.result()
-
-    pool = ThreadPoolExecutor(workers, "vidmem-encode")
-    batches = _planned(frames, config)
-    failure: Exception | None = None
-    try:
-        while True:
-            try:
-                if (batch := next(batches, None)) is None:
-                    break
-            except Exception as error:
-                failure = error
-                break
-            running.append((batch, pool.submit(_encode, encoder, batch.pictures, info)))
-            if len(running) > workers:
-                yield oldest()
-        while running:
-            yield oldest()
-        if failure is not None:
-            raise failure
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _encode(encoder: Encoder, batch: list[Frame], info: SourceInfo) -> list[RegionTokens]:
-    told: Callable[[list[Frame], SourceInfo], list[RegionTokens]] | None = getattr(encoder, "encode_frames", None)
-    if told is not None:
-        return told(batch, info)
-    return encode_each(encoder, [frame.image for frame in batch], [(info.width, info.height)] * len(batch))
 
 
 def _report(

@@ -25,7 +25,7 @@ from ..media.images import load
 from ..records import Box, Float32, RegionTokens, View, ViewMark
 from ..store import ModelRecord, NewTokens, SourceRow, Store, TrackRow
 from ..timecode import NS
-from .step import ended, view_encoder
+from .step import closed_state, view_encoder
 from .views import combined, cut, sharpness, shrink
 
 BATCH = 32
@@ -93,7 +93,7 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
             left.append((row.uri, run.cause or "a frame cannot be decoded again", missing))
     # What a live source would go on with are tokens of the encoder before.
     track = IndexConfig.from_dict(target.config).track
-    states = {row.id: ended(row.tracker_state, looker, track) for row in rows if row.tracker_state}
+    states = {row.id: closed_state(row.tracker_state, looker, track) for row in rows if row.tracker_state}
     store.adopt_tokens(target, states)
     return ReembedReport(len(done), before, views, tuple(left), time.perf_counter() - began)
 

@@ -1,14 +1,13 @@
-"""One step for every kind of source: the regions of a frame are merged, followed, and cut out as views.
+"""One step for every kind of source: regions of frames go in, checkpoints come out.
 
-Videos, logs and live cameras share it (`Step`); single pictures, in which nothing is followed, use `single`.
+Videos, logs and cameras use `FrameStep`, which follows regions from frame to frame. Single pictures use `PictureStep`
+(picture_step.py), in which each region is a track of its own. Where frames come from, and when a checkpoint is due, is
+up to the caller.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,15 @@ from safetensors.numpy import load, save
 from ..config import IndexConfig, TrackConfig
 from ..encoders.base import Encoder, ViewEncoder
 from ..errors import StoreError
-from ..geometry import binarised, unit
-from ..records import Float32, Frame, FrameRegions, RegionTokens, Track, ViewMark
+from ..geometry import binarised
+from ..records import Float32, Frame, FrameRegions, Mark, RegionTokens
+from ..store import Checkpoint, SourceRow, SourceState
+from .gating import FrameGate
 from .merge import merge
 from .motion import SIZE, Grey, grey, shift
 from .shot_cuts import BINS, colours, is_cut
 from .track import Tracker
-from .views import Views, kept, looked_at
+from .views import Views
 
 
 def view_encoder(encoder: Encoder) -> ViewEncoder | None:
@@ -36,57 +37,99 @@ def view_encoder(encoder: Encoder) -> ViewEncoder | None:
     return views
 
 
-def working_in_parallel(encoder: Encoder) -> AbstractContextManager[int]:
-    """Entered, it gives the number of calls of `encode` that may run at a time (see `Encoder`)."""
-    parallel: Callable[[], AbstractContextManager[int]] = getattr(encoder, "parallel", lambda: nullcontext(1))
-    return parallel()
+class Step(ABC):
+    """What the frames of one source give, collected for its next checkpoint.
 
-
-def encode_each(
-    encoder: Encoder, images: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]
-) -> list[RegionTokens]:
-    """Regions of pictures that may differ in size: a batch is one array, so it is cut where the size changes.
-
-    sizes: width and height of each original, in whose pixels boxes are given.
+    Attributes:
+        frames_done: Frames of the source so far, in all runs.
+        next_t_ns: Where an interrupted run resumes, in ns.
+        damaged: Packets, frames or files skipped so far, in all runs.
     """
-    out: list[RegionTokens] = []
-    pairs = zip(images, sizes, strict=True)
-    for (_, (width, height)), same in itertools.groupby(pairs, lambda pair: (pair[0].shape, pair[1])):
-        out += encoder.encode([image for image, _ in same], width, height)
-    return out
+
+    def __init__(self, encoder: Encoder, config: IndexConfig, row: SourceRow, *, keep_views: bool) -> None:
+        self._config, self._keep_views = config, keep_views
+        self._view_encoder = view_encoder(encoder)
+        self._frames: list[FrameRegions] = []
+        self.frames_done, self.next_t_ns, self.damaged = row.frames, row.next_t_ns or 0, row.damaged
+
+    @property
+    @abstractmethod
+    def pending(self) -> int:
+        """Frames, or files of images, that the next checkpoint writes."""
+
+    @property
+    def due(self) -> bool:
+        """True when as much is pending as `IndexConfig.checkpoint_frames` says."""
+        return self.pending >= self._config.checkpoint_frames
+
+    def checkpoint(self, *, last: bool = False) -> Checkpoint:
+        """Hand out everything since the last checkpoint.
+
+        last: the source is over, so its state is "done", or "partial" where something was damaged.
+        """
+        state: SourceState = "open" if not last else "partial" if self.damaged else "done"
+        made = self._checkpoint(state)
+        self._frames = []
+        return made
+
+    @abstractmethod
+    def _checkpoint(self, state: SourceState) -> Checkpoint: ...
+
+    def _merged(self, regions: RegionTokens, size: tuple[int, int]) -> tuple[RegionTokens, NDArray[np.bool_]]:
+        """The regions of a frame of `size`, each once, and the patches `(M, h, w)` that each holds."""
+        merged = merge(regions, self._config.merge, frame_width=size[0], frame_height=size[1])
+        m, h, w = merged.masks.shape
+        # As the boxes have them: a mean of masks can stay below `binarise` everywhere.
+        return merged, binarised(merged.masks.reshape(m, h * w), self._config.merge.binarise).reshape(m, h, w)
 
 
-class Step:
+class FrameStep(Step):
     """Regions -> merge -> track -> views, for the frames of one source in order of time.
 
-    size: width and height of the source. cuts: times of new shots since they were last cleared. state: what
-    `checkpoint` gave, to go on from there. keep_views: hand out the pictures of the views too.
+    An interrupted run that goes on from the `tracker_state` of its last checkpoint writes exactly what an uninterrupted
+    run writes.
 
-    Raises StoreError when the state is damaged, of another version, or of an encoder of another kind.
+    Args:
+        row: The source, with the state that an earlier run left.
+        keep_views: Keep the pictures of the views too.
+        open_ended: The source does not know its length: checkpoints say how far it was watched.
+        resumable: A later run may go on behind the last checkpoint, so that one ends no tracks and keeps their state.
+
+    Attributes:
+        gate: Says which frames need encoding: those go to `take`, the others to `repeat`.
+        encoded, gated: How many frames came to `take` and to `repeat` in this run.
+
+    Raises:
+        StoreError: the saved state is damaged, of another version, or of an encoder of another kind.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         config: IndexConfig,
-        size: tuple[int, int],
-        state: bytes = b"",
+        row: SourceRow,
         *,
         keep_views: bool = False,
+        open_ended: bool = False,
+        resumable: bool = False,
     ) -> None:
-        self._config, self._size = config, size
-        looker = view_encoder(encoder)
-        self._views = None if looker is None else Views(looker, keep_views)
-        self._tracker = Tracker(config.track, size)
+        super().__init__(encoder, config, row, keep_views=keep_views)
+        self._size = row.width, row.height
+        self._open_ended, self._resumable = open_ended, resumable
+        self.gate = FrameGate(config.still)
+        self.encoded = self.gated = 0
+        self._views = None if self._view_encoder is None else Views(self._view_encoder, keep_views)
+        self._tracker = Tracker(config.track, self._size)
         self._last: tuple[RegionTokens, NDArray[np.bool_]] | None = None
         self._colours: Float32 | None = None
         self._grey: Grey | None = None
-        self.cuts: list[int] = []
-        if state:
-            tracker, views, self._colours, self._grey = _unpacked(state)
+        self._cuts: list[int] = []
+        self._marks: list[tuple[int, Mark]] = []
+        if row.tracker_state:
+            tracker, views, self._colours, self._grey = _unpacked(row.tracker_state)
             if (views is None) != (self._views is None):
                 raise StoreError("the source was begun by an encoder of another kind; `vidmem rm` it and index again")
-            self._tracker = Tracker.restore(tracker, config.track, size)
+            self._tracker = Tracker.restore(tracker, config.track, self._size)
             if self._views is not None and views is not None:
                 self._views.restore(views)
 
@@ -95,108 +138,83 @@ class Step:
         """Tracks ever started."""
         return self._tracker.born
 
-    def take(self, frame: Frame, found: RegionTokens) -> FrameRegions:
-        """What is kept of a frame that was encoded. At a cut all tracks end, and `cuts` has its time."""
+    @property
+    def pending(self) -> int:
+        """Frames that the next checkpoint writes."""
+        return len(self._frames)
+
+    def take(self, frame: Frame, regions: RegionTokens) -> None:
+        """Add a frame that was encoded. At a cut all tracks end."""
         shown = colours(frame.image)
         before, self._grey = self._grey, grey(frame.image)
         moved = None if before is None else shift(before, self._grey, *self._size)
         if self._colours is not None and is_cut(self._colours, shown, moved):
             self._tracker.close()
-            self.cuts.append(frame.t_ns)
+            self._cuts.append(frame.t_ns)
         self._colours = shown
-        merged = merge(found, self._config.merge, frame_width=self._size[0], frame_height=self._size[1])
-        self._last = merged, held(merged, self._config.merge.binarise)
-        kept, ordinals = self._follow(frame.t_ns, moved)
+        self._last = merged, _ = self._merged(regions, self._size)
+        ordinals = self._follow(frame.t_ns, moved, frame.mark)
         if self._views is not None:
             self._views.offer(frame, ordinals, merged, self._size)
-        return kept
+        self.encoded += 1
 
-    def again(self, t_ns: int) -> FrameRegions:
-        """The same for a frame that shows what the last one did, and was not encoded."""
-        return self._follow(t_ns, (0.0, 0.0))[0]
+    def repeat(self, t_ns: int, mark: Mark | None = None) -> None:
+        """Add a frame that was not encoded: it shows what the frame before it did."""
+        self._follow(t_ns, (0.0, 0.0), mark)
+        self.gated += 1
 
-    def _follow(self, t_ns: int, moved: tuple[float, float] | None) -> tuple[FrameRegions, NDArray[np.int64]]:
+    def _follow(self, t_ns: int, moved: tuple[float, float] | None, mark: Mark | None) -> NDArray[np.int64]:
         assert self._last is not None  # the first frame, and the first after an interruption, is always encoded
         merged, masks = self._last
         ordinals = self._tracker.update(t_ns, merged, moved)
         followed = ordinals >= 0
         if followed.all():
-            return FrameRegions(t_ns, ordinals, merged.boxes, masks), ordinals
-        return FrameRegions(t_ns, ordinals[followed], merged.boxes[followed], masks[followed]), ordinals
+            self._frames.append(FrameRegions(t_ns, ordinals, merged.boxes, masks))
+        else:
+            self._frames.append(FrameRegions(t_ns, ordinals[followed], merged.boxes[followed], masks[followed]))
+        if mark is not None:
+            self._marks.append((t_ns, mark))
+        self.frames_done, self.next_t_ns = self.frames_done + 1, t_ns + 1
+        return ordinals
 
-    def checkpoint(self, *, over: bool = False) -> tuple[list[Track], bytes]:
-        """The tracks that changed since the last one, and the state to go on from. over: the source is, nothing goes
-        on, and the state is empty."""
+    def _checkpoint(self, state: SourceState) -> Checkpoint:
+        over = state != "open" and not self._resumable
         if over:
             self._tracker.close()
-            tracks = self._tracker.drain()
-            return tracks if self._views is None else self._views.settle(tracks), b""
         tracks = self._tracker.drain()
-        if self._views is None:
-            return tracks, _packed(self._tracker.state(), None, self._colours, self._grey)
-        tracks = self._views.settle(tracks)
-        self._views.forget(self._tracker.open_ordinals())
-        return tracks, _packed(self._tracker.state(), self._views.state(), self._colours, self._grey)
+        if self._views is not None:
+            tracks = self._views.settle(tracks)
+            self._views.forget(self._tracker.open_ordinals())
+        made = Checkpoint(
+            self.next_t_ns,
+            self.frames_done,
+            state,
+            self.damaged,
+            b"" if over else self._state(),
+            tracks,
+            self._frames,
+            self._cuts,
+            self._marks,
+            duration_ns=max(self.next_t_ns - 1, 0) if self._open_ended else None,
+        )
+        self._cuts, self._marks = [], []
+        return made
+
+    def _state(self) -> bytes:
+        views = None if self._views is None else self._views.state()
+        return _packed(self._tracker.state(), views, self._colours, self._grey)
 
 
-def ended(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
-    """The state of a source whose tracks have all ended, for an encoder with this look: numbers of tracks go on, and no
-    token of the encoder before joins one of this."""
+def closed_state(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
+    """The state of a source with all its tracks ended, for an encoder with this second step.
+
+    Numbers of tracks go on, and no token of the encoder before is joined with one of this encoder.
+    """
     saved, _, shown, small = _unpacked(state)
     tracker = Tracker.restore(saved, config)
     tracker.close()
     tracker.drain()
     return _packed(tracker.state(), Views(looker).state(), shown, small)
-
-
-def single(
-    encoder: Encoder,
-    image: NDArray[np.uint8],
-    found: RegionTokens,
-    size: tuple[int, int],
-    config: IndexConfig,
-    t_ns: int,
-    first: int,
-    *,
-    keep_views: bool = False,
-) -> tuple[FrameRegions, list[Track]]:
-    """The regions of a single picture, each a track of its own that lasts for the one picture. first: its ordinal.
-    keep_views: hand out the pictures of the views, if the encoder looks at any."""
-    merged = merge(found, config.merge, frame_width=size[0], frame_height=size[1])
-    sure = np.ones(len(merged), np.float32)
-    marks: list[ViewMark] = []
-    looker = view_encoder(encoder)
-    if looker is not None:
-        merged, views = looked_at(looker, image, merged, size, t_ns)
-        marks = kept(views) if keep_views else []
-        sure = np.minimum(np.linalg.norm(merged.text, axis=1), 1).astype(np.float32)
-        merged = replace(merged, text=unit(merged.text))
-    boxes = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in merged.boxes]
-    tracks = [
-        Track(
-            first + i,
-            t_ns,
-            t_ns,
-            1,
-            merged.visual[i],
-            merged.text[i],
-            t_ns,
-            box,
-            float(merged.confidence[i]),
-            float(sure[i]),
-            views=tuple(marks[i : i + 1]),
-        )
-        for i, box in enumerate(boxes)
-    ]
-    masks = held(merged, config.merge.binarise)
-    return FrameRegions(t_ns, np.arange(first, first + len(merged)), merged.boxes, masks), tracks
-
-
-def held(regions: RegionTokens, binarise: float) -> NDArray[np.bool_]:
-    """The patches `(M, h, w)` that each mask holds, as its box has them: a mean of masks can stay below `binarise`
-    everywhere."""
-    m, h, w = regions.masks.shape
-    return binarised(regions.masks.reshape(m, h * w), binarise).reshape(m, h, w)
 
 
 def _packed(tracker: bytes, views: bytes | None, shown: Float32 | None, small: Grey | None) -> bytes:

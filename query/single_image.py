@@ -91,7 +91,7 @@ def cover(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32,
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from ..indexer.step import working_in_parallel
+    from ..indexer.encoding import working_in_parallel
 
     height, width = image.shape[:2]
     dx, dy = AROUND * (box[2] - box[0]), AROUND * (box[3] - box[1])

@@ -12,6 +12,7 @@ from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.encoders.base import Calibration
 from vidmem.records import FrameRegions, SourceInfo, SourceKind, Track
+from vidmem.store import Checkpoint
 
 
 def unit(vector):
@@ -75,7 +76,7 @@ def ideal(monkeypatch, world):
             boxes, masks = np.array([[0, 0, 5, 5]], np.float32), np.ones((1, 4, 4), bool)
             frame = FrameRegions(0, np.array([0]), boxes, masks)
             memory.store.checkpoint(
-                row.id, tracks, [frame], next_t_ns=1, frames_done=1, damaged=0, tracker_state=b"", state="done"
+                row.id, Checkpoint(next_t_ns=1, frames_done=1, state="done", tracks=tracks, frames=[frame])
             )
 
     monkeypatch.setattr(calibrate_sets, "index_world", index_world)

@@ -15,7 +15,7 @@ from test_pipeline import CONFIG, Fake, Stop, rows, run, stop_after
 
 from vidmem.config import IndexConfig
 from vidmem.indexer import gating as module
-from vidmem.indexer.gating import Still
+from vidmem.indexer.gating import FrameGate
 from vidmem.records import Frame
 from vidmem.store import Store
 from vidmem.timecode import NS
@@ -43,15 +43,15 @@ def small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def passes(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
     """Whether the second picture is passed over after the first."""
-    still = Still(9)
-    assert still.needs_encoding(first)
-    return not still.needs_encoding(second)
+    gate = FrameGate(9)
+    assert gate.needs_encoding(first)
+    return not gate.needs_encoding(second)
 
 
 @pytest.mark.parametrize("sigma", [0, 2, 5, 10])
 def test_noise_is_nothing_new(sigma: float) -> None:
-    still = Still(99)
-    seen = [still.needs_encoding(small(noisy(room(), sigma))) for _ in range(40)]
+    gate = FrameGate(99)
+    seen = [gate.needs_encoding(small(noisy(room(), sigma))) for _ in range(40)]
     assert seen == [True] + [False] * 39
 
 
@@ -98,32 +98,32 @@ def test_the_light_may_change_a_little_but_not_hide_a_thing() -> None:
 
 
 def test_a_camera_that_moves_is_noticed() -> None:
-    still = Still(99)
-    seen = [still.needs_encoding(small(np.roll(room(), 6 * step, axis=1))) for step in range(8)]
+    gate = FrameGate(99)
+    seen = [gate.needs_encoding(small(np.roll(room(), 6 * step, axis=1))) for step in range(8)]
     assert seen == [True] * 8
 
 
 def test_slow_changes_are_not_lost() -> None:
     """Each step is too small to see; the last encoded frame is what they are compared with."""
-    still, seen = Still(99), []
+    gate, seen = FrameGate(99), []
     for step in range(30):
         image = room()
         image[300:400, 400:500] = np.minimum(image[300:400, 400:500].astype(int) + 2 * step, 255)
-        seen.append(still.needs_encoding(small(image)))
+        seen.append(gate.needs_encoding(small(image)))
     assert 4 <= sum(seen) <= 8
     assert not any(seen[1:4])
 
 
 def test_one_is_encoded_after_so_many() -> None:
-    still, image = Still(3), small(room())
-    assert [still.needs_encoding(image) for _ in range(9)] == [True, False, False, False] * 2 + [True]
+    gate, image = FrameGate(3), small(room())
+    assert [gate.needs_encoding(image) for _ in range(9)] == [True, False, False, False] * 2 + [True]
 
 
 def test_it_may_be_told_to_forget() -> None:
-    still, image = Still(9), small(room())
-    assert still.needs_encoding(image)
-    still.forget()
-    assert still.needs_encoding(image)
+    gate, image = FrameGate(9), small(room())
+    assert gate.needs_encoding(image)
+    gate.reset()
+    assert gate.needs_encoding(image)
 
 
 def test_another_size_is_new() -> None:
@@ -131,8 +131,8 @@ def test_another_size_is_new() -> None:
 
 
 def test_none_passes_when_it_is_off() -> None:
-    still = Still(0)
-    assert all(still.needs_encoding(small(room())) for _ in range(5))
+    gate = FrameGate(0)
+    assert all(gate.needs_encoding(small(room())) for _ in range(5))
 
 
 def frames(number: int) -> list[Frame]:

@@ -20,7 +20,7 @@ from vidmem.indexer.reembed import ReembedReport, reembed
 from vidmem.media import Photos, open_source
 from vidmem.memory import Memory
 from vidmem.records import Float32
-from vidmem.store import ModelRecord, Store
+from vidmem.store import Checkpoint, ModelRecord, Store
 
 CONFIG = PRESETS["default"]
 
@@ -221,13 +221,12 @@ def test_a_view_that_cannot_be_decoded_again_leaves_the_others(clips: list[Path]
         views = store.views(1)[first.id]
         store.checkpoint(
             1,
-            [replace(first, views=(replace(views[0], t_ns=views[0].t_ns + 1), *views[1:]))],
-            [],
-            next_t_ns=1,
-            frames_done=60,
-            damaged=0,
-            tracker_state=b"",
-            state="done",
+            Checkpoint(
+                next_t_ns=1,
+                frames_done=60,
+                state="done",
+                tracks=[replace(first, views=(replace(views[0], t_ns=views[0].t_ns + 1), *views[1:]))],
+            ),
         )
     assert len(views) > 1
     assert again(tmp_path / "memory", LookingEncoder("look-2", 16)).left == ()
@@ -247,6 +246,6 @@ def test_an_encoder_without_views_fails(clips: list[Path], tmp_path: Path, monke
 def test_a_source_not_indexed_to_its_end_fails(clips: list[Path], tmp_path: Path) -> None:
     index(tmp_path / "memory", clips, LookingEncoder())
     with Store.open(tmp_path / "memory", write=True) as store:
-        store.checkpoint(1, [], [], next_t_ns=1, frames_done=60, damaged=0, tracker_state=b"x", state="open")
+        store.checkpoint(1, Checkpoint(next_t_ns=1, frames_done=60, state="open", tracker_state=b"x"))
         with pytest.raises(UsageError, match="not indexed to its end; run `vidmem index` on it first"):
             reembed(store, LookingEncoder(), record(LookingEncoder()))

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from encoders.fake import LookingEncoder, picture, video
 from PIL import Image
+from store.making import source
 
 from vidmem.config import PRESETS
 from vidmem.indexer.motion import grey, shift
 from vidmem.indexer.pipeline import index_source
 from vidmem.indexer.shot_cuts import BINS, colours, is_cut
-from vidmem.indexer.step import Step
+from vidmem.indexer.step import FrameStep
 from vidmem.media import open_source
 from vidmem.records import Frame
-from vidmem.store import ModelRecord, Store
+from vidmem.store import Checkpoint, ModelRecord, Store
 from vidmem.timecode import NS
 
 SIZE = (160, 96)
@@ -66,23 +67,23 @@ def dark(places: dict[str, tuple[int, int]]) -> np.ndarray:
 
 def test_tracks_end_at_a_cut_and_it_is_told() -> None:
     encoder = LookingEncoder()
-    step = Step(encoder, CONFIG, SIZE)
+    step = FrameStep(encoder, CONFIG, source(SIZE))
     for i, image in enumerate([picture({"red": (40, 20)})] * 3 + [dark({"red": (40, 20)})] * 3):
         step.take(Frame(image, i * NS // 5, i), encoder.encode([image], *SIZE)[0])
-    tracks, _ = step.checkpoint(over=True)
-    assert [(t.start_ns, t.end_ns) for t in tracks] == [(0, 2 * NS // 5), (3 * NS // 5, NS)]
-    assert step.cuts == [3 * NS // 5]
+    made = step.checkpoint(last=True)
+    assert [(t.start_ns, t.end_ns) for t in made.tracks] == [(0, 2 * NS // 5), (3 * NS // 5, NS)]
+    assert made.cuts == [3 * NS // 5]
 
 
 def test_a_cut_right_after_an_interruption_is_seen() -> None:
     encoder = LookingEncoder()
     image, other = picture({"red": (40, 20)}), dark({"red": (40, 20)})
-    step = Step(encoder, CONFIG, SIZE)
+    step = FrameStep(encoder, CONFIG, source(SIZE))
     step.take(Frame(image, 0, 0), encoder.encode([image], *SIZE)[0])
-    _, state = step.checkpoint()
-    resumed = Step(encoder, CONFIG, SIZE, state)
+    state = step.checkpoint().tracker_state
+    resumed = FrameStep(encoder, CONFIG, source(SIZE, tracker_state=state))
     resumed.take(Frame(other, NS, 1), encoder.encode([other], *SIZE)[0])
-    assert resumed.cuts == [NS]
+    assert resumed.checkpoint().cuts == [NS]
 
 
 def test_cuts_are_kept_and_go_with_their_source(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_cuts_are_kept_and_go_with_their_source(tmp_path: Path) -> None:
         with open_source(clip) as source:
             index_source(source, encoder, store, CONFIG)
         assert store.cuts(1) == []
-        store.checkpoint(1, [], [], next_t_ns=1, frames_done=5, damaged=0, tracker_state=b"", state="done", cuts=[7, 3])
+        store.checkpoint(1, Checkpoint(next_t_ns=1, frames_done=5, state="done", cuts=[7, 3]))
         assert store.cuts(1) == [3, 7]
         store.remove_source(1)
         assert store.cuts(1) == []

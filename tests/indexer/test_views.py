@@ -11,11 +11,14 @@ from encoders.fake import COLOURS, LookingEncoder, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from store.making import source
 
 from vidmem.config import PRESETS
 from vidmem.errors import StoreError
-from vidmem.indexer.step import Step, single
+from vidmem.indexer.picture_step import PictureStep
+from vidmem.indexer.step import FrameStep
 from vidmem.indexer.views import APART_NS, Views, combined, cut, sharpness, shrink, whole_view
+from vidmem.media.pictures import Listed, Read
 from vidmem.records import Frame, RegionTokens
 from vidmem.timecode import NS
 
@@ -149,17 +152,16 @@ def frames(count: int = 40) -> list[NDArray[np.uint8]]:
 def run(encoder: LookingEncoder, pictures: list[NDArray[np.uint8]], every: int, cut_at: int | None) -> list[object]:
     """All tracks as a store would have them in the end; with an interruption after the checkpoint at cut_at."""
     config = PRESETS["default"]
-    step, kept = Step(encoder, config, SIZE), {}
+    step, kept = FrameStep(encoder, config, source(SIZE)), {}
     for i, image in enumerate(pictures):
         (found,) = encoder.encode([image], *SIZE)
         step.take(Frame(image, i * NS // 5, i), found)
         if (i + 1) % every == 0:
-            tracks, state = step.checkpoint()
-            kept |= {t.ordinal: t for t in tracks}
+            made = step.checkpoint()
+            kept |= {t.ordinal: t for t in made.tracks}
             if i + 1 == cut_at:
-                step = Step(encoder, config, SIZE, state)
-    tracks, _ = step.checkpoint(over=True)
-    kept |= {t.ordinal: t for t in tracks}
+                step = FrameStep(encoder, config, source(SIZE, tracker_state=made.tracker_state))
+    kept |= {t.ordinal: t for t in step.checkpoint(last=True).tracks}
     return [
         (
             t.ordinal,
@@ -200,10 +202,10 @@ def test_tokens_of_a_track_are_those_of_its_views() -> None:
 
 def test_pictures_of_views_are_kept_when_wanted() -> None:
     encoder = LookingEncoder()
-    step = Step(encoder, PRESETS["default"], SIZE, keep_views=True)
+    step = FrameStep(encoder, PRESETS["default"], source(SIZE), keep_views=True)
     image = picture({"green": (40, 20)})
     step.take(Frame(image, 0, 0), encoder.encode([image], *SIZE)[0])
-    ((only,), _) = step.checkpoint(over=True)
+    (only,) = step.checkpoint(last=True).tracks
     assert only.views[0].image is not None
     assert only.views[0].image[8:12] == b"WEBP"
 
@@ -211,12 +213,14 @@ def test_pictures_of_views_are_kept_when_wanted() -> None:
 def test_a_single_picture_is_looked_at_region_by_region() -> None:
     encoder = LookingEncoder()
     image = picture({"green": (40, 20), "red": (100, 50)})
-    kept, tracks = single(encoder, image, encoder.encode([image], *SIZE)[0], SIZE, PRESETS["default"], 5, 7)
-    assert kept.tracks.tolist() == [7, 8]
-    assert [t.ordinal for t in tracks] == [7, 8]
-    names = {list(COLOURS)[int(t.text.argmax())] for t in tracks}
+    step = PictureStep(encoder, PRESETS["default"], source(SIZE), ordinal=7, places={}, unreadable=set())
+    step.take(Read(Listed("a.png", 1, 1), b"digest", image, *SIZE), encoder.encode([image], *SIZE)[0])
+    made = step.checkpoint(last=True)
+    assert made.frames[0].tracks.tolist() == [7, 8]
+    assert [t.ordinal for t in made.tracks] == [7, 8]
+    names = {list(COLOURS)[int(t.text.argmax())] for t in made.tracks}
     assert names == {"green", "red"}
-    assert all(0 < t.text_confidence < 1 for t in tracks)
+    assert all(0 < t.text_confidence < 1 for t in made.tracks)
 
 
 @pytest.mark.parametrize("state", [b"", b"x" * 40], ids=["empty", "noise"])
@@ -229,9 +233,9 @@ def test_a_state_of_another_kind_of_encoder_fails(tmp_path: Path) -> None:
     from encoders.fake import ColourEncoder
 
     plain = ColourEncoder()
-    step = Step(plain, PRESETS["default"], SIZE)
+    step = FrameStep(plain, PRESETS["default"], source(SIZE))
     image = picture({"red": (40, 20)})
     step.take(Frame(image, 0, 0), plain.encode([image], *SIZE)[0])
-    _, state = step.checkpoint()
+    state = step.checkpoint().tracker_state
     with pytest.raises(StoreError, match="encoder of another kind"):
-        Step(LookingEncoder(), PRESETS["default"], SIZE, state)
+        FrameStep(LookingEncoder(), PRESETS["default"], source(SIZE, tracker_state=state))

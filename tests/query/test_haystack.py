@@ -16,7 +16,7 @@ from vidmem.errors import MediaError, UsageError
 from vidmem.query.haystack import PAPER_THRESHOLD, Haystack, Phrase
 from vidmem.query.visual_haystacks import Shelf, ask_all, load_needles
 from vidmem.records import Float32, SourceInfo, SourceKind
-from vidmem.store import PICTURE_NS, Picture, PictureFile, Store, VectorCache
+from vidmem.store import PICTURE_NS, Checkpoint, Picture, PictureFile, Store, VectorCache
 
 CALIBRATION = Calibration(0.6, 0.4, 0.7, 0.6, temperature=0.1)
 
@@ -43,15 +43,15 @@ def fill(store: Store, pictures: dict[str, list[Float32]], folder: str = "/photo
         ordinal += len(regions)
     store.checkpoint(
         row.id,
-        tracks,
-        frames,
-        next_t_ns=len(pictures) * PICTURE_NS,
-        frames_done=len(pictures),
-        damaged=0,
-        tracker_state=b"",
-        state="done",
-        files=files,
-        pictures=kept,
+        Checkpoint(
+            next_t_ns=len(pictures) * PICTURE_NS,
+            frames_done=len(pictures),
+            state="done",
+            tracks=tracks,
+            frames=frames,
+            files=files,
+            pictures=kept,
+        ),
     )
     return row.id
 
@@ -132,13 +132,12 @@ def test_as_brute_force(store: Store) -> None:
     first = store.begin_source(info("walk.mp4"))  # a video in between is no picture
     store.checkpoint(
         first.id,
-        [track(i, text=rng.standard_normal(DT).astype(np.float32)) for i in range(50)],
-        [],
-        next_t_ns=1,
-        frames_done=1,
-        damaged=0,
-        tracker_state=b"",
-        state="done",
+        Checkpoint(
+            next_t_ns=1,
+            frames_done=1,
+            state="done",
+            tracks=[track(i, text=rng.standard_normal(DT).astype(np.float32)) for i in range(50)],
+        ),
     )
     fill(store, texts)
     held = haystack(store)
@@ -167,15 +166,7 @@ def cosine(a: Float32, b: Float32) -> float:
 def test_copies_are_told(store: Store) -> None:
     row = fill(store, PICTURE_TEXTS)
     store.checkpoint(
-        row,
-        [],
-        [],
-        next_t_ns=0,
-        frames_done=3,
-        damaged=0,
-        tracker_state=b"",
-        state="done",
-        files=[PictureFile("again.jpg", 10, 20, 0)],
+        row, Checkpoint(next_t_ns=0, frames_done=3, state="done", files=[PictureFile("again.jpg", 10, 20, 0)])
     )
     answer = haystack(store).ask(Phrase(axis(0)), Phrase(axis(1)))
     assert answer.anchor is not None

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidmem.config import IndexConfig
 from vidmem.records import FrameRegions, SourceInfo, SourceKind, Track
-from vidmem.store import ModelRecord, Store
+from vidmem.store import Checkpoint, ModelRecord, SourceRow, Store
 
 DV, DT = 24, 16
 MODEL = ModelRecord("tiny", "ab" * 32, DV, DT, IndexConfig().as_dict())
@@ -43,5 +43,27 @@ def frame(t_ns: int, ordinals: list[int], seed: int = 0, grid: tuple[int, int] =
 def add(
     store: Store, source_id: int, tracks: list[Track], frames: list[FrameRegions] | None = None, **more: Any
 ) -> None:
-    values: dict[str, Any] = {"next_t_ns": 100, "frames_done": 2, "damaged": 0, "tracker_state": b"s", "state": "open"}
-    store.checkpoint(source_id, tracks, frames or [], **{**values, **more})
+    values: dict[str, Any] = {"next_t_ns": 100, "frames_done": 2, "tracker_state": b"s", "state": "open"}
+    store.checkpoint(source_id, Checkpoint(tracks=tracks, frames=frames or [], **{**values, **more}))
+
+
+def source(size: tuple[int, int] = (160, 96), **changes: Any) -> SourceRow:
+    """The row of a source that was just begun."""
+    fields: dict[str, Any] = {
+        "id": 1,
+        "uri": "/videos/walk.mp4",
+        "kind": SourceKind.VIDEO,
+        "width": size[0],
+        "height": size[1],
+        "duration_ns": 60_000_000_000,
+        "start_ns": None,
+        "fingerprint": "f1",
+        "state": "open",
+        "frames": 0,
+        "damaged": 0,
+        "next_t_ns": None,
+        "tracker_state": b"",
+        "added_at": 0,
+        "finished_at": None,
+    }
+    return SourceRow(**{**fields, **changes})

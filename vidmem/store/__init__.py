@@ -1,5 +1,6 @@
 """A memory on disk: SQLite is the truth, the vector cache can be rebuilt from it."""
 
+from .checkpoint import Checkpoint
 from .forget import Loss, Part
 from .pictures import PICTURE_NS, Picture, PictureFile
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
@@ -9,6 +10,7 @@ from .vectors import Columns, VectorCache
 
 __all__ = [
     "PICTURE_NS",
+    "Checkpoint",
     "Columns",
     "Loss",
     "ModelRecord",

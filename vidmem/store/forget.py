@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError
 from ..records import Box, FrameRegions
 from . import logs, pictures, reader
+from .checkpoint import insert_blob
 from .checks import typed
 from .codec import encode, same_grid
 from .database import transaction
@@ -164,7 +165,7 @@ def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:
                 continue
             conn.executemany("DELETE FROM regions WHERE source_id = ? AND seq = ?", [(source_id, s) for s in group])
             for seq, run in zip(group, runs, strict=False):
-                _insert(conn, source_id, seq, run)
+                insert_blob(conn, source_id, seq, run, encode(run))
             saved += len(group) - len(runs)
     return saved
 
@@ -216,13 +217,7 @@ def _rewrite(
         return
     conn.execute("DELETE FROM regions WHERE source_id = ? AND seq = ?", (source_id, seq))
     if kept:
-        _insert(conn, source_id, seq, kept)
-
-
-def _insert(conn: sqlite3.Connection, source_id: int, seq: int, run: Sequence[FrameRegions]) -> None:
-    times = [frame.t_ns for frame in run]
-    row = (source_id, seq, min(times), max(times), len(run), sum(map(len, run)), encode(run))
-    conn.execute("INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        insert_blob(conn, source_id, seq, kept, encode(kept))
 
 
 def _look(frame: FrameRegions, cut: set[int], left: dict[int, _Seen]) -> None:

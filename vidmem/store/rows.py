@@ -195,6 +195,13 @@ def pack_vector(vector: Float32) -> bytes:
     return wide.astype("<f2").tobytes()
 
 
+def checked_share(value: float) -> float:
+    """Return `value`, which must lie in [0, 1]. Raises StoreError when it does not, or is NaN."""
+    if not 0 <= value <= 1:  # false for NaN
+        raise StoreError(f"a confidence of {value} is not between 0 and 1; check the encoder, then index again")
+    return float(value)
+
+
 def unpack_vector(blob: bytes) -> Float32:
     """`(D,)` float32 from what `pack_vector` wrote."""
     return np.frombuffer(blob, "<f2").astype(np.float32)

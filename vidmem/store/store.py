@@ -19,16 +19,17 @@ import numpy as np
 
 from ..closing import Closing
 from ..errors import StoreError, UsageError
-from ..records import FrameRegions, Mark, SourceInfo, Track, Trail, ViewMark
-from . import forget, logs, migrations, reader, tokens, writer
+from ..records import FrameRegions, Mark, SourceInfo, Trail, ViewMark
+from . import checkpoint, forget, logs, migrations, reader, tokens, writer
 from . import pictures as picturebook
+from .checkpoint import Checkpoint
 from .checks import parsed, path, reading, typed
 from .codec import Boxes
 from .database import connect, snapshot, store_errors, transaction
 from .files import CACHE_LOCK_NAME, CACHE_NAME, DATABASE_NAME, check_files
 from .lock import take_writer_lock
 from .pictures import Picture, PictureFile
-from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
+from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
 
 _log = logging.getLogger(__name__)
 
@@ -234,52 +235,16 @@ class Store(Closing):
             raise UsageError(f"no source has the id {source_id}")
         return row
 
-    def checkpoint(
-        self,
-        source_id: int,
-        tracks: Sequence[Track],
-        frames: Sequence[FrameRegions],
-        *,
-        next_t_ns: int,
-        frames_done: int,
-        damaged: int,
-        tracker_state: bytes,
-        state: SourceState,
-        marks: Sequence[tuple[int, Mark]] = (),
-        files: Sequence[PictureFile] = (),
-        pictures: Sequence[Picture] = (),
-        cuts: Sequence[int] = (),
-        duration_ns: int | None = None,
-    ) -> None:
-        """Keep everything since the last checkpoint, in one transaction that also survives a power cut.
-
-        tracks: all that are new or changed; a known ordinal is overwritten. frames: sampled since then, in order.
-        next_t_ns: where to resume. frames_done, damaged: totals of the source. tracker_state: what the tracker
-        needs to go on. state: "open", or "done" or "partial" for the last checkpoint. marks: t_ns and the place in the
-        log of frames that have one. files, pictures: new or changed, of a folder of single pictures. cuts: times of the
-        first frames of new shots. duration_ns: of a source that did not know its length, as far as it was watched.
+    def checkpoint(self, source_id: int, made: Checkpoint) -> None:
+        """Write everything since the last checkpoint, in one transaction that also survives a power cut.
 
         Raises:
-            StoreError: disk full, read-only, source removed; the memory is as it was after the last checkpoint.
+            StoreError: the disk is full or read-only, or the source was removed; the memory is then as it was after
+                the last checkpoint.
             ValueError: data that cannot be stored (see `codec.encode`), or vectors of another length than the model's.
         """
         with self._use(write=True) as conn:
-            writer.checkpoint(
-                conn,
-                source_id,
-                tracks,
-                frames,
-                next_t_ns=next_t_ns,
-                frames_done=frames_done,
-                damaged=damaged,
-                tracker_state=tracker_state,
-                state=state,
-                marks=marks,
-                files=files,
-                pictures=pictures,
-                cuts=cuts,
-                duration_ns=duration_ns,
-            )
+            checkpoint.write(conn, source_id, made)
 
     def picture_files(self, source_id: int) -> list[PictureFile]:
         """The files of a folder of single pictures, by path; those that cannot be read as well."""

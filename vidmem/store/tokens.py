@@ -17,8 +17,8 @@ from ..records import Float32
 from . import reader
 from .checks import typed
 from .database import transaction
-from .rows import ModelRecord, pack_vector
-from .writer import mark_removed, set_share
+from .rows import ModelRecord, checked_share, pack_vector
+from .writer import mark_removed
 
 _KEY = "new_tokens"
 
@@ -56,7 +56,7 @@ def _in_use(conn: sqlite3.Connection, target: ModelRecord) -> bool:
 
 def put(conn: sqlite3.Connection, tokens: Sequence[NewTokens]) -> None:
     """Collect these. Raises StoreError for values that are not finite."""
-    rows = [(t.track_id, pack_vector(t.visual), pack_vector(t.text), set_share(t.text_confidence)) for t in tokens]
+    rows = [(t.track_id, pack_vector(t.visual), pack_vector(t.text), checked_share(t.text_confidence)) for t in tokens]
     with transaction(conn):
         conn.executemany("INSERT OR REPLACE INTO new_tokens VALUES (?, ?, ?, ?)", rows)
 

@@ -6,22 +6,17 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import ModelMismatchError, StoreError
-from ..records import FrameRegions, Mark, SourceInfo, Track
-from . import logs, reader
+from ..records import SourceInfo
 from . import pictures as picturebook
-from .codec import encode, same_grid
+from . import reader
 from .database import transaction
 from .files import CACHE_LOCK_NAME, CACHE_NAME
 from .lock import holding
-from .pictures import Picture, PictureFile
-from .rows import STATES, ModelRecord, SourceRow, SourceState, pack_vector
+from .rows import ModelRecord, SourceRow
 
 
 def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
@@ -96,122 +91,6 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
     row = reader.source_where(conn, "uri = ?", info.uri)
     assert row is not None
     return row
-
-
-def checkpoint(
-    conn: sqlite3.Connection,
-    source_id: int,
-    tracks: Sequence[Track],
-    frames: Sequence[FrameRegions],
-    *,
-    next_t_ns: int,
-    frames_done: int,
-    damaged: int,
-    tracker_state: bytes,
-    state: SourceState,
-    marks: Sequence[tuple[int, Mark]] = (),
-    files: Sequence[PictureFile] = (),
-    pictures: Sequence[Picture] = (),
-    cuts: Sequence[int] = (),
-    duration_ns: int | None = None,
-) -> None:
-    """One transaction; see `Store.checkpoint`."""
-    if state not in STATES:
-        raise ValueError(f"state must be one of {', '.join(STATES)}, not {state!r}")
-    blobs = [(run, encode(run)) for run in same_grid(frames)]  # slow work first: the lock is held briefly
-    finished = None if state == "open" else time.time_ns()
-    with transaction(conn):
-        updated = conn.execute(
-            "UPDATE sources SET next_t_ns = ?, frames = ?, damaged = ?, tracker_state = ?, state = ?, finished_at = ?,"
-            " duration_ns = ifnull(?, duration_ns) WHERE id = ?",
-            (next_t_ns, frames_done, damaged, tracker_state, state, finished, duration_ns, source_id),
-        )
-        if not updated.rowcount:
-            raise StoreError(f"source {source_id} is not in this memory (any more); begin it again")
-        if tracks:
-            _write_tracks(conn, source_id, tracks, bump_generation(conn))
-        (seq,) = conn.execute("SELECT ifnull(max(seq), -1) FROM regions WHERE source_id = ?", (source_id,)).fetchone()
-        for number, (run, blob) in enumerate(blobs, seq + 1):
-            times = [frame.t_ns for frame in run]
-            row = (source_id, number, min(times), max(times), len(run), sum(map(len, run)), blob)
-            conn.execute("INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        logs.write_marks(conn, source_id, marks)
-        picturebook.write(conn, source_id, files, pictures)
-        conn.executemany("INSERT OR IGNORE INTO cuts VALUES (?, ?)", [(source_id, t_ns) for t_ns in cuts])
-
-
-def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Track], generation: int) -> None:
-    dims = conn.execute("SELECT visual_dim, text_dim FROM model").fetchone()
-    # By ordinal, and without INSERT ... ON CONFLICT, which spends an id on every update: ids then depend only on
-    # the order in which tracks were born, not on where checkpoints or interruptions fell.
-    for track in sorted(tracks, key=lambda track: track.ordinal):
-        if dims and (len(track.visual), len(track.text)) != dims:
-            raise ValueError(f"track vectors have {len(track.visual)} and {len(track.text)} values, want {dims}")
-        row = (
-            track.start_ns,
-            track.end_ns,
-            track.frames,
-            track.best_ns,
-            *map(float, track.best_box),
-            generation,
-            pack_vector(track.visual),
-            pack_vector(track.text),
-            set_share(track.confidence),
-            set_share(track.text_confidence),
-            source_id,
-            track.ordinal,
-        )
-        updated = conn.execute(
-            "UPDATE tracks SET start_ns = ?, end_ns = ?, frames = ?, best_ns = ?, x0 = ?, y0 = ?, x1 = ?, y1 = ?,"
-            " generation = ?, visual = ?, text = ?, confidence = ?, text_confidence = ?"
-            " WHERE source_id = ? AND ordinal = ?",
-            row,
-        )
-        if not updated.rowcount:
-            conn.execute(
-                "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
-                " confidence, text_confidence, source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                " ?)",
-                row,
-            )
-        if track.views:
-            _write_views(conn, source_id, track)
-
-
-def _write_views(conn: sqlite3.Connection, source_id: int, track: Track) -> None:
-    """The views of a track in place of those before; the picture of one that stays is kept."""
-    query = "SELECT id FROM tracks WHERE source_id = ? AND ordinal = ?"
-    (track_id,) = conn.execute(query, (source_id, track.ordinal)).fetchone()
-    times = json.dumps([view.t_ns for view in track.views])
-    conn.execute(
-        "DELETE FROM views WHERE track_id = ? AND t_ns NOT IN (SELECT value FROM json_each(?))", (track_id, times)
-    )
-    conn.executemany(
-        "INSERT INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET x0 = excluded.x0,"
-        " y0 = excluded.y0, x1 = excluded.x1, y1 = excluded.y1, quality = excluded.quality,"
-        # a picture is handed out once, with what was told of it
-        " image = ifnull(excluded.image, image), hint = iif(excluded.image IS NULL, hint, excluded.hint),"
-        " confidence = iif(excluded.image IS NULL, confidence, excluded.confidence)",
-        [
-            (
-                track_id,
-                v.t_ns,
-                *map(float, v.box),
-                float(v.quality),
-                v.image,
-                np.array(v.hint, "<f4").tobytes(),
-                float(v.confidence),
-            )
-            for v in track.views
-        ],
-    )
-
-
-def set_share(value: float) -> float:
-    """The value, which lies in [0, 1]. Raises StoreError for what is no number."""
-    if not 0 <= value <= 1:  # false for NaN
-        raise StoreError(f"a confidence of {value} is not between 0 and 1; check the encoder, then index again")
-    return float(value)
 
 
 def bump_generation(conn: sqlite3.Connection) -> int:
