@@ -1,8 +1,16 @@
-"""Having this file here lets every test import what lies in this folder, such as `encoders.fake`."""
+"""Having this file here lets every test import what lies in this folder, such as `needs` and `encoders.fake`."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from needs import needs_gpu
 
 settings.register_profile("vidmem", deadline=None)  # a busy machine is no failure
 settings.load_profile("vidmem")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        needs_gpu()

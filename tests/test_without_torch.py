@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from needs import needs
+
 WITHOUT = """
 import importlib.machinery, sys
 from importlib.machinery import PathFinder
@@ -38,7 +40,7 @@ def vidmem(*args: object, **more: str) -> Any:
 
 
 def photograph(name: str) -> Image.Image:
-    data = pytest.importorskip("skimage.data")
+    data = needs("skimage.data")
     return Image.fromarray(getattr(data, name)())
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import region_encoder, region_gpu
+from needs import needs
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def test_the_operations_are_those_that_torch_counts() -> None:
 
 
 def test_a_whole_frame_is_measured_on_a_small_model() -> None:
-    pytest.importorskip("transformers")
+    needs("transformers")
     cpu = torch.device("cpu")
     vit = region_gpu.backbone(
         cpu, torch.float32, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64

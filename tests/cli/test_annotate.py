@@ -10,6 +10,7 @@ import pytest
 from media import make_logs
 from media.make_logs import SKEW, START, Log
 
+from needs import needs
 from vidmem.errors import MediaError, UsageError
 from vidmem.memory import Memory
 from vidmem.timecode import NS
@@ -165,7 +166,7 @@ def test_a_damaged_log_is_copied_as_far_as_it_goes(run: Run, made: Path, tmp_pat
 
 
 def test_rerun(run: Run, log: Path, tmp_path: Path) -> None:
-    pytest.importorskip("rerun")
+    needs("rerun")
     from rerun.chunk import RrdReader
 
     out = tmp_path / "out.rrd"

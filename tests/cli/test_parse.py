@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from needs import needs
 from vidmem.export.annotated import from_vspw
 from vidmem.export.textanswer import read_answer
 from vidmem.export.textmask import decode
@@ -84,7 +85,7 @@ def test_every_output(run: Run, indexed: Path, labels: Path, tmp_path: Path, wal
     coco = json.loads(out["coco"].read_text())
     assert len(coco["images"]) == 60
     assert [c["supercategory"] for c in coco["categories"]] == ["thing", "thing", "stuff"]
-    decoder = pytest.importorskip("pycocotools.mask")
+    decoder = needs("pycocotools.mask")
     for item in coco["annotations"]:
         if item["image_id"] == 26:
             mask = decoder.decode({**item["segmentation"], "counts": item["segmentation"]["counts"].encode()})
@@ -305,7 +306,7 @@ def test_export_leaves_out_what_is_gone(run: Run, walk: Path, tmp_path: Path, la
 
 
 def test_export_from_coco(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools")
+    needs("pycocotools")
     Image.new("RGB", (40, 20)).save(tmp_path / "a.png")
     boxes = {"cup": [[0, 0, 10, 0, 10, 20, 0, 20]], "mug": [[20, 0, 30, 0, 30, 20, 20, 20]]}
     items = [("cup", boxes["cup"]), ("cup", boxes["mug"])]

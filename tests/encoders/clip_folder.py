@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from needs import needs
 from vidmem.encoders.clip.files import CONFIG, WEIGHTS, _open_clip
 from vidmem.encoders.torchvision_compat import ready
 
@@ -28,7 +28,7 @@ CONFIGURATION: dict[str, Any] = {
 def required() -> None:
     """Skips where the extra `clip` is not installed."""
     ready()
-    pytest.importorskip("open_clip")
+    needs("open_clip")
 
 
 def write(folder: Path, **changes: Any) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
+from needs import needs
 from vidmem.encoders.torchvision_compat import ready
 
 SIDE = 256
@@ -16,7 +16,7 @@ SIDE = 256
 def required() -> None:
     """Skips where the extra `sam2` is not installed."""
     ready()
-    pytest.importorskip("transformers")
+    needs("transformers")
 
 
 def configuration() -> Any:

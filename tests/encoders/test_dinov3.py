@@ -13,10 +13,11 @@ from encoders import tren_files
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from needs import needs
 from vidmem.encoders.tren.dinov3 import features, heads, load_backbone, place, width
 from vidmem.errors import ModelError
 
-pytest.importorskip("transformers")
+needs("transformers")
 
 
 @pytest.fixture(scope="module")

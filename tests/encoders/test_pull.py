@@ -16,11 +16,12 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from needs import needs
 from vidmem.encoders.hub import RECORD, Wanted, checked, find, locate, read_record
 from vidmem.encoders.pull import pull
 from vidmem.errors import ModelError
 
-hub = pytest.importorskip("huggingface_hub")
+hub = needs("huggingface_hub")
 DATA = b"the weights"
 SHA = hashlib.sha256(DATA).hexdigest()
 OPEN = Wanted("region encoder", ("tren*.pth",), "MIT", repo="savyak2/T-REN", files=("tren_region_encoder.pth",))

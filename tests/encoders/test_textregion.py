@@ -13,6 +13,7 @@ from encoders import clip_folder
 from torch import Tensor
 from torch.nn import functional as F
 
+from needs import needs
 from vidmem.config import MergeConfig
 from vidmem.encoders import check, load, load_text
 from vidmem.encoders.clip.model import ClipTower
@@ -112,7 +113,7 @@ def test_tokens_are_as_recorded(
 @pytest.mark.slow
 def test_tokens_of_the_whole_way_are_as_recorded(golden: dict[str, Tensor], tower: ClipTower) -> None:
     """From the picture to the tokens, in crops of 336 pixels of a picture that 2 does not divide: 941 pixels wide."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = needs("cv2")
     h, w = golden["named_default_resized_hw"].tolist()
     assert crop_grid(h, w, 336) == tuple(golden["named_default_crops_grid"].tolist()[:2]) == (2, 2)
     # Their resizing is OpenCV's, in whole numbers.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lab.synthetic.lostfound import make
+from needs import needs
 from vidmem.encoders import load, load_text, shipped, tiny
 from vidmem.encoders.base import ViewEncoder
 from vidmem.encoders.tiny.detector import MOST
@@ -64,7 +65,7 @@ def noise(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def photograph(name: str) -> NDArray[np.uint8]:
-    data = pytest.importorskip("skimage.data")
+    data = needs("skimage.data")
     return np.ascontiguousarray(getattr(data, name)())
 
 

@@ -13,6 +13,7 @@ import torch
 from encoders import tren_files
 from encoders.fake import video
 
+from needs import needs
 from vidmem import encoders
 from vidmem.config import preset
 from vidmem.encoders import load, load_text
@@ -30,7 +31,7 @@ from vidmem.encoders.tren.tokenizer import load_tokens
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
 from vidmem.memory import Memory
 
-pytest.importorskip("transformers")
+needs("transformers")
 SIDE = 64
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from needs import needs
 from vidmem.export.rle import box, run_lengths, segmentation
 
-coco = pytest.importorskip("pycocotools.mask")
+coco = needs("pycocotools.mask")
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))

@@ -8,10 +8,10 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image, ImageDraw
 
 from lab.photos import LONGEST, Photo, Region, add_masks, cut, grab, read_caltech, read_photos
+from needs import needs
 
 
 def jpeg(image: Image.Image) -> bytes:
@@ -92,7 +92,7 @@ def photo_of(image: Image.Image, mask: bytes = b"") -> Photo:
 
 
 def test_grabcut_finds_the_thing_in_the_middle() -> None:
-    pytest.importorskip("cv2")
+    needs("cv2")
     noise = np.random.default_rng(0).normal(0, 12, (120, 160, 3))  # what a camera does; flat colours are degenerate
     photo = photo_of(Image.fromarray(np.clip(np.asarray(disc()) + noise, 0, 255).astype(np.uint8)))
     photo.mask = grab(photo)
@@ -107,12 +107,12 @@ def test_grabcut_finds_the_thing_in_the_middle() -> None:
 
 
 def test_grabcut_gives_up_where_there_is_no_thing() -> None:
-    pytest.importorskip("cv2")
+    needs("cv2")
     assert grab(photo_of(Image.new("RGB", (120, 90), (90, 90, 90)))) == b""
 
 
 def test_only_what_may_be_learned_from_gets_a_mask() -> None:
-    pytest.importorskip("cv2")
+    needs("cv2")
     photos = [photo_of(disc()), photo_of(disc())]
     photos[1].held_out = True
     assert add_masks(photos, 1) == 1

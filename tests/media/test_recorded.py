@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from needs import needs
 from vidmem.media import open_source
 from vidmem.media.container import inside
 from vidmem.media.exif import taken
@@ -152,7 +153,7 @@ def test_clocks_that_nobody_set(said: str) -> None:
 def test_a_video_knows_it(tmp_path: Path, suffix: str, decoder: str) -> None:
     """The container is believed before the name; a QuickTime date with its zone before the date of an export."""
     if decoder == "decord":
-        pytest.importorskip("decord")
+        needs("decord")
     path = tmp_path / f"VID_20200101_000000.{suffix}"
     options = {} if suffix == "mkv" else {"movflags": "use_metadata_tags"}
     with av.open(str(path), "w", options=options) as out:

@@ -13,6 +13,7 @@ import pytest
 from media import make
 from PIL import Image
 
+from needs import needs
 from vidmem.encoders import ENCODERS
 from vidmem.errors import MediaError, UsageError
 from vidmem.media import open_source
@@ -20,7 +21,7 @@ from vidmem.media.logs import open_log
 from vidmem.memory import Memory
 from vidmem.timecode import NS
 
-rr = pytest.importorskip("rerun")
+rr = needs("rerun")
 START = 1_700_000_000 * NS
 STEP = NS // 10
 N = 24

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,11 +13,11 @@ import pytest
 from media import make_logs
 from PIL import Image
 
+from needs import needs
 from vidmem.errors import MediaError, UsageError
 from vidmem.media import Source, decode_ahead, open_source
 
 N = 100
-needs_decord = pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord is not installed")
 
 
 def _pyav(folder: Path) -> Source:
@@ -31,6 +30,7 @@ def _pyav_vfr(folder: Path) -> Source:
 
 
 def _decord(folder: Path) -> Source:
+    needs("decord")
     return open_source(make.video(folder / "v.mp4", range(N), options={"g": "12", "bf": "0"}), decoder="decord")
 
 
@@ -77,7 +77,7 @@ def _ros1(folder: Path) -> Source:
 SOURCES = [
     pytest.param(_pyav, id="pyav"),
     pytest.param(_pyav_vfr, id="pyav-vfr"),
-    pytest.param(_decord, id="decord", marks=needs_decord),
+    pytest.param(_decord, id="decord"),
     pytest.param(_images, id="images"),
     pytest.param(_mcap, id="mcap"),
     pytest.param(_mcap_header, id="mcap-header"),
@@ -176,8 +176,10 @@ def test_closed_source_fails(source: Source) -> None:
     source.close()
 
 
-@pytest.mark.parametrize("decoder", ["pyav", pytest.param("decord", marks=needs_decord)])
+@pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_missing_file_fails_with_near_names(tmp_path: Path, decoder: str) -> None:
+    if decoder == "decord":
+        needs("decord")
     (tmp_path / "walk.mp4").touch()
     with pytest.raises(MediaError, match=r"did you mean walk\.mp4\?*: .*wlak\.mp4$"):
         open_source(tmp_path / "wlak.mp4", decoder)
@@ -194,17 +196,17 @@ def test_decord_missing_fails_with_the_remedy(tmp_path: Path, monkeypatch: pytes
         open_source(make.video(tmp_path / "v.mp4", range(2)), decoder="decord")
 
 
-@needs_decord
 @pytest.mark.parametrize("name", ["empty.mp4", "text.mp4"])
 def test_decord_refusal_fails_in_one_line(tmp_path: Path, name: str) -> None:
+    needs("decord")
     (tmp_path / name).write_text("" if name == "empty.mp4" else "not a video\n" * 50)
     with pytest.raises(MediaError, match="use `decoder` pyav") as caught:
         open_source(tmp_path / name, decoder="decord")
     assert "\n" not in str(caught.value)
 
 
-@needs_decord
 def test_decord_turns_upright(tmp_path: Path) -> None:
+    needs("decord")
     path = make.video(tmp_path / "v.mp4", range(5), degrees=-90, turn=1, options={"bf": "0"})
     with open_source(path, decoder="decord") as source:
         assert (source.info.width, source.info.height) == (make.WIDTH, make.HEIGHT)

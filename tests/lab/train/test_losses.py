@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lab.train.losses import distillation, mask_loss, match, visual_contrast
+from needs import needs
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
 
@@ -115,7 +116,7 @@ def test_match_by_hand() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.data())
 def test_match_is_as_good_as_scipys(seed: int, k: int, data: st.DataObject) -> None:
-    optimize = pytest.importorskip("scipy.optimize")
+    optimize = needs("scipy.optimize")
     t = data.draw(st.integers(1, k))
     rng = np.random.default_rng(seed)
     cost, valid = rng.random((6, k, t)), rng.random((6, t)) < 0.7

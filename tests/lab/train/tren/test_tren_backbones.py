@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from lab.train.tren import backbones
 from lab.train.tren.backbones import Seen, TinyFeatures, load_backbone
+from needs import needs
 from vidmem.encoders.tren.region_encoder import RegionEncoder
 from vidmem.errors import ModelError, UsageError
 from vidmem.query.labels import load_labels
@@ -54,7 +55,7 @@ def test_a_batch_is_its_pictures(tiny: TinyFeatures) -> None:
 @pytest.mark.parametrize(("photograph", "name"), [("chelsea", "cat"), ("astronaut", "person")])
 def test_the_head_of_tiny_names_what_it_sees(tiny: TinyFeatures, photograph: str, name: str) -> None:
     """Out of COCO's 80 names, by the mean of a photograph that shows one thing. Chance is 1 in 80."""
-    data = pytest.importorskip("skimage.data")
+    data = needs("skimage.data")
     picture = Image.fromarray(getattr(data, photograph)()).resize(tiny.size)
     seen = tiny.features(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255)
     names = load_labels("coco").names
@@ -106,7 +107,7 @@ def test_dinov3_fails_without_weights(tmp_path: Path) -> None:
 
 
 def test_dinov3_with_random_weights() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     from lab.train.tren.dinov3 import DinoFeatures
     from vidmem.encoders.torchvision_compat import ready
     from vidmem.encoders.tren.dinotxt import TextTower, VisionHead

@@ -15,10 +15,11 @@ from PIL import Image
 from lab.train.tren.data import open_data
 from lab.train.tren.folder import Folder
 from lab.train.tren.sample import Joined
+from needs import needs
 from vidmem.errors import MediaError, UsageError
 from vidmem.export.coco import Coco, Sample, run_total
 
-coco_mask = pytest.importorskip("pycocotools.mask")
+coco_mask = needs("pycocotools.mask")
 
 
 def compressed(mask: np.ndarray) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lab.train.tren.loop import fit, read_texts, update
 from lab.train.tren.measure import measure, measure_patches
 from lab.train.tren.prepare import Batch, Order, Prepared, collate
 from lab.train.tren.step import Texts, build, losses_of, pooled, project
+from needs import needs
 from vidmem.errors import ModelError, UsageError
 
 CPU = torch.device("cpu")
@@ -233,7 +234,7 @@ def test_the_rate() -> None:
 
 
 def test_logs_for_tensorboard(backbone: Any, data: Folder, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboardX")
+    needs("tensorboardX")
     fit(backbone, data, replace(SMALL, steps=2), tmp_path, CPU)
     events = list((tmp_path / "tensorboard").iterdir())
     assert len(events) == 1

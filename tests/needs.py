@@ -1,0 +1,37 @@
+"""What a test needs beside the core: an optional library, or a GPU. Without it the test skips, and in CI it fails."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any, NoReturn
+
+import pytest
+
+EXTRAS = "VIDMEM_REQUIRE_EXTRAS"
+"""When this variable is set, as in .ci/run, a library that is not there is a failure."""
+GPU = "VIDMEM_REQUIRE_GPU"
+"""When this variable is set, a GPU that is not there is a failure."""
+
+
+def needs(module: str) -> Any:
+    """Import a library that comes with an extra and return it; the name may be dotted.
+
+    For tests, fixtures and the top of a test file, in place of `pytest.importorskip`.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        _missing(EXTRAS, f"{module} cannot be imported: {error}")
+
+
+def needs_gpu() -> None:
+    """For tests marked `gpu`: skip without a GPU that PyTorch can use."""
+    if not needs("torch").cuda.is_available():
+        _missing(GPU, "there is no GPU")
+
+
+def _missing(variable: str, reason: str) -> NoReturn:
+    if os.environ.get(variable):
+        pytest.fail(f"{reason}; {variable} is set, so this does not skip", pytrace=False)
+    pytest.skip(reason, allow_module_level=True)
