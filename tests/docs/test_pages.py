@@ -24,7 +24,11 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "notebook.md"  # written by `make docs`, which runs it
-PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page != NOTEBOOK)]
+COMMANDS = ROOT / "docs" / "commands"  # written from the help of the commands, with files that are not here
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if page != NOTEBOOK and page.parent != COMMANDS),
+]
 LANGUAGES = {"python", "console", "sh", "text", "json", "toml", "yaml"}
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -82,13 +86,12 @@ SYBIL = Sybil([PythonCodeBlockParser(), CodeBlockParser("console", run_console),
 
 @pytest.fixture(scope="session")
 def indexed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The folder in which pages run, and a copy of it as each page finds it: what `vidmem demo` leaves of the film."""
+    """The folder in which pages run, and a copy of it as each page finds it: the film of `vidmem demo`, indexed."""
     folder = tmp_path_factory.mktemp("docs") / "vidmem-demo"
     folder.mkdir()
     demo = Path(str(files("vidmem") / "cli" / "demo_data"))
-    for name in ("film.mp4", "walk.mp4"):
-        shutil.copyfile(demo / name, folder / name)
-    code = "import vidmem; m = vidmem.Memory.open('demo.memory'); m.index('film.mp4'); m.close()"
+    shutil.copyfile(demo / "film.mp4", folder / "film.mp4")
+    code = "import vidmem; m = vidmem.Memory.open('film.memory'); m.index('film.mp4'); m.close()"
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
@@ -102,7 +105,7 @@ def folder(indexed: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.rmtree(folder)
     shutil.copytree(kept, folder)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("VIDMEM_MEMORY", "demo.memory")
+    monkeypatch.setenv("VIDMEM_MEMORY", "film.memory")
     return folder
 
 
