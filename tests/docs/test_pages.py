@@ -143,3 +143,14 @@ def test_blocks_say_what_they_are(page: Path) -> None:
             assert not re.search(r"^vidmem ", block, re.MULTILINE), "commands of vidmem belong into `console` blocks"
     for skipped in re.findall(r"<!--+ *skip: *(.*?) *-->", text):
         assert re.fullmatch(r'next,? *(reason=)?".{10,}"', skipped), f"say why: {skipped}"
+
+
+def test_readme_is_short_and_works_on_pypi() -> None:
+    """PyPI shows the README outside of the repository, so its links and pictures must be absolute."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert text.count("\n") < 80
+    for target in re.findall(r"\]\(([^)]*)\)", text):
+        assert target.startswith("https://")
+        _, repository, path = target.partition("/vidmem/vidmem/")
+        if repository:
+            assert (ROOT / path.removeprefix("blob/").removeprefix("main/")).exists(), target
