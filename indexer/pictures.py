@@ -24,8 +24,9 @@ from ..records import Frame, RegionTokens, SourceInfo, SourceKind
 from ..store import Checkpoint, Part, SourceRow, SourceState, Store
 from .encoding import encode_frames, encode_images, encoded_ahead, has_own_frames, working_in_parallel
 from .picture_step import PictureStep
-from .pipeline import Progress, SourceReport
+from .pipeline import SourceReport
 from .plan import Album
+from .progress import Progress
 
 _NOTES = 3
 """Causes of damage that a report names for all kinds of sources."""
@@ -50,7 +51,7 @@ def to_look_at(album: Album, store: Store) -> list[Listed]:
     """The files that are not in the memory as they are now: a file counts as it was when its size and time are."""
     row = next((row for row in store.sources() if row.uri == album.folder), None)
     known = set() if row is None else {(f.path, f.size, f.mtime_ns) for f in store.picture_files(row.id)}
-    return [f for f in album.files.values() if (f.path, f.size, f.mtime_ns) not in known and _is_text(f.path)]
+    return [f for f in album.files.values() if (f.path, f.size, f.mtime_ns) not in known and is_text(f.path)]
 
 
 def index_pictures(
@@ -90,7 +91,7 @@ def index_pictures(
     _date(store, row)
     after = len(store.pictures(row.id))
     files = store.picture_files(row.id)
-    nameless = [path for path in album.files if not _is_text(path)]
+    nameless = [path for path in album.files if not is_text(path)]
     unreadable = [
         *((f, f"the folder cannot be read ({cause})") for f, cause in album.refused.items()),
         *((f.path, f.cause or "damaged") for f in files if f.t_ns is None and f.path in album.files),
@@ -135,7 +136,7 @@ def _none(album: Album, unreadable: Sequence[tuple[str, str]]) -> MediaError:
     return MediaError(f"none of the {len(unreadable)} pictures can be read ({cause}); check the files: {album.folder}")
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
     """Whether a path can be written down: names of files are bytes, of any kind."""
     try:
         path.encode("utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
@@ -20,12 +20,10 @@ from ..records import Frame, Mark, SourceInfo
 from ..store import SourceRow, Store
 from .encoding import encode_frames, encoded_ahead, working_in_parallel
 from .gating import FrameGate
+from .progress import Progress
 from .step import FrameStep
 
 _log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with the media time done and the frames done after each batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,24 @@
-"""How far `Memory.index` is, for whoever asked to be told."""
+"""How far indexing is, for callers of `Memory.index`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Progress = Callable[[int, int], None]
+"""Called after each batch with the media time in ns, which is 0 for photos, and the number of frames or files done."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far `index` is. source: what it is watching. done_ns, total_ns: of this source, the media time that is done
-    and its length, 0 where nobody knows it. frames: looked at, of this source."""
+    """How far `Memory.index` is with one source.
+
+    Attributes:
+        source: Path or address of the source; of photos their folder.
+        done_ns: Media time that is done, in ns.
+        total_ns: Length of the source in ns; 0 where it is not known.
+        frames: Frames or files that are done.
+    """
 
     source: str
     done_ns: int
@@ -17,16 +26,4 @@ class IndexProgress:
     frames: int
 
 
-def telling(progress: Callable[[IndexProgress], None], path: str, total_ns: int) -> Callable[[int, int], None]:
-    return lambda t_ns, frames: progress(IndexProgress(path, t_ns, total_ns, frames))
-
-
-def all_of(told: Sequence[Callable[[int, int], None] | None]) -> Callable[[int, int], None] | None:
-    """One callback of those that there are; None of none."""
-    wanted = [call for call in told if call is not None]
-
-    def call_all(t_ns: int, frames: int) -> None:
-        for call in wanted:
-            call(t_ns, frames)
-
-    return call_all if wanted else None
+Watcher = Callable[[IndexProgress], None]

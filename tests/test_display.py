@@ -19,7 +19,8 @@ from encoders.fake import save, video, walk
 from PIL import Image
 
 from vidmem.errors import UsageError
-from vidmem.memory import IndexProgress, Memory
+from vidmem.indexer.progress import IndexProgress
+from vidmem.memory import Memory
 from vidmem.query.serialize import COLUMNS
 from vidmem.query.where import Answer
 from vidmem.records import Sighting

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from .address import Address
 from .config import IndexConfig, preset
 from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, check_masks, default_preset
-from .errors import MediaError, UsageError
-from .indexer.progress import IndexProgress, all_of, telling
+from .errors import UsageError
 from .query import arguments
 from .query.query import Query
 from .render.album import Album as Drawn
@@ -26,17 +25,15 @@ if TYPE_CHECKING:
 
     from .encoders.masks.source import MaskSource
     from .export.annotate import Written
-    from .indexer.dating import Choice, Dated
+    from .indexer.dating import Dated
+    from .indexer.indexing import Opened
     from .indexer.live import Policy, Session
-    from .indexer.pipeline import Progress, SourceReport
-    from .indexer.plan import Album
+    from .indexer.pipeline import SourceReport
+    from .indexer.progress import Watcher
     from .indexer.reembed import ReembedReport
-    from .media import Found, Source
+    from .media import Found
     from .query.arguments import Names, Sources, Time
     from .query.retention import Forgetting
-
-Watcher = Callable[[IndexProgress], None]
-Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
 
 
 def default_folder() -> Path:
@@ -250,8 +247,9 @@ class Memory:
             ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
         """
         from .indexer import dating
+        from .indexer.indexing import IndexOptions, find_sources, index_all
         from .indexer.plan import planned
-        from .media import Photos, check_topics, discover, parts
+        from .media import Photos
 
         arguments.flags(film=film, keep_views=keep_views)
         arguments.calls(progress=progress, on_source=on_source)
@@ -266,30 +264,15 @@ class Memory:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         self.store.check_writable()
         self._check_keeping(keep_views)
-        found: list[Found] = []
-        for one in discover(wanted, film):
-            found += [one] if isinstance(one, Photos) else parts(one, named, clock)
-        check_topics(found, named, pose)
-        todo = planned(found, self.store)
+        todo = planned(find_sources(wanted, named, film=film, clock=clock, pose=pose), self.store)
         if chosen is not None:
             dating.check(chosen, todo)
         config = config or self.settings()
         self.store.set_model(self.model_record(config.as_dict()))
-        reports: list[SourceReport] = []
-        for item in todo:
-            try:
-                if isinstance(item, Address):
-                    reports.append(
-                        self._index_source(item, decoder, config, progress, on_source, pose, keep_views, chosen)
-                    )
-                else:
-                    reports.append(self._index_album(item, config, progress, on_source, keep_views, chosen))
-            except MediaError as error:
-                if on_source is None:
-                    raise
-                on_source(str(item) if isinstance(item, Address) else item.folder, error)
-        self.store.settle()
-        return reports
+        options = IndexOptions(
+            decoder=decoder, pose=pose, keep_views=keep_views, recorded=chosen, progress=progress, on_source=on_source
+        )
+        return index_all(todo, self.store, lambda: self.encoder, config, options)
 
     def set_recorded(self, source: str | os.PathLike[str], when: str | date) -> Dated:
         """Tell when a source was recorded; nothing is indexed again.
@@ -306,55 +289,6 @@ class Memory:
         name, chosen = arguments.path("source", source), choice(arguments.recording("when", when))
         self.store.check_writable()
         return mend(self.store, name, chosen)
-
-    def _index_source(
-        self,
-        address: Address,
-        decoder: str,
-        config: IndexConfig,
-        progress: Watcher | None,
-        on_source: Opened | None,
-        pose: str | None,
-        keep_views: bool,
-        chosen: Choice | None,
-    ) -> SourceReport:
-        from .indexer.dating import apply
-        from .indexer.pipeline import done_before, index_source
-        from .media import open_source
-
-        path = str(address)
-        _check_name(path)
-        with open_source(address, decoder) as source:
-            told = [on_source(path, source)] if on_source else []
-            if progress is not None:
-                told.append(telling(progress, path, source.info.duration_ns))
-            known = done_before(source, self.store, pose)  # asked first: the encoder may take seconds to load
-            if chosen is not None:
-                apply(self.store, self.store.begin_source(source.info), chosen)
-            return known or index_source(
-                source, self.encoder, self.store, config, all_of(told), pose, keep_views=keep_views
-            )
-
-    def _index_album(
-        self,
-        album: Album,
-        config: IndexConfig,
-        progress: Watcher | None,
-        on_source: Opened | None,
-        keep_views: bool,
-        chosen: Choice | None,
-    ) -> SourceReport:
-        from .indexer.dating import apply
-        from .indexer.pictures import index_pictures
-
-        _check_name(album.folder)
-        told = [on_source(album.folder, album)] if on_source else []
-        if progress is not None:
-            told.append(telling(progress, album.folder, 0))
-        report = index_pictures(album, lambda: self.encoder, self.store, config, all_of(told), keep_views=keep_views)
-        if chosen is not None and report.frames:
-            apply(self.store, self.store.source(album.folder), chosen)
-        return report
 
     def session(
         self,
@@ -546,10 +480,3 @@ class Memory:
         joined = self.store.compact()
         self.query.drop_cache()
         return joined
-
-
-def _check_name(path: str) -> None:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise MediaError(f"the file name is not valid UTF-8, rename the file: {path}") from None

@@ -16,8 +16,8 @@ from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
 from vidmem.errors import MediaError, UsageError
 from vidmem.indexer.pictures import PicturesReport, index_pictures
-from vidmem.indexer.pipeline import Progress
 from vidmem.indexer.plan import Album, planned
+from vidmem.indexer.progress import Progress
 from vidmem.media import Photos
 from vidmem.memory import Memory
 from vidmem.store import PICTURE_NS, Store

@@ -29,8 +29,9 @@ from .output import Listing, Show, listing, say, warn
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
-    from ..indexer.pipeline import Progress, SourceReport
+    from ..indexer.pipeline import SourceReport
     from ..indexer.plan import Album
+    from ..indexer.progress import Progress
     from ..media import Found, Source
     from ..memory import Memory
 

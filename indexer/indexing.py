@@ -1,0 +1,124 @@
+"""Index everything that paths lead to: videos, logs and albums of photos, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..address import Address
+from ..config import IndexConfig
+from ..encoders.base import Encoder
+from ..errors import MediaError
+from ..media import Found, Photos, Source, check_topics, discover, open_source, parts
+from ..store import Store
+from . import dating
+from .pictures import index_pictures, is_text
+from .pipeline import SourceReport, done_before, index_source
+from .plan import Album
+from .progress import IndexProgress, Progress, Watcher
+
+Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexOptions:
+    """Options of one run; see `Memory.index`."""
+
+    decoder: str = "pyav"
+    pose: str | None = None
+    keep_views: bool = False
+    recorded: dating.Choice | None = None
+    progress: Watcher | None = None
+    on_source: Opened | None = None
+
+
+def find_sources(
+    paths: Sequence[str | Found], topics: Sequence[str], *, film: bool, clock: str, pose: str | None
+) -> list[Found]:
+    """Find the sources and the photos that the paths lead to.
+
+    Raises:
+        UsageError: a URL, a topic that does not exist or must be named, or a pose topic without poses.
+        MediaError: a file does not exist or holds no picture.
+    """
+    found: list[Found] = []
+    for item in discover(paths, film):
+        found += [item] if isinstance(item, Photos) else parts(item, topics, clock)
+    check_topics(found, topics, pose)
+    return found
+
+
+def index_all(
+    todo: Sequence[Address | Album],
+    store: Store,
+    encoder: Callable[[], Encoder],
+    config: IndexConfig,
+    options: IndexOptions,
+) -> list[SourceReport]:
+    """Index sources and albums in their order.
+
+    Args:
+        todo: From `plan.planned`.
+        encoder: Called when there is something to encode; loading it may take seconds.
+
+    Returns:
+        A report for each source, but for those that could not be opened, which `options.on_source` was given.
+
+    Raises:
+        MediaError: a source cannot be opened, and there is no `options.on_source`.
+        StoreError: the memory cannot be written.
+    """
+    reports = []
+    for item in todo:
+        name = item.folder if isinstance(item, Album) else str(item)
+        try:
+            if not is_text(name):
+                raise MediaError(f"the file name is not valid UTF-8, rename the file: {name}")
+            if isinstance(item, Album):
+                reports.append(_index_album(item, store, encoder, config, options))
+            else:
+                reports.append(_index_source(item, store, encoder, config, options))
+        except MediaError as error:
+            if options.on_source is None:
+                raise
+            options.on_source(name, error)
+    store.settle()
+    return reports
+
+
+def _index_source(
+    address: Address, store: Store, encoder: Callable[[], Encoder], config: IndexConfig, options: IndexOptions
+) -> SourceReport:
+    with open_source(address, options.decoder) as source:
+        progress = _callback(str(address), source, source.info.duration_ns, options)
+        report = done_before(source, store, options.pose)  # first: loading the encoder may take seconds
+        if options.recorded is not None:
+            dating.apply(store, store.begin_source(source.info), options.recorded)
+        return report or index_source(
+            source, encoder(), store, config, progress, options.pose, keep_views=options.keep_views
+        )
+
+
+def _index_album(
+    album: Album, store: Store, encoder: Callable[[], Encoder], config: IndexConfig, options: IndexOptions
+) -> SourceReport:
+    progress = _callback(album.folder, album, 0, options)
+    report = index_pictures(album, encoder, store, config, progress, keep_views=options.keep_views)
+    if options.recorded is not None and report.frames:
+        dating.apply(store, store.source(album.folder), options.recorded)
+    return report
+
+
+def _callback(name: str, opened: Source | Album, total_ns: int, options: IndexOptions) -> Progress | None:
+    """One callback for the two that a caller may give, `on_source` and `progress`."""
+    first = None if options.on_source is None else options.on_source(name, opened)
+    watch = options.progress
+    if watch is None:
+        return first
+
+    def call(t_ns: int, frames: int) -> None:
+        if first is not None:
+            first(t_ns, frames)
+        watch(IndexProgress(name, t_ns, total_ns, frames))
+
+    return call
