@@ -40,6 +40,7 @@ lint: types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd .venv/types && MYPYPATH=. ../bin/mypy -p vidmem --config-file ../../pyproject.toml --cache-dir ../mypy
+	MYPYPATH=.venv/types $(BIN)/mypy lab benchmarks --cache-dir .venv/mypy-lab
 	cd .venv/types && PYTHONPATH=. ../bin/lint-imports ../../pyproject.toml --no-cache
 
 # The site, in site/. The notebook is executed on the way. Nothing is downloaded.

@@ -167,7 +167,7 @@ def photos(data: Path, cache: Path) -> Asked:
         return any(name == wanted and on_it(track.best_box, box) for name, box in boxes[names[track.best_ns]])
 
     asked = [
-        _worded(memory, "photo_name", n, lambda t, n=n: right(t, n)) for n in lines("household_names.txt") if n in there
+        _worded(memory, "photo_name", n, partial(right, wanted=n)) for n in lines("household_names.txt") if n in there
     ]
     return Asked("photos", memory, _kept(asked))  # what is absent from photographs nobody has listed
 
@@ -176,10 +176,10 @@ def clips(folder: Path, cache: Path) -> Asked:
     """All clips in one memory, and the half "fit" of the names by eye."""
     known = {place.clip for name in facts().names for place in name.places}
     paths = sorted(p for p in folder.glob("*.mp4") if p.name in known)
-    place = memory_place(cache, "real")
-    with Memory.open(place) as memory:
+    made = memory_place(cache, "real")
+    with Memory.open(made) as memory:
         memory.index(*paths)
-    memory = Memory.open(place, read_only=True)
+    memory = Memory.open(made, read_only=True)
     uris = {row.id: row.uri for row in memory.sources()}
     held = facts([p.name for p in paths])
     asked = []

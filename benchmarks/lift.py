@@ -53,6 +53,8 @@ def doubtful(asked: Any) -> list[tuple[float, float, bool]]:
             continue
         hits = nearest(cache, q.text, q.visual, MANY)
         likely = probabilities(cache, calibration, hits, q.contrast)
+        if likely is None:
+            continue
         sure = likely >= FLOOR
         if not sure.any():
             continue

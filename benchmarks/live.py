@@ -98,7 +98,12 @@ def asker(folder: Path, words: list[str], rate: float) -> None:
     from vidmem import Memory
 
     closed = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
+
+    def wait() -> None:
+        sys.stdin.read()
+        closed.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     with Memory.open(folder, read_only=True) as memory:
         began, number = time.monotonic(), 0
         while not closed.is_set():
@@ -141,7 +146,7 @@ class Child:
         self.process.stdin.close()
         self.reader.join()
         if self.process.wait():
-            raise RuntimeError(f"{self.process.args} failed ({self.process.returncode})")
+            raise RuntimeError(f"{self.process.args!r} failed ({self.process.returncode})")
 
 
 def slope(points: list[tuple[float, float]]) -> float:

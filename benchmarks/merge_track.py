@@ -43,7 +43,7 @@ def main() -> int:
 
     torch.set_num_threads(args.threads)
     started = time.perf_counter()
-    result = {
+    result: dict[str, Any] = {
         "machine": machine(args.threads, args.blas_threads),
         "authors": AUTHORS,
         "targets": TARGETS,

@@ -90,7 +90,7 @@ def verdict(answer: Any, clip: str, spans: list[list[float]]) -> dict[str, Any]:
 
 def index(memory: Memory, clips: list[Path]) -> list[dict[str, Any]]:
     """One row for each clip: what it came to, or why it failed."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for clip in clips:
         try:
             (report,) = memory.index(clip)
@@ -195,7 +195,7 @@ def count_people(
     things: Sequence[Thing], people: Sequence[dict[str, Any]], clips: Sequence[str]
 ) -> list[dict[str, Any]]:
     """For each clip how many persons are there (`whole` ones, and others) and of how many things the answer tells."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for clip in clips:
         mine = [p for p in people if p["clip"] == clip]
         whole = sum(p["whole"] for p in mine)

@@ -35,7 +35,7 @@ def backbone(device: Any, dtype: Any, **options: Any) -> Any:
 
     from vidmem.encoders.tren.dinov3 import place
 
-    large = {
+    large: dict[str, Any] = {
         "hidden_size": 1024,
         "intermediate_size": 4096,
         "num_hidden_layers": 24,

@@ -17,7 +17,9 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,11 @@ def train_head(backbone: Backbone, data: Data, config: TrainConfig, views: Tenso
     return model.eval()
 
 
+def _projected(model: Any, view: Seen) -> Tensor:
+    projected: Tensor = model.project(view.patches.flatten(2).transpose(1, 2)).detach()
+    return projected
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     config = replace(BASE, steps=args.steps, checkpoint_every=-(-args.steps // 50) * 50, seed=args.seed)
@@ -168,13 +175,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         start = time.monotonic()
         own = replace(config, losses=variant.losses or FULL)
         if not variant.pooling:
-            heads = backbone.patch_head
+            heads: Callable[[Seen], Tensor] = backbone.patch_head
             if variant.alignment:
                 model = train_head(backbone, train, own, views)
 
-                def heads(view: Seen, model: Any = model) -> Tensor:
-                    projected: Tensor = model.project(view.patches.flatten(2).transpose(1, 2)).detach()
-                    return projected
+                heads = partial(_projected, model)
 
             measured = measure_patches(batches, seen, texts, heads, skip=skip, seed=args.seed)
         else:

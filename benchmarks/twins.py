@@ -137,12 +137,12 @@ def films(kind: str, seed: int, drawing: Drawing) -> list[Film]:
     if kind == "like":
         room, boxes = stand(seed, drawing, (0.36, 0.60))
         both, right, away = view(room, 0.48), view(room, 0.74), view(room, 0.99)
-        shots = (Shot(0, view(room, 0.46), both), Shot(0, both, right), Shot(0, right, away))
-        return [Film(shots, (room,), (boxes[1],))]
+        walk = (Shot(0, view(room, 0.46), both), Shot(0, both, right), Shot(0, right, away))
+        return [Film(walk, (room,), (boxes[1],))]
     if kind == "moved":
         (first, (old,)), (then, (new,)) = stand(seed, drawing, (0.20,)), stand(seed, drawing, (0.34,))
         far = view(first, 0.99)
-        shots = (
+        there_and_back = (
             Shot(0, view(first, 0.25), view(first, 0.3)),
             Shot(0, view(first, 0.3), far),
             Shot(0, far, far),
@@ -150,16 +150,16 @@ def films(kind: str, seed: int, drawing: Drawing) -> list[Film]:
             Shot(1, view(first, 0.4), view(first, 0.36)),
         )
         assert old != new
-        return [Film(shots, (first, then), (None, new))]
+        return [Film(there_and_back, (first, then), (None, new))]
     if kind == "cut":
         (first, _), (then, (box,)) = stand(seed, drawing, (0.4,)), stand(seed + 500, drawing, (0.55,))
-        shots = (Shot(0, view(first, 0.36), view(first, 0.42)), Shot(1, view(then, 0.5), view(then, 0.56)))
-        return [Film(shots, (first, then), (None, box))]
-    (old, _), (new, (box,)) = stand(seed, drawing, (0.4,)), stand(seed + 500, drawing, (0.55,))
-    shots = (Shot(0, view(old, 0.36), view(old, 0.42)),)
-    later = (Shot(0, view(new, 0.5), view(new, 0.56)),)
+        two = (Shot(0, view(first, 0.36), view(first, 0.42)), Shot(1, view(then, 0.5), view(then, 0.56)))
+        return [Film(two, (first, then), (None, box))]
+    (before, _), (after, (box,)) = stand(seed, drawing, (0.4,)), stand(seed + 500, drawing, (0.55,))
+    earlier = (Shot(0, view(before, 0.36), view(before, 0.42)),)
+    later = (Shot(0, view(after, 0.5), view(after, 0.56)),)
     day = datetime(2025, 3, 1 + seed % 27, 18, 0, tzinfo=UTC)
-    return [Film(later, (new,), (box,), day), Film(shots, (old,), (None,), day.replace(year=2024))]
+    return [Film(later, (after,), (box,), day), Film(earlier, (before,), (None,), day.replace(year=2024))]
 
 
 SITUATIONS = ("like", "moved", "cut", "dated")
