@@ -31,6 +31,7 @@ from vidmem.config import preset
 from vidmem.encoders import default_preset
 from vidmem.indexer.pipeline import SourceReport, index_source
 from vidmem.media import Source, open_source
+from vidmem.media.base import Shape
 from vidmem.records import Frame
 from vidmem.timecode import NS
 
@@ -92,28 +93,27 @@ def bench_world(world: World, folder: Path) -> dict[str, Any]:
     return out
 
 
-class Part:
-    """A source from one moment to another; implements `Source`."""
+class Part(Source):
+    """A source from one moment to another, in seconds."""
 
     def __init__(self, source: Source, start_s: float, end_s: float) -> None:
+        uri = f"{source.info.uri}@{start_s:g}-{end_s:g}"
+        super().__init__(uri)
         self._source, self._start_ns, self._end_ns = source, round(start_s * NS), round(end_s * NS)
         self.damage = source.damage
-        uri = f"{source.info.uri}@{start_s:g}-{end_s:g}"
         self.info = replace(source.info, uri=uri, fingerprint=f"{source.info.fingerprint} {uri}")
 
-    def frames(self, fps: float, start_ns: int = 0, **how: Any) -> Iterator[Frame]:
-        for frame in self._source.frames(fps, max(start_ns, self._start_ns), **how):
+    def frames(
+        self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
+    ) -> Iterator[Frame]:
+        first_ns = max(start_ns, self._start_ns)
+        for frame in self._source.frames(fps, first_ns, start_index=start_index, shape=shape):
             if frame.t_ns >= self._end_ns:
                 return
             yield frame
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def __enter__(self) -> Part:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
+    def frame_at(self, t_ns: int) -> Frame:
+        return self._source.frame_at(t_ns)
 
 
 def bench_parts(clips: Path) -> list[dict[str, Any]]:

@@ -92,6 +92,7 @@ def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Index afresh `rounds` times plainly, the median counts; then once with a stopwatch on every stage."""
     from vidmem.indexer import pipeline, step
+    from vidmem.indexer.encoding import encode_frames
     from vidmem.indexer.merge import merge
     from vidmem.indexer.track import Tracker
     from vidmem.indexer.views import Views
@@ -119,7 +120,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
         frames = source.frames
         source.frames = lambda *a, **k: watch.iterate("decode (its own thread)", frames(*a, **k))  # type: ignore[method-assign]
         with replaced(
-            (pipeline, "encode_frames", watch.wrap(REGIONS, pipeline.encode_frames)),
+            (pipeline, "encode_frames", watch.wrap(REGIONS, encode_frames)),
             (step, "merge", watch.wrap("merge", merge)),
             (Tracker, "update", watch.wrap("track", Tracker.update)),
             (Views, "offer", watch.wrap("views: cut", Views.offer)),
