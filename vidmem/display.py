@@ -1,4 +1,4 @@
-"""Answers, sightings and memories as they show themselves in a prompt and in a notebook. Nothing here raises."""
+"""How answers, sightings and memories are displayed at a prompt and in a notebook. Nothing here raises."""
 
 from __future__ import annotations
 
@@ -16,42 +16,46 @@ if TYPE_CHECKING:
     from .query.where import Answer
     from .records import Sighting
 
-WIDEST = 1000
-"""Pixels of a picture in a notebook."""
-MOST_ROWS = 20
+MAX_WIDTH = 1000
+"""Width of a picture in a notebook, in pixels."""
+MAX_ROWS = 20
+"""Rows of a table in a notebook; the rest is counted below it."""
 
 
 def sighting_text(s: Sighting) -> str:
-    likely = "" if s.probability is None else f", probability {s.probability:.2f}"
-    return f"<Sighting {_place(s)}, score {s.score:.3f}{likely}>"
+    """One line for a sighting."""
+    probability = "" if s.probability is None else f", probability {s.probability:.2f}"
+    return f"<Sighting {_place(s)}, score {s.score:.3f}{probability}>"
 
 
 def answer_text(answer: Answer) -> str:
-    asked = _asked(answer)
+    """One line for an answer: the question, its newest sighting, and how many there are."""
+    question = _question(answer)
     if not answer.sightings:
         near = f"; nearest: {_place(answer.near_misses[0])}" if answer.near_misses else ""
-        return f"<Answer {asked}: not found{near}>"
+        return f"<Answer {question}: not found{near}>"
     last = answer.sightings[0]
-    likely = "" if last.probability is None else f" ({last.probability:.2f})"
+    probability = "" if last.probability is None else f" ({last.probability:.2f})"
     total = max(answer.total, len(answer.sightings))
     count = "" if total == 1 else f"; {len(answer.sightings)} of {total} sightings"
-    return f"<Answer {asked}: {_place(last)}{likely}{count}>"
+    return f"<Answer {question}: {_place(last)}{probability}{count}>"
 
 
 def memory_text(memory: Memory) -> str:
+    """One line for a memory: its folder and what is in it."""
     try:
         stats = memory.stats()
         counts = f"{stats.sources} sources, {stats.tracks} tracks"
-    except Exception:  # closed, or damaged: a prompt must not fail
+    except Exception:  # closed or damaged; displaying it must not fail
         counts = "closed"
     return f"<Memory {memory.store.folder}: {counts}>"
 
 
 def answer_html(answer: Answer) -> str:
-    """A table, and above it the contact sheet of the newest sighting where its video is at hand."""
+    """A table of the sightings; above it the contact sheet of the newest one, if its video can be read."""
     shown = answer.sightings or answer.near_misses
     head = "found" if answer.sightings else "not found; the nearest" if shown else "not found"
-    parts = [f"<p><b>{escape(_asked(answer))}</b>: {head}</p>"]
+    parts = [f"<p><b>{escape(_question(answer))}</b>: {head}</p>"]
     parts += [f"<p>{escape(note)}</p>" for note in answer.notes]
     if answer.sightings:
         parts.append(_sheet(answer))
@@ -63,8 +67,8 @@ def answer_html(answer: Answer) -> str:
 
 
 def sightings_html(sightings: Sequence[Sighting]) -> str:
-    """A table. When each was recorded, where that is known of any; times in the video, which a single picture has none
-    of."""
+    """A table of sightings. The column of recording times is left out if none is known; photos have no time in a
+    video."""
     head = ("when", "from", "to", "score", "probability", "box", "source")
     rows = [
         (
@@ -76,15 +80,15 @@ def sightings_html(sightings: Sequence[Sighting]) -> str:
             ",".join(f"{v:.0f}" for v in s.box),
             s.picture or s.source,
         )
-        for s in sightings[:MOST_ROWS]
+        for s in sightings[:MAX_ROWS]
     ]
-    dated = any(row[0] != "-" for row in rows)
+    first = 0 if any(row[0] != "-" for row in rows) else 1
     more = len(sightings) - len(rows)
-    return _table(head[not dated :], (row[not dated :] for row in rows)) + (f"<p>and {more} more</p>" if more else "")
+    return _table(head[first:], (row[first:] for row in rows)) + (f"<p>and {more} more</p>" if more else "")
 
 
 def memory_html(memory: Memory) -> str:
-    """A table of its sources."""
+    """A table of the sources of a memory."""
     text = escape(memory_text(memory)[1:-1])
     try:
         rows = [
@@ -93,8 +97,8 @@ def memory_html(memory: Memory) -> str:
         ]
     except Exception:  # as above
         return f"<p>{text}</p>"
-    more = f"<p>and {len(rows) - MOST_ROWS} more</p>" if len(rows) > MOST_ROWS else ""
-    return f"<p>{text}</p>" + _table(("source", "length", "frames", "state"), rows[:MOST_ROWS]) + more
+    more = f"<p>and {len(rows) - MAX_ROWS} more</p>" if len(rows) > MAX_ROWS else ""
+    return f"<p>{text}</p>" + _table(("source", "length", "frames", "state"), rows[:MAX_ROWS]) + more
 
 
 def _place(s: Sighting) -> str:
@@ -103,7 +107,7 @@ def _place(s: Sighting) -> str:
     return f"{clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
 
 
-def _asked(answer: Answer) -> str:
+def _question(answer: Answer) -> str:
     query = answer.query
     parts = [repr(query["text"])] if query.get("text") else []
     if query.get("image"):
@@ -118,10 +122,10 @@ def _sheet(answer: Answer) -> str:
         if answer.album is None:
             return ""
         picture = answer.album(answer.sightings[0], str(answer.query.get("text") or ""), others=answer.sightings)
-        picture.thumbnail((WIDEST, 10 * WIDEST))
+        picture.thumbnail((MAX_WIDTH, 10 * MAX_WIDTH))
         out = io.BytesIO()
         picture.save(out, "PNG")
-    except Exception:  # the video or the memory is gone or damaged: the table says all
+    except Exception:  # the video or the memory is gone or damaged; the table is enough
         return ""
     return f'<img alt="contact sheet" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}">'
 

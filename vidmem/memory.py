@@ -1,4 +1,4 @@
-"""Memory: the Python front door. Open a folder, index videos, ask where things were last seen."""
+"""Memory: open a folder, index videos, ask where things were last seen. The main class of the Python API."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .address import Address
 from .config import IndexConfig, preset
+from .display import memory_html, memory_text
 from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, check_masks, default_preset
 from .errors import UsageError
 from .query import arguments
 from .query.query import Query
-from .render.album import Album as Drawn
-from .render.pictures import Pictures
+from .render.pictures import Pictures, SheetDrawer
 from .store import ModelRecord, SourceRow, Store, StoreStats
 
 if TYPE_CHECKING:
     from datetime import date
 
     from .encoders.masks.source import MaskSource
-    from .export.annotate import Written
+    from .export.annotations import AnnotateReport
     from .indexer.dating import Dated
     from .indexer.indexing import Opened
     from .indexer.live import Policy, Session
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from .query.arguments import Names, Sources, Time
     from .query.retention import Forgetting
 
+# Indexing, media and exports are imported where they are used: a question does not need them and starts sooner.
+
 
 def default_folder() -> Path:
-    """VIDMEM_MEMORY, or a folder in the platform's place for data."""
+    """The folder that VIDMEM_MEMORY names, or one in the platform's data folder."""
     if named := os.environ.get("VIDMEM_MEMORY"):
         return Path(named)
     import platformdirs
@@ -53,12 +55,16 @@ _S = TypeVar("_S")
 def _from(
     part: Callable[[Memory], _S], method: Callable[Concatenate[_S, _P], _R]
 ) -> Callable[Concatenate[Memory, _P], _R]:
-    """A method of Memory that is one of a part of it, with its signature and docstring."""
+    """A method of Memory that calls `method` on a part of it and keeps its signature and docstring.
+
+    Type checkers read the signature from the ParamSpec; `help`, IPython and `inspect.signature` follow `__wrapped__`.
+    """
 
     def call(self: Memory, /, *args: _P.args, **options: _P.kwargs) -> _R:
         return method(part(self), *args, **options)
 
     functools.update_wrapper(call, method)
+    call.__module__, call.__qualname__ = __name__, f"Memory.{method.__name__}"
     return call
 
 
@@ -71,15 +77,18 @@ def _pictures(memory: Memory) -> Pictures:
 
 
 class Memory:
-    """One memory folder and the encoder that made it. Use it as a context manager.
+    """A memory folder and the encoder that made it. Use it as a context manager.
 
         with Memory.open("house.memory") as m:
             m.index("walk.mp4")
             last = m.where("umbrella")[0]
             last.source, last.start_s, last.box
 
-    A Memory opened with `read_only` never takes the writer's lock, so any number of them may be open at once. store:
-    the files. query: every question, and the loaded encoder.
+    A Memory opened with `read_only` never takes the writer's lock, so any number of them can be open at the same time.
+
+    Attributes:
+        store: The files of the memory.
+        query: The questions and the loaded encoder.
     """
 
     def __init__(self, store: Store, query: Query) -> None:
@@ -142,20 +151,26 @@ class Memory:
         any_weights: bool = False,
         create: bool = True,
     ) -> Self:
-        """Open the memory in the folder `path` (by default `default_folder()`), made when missing.
+        """Open the memory in a folder, or make a new one.
 
-        encoder: by default the one that made the memory, or `tiny` for a new one. device: cuda, mps or cpu.
-        weights: the folder of the encoder's weights, by default VIDMEM_WEIGHTS or the platform's folder for data.
-        masks: where regions come from, for encoders that pool under masks; see `encoders.load`. any_weights: open it
-        whatever weights made it, to `reembed` it; its tokens are not those of the encoder then. create: make it when
-        it is missing.
+        Args:
+            path: The folder; by default `default_folder()`.
+            encoder: By default the encoder that made the memory, or `tiny` for a new one.
+            device: `cuda`, `mps` or `cpu`; by default the fastest one found.
+            read_only: Open it for questions only, and never wait for a writer.
+            weights: Folder with the encoder's weights; by default VIDMEM_WEIGHTS or the platform's data folder.
+            masks: Where regions come from, for encoders that pool under masks; see `encoders.load`.
+            any_weights: Open it even if other weights made it, so that `reembed` can renew its tokens. Until then they
+                do not belong to the loaded encoder.
+            create: Make the folder if it does not exist.
 
         Raises:
-            UsageError: an argument of a wrong type or an empty path; or the encoder takes no masks.
-            StoreError: it cannot be opened (missing with read_only, damaged, read-only folder).
-            LockedError: another process is writing to it. VersionError: made by a newer vidmem.
-            ModelMismatchError: it was made by another encoder.
-            ModelError: there is no such encoder, or its weights are missing.
+            UsageError: An argument has the wrong type, the path is empty, or the encoder takes no masks.
+            StoreError: The memory is damaged or its folder is read-only, or it does not exist and is not to be made.
+            LockedError: Another process is writing to it.
+            VersionError: A newer vidmem made it.
+            ModelMismatchError: Another encoder made it.
+            ModelError: The encoder is unknown, or its weights are missing.
         """
         arguments.flags(read_only=read_only, any_weights=any_weights, create=create)
         if device is not None:
@@ -166,7 +181,7 @@ class Memory:
             arguments.path("masks", masks)
         folder = default_folder() if path is None else Path(arguments.path("path", path))
         if encoder is not None:
-            check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before a folder is made for it
+            check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
             if masks is not None:
                 check_masks(encoder)
         store = Store.open(folder) if read_only else Store.open(folder, write=True, create=create)
@@ -175,7 +190,7 @@ class Memory:
             spec = encoder or (made.encoder if made else DEFAULT)
             if masks is not None:
                 check_masks(spec)
-            memory = cls(store, Query(store, spec, device, weights, masks, album=Drawn(str(store.folder))))
+            memory = cls(store, Query(store, spec, device, weights, masks, album=SheetDrawer(str(store.folder))))
             if made is not None and not any_weights and (store.sources() or read_only):
                 store.check_model(memory.model_record(made.config))
             return memory
@@ -184,25 +199,21 @@ class Memory:
             raise
 
     def close(self) -> None:
-        """Close the sessions and the files. Does nothing the second time."""
-        with ExitStack() as stack:  # all of them, whatever one of them raises
+        """Close all sessions and the files. Closing twice is fine."""
+        with ExitStack() as stack:  # close all of them even if one raises
             stack.callback(self.store.close)
             for session in self._sessions.values():
                 stack.callback(session.close)
             self._sessions = {}
 
     def __repr__(self) -> str:
-        from .display import memory_text
-
         return memory_text(self)
 
     def _repr_html_(self) -> str:
-        from .display import memory_html
-
         return memory_html(self)
 
     def model_record(self, config: Any) -> ModelRecord:
-        """What the store keeps of the encoder and these settings."""
+        """What the store records about the encoder and these settings."""
         info = self.text_encoder.info
         return ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config, info.regions)
 
@@ -220,31 +231,43 @@ class Memory:
         keep_views: bool = False,
         recorded: str | date | None = None,
     ) -> list[SourceReport]:
-        """Index videos, logs, photos, folders and globs; go on where an earlier run stopped; skip what is done.
+        """Index videos, logs, photos, folders and globs.
 
             m.index("holiday/", "cup.jpg", "walk.mp4")
 
-        They are given one by one, or as a list. Photos are single pictures: the same content is indexed once, later
-        runs take in what is new or changed, and when their folder is given they forget what is gone. Those of a folder
-        are one source, with a `PicturesReport`.
+        Finished sources are skipped, and an interrupted run is resumed. Photos are single pictures: identical files are
+        indexed once, later runs add new and changed ones, and when their folder is given, deleted ones are forgotten.
+        The photos of a folder are one source and give one `PicturesReport`.
 
-        film: folders of pictures are films, each picture a second; what the memory has as a film already stays one.
-        config: by default the settings that made the memory, or the encoder's preset. progress: called with an
-        IndexProgress after every batch of frames or photos. on_source: called with every path and its opened source, or
-        for photos with their folder and an `Album`, or with the error that kept it from opening; may return a callback
-        for progress (media ns, which is 0 for photos, and frames). Without it, the first source that cannot be opened
-        raises. topics: names or patterns of the topics of logs that are to be watched,
-        each a source of its own; may be left out when there is one alone. clock: whose times count there, log (when it
-        was recorded) or header (the sender's stamp). pose: the topic of the poses to keep, "tf" for transforms, instead
-        of the best that the log has; of logs done before they are read anew. keep_views: keep the pictures of the views
-        in the memory, for sources that will be gone. recorded: what tells when they were recorded, also of those that
-        are done, as in `set_recorded`; where it tells nothing all stays as it was. By default the container, else the
-        name, else the time of the file.
+        Args:
+            paths: Paths, one by one or as a list.
+            film: Treat folders of pictures as films, one picture a second. A folder that was indexed as a film stays
+                one.
+            config: Settings; by default those that made the memory, or the encoder's preset.
+            decoder: `pyav` or `decord`.
+            progress: Called with an `IndexProgress` after each batch of frames or photos.
+            on_source: Called with each path and its opened source, with a folder of photos and its `Album`, or with the
+                error that kept the source from opening. It may return a callback for progress that takes the media
+                time in ns (0 for photos) and the number of frames. Without `on_source` the first source that cannot be
+                opened raises.
+            topics: Names or patterns of the topics of a log to index; each one is a source. Needed only if the log has
+                more than one.
+            clock: Which times count in a log: `log` (when a message was recorded) or `header` (the sender's stamp).
+            pose: Topic of the poses to keep, or "tf" for transforms; by default the best one in the log. Poses of
+                finished logs are read again.
+            keep_views: Store the pictures of the views in the memory, for sources that will be deleted.
+            recorded: What gives the time of recording, also for finished sources; see `set_recorded`. Sources for which
+                it gives no time stay as they are. By default the container, then the file name, then the file's time.
+
+        Returns:
+            A report for each source.
 
         Raises:
-            UsageError: no path, a URL, a bad decoder, a topic that is not there or not named, a pose topic without
-            poses, a film of what the memory has as photos. MediaError: a file is missing or holds no picture.
-            ModelMismatchError: the memory was made with other settings. StoreError: it cannot be written.
+            UsageError: No path, a URL, a bad `decoder`, a topic that does not exist or must be named, a `pose` topic
+                without poses, or `film` for a folder that was indexed as photos.
+            MediaError: A file does not exist or holds no picture.
+            ModelMismatchError: The memory was made with other settings.
+            StoreError: The memory cannot be written.
         """
         from .indexer import dating
         from .indexer.indexing import IndexOptions, find_sources, index_all
@@ -275,14 +298,17 @@ class Memory:
         return index_all(todo, self.store, lambda: self.encoder, config, options)
 
     def set_recorded(self, source: str | os.PathLike[str], when: str | date) -> Dated:
-        """Tell when a source was recorded; nothing is indexed again.
+        """Set when a source was recorded. Nothing is indexed again.
 
-        source: its path or name; or a single picture of a folder of them. when: a date with a time, as a text (see
-        `when.parse_moment`) or a datetime, without a zone it is local; a date, of which the day counts alone; or what
-        is to tell it: "container" (of a photo its EXIF), "name", "mtime" (the time of the file), or "none".
+        Args:
+            source: Path or name of a source, or of one photo in a folder.
+            when: A datetime, a date (then only the day is known), or a text (see `timecode.parse_moment`), in local
+                time unless it has a zone. Or what gives the time: "container" (for a photo its EXIF), "name", "mtime"
+                (the file's time) or "none".
 
         Raises:
-            UsageError: no such source, one with a clock of its own, no date, or what was named tells nothing.
+            UsageError: The source is not in the memory or has its own clock, `when` is not a date, or the named part of
+                the file gives no time.
         """
         from .indexer.dating import choice, mend
 
@@ -301,22 +327,28 @@ class Memory:
         drop: Policy = "oldest",
         keep_views: bool = False,
     ) -> Session:
-        """Watch a camera live: the session's `append` takes pictures and never waits for the encoder.
+        """Index a camera live. The session's `append` takes pictures and never waits for the encoder.
 
             with memory.session("cam0") as session:
                 session.append(image, time.time_ns())
 
-        name: of the source; a later session of the same name goes on where it ended. encoder: one that is loaded
-        already, so that memories can share it, or its name; by default the memory's. depth: pictures that may wait for
-        the encoder; drop: which goes when they are that many, "oldest" or "newest"; `session.stats` counts them.
-        interval_s: a checkpoint at least this often. Memories opened with `read_only`, in threads or processes of
-        their own, see what is in it, tracks that are still open too; a crash loses what came after it. keep_views: keep
-        the pictures of the views, which `reembed` needs when it is over.
+        Memories opened with `read_only`, in other threads or processes, see all that the last checkpoint holds,
+        including tracks that are still open. A crash loses what came after it.
+
+        Args:
+            name: Name of the source. A later session of the same name continues it.
+            encoder: A loaded encoder, which several memories can share, or a name; by default the memory's own.
+            config: Settings; by default those that made the memory, or the encoder's preset.
+            depth: Maximum number of pictures that wait for the encoder.
+            interval_s: Maximum number of seconds between checkpoints.
+            drop: Which picture is dropped when `depth` are waiting: "oldest" or "newest". `session.stats` counts them.
+            keep_views: Store the pictures of the views, which `reembed` needs after the session.
 
         Raises:
-            UsageError: no such name, depth, interval or policy; or a session of the name is open already.
-            ModelMismatchError: the memory was made by another encoder or with other settings. ModelError: there is no
-            such encoder, or its weights are missing. StoreError: it cannot be written.
+            UsageError: The name, depth, interval or policy is not valid, or a session of that name is open.
+            ModelMismatchError: The memory was made by another encoder or with other settings.
+            ModelError: The encoder is unknown, or its weights are missing.
+            StoreError: The memory cannot be written.
         """
         from .indexer.live import Session
 
@@ -346,16 +378,20 @@ class Memory:
     def reembed(
         self, encoder: str | None = None, progress: Callable[[str, int, int], None] | None = None
     ) -> ReembedReport:
-        """Give all tracks the tokens of another encoder, from their best views; nothing is indexed again.
+        """Replace the tokens of all tracks by those of another encoder, computed from their best views.
 
-        encoder: its name, or None for the memory's own, whose weights this version may have renewed. progress: called
-        with the source, the tracks done and all of them. Until it is done questions are answered with the old tokens;
-        what was interrupted goes on. Sources that are gone are named in the report: no question finds their tracks
-        until it is run again with them in place.
+        Nothing is indexed again. Until it is done, questions are answered with the old tokens; an interrupted run is
+        resumed. Tracks of sources whose files are gone cannot be found until it runs again with the files in place; the
+        report names these sources.
+
+        Args:
+            encoder: Its name; by default the memory's own encoder, whose weights may have changed with this version.
+            progress: Called with the source, the number of tracks done, and the total.
 
         Raises:
-            UsageError: the encoder looks at no views, or a source is not indexed to its end. ModelError: there is no
-            such encoder, or its weights are missing. StoreError: the memory cannot be written.
+            UsageError: The encoder does not look at views, or a source is not fully indexed.
+            ModelError: The encoder is unknown, or its weights are missing.
+            StoreError: The memory cannot be written.
         """
         from .indexer.reembed import reembed
 
@@ -366,7 +402,7 @@ class Memory:
         made = self.store.model()
         spec = encoder or (made.encoder if made else self.query.spec)
         loaded = self.query.load_another(spec)
-        # How things are followed from now on is the encoder's choice; what is asked of a source stays.
+        # The new encoder decides how things are tracked from now on; how sources are sampled stays.
         known = preset(default_preset(spec))
         kept = known if made is None else IndexConfig.from_dict(made.config)
         config = replace(
@@ -384,11 +420,11 @@ class Memory:
 
         if keep_views and view_encoder(self.encoder) is None:
             raise UsageError(
-                f"`{self.query.spec}` looks at no views, so there are none to keep; leave `keep_views` out"
+                f"`{self.query.spec}` does not look at views, so there are none to keep; leave `keep_views` out"
             )
 
     def _take(self, encoder: Encoder | str) -> None:
-        """Go on with this encoder, if what the memory holds is of its making."""
+        """Continue with this encoder. Raises ModelMismatchError when another one made the memory."""
         loaded = self.query.load_another(encoder) if isinstance(encoder, str) else encoder
         made = self.store.model()
         if made is not None and self.store.sources():
@@ -405,77 +441,102 @@ class Memory:
         *,
         labels: Names = (),
         everything: bool = False,
-    ) -> Written:
-        """Write tracks beside the recording: .mcap a copy of an MCAP log with annotations, .rrd for Rerun, .parquet a
-        table of spans.
+    ) -> AnnotateReport:
+        """Write the tracks of a source to a new file.
 
-        labels: a phrase, or several; a track bears the likeliest of those that `where` finds it for, and others are not
-        written unless there are no labels, or everything is true. Raises UsageError and MediaError as
-        `annotate.annotate`.
+        Args:
+            source: Path or name of an indexed source.
+            out: The file. Its suffix is the format: .mcap is a copy of an MCAP log with annotations, .rrd a Rerun
+                recording, .parquet a table of spans.
+            labels: A phrase, or several. Each track gets the most probable one that `where` finds it for; tracks
+                without one are left out.
+            everything: Keep the tracks without a label. Without `labels` all tracks are written.
+
+        Raises:
+            UsageError: As `export.annotate.annotate`.
+            MediaError: As `export.annotate.annotate`.
         """
         from .export.annotate import annotate
 
         arguments.flags(everything=everything)
-        names = arguments.phrases("labels", labels)
-        return annotate(
-            self.query,
-            arguments.path("source", source),
-            arguments.path("out", out),
-            labels=names,
-            everything=everything,
-        )
+        phrases = arguments.phrases("labels", labels)
+        path, target = arguments.path("source", source), arguments.path("out", out)
+        return annotate(self.query, path, target, labels=phrases, everything=everything)
 
     def sources(self) -> list[SourceRow]:
-        """What is in the memory, in the order in which it was added."""
+        """All sources, in the order in which they were added."""
         return self.store.sources()
 
     def stats(self) -> StoreStats:
-        """Counts, and bytes on disk."""
+        """Counts, and the bytes on disk."""
         return self.store.stats()
 
     def remove(self, *names: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[SourceRow]:
-        """Forget sources or photos, by path or unique file name, one by one or as a list: rows, vectors and masks are
-        gone from the files. The sources that they are, or are of, as they were.
+        """Remove sources or photos: their rows, vectors and masks are deleted from the files.
 
-        Raises UsageError for a name that is not there, before anything is removed.
+        Args:
+            names: Paths or unique file names, one by one or as a list.
+
+        Returns:
+            The sources as they were, or for photos the source that holds them.
+
+        Raises:
+            UsageError: A name is not in the memory. Nothing is removed then.
         """
         from .query.retention import removals, remove
 
-        given = arguments.paths("names", arguments.each(names))
+        paths = arguments.paths("names", arguments.each(names))
         self.store.check_writable()
-        wanted = removals(self.store, given)
-        remove(self.store, wanted)
-        return [row for row, _ in wanted]
+        found = removals(self.store, paths)
+        remove(self.store, found)
+        return [row for row, _ in found]
 
     def forget(
         self, *, before: Time | None = None, sources: Sources = (), thing: str | int | None = None, dry_run: bool = True
     ) -> list[Forgetting]:
-        """What was seen before a time, sources, or one thing; with dry_run (the default) it is only told.
+        """Forget what was seen before a time, whole sources, or one thing. By default it only says what would go.
 
-        before: as in `where`; of these sources, or of all. thing: a phrase, or the id of a track: its tracks and all
-        that look like them, in these sources or in all; a phrase must be read as it is said. Nothing of what is
-        forgotten is left in the files; a track that goes on after `before` keeps its vectors, which
-        are means over all its frames.
+        Nothing that is forgotten stays in the files. A track that goes on after `before` keeps its vectors, which are
+        means over all of its frames.
 
-        Raises UsageError as `retention.plan`, StoreError as `Store.remove_parts`; nothing is forgotten then.
+        Args:
+            before: As in `where`; for `sources`, or for all.
+            sources: Paths or names of sources.
+            thing: A phrase, or the id of a track: forgets its tracks and all that look like them, in `sources` or in
+                all. The encoder must know every word of the phrase.
+            dry_run: Change nothing.
+
+        Returns:
+            What is forgotten, for each source.
+
+        Raises:
+            UsageError: As `query.retention.plan`, or `thing` together with `before`. Nothing is forgotten then.
+            StoreError: As `Store.remove_parts`. Nothing is forgotten then.
         """
         from .query.retention import carry_out, plan, tracks_of
 
         arguments.flags(dry_run=dry_run)
-        moment, places = arguments.moment(before, "before"), arguments.paths("sources", sources)
-        wanted = None if thing is None else arguments.thing(thing)
-        if moment is not None and wanted is not None:
-            raise UsageError("`thing` is forgotten at all times; give it without `before`")
+        moment, paths = arguments.moment(before, "before"), arguments.paths("sources", sources)
+        query = None if thing is None else arguments.thing(thing)
+        if moment is not None and query is not None:
+            raise UsageError("`thing` is forgotten for all times; leave `before` out")
         if not dry_run:
             self.store.check_writable()
-        tracks = None if wanted is None else tracks_of(self.query, wanted)
-        steps = plan(self.store, before=moment, sources=places, tracks=tracks)
+        tracks = None if query is None else tracks_of(self.query, query)
+        steps = plan(self.store, before=moment, sources=paths, tracks=tracks)
         if not dry_run:
             carry_out(self.store, steps)
         return steps
 
     def compact(self) -> int:
-        """Join small blobs and give free space on disk back; how many blobs there are fewer. Raises StoreError."""
+        """Join small blobs and return free space to the file system.
+
+        Returns:
+            The number of blobs saved.
+
+        Raises:
+            StoreError: The memory cannot be written.
+        """
         self.store.check_writable()
         joined = self.store.compact()
         self.query.drop_cache()

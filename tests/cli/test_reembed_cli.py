@@ -87,7 +87,7 @@ def test_kept_views_survive_the_source(run: Run, clip: Path) -> None:
 def test_views_are_kept_only_where_there_are_some(run: Run, clip: Path) -> None:
     refused = run("index", clip, "--encoder", "colours", "--keep-views")
     assert refused.exit_code == 2
-    assert "`colours` looks at no views, so there are none to keep; leave --keep-views out" in refused.stderr
+    assert "`colours` does not look at views, so there are none to keep; leave --keep-views out" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""A copy of an MCAP log with foxglove.ImageAnnotations beside its pictures. One chunk is in memory at a time."""
+"""Copies an MCAP log and adds foxglove.ImageAnnotations for its pictures. Holds one chunk in memory at a time."""
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -13,27 +14,28 @@ from ..media.logs.mcap_table import MAX_BLOCK
 from ..records import Mark
 from ..store import SourceRow
 from ..timecode import NS
-from .annotate import Written
-from .notes import Lookup, Note, Notes
+from .annotations import AnnotateReport, Annotation, AnnotationLookup, Annotations
 
 SUFFIX = "/annotations"
-"""Added to the topic of the pictures."""
+"""Added to the topic of the pictures to name the topic of their annotations."""
 _SCHEMA = "foxglove.ImageAnnotations"
 _THICKNESS, _FONT_SIZE = 2.0, 12.0
 
 
 @dataclass(slots=True)
 class _Topic:
-    """A topic that is annotated. times: log_ns -> t_ns and mark of its sampled frames. channel: id in the copy."""
+    """An annotated topic. times: log_ns -> t_ns and mark of each sampled frame. channel: id in the copy, once it is
+    registered."""
 
-    lookup: Lookup
+    lookup: AnnotationLookup
     times: dict[int, tuple[int, Mark]]
     channel: int | None = None
 
 
 @dataclass(slots=True)
 class _Ids:
-    """Schemas and channels of the original -> ids in the copy; None for those that are left out."""
+    """Schema and channel ids of the original -> ids in the copy, None for channels that are left out; topics and schema
+    names by the ids of the original."""
 
     schemas: dict[int, int] = field(default_factory=dict)
     channels: dict[int, int | None] = field(default_factory=dict)
@@ -41,25 +43,27 @@ class _Ids:
     names: dict[int, str] = field(default_factory=dict)
 
 
-def write(notes: Notes, part: str, out: str) -> Written:
-    """See `annotate`: every message, attachment and metadata record of the original, and the annotations. Earlier
-    annotations by us are replaced. Damaged chunks are left out and counted."""
-    if not notes.path.lower().endswith(".mcap"):
-        raise UsageError(f"only MCAP logs are written as MCAP; choose .rrd: {notes.path}")
+def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
+    """Write every message, attachment and metadata record of the original, and the annotations; see `annotate`.
+
+    Annotations that vidmem wrote earlier are replaced. Damaged chunks are left out and counted.
+    """
+    if not annotations.path.lower().endswith(".mcap"):
+        raise UsageError(f"only MCAP logs can be written as MCAP; choose .rrd: {annotations.path}")
     try:
         from foxglove_schemas_protobuf.ImageAnnotations_pb2 import ImageAnnotations
         from mcap.writer import Writer
         from mcap_protobuf.schema import register_schema
     except ImportError as error:
-        raise lacking(error.name or "mcap", notes.path) from None
-    topics = {row.address.part: _topic(notes, row) for row in reversed(notes.rows)}
-    met, frames, boxes = Damage(), 0, 0
-    with open(notes.path, "rb") as file, open(part, "wb") as copy:
-        writer: Any = Writer(copy)  # partly untyped
+        raise lacking(error.name or "mcap", annotations.path) from None
+    topics = {row.address.part: _topic(annotations, row) for row in reversed(annotations.rows)}
+    damage, frames, boxes = Damage(), 0, 0
+    with open(annotations.path, "rb") as file, open(part, "wb") as copy:
+        writer: Any = Writer(copy)  # its methods are only partly typed
         started = False
         ids = _Ids()
         schema = 0
-        for record in _records(file, met, notes.path):
+        for record in _records(file, damage, annotations.path):
             kind = type(record).__name__
             if kind == "Header":
                 writer.start(record.profile, "vidmem")
@@ -82,13 +86,13 @@ def write(notes: Notes, part: str, out: str) -> Written:
                     continue
                 writer.add_message(channel, record.log_time, record.data, record.publish_time, record.sequence)
                 topic = topics.get(ids.topics[record.channel_id])
-                found = topic.times.pop(record.log_time, None) if topic is not None else None
-                if topic is None or found is None:
+                sampled = topic.times.pop(record.log_time, None) if topic is not None else None
+                if topic is None or sampled is None:
                     continue
                 if topic.channel is None:
                     name = ids.topics[record.channel_id] + SUFFIX
                     topic.channel = writer.register_channel(name, "protobuf", schema)
-                t_ns, mark = found
+                t_ns, mark = sampled
                 things = topic.lookup.at(t_ns)
                 message = _message(things, mark.log_ns if mark.stamp_ns is None else mark.stamp_ns)
                 writer.add_message(
@@ -96,14 +100,14 @@ def write(notes: Notes, part: str, out: str) -> Written:
                 )
                 frames, boxes = frames + 1, boxes + len(things)
         if not started:
-            raise MediaError(f"the log cannot be read ({'; '.join(met.notes)}): {notes.path}")
+            raise MediaError(f"the log cannot be read ({'; '.join(damage.notes)}): {annotations.path}")
         writer.finish()
-    return Written(out, frames, boxes, met.packets, tuple(met.notes))
+    return AnnotateReport(out, frames, boxes, damage.packets, tuple(damage.notes))
 
 
-def _topic(notes: Notes, row: SourceRow) -> _Topic:
-    marks = notes.query.store.marks(row.id, -(1 << 62), 1 << 62)
-    return _Topic(Lookup(notes, row), {mark.log_ns: (t_ns, mark) for t_ns, mark in marks})
+def _topic(annotations: Annotations, row: SourceRow) -> _Topic:
+    marks = annotations.query.store.marks(row.id, -(1 << 62), 1 << 62)
+    return _Topic(AnnotationLookup(annotations, row), {mark.log_ns: (t_ns, mark) for t_ns, mark in marks})
 
 
 def _channel(writer: Any, record: Any, ids: _Ids, topics: dict[str, _Topic]) -> int | None:
@@ -114,20 +118,20 @@ def _channel(writer: Any, record: Any, ids: _Ids, topics: dict[str, _Topic]) -> 
     return int(writer.register_channel(record.topic, record.message_encoding, schema, record.metadata))
 
 
-def _records(file: IO[bytes], met: Damage, path: str) -> Iterator[Any]:
-    """The records of a log in the order of the file, those in chunks too; damage is counted in `met`."""
+def _records(file: IO[bytes], damage: Damage, path: str) -> Iterator[Any]:
+    """All records of a log in file order, including those in chunks; damage is counted in `damage`."""
     from mcap.records import Chunk, DataEnd
     from mcap.stream_reader import StreamReader, breakup_chunk
 
-    found = iter(StreamReader(file, emit_chunks=True, record_size_limit=MAX_BLOCK).records)
+    stream = iter(StreamReader(file, emit_chunks=True, record_size_limit=MAX_BLOCK).records)
     while True:
         try:
-            record = next(found)
+            record = next(stream)
         except StopIteration:
             return
-        except Exception as error:  # whatever the bytes happen to mean
-            met.packets += 1
-            met.note(f"the log breaks off ({type(error).__name__}); copied as far as it goes")
+        except Exception as error:  # damaged bytes can raise anything
+            damage.packets += 1
+            damage.note(f"the log breaks off ({type(error).__name__}); what comes before is copied")
             return
         if isinstance(record, DataEnd):
             return
@@ -136,15 +140,15 @@ def _records(file: IO[bytes], met: Damage, path: str) -> Iterator[Any]:
             continue
         try:
             inside = breakup_chunk(record, validate_crc=True)
-        except Exception as error:  # each of the packers has errors of its own
-            met.packets += 1
-            met.note(f"a chunk is damaged and left out ({type(error).__name__})")
+        except Exception as error:  # each compression library has its own errors
+            damage.packets += 1
+            damage.note(f"a chunk is damaged and left out ({type(error).__name__})")
             continue
         yield from inside
 
 
-def _message(things: list[Note], stamp_ns: int) -> Any:
-    """foxglove.ImageAnnotations: for each thing its box, its number and its name. Pixels of the upright picture."""
+def _message(things: list[Annotation], stamp_ns: int) -> Any:
+    """foxglove.ImageAnnotations: for each thing its box, number and label, in pixels of the upright picture."""
     from foxglove_schemas_protobuf.ImageAnnotations_pb2 import ImageAnnotations
     from foxglove_schemas_protobuf.PointsAnnotation_pb2 import PointsAnnotation
 
@@ -169,7 +173,5 @@ def _set(stamp: Any, ns: int) -> None:
 
 
 def _colour(track: int) -> tuple[float, float, float]:
-    """A bright colour that neighbours in number do not share."""
-    import colorsys
-
+    """A bright RGB colour in [0, 1]: hues a golden section apart, so that neighbouring numbers differ."""
     return colorsys.hsv_to_rgb(track * 0.618034 % 1.0, 0.75, 1.0)

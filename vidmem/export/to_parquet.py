@@ -1,4 +1,4 @@
-"""A table of the spans of all tracks, one row each: a sidecar for LeRobot datasets, or for anything else."""
+"""Writes a Parquet table of tracks, one row each; for LeRobot datasets, logs and videos."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from ..media.logs.base import lacking
 from ..records import SourceKind
 from ..store import SourceRow, Store, TrackRow
 from ..timecode import NS
-from .annotate import Written
-from .notes import Notes
+from .annotations import AnnotateReport, Annotations
 
 
-def write(notes: Notes, part: str, out: str) -> Written:
-    """See `annotate`. Columns: episode_index and camera (of a dataset, else null) or topic (of a log), track, label,
+def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
+    """Write the table; see `annotate`.
+
+    Columns: episode_index and camera (of a dataset, else null) or topic (of a log), track, label,
     score, start_timestamp and end_timestamp in seconds from the start, start_frame and end_frame (frame_index, or the
-    message's number), start_ns and end_ns since the epoch (of a log), frames, best_timestamp and its box in pixels."""
+    message's number), start_ns and end_ns since the epoch (of a log), frames, best_timestamp and its box in pixels.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise lacking("pyarrow", notes.path) from None
+        raise lacking("pyarrow", annotations.path) from None
     schema = pa.schema(
         [
             ("source", pa.string()),
@@ -49,19 +51,19 @@ def write(notes: Notes, part: str, out: str) -> Written:
     boxes = frames = 0
     try:
         with pq.ParquetWriter(part, schema) as writer:
-            for row in notes.rows:
-                rows = [_row(notes, row, track) for track in notes.tracks(row).values()]
+            for row in annotations.rows:
+                rows = [_row(annotations, row, track) for track in annotations.tracks(row).values()]
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 boxes, frames = boxes + sum(r["frames"] for r in rows), frames + row.frames
     except pa.ArrowException as error:
         raise MediaError(f"the table cannot be written ({error}): {out}") from None
-    return Written(out, frames, boxes)
+    return AnnotateReport(out, frames, boxes)
 
 
-def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
+def _row(annotations: Annotations, source: SourceRow, track: TrackRow) -> dict[str, Any]:
     address = source.address
     episode, camera = parse_part(address) if source.kind is SourceKind.EPISODE else (None, None)
-    store, zero = notes.query.store, source.start_ns if source.kind.own_clock else None
+    store, zero = annotations.query.store, source.start_ns if source.kind.own_clock else None
     x0, y0, x1, y1 = track.best_box
     return {
         "source": source.uri,
@@ -69,8 +71,8 @@ def _row(notes: Notes, source: SourceRow, track: TrackRow) -> dict[str, Any]:
         "camera": camera,
         "topic": address.part if source.kind is SourceKind.LOG else None,
         "track": track.ordinal,
-        "label": notes.label(track) or None,
-        "score": notes.score(track),
+        "label": annotations.label(track) or None,
+        "score": annotations.score(track),
         "start_timestamp": track.start_ns / NS,
         "end_timestamp": track.end_ns / NS,
         "start_frame": _number(store, source, track.start_ns),

@@ -1,10 +1,11 @@
-"""A Rerun recording (.rrd): the sampled pictures, the boxes of tracks on them, and what was seen when in words."""
+"""Writes a Rerun recording (.rrd): sampled pictures, boxes of tracks, and a log line for each labelled track."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from ..errors import MediaError
@@ -13,45 +14,50 @@ from ..media.base import Source
 from ..media.logs.base import lacking
 from ..store import SourceRow
 from ..timecode import clock
-from .annotate import Written
-from .notes import Lookup, Notes
+from .annotations import AnnotateReport, AnnotationLookup, Annotations
 
 QUALITY = 85
+"""JPEG quality of the pictures."""
 TIMELINE = "time"
 
 
-def write(notes: Notes, part: str, out: str) -> Written:
-    """See `annotate`. Entities: `<topic>`, or `video`, with the pictures, `<topic>/things` with boxes, `sightings` with
-    a line per named track. Times: since the epoch where the source knows it, else from its start."""
+def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
+    """Write the recording; see `annotate`.
+
+    Entities: `<topic>` (or `video`) with the pictures, `<topic>/things` with boxes, `sightings` with a line for each
+    labelled track. Times count from the epoch if the source has its own clock, else from its start.
+    """
     try:
         import rerun as rr
     except ImportError as error:
-        raise lacking(error.name or "rerun-sdk", notes.path) from None
+        raise lacking(error.name or "rerun-sdk", annotations.path) from None
     frames = boxes = damaged = 0
-    told: list[str] = []
+    notes: list[str] = []
     stream = rr.RecordingStream("vidmem", send_properties=True)
     stream.save(part)
     try:
-        for row in notes.rows:
+        for row in annotations.rows:
             name = row.address.part.strip("/") or "video"
             try:
                 with open_source(row.address) as source:
-                    more = _pictures(rr, stream, notes, row, source, name)
+                    more = _pictures(rr, stream, annotations, row, source, name)
                     damaged += source.damage.packets + source.damage.frames
-                    told += source.damage.notes
+                    notes += source.damage.notes
             except MediaError as error:
                 raise MediaError(f"the pictures are needed: {error}") from None
             frames, boxes = frames + more[0], boxes + more[1]
-            _sightings(rr, stream, notes, row, name)
+            _sightings(rr, stream, annotations, row, name)
         stream.flush()
     finally:
         stream.disconnect()
-    return Written(out, frames, boxes, damaged, tuple(told))
+    return AnnotateReport(out, frames, boxes, damaged, tuple(notes))
 
 
-def _pictures(rr: Any, stream: Any, notes: Notes, row: SourceRow, source: Source, name: str) -> tuple[int, int]:
-    lookup = Lookup(notes, row)
-    model = notes.query.store.model()
+def _pictures(
+    rr: Any, stream: Any, annotations: Annotations, row: SourceRow, source: Source, name: str
+) -> tuple[int, int]:
+    lookup = AnnotationLookup(annotations, row)
+    model = annotations.query.store.model()
     fps = float(str(model.config.get("fps", 0))) if model is not None else 0.0
     frames = boxes = 0
     for frame in source.frames(fps):
@@ -77,9 +83,9 @@ def _pictures(rr: Any, stream: Any, notes: Notes, row: SourceRow, source: Source
     return frames, boxes
 
 
-def _sightings(rr: Any, stream: Any, notes: Notes, row: SourceRow, name: str) -> None:
-    for track in notes.tracks(row).values():
-        if not (label := notes.label(track)):
+def _sightings(rr: Any, stream: Any, annotations: Annotations, row: SourceRow, name: str) -> None:
+    for track in annotations.tracks(row).values():
+        if not (label := annotations.label(track)):
             continue
         _at(stream, row, track.start_ns)
         text = f"#{track.ordinal} {label} in {name}, {clock(track.start_ns)} to {clock(track.end_ns)}"
@@ -87,8 +93,6 @@ def _sightings(rr: Any, stream: Any, notes: Notes, row: SourceRow, name: str) ->
 
 
 def _at(stream: Any, row: SourceRow, t_ns: int) -> None:
-    import numpy as np
-
     if row.start_ns is None or not row.kind.own_clock:
         stream.set_time(TIMELINE, duration=np.timedelta64(t_ns, "ns"))
     else:

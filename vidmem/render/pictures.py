@@ -1,15 +1,19 @@
-"""What a memory shows: sheets, timelines, explanations and clips of what was found."""
+"""Pictures and clips of what a query found: contact sheets, grids, timelines, explanations."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..encoders import DEFAULT
 from ..errors import MediaError
 from ..query import arguments
 from ..query.query import Query
 from ..records import Sighting, SourceKind
+from ..store import Store
 from ..timecode import NS
 
 if TYPE_CHECKING:
@@ -19,43 +23,60 @@ if TYPE_CHECKING:
     from ..query.where import Thing
     from .explain import Explained
 
+# The modules that draw are imported where they are used: they import PIL, which a question does not need.
+
 
 class Pictures:
-    """Pictures of what a query found; `Memory` offers them as its own."""
+    """Pictures of what a query found. `Memory` has the same methods."""
 
     def __init__(self, query: Query) -> None:
         self._query, self.store = query, query.store
 
     def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
-        """A contact sheet of `sighting` from its video: the frame with its box, close-ups, the timeline.
+        """Draw a contact sheet of a sighting: its frame with the box, close-ups, and a timeline of the video.
 
-        others: more sightings for the timeline; those in other sources are left out. Raises MediaError when the video
-        is gone or damaged.
+        Args:
+            sighting: One sighting of an answer. For a photo, the sheet shows the photo with its box.
+            title: First line of the sheet.
+            others: More sightings for the timeline; those in other sources are left out.
+
+        Returns:
+            An RGB picture, 960 pixels wide.
+
+        Raises:
+            MediaError: The video or photo is gone or damaged.
         """
         from ..media import open_source
+        from .boxes import boxes_picture
         from .contact_sheet import contact_sheet, details, moments
+        from .frames import likely
 
         arguments.sighting(sighting)
         arguments.text("title", title)
         arguments.sightings("others", others)
         if sighting.picture is not None:
-            from .boxes import boxes_picture
-            from .frames import likely
-
             return boxes_picture(sighting.picture, title, details(sighting), [(likely(sighting), sighting.box)])
-        self._check_at_hand(sighting)
-        length = self.store.source(sighting.source).duration_ns
+        self._check_readable(sighting)
+        duration_ns = self.store.source(sighting.source).duration_ns
         seen = moments(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with open_source(sighting.source) as source:
-            return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=length)
+            return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=duration_ns)
 
     def sheet(
         self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
     ) -> Image.Image:
-        """All of these sightings on one page, the first 60, each with its picture, its probability and its time; where
-        a video is gone, that stands in its place. total: how many there are in all, by default so many. heading: what
-        to say of them, by default their number."""
+        """Draw sightings on one page, each with its picture, probability and time.
+
+        Args:
+            sightings: The first 60 are drawn. Where a video is gone, its place says so.
+            title: First line of the page.
+            total: Number of sightings there are in all; by default the number given.
+            heading: Second line; by default the number of sightings.
+
+        Returns:
+            An RGB picture, 960 pixels wide.
+        """
         from .grid import sightings_sheet
 
         arguments.text("title", title)
@@ -65,7 +86,15 @@ class Pictures:
         return sightings_sheet(shown, title, count, heading=heading, live=self._live())
 
     def things_sheet(self, things: Inventory, title: str = "") -> Image.Image:
-        """What `things` found on one page, the first 60: the best view of each, its name, and when it was seen last."""
+        """Draw the result of `things` on one page: each thing's best view, its name, and when it was last seen.
+
+        Args:
+            things: The result of `things`; the first 60 are drawn.
+            title: First line of the page.
+
+        Returns:
+            An RGB picture, 960 pixels wide.
+        """
         from ..query.inventory import Inventory
         from .grid import things_sheet
 
@@ -74,8 +103,15 @@ class Pictures:
         return things_sheet(things, title, things.total, live=self._live())
 
     def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
-        """What `timeline` found on one page: a lane for each thing, the 24 seen last, with its picture and a bar for
-        each video."""
+        """Draw the result of `timeline` on one page: a lane for each thing, with its picture and a bar for each video.
+
+        Args:
+            things: The result of `timeline`; the 24 seen last are drawn.
+            title: First line of the page.
+
+        Returns:
+            An RGB picture, 960 pixels wide.
+        """
         from ..query.where import Thing
         from .timeline import timeline_picture
 
@@ -85,16 +121,20 @@ class Pictures:
         lengths = {row.uri: row.duration_ns for row in self.store.sources()}
         return timeline_picture(things, lengths, title, live=self._live())
 
-    def _live(self) -> set[str]:
-        return {row.uri for row in self.store.sources() if row.kind is SourceKind.LIVE}
-
     def explain(self, sighting: Sighting, text: str) -> Explained:
-        """Why the sighting is taken for `text`: a heat map over its frame or its single picture, and numbers inside and
-        outside of its box.
+        """Show why a sighting matches a text: a heat map over its picture, and numbers inside and outside its box.
 
-        Raw cosines of patches or regions; of an encoder that looks at things as a whole (`tiny`, `clip`) how much the
-        score falls where the thing is covered, which takes some hundred looks. Raises MediaError as `picture`,
-        UsageError for a text that cannot be read and as `query.explain.explain`.
+        The heat is the raw cosine of each patch or region. Encoders that look at a thing as a whole (`tiny`, `clip`)
+        have no patches; for them it is the drop in score when that place is covered, which takes a few hundred runs of
+        the encoder.
+
+        Args:
+            sighting: One sighting of an answer.
+            text: The phrase to compare it with.
+
+        Raises:
+            MediaError: The video or photo is gone or damaged.
+            UsageError: The encoder cannot read the text, or finds no region in the picture.
         """
         from ..indexer.step import view_encoder
         from ..query.single_image import cosine_map, cover
@@ -103,19 +143,28 @@ class Pictures:
 
         arguments.sighting(sighting)
         arguments.phrase("text", text)
-        self._check_at_hand(sighting)
+        self._check_readable(sighting)
+        encoder, merge = self._query.encoder, self._query.settings().merge
         vector = self._query.text_encoder.encode_text([self._query.reading(text).read_as])[0]
         image, box = shot_of(sighting)
-        if not hasattr(self._query.encoder, "patches") and view_encoder(self._query.encoder) is not None:
-            return explain_covered(
-                image, box, cover(self._query.encoder, image, box, vector, self._query.settings().merge), text
-            )
-        cosines = cosine_map(self._query.encoder, image, vector, self._query.settings().merge)
-        return explain(image, box, cosines, text, "patches" if hasattr(self._query.encoder, "patches") else "regions")
+        has_patches = hasattr(encoder, "patches")
+        if not has_patches and view_encoder(encoder) is not None:
+            return explain_covered(image, box, cover(encoder, image, box, vector, merge), text)
+        cosines = cosine_map(encoder, image, vector, merge)
+        return explain(image, box, cosines, text, "patches" if has_patches else "regions")
 
     def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True) -> None:
-        """Cut `sighting` out of its video into the MP4 `path`, with a margin at both ends. box: draw one around the
-        thing in each frame in which it is in view. Raises MediaError."""
+        """Cut a sighting out of its video into an MP4 file.
+
+        Args:
+            sighting: One sighting of an answer.
+            path: The file to write.
+            margin_ns: Time added at both ends, in ns.
+            box: Draw a box around the thing in each frame in which it is in view.
+
+        Raises:
+            MediaError: The sighting is of a photo, the video is gone or damaged, or the file cannot be written.
+        """
         from ..media import save_clip
         from .contact_sheet import moments
         from .trajectory import follower
@@ -123,17 +172,39 @@ class Pictures:
         arguments.sighting(sighting)
         arguments.flags(box=box)
         file, margin_ns = arguments.path("path", path), arguments.whole("margin_ns", margin_ns, 0)
-        if self.store.source(sighting.source).kind.single_pictures:
-            raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
-        self._check_at_hand(sighting)
         row = self.store.source(sighting.source)
-        drawn = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
+        if row.kind.single_pictures:
+            raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
+        self._check_readable(sighting)
+        draw_box = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
         start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
-        save_clip(sighting.source, file, start_ns, end_ns, drawn)
+        save_clip(sighting.source, file, start_ns, end_ns, draw_box)
 
-    def _check_at_hand(self, sighting: Sighting) -> None:
+    def _live(self) -> set[str]:
+        return {row.uri for row in self.store.sources() if row.kind is SourceKind.LIVE}
+
+    def _check_readable(self, sighting: Sighting) -> None:
         row = self.store.source(sighting.source)
         if row.kind is SourceKind.LIVE:
-            raise MediaError(f"a live source keeps no pictures; record it beside and index that: {sighting.source}")
+            raise MediaError(
+                f"a live source keeps no pictures; record the camera to a file and index that: {sighting.source}"
+            )
         if not row.address.exists():
             raise MediaError(f"the video is no longer there, put it back to take pictures from it: {sighting.source}")
+
+
+@dataclass(frozen=True, slots=True)
+class SheetDrawer:
+    """Draws contact sheets for an answer whose Memory may be closed. folder: of the memory.
+
+    It opens the memory for each sheet and holds no open file, so an answer that carries it can be pickled.
+    """
+
+    folder: str
+
+    def __call__(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
+        """As `Pictures.picture`. Raises MediaError or StoreError when the video or the memory is gone."""
+        with Store.open(Path(self.folder)) as store:
+            made = store.model()
+            query = Query(store, made.encoder if made else DEFAULT, None)
+            return Pictures(query).picture(sighting, title, others=others)
