@@ -9,7 +9,6 @@ fewer right answers.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import real
-from benchmarks.common import OUT, machine, mean, memory_place, model, parse_range, say, table, write_json
+from benchmarks.common import OUT, machine, mean, memory_place, model, parse_range, parser_for, say, table, write_json
 from benchmarks.lostfound import ABSENT, PRESENT, ask_world
 from benchmarks.worlds import SIZE, kept
 from lab.synthetic.lostfound import World, load, make
@@ -179,8 +178,7 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--seeds", type=parse_range, default=range(9100, 9106), help="A:B, B excluded (9100:9106)")
     parser.add_argument("--seconds", type=float, default=40, help="length of a walk without its rests (40)")
     parser.add_argument("--rest", type=float, default=30, help="seconds of standing still in each visit (30)")

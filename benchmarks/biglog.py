@@ -8,7 +8,6 @@ a process of its own, which tells the most memory that it held. Wanted: 1 GB at 
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import shutil
@@ -22,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.common import OUT, machine, model, say, skip, table, write_json
+from benchmarks.common import OUT, machine, model, parser_for, say, skip, table, write_json
 from benchmarks.speed import SEED, index_apart
 from benchmarks.worlds import ensure
 from vidmem.media import open_source
@@ -151,8 +150,7 @@ def bench(folder: Path, video: Path, gb: float, topic: str, packed: bool) -> dic
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--gb", type=float, default=5, help="size of the log in GB (5)")
     parser.add_argument("--times", type=float, help="index a log of so many times the size too")
     parser.add_argument("--topic", default=RAW, choices=(RAW, JPEG), help="the one to index (/cam/raw)")

@@ -8,7 +8,6 @@ into the card, vidmem/encoders/weights/tiny.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from benchmarks.calibrate_fit import Tried, fit_all, tried
 from benchmarks.calibrate_sets import Asked, clips, panned, photos, walks
-from benchmarks.common import OUT, machine, model, parse_range, say, table, write_json
+from benchmarks.common import OUT, machine, model, parse_range, parser_for, say, table, write_json
 from benchmarks.photos import DATA
 from benchmarks.reliability_plot import plot as plot_probability
 from vidmem.encoders.probability import Probabilities
@@ -36,8 +35,7 @@ def write(curves: Probabilities) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
+    parser = parser_for(__doc__, "the plot lies beside it")
     parser.add_argument("--seeds", type=parse_range, default=range(5100, 5112), help="A:B below 9000 (5100:5112)")
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--drawings", type=Path, help="another vendor's drawings")

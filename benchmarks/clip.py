@@ -7,15 +7,13 @@ pixels, in the same number format; TextRegion's filter and pooling on 1,764 patc
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from .common import machine, say, table, write_json
+from .common import parser_for, say, table, timed, timing_options, write_json
 from .region_encoder import alternate
 
 SIDES = (224, 448)
@@ -29,26 +27,13 @@ SPAN = 3
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--threads", type=int, default=2, help="torch threads of both (2)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, with --threads 1"
-    )
+    parser = parser_for(__doc__)
+    timing_options(parser)
     parser.add_argument("--sam2", action="store_true", help="also SAM2, some minutes")
     args = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(args.threads)
-    clock = time.process_time if args.cpu_time else time.perf_counter
     started = time.perf_counter()
-    result: dict[str, Any] = {
-        "machine": machine(),
-        "threads": args.threads,
-        "clock": clock.__name__,
-        "authors": AUTHORS,
-        "targets": TARGETS,
+    clock, result = timed(args, authors=AUTHORS, targets=TARGETS)
+    result |= {
         "gem": {str(side): gem(side, args.rounds, clock) for side in SIDES},
         "textregion": pooling(max(args.rounds, 3), clock),
     }

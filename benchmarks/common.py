@@ -7,10 +7,11 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -22,11 +23,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from vidmem import Memory
+
 OUT = Path(__file__).resolve().parent / "out"
 """Where generated worlds, memories and pictures are kept; ignored by git."""
 
 Span = tuple[float, float]
 Box = tuple[float, float, float, float]
+
+
+def parser_for(doc: str | None, beside: str = "") -> argparse.ArgumentParser:
+    """A parser with the option --out.
+
+    Args:
+        doc: Docstring of the module.
+        beside: What the help of --out says of further files.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    out = "the JSON file to write" + ("; " + beside if beside else "")
+    parser.add_argument("--out", type=Path, required=True, help=out)
+    return parser
 
 
 def tiou(a: Span, b: Span) -> float:
@@ -184,6 +200,40 @@ def plot_bars(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def blank_memory(folder: Path) -> Memory | None:
+    """Open a new memory of the present model in `folder`, for made-up rows.
+
+    None if a file `complete` in the folder says that it was made before. What is left of a run cut short is deleted.
+    """
+    from vidmem import Memory
+    from vidmem.config import IndexConfig
+
+    if (folder / "complete").exists():
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    memory = Memory.open(folder)
+    memory.store.set_model(memory.model_record(IndexConfig().as_dict()))
+    return memory
+
+
+def timing_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `timed` reads, and the number of rounds."""
+    parser.add_argument("--threads", type=int, default=2, help="torch threads of both (2)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, with --threads 1"
+    )
+
+
+def timed(args: argparse.Namespace, **more: Any) -> tuple[Callable[[], float], dict[str, Any]]:
+    """The clock for `--cpu-time` or wall time, and the head of the result. Gives torch `--threads` threads."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    return clock, {"machine": machine(), "threads": args.threads, "clock": clock.__name__, **more}
 
 
 def memory_place(cache: Path, *parts: str) -> Path:

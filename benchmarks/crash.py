@@ -8,7 +8,6 @@ third trial is killed twice. At the end the vector cache is cut, garbled and del
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import random
@@ -24,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import OUT, machine, model, quantile, say, write_json
+from benchmarks.common import OUT, machine, model, parser_for, quantile, say, write_json
 from benchmarks.worlds import ensure
 from vidmem import Memory
 
@@ -161,8 +160,7 @@ def damage_cache(folder: Path, words: Sequence[str], want: list[Any]) -> list[di
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--kills", type=int, default=30, help="trials (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--seconds", type=float, default=12, help="length of the video (12)")

@@ -15,7 +15,6 @@ remembered to the end of its last shot.
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
 import sys
@@ -28,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import OUT, Span, machine, memory_place, model, say, skip, table, tiou, write_json
+from benchmarks.common import OUT, Span, machine, memory_place, model, parser_for, say, skip, table, tiou, write_json
 from benchmarks.photos import DATA, Photo, middle, read_caltech
 from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
@@ -206,8 +205,7 @@ def _tried(memory: Memory, spans: Sequence[Span], **asked: Any) -> dict[str, Any
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the sheet lies beside it")
+    parser = parser_for(__doc__, "the sheet lies beside it")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the photos (../shared/data)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for the film and its memory (benchmarks/out)")
     parser.add_argument("--seed", type=int, default=SEED)

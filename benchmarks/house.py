@@ -6,7 +6,6 @@ Which folders belong to the package is read from `[tool.setuptools]` in its pypr
 
 from __future__ import annotations
 
-import argparse
 import ast
 import io
 import re
@@ -24,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import machine, say, table, write_json
+from benchmarks.common import machine, parser_for, say, table, write_json
 
 ROOT = "vidmem"
 """Name of the import package."""
@@ -297,8 +296,7 @@ LABELS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--tree", type=Path, default=Path(), help="the checkout to measure (this one)")
     parser.add_argument("--no-wheel", action="store_true", help="do not build the wheel")
     args = parser.parse_args()

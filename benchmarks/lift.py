@@ -8,7 +8,6 @@ numbers of `vidmem.encoders.probability.lifted`: logit p + LIFT * u - DOUBT, wit
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from itertools import pairwise
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.calibrate_sets import walks
-from benchmarks.common import OUT, machine, model, parse_range, table, write_json
+from benchmarks.common import OUT, machine, model, parse_range, parser_for, table, write_json
 from vidmem.encoders.probability import DOUBT, FLOOR, LIFT
 from vidmem.query.probable import curve_of, probabilities
 from vidmem.query.scores import nearest
@@ -68,8 +67,7 @@ def doubtful(asked: Any) -> list[tuple[float, float, bool]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--seeds", type=parse_range, default=range(5100, 5112), help="A:B below 9000 (5100:5112)")
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--cache", type=Path, default=OUT)

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import OUT, machine, memory_place, model, quantile, say, table, write_json
+from benchmarks.common import OUT, machine, memory_place, model, parser_for, quantile, say, table, write_json
 from benchmarks.speed import SEED
 from benchmarks.worlds import ensure
 
@@ -198,8 +198,7 @@ def run(video: Path, folder: Path, words: list[str], minutes: float, rate: float
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="length of the run (10)")
     parser.add_argument("--rate", type=float, default=5, help="questions a second (5)")
     parser.add_argument("--video", type=Path, help="use this video instead of making a world")

@@ -8,7 +8,6 @@ the worlds ahead of time); neither training nor calibration uses a seed of 9000 
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections import defaultdict
@@ -26,6 +25,7 @@ from benchmarks.common import (
     memory_place,
     model,
     parse_range,
+    parser_for,
     plot_bars,
     say,
     table,
@@ -237,8 +237,7 @@ def costs(worlds: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> int:
     import os
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
+    parser = parser_for(__doc__, "the plot lies beside it")
     parser.add_argument("--seeds", type=parse_range, default=range(9100, 9120), help="A:B, B excluded (9100:9120)")
     parser.add_argument("--seconds", type=float, default=40, help="length of a world (40)")
     parser.add_argument("--drawings", type=Path, help="another vendor's drawings (benchmarks/out/twemoji)")

@@ -7,7 +7,6 @@ wait for each other take ten times as long on a machine that is busy with someth
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -17,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common import parser_for
 
 TOKENS, WIDTH, GRID, GROUPS = 3072, 1024, 32, 380
 DRAWN = 563
@@ -30,8 +31,7 @@ TARGETS = {"merge": 4.0, "track": 10.0, "flat": 1.2}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--threads", type=int, default=2, help="torch threads of the plain version (2)")
     parser.add_argument("--blas-threads", type=int, default=1, help="BLAS threads of vidmem (1)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")

@@ -16,7 +16,6 @@ text vectors), and for the floor the package ai-edge-litert.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +26,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import Described, box_iou, described, machine, mean, model, say, skip, table, wilson, write_json
+from benchmarks.common import (
+    Described,
+    box_iou,
+    described,
+    machine,
+    mean,
+    model,
+    parser_for,
+    say,
+    skip,
+    table,
+    wilson,
+    write_json,
+)
 from benchmarks.photos import (
     DATA,
     Names,
@@ -215,8 +227,7 @@ def sheet(clips: Path, rows: Sequence[dict[str, Any]]) -> Image.Image:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the clips' sheet lies beside")
+    parser = parser_for(__doc__, "the clips' sheet lies beside")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the photos and clips (../shared/data)")
     parser.add_argument("--each", type=int, default=1000, help="photos of each Caltech folder at the most")
     parser.add_argument("--no-floor", action="store_true", help="leave out the floor")

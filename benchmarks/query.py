@@ -11,7 +11,6 @@ Memories are made up (query_memories.py), by the Store itself, and kept under be
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._child import peak_rss
-from benchmarks.common import OUT, machine, memory_place, model, quantile, say, table, write_json
+from benchmarks.common import OUT, machine, memory_place, model, parser_for, quantile, say, table, write_json
 from benchmarks.query_memories import make
 from benchmarks.speed_warm import brute, cosines
 from vidmem import Memory
@@ -206,8 +205,7 @@ def bench_watch(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given again")
     parser.add_argument("--quick", action="store_true", help="a tenth of the size: only tries whether it runs")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for memories (benchmarks/out)")

@@ -4,7 +4,6 @@ single pictures. Text tokens lie about the vectors of names, visual tokens in cl
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import say
-from vidmem import Memory
-from vidmem.config import IndexConfig
+from benchmarks.common import blank_memory, say
 from vidmem.geometry import unit
 from vidmem.records import Box, Float32, FrameRegions, SourceInfo, SourceKind, Track
 from vidmem.store import PICTURE_NS, Checkpoint, Picture, PictureFile, Store
@@ -165,13 +162,13 @@ def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int,
 def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photos: tuple[int, int] = (0, 0)) -> None:
     """A memory of the present weights in `folder`, unless it is there: films of (frames, tracks, in view), and
     (pictures, regions each)."""
-    if (folder / "complete").exists():
+    blank = blank_memory(folder)
+    if blank is None:
         return
-    shutil.rmtree(folder, ignore_errors=True)
     rng = np.random.default_rng(seed)
-    with Memory.open(folder) as memory:
-        record = memory.model_record(IndexConfig().as_dict())
-        memory.store.set_model(record)
+    with blank as memory:
+        record = memory.store.model()
+        assert record is not None
         encoder: Any = memory.text_encoder
         tokens = Tokens(rng, encoder.against, record.visual_dim)
         for number, (frames, tracks, in_view) in enumerate(films):

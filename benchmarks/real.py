@@ -16,7 +16,6 @@ Three sheets beside the JSON show every answer with what is true: FILE.png (pict
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -28,8 +27,8 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.common import OUT, machine, memory_place, model, say, skip, table, tiou, wilson, write_json
-from benchmarks.real_present import HALVES, Facts, facts, judge
+from benchmarks.common import OUT, machine, memory_place, model, parser_for, say, skip, table, tiou, wilson, write_json
+from benchmarks.real_present import HALVES, Facts, facts, judge, sighting_row
 from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
 from vidmem.errors import VidmemError
@@ -75,12 +74,7 @@ def verdict(answer: Any, clip: str, spans: list[list[float]]) -> dict[str, Any]:
         "right": overlap >= LEAST_TIOU,
         "right_clip": here,
         "tiou": round(overlap, 4),
-        "clip": Path(first.source).name,
-        "start_s": first.start_s,
-        "end_s": first.end_s,
-        "frame_s": first.frame_s,
-        "box": list(first.box),
-        "score": round(first.score, 4),
+        **sighting_row(first),
         "sightings": answer.total,
         "best_right": best_right,
         "best_clip": Path(best.source).name,
@@ -278,8 +272,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the sheets lie beside it")
+    parser = parser_for(__doc__, "the sheets lie beside it")
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (../shared/data/clips)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for the memory (benchmarks/out)")
     parser.add_argument("--fresh", action="store_true", help="index again")

@@ -108,6 +108,18 @@ def worth(sighting: Sighting, places: Sequence[Place]) -> str:
     return "right" if fits else "wrong place"
 
 
+def sighting_row(sighting: Sighting) -> dict[str, Any]:
+    """What is written of a sighting that was answered."""
+    return {
+        "clip": Path(sighting.source).name,
+        "start_s": sighting.start_s,
+        "end_s": sighting.end_s,
+        "frame_s": sighting.frame_s,
+        "box": list(sighting.box),
+        "score": round(sighting.score, 4),
+    }
+
+
 def judge(answer: Any, places: Sequence[Place]) -> dict[str, Any]:
     """What an answer of `where` to a name is worth, as a row."""
     if not answer.found:
@@ -123,12 +135,7 @@ def judge(answer: Any, places: Sequence[Place]) -> dict[str, Any]:
     return {
         "worth": worth(first, places),
         "right": worth(first, places) == "right",
-        "clip": Path(first.source).name,
-        "start_s": first.start_s,
-        "end_s": first.end_s,
-        "frame_s": first.frame_s,
-        "box": list(first.box),
-        "score": round(first.score, 4),
+        **sighting_row(first),
         "probability": first.probability,
         "sightings": answer.total,
         "best_right": worth(best, places) == "right",

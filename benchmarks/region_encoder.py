@@ -8,6 +8,7 @@ way of a 512 x 512 frame on a GPU: backbone (DINOv3 ViT-L/16, random weights), e
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import subprocess
@@ -17,14 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import machine, say, table, write_json
+from .common import parser_for, say, table, timed, timing_options, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vidmem.encoders.tren.region_encoder import RegionEncoder
 
-DIM, K, SIDES = 1024, 3, (32, 16)
+DIM, SIDES = 1024, (32, 16)
 EQUAL = 1e-4
 AUTHORS = {
     "32": 1450.0,
@@ -36,32 +37,17 @@ TARGETS = {"ratio_at_32": 0.7, "rss_mb": 600.0}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="the JSON file to write")
-    parser.add_argument("--threads", type=int, default=2, help="torch threads of both (2)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="count the process's CPU time: for a busy machine, with --threads 1"
-    )
+    parser = parser_for(__doc__)
+    timing_options(parser)
     parser.add_argument("--gpu", action="store_true", help="also a whole frame on a GPU")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory:
         print(peak_memory(args.memory, args.threads))
         return 0
-    if args.out is None:
-        parser.error("--out FILE.json is needed")
-    import torch
-
-    torch.set_num_threads(args.threads)
-    clock = time.process_time if args.cpu_time else time.perf_counter
     started = time.perf_counter()
-    result: dict[str, Any] = {
-        "machine": machine(),
-        "threads": args.threads,
-        "clock": clock.__name__,
-        "authors": AUTHORS,
-        "targets": TARGETS,
+    clock, result = timed(args, authors=AUTHORS, targets=TARGETS)
+    result |= {
         "sides": {str(side): compare(side, args.rounds, clock) for side in SIDES},
         "rss_mb": {str(side): memory_of_a_process(side, args.threads) for side in SIDES},
     }
@@ -163,7 +149,8 @@ def alternate(
 
 def memory_of_a_process(side: int, threads: int) -> float:
     """Peak resident MB of a process that imports, builds the encoder and encodes 3 frames."""
-    command = [sys.executable, "-m", "benchmarks.region_encoder", "--memory", str(side), "--threads", str(threads)]
+    command = [sys.executable, "-m", "benchmarks.region_encoder", "--out", os.devnull]
+    command += ["--memory", str(side), "--threads", str(threads)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

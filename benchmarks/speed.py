@@ -13,7 +13,6 @@ p50 <= 10 ms and <= 60 ms. Run it on an idle machine: `load_before` in the JSON 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -28,7 +27,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import OUT, machine, memory_place, model, say, table, write_json
+from benchmarks.common import OUT, machine, memory_place, model, parser_for, say, table, write_json
 from benchmarks.speed_clip import bench_clip
 from benchmarks.speed_warm import bench_warm, synthetic
 from benchmarks.worlds import ensure
@@ -282,8 +281,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
 def main() -> int:
     settle()  # as `vidmem` does
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write; the plot lies beside it")
+    parser = parser_for(__doc__, "the plot lies beside it")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (index,clip,rss,cold,warm)")
     parser.add_argument("--video", type=Path, help="use this video instead of making a world")
     parser.add_argument("--seconds", type=float, default=120, help="length of the made world (120)")

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._child import peak_rss
-from benchmarks.common import quantile
+from benchmarks.common import blank_memory, quantile
 from vidmem import Memory
-from vidmem.config import IndexConfig
 from vidmem.geometry import unit
 from vidmem.query.sightings import GAP_NS
 from vidmem.records import Float32, SourceInfo, SourceKind
@@ -29,13 +28,13 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
     """A memory of `tracks` tracks: a part of them things with names (text tokens about the name's vector), the rest
     anything; visual tokens in clumps; spans of seconds over recordings of hours. Made by the Store, but for the rows
     of tracks, which are written with the Store's own SQL in one transaction."""
-    if (folder / "complete").exists():
+    blank = blank_memory(folder)
+    if blank is None:
         return
-    shutil.rmtree(folder, ignore_errors=True)
     rng = np.random.default_rng(seed)
-    with Memory.open(folder) as memory:
-        record = memory.model_record(IndexConfig().as_dict())
-        memory.store.set_model(record)
+    with blank as memory:
+        record = memory.store.model()
+        assert record is not None
         names = memory.text_encoder.against  # type: ignore[attr-defined]
         ids = []
         hours = 4 * 3600 * NS

@@ -10,7 +10,6 @@ t_ren    joining the same number of tracks with tokens as long as T-REN's, 1024,
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -24,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from benchmarks.common import OUT, machine, model, say, table, write_json
+from benchmarks.common import OUT, machine, model, parser_for, say, table, write_json
 from benchmarks.query_memories import make
 from vidmem.geometry import unit
 from vidmem.query import similar as ties_module
@@ -103,8 +102,7 @@ class _Nothing:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--tracks", type=int, default=60_000, help="in all ten hours (60000)")
     parser.add_argument("--times", type=int, default=5, help="runs of the command (5)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for the memory (benchmarks/out)")

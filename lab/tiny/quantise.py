@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
@@ -26,7 +25,7 @@ from vidmem.encoders.tiny.detector import working_size
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PHOTOS = 80
-METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
+"""Photos that the ranges of activations are taken from."""
 
 
 def pictures(tar: Path, count: int) -> Iterator[NDArray[np.uint8]]:
@@ -51,17 +50,8 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if image is None else {"image": image[None]}
 
 
-def quantise(
-    source: Path,
-    out: Path,
-    images: Sequence[NDArray[np.uint8]],
-    *,
-    ops: Sequence[str] = ("Conv",),
-    method: str = "minmax",
-    seven_bits: bool = True,
-    keep: Sequence[str] = (),
-) -> None:
-    """Write the quantised network. ops: kinds of nodes in int8; keep: names of nodes that stay as they are."""
+def quantise(source: Path, out: Path, images: Sequence[NDArray[np.uint8]]) -> None:
+    """Write the quantised network. images: what the ranges of activations are taken from."""
     with tempfile.TemporaryDirectory() as name:
         ready = Path(name) / "ready.onnx"
         quant_pre_process(source, ready, skip_symbolic_shape=True)
@@ -70,22 +60,13 @@ def quantise(
             out,
             Reader(images),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(ops),
+            op_types_to_quantize=["Conv"],
             per_channel=True,
-            reduce_range=seven_bits,
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(keep),
-            calibrate_method=METHODS[method],
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
-
-
-def last_convolutions(path: Path) -> list[str]:
-    """Names of the convolutions whose answers are the classes and distances."""
-    graph = onnx.load(path).graph
-    flattened = {node.input[0] for node in graph.node if node.op_type == "Reshape"}
-    return [node.name for node in graph.node if node.op_type == "Conv" and node.output[0] in flattened]
 
 
 def main() -> int:
@@ -94,14 +75,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of doors.tar and caltech101.tar")
     parser.add_argument("--photos", type=int, default=PHOTOS, help="of each of them half")
-    parser.add_argument("--ops", nargs="+", default=["Conv"], help="kinds of nodes to quantise")
-    parser.add_argument("--method", choices=sorted(METHODS), default="minmax", help="how ranges are chosen")
-    parser.add_argument("--eight-bits", action="store_true", help="weights of 8 bits")
-    parser.add_argument("--keep-last", action="store_true", help="leave the last convolutions in float")
     args = parser.parse_args()
     images = [i for tar in ("doors.tar", "caltech101.tar") for i in pictures(args.data / tar, args.photos // 2)]
-    keep = last_convolutions(args.source) if args.keep_last else []
-    quantise(args.source, args.out, images, ops=args.ops, method=args.method, seven_bits=not args.eight_bits, keep=keep)
+    quantise(args.source, args.out, images)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, {len(images)} photos")
     return 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lab.photos import LONGEST, Photo, Region, add_masks, cut, grab, read_caltech, read_photos
+from lab.photos import LONGEST, Photo, Region, cut, grab, read_caltech, read_photos
 from needs import needs
 
 
@@ -109,15 +109,6 @@ def test_grabcut_finds_the_thing_in_the_middle() -> None:
 def test_grabcut_gives_up_where_there_is_no_thing() -> None:
     needs("cv2")
     assert grab(photo_of(Image.new("RGB", (120, 90), (90, 90, 90)))) == b""
-
-
-def test_only_what_may_be_learned_from_gets_a_mask() -> None:
-    needs("cv2")
-    photos = [photo_of(disc()), photo_of(disc())]
-    photos[1].held_out = True
-    assert add_masks(photos, 1) == 1
-    assert photos[0].mask
-    assert not photos[1].mask
 
 
 def test_what_has_no_outline_cannot_be_cut() -> None:
