@@ -32,7 +32,7 @@ from benchmarks.photos import DATA, Photo, middle, read_caltech
 from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
 from vidmem.errors import VidmemError
-from vidmem.query.where import Answer
+from vidmem.query.answers import Answer
 from vidmem.timecode import NS
 
 TARGETS = {"picture_right": 19, "of_pictures": 20, "name_first": 12, "of_names": 19}

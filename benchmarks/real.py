@@ -32,7 +32,7 @@ from benchmarks.real_present import HALVES, Facts, facts, judge, sighting_row
 from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
 from vidmem.errors import VidmemError
-from vidmem.query.where import Thing
+from vidmem.query.answers import Thing
 from vidmem.records import Box
 from vidmem.timecode import NS
 

@@ -18,7 +18,7 @@ from benchmarks._child import peak_rss
 from benchmarks.common import blank_memory, quantile
 from vidmem import Memory
 from vidmem.geometry import unit
-from vidmem.query.sightings import GAP_NS
+from vidmem.query.instances import GAP_NS
 from vidmem.records import Float32, SourceInfo, SourceKind
 from vidmem.store import Checkpoint, Store, VectorCache
 from vidmem.timecode import NS
@@ -157,6 +157,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str, Any]:
     """Latencies in one process, and what it takes to get there."""
     from lab.synthetic.drawings import things
+    from vidmem.query.question import Question
     from vidmem.query.where import where
 
     began = time.perf_counter()
@@ -199,9 +200,11 @@ def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str
             fixed.append(timed(partial(memory.where, word, threshold=threshold))[0])
             text = memory.text_encoder.encode_text([word])[0]
             token = cache.reconstruct("visual", rng.integers(0, tracks, 1))[0]
-            ask = partial(where, memory.store, cache, calibration, visual=token)
-            picture.append(timed(partial(ask, threshold=0.6))[0])
-            both.append(timed(partial(ask, text=text, threshold=0.1))[0])
+            ask = partial(where, memory.store, cache, calibration)
+            by_picture = Question(visual=token, threshold=0.6)
+            by_both = Question(text=text, visual=token, threshold=0.1)
+            picture.append(timed(partial(ask, by_picture))[0])
+            both.append(timed(partial(ask, by_both))[0])
         for name, times in (("text_calibrated", plain), ("text", fixed), ("picture", picture), ("text_picture", both)):
             result[name] = {"p50_ms": quantile(times, 0.5), "p95_ms": quantile(times, 0.95), "queries": len(times)}
         result["p50_ms"] = max(result["text"]["p50_ms"], result["text_calibrated"]["p50_ms"])
@@ -213,9 +216,10 @@ def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str
             token = cache.reconstruct("visual", rng.integers(0, tracks, 1))[0]
             read, seen = cosines(truth["text"], text), cosines(truth["visual"], token)
             matched["text"].append(check(memory.where(word, threshold=threshold, top=None), truth, read, threshold))
-            answer = where(memory.store, cache, calibration, visual=token, threshold=0.6, most=None)
+            answer = where(memory.store, cache, calibration, Question(visual=token, threshold=0.6), top=None)
             matched["picture"].append(check(answer, truth, seen, 0.6))
-            answer = where(memory.store, cache, calibration, text=text, visual=token, threshold=0.1, most=None)
+            question = Question(text=text, visual=token, threshold=0.1)
+            answer = where(memory.store, cache, calibration, question, top=None)
             product = np.where((read > 0) & (seen > 0), read * seen, -1.0)
             matched["text_picture"].append(check(answer, truth, product, 0.1))
         result["checked"] = {

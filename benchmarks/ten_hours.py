@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.common import OUT, machine, model, parser_for, say, table, write_json
 from benchmarks.query_memories import make
 from vidmem.geometry import unit
-from vidmem.query import similar as ties_module
+from vidmem.query import similar
 from vidmem.query.reid import numbers
 from vidmem.records import Float32
 
@@ -64,11 +64,11 @@ def kept(like: float = 0.5) -> float:
 
 
 def _components(vectors: Float32, like: float, exact: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    old, ties_module.EXACT = ties_module.EXACT, exact
+    old, similar.EXACT = similar.EXACT, exact
     try:
-        a, b = ties_module.ties(vectors, like)
+        a, b = similar.similar_pairs(vectors, like)
     finally:
-        ties_module.EXACT = old
+        similar.EXACT = old
     label = np.arange(len(vectors))
     while True:
         low = np.minimum(label[a], label[b])

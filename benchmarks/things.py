@@ -40,7 +40,7 @@ from benchmarks.worlds import ensure_all
 from lab.synthetic.lostfound import World
 from lab.synthetic.truth import Truth
 from vidmem import Memory
-from vidmem.query.reid import LIKE, things
+from vidmem.query.reid import MIN_COSINE, things
 
 LEAST_IOU = 0.5
 
@@ -151,11 +151,11 @@ def main() -> int:
     parser = parser_for(__doc__)
     parser.add_argument("--seeds", type=parse_range, default=range(9100, 9104), help="A:B, B excluded (9100:9104)")
     parser.add_argument("--seconds", type=float, default=40, help="length of a world (40)")
-    parser.add_argument("--like", type=float, action="append", help=f"cosine; may be given again ({LIKE})")
+    parser.add_argument("--like", type=float, action="append", help=f"cosine; may be given again ({MIN_COSINE})")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for worlds and memories (benchmarks/out)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for making worlds")
     args = parser.parse_args()
-    likes = args.like or [LIKE]
+    likes = args.like or [MIN_COSINE]
     settings: list[tuple[float | None, bool]] = [(None, True)]
     settings += [(like, look) for like in likes for look in (True, False)]
     rows: list[dict[str, Any]] = []

@@ -45,7 +45,7 @@ from lab.synthetic.drawings import Drawing, load_drawings
 from lab.synthetic.rooms import FLOOR, make_room
 from lab.synthetic.scene import Placement, corner, furnish, sprite
 from vidmem import Memory
-from vidmem.query.where import Answer
+from vidmem.query.answers import Answer
 from vidmem.records import Sighting
 from vidmem.timecode import NS
 

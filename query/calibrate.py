@@ -1,4 +1,4 @@
-"""Fitting probabilities on questions with known answers: a file of them, and the candidates that a memory has."""
+"""Fitting probabilities to questions with known answers: the file of questions, and the candidates of a memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders.base import Calibration
-from ..encoders.probability import CANDIDATES, Samples
+from ..encoders.probability import CANDIDATES, Curve, Samples, check_worth, fit
 from ..errors import MediaError, UsageError
-from ..records import Float32
 from ..store import Store, VectorCache
 from ..timecode import NS, parse_time
 from .probable import share
+from .question import Phrase
 from .search import find, loose
 
 SLACK_NS = NS // 2
-"""Spans by eye are told to the second: evidence so far outside is inside."""
+"""Evidence this far outside of a span counts as inside: people note times to the second."""
 ABSENT = "absent"
 EVERYWHERE = "*"
 FORM = "name,source,from-to, or name,source,absent"
@@ -28,8 +28,8 @@ FORM = "name,source,from-to, or name,source,absent"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A question and its answer. source: path or file name, EVERYWHERE for all. spans: all times (ns, inclusive) at
-    which the thing is in view there; none when it is absent."""
+    """A question with its answer. source: path or file name, EVERYWHERE for all. spans: all times (ns, inclusive) at
+    which the thing is in view there; empty when it is absent."""
 
     name: str
     source: str
@@ -37,20 +37,18 @@ class Known:
 
 
 def load_known(path: str) -> list[Known]:
-    """The questions of a text file, a line for each time that a thing is in view: name, source, from-to, parted by
-    commas or tabs; or `absent` in place of the times. Lines that begin with "#" do not count, nor does a header.
+    """Read the questions of a text file.
 
-    Raises MediaError when it cannot be read, UsageError for a line that says something else.
+    Each line is one time that a thing is in view: name, source, from-to, separated by commas or tabs; or `absent` in
+    place of the times. Lines that begin with "#" are ignored, and so is a header.
+
+    Raises:
+        MediaError: the file cannot be read.
+        UsageError: a line has another form, lines contradict each other, or there is no question.
     """
-    try:
-        text = Path(path).read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MediaError(f"the questions are not UTF-8 text; save them as such: {path}") from None
-    except OSError as error:
-        raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
     spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
     absent: set[tuple[str, str]] = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         cells = [c.strip() for c in next(csv.reader(io.StringIO(line), delimiter="\t" if "\t" in line else ","))]
@@ -59,19 +57,28 @@ def load_known(path: str) -> list[Known]:
         if len(cells) != 3 or not all(cells):
             raise UsageError(f"line {number} is not {FORM}: {path}")
         key = (cells[0], cells[1])
+        held = spans.setdefault(key, [])
         if cells[2].lower() == ABSENT:
             absent.add(key)
-            spans.setdefault(key, [])
             continue
         if cells[1] == EVERYWHERE:
-            raise UsageError(f"line {number} names no source for its times; only absent things may say *: {path}")
-        spans.setdefault(key, []).append(_span(cells[2], number, path))
+            raise UsageError(f"line {number} names no source for its times; use * for absent things alone: {path}")
+        held.append(_span(cells[2], number, path))
     for key in absent:
         if spans[key]:
             raise UsageError(f"{key[0]!r} is absent from {key[1]} and in view there; delete one of the lines: {path}")
     if not spans:
         raise UsageError(f"there is no question; write {FORM}: {path}")
     return [Known(name, source, tuple(held)) for (name, source), held in spans.items()]
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MediaError(f"the questions are not UTF-8 text; save them as such: {path}") from None
+    except OSError as error:
+        raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
 
 
 def _span(text: str, number: int, path: str) -> tuple[int, int]:
@@ -85,30 +92,57 @@ def _span(text: str, number: int, path: str) -> tuple[int, int]:
     return start, end
 
 
+def fit_curve(
+    store: Store,
+    cache: VectorCache,
+    calibration: Calibration,
+    known: Sequence[Known],
+    phrase_of: Callable[[str], Phrase],
+) -> tuple[Curve, Samples]:
+    """The curve fitted to the candidates of these questions, and the candidates.
+
+    Raises:
+        UsageError: as `candidates`, `fit` and `check_worth`.
+    """
+    samples = candidates(store, cache, calibration, known, phrase_of)
+    curve = fit(samples)
+    check_worth(samples)
+    return curve, samples
+
+
 def candidates(
     store: Store,
     cache: VectorCache,
     calibration: Calibration,
     known: Sequence[Known],
-    phrase: Callable[[str], tuple[Float32, Float32]],
+    phrase_of: Callable[[str], Phrase],
 ) -> Samples:
     """The best tracks for each question, at most CANDIDATES each; right when the evidence lies in a known span.
 
-    phrase: the vector of a name and its contrast phrases. Raises UsageError for a source that is not there.
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        calibration: Of the encoder.
+        known: The questions.
+        phrase_of: Gives the vectors of a name.
+
+    Raises:
+        UsageError: a source is not in the memory, or no question has a candidate.
     """
     scores, shares, right, question, best = [], [], [], [], []
     for number, one in enumerate(known):
-        vector, contrast = phrase(one.name)
-        hits = find(cache, loose(calibration), vector, None)
+        phrase = phrase_of(one.name)
+        hits = find(cache, loose(calibration), phrase.text, None)
         if one.source != EVERYWHERE:
             hits = hits.take(cache.columns.source_ids[hits.rows] == store.source(one.source).id)
         hits = hits.take(np.argsort(-hits.score, kind="stable")[:CANDIDATES])
         if not len(hits):
             continue
-        at = [track.best_ns for track in store.tracks([int(i) for i in cache.columns.ids[hits.rows]])]
+        assert phrase.contrast is not None
+        times = [track.best_ns for track in store.tracks([int(i) for i in cache.columns.ids[hits.rows]])]
         scores.append(hits.score.astype(np.float64))
-        shares.append(share(cache, hits, contrast, calibration.temperature).astype(np.float64))
-        right.append(np.array([any(a - SLACK_NS <= t <= b + SLACK_NS for a, b in one.spans) for t in at], bool))
+        shares.append(share(cache, hits, phrase.contrast, calibration.temperature).astype(np.float64))
+        right.append(np.array([_in_spans(t_ns, one.spans) for t_ns in times], bool))
         question.append(np.full(len(hits), number, np.int64))
         best.append(np.full(len(hits), float(hits.score[0])))
     if not scores:
@@ -120,3 +154,7 @@ def candidates(
         np.concatenate(question),
         np.concatenate(best),
     )
+
+
+def _in_spans(t_ns: int, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start - SLACK_NS <= t_ns <= end + SLACK_NS for start, end in spans)

@@ -1,7 +1,7 @@
 """What was recorded when: the order in time of what was found, and the dates of sightings.
 
-By the wall clock where all that was found has one, else sources follow each other as they were added. Single pictures
-have dates of their own; only those of what was found are looked up.
+The order is by the wall clock where everything that was found has one; else sources follow each other as they were
+added. Single pictures have dates of their own; only those of what was found are looked up.
 """
 
 from __future__ import annotations
@@ -18,62 +18,63 @@ from ..timecode import epochal
 from .scores import Hits
 
 GUESSED = frozenset({"mtime", "day"})
-"""Ways to know a time that say little: files are copied, and a day has many hours."""
-REMEDY = "`vidmem recorded` mends it"
+"""Values of `recorded_by` that are weak: files are copied, and a day has many hours."""
+REMEDY = "set the dates with `vidmem recorded`"
 
 
 def in_time(
     store: Store, cache: VectorCache, sources: dict[int, SourceRow], hits: Hits
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """For every hit the rank of its source in time, and where its source has its zero by the wall clock: None unless
-    that is known of all hits."""
+    """The rank in time of each hit's source `(n,)`, and the wall clock at the zero of each hit's source `(n,)`.
+
+    The second is None unless it is known of all hits.
+    """
     ids, places = np.unique(cache.columns.source_ids[hits.rows], return_inverse=True)
     if not len(ids):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    rows = [sources.get(int(i)) for i in ids]
-    starts = [0 if row is None else row.start_ns for row in rows]  # one that was removed meanwhile is not told
-    zeros: NDArray[np.int64] | None = None
-    if all(
-        start is not None or (row is not None and row.kind.single_pictures)
-        for start, row in zip(starts, rows, strict=True)
-    ):
-        zeros = np.array([start or 0 for start in starts], np.int64)[places]
-        zeros = _with_pictures(store, cache, rows, places, hits, zeros)
-    if zeros is not None and len({_simulated(row) for row in rows if row is not None}) > 1:
-        zeros = None  # the clock of a simulation beside one of the world
-    known = {
-        row.id: number
-        for number, row in enumerate(
-            sorted(sources.values(), key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id))
-        )
-    }
-    return np.array([known.get(int(i), -1) for i in ids], np.int64)[places], zeros
+    rows = [sources.get(int(i)) for i in ids]  # None for a source that was removed meanwhile; its sightings are dropped
+    zeros = _zeros(store, cache, rows, places, hits)
+    by_time = sorted(sources.values(), key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id))
+    ranks = {row.id: rank for rank, row in enumerate(by_time)}
+    return np.array([ranks.get(int(i), -1) for i in ids], np.int64)[places], zeros
 
 
-def _with_pictures(
+def _zeros(
     store: Store,
     cache: VectorCache,
     rows: Sequence[SourceRow | None],
     places: NDArray[np.intp],
     hits: Hits,
-    zeros: NDArray[np.int64],
 ) -> NDArray[np.int64] | None:
-    """The zeros with those of single pictures, each of which has one of its own; None when one of them has no date."""
+    """The wall clock at the zero of each hit's source; None unless all have one and all clocks are of one world.
+
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        rows: The sources; None for a source that was removed.
+        places: For each hit the index of its source in `rows`.
+        hits: What was found.
+    """
+    if any(row is not None and not row.kind.single_pictures and row.start_ns is None for row in rows):
+        return None
+    zeros = np.array([0 if row is None else row.start_ns or 0 for row in rows], np.int64)[places]
     for number, row in enumerate(rows):
         if row is None or not row.kind.single_pictures:
             continue
-        mine = np.flatnonzero(places == number)
-        times = cache.columns.start_ns[hits.rows[mine]]
+        own = np.flatnonzero(places == number)
+        times = cache.columns.start_ns[hits.rows[own]]
         known = store.pictures_recorded(row.id, np.unique(times).tolist())
         dates = [known.get(t_ns, (0, ""))[0] for t_ns in times.tolist()]
         if any(date is None for date in dates):
             return None
-        zeros[mine] = np.array(dates, np.int64) - times
+        zeros[own] = np.array(dates, np.int64) - times
+    if len({_simulated(row) for row in rows if row is not None}) > 1:
+        return None
     return zeros
 
 
 def _simulated(row: SourceRow) -> bool:
-    """Whether its clock counts from a start of its own, and not from the epoch."""
+    """Return True if the clock of the source counts from a start of its own, not from the epoch."""
     return row.start_ns is not None and not epochal(row.start_ns, row.recorded_by)
 
 
@@ -88,44 +89,62 @@ def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighti
     return [_dated(s, rows.get(s.source), dates.get(s.source, {}).get(s.frame_ns, (None, ""))) for s in sightings]
 
 
-def _dated(s: Sighting, row: SourceRow | None, picture: tuple[int | None, str]) -> Sighting:
-    ns, by = picture
+def _dated(s: Sighting, row: SourceRow | None, picture_date: tuple[int | None, str]) -> Sighting:
+    ns, recorded_by = picture_date
     if row is not None and not row.kind.single_pictures and row.start_ns is not None and not _simulated(row):
-        ns, by = row.start_ns + s.frame_ns, row.recorded_by
-    return s if ns is None else replace(s, recorded_ns=ns, recorded_by=by)
+        ns, recorded_by = row.start_ns + s.frame_ns, row.recorded_by
+    return s if ns is None else replace(s, recorded_ns=ns, recorded_by=recorded_by)
 
 
 def doubt(store: Store, cache: VectorCache, sources: dict[int, SourceRow], found: Iterable[Hits]) -> str | None:
-    """What is weak about the order in time of the hits of one or more questions, in words: some recordings are dated
-    worse than others. None when all are dated alike, or all hits of each question are of one recording."""
-    ways: dict[tuple[int, int], str | None] = {}
+    """A note when the order in time of the hits of a question is weak, because some recordings are dated worse than
+    others; None when all are dated alike, or all hits of each question are of one recording.
+
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        sources: Its sources by id.
+        found: The hits of each question.
+    """
+    recorded_by: dict[tuple[int, int], str | None] = {}
     for hits in found:
-        ids = np.unique(cache.columns.source_ids[hits.rows]).tolist()
-        here: dict[tuple[int, int], str | None] = {}
-        for row in (sources[i] for i in ids if i in sources):
-            if not row.kind.single_pictures:
-                here[row.id, 0] = None if row.start_ns is None else row.recorded_by
-                continue
-            mine = cache.columns.source_ids[hits.rows] == row.id
-            times = np.unique(cache.columns.start_ns[hits.rows[mine]]).tolist()
-            dates = store.pictures_recorded(row.id, times)
-            here |= {(row.id, t): None if ns is None else by for t, (ns, by) in dates.items()}
-        if len(here) > 1:
-            ways |= here
-    return mixture(list(ways.values()))
+        own = _recorded_by(store, cache, sources, hits)
+        if len(own) > 1:
+            recorded_by |= own
+    return mixture(list(recorded_by.values()))
 
 
-def mixture(ways: Collection[str | None]) -> str | None:
-    """What is weak about the order in time of recordings of which this is known: how, or None where no date is. None
-    when they are all known alike."""
-    unknown = sum(by is None for by in ways)
-    guessed = sum(by in GUESSED for by in ways)
-    if 0 < unknown < len(ways):
-        has = "has" if unknown == 1 else "have"
-        return f"the order in time is that of indexing: {unknown} of {len(ways)} recordings {has} no date; {REMEDY}"
-    if 0 < guessed < len(ways):
+def _recorded_by(
+    store: Store, cache: VectorCache, sources: dict[int, SourceRow], hits: Hits
+) -> dict[tuple[int, int], str | None]:
+    """How the date of each recording of the hits is known, by source id and time of a single picture (0 in videos);
+    None without a date."""
+    out: dict[tuple[int, int], str | None] = {}
+    source_ids = cache.columns.source_ids[hits.rows]
+    for row in (sources[i] for i in np.unique(source_ids).tolist() if i in sources):
+        if not row.kind.single_pictures:
+            out[row.id, 0] = None if row.start_ns is None else row.recorded_by
+            continue
+        times = np.unique(cache.columns.start_ns[hits.rows[source_ids == row.id]]).tolist()
+        dates = store.pictures_recorded(row.id, times)
+        out |= {(row.id, t_ns): None if ns is None else by for t_ns, (ns, by) in dates.items()}
+    return out
+
+
+def mixture(recorded_by: Collection[str | None]) -> str | None:
+    """A note when the dates of recordings are known in ways of different quality; None when all are alike.
+
+    recorded_by: of each recording, None without a date.
+    """
+    total = len(recorded_by)
+    undated = sum(by is None for by in recorded_by)
+    guessed = sum(by in GUESSED for by in recorded_by)
+    if 0 < undated < total:
+        has = "has" if undated == 1 else "have"
+        return f"the order in time is that of indexing: {undated} of {total} recordings {has} no date; {REMEDY}"
+    if 0 < guessed < total:
         causes = {"mtime": "the time of the file", "day": "the day"}
-        cause = " or ".join(causes[by] for by in causes if by in ways)
+        cause = " or ".join(causes[by] for by in causes if by in recorded_by)
         know = "knows" if guessed == 1 else "know"
-        return f"the order in time is a guess: {guessed} of {len(ways)} recordings {know} {cause} alone; {REMEDY}"
+        return f"the order in time is a guess: {guessed} of {total} recordings {know} {cause} alone; {REMEDY}"
     return None

@@ -1,12 +1,13 @@
 """One picture of many: which is it, and is something in it? After T-REN, section 4.1 ("Visual Haystacks").
 
-The picture is that of the region most like the anchor, of all regions of all pictures. Rule "paper": whatever its score
-is, and the target is there when a region of the picture has a cosine above PAPER_THRESHOLD to it. Rule "default": both
-must pass the tests that `where` has for a track alone, and no picture with the anchor is an answer, too.
+The picture is that of the region most like the anchor, of all regions of all pictures. Rule "paper": its score does not
+matter, and the target is there when a region of the picture has a cosine above PAPER_THRESHOLD to it. Rule "default":
+both must pass the tests that `where` has for a single track, so that "no picture with the anchor" is an answer, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
 from ..errors import UsageError
-from ..records import Box, Float32
+from ..records import Box
 from ..store import Store, VectorCache
+from .question import Phrase
 from .scores import Hits, Rows
 from .search import among, find
 
@@ -28,13 +30,16 @@ Verdict = Literal["yes", "no", "not found"]
 PAPER_THRESHOLD = 0.23
 """tau_sim of T-REN, section 4.1."""
 NEAR_MISSES = 3
+"""How many near misses an answer of "not found" has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A region of a picture. paths: the files that hold the picture. box: x0, y0, x1, y1 in pixels of the upright
-    picture, which is width x height. score: cosine to what was asked. recorded_ns, recorded_by: of the picture, as in
-    `Sighting`."""
+    """A region of a picture.
+
+    paths: the files that hold the picture. width, height: of the upright picture, in pixels. box: x0, y0, x1, y1 in
+    pixels. score: cosine to the phrase. recorded_ns, recorded_by: of the picture, see `Sighting`.
+    """
 
     paths: tuple[str, ...]
     width: int
@@ -47,9 +52,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class HaystackAnswer:
-    """anchor: the region by which the picture was found, None when there is none. target: the region of that picture
-    most like the target, whether or not that is enough for a yes; None without regions. pictures: how many have the
-    anchor, with rule "paper" 1. near_misses: pictures that come next to the anchor when none has it."""
+    """The answer to a question about one picture of many.
+
+    anchor: the region that the picture was found by, None if there is none. target: the region of that picture most
+    like the target, whether or not it is enough for a yes; None without regions. pictures: how many pictures have the
+    anchor; with rule "paper" 1. near_misses: the pictures nearest to the anchor when none has it.
+    """
 
     verdict: Verdict
     anchor: Region | None
@@ -58,18 +66,11 @@ class HaystackAnswer:
     near_misses: tuple[Region, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Phrase:
-    """What is looked for: text vector `(Dt,)` and contrast phrases `(c, Dt)`."""
-
-    vector: Float32
-    contrast: Float32 | None = None
-
-
 class Haystack:
-    """All single pictures of a memory, ready to be asked. Raises UsageError when there are none."""
+    """All single pictures of a memory, ready for questions."""
 
     def __init__(self, store: Store, cache: VectorCache, calibration: Calibration) -> None:
+        """Raises UsageError when the memory has no single pictures."""
         self._store, self._cache = store, cache
         self._calibration = calibration
         self._sources = [row.id for row in store.sources() if row.kind.single_pictures]
@@ -79,15 +80,22 @@ class Haystack:
     def rows(self, source_id: int, times: Sequence[int]) -> Rows:
         """The rows of the cache that are regions of these pictures, ascending."""
         columns = self._cache.columns
-        mine = columns.source_ids == source_id
+        own = columns.source_ids == source_id
         if len(times) == 1:
-            return np.flatnonzero(mine & (columns.start_ns == times[0]))
-        return np.flatnonzero(mine & np.isin(columns.start_ns, np.array(times, np.int64)))
+            return np.flatnonzero(own & (columns.start_ns == times[0]))
+        return np.flatnonzero(own & np.isin(columns.start_ns, np.array(times, np.int64)))
 
     def ask(self, anchor: Phrase, target: Phrase, rule: Rule = "default", rows: Rows | None = None) -> HaystackAnswer:
-        """The answer among the regions in `rows`, by default those of all pictures.
+        """The picture with `anchor`, and whether `target` is in it. Of equal regions the one indexed first counts.
 
-        Of equal regions the one that was indexed first counts. Raises UsageError for an unknown rule.
+        Args:
+            anchor: What the picture is known by.
+            target: What is looked for in it.
+            rule: See the module.
+            rows: Choose among these regions; None for those of all pictures.
+
+        Raises:
+            UsageError: an unknown rule.
         """
         if rule not in RULES:
             raise UsageError(f"there is no rule {rule!r}; there are {' and '.join(RULES)}")
@@ -98,10 +106,10 @@ class Haystack:
         best = int(np.argmax(hits.score))
         source, t_ns = self._picture(int(hits.rows[best]))
         inside = self.rows(source, [t_ns])
-        scored, found = among(self._cache, self._calibration, inside, target.vector, target.contrast)
+        scored, found = among(self._cache, self._calibration, inside, target)
         if rule == "paper":
             found = scored.score > np.float32(PAPER_THRESHOLD)
-        # A region that counts is shown before one that is more like the target and rather something else.
+        # A region that counts as found comes before one with a higher score that does not; scores are within 1 of 0.
         top = int(np.argmax(np.where(found, scored.score + 4, scored.score)))
         first = self._regions(hits.take(np.array([best], np.intp)))
         second = self._regions(scored.take(np.array([top], np.intp)))
@@ -111,25 +119,25 @@ class Haystack:
         return HaystackAnswer("yes" if found.any() else "no", first[0], second[0], pictures)
 
     def _anchored(self, anchor: Phrase, rule: Rule, rows: Rows | None) -> Hits:
-        """Regions that the picture may be chosen by."""
+        """The regions that the picture may be chosen by."""
         if rule == "paper":
             return self._nearest(anchor, 1, rows)
         if rows is not None:
-            hits, found = among(self._cache, self._calibration, rows, anchor.vector, anchor.contrast)
+            hits, found = among(self._cache, self._calibration, rows, anchor)
             return hits.take(found)
-        hits = find(self._cache, self._calibration, anchor.vector, None, anchor.contrast)
+        hits = find(self._cache, self._calibration, anchor.text, None, anchor.contrast)
         return hits.take(np.isin(self._cache.columns.source_ids[hits.rows], self._sources))
 
     def _nearest(self, anchor: Phrase, pictures: int, rows: Rows | None) -> Hits:
-        """The best region of each of the pictures that are most like the anchor, best first."""
+        """The best region of each of the pictures most like the anchor, best first."""
         if rows is None:
-            found, scores = self._cache.top("text", anchor.vector, 16 * pictures)
+            found, scores = self._cache.top("text", anchor.text, 16 * pictures)
             held = np.isin(self._cache.columns.source_ids[found], self._sources)
             found, scores = found[held], scores[held]
-            if len(self._first_of_each(found)) < pictures:  # videos came before, or one picture has them all
+            if len(self._first_of_each(found)) < pictures:  # the top rows are of videos, or of one picture
                 rows = np.flatnonzero(np.isin(self._cache.columns.source_ids, self._sources))
         if rows is not None:
-            scores = self._cache.scores("text", anchor.vector, rows)
+            scores = self._cache.scores("text", anchor.text, rows)
             order = np.argsort(-scores, kind="stable")
             found, scores = rows[order], scores[order]
         first = self._first_of_each(found)[:pictures]
@@ -146,7 +154,7 @@ class Haystack:
         return int(columns.source_ids[row]), int(columns.start_ns[row])
 
     def _regions(self, hits: Hits) -> list[Region]:
-        """With their files; regions that another process removed meanwhile are left out."""
+        """The regions with their files; those that another process removed meanwhile are left out."""
         tracks = {t.id: t for t in self._store.tracks([int(i) for i in self._cache.columns.ids[hits.rows]])}
         out = []
         for row, score in zip(hits.rows.tolist(), hits.score.tolist(), strict=True):
@@ -162,3 +170,47 @@ class Haystack:
                     )
                 )
         return out
+
+
+QUESTION_FORM = '"the image with the dog: is there a frisbee?", or `anchor` dog and `target` frisbee'
+
+_PICTURE = r"(?:image|picture|photo(?:graph)?|shot|one)"
+_WITH = r"(?:with|containing|of|showing|(?:that|which)\s+(?:has|have|shows|contains)|where\s+there\s+is)"
+_ASKED = (
+    r"(?:is|are|was|were)\s+there(?:\s+also)?|do(?:es)?\s+(?:it|the\s+" + _PICTURE + r")\s+(?:also\s+)?"
+    r"(?:show|have|contain|include)|(?:do|can)\s+you\s+(?:also\s+)?see|(?:is|are)\s+it\s+(?:with|showing)"
+)
+_TAIL = r"(?:\s+(?:in\s+(?:it|there|(?:that|this|the)\s+" + _PICTURE + r")|as\s+well|too|there|visible|present))*"
+_FIRST = re.compile(
+    rf"(?:(?:for|in|on|of|take|look\s+at|given|find)\s+)?(?:the|an?|that|this)\s+{_PICTURE}\s+{_WITH}\s+(?P<anchor>.+?)"
+    rf"\s*[:;,.\-–—]\s*(?:then\s+|and\s+)?(?:{_ASKED})\s+(?P<target>.+?){_TAIL}\s*[?.!]*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LAST = re.compile(
+    rf"(?:{_ASKED})\s+(?P<target>.+?)\s+(?:in|on)\s+(?:the|an?|that|this)\s+{_PICTURE}\s+{_WITH}\s+(?P<anchor>.+?)"
+    r"\s*[?.!]*",
+    re.IGNORECASE | re.DOTALL,
+)
+_MANY = re.compile(rf"\b(?:all|any|every|each)\s+(?:the\s+|of\s+the\s+)?{_PICTURE}s?\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:(?:the|an?|any|some|my|your)\s+)+(?=\S)", re.IGNORECASE)
+
+
+def split_question(question: str) -> tuple[str, str]:
+    """Anchor and target of a question, without articles.
+
+    "the image with the dog: is there a frisbee?" gives dog and frisbee. The form is that of Visual Haystacks' questions
+    with one needle ("For the image with a truck, is there a dog?", arXiv 2407.13766), and what people write in its
+    place.
+
+    Raises:
+        UsageError: the question cannot be split, or is about several pictures; the message has the form to use.
+    """
+    text = " ".join(question.split())
+    if _MANY.search(text):
+        raise UsageError(
+            f"a question about several pictures is not answered; ask about one: {QUESTION_FORM}; got {text[:80]!r}"
+        )
+    match = _FIRST.fullmatch(text) or _LAST.fullmatch(text)
+    if match is None:
+        raise UsageError(f"the question cannot be split; write {QUESTION_FORM}; got {text[:80]!r}")
+    return _ARTICLE.sub("", match["anchor"]).strip(), _ARTICLE.sub("", match["target"]).strip()

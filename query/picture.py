@@ -1,11 +1,11 @@
-"""From a picture of a thing to its visual token: for `where --image` and `where --crop`."""
+"""From a picture of a thing to its visual token: a picture file, or a box in an indexed video."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,19 +21,23 @@ from ..store import SourceRow, Store, VectorCache
 from .paper import crop_region
 
 CANVAS = (1280, 720)
+"""Width and height in pixels of the plain canvas that the picture is laid on."""
 HEIGHTS = (110, 170, 260)
 """Heights in pixels at which the picture is laid on the canvas, from a thing across the room to one at hand. Longer
-sides are kept under 1.6 times that."""
-OWN = (24, 400)
-"""It is laid there in its own height too, which for a cutting from a video is the right one, within these bounds."""
+sides are at most 1.6 times that."""
+OWN_HEIGHTS = (24, 400)
+"""The picture is laid there in its own height too, which is the right one for a crop of a video frame, within these
+bounds in pixels."""
 INSIDE = 0.75
-"""A region of which so much lies in the picture is of it."""
+"""A region with more than this share of its area in the picture belongs to it."""
+MIN_FIT = 0.05
+"""A region with a fit (overlap of cells plus box IoU) of at most this is not meant by a box."""
 NEAR_NS = 1_000_000_000
-"""A crop's time may lie this far from the next indexed frame."""
+"""How far the time of a crop may be from the nearest indexed frame, in ns."""
 
 
 def load_picture(path: str | Path) -> Image.Image:
-    """An upright RGB picture; transparent parts become grey. Raises MediaError."""
+    """Read an upright RGB picture; transparent parts become grey. Raises MediaError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -58,16 +62,19 @@ def opaque(picture: Image.Image) -> Image.Image:
 def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     """The visual token `(Dv,)` of the thing that fills `picture`.
 
-    An encoder that looks at views looks at it as at one. For others it is the mean of the tokens found for it at
-    several sizes, at two places each: the picture is laid on a plain canvas at each size. What is found inside of it
-    is it: the mean of these regions' tokens, by area, since of a thing seen close the parts stand out. Where there is
-    none, the region is taken that covers the middle of the picture and leaves its rim free, or else fits the picture
-    best.
+    An encoder that looks at views looks at the picture as a view. For others it is the mean of the tokens found at
+    several sizes, at two places each: the picture is laid on a plain canvas at each size. The token at one place is the
+    mean of the tokens of the regions inside of the picture, by area, since a thing that is close is found in parts. If
+    no region is inside, it is that of the region that covers the middle of the picture and leaves its rim free, or else
+    fits the picture best.
+
+    Raises:
+        UsageError: the encoder finds no region in the picture.
     """
     looker = view_encoder(encoder)
     if looker is not None:
         return np.asarray(looker.look([whole_view(np.asarray(picture), looker.view_pixels)]).visual[0], np.float32)
-    heights = [*HEIGHTS, min(max(picture.height, OWN[0]), OWN[1])]
+    heights = [*HEIGHTS, min(max(picture.height, OWN_HEIGHTS[0]), OWN_HEIGHTS[1])]
     laid = [_lay(picture, order) for order in (heights, heights[::-1])]
     size = encoder.working_size(*CANVAS)
     small = [np.asarray(canvas.resize(size, Image.Resampling.BOX)) for canvas, _ in laid]
@@ -81,17 +88,18 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
 
 
 def _token(regions: RegionTokens, box: Box) -> Float32:
+    """The token of the thing in a box of the canvas, of any norm."""
     held = (regions.masks > 0.5).astype(np.float32)
     area = held.sum((1, 2))
     inside = np.tensordot(held, cell_share(box, (held.shape[1], held.shape[2]), *CANVAS), 2)
     weight = np.where(inside > INSIDE * area, area, 0)
-    out: Float32 = weight @ unit(regions.visual) if weight.any() else regions.visual[_choose(regions.masks, box)]
+    out: Float32 = weight @ unit(regions.visual) if weight.any() else regions.visual[_best_region(regions.masks, box)]
     return out
 
 
 def _lay(picture: Image.Image, heights: Sequence[int]) -> tuple[Image.Image, list[Box]]:
-    """A canvas in the colour of the picture's rim with the picture on it in each height, from left to right, and where
-    it lies."""
+    """A canvas in the colour of the picture's rim, with the picture on it in each height from left to right; and the
+    boxes of the pictures."""
     pixels = np.asarray(picture.convert("RGB"))
     rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     canvas = Image.new("RGB", CANVAS, tuple(int(c) for c in np.median(rim, axis=0)))
@@ -108,7 +116,8 @@ def _lay(picture: Image.Image, heights: Sequence[int]) -> tuple[Image.Image, lis
     return canvas, boxes
 
 
-def _choose(masks: Float32, box: Box) -> int:
+def _best_region(masks: Float32, box: Box) -> int:
+    """The region that covers the middle of a box of the canvas, leaves its rim free and fits it."""
     grid = (masks.shape[1], masks.shape[2])
     x0, y0, x1, y1 = box
     dx, dy = (x1 - x0) * 0.25, (y1 - y0) * 0.25
@@ -124,6 +133,34 @@ def _choose(masks: Float32, box: Box) -> int:
     return int(np.argmax(covers - spills + fit))
 
 
+def crop_token(store: Store, cache: VectorCache, name: str, t_ns: int, box: Box) -> Float32:
+    """The visual token `(Dv,)` of the track that is in a box of an indexed video.
+
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        name: Path or name of the video.
+        t_ns: The time, also by the clock of a log.
+        box: x0, y0, x1, y1 in pixels.
+
+    Raises:
+        UsageError: no such source, the box is empty or outside of the frame, or as `crop_track`.
+    """
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
+    source = store.source(name)
+    if source.kind.single_pictures:
+        raise UsageError("a box is taken from a video; of a single picture cut it out and give it as `image`")
+    if source.kind.own_clock and source.start_ns and t_ns >= source.start_ns:
+        t_ns -= source.start_ns
+    if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:
+        raise UsageError(
+            f"the crop's box reaches beyond the frame, which has {source.width} x {source.height} pixels; it is X,Y,W,H"
+        )
+    row = crop_track(store, cache, source, t_ns, box)
+    return cast(Float32, cache.reconstruct("visual", np.array([row], np.int64))[0])
+
+
 def crop_track(
     store: Store,
     cache: VectorCache,
@@ -133,13 +170,21 @@ def crop_track(
     *,
     rule: Literal["default", "paper"] = "default",
 ) -> int:
-    """The row in `cache` of the track whose region at the indexed frame nearest to t_ns fits `box` best (T-REN's crop
-    to region, on what the memory holds, so that the video need not be at hand).
+    """The row in `cache` of the track whose region fits `box` best: T-REN's crop to region, on what the memory holds.
 
-    rule "default": by the cells that a region holds and its box together, for things that are bent or hollow share
-    their box with others; "paper": by the authors' box alone (see paper.crop_region), whatever its overlap.
+    The video need not be at hand.
 
-    Raises UsageError when nothing was indexed within a second of t_ns or no region overlaps the box.
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        source: The video.
+        t_ns: The time; the nearest indexed frame is used.
+        box: x0, y0, x1, y1 in pixels.
+        rule: "default" compares the cells that a region holds and its box, since a bent or hollow thing shares its box
+            with others. "paper" compares the authors' box alone (see `paper.crop_region`), whatever its overlap.
+
+    Raises:
+        UsageError: nothing was indexed within a second of `t_ns`, or no region overlaps the box.
     """
     frames = list(store.regions(source.id, t_ns - NEAR_NS, t_ns + NEAR_NS))
     if not frames:
@@ -151,13 +196,12 @@ def crop_track(
     if rule == "paper":
         best = crop_region(frame.masks.astype(np.float32), box, source.width, source.height)
         return _row(cache, source, int(frame.tracks[best]))
-    grid = (frame.masks.shape[1], frame.masks.shape[2])
-    share = cell_share(box, grid, source.width, source.height)
+    share = cell_share(box, (frame.masks.shape[1], frame.masks.shape[2]), source.width, source.height)
     held = frame.masks.reshape(len(frame), -1).astype(np.float32)
     inter = held @ share.ravel()
     by_mask = inter / np.maximum(held.sum(1) + float(share.sum()) - inter, 1e-6)
     fit = by_mask + box_iou(frame.boxes, box)
-    if fit.max() <= 0.05:
+    if fit.max() <= MIN_FIT:
         raise nothing
     return _row(cache, source, int(frame.tracks[int(fit.argmax())]))
 

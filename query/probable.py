@@ -1,13 +1,13 @@
-"""How probable each track is what was asked for, and the exact search for those that are probable enough.
+"""The probability that a track is what was asked for, and the exact search for the tracks that are probable enough.
 
-By words the share of the phrase among others tells, by a picture the cosine, by both the two together: a picture that
-is sure needs no name that the encoder knows, and a name helps where pictures are much alike.
+By words the share of the phrase among its contrast phrases decides, by a picture the cosine, by both the two together:
+a good picture needs no name that the encoder knows, and a name helps where pictures look much alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,20 @@ from ..errors import UsageError
 from ..geometry import unit
 from ..records import Float32
 from ..store import VectorCache
-from .scores import Hits, hits_of, joined, nearest, scored
+from .scores import Hits, Mask, hits_of, joined, nearest, scored
 
 WEAK = 0.4
-"""What is less probable than this share of the floor is not looked at again, whatever it looks like."""
+"""Tracks with less than this share of the required probability are not raised, whatever they look like."""
 ANCHORS = 256
-"""So many of the tracks that are probably meant, the likeliest ones, are what others are held against."""
-
+"""How many of the probable tracks, the most probable ones, others are compared with."""
 _BLOCK = 4096
+"""Rows that are looked up at a time, so that memory is bounded."""
 _ROUNDING = 1e-4
+"""By how much a bound is loosened, so that rounding loses no track."""
 
 
 def curve_of(calibration: Calibration, text: bool, visual: bool) -> Curve | None:
-    """The curve for questions with these parts; None where nobody fitted one."""
+    """The curve for questions with a text, a picture or both; None if none was fitted."""
     mode: Mode = "product" if text and visual else "text" if text else "visual"
     curve: Curve | None = getattr(calibration.probability, mode, None)
     return curve
@@ -41,14 +42,24 @@ def probable(
     calibration: Calibration,
     text: Float32 | None,
     visual: Float32 | None,
-    contrast: Float32 | None,
-    least: float | None,
-    may: NDArray[np.bool_] | None,
+    contrast: Float32 | None = None,
+    min_probability: float | None = None,
+    allowed: Mask | None = None,
 ) -> Hits:
-    """All tracks that are what was asked for with a probability of at least `least` (FLOOR when None), by themselves or
-    since they look like one that is (`probability.lifted`). may: as in `search.find`.
+    """All tracks that are meant with at least `min_probability`, by themselves or because they look like one that is
+    (see `encoders.probability.lifted`).
 
-    Raises UsageError where no curve is fitted for such questions.
+    Args:
+        cache: The vectors of the memory.
+        calibration: Of the encoder; must have a curve for such questions.
+        text: Unit text vector `(Dt,)`.
+        visual: Unit visual token `(Dv,)`. One of the two may be None.
+        contrast: Contrast phrases of the text `(c, Dt)`.
+        min_probability: Minimum probability; None for `FLOOR`.
+        allowed: Which rows may answer; None for all.
+
+    Raises:
+        UsageError: no curve was fitted for such questions.
     """
     curve = curve_of(calibration, text is not None, visual is not None)
     if curve is None:
@@ -56,28 +67,22 @@ def probable(
             "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
             "does it for words, or give `threshold`"
         )
-    floor = FLOOR if least is None else least
-    best = _best(cache, curve, text, visual, may)
-
-    def reaching(least: float) -> Hits:
-        return _candidates(cache, calibration, curve, text, visual, contrast, least, best, may)
-
-    def judged(hits: Hits) -> Hits:
-        return replace(hits, likely=_likely(cache, calibration, curve, hits, contrast, best))
-
-    sure = judged(reaching(floor))
-    sure = sure.take(_likely_of(sure) >= np.float32(floor))
+    floor = FLOOR if min_probability is None else min_probability
+    best = _best_score(cache, curve, text, visual, allowed)
+    search = _Search(cache, calibration, curve, text, visual, contrast, best, allowed)
+    sure = search.with_probability(search.candidates(floor))
+    sure = sure.take(_probability_of(sure) >= np.float32(floor))
     if not len(sure) or floor <= 0:
         return sure
-    anchors = sure.take(np.argsort(-_likely_of(sure), kind="stable")[:ANCHORS])
-    weak = reaching(WEAK * floor)
+    anchors = sure.take(np.argsort(-_probability_of(sure), kind="stable")[:ANCHORS])
+    weak = search.candidates(WEAK * floor)
     weak = weak.take(~np.isin(weak.rows, sure.rows))
-    alike = np.zeros(len(weak), np.bool_)
-    for part, cosine in _likeness(cache, weak, anchors):
-        alike[part] = cosine.max(axis=1) > calibration.same_thing
-    weak = judged(weak.take(alike))  # looks come first: shares are dear
-    weak = weak.take(_likely_of(weak) >= np.float32(WEAK * floor))
-    return joined(sure, _lifted(cache, calibration, weak, anchors, floor))
+    similar = np.zeros(len(weak), np.bool_)
+    for part, cosine in _similarity(cache, weak, anchors):
+        similar[part] = cosine.max(axis=1) > calibration.same_thing
+    weak = search.with_probability(weak.take(similar))  # looks come first: shares are expensive
+    weak = weak.take(_probability_of(weak) >= np.float32(WEAK * floor))
+    return joined(sure, _raised(cache, calibration, weak, anchors, floor))
 
 
 def probabilities(
@@ -87,24 +92,32 @@ def probabilities(
     contrast: Float32 | None,
     best: NDArray[np.floating] | float | None = None,
 ) -> Float32 | None:
-    """The probability `(n,)` that each hit is the thing asked for, by itself; None where no curve is fitted for such
-    questions. contrast: of the phrase, None for a picture alone. best: see `Curve.at`, by default of these hits."""
+    """The probability `(n,)` that each hit is the thing asked for, by itself; None if no curve was fitted.
+
+    Args:
+        cache: The vectors of the memory.
+        calibration: Of the encoder.
+        hits: With the factors that were asked for.
+        contrast: Contrast phrases of the text `(c, Dt)`; None for a picture alone.
+        best: The best deciding score, see `Curve.at`; by default that of these hits.
+    """
     curve = curve_of(calibration, hits.text is not None, hits.visual is not None)
     if curve is None:
         return None
-    return _likely(cache, calibration, curve, hits, contrast, deciding(hits).max(initial=0) if best is None else best)
+    best = deciding(hits).max(initial=0) if best is None else best
+    return _on_curve(cache, calibration, curve, hits, contrast, best)
 
 
 def deciding(hits: Hits) -> Float32:
-    """The score `(n,)` that a curve reads: the cosine to the picture where one was given, else that to the words."""
+    """The score `(n,)` that a curve takes: the cosine to the picture if one was given, else that to the words."""
     return hits.score if hits.visual is None else hits.visual
 
 
 def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float) -> Float32:
-    """Softmax share `(n,)` of the phrase among itself and the contrast phrases, at each hit's text token."""
+    """Softmax share `(n,)` of the phrase among itself and its contrast phrases, at each hit's text token."""
     assert hits.text is not None
     out = np.empty(len(hits), np.float32)
-    for start in range(0, len(hits), _BLOCK):  # bounded memory whatever the number of hits
+    for start in range(0, len(hits), _BLOCK):
         part = slice(start, start + _BLOCK)
         against = cache.reconstruct("text", hits.rows[part]) @ contrast.T
         own = hits.text[part]
@@ -112,88 +125,109 @@ def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float)
     return out
 
 
-def _best(
-    cache: VectorCache, curve: Curve, text: Float32 | None, visual: Float32 | None, may: NDArray[np.bool_] | None
+def _best_score(
+    cache: VectorCache, curve: Curve, text: Float32 | None, visual: Float32 | None, allowed: Mask | None
 ) -> float:
-    """The best deciding score of all that may answer; of no account where the curve does not ask for it."""
+    """The best deciding score of all rows that may answer; 0 where the curve does not use it."""
     if curve.best <= 0:
         return 0.0
-    rows = None if may is None else np.flatnonzero(may)
+    rows = None if allowed is None else np.flatnonzero(allowed)
     return float(nearest(cache, text if visual is None else None, visual, 1, rows).score.max(initial=0))
 
 
-def _candidates(
-    cache: VectorCache,
-    calibration: Calibration,
-    curve: Curve,
-    text: Float32 | None,
-    visual: Float32 | None,
-    contrast: Float32 | None,
-    least: float,
-    best: float,
-    may: NDArray[np.bool_] | None,
-) -> Hits:
-    """All tracks that can reach `least`, and few others.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """A question with the curve that answers it. best: as in `Curve.at`; the rest as in `probable`."""
 
-    For a token v and n contrast phrases of mean m, Jensen's inequality bounds the sum in `share` from below by
-    n exp((m - text) v / T). By words alone, a share of s therefore needs (text - m) v >= T (log n + logit s), which is
-    one range search; with a picture, what the search for that gives is thinned out by the same bound.
-    """
-    least_score = max(curve.least_score(least, best), -1.0)
-    if text is None or contrast is None or not len(contrast):
-        return (
-            scored(cache, text, visual, least_score, may)
-            if text is None or visual is None
-            else _with_text(cache, text, scored(cache, None, visual, least_score, may))
+    cache: VectorCache
+    calibration: Calibration
+    curve: Curve
+    text: Float32 | None
+    visual: Float32 | None
+    contrast: Float32 | None
+    best: float
+    allowed: Mask | None
+
+    def with_probability(self, hits: Hits) -> Hits:
+        """The hits with the probability that each has by itself."""
+        return replace(
+            hits, probability=_on_curve(self.cache, self.calibration, self.curve, hits, self.contrast, self.best)
         )
-    direction = unit(text) - contrast.mean(0)
-    length = float(np.linalg.norm(direction))
-    if visual is None:
-        share = min(curve.least_share(least), 1 - 1e-6)  # float32 may round a share just below 1 up to it
+
+    def candidates(self, floor: float) -> Hits:
+        """All tracks that can reach the probability `floor`, and few others.
+
+        For a token v and n contrast phrases of mean m, Jensen's inequality bounds the sum in `share` from below by
+        n exp((m - text) v / T). By words alone, a share of s therefore needs (text - m) v >= T (log n + logit s),
+        which is one range search. With a picture, the same bound thins out what the search for the picture gives.
+        """
+        min_score = max(self.curve.least_score(floor, self.best), -1.0)
+        if self.text is None:
+            return scored(self.cache, None, self.visual, min_score, self.allowed)
+        if self.visual is None:
+            return self._by_text(self.text, min_score, floor)
+        hits = scored(self.cache, None, self.visual, min_score, self.allowed)
+        if self.contrast is not None and len(self.contrast):
+            hits = self._thinned(self.text, self.contrast, hits, floor)
+        return hits_of(hits.rows, self.cache.scores("text", self.text, hits.rows), hits.score)
+
+    def _by_text(self, text: Float32, min_score: float, floor: float) -> Hits:
+        if self.contrast is None or not len(self.contrast):
+            return scored(self.cache, text, None, min_score, self.allowed)
+        direction, length = _away_from(text, self.contrast)
+        min_share = min(self.curve.least_share(floor), 1 - 1e-6)  # float32 may round a share just below 1 up to it
         bound = -1.0
-        if share > 0:
-            bound = calibration.temperature * (np.log(len(contrast)) + np.log(share / (1 - share))) - _ROUNDING
+        if min_share > 0:
+            logit = np.log(min_share / (1 - min_share))
+            bound = self.calibration.temperature * (np.log(len(self.contrast)) + logit) - _ROUNDING
         if length < 1e-6 or bound <= 0:
-            return scored(cache, text, None, least_score, may)
-        rows, _ = cache.range_search("text", (direction / length).astype(np.float32), bound / length)
-        rows = rows if may is None else rows[may[rows]]
-        hits = hits_of(rows, cache.scores("text", text, rows), None)
-        return hits.take(hits.score >= np.float32(least_score))
-    hits = scored(cache, None, visual, least_score, may)
-    if length >= 1e-6:
-        told = length * cache.scores("text", (direction / length).astype(np.float32), hits.rows)
-        logit = np.clip(told / calibration.temperature - np.log(len(contrast)) + 0.05, -60, 60)
-        most = curve.at(hits.score, 1 / (1 + np.exp(-logit)), best)
-        hits = hits.take(most >= np.float32(least))
-    return _with_text(cache, text, hits)
+            return scored(self.cache, text, None, min_score, self.allowed)
+        rows, _ = self.cache.range_search("text", (direction / length).astype(np.float32), bound / length)
+        rows = rows if self.allowed is None else rows[self.allowed[rows]]
+        hits = hits_of(rows, self.cache.scores("text", text, rows), None)
+        return hits.take(hits.score >= np.float32(min_score))
+
+    def _thinned(self, text: Float32, contrast: Float32, hits: Hits, floor: float) -> Hits:
+        """The hits of a search by picture without those that cannot reach the floor with any share within the
+        bound."""
+        direction, length = _away_from(text, contrast)
+        if length < 1e-6:
+            return hits
+        ahead = length * self.cache.scores("text", (direction / length).astype(np.float32), hits.rows)
+        logit = np.clip(ahead / self.calibration.temperature - np.log(len(contrast)) + 0.05, -60, 60)
+        upper = self.curve.at(hits.score, 1 / (1 + np.exp(-logit)), self.best)
+        return hits.take(upper >= np.float32(floor))
 
 
-def _with_text(cache: VectorCache, text: Float32, hits: Hits) -> Hits:
-    return hits_of(hits.rows, cache.scores("text", text, hits.rows), hits.score)
+def _away_from(text: Float32, contrast: Float32) -> tuple[Float32, float]:
+    """The direction from the mean of the contrast phrases to the text, and its length."""
+    direction = unit(text) - contrast.mean(0)
+    return direction, float(np.linalg.norm(direction))
 
 
-def _lifted(cache: VectorCache, calibration: Calibration, weak: Hits, anchors: Hits, floor: float) -> Hits:
-    """What reaches the floor since it looks like what is sure: another view of a thing that is probably meant."""
-    likely = _likely_of(weak).copy()
-    for part, cosine in _likeness(cache, weak, anchors):
-        likely[part] = lifted(likely[part], cosine, _likely_of(anchors), calibration.same_thing)
-    return replace(weak, likely=likely).take(likely >= np.float32(floor))
+def _raised(cache: VectorCache, calibration: Calibration, weak: Hits, anchors: Hits, floor: float) -> Hits:
+    """The weak hits that reach the floor because they look like a sure one: other views of a thing that is probably
+    meant."""
+    probability = _probability_of(weak).copy()
+    for part, cosine in _similarity(cache, weak, anchors):
+        probability[part] = lifted(probability[part], cosine, _probability_of(anchors), calibration.same_thing)
+    return replace(weak, probability=probability).take(probability >= np.float32(floor))
 
 
-def _likeness(cache: VectorCache, hits: Hits, anchors: Hits) -> Iterator[tuple[slice, Float32]]:
-    """Cosines of the looks of hits to those of anchors `(m, a)`, in parts, so that memory is bounded."""
-    looks = cache.reconstruct("visual", anchors.rows)
+def _similarity(cache: VectorCache, hits: Hits, anchors: Hits) -> Iterator[tuple[slice, Float32]]:
+    """Visual cosines of hits to anchors `(m, a)`, in parts, so that memory is bounded."""
+    anchor_vectors = cache.reconstruct("visual", anchors.rows)
     for start in range(0, len(hits), _BLOCK):
         part = slice(start, start + _BLOCK)
-        yield part, cache.reconstruct("visual", hits.rows[part]) @ looks.T
+        yield part, cache.reconstruct("visual", hits.rows[part]) @ anchor_vectors.T
 
 
-def _likely_of(hits: Hits) -> Float32:
-    assert hits.likely is not None
-    return hits.likely
+def _probability_of(hits: Hits) -> Float32:
+    assert hits.probability is not None
+    return hits.probability
 
 
-def _likely(
+def _on_curve(
     cache: VectorCache,
     calibration: Calibration,
     curve: Curve,
@@ -201,7 +235,8 @@ def _likely(
     contrast: Float32 | None,
     best: NDArray[np.floating] | float,
 ) -> Float32:
+    """The probability `(n,)` of each hit by itself. best: see `Curve.at`."""
     if hits.text is None:
         return curve.at(deciding(hits), None, best)
-    held = np.ones(len(hits)) if contrast is None else share(cache, hits, contrast, calibration.temperature)
-    return curve.at(deciding(hits), held, best)
+    shares = np.ones(len(hits)) if contrast is None else share(cache, hits, contrast, calibration.temperature)
+    return curve.at(deciding(hits), shares, best)

@@ -1,57 +1,117 @@
-"""From matching tracks to sightings: contiguous times in which the thing was in view, newest first."""
+"""From tracks to sightings: spans with their evidence, in the terms of videos, logs and photos."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
-from ..store import Columns
-from ..timecode import NS
-from .scores import Hits
+from ..encoders.base import Calibration
+from ..records import Float32, LogPoint, Sighting, SourceKind, Trail
+from ..store import SourceRow, Store, VectorCache
+from .chronology import dated
+from .filters import Filtered
+from .instances import Members
+from .probable import deciding, probabilities
 
-GAP_NS = 2 * NS
-"""Tracks of one source that leave less than this between them are one sighting: things are half hidden, or a hand
-passes, for a second or two without having left."""
 
+def sightings_of(
+    store: Store,
+    sources: dict[int, SourceRow],
+    cache: VectorCache,
+    found: Filtered,
+    groups: Sequence[Members],
+    calibration: Calibration,
+    contrast: Float32 | None,
+) -> list[Sighting]:
+    """A sighting for each of the groups; those whose source was removed meanwhile are left out.
 
-def group(
-    columns: Columns,
-    hits: Hits,
-    order: NDArray[np.int64],
-    gap_ns: int = GAP_NS,
-    *,
-    zero_ns: NDArray[np.int64] | None = None,
-) -> list[NDArray[np.intp]]:
-    """Positions in `hits` of the members of each sighting, newest sighting first.
+    The evidence is the most probable track of the group, of equals the one with the best score.
 
-    order: `(n,)` int64, a key of each hit's source that sorts sources by time (older first); spans are compared
-    within a source only. zero_ns: `(n,)` int64, where each hit's source has its zero on one clock, if all have: then
-    that clock says what is newest, and sources that ran side by side, as a robot's cameras do, take turns. No Python
-    loop over hits: a sighting ends where the next start lies beyond the furthest end so far plus the gap.
+    Args:
+        store: The memory.
+        sources: Its sources by id.
+        cache: Its vectors.
+        found: What was found.
+        groups: The sightings to make.
+        calibration: Of the encoder.
+        contrast: Contrast phrases of the text that was asked for `(c, Dt)`, if any.
     """
-    if not len(hits):
-        return []
-    rows = hits.rows
-    start, end, source = columns.start_ns[rows], columns.end_ns[rows], columns.source_ids[rows]
-    by_time = np.lexsort((start, source, order))
-    start, end, source = start[by_time], end[by_time], source[by_time]
-    change = np.empty(len(start), bool)
-    change[0] = True
-    new_source = source[1:] != source[:-1]
-    # The furthest end so far, per source: count each source's times from its first one, above all of the one before.
-    block = np.concatenate([[0], np.cumsum(new_source)])
-    first = start[np.concatenate([[0], np.flatnonzero(new_source) + 1])][block]
-    span = int((end - first).max()) + gap_ns + 1
-    lifted_start, lifted_end = start - first + block * span, end - first + block * span
-    furthest = np.maximum.accumulate(lifted_end)
-    change[1:] = lifted_start[1:] > furthest[:-1] + gap_ns
-    change[1:] |= new_source
-    parts = np.split(by_time, np.flatnonzero(change)[1:])
-    # Newest first: by source, then by when it was last in view.
-    ends = np.maximum.reduceat(end, np.flatnonzero(change))
-    keys = order[by_time][np.flatnonzero(change)]
-    if zero_ns is not None:
-        newest = np.lexsort((keys, ends + zero_ns[by_time][np.flatnonzero(change)]))[::-1]
-    else:
-        newest = np.lexsort((ends, keys))[::-1]
-    return [parts[i] for i in newest]
+    hits, columns = found.hits, found.columns
+    best = [members[np.lexsort((hits.score[members], hits.ranking[members]))[-1]] for members in groups]
+    shown = hits.take(np.array(best, np.intp))
+    probability = shown.probability
+    if probability is None:
+        probability = probabilities(cache, calibration, shown, contrast, deciding(hits).max(initial=0))
+    evidence = {track.id: track for track in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
+    logs = LogPoints(store, sources)
+    out = []
+    for i, (members, top) in enumerate(zip(groups, best, strict=True)):
+        rows = hits.rows[members]
+        track = evidence.get(int(columns.ids[hits.rows[top]]))
+        if track is None or track.source_id not in sources:
+            continue  # removed by another process since the cache was read
+        end_ns = int(columns.end_ns[rows].max())
+        frame_ns, box = found.evidence.get(int(hits.rows[top]), (track.best_ns, track.best_box))
+        out.append(
+            Sighting(
+                source=sources[track.source_id].uri,
+                start_ns=int(columns.start_ns[rows].min()),
+                end_ns=end_ns,
+                score=float(hits.score[top]),
+                text_score=None if hits.text is None else float(hits.text[top]),
+                visual_score=None if hits.visual is None else float(hits.visual[top]),
+                frame_ns=frame_ns,
+                box=box,
+                tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
+                seen=logs.at(track.source_id, frame_ns),
+                last=logs.at(track.source_id, end_ns),
+                picture=_picture_file(store, sources[track.source_id], frame_ns),
+                probability=None if probability is None else float(probability[i]),
+                confidence=track.confidence,
+            )
+        )
+    return dated(store, sources.values(), out)
+
+
+def _picture_file(store: Store, source: SourceRow, t_ns: int) -> str | None:
+    """The file of a single picture; None in videos, and for a picture whose files are gone."""
+    if not source.kind.single_pictures:
+        return None
+    return next(iter(store.picture_paths(source.id, [t_ns]).get(t_ns, ())), None)
+
+
+class LogPoints:
+    """Moments of logs in their own terms: time since the epoch, topic, number, pose. Read from the memory alone."""
+
+    def __init__(self, store: Store, sources: Mapping[int, SourceRow]) -> None:
+        self._store, self._sources = store, sources
+        self._trails: dict[int, Trail | None] = {}
+        """The poses of each source, which are read once."""
+
+    def at(self, source_id: int, t_ns: int) -> LogPoint | None:
+        """The sampled frame of the source at t_ns; None for sources that are neither logs nor datasets.
+
+        Raises:
+            StoreError: the memory is damaged.
+        """
+        source = self._sources[source_id]
+        if not source.kind.is_part:
+            return None
+        marks = self._store.marks(source_id, t_ns, t_ns)
+        if not marks:
+            return None
+        mark = marks[0][1]
+        if source_id not in self._trails:
+            self._trails[source_id] = self._store.trail(source_id)
+        trail = self._trails[source_id]
+        address = source.address
+        return LogPoint(
+            topic=address.part,
+            clock=address.clock if source.kind is SourceKind.LOG else "episode",
+            time_ns=(source.start_ns or 0) + t_ns,
+            log_ns=mark.log_ns,
+            stamp_ns=mark.stamp_ns,
+            sequence=mark.sequence,
+            pose=None if trail is None else trail.at(t_ns),
+        )

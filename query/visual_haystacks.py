@@ -1,14 +1,14 @@
-"""The question file of Visual Haystacks (arXiv 2407.13766, one needle), asked of an indexed folder of its pictures.
+"""The question file of Visual Haystacks (arXiv 2407.13766, one needle), for an indexed folder of its pictures.
 
-A list of questions in JSON: `pos_image` and `neg_image`, names of pictures that are the haystack; `needle`, what the
-picture is known by; `target`, what is asked for; `conversations[1].value`, yes or no.
+The file is a list of questions in JSON: `pos_image` and `neg_image`, names of the pictures of the haystack; `needle`,
+what the picture is known by; `target`, what is looked for in it; `conversations[1].value`, yes or no.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,12 +17,13 @@ import numpy as np
 
 from ..errors import MediaError
 from ..store import Store
-from .haystack import RULES, Haystack, HaystackAnswer, Phrase
+from .haystack import RULES, Haystack, HaystackAnswer
+from .question import Phrase
 
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """One question. images: the haystack, as the file names them; holding: those that are the answer's picture."""
+    """One question. images: names of the haystack. holding: those of them that are the right picture."""
 
     number: int
     anchor: str
@@ -34,19 +35,24 @@ class Needle:
 
 @dataclass(frozen=True, slots=True)
 class NeedleAnswer:
-    """A question and what came of it by each rule. retrieved: the region most like the needle is in its picture."""
+    """A question with its answers by rule. retrieved: True if the region most like the needle is in the right
+    picture."""
 
     needle: Needle
     answers: Mapping[str, HaystackAnswer]
     retrieved: bool
 
     def right(self, rule: str) -> bool:
-        """Whether the answer is that of the file; "not found" is as wrong as the other one."""
+        """Return True if the answer is that of the file; "not found" is wrong."""
         return self.answers[rule].verdict == ("yes" if self.needle.answer else "no")
 
 
 def load_needles(path: str) -> list[Needle]:
-    """Raises MediaError for a file that cannot be read or is not of this form, naming the first entry that is not."""
+    """Read a question file.
+
+    Raises:
+        MediaError: the file cannot be read or has another form; the message has the first entry that has.
+    """
     try:
         data = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -54,7 +60,7 @@ def load_needles(path: str) -> list[Needle]:
     except ValueError as error:
         raise MediaError(f"the questions are not JSON ({error}); fetch the file again: {path}") from None
     if not isinstance(data, list) or not data:
-        raise MediaError(f"a question file of Visual Haystacks is a list of questions, and this is none: {path}")
+        raise MediaError(f"a question file of Visual Haystacks is a list of questions, and this is not one: {path}")
     return [_needle(number, entry, path) for number, entry in enumerate(data)]
 
 
@@ -65,8 +71,8 @@ def _needle(number: int, entry: Any, path: str) -> Needle:
         said = str(entry["conversations"][1]["value"]).strip().strip(".").lower()
     except (KeyError, IndexError, TypeError):
         raise MediaError(
-            f"question {number} has not pos_image, neg_image, needle, target and conversations; is it the file for one "
-            f"needle?: {path}"
+            f"question {number} lacks one of pos_image, neg_image, needle, target and conversations; is it the file "
+            f"for one needle?: {path}"
         ) from None
     if said not in ("yes", "no") or not holding or not anchor or not target:
         raise MediaError(f"question {number} says neither yes nor no, or names nothing; check it: {path}")
@@ -80,8 +86,8 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-class Shelf:
-    """The pictures of a memory by name: by the longest end of a path that is one picture's alone."""
+class PictureNames:
+    """The pictures of a memory by name: by the longest end of a path that only one picture has."""
 
     def __init__(self, store: Store) -> None:
         self._by_name: dict[str, list[tuple[tuple[str, ...], tuple[int, int]]]] = defaultdict(list)
@@ -92,7 +98,7 @@ class Shelf:
                     self._by_name[parts[-1]].append((parts, (row.id, file.t_ns)))
 
     def find(self, name: str) -> tuple[int, int] | None:
-        """Source and time of the picture that is called so; None when there is none, or several fit equally well."""
+        """Source id and time of the picture with this name; None if there is none, or several fit equally well."""
         wanted = PurePosixPath(name.replace("\\", "/")).parts
         best: dict[tuple[int, int], int] = {}
         for parts, place in self._by_name.get(wanted[-1] if wanted else "", ()):
@@ -106,12 +112,23 @@ class Shelf:
 
 
 def ask_all(
-    haystack: Haystack, shelf: Shelf, needles: Sequence[Needle], phrases: Mapping[str, Phrase], missing: set[str]
-) -> Iterable[NeedleAnswer]:
-    """Every question whose pictures are all there, by both rules, each in its own haystack. missing: takes the names of
-    pictures that are not there; questions with one are left out. phrases: of every anchor and target."""
+    haystack: Haystack,
+    pictures: PictureNames,
+    needles: Sequence[Needle],
+    phrases: Mapping[str, Phrase],
+    missing: set[str],
+) -> Iterator[NeedleAnswer]:
+    """Answer every question whose pictures are all in the memory, by each rule, each in its own haystack.
+
+    Args:
+        haystack: All pictures of the memory.
+        pictures: Their names.
+        needles: The questions.
+        phrases: The vectors of every anchor and target.
+        missing: The names of pictures that are not in the memory are added to it; questions with one are left out.
+    """
     for needle in needles:
-        places = {name: shelf.find(name) for name in needle.images}
+        places = {name: pictures.find(name) for name in needle.images}
         if absent := {name for name, place in places.items() if place is None}:
             missing |= absent
             continue
@@ -126,5 +143,5 @@ def ask_all(
         anchor, target = phrases[needle.anchor], phrases[needle.target]
         answers: dict[str, HaystackAnswer] = {rule: haystack.ask(anchor, target, rule, rows) for rule in RULES}
         chosen = answers["paper"].anchor
-        held = {shelf.find(path) for path in chosen.paths} if chosen else set()
+        held = {pictures.find(path) for path in chosen.paths} if chosen else set()
         yield NeedleAnswer(needle, answers, bool(held & {places[name] for name in needle.holding}))

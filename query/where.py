@@ -1,163 +1,122 @@
-"""`where`: a text, a picture or both in; sightings out, newest first, or an honest "not found"."""
+"""Questions to answers: a `Question` in; sightings out, newest first, or an honest "not found"."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from collections.abc import Sequence
+from dataclasses import replace
 
-from .. import display
 from ..encoders.base import Calibration
-from ..errors import UsageError
-from ..records import Float32, Sighting
+from ..records import Float32
 from ..store import SourceRow, Store, VectorCache
+from .answers import Answer, Thing
 from .chronology import doubt, in_time
-from .describe import sightings_of
-from .filters import APART, WITHIN_NS, Narrowed, Spans
+from .filters import Filtered
 from .instances import Instances, Members
+from .question import Phrase, Question
 from .reid import things
-from .retrieve import Found, Question, closest, found, in_its_times, with_alike
-from .search import find_each
-from .serialize import COLUMNS, Row, sighting_row
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .search import Found, find_each, found, found_in_span, nearest_in_span, with_similar
+from .sightings import sightings_of
 
 NEAR_MISSES = 3
+"""How many near misses an answer of "not found" has."""
 MUCH_LIKELIER = 0.2
-"""An older sighting is told beside the newest when it is likelier by so much."""
-
-
-class Album(Protocol):
-    """Draws the picture of a sighting, from the memory that it came from."""
-
-    def __call__(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Sequence[Sighting]):
-    """The sightings found, newest first: a sequence. near_misses: the best there is when nothing counts as found.
-
-    query: what was asked, as plain data. total: in how many stretches of time it was found, whatever number was asked
-    for; what is in view side by side counts once. notes: what was left out, in words. likelier: an older sighting that
-    is much likelier what was meant.
-    """
-
-    sightings: tuple[Sighting, ...]
-    near_misses: tuple[Sighting, ...] = ()
-    query: dict[str, object] = field(default_factory=dict, hash=False)
-    total: int = 0
-    notes: tuple[str, ...] = ()
-    likelier: Sighting | None = None
-    album: Album | None = field(default=None, compare=False)
-
-    def to_dicts(self) -> list[Row]:
-        """A dict for each sighting, as `vidmem where --json` prints them."""
-        return [sighting_row(s) for s in self.sightings]
-
-    def to_pandas(self) -> Any:
-        """A pandas.DataFrame with a row for each sighting, the columns those of `to_dicts`. Raises UsageError without
-        pandas."""
-        try:
-            import pandas
-        except ImportError:
-            raise UsageError("pandas is not installed; `pip install pandas`, or use to_dicts()") from None
-        return pandas.DataFrame(self.to_dicts(), columns=list(COLUMNS))
-
-    def __repr__(self) -> str:
-        return display.answer_text(self)
-
-    def _repr_html_(self) -> str:
-        return display.answer_html(self)
-
-    @property
-    def found(self) -> bool:
-        return bool(self.sightings)
-
-    def __len__(self) -> int:
-        return len(self.sightings)
-
-    def __bool__(self) -> bool:
-        return self.found
-
-    def __iter__(self) -> Iterator[Sighting]:
-        return iter(self.sightings)
-
-    @overload
-    def __getitem__(self, index: int) -> Sighting: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Sighting, ...]: ...
-    def __getitem__(self, index: int | slice) -> Sighting | tuple[Sighting, ...]:
-        return self.sightings[index]
-
-
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """One thing and its sightings, newest first. tracks: ids of them all."""
-
-    sightings: tuple[Sighting, ...]
-    tracks: tuple[int, ...]
+"""An older sighting is given beside the newest when its probability is higher by at least this much."""
 
 
 def where(
     store: Store,
     cache: VectorCache,
     calibration: Calibration,
+    question: Question,
     *,
-    text: Float32 | None = None,
-    visual: Float32 | None = None,
-    contrast: Float32 | None = None,
-    threshold: float | None = None,
-    most: int | None = 1,
-    query: dict[str, object] | None = None,
-    spans: Spans | None = None,
-    near: Sequence[tuple[Float32, Float32 | None]] = (),
-    within_ns: int = WITHIN_NS,
-    apart: float = APART,
-    notes: Sequence[str] = (),
-    least: float | None = None,
+    top: int | None = 1,
 ) -> Answer:
-    """Sightings of what the vectors stand for, the `most` newest (None: all). See `Question` for the rest."""
-    asked = Question(text, visual, contrast, threshold, spans, tuple(near), within_ns, apart, least)
-    what = found(store, cache, calibration, asked)
+    """The `top` newest sightings of what is asked for, or near misses.
+
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        calibration: Of the encoder.
+        question: What to look for, and where.
+        top: How many sightings; None for all.
+    """
+    result = found(store, cache, calibration, question)
     sources = {row.id: row for row in store.sources()}
-    answer = _answer(store, sources, cache, calibration, what.near, contrast, most)
+    answer = _answer(store, sources, cache, calibration, result.near, question.contrast, top)
     if not answer.total:
-        answer = _missed(store, sources, cache, calibration, asked, what)
-        if what.may is not None and not what.may.any():
-            notes = [*notes, "nothing was looked at in the times and places asked for"]
-    elif weak := doubt(store, cache, sources, [what.near.hits]):
-        notes = [*notes, weak]
-    return replace(answer, query=query or {}, notes=tuple(notes))
+        answer = _near_misses(store, sources, cache, calibration, question, result)
+        nothing_searched = result.allowed is not None and not result.allowed.any()
+        note = "nothing was looked at in the times and places asked for" if nothing_searched else None
+    else:
+        note = doubt(store, cache, sources, [result.near.hits])
+    return replace(answer, notes=(note,)) if note else answer
 
 
 def each(
+    store: Store, cache: VectorCache, calibration: Calibration, questions: Sequence[Question], *, top: int | None = 1
+) -> list[Answer]:
+    """`where` for each of many questions in words, without `near` and near misses.
+
+    Questions without spans and with one `min_probability` are searched in one pass over the tracks, unless
+    probabilities are fitted.
+    """
+    sources = {row.id: row for row in store.sources()}
+    results = _found_each(store, cache, calibration, questions)
+    note = doubt(store, cache, sources, [result.hits for result in results])
+    out = []
+    for question, result in zip(questions, results, strict=True):
+        answer = _answer(store, sources, cache, calibration, result, question.contrast, top)
+        out.append(replace(answer, notes=(note,)) if note and answer else answer)
+    return out
+
+
+def _found_each(
+    store: Store, cache: VectorCache, calibration: Calibration, questions: Sequence[Question]
+) -> list[Filtered]:
+    phrases = [
+        Phrase(question.text, question.contrast)
+        for question in questions
+        if question.text is not None and question.spans is None
+    ]
+    limits = {question.min_probability for question in questions}
+    if len(phrases) < len(questions) or len(limits) != 1:
+        return [found_in_span(store, cache, calibration, question)[0] for question in questions]
+    (min_probability,) = limits
+    return [Filtered(hits, cache.columns) for hits in find_each(cache, calibration, phrases, min_probability)]
+
+
+def timeline(
     store: Store,
     cache: VectorCache,
     calibration: Calibration,
-    texts: Float32,
-    contrasts: Sequence[Float32],
+    question: Question,
     *,
-    most: int | None = 1,
-    spans: Spans | None = None,
-    least: float | None = None,
-) -> list[Answer]:
-    """`where` for each of many text vectors `(n, Dt)` with its contrast phrases; without near misses. Where neither
-    times are asked for nor probabilities fitted, all are looked for in one pass over the tracks."""
-    sources = {row.id: row for row in store.sources()}
-    if spans is None:
-        every = [Narrowed(hits, cache.columns) for hits in find_each(cache, calibration, texts, contrasts, least)]
-    else:
-        every = [
-            in_its_times(store, cache, calibration, Question(text, contrast=contrast, spans=spans, least=least))[0]
-            for text, contrast in zip(texts, contrasts, strict=True)
-        ]
-    weak = doubt(store, cache, sources, [one.hits for one in every])
+    similar: bool = False,
+) -> list[Thing]:
+    """All sightings, thing by thing (see reid.py), the thing seen last first.
+
+    Args:
+        store: The memory.
+        cache: Its vectors.
+        calibration: Of the encoder.
+        question: What to look for, and where.
+        similar: Add the tracks that look like one that was found, though the question did not find them.
+    """
+    sources, min_cosine = {row.id: row for row in store.sources()}, calibration.same_thing
+    result = found(store, cache, calibration, question)
+    hits = result.near
+    if similar and len(hits.hits):
+        hits = with_similar(store, cache, calibration, question, result)
+    order, zeros = in_time(store, cache, sources, hits.hits)
+    instances = Instances(store, cache, hits, order, zeros, min_cosine)
     out = []
-    for contrast, one in zip(contrasts, every, strict=True):
-        answer = _answer(store, sources, cache, calibration, one, contrast, most)
-        out.append(replace(answer, notes=(weak,)) if weak and answer else answer)
-    return out
+    for members in things(store, cache, hits.hits.rows, min_cosine, hits.columns):
+        groups = instances.of(members)
+        sightings = tuple(sightings_of(store, sources, cache, hits, groups, calibration, question.contrast))
+        if sightings:
+            tracks = tuple(sorted(track for s in sightings for track in s.tracks))
+            out.append((instances.newness(groups[0]), Thing(sightings, tracks)))
+    return [thing for _, thing in sorted(out, key=lambda pair: pair[0], reverse=True)]
 
 
 def _answer(
@@ -165,67 +124,48 @@ def _answer(
     sources: dict[int, SourceRow],
     cache: VectorCache,
     calibration: Calibration,
-    what: Narrowed,
+    result: Filtered,
     contrast: Float32 | None,
-    most: int | None,
+    top: int | None,
 ) -> Answer:
-    """The sightings among what was found, each of one thing."""
-    order, zeros = in_time(store, cache, sources, what.hits)
-    instances = Instances(store, cache, what, order, zeros, calibration.same_thing)
-    wanted, total = instances.newest(most)
-    if not wanted:
+    """The newest sightings among what was found, and a likelier older one."""
+    order, zeros = in_time(store, cache, sources, result.hits)
+    instances = Instances(store, cache, result, order, zeros, calibration.same_thing)
+    newest, total = instances.newest(top)
+    if not newest:
         return Answer((), total=total)
-    likelier = _likelier(instances, what, wanted[0])
-    groups = wanted if likelier is None else [*wanted, likelier]
-    told = sightings_of(store, sources, cache, what, groups, calibration, contrast)
-    if likelier is None or len(told) < len(groups):  # or a source was removed meanwhile
-        return Answer(tuple(told[: len(wanted)]), total=total)
-    return Answer(tuple(told[:-1]), total=total, likelier=told[-1])
+    likelier = _likelier(instances, result, newest[0])
+    groups = newest if likelier is None else [*newest, likelier]
+    sightings = sightings_of(store, sources, cache, result, groups, calibration, contrast)
+    if likelier is None or len(sightings) < len(groups):  # or a source was removed meanwhile
+        return Answer(tuple(sightings[: len(newest)]), total=total)
+    return Answer(tuple(sightings[:-1]), total=total, likelier=sightings[-1])
 
 
-def _likelier(instances: Instances, what: Narrowed, newest: Members) -> Members | None:
-    """The sighting that is likeliest meant, if it is older than the newest and much likelier."""
-    likely = what.hits.likely
-    if likely is None or likely.max() < likely[newest].max() + MUCH_LIKELIER:
+def _likelier(instances: Instances, result: Filtered, newest: Members) -> Members | None:
+    """The most probable sighting, if it is older than the newest and more probable by MUCH_LIKELIER."""
+    probability = result.hits.probability
+    if probability is None or probability.max() < probability[newest].max() + MUCH_LIKELIER:
         return None
-    other = instances.holding(int(likely.argmax()))
+    other = instances.holding(int(probability.argmax()))
     return other if instances.older(other, newest) else None
 
 
-def _missed(
+def _near_misses(
     store: Store,
     sources: dict[int, SourceRow],
     cache: VectorCache,
     calibration: Calibration,
-    asked: Question,
-    what: Found,
+    question: Question,
+    result: Found,
 ) -> Answer:
-    """The near misses of a question for which nothing counts as found: the nearest that may answer, or what was found,
-    but not near the other thing."""
-    near_by = what.alone if len(what.alone.hits) else closest(store, cache, asked, what.may)
-    order, zeros = in_time(store, cache, sources, near_by.hits)
-    groups, _ = Instances(store, cache, near_by, order, zeros, calibration.same_thing).newest(None)
-    groups.sort(key=lambda members: -float(near_by.hits.score[members].max()))
-    return Answer(
-        (), tuple(sightings_of(store, sources, cache, near_by, groups[:NEAR_MISSES], calibration, asked.contrast))
-    )
-
-
-def timeline(
-    store: Store, cache: VectorCache, calibration: Calibration, asked: Question, *, alike: bool = False
-) -> list[Thing]:
-    """Everything that was found, thing by thing (see things.py), the one seen last first. alike: with the sightings of
-    what looks like one of them, though the question alone did not find it."""
-    sources, like = {row.id: row for row in store.sources()}, calibration.same_thing
-    was = found(store, cache, calibration, asked)
-    what = with_alike(store, cache, calibration, asked, was) if alike and len(was.near.hits) else was.near
-    order, zeros = in_time(store, cache, sources, what.hits)
-    instances = Instances(store, cache, what, order, zeros, like)
-    out = []
-    for members in things(store, cache, what.hits.rows, like, what.columns):
-        groups = instances.of(members)
-        sightings = tuple(sightings_of(store, sources, cache, what, groups, calibration, asked.contrast))
-        if sightings:
-            tracks = tuple(sorted(t for s in sightings for t in s.tracks))
-            out.append((instances.newness(groups[0]), Thing(sightings, tracks)))
-    return [thing for _, thing in sorted(out, key=lambda pair: pair[0], reverse=True)]
+    """An answer of "not found": what was found but is not near the other things, or else the tracks with the highest
+    scores among those that may answer."""
+    misses = result.in_span
+    if not len(misses.hits):
+        misses = nearest_in_span(store, cache, question, result.allowed)
+    order, zeros = in_time(store, cache, sources, misses.hits)
+    groups, _ = Instances(store, cache, misses, order, zeros, calibration.same_thing).newest(None)
+    groups.sort(key=lambda members: -float(misses.hits.score[members].max()))
+    best = groups[:NEAR_MISSES]
+    return Answer((), tuple(sightings_of(store, sources, cache, misses, best, calibration, question.contrast)))

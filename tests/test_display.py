@@ -21,8 +21,7 @@ from PIL import Image
 from vidmem.errors import UsageError
 from vidmem.indexer.progress import IndexProgress
 from vidmem.memory import Memory
-from vidmem.query.serialize import COLUMNS
-from vidmem.query.where import Answer
+from vidmem.query.answers import COLUMNS, Answer
 from vidmem.records import Sighting
 from vidmem.timecode import NS, told
 

@@ -9,14 +9,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .errors import VidmemError
     from .memory import Memory
-    from .query.where import Answer
+    from .query.answers import Answer
     from .records import Sighting
 
 __all__ = ["Answer", "Memory", "Sighting", "VidmemError", "__version__"]
 
 _HOMES = {
     "Memory": "vidmem.memory",
-    "Answer": "vidmem.query.where",
+    "Answer": "vidmem.query.answers",
     "Sighting": "vidmem.records",
     "VidmemError": "vidmem.errors",
 }

@@ -13,7 +13,7 @@ from .timecode import clock, told
 
 if TYPE_CHECKING:
     from .memory import Memory
-    from .query.where import Answer
+    from .query.answers import Answer
     from .records import Sighting
 
 MAX_WIDTH = 1000

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks import film, naming, photos, real, real_present, real_sheet
 from benchmarks.common import Described, described
-from vidmem.query.where import Thing
+from vidmem.query.answers import Thing
 from vidmem.records import Sighting
 from vidmem.timecode import NS
 

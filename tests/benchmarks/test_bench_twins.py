@@ -12,7 +12,7 @@ from benchmarks import twins
 from benchmarks.film import Shot
 from lab.synthetic.drawings import load_drawings
 from vidmem.media import open_source
-from vidmem.query.where import Answer
+from vidmem.query.answers import Answer
 from vidmem.records import FrameRegions, Sighting
 from vidmem.timecode import NS
 

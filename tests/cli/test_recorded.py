@@ -69,7 +69,7 @@ def test_a_mixture_is_said(run: Run, both: Path) -> None:
     assert "the order in time is a guess: 1 of 2 recordings knows the time of the file alone" in result.stderr
     assert run("recorded", LATE, "none").exit_code == 0
     result = run("where", "red")
-    assert "the order in time is that of indexing: 1 of 2 recordings has no date; `vidmem recorded`" in result.stderr
+    assert "the order in time is that of indexing: 1 of 2 recordings has no date; set" in result.stderr
     assert EARLY in result.stdout  # it was added last
     assert run("where", "red", "--source", LATE).stderr == ""
 

@@ -29,7 +29,7 @@ def test_on_the_clock(run: Run, copy: Path) -> None:
     assert run("recorded", "walk.mp4", "none", "-m", copy).exit_code == 0
     result = run("where", "red", "--after", "1d", "-m", copy)
     assert result.exit_code == 2
-    assert "no source here knows when it was recorded; `vidmem recorded SOURCE WHEN` tells it" in result.stderr
+    assert "no source here knows when it was recorded; set it with `vidmem recorded SOURCE WHEN`" in result.stderr
     assert run("recorded", "walk.mp4", "2023-11-14T22:13:20Z", "-m", copy).exit_code == 0
     assert spans(run, copy, "red", "--after", "2023-11-14T22:13:29Z") == [(9.0, 10.8)]
     assert spans(run, copy, "red", "--after", "1d") == []

@@ -18,9 +18,9 @@ from vidmem.encoders.probability import CANDIDATES, Curve, Probabilities
 from vidmem.errors import MediaError, UsageError
 from vidmem.query.calibrate import Known, candidates, load_known
 from vidmem.query.probable import probabilities
+from vidmem.query.question import Phrase, Question
 from vidmem.query.search import find, find_each
 from vidmem.query.where import each, where
-from vidmem.records import Float32
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
 
@@ -77,8 +77,8 @@ def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:
         load_known(str(path))
 
 
-def phrase(name: str) -> tuple[Float32, Float32]:
-    return axis(DT, int(name)), np.stack([axis(DT, 9)])
+def phrase(name: str) -> Phrase:
+    return Phrase(axis(DT, int(name)), np.stack([axis(DT, 9)]))
 
 
 def test_candidates(store: Store) -> None:
@@ -111,14 +111,15 @@ def test_probability_decides_alone(store: Store) -> None:
     cache, text = VectorCache(store), axis(DT, 0)
     strict = dataclasses.replace(FITTED, contrast_probability=0.99)
     contrast = np.stack([text])
-    assert len(where(store, cache, strict, text=text, contrast=contrast, most=None)) == 3  # more likely meant than not
+    asked = Question(text, contrast=contrast)
+    assert len(where(store, cache, strict, asked, top=None)) == 3  # more likely meant than not
     tests = dataclasses.replace(strict, probability=None)  # not fitted: the tests decide
-    assert not where(store, cache, tests, text=text, contrast=contrast, most=None)
+    assert not where(store, cache, tests, asked, top=None)
     for least, count in ((0.95, 1), (0.5, 3), (0.2, 4), (0.0, 6)):
-        answer = where(store, cache, strict, text=text, contrast=contrast, least=least, most=None)
+        answer = where(store, cache, strict, dataclasses.replace(asked, min_probability=least), top=None)
         assert len(answer) == count
         assert all(s.probability is not None and s.probability >= least for s in answer)
-    near = where(store, cache, strict, text=text, contrast=contrast, least=0.99).near_misses
+    near = where(store, cache, strict, dataclasses.replace(asked, min_probability=0.99)).near_misses
     assert near[0].probability == pytest.approx(float(CURVE.at(np.array([1.0]), None)[0]), abs=1e-3)
 
 
@@ -142,10 +143,10 @@ def test_no_track_below_the_least_score_is_likely_enough(
 def test_without_a_fit_it_is_refused(store: Store) -> None:
     source(store, "a.mp4", [seen(0, 0, 1, 2)])
     cache = VectorCache(store)
-    for calibration, question in ((CALIBRATION, {"text": axis(DT, 0)}), (FITTED, {"visual": axis(24, 0)})):
+    for calibration, question in ((CALIBRATION, Question(axis(DT, 0))), (FITTED, Question(visual=axis(DV, 0)))):
         with pytest.raises(UsageError, match=r"not calibrated.*`vidmem calibrate FILE`"):
-            where(store, cache, calibration, **question, least=0.5)  # type: ignore[arg-type]
-        (sighting,) = where(store, cache, calibration, **question)  # type: ignore[arg-type]
+            where(store, cache, calibration, dataclasses.replace(question, min_probability=0.5))
+        (sighting,) = where(store, cache, calibration, question)
         assert sighting.probability is None
 
 
@@ -167,13 +168,17 @@ def test_many_questions_are_as_each_alone(store: Store, least: float | None) -> 
     strict = dataclasses.replace(FITTED, contrast_probability=0.4, temperature=0.3)
     texts = np.stack([*(axis(DT, i) for i in range(8)), *rng.standard_normal((20, DT)).astype(np.float32)])
     contrasts = [rng.standard_normal((int(rng.integers(0, 4)), DT)).astype(np.float32) for _ in texts]
-    together = find_each(cache, strict, texts, contrasts, least)
-    answers = each(store, cache, strict, texts, contrasts, least=least, most=None)
-    for text, contrast, hits, answer in zip(texts, contrasts, together, answers, strict=True):
-        alone = find(cache, strict, text, None, contrast, None, least)
+    together = find_each(cache, strict, [Phrase(*pair) for pair in zip(texts, contrasts, strict=True)], least)
+    questions = [
+        Question(text, contrast=contrast, min_probability=least)
+        for text, contrast in zip(texts, contrasts, strict=True)
+    ]
+    answers = each(store, cache, strict, questions, top=None)
+    for question, hits, answer in zip(questions, together, answers, strict=True):
+        alone = find(cache, strict, question.text, None, question.contrast, None, least)
         np.testing.assert_array_equal(hits.rows, alone.rows)
         np.testing.assert_allclose(hits.score, alone.score, atol=2e-6)
-        expected = where(store, cache, strict, text=text, contrast=contrast, least=least, most=None)
+        expected = where(store, cache, strict, question, top=None)
         assert [s.tracks for s in answer] == [s.tracks for s in expected]
         assert answer.total == expected.total
     assert any(map(len, together))

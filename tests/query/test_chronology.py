@@ -13,7 +13,7 @@ from seeing import axis, seen
 from store.making import DT, MODEL, add, info
 
 from vidmem.encoders import Calibration
-from vidmem.query.retrieve import Question
+from vidmem.query.question import Question
 from vidmem.query.where import each, timeline, where
 from vidmem.records import SourceInfo, SourceKind
 from vidmem.store import PICTURE_NS, Picture, PictureFile, Store, VectorCache
@@ -46,9 +46,8 @@ def photos(store: Store, *dates: float | None, by: str = "exif") -> int:
     return row.id
 
 
-def ask(store: Store, **more: Any) -> Any:
-    cache = VectorCache(store)
-    return where(store, cache, CALIBRATION, text=axis(DT, 0), **{"most": None, **more})
+def ask(store: Store, top: int | None = None, **question: Any) -> Any:
+    return where(store, VectorCache(store), CALIBRATION, Question(axis(DT, 0), **question), top=top)
 
 
 def names(answer: Any) -> list[str]:
@@ -84,7 +83,7 @@ def test_one_without_a_date_and_the_order_is_that_of_indexing(store: Store) -> N
     assert names(answer) == ["never.mp4", "early.mp4", "late.mp4"]
     assert answer[0].recorded_ns is None
     assert answer.notes == (
-        "the order in time is that of indexing: 1 of 3 recordings has no date; `vidmem recorded` mends it",
+        "the order in time is that of indexing: 1 of 3 recordings has no date; set the dates with `vidmem recorded`",
     )
     assert ask(store, spans={1: (0, 10 * NS), 2: (0, 10 * NS)}).notes == ()  # it may not answer
 
@@ -93,12 +92,13 @@ def test_dates_of_different_worth_are_told(store: Store) -> None:
     video(store, "a.mp4", 0)
     video(store, "b.mp4", 60, "mtime")
     video(store, "c.mp4", 120, "mtime")
-    answer = ask(store, most=1)
+    answer = ask(store, top=1)
     assert names(answer) == ["c.mp4"]
     assert answer.notes == (
-        "the order in time is a guess: 2 of 3 recordings know the time of the file alone; `vidmem recorded` mends it",
+        "the order in time is a guess: 2 of 3 recordings know the time of the file alone; "
+        "set the dates with `vidmem recorded`",
     )
-    (one,) = each(store, VectorCache(store), CALIBRATION, axis(DT, 0)[None], [axis(DT, 1)[None]])
+    (one,) = each(store, VectorCache(store), CALIBRATION, [Question(axis(DT, 0), contrast=axis(DT, 1)[None])])
     assert one.notes == answer.notes
     assert ask(store, spans={1: (0, 10 * NS)}).notes == ()  # one source: there is no order
     assert ask(store, spans={2: (0, 10 * NS), 3: (0, 10 * NS)}).notes == ()  # dated alike

@@ -12,7 +12,8 @@ from store.making import DT, MODEL, add, info, track
 
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities
-from vidmem.query.classify import Named, name_tracks
+from vidmem.query.question import Phrase
+from vidmem.query.search import Named, name_tracks
 from vidmem.records import Float32
 from vidmem.store import Store, VectorCache
 
@@ -45,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def named(store: Store, calibration: Calibration, source: int, *labels: Float32) -> dict[int, Named]:
     """By ordinal."""
-    found = name_tracks(VectorCache(store), calibration, source, np.stack(labels), [NONE] * len(labels))
+    found = name_tracks(VectorCache(store), calibration, source, [Phrase(label, NONE) for label in labels])
     ordinals = {t.id: t.ordinal for t in store.source_tracks(source)}
     return {ordinals[track]: one for track, one in found.items()}
 

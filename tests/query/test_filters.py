@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from store.making import DT, DV, MODEL, add, info, track
 
 from vidmem.encoders import Calibration
-from vidmem.query.retrieve import Question
-from vidmem.query.where import Answer, timeline, where
+from vidmem.query.answers import Answer
+from vidmem.query.question import Phrase, Question
+from vidmem.query.where import timeline, where
 from vidmem.records import Float32, FrameRegions
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
@@ -59,8 +61,8 @@ def source(store: Store, name: str, tracks: list[tuple[int, range, Box]], start_
     return row.id
 
 
-def ask(store: Store, **more: object) -> Answer:
-    return where(store, VectorCache(store), CALIBRATION, text=axis(DT, CUP), most=None, **more)  # type: ignore[arg-type]
+def ask(store: Store, **question: Any) -> Answer:
+    return where(store, VectorCache(store), CALIBRATION, Question(axis(DT, CUP), **question), top=None)
 
 
 def spans(answer: Answer) -> list[tuple[str, float, float]]:
@@ -88,8 +90,8 @@ def test_a_track_that_is_out_of_view_at_that_time_does_not_count(store: Store) -
     assert ask(store, spans={row.id: (3 * NS, 60 * NS)})[0].start_s == 9
 
 
-def near(store: Store, **more: object) -> Answer:
-    return ask(store, near=[(axis(DT, LAPTOP), None)], **more)
+def near(store: Store, **more: Any) -> Answer:
+    return ask(store, near=(Phrase(axis(DT, LAPTOP)),), **more)
 
 
 def test_near_in_time_and_place(store: Store) -> None:
@@ -109,8 +111,8 @@ def test_near_in_time_and_place(store: Store) -> None:
     assert spans(answer) == [("a.mp4", 2, 8)]  # two seconds before and after count
     assert 2 <= answer[0].frame_s <= 8
     assert spans(near(store, within_ns=0)) == [("a.mp4", 4, 6)]
-    assert spans(near(store, within_ns=0, apart=0.5)) == []
-    assert spans(near(store, within_ns=5 * NS, apart=20.0)) == [("a.mp4", 61, 61), ("a.mp4", 30, 39), ("a.mp4", 0, 9)]
+    assert spans(near(store, within_ns=0, max_gap=0.5)) == []
+    assert spans(near(store, within_ns=5 * NS, max_gap=20.0)) == [("a.mp4", 61, 61), ("a.mp4", 30, 39), ("a.mp4", 0, 9)]
 
 
 def test_seen_but_not_near_gives_what_was_seen(store: Store) -> None:
@@ -124,9 +126,9 @@ def test_seen_but_not_near_gives_what_was_seen(store: Store) -> None:
 
 def test_a_thing_is_not_near_itself(store: Store) -> None:
     source(store, "a.mp4", [(CUP, range(0, 3), (0, 0, 10, 10))])
-    assert not ask(store, near=[(axis(DT, CUP), None)])
+    assert not ask(store, near=(Phrase(axis(DT, CUP)),))
     source(store, "b.mp4", [(CUP, range(0, 3), (0, 0, 10, 10)), (CUP, range(0, 3), (12, 0, 20, 10))])
-    assert spans(ask(store, near=[(axis(DT, CUP), None)])) == [("b.mp4", 0, 2)] * 2  # two things, side by side
+    assert spans(ask(store, near=(Phrase(axis(DT, CUP)),))) == [("b.mp4", 0, 2)] * 2  # two things, side by side
 
 
 def test_near_two_things(store: Store) -> None:
@@ -135,7 +137,7 @@ def test_near_two_things(store: Store) -> None:
         "a.mp4",
         [(CUP, range(0, 9), (0, 0, 10, 10)), (LAPTOP, range(0, 5), (0, 0, 10, 10)), (2, range(4, 9), (0, 0, 10, 10))],
     )
-    both = [(axis(DT, LAPTOP), None), (axis(DT, 2), None)]
+    both = (Phrase(axis(DT, LAPTOP)), Phrase(axis(DT, 2)))
     assert spans(ask(store, near=both, within_ns=0)) == [("a.mp4", 4, 4)]
 
 
@@ -177,5 +179,5 @@ def test_a_timeline_with_what_looks_alike(store: Store) -> None:
     cache = VectorCache(store)
     (thing,) = timeline(store, cache, CALIBRATION, Question(text=axis(DT, CUP)))
     assert len(thing.sightings) == 1
-    (thing,) = timeline(store, cache, CALIBRATION, Question(text=axis(DT, CUP)), alike=True)
+    (thing,) = timeline(store, cache, CALIBRATION, Question(text=axis(DT, CUP)), similar=True)
     assert [s.start_ns for s in thing.sightings] == [20 * NS, 0]

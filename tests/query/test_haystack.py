@@ -13,8 +13,9 @@ from store.making import DT, MODEL, frame, info, track
 
 from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError
-from vidmem.query.haystack import PAPER_THRESHOLD, Haystack, Phrase
-from vidmem.query.visual_haystacks import Shelf, ask_all, load_needles
+from vidmem.query.haystack import PAPER_THRESHOLD, Haystack
+from vidmem.query.question import Phrase
+from vidmem.query.visual_haystacks import PictureNames, ask_all, load_needles
 from vidmem.records import Float32, SourceInfo, SourceKind
 from vidmem.store import PICTURE_NS, Checkpoint, Picture, PictureFile, Store, VectorCache
 
@@ -213,7 +214,7 @@ def test_a_file_of_questions(store: Store, tmp_path: Path) -> None:
     )
     needles = load_needles(str(path))
     missing: set[str] = set()
-    asked = list(ask_all(haystack(store), Shelf(store), needles, PHRASES, missing))
+    asked = list(ask_all(haystack(store), PictureNames(store), needles, PHRASES, missing))
     assert missing == {"lost.jpg"}
     assert [a.needle.number for a in asked] == [0, 1, 2]
     for rule in ("default", "paper"):
@@ -224,12 +225,12 @@ def test_a_file_of_questions(store: Store, tmp_path: Path) -> None:
 
 def test_names_that_fit_two_pictures_are_none(store: Store) -> None:
     fill(store, {"a/1.jpg": [axis(0)], "b/1.jpg": [axis(1)], "2.jpg": [axis(2)]})
-    shelf = Shelf(store)
-    assert shelf.find("1.jpg") is None
-    assert shelf.find("b/1.jpg") == shelf.find("coco/b/1.jpg") == (1, PICTURE_NS)
-    assert shelf.find("train2017/2.jpg") == (1, 2 * PICTURE_NS)
-    assert shelf.find("3.jpg") is None
-    assert shelf.find("") is None
+    names = PictureNames(store)
+    assert names.find("1.jpg") is None
+    assert names.find("b/1.jpg") == names.find("coco/b/1.jpg") == (1, PICTURE_NS)
+    assert names.find("train2017/2.jpg") == (1, 2 * PICTURE_NS)
+    assert names.find("3.jpg") is None
+    assert names.find("") is None
 
 
 @pytest.mark.parametrize(
@@ -238,10 +239,10 @@ def test_names_that_fit_two_pictures_are_none(store: Store) -> None:
         ("{", "are not JSON"),
         ("[]", "is a list of questions"),
         ('{"a": 1}', "is a list of questions"),
-        ('[{"needle": "dog"}]', "question 0 has not pos_image"),
+        ('[{"needle": "dog"}]', "question 0 lacks one of pos_image"),
         (json.dumps([needle(["a"], [], "x", "y", "maybe")]), "neither yes nor no"),
         (json.dumps([needle([], ["b"], "x", "y", "yes")]), "neither yes nor no, or names nothing"),
-        (json.dumps([needle(["a"], [3], "x", "y", "yes")]), "question 0 has not"),
+        (json.dumps([needle(["a"], [3], "x", "y", "yes")]), "question 0 lacks"),
     ],  # type: ignore[list-item]
 )
 def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:

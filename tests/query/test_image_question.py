@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vidmem.errors import UsageError
-from vidmem.query.image_question import split_question
+from vidmem.query.haystack import split_question
 
 
 @pytest.mark.parametrize(

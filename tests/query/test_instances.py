@@ -10,8 +10,9 @@ import pytest
 from store.making import DT, DV, MODEL, add, info, track
 
 from vidmem.encoders import Calibration
-from vidmem.query.retrieve import Question
-from vidmem.query.where import Answer, timeline, where
+from vidmem.query.answers import Answer
+from vidmem.query.question import Question
+from vidmem.query.where import timeline, where
 from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
@@ -75,8 +76,8 @@ def source(store: Store, tracks: list[Seen], cuts: tuple[int, ...] = ()) -> None
     add(store, row.id, everything, frames, state="done", cuts=[c * NS for c in cuts])
 
 
-def ask(store: Store, most: int | None = None) -> Answer:
-    return where(store, VectorCache(store), CALIBRATION, text=TEXT, most=most)
+def ask(store: Store, top: int | None = None) -> Answer:
+    return where(store, VectorCache(store), CALIBRATION, Question(TEXT), top=top)
 
 
 def spans(answer: Answer) -> list[tuple[float, float]]:
@@ -113,7 +114,7 @@ def test_what_looks_otherwise_is_another(store: Store) -> None:
 def test_the_newest_alone_is_the_newest_of_all(store: Store) -> None:
     source(store, [seen(0, 0, 9), seen(1, 2, 7, RIGHT, looks(0, 0.1)), seen(2, 20, 25)])
     every = ask(store)
-    for most in range(1, 4):
-        some = ask(store, most)
-        assert spans(some) == spans(every)[:most]
+    for top in range(1, 4):
+        some = ask(store, top)
+        assert spans(some) == spans(every)[:top]
     assert every.total == 2  # stretches of time

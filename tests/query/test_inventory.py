@@ -14,7 +14,7 @@ from vidmem.config import IndexConfig
 from vidmem.encoders import ENCODERS
 from vidmem.errors import MediaError, UsageError
 from vidmem.memory import Memory
-from vidmem.query.inventory import names_for
+from vidmem.query.naming import names_for
 from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import ModelRecord
 from vidmem.timecode import NS

@@ -65,7 +65,7 @@ def test_what_looks_like_a_probable_one_is_found_with_it(store: Store) -> None:
 def test_what_looks_like_it_is_not_found_when_nothing_is_probable(store: Store) -> None:
     cache = memory(store, (0.65, leaning(DV, 1.0)), (0.6, leaning(DV, 0.9)))
     assert rows(cache) == []
-    assert rows(cache, least_probability=0.3) == [0, 1]
+    assert rows(cache, min_probability=0.3) == [0, 1]
 
 
 def test_what_is_named_otherwise_is_not_found_however_it_looks(store: Store) -> None:
@@ -75,7 +75,7 @@ def test_what_is_named_otherwise_is_not_found_however_it_looks(store: Store) -> 
 
 def test_what_may_not_answer_lifts_nothing(store: Store) -> None:
     cache = memory(store, (0.95, leaning(DV, 1.0)), (0.6, leaning(DV, 0.9)))
-    assert rows(cache, may=np.array([False, True])) == []
+    assert rows(cache, allowed=np.array([False, True])) == []
 
 
 def test_a_sure_picture_needs_no_name_that_is_known(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_a_name_decides_between_pictures_that_are_alike(store: Store) -> None:
     cache = memory(store, (0.95, leaning(DV, 0.52, 1)), (0.05, leaning(DV, 0.52, 2)))
     looks = leaning(DV, 1.0)
     assert len(find(cache, CALIBRATION, None, looks)) == 2
-    assert find(cache, CALIBRATION, ASKED, looks, OTHER[None], least_probability=0.6).rows.tolist() == [0]
+    assert find(cache, CALIBRATION, ASKED, looks, OTHER[None], min_probability=0.6).rows.tolist() == [0]
 
 
 def test_many_are_held_against_the_likeliest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,4 +136,4 @@ def test_a_question_that_nobody_fitted_fails_with_a_floor(store: Store) -> None:
     bare = replace(CALIBRATION, probability=None)
     assert find(cache, bare, ASKED, None, OTHER[None]).rows.tolist() == [0]
     with pytest.raises(Exception, match="not calibrated"):
-        find(cache, bare, ASKED, None, OTHER[None], least_probability=0.5)
+        find(cache, bare, ASKED, None, OTHER[None], min_probability=0.5)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vidmem.query.reachable import Places
+from vidmem.query.places import Places
 from vidmem.records import Float32
 from vidmem.timecode import NS
 

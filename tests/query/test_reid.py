@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from store.making import DT, DV, MODEL, add, info, track
 
-from vidmem.query import overlap as together
-from vidmem.query import similar as module
+from vidmem.query import places, similar
 from vidmem.query.reid import seen_again, things
 from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import Store, VectorCache
@@ -47,9 +46,9 @@ def source(store: Store, name: str, tracks: list[tuple[Track, tuple[int, int, in
     add(store, row.id, [t for t, _ in tracks], frames, state="done")
 
 
-def groups(store: Store, like: float = 0.8, look: bool = True) -> list[list[int]]:
+def groups(store: Store, min_cosine: float = 0.8, look: bool = True) -> list[list[int]]:
     cache = VectorCache(store)
-    return [g.tolist() for g in things(store if look else None, cache, np.arange(len(cache)), like)]
+    return [g.tolist() for g in things(store if look else None, cache, np.arange(len(cache)), min_cosine)]
 
 
 def test_one_thing_over_gaps_and_videos(store: Store) -> None:
@@ -64,7 +63,7 @@ def test_one_thing_over_gaps_and_videos(store: Store) -> None:
     )
     source(store, "b.mp4", [(seen(0, towards(0, 0.2), 0, 3), LEFT)])
     assert groups(store) == [[0, 2, 3], [1]]
-    assert groups(store, like=0.999) == [[0], [1], [2], [3]]
+    assert groups(store, min_cosine=0.999) == [[0], [1], [2], [3]]
 
 
 def test_alike_but_in_view_together_are_two(store: Store) -> None:
@@ -82,7 +81,7 @@ def test_the_better_pair_wins_when_a_third_is_apart(store: Store) -> None:
     """Two cups side by side, and one of them later: it goes to the one that it is most like."""
     a, b = towards(0, 0.5, 1), towards(0, 0.5, 2)
     source(store, "a.mp4", [(seen(0, a, 0, 3), LEFT), (seen(1, b, 0, 3), RIGHT), (seen(2, b, 7, 9), LEFT)])
-    assert groups(store, like=0.7) == [[0], [1, 2]]
+    assert groups(store, min_cosine=0.7) == [[0], [1, 2]]
 
 
 def test_chains_are_one_thing(store: Store) -> None:
@@ -92,8 +91,8 @@ def test_chains_are_one_thing(store: Store) -> None:
 
 
 def test_many_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NEIGHBOURS", 3)
-    monkeypatch.setattr(module, "_BLOCK", 4)
+    monkeypatch.setattr(similar, "NEIGHBOURS", 3)
+    monkeypatch.setattr(similar, "_BLOCK", 4)
     rng = np.random.default_rng(0)
     tracks = []
     for i in range(30):
@@ -132,15 +131,15 @@ def test_many_are_sorted_into_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     clumps = rng.standard_normal((40, 32))
     vectors = clumps[rng.integers(0, 40, 600)] + 0.2 * rng.standard_normal((600, 32))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    monkeypatch.setattr(module, "NEIGHBOURS", 600)
-    monkeypatch.setattr(module, "FEWER", 600)
-    a, b = module.ties(vectors, 0.8)
+    monkeypatch.setattr(similar, "NEIGHBOURS", 600)
+    monkeypatch.setattr(similar, "CELL_NEIGHBOURS", 600)
+    a, b = similar.similar_pairs(vectors, 0.8)
     exact = set(zip(a.tolist(), b.tolist(), strict=True))
     assert (a < b).all()
     assert len(exact) == len(a)
-    monkeypatch.setattr(module, "EXACT", 100)
-    monkeypatch.setattr(module, "CELL", 20)
-    a, b = module.ties(vectors, 0.8)
+    monkeypatch.setattr(similar, "EXACT", 100)
+    monkeypatch.setattr(similar, "CELL", 20)
+    a, b = similar.similar_pairs(vectors, 0.8)
     some = set(zip(a.tolist(), b.tolist(), strict=True))
     assert some <= exact
     assert len(some) > 0.9 * len(exact)
@@ -150,17 +149,17 @@ def test_many_are_sorted_into_cells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_of_too_many_times_together_few_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever was not looked at counts as two things, though it was one that was found twice."""
-    monkeypatch.setattr(together, "WINDOW_NS", 4)
+    monkeypatch.setattr(places, "WINDOW_NS", 4)
     pairs = [(seen(2 * i + k, towards(i), 4 * i, 4 * i + 2), (LEFT, INSIDE)[k]) for i in range(4) for k in (0, 1)]
     source(store, "a.mp4", pairs)
     assert groups(store) == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    monkeypatch.setattr(together, "LOOKS", 2)
+    monkeypatch.setattr(places, "MAX_LOOKUPS", 2)
     assert len(groups(store)) == 6
 
 
 def test_long_times_together_share_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "WINDOW_NS", 4)
-    monkeypatch.setattr(together, "LOOKS", 1)
+    monkeypatch.setattr(places, "WINDOW_NS", 4)
+    monkeypatch.setattr(places, "MAX_LOOKUPS", 1)
     source(
         store,
         "a.mp4",

@@ -17,10 +17,10 @@ from vidmem.config import IndexConfig
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities
 from vidmem.errors import UsageError
-from vidmem.query.probable import share
+from vidmem.query.instances import group
+from vidmem.query.probable import _Search, share
 from vidmem.query.scores import Hits, nearest
 from vidmem.query.search import find
-from vidmem.query.sightings import group
 from vidmem.records import Float32
 from vidmem.store import ModelRecord, Store, VectorCache
 from vidmem.timecode import NS
@@ -141,33 +141,24 @@ def test_what_the_share_leaves_out_could_not_have_been_found(
     curve = Curve(bias, score, weight, 9, 9, 9, best)
     calibration = replace(CALIBRATION, temperature=temperature, probability=Probabilities(curve, None, curve))
     may = np.random.default_rng(seed).random(N) < 0.5 if some else None
-    narrowed = find(cache, calibration, words, seen, contrast, least_probability=least, may=may)
+    narrowed = find(cache, calibration, words, seen, contrast, min_probability=least, allowed=may)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidmem.query.probable._candidates", everything)
-        every = find(cache, calibration, words, seen, contrast, least_probability=least, may=may)
+        patch.setattr("vidmem.query.probable._Search.candidates", everything)
+        every = find(cache, calibration, words, seen, contrast, min_probability=least, allowed=may)
     narrowed, every = by_row(narrowed), by_row(every)
-    edge = np.abs(every.likely - least) < 1e-4  # a probability within rounding of the floor may go either way
+    edge = np.abs(every.probability - least) < 1e-4  # a probability within rounding of the floor may go either way
     clear = every.take(~edge)
     np.testing.assert_array_equal(narrowed.take(~np.isin(narrowed.rows, every.rows[edge])).rows, clear.rows)
     narrowed, every = (
         hits.take(np.isin(hits.rows, np.intersect1d(narrowed.rows, every.rows))) for hits in (narrowed, every)
     )
-    np.testing.assert_allclose(narrowed.likely, every.likely, atol=1e-4)
+    np.testing.assert_allclose(narrowed.probability, every.probability, atol=1e-4)
     assert narrowed.score.tobytes() == every.score.tobytes() or np.allclose(narrowed.score, every.score, atol=1e-6)
 
 
-def everything(
-    cache: VectorCache,
-    calibration: Calibration,
-    curve: Curve,
-    text: Float32,
-    visual: Float32 | None,
-    contrast: Float32,
-    least: float,
-    best: float,
-    may: NDArray[np.bool_] | None,
-) -> Hits:
-    hits = nearest(cache, text, visual, N, None if may is None else np.flatnonzero(may))
+def everything(search: _Search, floor: float) -> Hits:
+    rows = None if search.allowed is None else np.flatnonzero(search.allowed)
+    hits = nearest(search.cache, search.text, search.visual, N, rows)
     return hits.take(np.argsort(hits.rows))
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidmem.query.instances import GAP_NS, group
 from vidmem.query.scores import Hits
-from vidmem.query.sightings import GAP_NS, group
 from vidmem.store import Columns
 from vidmem.timecode import NS
 

@@ -14,7 +14,9 @@ from store.making import DT, DV, MODEL, add, info
 
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities
-from vidmem.query.where import NEAR_MISSES, Answer, where
+from vidmem.query.answers import Answer
+from vidmem.query.question import Question
+from vidmem.query.where import NEAR_MISSES, where
 from vidmem.records import Float32, FrameRegions
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
@@ -29,10 +31,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def ask(store: Store, what: int = 0, **more: Any) -> Answer:
-    more.setdefault("text", axis(DT, what))
-    more.setdefault("most", None)
-    return where(store, VectorCache(store), CALIBRATION, **more)
+def ask(store: Store, top: int | None = None, *, calibration: Calibration = CALIBRATION, **question: Any) -> Answer:
+    asked = Question(**{"text": axis(DT, 0), **question})
+    return where(store, VectorCache(store), calibration, asked, top=top)
 
 
 def spans(answer: Answer) -> list[tuple[str, float, float]]:
@@ -51,7 +52,7 @@ def test_a_sighting_joins_its_tracks_and_shows_the_best(store: Store) -> None:
             seen(3, 0, 5, 7, 0.4),
         ],
     )
-    answer = ask(store, query={"text": "thing"})
+    answer = ask(store)
     (sighting,) = answer
     assert (sighting.start_s, sighting.end_s) == (1, 7)
     assert sighting.source == "/videos/a.mp4"
@@ -60,7 +61,6 @@ def test_a_sighting_joins_its_tracks_and_shows_the_best(store: Store) -> None:
     assert (sighting.frame_s, sighting.box) == (4.5, box)  # of the track that fits best
     assert [t.ordinal for t in store.tracks(sighting.tracks)] == [0, 2, 3]
     assert answer.found
-    assert answer.query == {"text": "thing"}
     assert (answer.total, answer.near_misses) == (1, ())
 
 
@@ -69,9 +69,9 @@ def test_newest_first_by_order_of_adding(store: Store) -> None:
     source(store, "b.mp4", [seen(0, 0, 5, 6)])
     expected = [("b.mp4", 5, 6), ("a.mp4", 90, 99), ("a.mp4", 50, 60), ("a.mp4", 10, 12)]
     assert spans(ask(store)) == expected
-    for most in (1, 2, 9):
-        answer = ask(store, most=most)
-        assert spans(answer) == expected[:most]
+    for top in (1, 2, 9):
+        answer = ask(store, top)
+        assert spans(answer) == expected[:top]
         assert answer.total == 4
 
 
@@ -119,9 +119,8 @@ def test_a_threshold_of_ones_own(store: Store) -> None:
     assert not ask(store, threshold=0.72)
     contrast = np.stack([axis(DT, DT - 1, 1)])
     strict = dataclasses.replace(CALIBRATION, contrast_probability=0.6)
-    with_contrast = where(store, VectorCache(store), strict, text=axis(DT, 0), contrast=contrast)
-    assert not with_contrast
-    assert where(store, VectorCache(store), strict, text=axis(DT, 0), contrast=contrast, threshold=0.7)
+    assert not ask(store, calibration=strict, contrast=contrast)
+    assert ask(store, calibration=strict, contrast=contrast, threshold=0.7)
 
 
 def test_an_empty_memory_finds_nothing(store: Store) -> None:
@@ -134,8 +133,8 @@ BESIDE = dataclasses.replace(CALIBRATION, probability=Probabilities(visual=Curve
 """Half as like as the best one is not probable."""
 
 
-def by_picture(store: Store, looks: Float32, most: int | None = None, **more: Any) -> Answer:
-    return where(store, VectorCache(store), BESIDE, visual=looks, most=most, **more)
+def by_picture(store: Store, looks: Float32, top: int | None = None, **more: Any) -> Answer:
+    return ask(store, top, calibration=BESIDE, text=None, visual=looks, **more)
 
 
 def test_no_answer_hangs_on_what_was_filtered_out(store: Store) -> None:
@@ -196,7 +195,7 @@ def test_a_source_removed_meanwhile_is_left_out(store: Store) -> None:
     source(store, "b.mp4", [seen(0, 0, 5, 6)])
     cache = VectorCache(store)
     store.remove_source(gone)
-    assert spans(where(store, cache, CALIBRATION, text=axis(DT, 0), most=None)) == [("b.mp4", 5, 6)]
+    assert spans(where(store, cache, CALIBRATION, Question(axis(DT, 0)), top=None)) == [("b.mp4", 5, 6)]
 
 
 def test_an_answer_is_a_sequence(store: Store) -> None:
@@ -211,4 +210,4 @@ def test_an_answer_is_a_sequence(store: Store) -> None:
 
 def test_an_answer_is_hashable(store: Store) -> None:
     source(store, "a.mp4", [seen(0, 0, 0, 9)])
-    assert hash(ask(store, query={"text": "thing"})) == hash(ask(store, query={"text": "thing"}))
+    assert hash(ask(store)) == hash(ask(store))

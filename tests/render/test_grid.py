@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidmem.query.where import Thing
+from vidmem.query.answers import Thing
 from vidmem.records import Sighting
 from vidmem.render.drawing import PAPER
 from vidmem.render.frames import shots

@@ -16,7 +16,7 @@ from .demo_film import FILM, Film, FilmQuestion, script
 
 if TYPE_CHECKING:
     from ..memory import Memory
-    from ..query.where import Answer
+    from ..query.answers import Answer
 
 WALK = Path(__file__).parent / "demo_data" / "walk.mp4"
 QUESTIONS = WALK.with_name("walk.json")

@@ -69,7 +69,7 @@ def haystack(
     if questions is not None and save is not None:
         raise UsageError("--save shows one answer; ask one question")
     if text is not None:
-        from ..query.image_question import split_question
+        from ..query.haystack import split_question
 
         anchor, target = split_question(text)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:

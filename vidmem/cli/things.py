@@ -9,7 +9,7 @@ import typer
 
 from ..errors import UsageError
 from ..query import arguments
-from ..query.serialize import sighting_row
+from ..query.answers import sighting_row
 from ..timecode import clock
 from . import completing
 from .asking import OPENING, TIMES, Question, asking

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UnknownWordError
-from ..query.serialize import sighting_row
+from ..query.answers import sighting_row
 from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking, say_readings
 from .opening import opens
 from .output import Listing, Row, Show, listing, say, warn
 from .where import PICTURES, check_suffix, place, seen_cells, unsaved, write_picture
 
 if TYPE_CHECKING:
-    from ..query.where import Answer, Thing
+    from ..query.answers import Answer, Thing
 
 TOLD = (
     "source",

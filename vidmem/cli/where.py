@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MediaError, UsageError
-from ..query.serialize import sighting_row
+from ..query.answers import sighting_row
 from ..records import SourceKind
 from ..timecode import EPOCHAL_NS, NS, clock, told
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..memory import Memory
-    from ..query.where import Answer
+    from ..query.answers import Answer
     from ..records import Box, LogPoint, Sighting
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")

@@ -19,8 +19,8 @@ from ..timecode import NS
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..query.answers import Thing
     from ..query.inventory import Inventory
-    from ..query.where import Thing
     from .explain import Explained
 
 # The modules that draw are imported where they are used: they import PIL, which a question does not need.
@@ -112,7 +112,7 @@ class Pictures:
         Returns:
             An RGB picture, 960 pixels wide.
         """
-        from ..query.where import Thing
+        from ..query.answers import Thing
         from .timeline import timeline_picture
 
         arguments.text("title", title)

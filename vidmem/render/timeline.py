@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
-from ..query.where import Thing
+from ..query.answers import Thing
 from ..records import Sighting
 from ..timecode import clock
 from .drawing import (
