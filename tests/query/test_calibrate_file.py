@@ -136,7 +136,7 @@ def test_no_track_below_the_least_score_is_likely_enough(
 ) -> None:
     curve = Curve(bias, slope, share, 9, 9, 9)
     likely = float(curve.at(np.array([score]), np.array([held]))[0])
-    if likely >= least:
+    if likely >= least + 1e-6:  # a probability within rounding of the floor may go either way
         assert score >= curve.least_score(least)
 
 
