@@ -33,9 +33,9 @@ def main() -> None:
     settle()
     from vidmem import Memory
     from vidmem.config import preset
-    from vidmem.encoders import default_preset
+    from vidmem.encoders import find
 
-    config = preset(default_preset("tiny"))
+    config = preset(find("tiny").preset)
     if len(sys.argv) > 3:
         config = replace(config, checkpoint_frames=int(sys.argv[3]))
     with Memory.open(folder) as memory:

@@ -27,7 +27,7 @@ from benchmarks.worlds import SIZE, kept
 from lab.synthetic.lostfound import World, load, make
 from vidmem import Memory
 from vidmem.config import preset
-from vidmem.encoders import default_preset
+from vidmem.encoders import find
 from vidmem.indexer.pipeline import SourceReport, index_source
 from vidmem.media import Source, open_source
 from vidmem.media.base import Shape
@@ -40,7 +40,7 @@ STILL = {
     "lerobot_follower_wrist_ep0.mp4": [(1.4, 2.4)],
 }
 """Seconds in which nothing moves, by eye: few, in clips that were filmed to show something."""
-SETTINGS = preset(default_preset("tiny"))
+SETTINGS = preset(find("tiny").preset)
 WAYS = {"every frame": replace(SETTINGS, still=0), "still skipped": SETTINGS}
 
 

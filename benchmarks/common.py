@@ -242,9 +242,9 @@ def memory_place(cache: Path, *parts: str) -> Path:
     import hashlib
 
     from vidmem.config import preset
-    from vidmem.encoders import DEFAULT, default_preset, load_text
+    from vidmem.encoders import DEFAULT, find, load_text
 
-    made = f"{load_text().info.weights} {load_text().info.regions} {preset(default_preset(DEFAULT)).as_dict()}"
+    made = f"{load_text().info.weights} {load_text().info.regions} {preset(find(DEFAULT).preset).as_dict()}"
     return cache.joinpath("memories", hashlib.sha256(made.encode()).hexdigest()[:10], *parts)
 
 

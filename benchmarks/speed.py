@@ -34,7 +34,7 @@ from benchmarks.worlds import ensure
 from vidmem import Memory
 from vidmem.cli.process import settle
 from vidmem.config import preset
-from vidmem.encoders import default_preset
+from vidmem.encoders import Encoder, find
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 8900
@@ -91,7 +91,6 @@ def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Index afresh `rounds` times plainly, the median counts; then once with a stopwatch on every stage."""
     from vidmem.indexer import pipeline, step
-    from vidmem.indexer.encoding import encode_frames
     from vidmem.indexer.merge import merge
     from vidmem.indexer.track import Tracker
     from vidmem.indexer.views import Views
@@ -99,7 +98,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
 
     shutil.rmtree(folder, ignore_errors=True)
     runs = []
-    config = preset(default_preset("tiny"))
+    config = preset(find("tiny").preset)
     for number in range(rounds + 1):  # the first one warms up
         place = folder / f"round-{number}"
         with Memory.open(place) as memory:
@@ -119,7 +118,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
         frames = source.frames
         source.frames = lambda *a, **k: watch.iterate("decode (its own thread)", frames(*a, **k))  # type: ignore[method-assign]
         with replaced(
-            (pipeline, "encode_frames", watch.wrap(REGIONS, encode_frames)),
+            (Encoder, "encode_frames", watch.wrap(REGIONS, Encoder.encode_frames)),
             (step, "merge", watch.wrap("merge", merge)),
             (Tracker, "update", watch.wrap("track", Tracker.update)),
             (Views, "offer", watch.wrap("views: cut", Views.offer)),

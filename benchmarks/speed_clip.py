@@ -43,7 +43,7 @@ def bench_clip(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
     for number in range(rounds):
         shutil.rmtree(folder, ignore_errors=True)
         with Memory.open(folder, encoder=f"clip:local-dir:{model}") as memory:
-            _ = memory.encoder.views  # type: ignore[attr-defined]  # loaded before the clock runs
+            _ = memory.encoder.views  # loaded before the clock runs
             (report,) = memory.index(video, config=preset("boxes"))
             stats = memory.stats()
             views = sum(len(marks) for row in memory.sources() for marks in memory.store.views(row.id).values())

@@ -26,7 +26,6 @@ from ..media.base import check_size
 from ..media.sampling import Sampler
 from ..records import Frame, SourceInfo, SourceKind
 from ..store import SourceRow, Store
-from .encoding import encode_images, working_in_parallel
 from .step import FrameStep
 
 Policy = Literal["oldest", "newest"]
@@ -185,7 +184,7 @@ class Session(Closing):
     def _work(self, row: SourceRow) -> None:
         step = FrameStep(self._encoder, self._config, row, keep_views=self._keep, open_ended=True, resumable=True)
         written = time.monotonic()
-        with working_in_parallel(self._encoder):
+        with self._encoder.parallel():
             while True:
                 batch, closing = self._next_batch(written + self._interval_s if step.pending else None)
                 self._step(step, batch, (row.width, row.height))
@@ -203,7 +202,7 @@ class Session(Closing):
         images = [self._scaled(frame.image) for frame in batch]
         is_new = [step.gate.needs_encoding(image) for image in images]
         to_encode = [image for image, new in zip(images, is_new, strict=True) if new]
-        regions = iter(encode_images(self._encoder, to_encode, [size] * len(to_encode)))
+        regions = iter(self._encoder.encode_each(to_encode, [size] * len(to_encode)))
         for frame, image, new in zip(batch, images, is_new, strict=True):
             if new:
                 step.take(Frame(image, frame.t_ns, 0), next(regions))

@@ -22,7 +22,7 @@ from ..media.pictures import Listed, Read, read_pictures
 from ..media.recorded import of_file
 from ..records import Frame, RegionTokens, SourceInfo, SourceKind
 from ..store import Checkpoint, Part, SourceRow, SourceState, Store
-from .encoding import encode_frames, encode_images, encoded_ahead, has_own_frames, working_in_parallel
+from .encoding import encoded_ahead
 from .picture_step import PictureStep
 from .pipeline import SourceReport
 from .plan import Album
@@ -181,7 +181,7 @@ def _add(
     done = 0
     with (
         closing(reads),
-        working_in_parallel(encoder) as workers,
+        encoder.parallel() as workers,
         closing(
             encoded_ahead(_groups(reads, config.batch), lambda group: _encode(folder, encoder, group), workers)
         ) as encoded,
@@ -237,10 +237,10 @@ def _groups(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
 def _encode(folder: str, encoder: Encoder, group: Sequence[Read]) -> list[RegionTokens]:
     """The regions of the new pictures of a group."""
     new = [(read, read.image) for read in group if read.image is not None]
-    if not has_own_frames(encoder):
-        return encode_images(encoder, [image for _, image in new], [(read.width, read.height) for read, _ in new])
+    if encoder.masks is None:
+        return encoder.encode_each([image for _, image in new], [(read.width, read.height) for read, _ in new])
     out = []
     for read, image in new:  # their regions are found by the name of the file
         info = SourceInfo(os.path.join(folder, read.file.path), SourceKind.PICTURE, read.width, read.height, 0, "")
-        out += encode_frames(encoder, [Frame(image, 0, 0)], info)
+        out += encoder.encode_frames([Frame(image, 0, 0)], info)
     return out

@@ -18,7 +18,7 @@ from ..errors import MediaError, StoreError
 from ..media import Source, decode_ahead
 from ..records import Frame, Mark, SourceInfo
 from ..store import SourceRow, Store
-from .encoding import encode_frames, encoded_ahead, working_in_parallel
+from .encoding import encoded_ahead
 from .gating import FrameGate
 from .progress import Progress
 from .step import FrameStep
@@ -107,11 +107,11 @@ def index_source(
     frames = decode_ahead(_frames(source, encoder, config, step.next_t_ns, row.frames), 2 * config.batch)
     with (
         closing(frames),
-        working_in_parallel(encoder) as workers,
+        encoder.parallel() as workers,
         closing(
             encoded_ahead(
                 _batches(frames, step.gate, config),
-                lambda batch: encode_frames(encoder, batch.to_encode, info),
+                lambda batch: encoder.encode_frames(batch.to_encode, info),
                 workers,
             )
         ) as encoded,

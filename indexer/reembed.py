@@ -25,7 +25,7 @@ from ..media.images import load
 from ..records import Box, Float32, RegionTokens, View, ViewMark
 from ..store import ModelRecord, NewTokens, SourceRow, Store, TrackRow
 from ..timecode import NS
-from .step import closed_state, view_encoder
+from .step import closed_state
 from .views import combined, cut, sharpness, shrink
 
 BATCH = 32
@@ -70,7 +70,7 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
         cannot be written.
     """
     began = time.perf_counter()
-    looker = view_encoder(encoder)
+    looker = encoder.views
     if looker is None:
         raise UsageError(f"`{target.encoder}` looks at whole frames, not at views; index again into another memory")
     rows = store.sources()

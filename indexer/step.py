@@ -29,14 +29,6 @@ from .track import Tracker
 from .views import Views
 
 
-def view_encoder(encoder: Encoder) -> ViewEncoder | None:
-    """The encoder's second step; None where regions carry their tokens themselves."""
-    if not hasattr(type(encoder), "views"):  # of the class: an error while it is loaded must not pass for absence
-        return None
-    views: ViewEncoder | None = encoder.views  # type: ignore[attr-defined]
-    return views
-
-
 class Step(ABC):
     """What the frames of one source give, collected for its next checkpoint.
 
@@ -48,7 +40,7 @@ class Step(ABC):
 
     def __init__(self, encoder: Encoder, config: IndexConfig, row: SourceRow, *, keep_views: bool) -> None:
         self._config, self._keep_views = config, keep_views
-        self._view_encoder = view_encoder(encoder)
+        self._view_encoder = encoder.views
         self._frames: list[FrameRegions] = []
         self.frames_done, self.next_t_ns, self.damaged = row.frames, row.next_t_ns or 0, row.damaged
 

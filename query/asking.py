@@ -197,7 +197,7 @@ def encoded(encoder: TextEncoder, names: Sequence[str], *, templates: bool = Fal
     """As `vectors_of`, of names as the encoder reads them."""
     encode: Callable[[Sequence[str]], Float32] = encoder.encode_text
     if templates:
-        if not hasattr(encoder, "encode_names"):
+        if not encoder.has_templates:
             raise UsageError(f"`{encoder.info.name}` reads no sentences; leave `templates` out")
         encode = encoder.encode_names
     try:

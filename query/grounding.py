@@ -45,10 +45,7 @@ def asked(encoder: TextEncoder, phrases: Sequence[str], guess: bool = False) -> 
     """guess: as in `reading.read`. Raises UsageError for a phrase that the encoder cannot read."""
     phrases = [one.read_as for one in read(encoder, phrases, guess=guess)]
     vectors = encoder.encode_text(phrases)
-    own = getattr(encoder, "contrast_for", None)
-    if own is not None:
-        return Phrases(vectors, [own(phrase) for phrase in phrases])
-    return Phrases(vectors, [encoder.contrast(vector) for vector in vectors])
+    return Phrases(vectors, [encoder.contrast_for(*pair) for pair in zip(phrases, vectors, strict=True)])
 
 
 def passing(found: RegionTokens, what: Phrases, calibration: Calibration, threshold: float | None = None) -> Bools:

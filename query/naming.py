@@ -29,8 +29,7 @@ def names_for(encoder: TextEncoder, labels: str | None) -> tuple[str, ...]:
     """
     if labels is not None:
         return load_labels(labels).names
-    if hasattr(encoder, "names"):
-        known: dict[str, str] = encoder.names()
+    if known := encoder.names():
         return tuple(name for name, synonym_of in known.items() if not synonym_of)
     lists = [load_labels(name) for name in ("coco", "ade20k", "vspw")]
     return tuple(

@@ -13,7 +13,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..geometry import box_iou, cell_share, unit
-from ..indexer.step import view_encoder
 from ..indexer.views import whole_view
 from ..media.images import rgb
 from ..records import Box, Float32, RegionTokens
@@ -71,7 +70,7 @@ def picture_token(encoder: Encoder, picture: Image.Image) -> Float32:
     Raises:
         UsageError: the encoder finds no region in the picture.
     """
-    looker = view_encoder(encoder)
+    looker = encoder.views
     if looker is not None:
         return np.asarray(looker.look([whole_view(np.asarray(picture), looker.view_pixels)]).visual[0], np.float32)
     heights = [*HEIGHTS, min(max(picture.height, OWN_HEIGHTS[0]), OWN_HEIGHTS[1])]

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from ..config import IndexConfig, preset
-from ..encoders import ENCODERS, Calibration, Encoder, Reading, TextEncoder, default_preset, load
+from ..encoders import Calibration, Encoder, Reading, TextEncoder, find, load
 from ..encoders.probability import Probabilities
 from ..encoders.reading import read, tried
+from ..encoders.registry import is_known
 from ..errors import StoreError, UnknownWordError, UsageError
 from ..records import Float32
 from ..store import SourceRow, Store, VectorCache
@@ -21,7 +22,7 @@ from .question import Question
 from .text_cache import text_side
 
 if TYPE_CHECKING:
-    from ..encoders.masks.source import MaskSource
+    from ..encoders.base import MaskSource
     from ..encoders.probability import Curve, Samples
     from .answers import Album, Answer, Thing
     from .arguments import Crop, Names, Path, Picture, Sources, Time
@@ -103,8 +104,7 @@ class Query:
         made = self.store.model()
         if made and self.store.sources():
             return IndexConfig.from_dict(made.config)
-        known = self._spec.partition(":")[0] in ENCODERS
-        return preset(default_preset(self._spec) if known else "default")
+        return preset(find(self._spec).preset if is_known(self._spec) else "default")
 
     def cache(self) -> VectorCache:
         """The searchable vectors, brought up to date."""

@@ -31,21 +31,17 @@ def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, 
     have; or those of the masks that the encoder was given, which are as fine as its working picture. path: of the
     picture, for masks in a folder."""
     from ..indexer.merge import merge
-    from ..indexer.step import view_encoder
     from ..indexer.views import looked_at
 
     height, width = image.shape[:2]
-    if path and getattr(encoder, "encode_frames", None) is not None:
-        from ..encoders.masks.source import Masked
-
-        assert isinstance(encoder, Masked)
+    if path and encoder.masks is not None:
         info = SourceInfo(path, SourceKind.PICTURE, width, height, 0, "")
         found = encoder.encode_fine(Frame(small(encoder, image), 0, 0), info)
         return replace(found, text=unit(found.text))
     working = small(encoder, image)
     (found,) = encoder.encode([working], width, height)
     merged = merge(found, config, frame_width=width, frame_height=height)
-    looker = view_encoder(encoder)
+    looker = encoder.views
     if looker is None:
         return replace(merged, text=unit(merged.text))
     return looked_at(looker, working, merged, (width, height))[0]
@@ -57,7 +53,7 @@ def cosine_map(encoder: Encoder, image: NDArray[np.uint8], vector: Float32, conf
     Of the patches themselves where the encoder has them in the space of texts (`patches`, see Encoder). Else of the
     best region that holds the patch, NaN where none does.
     """
-    if hasattr(encoder, "patches"):
+    if encoder.has_patches:
         return np.asarray(encoder.patches([small(encoder, image)])[0] @ vector, np.float32)
     from .region_scores import by_regions
 
@@ -91,8 +87,6 @@ def cover(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32,
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from ..indexer.encoding import working_in_parallel
-
     height, width = image.shape[:2]
     dx, dy = AROUND * (box[2] - box[0]), AROUND * (box[3] - box[1])
     area = max(box[0] - dx, 0.0), max(box[1] - dy, 0.0), min(box[2] + dx, float(width)), min(box[3] + dy, float(height))
@@ -112,7 +106,7 @@ def cover(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32,
             picture[y0:y1, x0:x1] = plain
         return _score(encoder, picture, box, vector, config)
 
-    with working_in_parallel(encoder) as workers, ThreadPoolExecutor(workers) as pool:
+    with encoder.parallel() as workers, ThreadPoolExecutor(workers) as pool:
         whole, *scores = pool.map(score, [None, *places])
     total, count = np.zeros((down, across)), np.zeros((down, across))
     for (i, j), one in zip(places, scores, strict=True):
@@ -132,10 +126,9 @@ def _score(encoder: Encoder, image: NDArray[np.uint8], box: Box, vector: Float32
     does."""
     from ..geometry import box_iou
     from ..indexer.merge import merge
-    from ..indexer.step import view_encoder
     from ..indexer.views import cut, sharpness
 
-    looker = view_encoder(encoder)
+    looker = encoder.views
     assert looker is not None
     height, width = image.shape[:2]
     working = small(encoder, image)
@@ -174,22 +167,22 @@ def ground(
     """Where `phrase` is in a picture `(H, W, 3)`: the one thing that is meant, or with `everything` all of them.
 
     threshold: least cosine, in place of the encoder's calibrated test. path: of the picture, for masks in a folder.
-    An encoder that pools in another way for this than for naming regions has `referring()`, itself in that form: so
-    TextRegion, whose paper also takes the whole of a mask that was given. Raises UsageError for a phrase that the
+    Raises UsageError for a phrase that the
     encoder cannot read, ModelError for masks that do not fit or are none.
     """
     from .grounding import asked, one, passing, several
     from .region_scores import cosines
 
-    whole = False
-    if hasattr(encoder, "referring"):
-        encoder = encoder.referring()
-        whole = getattr(encoder, "masks", None) is not None
+    encoder = encoder.referring()
     what = asked(encoder, [phrase])
     found = regions_of(encoder, image, config, path)
     size = image.shape[0], image.shape[1]
     passed = passing(found, what, encoder.info.calibration, threshold)
-    things = several(found, what, passed, size) if everything else one(found, what, passed, size, whole=whole)
+    things = (
+        several(found, what, passed, size)
+        if everything
+        else one(found, what, passed, size, whole=encoder.whole_regions)
+    )
     scores = cosines(found, what.vectors)[:, 0]
     return Seen(size, tuple(things), float(scores.max()) if len(scores) else None)
 

@@ -1,8 +1,8 @@
-"""The text side of an encoder that is slow to load or to ask, with what a memory remembers of it.
+"""A cache, in the memory, of the texts that an encoder with a slow text side has encoded.
 
-Asked again, a phrase costs neither the model nor PyTorch. It counts as the same phrase when the encoder, the sha256 of
-its weights, its prompts and the version of vidmem are the same; the weights count as the same as long as their files
-keep size and time of change, as in hub.py.
+A phrase that is asked again needs neither the model nor PyTorch. A cached vector is valid for one encoder, its weights
+(by sha256), its prompts and one version of vidmem. The weights count as unchanged as long as their files keep size and
+time of change, as in encoders/hub.py.
 """
 
 from __future__ import annotations
@@ -12,47 +12,39 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import cast
 
 import numpy as np
 
 from .. import __version__
-from ..encoders import EncoderInfo, TextEncoder, load_text, remembering
+from ..encoders import LoadOptions, SlowText, TextEncoder, find, load_text
 from ..records import Float32
 from ..store import Store
 from ..store.texts import Texts
 
 
-def text_side(spec: str, weights: str | os.PathLike[str] | None, store: Store) -> TextEncoder:
-    """The text side of an encoder for questions to a memory; those that are quick anyway are simply loaded. Raises
-    ModelError."""
-    module, backbone = remembering(spec)
-    if module is None:
-        return load_text(spec, weights)
-    return cast(TextEncoder, RememberedText(spec, module, backbone, weights, store))  # its info is only read
+def text_side(spelling: str, weights: str | os.PathLike[str] | None, store: Store) -> TextEncoder:
+    """The text side of an encoder for questions to a memory, cached if it is slow to load. Raises ModelError."""
+    slow = find(spelling).slow_text
+    if slow is None:
+        return load_text(spelling, weights)
+    return CachedText(spelling, slow, weights, store)
 
 
-class RememberedText:
-    """A TextEncoder. module: of the encoder, with `text_files(backbone, weights)`, the files that its text side hangs
-    on, `described(name, weights, visual_dim, text_dim)`, its EncoderInfo, and PROMPTS."""
+class CachedText(TextEncoder):
+    """The text side `slow` of the encoder spelled `spelling`, loaded only for texts that are not in the cache.
 
-    def __init__(
-        self, spec: str, module: ModuleType, backbone: str, weights: str | os.PathLike[str] | None, store: Store
-    ) -> None:
-        self._spec, self._module, self._backbone, self._weights = spec, module, backbone, weights
+    Raises ModelError, here and in every call, if the weights are missing or damaged.
+    """
+
+    has_templates = True
+
+    def __init__(self, spelling: str, slow: SlowText, weights: str | os.PathLike[str] | None, store: Store) -> None:
+        self._spelling, self._slow = spelling, slow
+        self._options = LoadOptions(spelling.partition(":")[2], None, weights)
         self._texts = Texts(store)
         self._real: TextEncoder | None = None
-        self._info: EncoderInfo | None = None
-
-    @property
-    def info(self) -> EncoderInfo:
-        """Raises ModelError, now and from every other call, when the weights are missing or damaged."""
-        if self._info is None:
-            told = _sound(self._texts.facts(self._spec))
-            self._info = self._loaded().info if told is None else self._module.described(*told)
-        assert self._info is not None
-        return self._info
+        facts = _sound(self._texts.facts(spelling))
+        self.info = self._loaded().info if facts is None else slow.describe(*facts)
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
         keys = [self._key("text", phrase.encode("utf-8", "surrogatepass")) for phrase in phrases]
@@ -63,12 +55,15 @@ class RememberedText:
             new = real.encode_text([phrases[i] for i in missing])
             for i, row in zip(missing, new, strict=True):
                 found[i] = row[None]
-            # A phrase of which only the first words count is not remembered: that must be said each time.
-            whole = getattr(real, "fits", lambda phrase: True)
+            # A phrase that is cut is not cached: the warning must come each time.
             rows_of = zip(missing, new, strict=True)
-            self._texts.put([(keys[i], row[None]) for i, row in rows_of if whole(phrases[i])])
+            self._texts.put([(keys[i], row[None]) for i, row in rows_of if real.fits(phrases[i])])
         rows = [row for row in found if row is not None]
         return np.concatenate([np.empty((0, self.info.text_dim), np.float32), *rows])
+
+    def encode_names(self, names: Sequence[str]) -> Float32:
+        """As TextEncoder; not cached."""
+        return self._loaded().encode_names(names)
 
     def contrast(self, vector: Float32) -> Float32:
         key = self._key("contrast", np.ascontiguousarray(vector, "<f4").tobytes())
@@ -80,28 +75,29 @@ class RememberedText:
 
     def _loaded(self) -> TextEncoder:
         if self._real is None:
-            self._real = load_text(self._spec, self._weights)
-            self._info = info = self._real.info
-            files = [_stamp(str(path)) for path in self._module.text_files(self._backbone, self._weights)]
+            self._real = load_text(self._spelling, self._options.weights)
+            info = self._real.info
+            files = [_stamp(str(path)) for path in self._slow.files(self._options)]
             if files and None not in files:
-                told = [info.name, info.weights, info.visual_dim, info.text_dim]
-                self._texts.set_facts(self._spec, {"files": files, "info": told})
+                facts = [info.name, info.weights, info.visual_dim, info.text_dim]
+                self._texts.set_facts(self._spelling, {"files": files, "info": facts})
         return self._real
 
-    def _key(self, kind: str, asked: bytes) -> bytes:
-        head = json.dumps([kind, self.info.name, self.info.weights, self._module.PROMPTS, __version__]).encode()
-        return hashlib.sha256(head + b"\0" + asked).digest()
+    def _key(self, kind: str, text: bytes) -> bytes:
+        head = json.dumps([kind, self.info.name, self.info.weights, self._slow.prompts, __version__]).encode()
+        return hashlib.sha256(head + b"\0" + text).digest()
 
 
-def _sound(facts: object) -> list[object] | None:
-    """Of which encoder, weights and lengths of vectors it tells; None when the files are others now, or it tells
-    nothing: a memory may come from a stranger."""
+def _sound(facts: object) -> tuple[str, str, int, int] | None:
+    """Name, weights and widths of the encoder that was cached; None if its files have changed or `facts` is malformed.
+
+    A memory may come from a stranger.
+    """
     match facts:
-        case {"files": [_, *_] as files, "info": [str(), str(), int(), int()] as info}:
+        case {"files": [_, *_] as files, "info": [str() as name, str() as weights, int() as visual, int() as text]}:
             paths = [file[0] if isinstance(file, list) and file else None for file in files]
             if files == [_stamp(path) if isinstance(path, str) else None for path in paths] and None not in files:
-                told: list[object] = info
-                return told
+                return name, weights, visual, text
     return None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidmem.encoders import ENCODERS, Calibration, EncoderInfo
+from vidmem.encoders import Calibration, Encoder, EncoderInfo, EncoderSpec, LoadOptions, registry
 from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import mask_boxes
 from vidmem.records import Float32, RegionTokens
@@ -40,8 +40,8 @@ GATE = "VIDMEM_TEST_GATE"
 GATE_AFTER = 60
 
 
-class Colours:
-    """Both sides; implements `vidmem.encoders.Encoder`."""
+class Colours(Encoder):
+    """Both sides."""
 
     def __init__(self, wait_s: float = 0.0, gate: Path | None = None) -> None:
         self.wait_s, self.gate, self.seen = wait_s, gate, 0
@@ -109,21 +109,20 @@ def _unit(vectors: Float32) -> Float32:
     return vectors / lengths
 
 
-def load(backbone: str = "", device: str | None = None) -> Colours:
-    if backbone not in ("", "gated"):
-        raise ModelError(f"`colours` has no backbone {backbone!r}")
-    if backbone == "gated":
+def load(options: LoadOptions) -> Colours:
+    if options.backbone not in ("", "gated"):
+        raise ModelError(f"`colours` has no backbone {options.backbone!r}")
+    if options.backbone == "gated":
         return Colours(0.03, Path(os.environ[GATE]))
     return Colours()
 
 
-def load_text(backbone: str = "") -> Colours:
-    return load(backbone)
+SPEC = EncoderSpec(name="colours", load=load, load_text=load)
 
 
 def register() -> None:
     """Make `--encoder colours` known in this process."""
-    ENCODERS["colours"] = __name__
+    registry.register(SPEC)
 
 
 Scene = Sequence[tuple[str, float, float, int]]

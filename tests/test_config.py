@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidmem.config import PRESETS, IndexConfig, MergeConfig, TrackConfig, preset
-from vidmem.encoders import default_preset
+from vidmem.encoders import find
 from vidmem.errors import UsageError, VidmemError
 
 
@@ -32,7 +32,7 @@ def test_the_baseline_joins_nothing_in_a_frame() -> None:
 
 
 def test_what_a_detector_finds_is_not_merged_again() -> None:
-    assert default_preset("tiny") == default_preset("clip") == "boxes"
+    assert find("tiny").preset == find("clip").preset == "boxes"
     boxes = preset("boxes")
     assert min(boxes.merge.token_threshold, boxes.merge.mask_threshold) > 1
     assert boxes.track.start > 0  # a region that hardly counts as a thing begins no track

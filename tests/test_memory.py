@@ -172,7 +172,7 @@ def test_another_encoders_memory_fails(memory: Memory, folder: Path, monkeypatch
     for read_only in (False, True):
         with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use `encoder` fake"):
             Memory.open(folder, encoder="tiny", read_only=read_only)
-    monkeypatch.setattr("encoders.fake.load_text", lambda backbone: fake.ColourEncoder("fake-2"))
+    monkeypatch.setattr("encoders.fake.load_text", lambda options: fake.ColourEncoder("fake-2"))
     with pytest.raises(ModelMismatchError, match=r"weights \(fake-1 in the memory, fake-2 asked for\)"):
         Memory.open(folder)
     monkeypatch.undo()
@@ -547,7 +547,7 @@ def names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         unknown = next((word for word in phrase.split() if word not in COLOURS), "")
         return Reading("", unknown=unknown, near=("green",)) if unknown else Reading(phrase)
 
-    monkeypatch.setattr(fake.ColourEncoder, "reading", reading, raising=False)
+    monkeypatch.setattr(fake.ColourEncoder, "reading", reading)
 
 
 @pytest.mark.usefixtures("names_alone")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from .address import Address
 from .config import IndexConfig, preset
 from .display import memory_html, memory_text
-from .encoders import DEFAULT, Calibration, Encoder, TextEncoder, check, check_masks, default_preset
+from .encoders import DEFAULT, Calibration, Encoder, MaskSource, TextEncoder, check, check_masks, find
 from .errors import UsageError
 from .query import arguments
 from .query.query import Query
@@ -23,7 +23,6 @@ from .store import ModelRecord, SourceRow, Store, StoreStats
 if TYPE_CHECKING:
     from datetime import date
 
-    from .encoders.masks.source import MaskSource
     from .export.annotations import AnnotateReport
     from .indexer.dating import Dated
     from .indexer.indexing import Opened
@@ -177,7 +176,7 @@ class Memory:
             arguments.phrase("device", device, "give cuda, mps or cpu")
         if weights is not None:
             arguments.path("weights", weights)
-        if masks is not None and not hasattr(masks, "of_picture"):
+        if masks is not None and not isinstance(masks, MaskSource):
             arguments.path("masks", masks)
         folder = default_folder() if path is None else Path(arguments.path("path", path))
         if encoder is not None:
@@ -358,7 +357,7 @@ class Memory:
         interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0")
         if config is not None:
             arguments.made("config", config, IndexConfig, "an IndexConfig")
-        if encoder is not None and not hasattr(encoder, "info"):
+        if encoder is not None and not isinstance(encoder, Encoder):
             arguments.made("encoder", encoder, str, "a name, such as tiny, or an Encoder")
         self.store.check_writable()
         running = self._sessions.get(name)
@@ -403,7 +402,7 @@ class Memory:
         spec = encoder or (made.encoder if made else self.query.spec)
         loaded = self.query.load_another(spec)
         # The new encoder decides how things are tracked from now on; how sources are sampled stays.
-        known = preset(default_preset(spec))
+        known = preset(find(spec).preset)
         kept = known if made is None else IndexConfig.from_dict(made.config)
         config = replace(
             known, fps=kept.fps, checkpoint_frames=kept.checkpoint_frames, batch=kept.batch, still=kept.still
@@ -416,9 +415,8 @@ class Memory:
         return report
 
     def _check_keeping(self, keep_views: bool) -> None:
-        from .indexer.step import view_encoder
 
-        if keep_views and view_encoder(self.encoder) is None:
+        if keep_views and self.encoder.views is None:
             raise UsageError(
                 f"`{self.query.spec}` does not look at views, so there are none to keep; leave `keep_views` out"
             )

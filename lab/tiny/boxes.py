@@ -15,7 +15,7 @@ from PIL import Image
 
 from vidmem.encoders.onnx import session
 from vidmem.encoders.tiny.detector import candidates, centres, suppress
-from vidmem.encoders.tiny.regions import Detected
+from vidmem.encoders.tiny.regions import DetectedRegions
 from vidmem.records import Float32
 
 SIDE = 416
@@ -51,7 +51,7 @@ class Regions:
     """The region step of `tiny`, as it ships."""
 
     def __init__(self) -> None:
-        self.encoder = Detected("cpu")
+        self.encoder = DetectedRegions("cpu")
 
     def __call__(self, image: Image.Image) -> Found:
         (found,) = self.encoder.encode([np.asarray(image)], *image.size)

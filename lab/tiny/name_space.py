@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.names import KINDS, Names, all_names
-from vidmem.encoders.tiny import load_text
+from vidmem.encoders.tiny.text import load_text
 from vidmem.errors import UsageError
 from vidmem.records import Float32
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vidmem.cli import app
-from vidmem.encoders import ENCODERS
+from vidmem.encoders import registry
 from vidmem.memory import Memory
 
 TESTS = Path(fakes.__file__).parent
@@ -26,7 +26,7 @@ Run = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`--encoder colours`, a memory of the test's own, and nothing of the developer's."""
-    monkeypatch.setitem(ENCODERS, "colours", "fakes")
+    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
     monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "memory"))
     for name in ("VIDMEM_DEBUG", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
@@ -56,7 +56,7 @@ def indexed(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A memory of walk.mp4, for reading."""
     folder = tmp_path_factory.mktemp("memories") / "walk"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ENCODERS, "colours", "fakes")
+        patch.setitem(registry._registered, "colours", fakes.SPEC)
         with Memory.open(folder, encoder="colours") as m:
             m.index(walk)
             m.cache()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from encoders import fake
 
-from vidmem import encoders
+from vidmem.encoders import registry
 
 from .conftest import Run
 
 
 @pytest.fixture(autouse=True)
 def looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(encoders.ENCODERS, "fake", "encoders.fake")
+    monkeypatch.setitem(registry._registered, "fake", fake.SPEC)
 
 
 @pytest.fixture

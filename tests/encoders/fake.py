@@ -13,9 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from vidmem import encoders
-from vidmem.encoders import Calibration, EncoderInfo
-from vidmem.encoders.base import ViewTokens
+from vidmem.encoders import (
+    Calibration,
+    Encoder,
+    EncoderInfo,
+    EncoderSpec,
+    LoadOptions,
+    ViewEncoder,
+    ViewTokens,
+    lazy,
+    registry,
+)
 from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import mask_boxes
 from vidmem.records import Float32, RegionTokens, View
@@ -37,7 +45,7 @@ CALIBRATION = Calibration(0.5, 0.4, 0.6, 0.4)
 Places = Mapping[str, tuple[int, int]]
 
 
-class ColourEncoder:
+class ColourEncoder(Encoder):
     """Two equal tokens per colour that covers a patch; the mean colour is part of the token, so that no two frames
     give quite the same. calls: sizes of the batches it was given."""
 
@@ -85,7 +93,7 @@ class ColourEncoder:
         return RegionTokens(tokens, tokens[:, :DT].copy(), grids, (boxes[:, :2] + boxes[:, 2:]) / 2, boxes, area)
 
 
-class ColourViews:
+class ColourViews(ViewEncoder):
     """Tells the colour in the middle of a view; the larger the view, the surer. seen: sizes of the batches, told: their
     views. stop_at: at this batch it raises KeyboardInterrupt, as Ctrl-C does."""
 
@@ -131,9 +139,10 @@ class LookingEncoder(ColourEncoder):
         return replace(found, confidence=sure)
 
 
-def load(backbone: str = "", device: str | None = None) -> ColourEncoder:
+def load(options: LoadOptions) -> ColourEncoder:
     """What the registry calls. `broken` stands for weights that are not there, `look` and `look2` for encoders of two
     steps, with other weights."""
+    backbone = options.backbone
     if backbone == "broken":
         raise ModelError("the weights are missing")
     if backbone.startswith("look"):
@@ -143,13 +152,16 @@ def load(backbone: str = "", device: str | None = None) -> ColourEncoder:
     return ColourEncoder()
 
 
-def load_text(backbone: str = "") -> ColourEncoder:
-    return load(backbone)
+def load_text(options: LoadOptions) -> ColourEncoder:
+    return load(options)
+
+
+SPEC = EncoderSpec(name="fake", load=lazy(f"{__name__}:load"), load_text=lazy(f"{__name__}:load_text"))
 
 
 def register(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make it the default encoder of this test."""
-    monkeypatch.setitem(encoders.ENCODERS, "fake", "encoders.fake")
+    monkeypatch.setitem(registry._registered, "fake", SPEC)
     monkeypatch.setattr("vidmem.memory.DEFAULT", "fake")
 
 

@@ -86,20 +86,21 @@ def test_an_empty_phrase_fails(text: ClipText, phrase: str) -> None:
         text.encode_text(["cup", phrase])
 
 
-def test_a_text_of_500_words_is_cut_and_said_so(text: ClipText, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_of_500_words_is_cut_and_said_so(text: ClipText, caplog: pytest.LogCaptureFixture) -> None:
     short = text.encode_in(["cup " * 75], BARE)
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
     for count in (76, 500):
         np.testing.assert_array_equal(text.encode_in(["cup " * count], BARE), short)
         cause = f"the phrase has {count + 2} tokens with its prompt, at most 77 fit"
-        assert capsys.readouterr().err == f"{cause}; its first 75 words count, up to 'cup cup cup'\n"
+        assert caplog.messages == [f"{cause}; its first 75 words count, up to 'cup cup cup'"]
+        caplog.clear()
     text.encode_in(["cup " * 500], BARE)
-    assert capsys.readouterr().err == ""  # it is said once
+    assert caplog.messages == []  # it is said once
     assert not text.fits("cup " * 75)
     assert text.fits("cup " * 60)
 
 
-def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, caplog: pytest.LogCaptureFixture) -> None:
     """Every prompt has the same words of the phrase, and none is cut itself."""
     phrase = "red thing, old blue thing, new " * 14
     (found,) = text.encode_text([phrase])
@@ -108,7 +109,7 @@ def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, capsys: pytest.
     fit = [n for n, count in enumerate(counts, 1) if count <= 77]
     assert 20 < len(fit) < len(words)
     np.testing.assert_array_equal(found, text.encode_text([" ".join(words[: fit[-1]])])[0])
-    assert f"its first {fit[-1]} words count" in capsys.readouterr().err
+    assert f"its first {fit[-1]} words count" in caplog.text
 
 
 def test_one_endless_word_fails(text: ClipText) -> None:

@@ -140,7 +140,11 @@ def test_regions_are_those_of_the_masks(family: str, model: Path, tmp_path: Path
 
 def test_without_masks_nothing_changes(model: Path) -> None:
     encoder: Any = load(f"gem:local-dir:{model}", "cpu")
-    assert encoder.encode_frames is None
+    assert encoder.masks is None
+    frame = Frame(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), 0, 0)
+    (found,) = encoder.encode_frames([frame], SourceInfo("walk.mp4", "video", 64, 64, 0, ""))
+    (plain,) = encoder.encode([frame.image], 64, 64)
+    np.testing.assert_array_equal(found.visual, plain.visual)
 
 
 def test_a_video_under_masks(model: Path, tmp_path: Path) -> None:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import fakes
 import pytest
 import torch
 
 from vidmem import encoders
+from vidmem.encoders import EncoderSpec, LoadOptions, registry
 from vidmem.encoders.device import pick_device
 from vidmem.errors import ModelError, UsageError
 
 
-def test_backbone_and_device_reach_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[object] = []
-    monkeypatch.setitem(encoders.ENCODERS, "fake", "encoders.fake")
-    monkeypatch.setattr("encoders.fake.load", lambda *given: seen.append(given))
-    monkeypatch.setattr("encoders.fake.load_text", lambda *given: seen.append(given))
-    encoders.load("fake:ViT-B-16/openai", "cpu")
-    encoders.load_text("fake:large")
-    encoders.load("fake")
-    assert seen == [("ViT-B-16/openai", "cpu"), ("large",), ("", None)]
+def test_backbone_and_device_reach_the_encoder() -> None:
+    seen: list[LoadOptions] = []
+
+    def load(options: LoadOptions) -> fakes.Colours:
+        seen.append(options)
+        return fakes.Colours()
+
+    with registry.registered(EncoderSpec(name="stub", load=load, load_text=load)):
+        encoders.load("stub:ViT-B-16/openai", "cpu")
+        encoders.load_text("stub:large")
+        encoders.load("stub")
+    assert seen == [LoadOptions("ViT-B-16/openai", "cpu"), LoadOptions("large"), LoadOptions()]
 
 
 def test_every_entry_can_be_imported() -> None:
-    for name in encoders.ENCODERS:
+    for name in registry.BUILT_IN:
         encoders.check(name)
-    assert encoders.DEFAULT in encoders.ENCODERS
+    assert encoders.DEFAULT in registry.BUILT_IN
 
 
 @pytest.mark.parametrize(

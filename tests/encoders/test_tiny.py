@@ -20,8 +20,9 @@ from PIL import Image
 
 from lab.synthetic.lostfound import make
 from needs import needs
-from vidmem.encoders import load, load_text, shipped, tiny
+from vidmem.encoders import load, load_text, shipped
 from vidmem.encoders.base import ViewEncoder
+from vidmem.encoders.shipped import shipped_bytes
 from vidmem.encoders.tiny.detector import MOST
 from vidmem.encoders.tiny.encoder import Tiny
 from vidmem.encoders.tiny.regions import LONGEST, MOST_WORKERS
@@ -87,7 +88,7 @@ def test_weights_ship_within_their_limit() -> None:
         assert hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest() == sha, name
     there = {path.name for path in SHIPPED.iterdir()} - {"tiny.json", "tiny.md"}
     assert there == card["sha256"].keys()  # nothing unchecked lies there
-    assert tiny.shipped_bytes() == sum((SHIPPED / name).stat().st_size for name in there)
+    assert shipped_bytes() == sum((SHIPPED / name).stat().st_size for name in there)
 
 
 def test_the_card_is_what_the_weights_are(encoder: Tiny) -> None:

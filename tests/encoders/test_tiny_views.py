@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from vidmem.encoders import shipped as shipped_files
 from vidmem.encoders.base import ViewEncoder
-from vidmem.encoders.tiny import load_text
 from vidmem.encoders.tiny.naming import CLASSES, FACTS, FEATURES, HINT_SIGNS, HINTS, MAP_SIGNS, Naming
+from vidmem.encoders.tiny.text import load_text
 from vidmem.encoders.tiny.views import NAMES, SIDE, TinyViews, facts_of, load, network, square
 from vidmem.errors import ModelError
 from vidmem.records import View

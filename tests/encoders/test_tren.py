@@ -16,7 +16,7 @@ from encoders.fake import video
 from needs import needs
 from vidmem import encoders
 from vidmem.config import preset
-from vidmem.encoders import load, load_text
+from vidmem.encoders import LoadOptions, load, load_text
 from vidmem.encoders.hub import RECORD
 from vidmem.encoders.templates import IMAGENET
 from vidmem.encoders.tren import encoder as tren
@@ -275,7 +275,7 @@ def test_patches_are_the_backbones_and_the_vision_heads(folder: Path) -> None:
 def test_patches_of_another_width_or_encoder_fail(copy: Path) -> None:
     torch.save(tren_files.text_state(64), copy / tren_files.TEXT)
     with pytest.raises(ModelError, match="features of width 64, the backbone gives 96; only vitl16 has"):
-        patches.load("tren", "cpu", copy)
+        patches.load(LoadOptions("tren", "cpu", copy))
     with pytest.raises(ModelError, match="no patches of 'tiny'; the encoder is called patches:tren"):
         encoders.check("patches:tiny")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from vidmem.config import IndexConfig
-from vidmem.encoders import ENCODERS
+from vidmem.encoders import registry
 from vidmem.errors import MediaError, ModelError, ModelMismatchError, StoreError, UsageError
 from vidmem.memory import Memory
 from vidmem.timecode import NS
@@ -28,7 +28,7 @@ EVERY = IndexConfig(fps=0, still=0)
 
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENCODERS, "colours", "fakes")
+    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from store.making import source
 
 from vidmem.config import PRESETS
+from vidmem.encoders import ViewEncoder, ViewTokens
 from vidmem.errors import StoreError
 from vidmem.indexer.picture_step import PictureStep
 from vidmem.indexer.step import FrameStep
 from vidmem.indexer.views import APART_NS, Views, combined, cut, sharpness, shrink, whole_view
 from vidmem.media.pictures import Listed, Read
-from vidmem.records import Frame, RegionTokens
+from vidmem.records import Frame, RegionTokens, View
 from vidmem.timecode import NS
 
 SIZE = (160, 96)
@@ -42,7 +44,7 @@ def noisy(t_ns: int, seed: int = 0) -> Frame:
     return Frame(np.random.default_rng(seed).integers(0, 255, (96, 160, 3), np.uint8), t_ns, 0)
 
 
-class Recorder:
+class Recorder(ViewEncoder):
     """A ViewEncoder that keeps what it was shown."""
 
     view_pixels, most_views, wants_hint = 40, 3, True
@@ -50,9 +52,7 @@ class Recorder:
     def __init__(self) -> None:
         self.shown: list[tuple[int, tuple[float, float, float, float]]] = []
 
-    def look(self, views: list) -> object:
-        from vidmem.encoders.base import ViewTokens
-
+    def look(self, views: Sequence[View]) -> ViewTokens:
         self.shown += [(v.t_ns, v.box) for v in views]
         rows = np.eye(3, dtype=np.float32)[[i % 3 for i in range(len(views))]]
         return ViewTokens(rows, rows * 0.5)

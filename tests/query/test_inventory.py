@@ -11,7 +11,7 @@ import pytest
 from store.making import add, info, track
 
 from vidmem.config import IndexConfig
-from vidmem.encoders import ENCODERS
+from vidmem.encoders import registry
 from vidmem.errors import MediaError, UsageError
 from vidmem.memory import Memory
 from vidmem.query.naming import names_for
@@ -25,7 +25,7 @@ COLOURS = dict(zip(fakes.NAMES, fakes._tokens(), strict=True))
 
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
-    monkeypatch.setitem(ENCODERS, "colours", "fakes")
+    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
     with Memory.open(tmp_path / "memory", encoder="colours") as memory:
         told = memory.text_encoder.info
         memory.store.set_model(ModelRecord("colours", told.weights, 8, 8, IndexConfig().as_dict()))
@@ -151,11 +151,12 @@ def test_nothing_is_in_an_empty_memory(memory: Memory) -> None:
 
 
 def test_what_things_may_be_called() -> None:
-    class Open:
-        pass
+    class Open(fakes.Colours):
+        def names(self) -> dict[str, str]:
+            return {}
 
-    names = names_for(Open(), None)  # type: ignore[arg-type]
+    names = names_for(Open(), None)
     assert "cup" in names
     assert "sky" not in names  # stuff
     assert len(set(names)) == len(names) > 150
-    assert names_for(Open(), "coco")[0] == "person"  # type: ignore[arg-type]
+    assert names_for(Open(), "coco")[0] == "person"

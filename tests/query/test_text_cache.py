@@ -136,6 +136,7 @@ def test_a_phrase_that_cannot_be_read_is_refused_each_time(folder: Path) -> None
 
 def test_that_a_phrase_is_cut_is_said_each_time(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
+        caplog.clear()
         with Memory.open(folder, read_only=True) as memory:
             memory.where("cup " * 500)
         (line,) = caplog.messages

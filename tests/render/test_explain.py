@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from vidmem.config import MergeConfig
-from vidmem.encoders.base import ViewTokens
+from vidmem.encoders import Encoder, ViewEncoder, ViewTokens
 from vidmem.errors import UsageError
 from vidmem.query.region_scores import by_regions
 from vidmem.query.single_image import Covered, cover
@@ -68,7 +70,7 @@ def test_a_frame_without_regions_fails() -> None:
         explain(np.zeros((20, 20, 3), np.uint8), (0, 0, 5, 5), np.full((2, 2), np.nan, np.float32), "cup", "regions")
 
 
-class Greens:
+class Greens(Encoder, ViewEncoder):
     """Looks at views: a thing is as much asked for as it is green. It finds one region, wherever that is."""
 
     view_pixels, most_views, wants_hint = 64, 1, False
@@ -86,6 +88,12 @@ class Greens:
         box, point, area = (np.array(v, np.float32) for v in ([self.box], [[90, 60]], [0.1]))
         return [RegionTokens(one, one, mask, point, box, area) for _ in images]
 
+    def encode_text(self, phrases: Sequence[str]) -> np.ndarray:
+        return np.ones((len(phrases), 2), np.float32)
+
+    def contrast(self, vector: np.ndarray) -> np.ndarray:
+        return np.zeros((0, 2), np.float32)
+
     def look(self, views: list[View]) -> ViewTokens:
         share = [float((v.image[..., 1].astype(int) - v.image[..., 0] > 60).mean()) for v in views]
         text = np.array([[s, 0] for s in share], np.float32)
@@ -96,7 +104,7 @@ def test_covering_tells_which_part_it_is() -> None:
     """Green is the right upper quarter of the box alone; the rest of it is cold."""
     image = np.full((120, 180, 3), 128, np.uint8)
     image[40:60, 90:120] = (0, 200, 0)
-    covered = cover(Greens(), image, Greens.box, np.array([1, 0], np.float32), MergeConfig())  # type: ignore[arg-type]
+    covered = cover(Greens(), image, Greens.box, np.array([1, 0], np.float32), MergeConfig())
     assert covered.score > 0.1
     h, w = covered.falls.shape
     assert h > 4
@@ -128,6 +136,6 @@ def test_where_nothing_matters_nothing_glows() -> None:
 @pytest.mark.parametrize("box", [(0, 0, 180, 120), (179, 119, 180, 120), (10, 10, 10, 10), (0, 0, 180, 2)])
 def test_any_box_can_be_covered(box: tuple[float, float, float, float]) -> None:
     image = np.full((120, 180, 3), 128, np.uint8)
-    covered = cover(Greens(), image, box, np.array([1, 0], np.float32), MergeConfig())  # type: ignore[arg-type]
+    covered = cover(Greens(), image, box, np.array([1, 0], np.float32), MergeConfig())
     assert np.isfinite(covered.falls).all()
     explain_covered(image, box, covered, "cup")

@@ -39,9 +39,9 @@ def name(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def encoder(incomplete: str) -> list[str]:
-    from ..encoders import ENCODERS
+    from ..encoders.registry import names
 
-    return [name for name in ENCODERS if name.startswith(incomplete)]
+    return [name for name in names() if name.startswith(incomplete)]
 
 
 def weights_of(incomplete: str) -> list[str]:
@@ -124,12 +124,12 @@ def _sources(folder: Path, incomplete: str) -> list[str]:
 
 
 def _names(ctx: typer.Context) -> list[str]:
-    from ..encoders import DEFAULT, load_text, ships
+    from ..encoders import DEFAULT, find, load_text
 
     spec = ctx.params.get("encoder") or _made_by(_memory(ctx)) or DEFAULT
-    names = getattr(load_text(spec), "names", None) if ships(spec) else None  # others may take seconds to load
-    if callable(names):
-        return [str(name) for name in names()]
+    names = load_text(spec).names() if find(spec).wanted is None else {}  # others may take seconds to load
+    if names:
+        return list(names)
     from ..query.label_lists import COCO
 
     return [line.partition("\t")[0] for line in COCO.split("\n") if line]

@@ -52,6 +52,7 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
     import sqlite3
 
     from .. import __version__
+    from ..encoders.registry import problems
     from ..memory import default_folder
 
     checks = [
@@ -64,6 +65,7 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
         _guarded("device", _device),
         *(_guarded(f"codec {name}", partial(_codec, name)) for name in CODECS),
         _guarded("encoder", _encoder),
+        *(Check("encoder of a package", "broken", problem) for problem in problems()),
         _memory(Path(memory) if memory else default_folder()),
     ]
     rows = [{"check": c.name, "ok": not c.remedy, "found": c.found, "remedy": c.remedy} for c in checks]
@@ -150,14 +152,13 @@ def _encoder() -> Check:
     import numpy as np
 
     from ..encoders import DEFAULT, load
-    from ..indexer.step import view_encoder
     from ..records import View
 
     encoder = load(DEFAULT)
     width, height = encoder.working_size(64, 64)
     picture = np.full((height, width, 3), 128, np.uint8)
     encoder.encode([picture], width, height)  # loads its networks, compares their checksums and runs them
-    if (looker := view_encoder(encoder)) is not None:
+    if (looker := encoder.views) is not None:
         box = (0.0, 0.0, float(width), float(height))
         looker.look([View(picture, box, (width, height), 0, np.empty(0, np.float32), 0.0, 1.0)])
     return Check("encoder", f"{DEFAULT}, weights {encoder.info.weights[:16]}, checksums right")

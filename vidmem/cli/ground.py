@@ -249,7 +249,7 @@ def _ready(
     import numpy as np
 
     from ..config import preset
-    from ..encoders import DEFAULT, check, check_masks, default_preset, load
+    from ..encoders import DEFAULT, check, check_masks, find, load
     from ..query.picture import load_picture
 
     spec = encoder or DEFAULT
@@ -257,4 +257,4 @@ def _ready(
     if masks is not None:
         check_masks(spec)
     image: Any = np.asarray(load_picture(picture))
-    return image, load(spec, device, weights, masks=masks), preset(default_preset(spec)).merge
+    return image, load(spec, device, weights, masks=masks), preset(find(spec).preset).merge

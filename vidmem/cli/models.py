@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +16,8 @@ from .output import Listing, Row, Show, listing, say, size, warn
 if TYPE_CHECKING:
     from ..encoders.hub import Wanted
 
-PARTS = {"sam2": "vidmem.encoders.masks.sam2"}
-"""What has weights and is no encoder."""
+PARTS = ("sam2",)
+"""What has weights but is not an encoder."""
 
 
 @listing
@@ -54,36 +55,18 @@ def models(
 
 
 def _list(folder: Path, show: Show) -> int:
-    import importlib
+    from ..encoders.registry import BUILT_IN, names, problems
 
-    from ..encoders import DEFAULT, ENCODERS, knows, load_text
-
-    rows: list[Row] = []
-    for name, path in ENCODERS.items():
-        module = importlib.import_module(path)
-        if hasattr(module, "wanted"):
-            files = module.wanted("")
-            state, total, missing = _state(files, folder)
-            identity, licence = None, module.LICENCE
-        else:
-            shipped = getattr(module, "shipped_bytes", lambda: None)()
-            state, total, missing = "needs download" if shipped is None else "shipped", shipped or 0, []
-            identity, licence = load_text(name).info.weights, "as vidmem"
-        known, open_vocabulary = knows(name)
-        rows.append(
-            {
-                "name": name,
-                "default": name == DEFAULT,
-                "knows": known,
-                "open_vocabulary": open_vocabulary,
-                "shipped": state == "shipped",
-                "state": state,
-                "missing": missing,
-                "bytes": total or None,
-                "licence": licence,
-                "weights": identity,
-            }
-        )
+    told, rows = problems(), []
+    for name in names():
+        try:
+            rows.append(_row(name, folder))
+        except Exception as error:  # a package's own code may raise anything
+            if name in BUILT_IN:
+                raise
+            rows.append(_facts(name, state="broken"))
+            if str(error) not in told:
+                told.append(f"the encoder {name!r} cannot be used: {error}; update or uninstall its package")
     table = [("name", "weights", "size", "any phrase", "licence", "knows")]
     table += [
         (
@@ -97,12 +80,47 @@ def _list(folder: Path, show: Show) -> int:
         for row in rows
     ]
     show(Listing(rows, table))
+    for problem in told:
+        warn(problem)
     if any(row["missing"] for row in rows):
         say(f"missing weights go to {folder}; `vidmem models pull NAME` fetches what it can, and tells the rest")
     return 0
 
 
-def _state(files: list[Wanted], folder: Path) -> tuple[str, int, list[str]]:
+def _row(name: str, folder: Path) -> Row:
+    from ..encoders import find, knows, load_text
+
+    spec = find(name)
+    known, open_vocabulary = knows(name)
+    facts = {"knows": known, "open_vocabulary": open_vocabulary, "licence": spec.licence}
+    if spec.wanted is not None:
+        state, total, missing = _state(spec.wanted(""), folder)
+        return _facts(name, state=state, missing=missing, bytes=total or None, **facts)
+    size = None if spec.shipped_bytes is None else spec.shipped_bytes()
+    state = "needs download" if size is None else "shipped"
+    return _facts(name, state=state, bytes=size or None, weights=load_text(name).info.weights, **facts)
+
+
+def _facts(name: str, **more: object) -> Row:
+    """A row with everything that `more` leaves out."""
+    from ..encoders import DEFAULT
+
+    row: Row = {
+        "name": name,
+        "default": name == DEFAULT,
+        "knows": "",
+        "open_vocabulary": False,
+        "shipped": more.get("state") == "shipped",
+        "state": "",
+        "missing": [],
+        "bytes": None,
+        "licence": "",
+        "weights": None,
+    }
+    return row | more
+
+
+def _state(files: Sequence[Wanted], folder: Path) -> tuple[str, int, list[str]]:
     """A word for people, bytes that are here, roles of what is not."""
     from ..encoders.hub import files_of, find
 
@@ -121,21 +139,20 @@ def _state(files: list[Wanted], folder: Path) -> tuple[str, int, list[str]]:
 
 def _pull(name: str, folder: Path, show: Show) -> int:
     """Fetches all it can before it tells what it could not."""
-    import importlib
-
-    from ..encoders import ENCODERS, check
+    from ..encoders import check, find
     from ..encoders.hub import checked, files_of
+    from ..encoders.masks.sam2 import wanted as sam2_wanted
     from ..encoders.pull import pull
 
-    spec, _, backbone = name.partition(":")
-    if spec not in PARTS:
+    part, _, backbone = name.partition(":")
+    if part not in PARTS:
         check(name)
-    module: Any = importlib.import_module(PARTS.get(spec) or ENCODERS[spec])
-    if not hasattr(module, "wanted"):
-        raise UsageError(f"`{spec}` needs no download")
+    wanted_of = sam2_wanted if part in PARTS else find(name).wanted
+    if wanted_of is None:
+        raise UsageError(f"`{part}` needs no download")
     rows: list[Row] = []
     failed = 0
-    for wanted in module.wanted(backbone):
+    for wanted in wanted_of(backbone):
         try:
             path = pull(wanted, folder, say)
         except ModelError as error:

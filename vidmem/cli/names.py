@@ -31,16 +31,15 @@ def names(
 
     Those of the memory's encoder, or of tiny where there is no memory. Exit code 1 when no name has PART in it.
     """
-    from ..encoders import any_phrase, load_text
+    from ..encoders import find, load_text
 
     spec = encoder or _spec(memory)
-    if any_phrase(spec):  # though its weights may not be here
+    if find(spec).open_vocabulary:  # though its weights may not be here
         show(Listing([], (), {"encoder": spec, "open_vocabulary": True, "names": []}))
         say(f"`{spec}` takes any phrase; name things as you like")
         return 0
     text = load_text(spec, weights)
-    own = getattr(text, "names", None)
-    known: dict[str, str] = {} if own is None else own()
+    known = text.names()
     wanted = " ".join((part or "").lower().split())
     rows: list[Row] = [
         {"name": name, "another_name_for": other or None} for name, other in sorted(known.items()) if wanted in name
@@ -48,7 +47,7 @@ def names(
     table: list[Sequence[str]] = [("name", "another name for")]
     table += [(row["name"], row["another_name_for"] or "") for row in rows]
     show(Listing(rows, table, {"encoder": spec, "open_vocabulary": False, "names": rows}))
-    if own is None:
+    if not known:
         say(f"`{spec}` has no list of its names; it knows {text.info.knows}")
         return 0
     if rows:

@@ -1,29 +1,40 @@
-"""What an encoder is to the rest of vidmem. No encoder knows the store; the indexer knows no encoder by name."""
+"""The contracts of an encoder: what it gives to the rest of vidmem, and what it may leave out.
+
+No encoder knows the store, and no other part of vidmem knows an encoder by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UnknownWordError
-from ..records import Float32, RegionTokens, View
+from ..errors import UsageError
+from ..records import Float32, Frame, RegionTokens, SourceInfo, View
 from .probability import Probabilities
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """When an answer counts as found, fitted per encoder (benchmarks/calibrate.py for `tiny`).
+    """The scores from which an answer counts as found, fitted per encoder (benchmarks/calibrate.py for `tiny`).
 
-    text_threshold: least cosine of a track's text token to the phrase. contrast_probability: least softmax share of
-    the phrase against the encoder's contrast phrases, at `temperature`. visual_threshold: least cosine to the token
-    of a picture. product_threshold: least visual x textual product when both are given (T-REN's code uses .18).
-    contrast_probability_product: the least share when both are given. These tests decide where no curve does.
-    same_thing: cosine of visual tokens from which on two tracks show one thing (query/reid.py).
-    probability: the curves from scores to probabilities; None when nobody fitted any.
+    Where `probability` has a curve for a question, the curve decides in place of the thresholds.
+
+    Attributes:
+        text_threshold: Minimum cosine of a track's text token to the phrase.
+        contrast_probability: Minimum softmax share of the phrase against the contrast phrases, at `temperature`.
+        visual_threshold: Minimum cosine of a track's visual token to the token of a picture.
+        product_threshold: Minimum product of both cosines when words and a picture are given (.18 in T-REN's code).
+        contrast_probability_product: Minimum share when words and a picture are given.
+        temperature: Of the softmax over the phrase and the contrast phrases.
+        same_thing: Minimum cosine of two visual tokens that show one thing (query/reid.py).
+        probability: Curves from scores to probabilities; None if none were fitted.
     """
 
     text_threshold: float
@@ -38,10 +49,18 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """name: as on the command line. weights: sha256 over the weights that tokens come from, what makes two memories
-    comparable. knows: one line for people, what it can name. open_vocabulary: whether any phrase is fair. regions: the
-    same over the weights of the region step, where that is another network; else empty. visual_dim, text_dim: of a
-    track's tokens."""
+    """Facts about a loaded encoder.
+
+    Attributes:
+        name: Its spelling on the command line, with the backbone, such as `clip:ViT-B-32/openai`.
+        weights: sha256 over the weights that tokens come from. Memories with the same value are comparable.
+        visual_dim: Width Dv of a track's visual token.
+        text_dim: Width Dt of a track's text token.
+        knows: What it can name, in one line for people.
+        open_vocabulary: True if it reads any phrase.
+        calibration: When an answer counts as found.
+        regions: sha256 over the weights that find regions, if those are another network; else empty.
+    """
 
     name: str
     weights: str
@@ -55,9 +74,14 @@ class EncoderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an encoder with a closed vocabulary reads a phrase. read_as: what to give to `encode_text` in its place.
-    note: what is not read as it was said, one line for people, empty where there is nothing to say. unknown: a word
-    that it does not know, in which case nothing is read; near: names like that."""
+    """How an encoder with a closed vocabulary reads a phrase.
+
+    Attributes:
+        read_as: The phrase to pass to `encode_text` instead.
+        note: What is read differently from what was typed, in one line for people; empty if nothing is.
+        unknown: A word that the encoder does not know. If set, nothing is read.
+        near: Names that are spelled like `unknown`.
+    """
 
     read_as: str
     note: str = ""
@@ -65,85 +89,173 @@ class Reading:
     near: tuple[str, ...] = ()
 
 
-class TextEncoder(Protocol):
-    """The text side alone: what `where` needs for a phrase. Must be quick to load.
-
-    It may also have `encode_names(names)`, as `encode_text` for names of classes, each in many sentences.
-
-    One with a closed vocabulary (`info.open_vocabulary` is False) may also have `reading(phrase)` -> Reading, which
-    leaves the vectors of phrases that it knows as they are, and `names()` -> dict of all that it knows: each name, and
-    what it is another name of, empty for a name of its own. Neither raises. Without `reading` a phrase is read as it
-    is.
-    """
+class TextEncoder(ABC):
+    """The text side of an encoder. Questions in words load nothing else, so it must be quick to load."""
 
     info: EncoderInfo
+    max_letters: int = 2000
+    """Longer phrases are refused. Encoders cut a phrase to what they read, and splitting a very long word is slow."""
+    max_words: int | None = None
+    """Phrases of more words are refused; None for no limit."""
+    has_templates: bool = False
+    """True if `encode_names` puts names into sentences."""
 
+    @abstractmethod
     def encode_text(self, phrases: Sequence[str]) -> Float32:
-        """`(n, Dt)` float32 unit vectors. Raises UsageError for a phrase that it cannot read."""
+        """`(n, Dt)` float32 unit vectors of `n` phrases.
 
-    def contrast(self, vector: Float32) -> Float32:
-        """`(c, Dt)` unit vectors of phrases that a track must be less like than `vector` `(Dt,)` to count as found.
-
-        One that knows better phrases for a single picture also has `contrast_for(phrase)`, with the same result.
+        Raises:
+            UsageError: The encoder cannot read a phrase.
         """
+
+    @abstractmethod
+    def contrast(self, vector: Float32) -> Float32:
+        """`(c, Dt)` unit vectors of phrases that compete with the phrase of `vector` `(Dt,)`.
+
+        A track counts as found if it is more similar to the phrase than to these.
+        """
+
+    def contrast_for(self, phrase: str, vector: Float32) -> Float32:
+        """As `contrast`, for a phrase that is looked for in a single picture. vector: the phrase's."""
+        return self.contrast(vector)
+
+    def encode_names(self, names: Sequence[str]) -> Float32:
+        """`(n, Dt)` unit vectors of names of classes, each averaged over many sentences.
+
+        Raises:
+            UsageError: The encoder has no sentences (`has_templates`).
+        """
+        raise UsageError(f"`{self.info.name}` reads no sentences; leave `templates` out")
+
+    def reading(self, phrase: str) -> Reading:
+        """How a phrase is read, by default as it is. Never raises.
+
+        An encoder with a closed vocabulary should say what it does not understand, and leave the vectors of phrases
+        that it knows unchanged.
+        """
+        return Reading(phrase)
+
+    def names(self) -> Mapping[str, str]:
+        """All names of a closed vocabulary, each with the name that it is a synonym of, or "". Empty if not listed."""
+        return {}
+
+    def fits(self, phrase: str) -> bool:
+        """Return True if the whole phrase is encoded, False if it is cut."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewTokens:
-    """What a look at `n` views gave. visual `(n, Dv)` float32: unit rows. text `(n, Dt)` float32: rows no longer than
-    1; the direction is the name, the length is how sure it is."""
+    """Tokens of `n` views.
+
+    Attributes:
+        visual: `(n, Dv)` float32 unit rows.
+        text: `(n, Dt)` float32 rows no longer than 1. The direction is the name, the length is the confidence.
+    """
 
     visual: Float32
     text: Float32
 
 
-@runtime_checkable
-class ViewEncoder(Protocol):
-    """The second step: it looks at the best views of a track, once each, and what it sees are the track's tokens.
-
-    view_pixels: the longest side in which it wants views. most_views: of one track, the best ones. wants_hint: whether
-    it reads `View.hint`.
-    """
+class ViewEncoder(ABC):
+    """The second step of an encoder: it looks once at the best views of a track and gives the track's tokens."""
 
     view_pixels: int
+    """Longest side of a view in pixels."""
     most_views: int
-    wants_hint: bool
+    """Views of one track that are looked at, the best ones."""
+    wants_hint: bool = False
+    """True if it reads `View.hint`."""
 
+    @abstractmethod
     def look(self, views: Sequence[View]) -> ViewTokens:
-        """Tokens of each view, whatever views it is looked at together with."""
+        """Tokens of each view. They must not depend on the other views in the call."""
 
 
-class Encoder(TextEncoder, Protocol):
-    """Both sides: regions of frames, and the text side.
+@runtime_checkable
+class MaskSource(Protocol):
+    """A source of regions for encoders that pool features under masks."""
 
-    Where the tokens of regions only serve to follow things, it also has `views`, a ViewEncoder; without it the means
-    of its regions' tokens are a track's tokens.
+    def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
+        """Masks `(n, h, w)` of each of some consecutive frames of a source; n may be 0.
 
-    It may also have `parallel()`, a context manager that gives the number of calls of `encode` that may run at a time
-    while it is entered; without it there is one. On a CPU whole batches side by side waste less than each operation
-    cut into parts that wait for each other.
+        h and w are those of the frame's picture or of the source.
 
-    One that has features of single patches in the space of texts also has `patches(images)`: pictures as for `encode`
-    -> `(B, h, w, Dt)` float32 unit vectors, for heat maps.
+        Raises:
+            ModelError: Masks are missing or damaged.
+        """
 
-    One whose regions come from elsewhere than the picture also has `encode_frames(frames, info)`, or None for that
-    name: frames of one source, in order -> as `encode`.
+    def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
+        """Masks `(n, h, w)` of a picture `(h, w, 3)` that belongs to no source.
+
+        Raises:
+            UsageError: The masks belong to files.
+        """
+
+
+class Encoder(TextEncoder):
+    """Both sides of an encoder: regions of pictures, and the text side.
+
+    Regions carry the tokens of their tracks (the mean over a track's regions), unless the encoder has `views`.
     """
 
+    masks: MaskSource | None = None
+    """Where its regions come from; None if it finds them itself."""
+    has_patches: bool = False
+    """True if it implements `patches`."""
+    whole_regions: bool = False
+    """True if a phrase refers to a whole region in `ground`, False if to the region's largest connected part."""
+
+    @abstractmethod
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size (width, height) in which it wants pictures of the given size."""
+        """The size (width, height) to which pictures of the given size are scaled before `encode`."""
 
+    @abstractmethod
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
-        """Region tokens, not yet merged, of pictures `(h, w, 3)` uint8 RGB of one working size; points and boxes are
-        given in pixels of the `width` x `height` original."""
+        """Region tokens, not yet merged, of pictures `(h, w, 3)` uint8 RGB of one working size.
 
+        Points and boxes are in pixels of the `width` x `height` original.
+        """
 
-def read(encoder: TextEncoder, phrase: str) -> Reading:
-    """How the encoder reads `phrase`. Raises UnknownWordError for a word that it does not know."""
-    own = getattr(encoder, "reading", None)
-    if own is None:
-        return Reading(phrase)
-    found: Reading = own(phrase)
-    if found.unknown:
-        raise UnknownWordError(found.unknown, found.near, found.note)
-    return found
+    @property
+    def views(self) -> ViewEncoder | None:
+        """The second step; None if regions carry their tokens themselves."""
+        return None
+
+    def parallel(self) -> AbstractContextManager[int]:
+        """A context in which so many calls of `encode` may run at a time; by default 1.
+
+        On a CPU, whole batches side by side waste less time than threads within one operation.
+        """
+        return nullcontext(1)
+
+    def encode_frames(self, frames: Sequence[Frame], info: SourceInfo) -> list[RegionTokens]:
+        """Regions of frames of one source, in order; by default those that `encode` finds in the pictures."""
+        return self.encode_each([frame.image for frame in frames], [(info.width, info.height)] * len(frames))
+
+    def encode_each(self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]) -> list[RegionTokens]:
+        """Regions of pictures that may differ in size. sizes: width and height of each original.
+
+        Neighbours of one size are encoded as one batch.
+        """
+        found: list[RegionTokens] = []
+        pairs = zip(images, sizes, strict=True)
+        for (_, (width, height)), same in itertools.groupby(pairs, lambda pair: (pair[0].shape, pair[1])):
+            found += self.encode([image for image, _ in same], width, height)
+        return found
+
+    def encode_fine(self, frame: Frame, info: SourceInfo) -> RegionTokens:
+        """The regions of one frame, with masks at the frame's own size where `masks` gave them."""
+        (found,) = self.encode_frames([frame], info)
+        return found
+
+    def patches(self, images: Sequence[NDArray[np.uint8]]) -> Float32:
+        """Patch features in the space of texts, for heat maps: pictures as for `encode` -> `(B, h, w, Dt)` unit rows.
+
+        Only called if `has_patches`.
+        """
+        raise NotImplementedError
+
+    def referring(self) -> Encoder:
+        """The encoder for finding the region that a phrase refers to (`ground`); by default itself."""
+        return self

@@ -9,20 +9,15 @@ from ..timecode import quoted
 from .base import Reading, TextEncoder
 
 MOST_TOLD = 5
-MOST_LETTERS, MOST_WORDS = 200, 30
-"""Of a phrase for an encoder that knows a list of names: what is longer is no name, and reading it would take long."""
-LONGEST = 2000
-"""Letters of a phrase for any other; those cut it to what they read, and the pieces of one word take long to find."""
 
 
 def tried(encoder: TextEncoder, phrase: str) -> Reading | UnknownWordError:
     """How the encoder reads `phrase`: as it is, if it can read any. Raises UsageError for what is too long."""
-    own = getattr(encoder, "reading", None)
-    letters = LONGEST if own is None else MOST_LETTERS
-    if len(phrase) > letters or (own is not None and len(phrase.split()) > MOST_WORDS):
-        most = f"{letters} letters" if own is None else f"{MOST_WORDS} words and {letters} letters"
+    letters, words = encoder.max_letters, encoder.max_words
+    if len(phrase) > letters or (words is not None and len(phrase.split()) > words):
+        most = f"{letters} letters" if words is None else f"{words} words and {letters} letters"
         raise UsageError(f"{quoted(phrase)} is too long; name a thing in no more than {most}")
-    found: Reading = Reading(phrase) if own is None else own(phrase)
+    found = encoder.reading(phrase)
     return UnknownWordError(found.unknown, found.near, found.note) if found.unknown else found
 
 

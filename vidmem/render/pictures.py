@@ -136,7 +136,6 @@ class Pictures:
             MediaError: The video or photo is gone or damaged.
             UsageError: The encoder cannot read the text, or finds no region in the picture.
         """
-        from ..indexer.step import view_encoder
         from ..query.single_image import cosine_map, cover
         from .explain import explain, explain_covered
         from .frames import shot_of
@@ -147,11 +146,10 @@ class Pictures:
         encoder, merge = self._query.encoder, self._query.settings().merge
         vector = self._query.text_encoder.encode_text([self._query.reading(text).read_as])[0]
         image, box = shot_of(sighting)
-        has_patches = hasattr(encoder, "patches")
-        if not has_patches and view_encoder(encoder) is not None:
+        if not encoder.has_patches and encoder.views is not None:
             return explain_covered(image, box, cover(encoder, image, box, vector, merge), text)
         cosines = cosine_map(encoder, image, vector, merge)
-        return explain(image, box, cosines, text, "patches" if has_patches else "regions")
+        return explain(image, box, cosines, text, "patches" if encoder.has_patches else "regions")
 
     def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True) -> None:
         """Cut a sighting out of its video into an MP4 file.

@@ -16,24 +16,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...records import Float32, View
-from ..base import EncoderInfo, ViewTokens
+from ..base import Encoder, EncoderInfo, ViewEncoder, ViewTokens
 from ..hub import Wanted
 from ..shipped import regions_hash
+from ..spec import LoadOptions
 from ..templates import PLAIN
-from ..tiny.regions import Detected
+from ..tiny.regions import DetectedRegions
+from .spec import CLIP
 from .text import CALIBRATION, ClipText, text_dim
 
 if TYPE_CHECKING:
     from .files import Loaded
 
 DEFAULT = "ViT-B-32/openai"
-KNOWS = "any phrase that its CLIP model understands; finds what `tiny` finds; thresholds are not calibrated"
-LICENCE = "MIT for ViT-B-32/openai; Apple's for research for MobileCLIP2-S0/dfndr2b"
-EXTRA = "clip"
-FAMILY = "clip"
-PRESET = "boxes"
-PROMPTS = PLAIN
-"""What texts are put into, see remembered.py."""
 BATCH = 8
 
 
@@ -44,11 +39,13 @@ def wanted(backbone: str = "") -> list[Wanted]:
 
     if backbone in ("", DEFAULT):  # known without open_clip
         name = "vit_base_patch32_clip_224.openai"
-        return [Wanted("CLIP model", (name,), "MIT", repo=f"timm/{name}", files=(WEIGHTS,), nested=True, spec=FAMILY)]
-    return files(FAMILY, backbone)
+        return [
+            Wanted("CLIP model", (name,), "MIT", repo=f"timm/{name}", files=(WEIGHTS,), nested=True, spec=CLIP.name)
+        ]
+    return files(CLIP.name, backbone)
 
 
-class ClipViews:
+class ClipViews(ViewEncoder):
     """The second step: whole views through the image tower. See base.ViewEncoder."""
 
     most_views, wants_hint = 2, False  # a look costs ten times what one of `tiny` does
@@ -86,13 +83,13 @@ class ClipViews:
         return ViewTokens(vectors, vectors.copy())
 
 
-class Clip(Detected, ClipText):
+class Clip(DetectedRegions, ClipText, Encoder):
     """Both sides."""
 
     def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None) -> None:
-        ClipText.__init__(self, info, loaded, PROMPTS)
+        ClipText.__init__(self, info, loaded, PLAIN)
         # PyTorch may have a GPU that ONNX Runtime has not: the detector then runs on the CPU, which is fast enough.
-        Detected.__init__(self, "cpu" if device == "cpu" else None)
+        DetectedRegions.__init__(self, "cpu" if device == "cpu" else None)
         self._torch_device = device
 
     @cached_property
@@ -101,38 +98,37 @@ class Clip(Detected, ClipText):
         return ClipViews(self._loaded, self._torch_device)
 
 
-def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Clip:
-    """Both sides of `clip:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError
-    as `clip_files.load_model`; UsageError for the device."""
+def load(options: LoadOptions) -> Clip:
+    """Both sides. Raises ModelError as `files.load_model`, UsageError for the device."""
     from ..device import pick_device
 
-    pick_device(device)  # before anything long is done
-    info, loaded = _known(backbone, weights)
-    return Clip(info, loaded, device)
+    pick_device(options.device)  # before anything long is done
+    info, loaded = _known(options)
+    return Clip(info, loaded, options.device)
 
 
-def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
+def load_text(options: LoadOptions) -> ClipText:
     """The text side alone, without the image tower. Raises ModelError as `load`."""
-    info, loaded = _known(backbone, weights)
+    info, loaded = _known(options)
     loaded.model.visual = None
-    return ClipText(info, loaded, PROMPTS)
+    return ClipText(info, loaded, PLAIN)
 
 
-def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
+def _known(options: LoadOptions) -> tuple[EncoderInfo, Loaded]:
     from .files import load_model
 
-    loaded = load_model(FAMILY, backbone or DEFAULT, None if weights is None else Path(weights))
+    loaded = load_model(CLIP.name, options.backbone or DEFAULT, options.weights)
     dim = text_dim(loaded)
     return described(loaded.name, loaded.weights, dim, dim), loaded
 
 
 def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
     """The facts about a model of this family."""
-    return EncoderInfo(name, weights, visual_dim, text_dim, KNOWS, True, CALIBRATION, regions_hash())
+    return EncoderInfo(name, weights, visual_dim, text_dim, CLIP.knows, True, CALIBRATION, regions_hash())
 
 
-def text_files(backbone: str = "", weights: str | Path | None = None) -> list[Path]:
+def text_files(options: LoadOptions) -> list[Path]:
     """The files that answers to texts hang on. Raises ModelError when there is no such model."""
     from .files import model_files
 
-    return model_files(FAMILY, backbone or DEFAULT, None if weights is None else Path(weights))
+    return model_files(CLIP.name, options.backbone or DEFAULT, options.weights)

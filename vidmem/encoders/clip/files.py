@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -114,12 +115,12 @@ def _published(backbone: str) -> tuple[str, dict[str, Any]]:
     return name, facts
 
 
-def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded:
+def load_model(family: str, backbone: str, weights: str | os.PathLike[str] | None = None) -> Loaded:
     """Raises ModelError: a file is missing, changed, damaged or does not fit, or open_clip is not installed."""
     if backbone.startswith(_LOCAL):
         home, own = _local(backbone)
         return _from_config(family, backbone, home, own, checked(own, home))
-    where = folder or weights_folder()
+    where = weights_folder(weights)
     (file,) = wanted(family, backbone)
     found = find(file, where)
     path = None if found is None else chosen(file.files[0], found)
@@ -138,12 +139,12 @@ def load_model(family: str, backbone: str, folder: Path | None = None) -> Loaded
     return _build(f"{family}:{backbone or DEFAULT}", config, facts, found, path, sha)
 
 
-def model_files(family: str, backbone: str, folder: Path | None = None) -> list[Path]:
+def model_files(family: str, backbone: str, weights: str | os.PathLike[str] | None = None) -> list[Path]:
     """All files that a model is built from, as far as they are there. Raises ModelError as `wanted`."""
     if backbone.startswith(_LOCAL):
         home, _ = _local(backbone)
         return sorted(path for path in home.iterdir() if path.is_file() and path.name != RECORD)
-    where = folder or weights_folder()
+    where = weights_folder(weights)
     found = [find(each, where) for each in wanted(family, backbone)]
     return sorted(path for home in found if home for path in home.iterdir() if path.is_file())
 

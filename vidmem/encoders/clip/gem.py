@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ...records import Float32, RegionTokens
-from ..base import EncoderInfo
+from ..base import EncoderInfo, MaskSource
 from ..hub import Wanted
-from ..masks.source import Masked, MaskSource
+from ..masks.source import MaskPooling
+from ..spec import LoadOptions
 from ..templates import PLAIN
 from .pixels import fitted_masks, normalised, regions
+from .spec import GEM
 from .text import CALIBRATION, ClipText, text_dim
 
 if TYPE_CHECKING:
@@ -28,25 +30,19 @@ SIDE = 448
 own."""
 CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
 """Least cosine of patches, least patches, most regions. Ours, not calibrated."""
-KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
-LICENCE = "the backbone's (MIT for openai)"
-EXTRA = "gem"
-FAMILY = "gem"
-MASKS = True
-"""It takes `masks`."""
-PROMPTS = PLAIN
-"""What texts are put into, see remembered.py."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
     """All files of `gem:backbone`. Raises ModelError for one that is not there."""
     from .files import wanted as files
 
-    return files(FAMILY, backbone)
+    return files(GEM.name, backbone)
 
 
-class Gem(Masked, ClipText):
+class Gem(ClipText, MaskPooling):
     """Both sides. masks: where regions come from, None for clusters."""
+
+    has_patches = True
 
     def __init__(
         self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None
@@ -55,7 +51,7 @@ class Gem(Masked, ClipText):
         from .gem_path import BLOCKS
         from .model import ClipTower
 
-        super().__init__(info, loaded, PROMPTS)
+        super().__init__(info, loaded, PLAIN)
         self.device, self.dtype = pick_device(device)
         self.tower = ClipTower(loaded.model.visual.to(self.device))
         self.side = self.tower.crop_side(SIDE)
@@ -114,35 +110,28 @@ def _pooled(patches: Float32, masks: Float32) -> Float32:
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def load(
-    backbone: str = "",
-    device: str | None = None,
-    weights: str | Path | None = None,
-    *,
-    masks: MaskSource | None = None,
-) -> Gem:
-    """Both sides of `gem:backbone` from the folder `weights` (by default as `hub.weights_folder`). Raises ModelError as
-    `clip_files.load_model`; UsageError for the device."""
+def load(options: LoadOptions) -> Gem:
+    """Both sides. Raises ModelError as `files.load_model`, UsageError for the device."""
     from ..device import pick_device
 
-    pick_device(device)  # before anything long is done
-    info, loaded = _known(backbone, weights)
-    return Gem(info, loaded, device, masks=masks)
+    pick_device(options.device)  # before anything long is done
+    info, loaded = _known(options)
+    return Gem(info, loaded, options.device, masks=options.masks)
 
 
-def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
+def load_text(options: LoadOptions) -> ClipText:
     """The text side alone, without the image tower. Raises ModelError as `load`."""
-    info, loaded = _known(backbone, weights)
+    info, loaded = _known(options)
     loaded.model.visual = None
-    return ClipText(info, loaded, PROMPTS)
+    return ClipText(info, loaded, PLAIN)
 
 
-def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
+def _known(options: LoadOptions) -> tuple[EncoderInfo, Loaded]:
     from .files import load_model
     from .model import ClipTower
 
-    loaded = load_model(FAMILY, backbone, None if weights is None else Path(weights))
-    tower = ClipTower(loaded.model.visual)
+    loaded = load_model(GEM.name, options.backbone, options.weights)
+    tower, backbone = ClipTower(loaded.model.visual), options.backbone
     other = f"use textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai"
     if not tower.blocks:
         raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} has none: {other}")
@@ -156,11 +145,11 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
 
 def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
     """The facts about a model of this family."""
-    return EncoderInfo(name, weights, visual_dim, text_dim, KNOWS, True, CALIBRATION)
+    return EncoderInfo(name, weights, visual_dim, text_dim, GEM.knows, True, CALIBRATION)
 
 
-def text_files(backbone: str = "", weights: str | Path | None = None) -> list[Path]:
+def text_files(options: LoadOptions) -> list[Path]:
     """The files that answers to texts hang on. Raises ModelError when there is no such model."""
     from .files import model_files
 
-    return model_files(FAMILY, backbone, None if weights is None else Path(weights))
+    return model_files(GEM.name, options.backbone, options.weights)

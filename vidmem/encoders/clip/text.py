@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...records import Float32
-from ..base import Calibration, EncoderInfo
+from ..base import Calibration, EncoderInfo, TextEncoder
 from ..phrases import Cutting
 from ..templates import BARE, IMAGENET, filled
 
@@ -35,11 +35,13 @@ CALIBRATION = Calibration(
 """Not calibrated: there are no weights here to calibrate with. Cosines of CLIP to a fitting text lie at .2 to .3."""
 
 
-class ClipText:
+class ClipText(TextEncoder):
     """The text side, float32 on the CPU wherever pictures are encoded: a question gives one answer everywhere.
 
     prompts: templates that each phrase is put into; the unit mean of their unit vectors is its vector.
     """
+
+    has_templates = True
 
     def __init__(self, info: EncoderInfo, loaded: Loaded, prompts: tuple[str, ...]) -> None:
         self.info, self._loaded, self._prompts = info, loaded, prompts
@@ -75,7 +77,7 @@ class ClipText:
         against: Float32 = self._against[self._against @ vector < SAME_MEANING]
         return against
 
-    def contrast_for(self, phrase: str) -> Float32:
+    def contrast_for(self, phrase: str, vector: Float32) -> Float32:
         """What speaks against a phrase in one picture, `(1, Dt)`: "background, anything but ..." for a name, and
         CONTRAST for a sentence."""
         if len(phrase.split()) > NAME_WORDS:

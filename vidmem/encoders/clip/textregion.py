@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError
 from ...records import Float32, RegionTokens
-from ..base import EncoderInfo
+from ..base import EncoderInfo, MaskSource
 from ..hub import Wanted
-from ..masks.source import Masked, MaskSource
+from ..masks.source import MaskPooling
+from ..spec import LoadOptions
 from ..spec_options import split_options
 from ..templates import IMAGENET
 from .pixels import checked_masks, fitted_masks, normalised, regions, short_side
+from .spec import TEXTREGION
 from .text import CALIBRATION, ClipText, text_dim
 
 if TYPE_CHECKING:
@@ -42,25 +44,16 @@ LOW_SHARE_POOLED = 0.5
 """Weight of the whole picture's features for towers with a pooling head (appendix A.3); 1 for the others."""
 CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.85, 4, 64
 """Clusters in place of masks: least cosine of values, least patches, most regions. Ours, not calibrated."""
-KNOWS = "any phrase that its CLIP model understands; regions are clusters of patches; thresholds are not calibrated"
-LICENCE = "the backbone's (MIT for openai)"
-EXTRA = "clip"
-FAMILY = "textregion"
-
-MASKS = True
-"""It takes `masks`."""
-PROMPTS = IMAGENET
-"""What texts are put into, see remembered.py."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
     """All files of `textregion:backbone`. Raises ModelError for one that is not there, UsageError for its options."""
     from .files import wanted as files
 
-    return files(FAMILY, split_options(backbone, OPTIONS)[0])
+    return files(TEXTREGION.name, split_options(backbone, OPTIONS)[0])
 
 
-class TextRegion(Masked, ClipText):
+class TextRegion(ClipText, MaskPooling):
     """Both sides. masks: where regions come from, None for clusters. pooling: see Pooling, None for its defaults. short
     and crop: as in OPTIONS, None for SHORT_SIDES crops and for SIDE.
 
@@ -82,7 +75,7 @@ class TextRegion(Masked, ClipText):
         from .model import ClipTower
         from .textregion_pool import Pooling
 
-        super().__init__(info, loaded, PROMPTS)
+        super().__init__(info, loaded, IMAGENET)
         self.device, self.dtype = pick_device(device)
         self.tower = ClipTower(loaded.model.visual.to(self.device))
         self.side = self.tower.crop_side(crop or SIDE)
@@ -101,6 +94,7 @@ class TextRegion(Masked, ClipText):
 
         other = copy(self)
         other.pooling = replace(self.pooling, mlp=True)
+        other.whole_regions = self.masks is not None
         return other
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
@@ -188,33 +182,33 @@ class TextRegion(Masked, ClipText):
         return pool(flat, masks, project, self.pooling)
 
 
-def load(
-    backbone: str = "", device: str | None = None, weights: str | Path | None = None, **options: Any
-) -> TextRegion:
-    """Both sides of `textregion:backbone` from the folder `weights` (by default as `hub.weights_folder`). options:
-    masks and pooling of TextRegion. Raises ModelError as `clip_files.load_model`; UsageError for the device and for the
-    options behind the backbone."""
+def load(options: LoadOptions) -> TextRegion:
+    """Both sides. Raises ModelError as `files.load_model`, UsageError for the device and for the options behind the
+    backbone."""
     from ..device import pick_device
 
-    pick_device(device)  # before anything long is done
-    info, loaded = _known(backbone, weights)
-    sizes = split_options(backbone, OPTIONS)[1]
-    return TextRegion(info, loaded, device, short=sizes.get("short"), crop=sizes.get("crop"), **options)
+    pick_device(options.device)  # before anything long is done
+    info, loaded = _known(options)
+    sizes = split_options(options.backbone, OPTIONS)[1]
+    return TextRegion(
+        info, loaded, options.device, masks=options.masks, short=sizes.get("short"), crop=sizes.get("crop")
+    )
 
 
-def load_text(backbone: str = "", weights: str | Path | None = None) -> ClipText:
+def load_text(options: LoadOptions) -> ClipText:
     """The text side alone, without the image tower. Raises ModelError as `load`."""
-    info, loaded = _known(backbone, weights)
+    info, loaded = _known(options)
     loaded.model.visual = None
-    return ClipText(info, loaded, PROMPTS)
+    return ClipText(info, loaded, IMAGENET)
 
 
-def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Loaded]:
+def _known(options: LoadOptions) -> tuple[EncoderInfo, Loaded]:
     from .files import load_model
     from .model import ClipTower
 
+    backbone = options.backbone
     plain, _ = split_options(backbone, OPTIONS)
-    loaded = load_model(FAMILY, plain, None if weights is None else Path(weights))
+    loaded = load_model(TEXTREGION.name, plain, options.weights)
     ClipTower(loaded.model.visual)  # raises for a tower without patches, on the text side too
     dim = text_dim(loaded)
     # Tokens of another size of picture are others: the options belong to the name.
@@ -223,11 +217,11 @@ def _known(backbone: str, weights: str | Path | None) -> tuple[EncoderInfo, Load
 
 def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
     """The facts about a model of this family."""
-    return EncoderInfo(name, weights, visual_dim, text_dim, KNOWS, True, CALIBRATION)
+    return EncoderInfo(name, weights, visual_dim, text_dim, TEXTREGION.knows, True, CALIBRATION)
 
 
-def text_files(backbone: str = "", weights: str | Path | None = None) -> list[Path]:
+def text_files(options: LoadOptions) -> list[Path]:
     """The files that answers to texts hang on. Raises ModelError when there is no such model."""
     from .files import model_files
 
-    return model_files(FAMILY, split_options(backbone, OPTIONS)[0], None if weights is None else Path(weights))
+    return model_files(TEXTREGION.name, split_options(options.backbone, OPTIONS)[0], options.weights)

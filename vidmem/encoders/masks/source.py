@@ -10,32 +10,23 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
 from ...records import Float32, Frame, RegionTokens, SourceInfo, SourceKind
+from ..base import Encoder, MaskSource
 from ..clip.pixels import fitted_masks
 
 MOST = 4096
 """Masks in one file; more are a mistake."""
 KINDS = (".npz", ".npy", ".png")
-
-
-class MaskSource(Protocol):
-    """Where regions come from."""
-
-    def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
-        """Masks `(n, h, w)` of each of the frames of a source, which follow each other, in the size of the frame's
-        picture or of the source; n may be 0. Raises ModelError."""
-
-    def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """Masks of a picture that comes from nowhere, as a cutting. Raises UsageError when there can be none."""
 
 
 def mask_source(
@@ -116,37 +107,46 @@ def _from_labels(path: Path) -> NDArray[np.bool_]:
     return np.asarray(labels[None] == values[:, None, None])
 
 
-class Masked:
-    """What encoders that pool under masks have in common. masks: where regions come from, None for their own."""
+class MaskPooling(Encoder):
+    """Base of encoders that pool features under masks: those of `masks`, or their own where that is None."""
 
-    masks: MaskSource | None = None
-
+    @abstractmethod
     def under(
         self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
     ) -> RegionTokens:
-        """Tokens of one working picture `(h, w, 3)` under soft masks `(n, h, w)` in [0, 1]; n may be 0. fine: with
-        masks as they were given, not on the patch grid."""
-        raise NotImplementedError
+        """Tokens of one working picture `(h, w, 3)` under soft masks `(n, h, w)` in [0, 1]; n may be 0.
 
-    @property
-    def encode_frames(self) -> Callable[[Sequence[Frame], SourceInfo], list[RegionTokens]] | None:
-        """As Encoder has it; None without masks."""
-        return None if self.masks is None else self._encode_frames
+        Args:
+            image: The working picture.
+            width: Width of the original, in whose pixels points and boxes are given.
+            height: Height of the original.
+            masks: In the size of the working picture.
+            fine: Return the masks as they are given, not on the patch grid.
+        """
 
-    def _encode_frames(self, frames: Sequence[Frame], info: SourceInfo, *, fine: bool = False) -> list[RegionTokens]:
-        assert self.masks is not None
-        found = []
-        for frame, given in zip(frames, self.masks.of_frames(frames, info), strict=True):
-            masks = fitted_masks(given, frame.image.shape[1], frame.image.shape[0])
-            found.append(self.under(frame.image, info.width, info.height, masks, fine=fine))
-        return found
+    def encode_frames(self, frames: Sequence[Frame], info: SourceInfo) -> list[RegionTokens]:
+        """As `Encoder.encode_frames`, under the masks that are given for the frames."""
+        if self.masks is None:
+            return super().encode_frames(frames, info)
+        return self._under_given(self.masks, frames, info)
 
     def encode_fine(self, frame: Frame, info: SourceInfo) -> RegionTokens:
-        """The regions of one frame, with their masks at its own size. Raises ModelError when no mask is given."""
-        (found,) = self._encode_frames([frame], info, fine=True)
+        """As `Encoder.encode_fine`. Raises ModelError if no mask is given."""
+        if self.masks is None:
+            return super().encode_fine(frame, info)
+        (found,) = self._under_given(self.masks, [frame], info, fine=True)
         if not len(found):
             raise ModelError(
                 "no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or "
                 "leave `masks` out to take clusters of patches"
             )
+        return found
+
+    def _under_given(
+        self, source: MaskSource, frames: Sequence[Frame], info: SourceInfo, *, fine: bool = False
+    ) -> list[RegionTokens]:
+        found = []
+        for frame, given in zip(frames, source.of_frames(frames, info), strict=True):
+            masks = fitted_masks(given, frame.image.shape[1], frame.image.shape[0])
+            found.append(self.under(frame.image, info.width, info.height, masks, fine=fine))
         return found

@@ -5,23 +5,36 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .regions import Detected
-from .text import TinyText
+from ..base import Encoder
+from ..spec import LoadOptions
+from .regions import DetectedRegions
+from .text import TinyText, check_backbone
 
 if TYPE_CHECKING:
     from .views import TinyViews
 
 
-class Tiny(Detected, TinyText):
+class Tiny(DetectedRegions, TinyText, Encoder):
     """Both sides, on a device of ONNX Runtime."""
 
     def __init__(self, device: str | None = None) -> None:
         TinyText.__init__(self)
-        Detected.__init__(self, device)
+        DetectedRegions.__init__(self, device)
 
     @cached_property
     def views(self) -> TinyViews:
-        """The second step; loaded when it is first asked for."""
+        """The second step, loaded on first use."""
         from .views import load
 
         return load(self.device)
+
+
+def load(options: LoadOptions) -> Tiny:
+    """Both sides.
+
+    Raises:
+        ModelError: A backbone was named, or the weights are missing or damaged.
+        UsageError: The device does not work.
+    """
+    check_backbone(options)
+    return Tiny(options.device)

@@ -21,7 +21,7 @@ MOST_WORKERS = 4
 """Batches at a time on a CPU: with more, one thread that decodes cannot keep up, and memory grows."""
 
 
-class Detected:
+class DetectedRegions:
     """The region half of an encoder: it finds things, and `visual` follows them."""
 
     def __init__(self, device: str | None = None) -> None:

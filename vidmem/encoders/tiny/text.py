@@ -12,15 +12,18 @@ import numpy as np
 from ...errors import ModelError
 from ...geometry import unit
 from ...records import Float32
-from ..base import Calibration, EncoderInfo, Reading
+from ..base import Calibration, EncoderInfo, Reading, TextEncoder
 from ..probability import Probabilities
 from ..shipped import REGIONS, card, regions_hash, shipped
+from ..spec import LoadOptions
 from . import names
 from .text_table import TextTable, said
 
 
-class TinyText:
-    """The text side of `tiny`."""
+class TinyText(TextEncoder):
+    """The text side of `tiny`. A phrase longer than its limits is not a name, and reading it would be slow."""
+
+    max_letters, max_words = 200, 30
 
     def __init__(self) -> None:
         from safetensors.numpy import load
@@ -85,3 +88,15 @@ def _calibration(facts: Mapping[str, Any]) -> Calibration:
     except ValueError as error:
         raise ModelError(f"the card of `tiny` is damaged ({error}); reinstall vidmem") from None
     return Calibration(**facts["calibration"], probability=fitted)
+
+
+def load_text(options: LoadOptions | None = None) -> TinyText:
+    """The text side alone. Raises ModelError as `encoder.load`."""
+    check_backbone(options or LoadOptions())
+    return TinyText()
+
+
+def check_backbone(options: LoadOptions) -> None:
+    """Raise ModelError if a backbone was named: there is only one."""
+    if options.backbone:
+        raise ModelError(f"`tiny` has no backbone {options.backbone!r} to choose; the encoder is called tiny")

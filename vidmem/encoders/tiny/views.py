@@ -18,7 +18,7 @@ from PIL import Image
 from ...errors import ModelError
 from ...geometry import unit
 from ...records import Float32, View
-from ..base import ViewTokens
+from ..base import ViewEncoder, ViewTokens
 from ..onnx import cores, session
 from ..shipped import shipped
 from .naming import FEATURES, HINTS, Naming, roots
@@ -69,7 +69,7 @@ def network(data: bytes | None = None, device: str | None = None, threads: int =
     )
 
 
-class TinyViews:
+class TinyViews(ViewEncoder):
     """The look at views. See base.ViewEncoder.
 
     net: the session of `network`. tensors, from tiny-names.safetensors: those of `Naming`, and visual `(1280, Dv)`, the

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from ...errors import ModelError, UsageError
 from ...geometry import mask_boxes
 from ...records import Float32, RegionTokens
-from ..base import Calibration, EncoderInfo
+from ..base import Calibration, Encoder, EncoderInfo, TextEncoder
 from ..hub import Wanted, fingerprint, locate, weights_folder
 from ..phrases import Cutting
+from ..spec import LoadOptions
 from ..templates import IMAGENET, filled
+from .spec import TREN
 
 if TYPE_CHECKING:
     import torch
@@ -47,9 +49,6 @@ CALIBRATION = Calibration(
     temperature=0.01,  # the cap of CLIP's logit scale, 100
 )
 """Not calibrated: there are no weights here to calibrate with. Figures of the paper and of the authors' code."""
-KNOWS = "any phrase that dino.txt understands; thresholds are the paper's, not calibrated"
-LICENCE = "DINOv3 licence (backbone, text), MIT (region encoder)"
-EXTRA = "tren"
 DEFAULT_SIZE = "vitl16"
 _SHORT = {"7b": "vit7b16", "vit7b": "vit7b16"}
 _META = "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/"
@@ -134,8 +133,10 @@ class TextSide(NamedTuple):
         return self.tower.out // 2
 
 
-class TrenText:
+class TrenText(TextEncoder):
     """The text side, in float32 on the CPU wherever pictures are encoded: a question gives one answer everywhere."""
+
+    has_templates = True
 
     def __init__(self, info: EncoderInfo, text: TextSide) -> None:
         self.info, self._text = info, text
@@ -179,7 +180,7 @@ class TrenText:
         return unit
 
 
-class Tren(TrenText):
+class Tren(TrenText, Encoder):
     """Both sides."""
 
     def __init__(
@@ -256,16 +257,16 @@ def load_text_side(folder: Path) -> TextSide:
     return TextSide(loaded, load_tokens(vocabulary, context=loaded.context))
 
 
-def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Tren:
-    """Both sides of `tren:backbone` from the folder `weights` (by default as `hub.weights_folder`).
+def load(options: LoadOptions) -> Tren:
+    """Both sides.
 
     Raises ModelError: a file is missing, changed, damaged, or does not fit the others; UsageError for the device.
     """
     from ..device import pick_device
     from .dinov3 import load_backbone, width
 
-    pick_device(device)  # before gigabytes are read
-    size, folder = size_of(backbone), weights_folder(weights)
+    pick_device(options.device)  # before gigabytes are read
+    size, folder = size_of(options.backbone), weights_folder(options.weights)
     file = locate(backbone_file(size), folder)
     text, region, info = _known(size, folder)
     model = load_backbone(file)
@@ -274,12 +275,12 @@ def load(backbone: str = "", device: str | None = None, weights: str | Path | No
             f"the region encoder is for features of width {info.visual_dim}, the backbone gives "
             f"{width(model)}; use the backbone it was trained on: {locate(region_file(size), folder)}"
         )
-    return Tren(info, text, model, region, device)
+    return Tren(info, text, model, region, options.device)
 
 
-def load_text(backbone: str = "", weights: str | Path | None = None) -> TrenText:
+def load_text(options: LoadOptions) -> TrenText:
     """The text side alone. The backbone's file may be elsewhere if it is recorded. Raises ModelError as `load`."""
-    text, _, info = _known(size_of(backbone), weights_folder(weights))
+    text, _, info = _known(size_of(options.backbone), weights_folder(options.weights))
     return TrenText(info, text)
 
 
@@ -300,4 +301,4 @@ def _known(size: str, folder: Path) -> tuple[TextSide, RegionEncoder, EncoderInf
             f"{text.dim}; use the one it was trained with: {region_path}"
         )
     name = "tren" if size == DEFAULT_SIZE else f"tren:{size}"
-    return text, region, EncoderInfo(name, weights, region.dim, text.dim, KNOWS, True, CALIBRATION)
+    return text, region, EncoderInfo(name, weights, region.dim, text.dim, TREN.knows, True, CALIBRATION)

@@ -16,20 +16,16 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ...records import Float32, RegionTokens
-from ..base import EncoderInfo
+from ..base import Encoder, EncoderInfo
 from ..hub import Wanted, fingerprint, locate, weights_folder
+from ..spec import LoadOptions
 from . import encoder as tren
+from .spec import PATCHES
 
 if TYPE_CHECKING:
     from torch import nn
 
     from .dinotxt import VisionHead
-
-PRESET = "patches"
-"""The preset of a new memory."""
-KNOWS = "any phrase that dino.txt understands, patch by patch; a baseline for comparisons, large and slow"
-LICENCE = "DINOv3 licence"
-EXTRA = "tren"
 
 
 def size_of(backbone: str) -> str:
@@ -45,7 +41,7 @@ def wanted(backbone: str = "") -> list[Wanted]:
     return [tren.backbone_file(size_of(backbone)), tren.TEXT, tren.VOCABULARY]
 
 
-class Patches(tren.TrenText):
+class Patches(tren.TrenText, Encoder):
     """Both sides."""
 
     def __init__(
@@ -86,14 +82,14 @@ def _cells(h: int, w: int, width: int, height: int) -> Float32:
     return np.asarray(np.stack([x, y, x + 1, y + 1], axis=1) * scale, np.float32)
 
 
-def load(backbone: str = "", device: str | None = None, weights: str | Path | None = None) -> Patches:
-    """Both sides from the folder `weights`. Raises ModelError and UsageError as `tren.load`."""
+def load(options: LoadOptions) -> Patches:
+    """Both sides. Raises ModelError and UsageError as `tren.load`."""
     from ..device import pick_device
     from .dinotxt import load_vision_head
     from .dinov3 import heads, load_backbone, width
 
-    pick_device(device)
-    size, folder = size_of(backbone), weights_folder(weights)
+    pick_device(options.device)
+    size, folder = size_of(options.backbone), weights_folder(options.weights)
     files = locate(tren.backbone_file(size), folder), locate(tren.TEXT, folder)
     text, info = _known(size, folder)
     model = load_backbone(files[0])
@@ -102,12 +98,12 @@ def load(backbone: str = "", device: str | None = None, weights: str | Path | No
             f"dino.txt's vision head is for features of width {info.visual_dim}, the backbone gives "
             f"{width(model)}; only {tren.DEFAULT_SIZE} has a published one: {files[1]}"
         )
-    return Patches(info, text, model, load_vision_head(files[1], heads=heads(model)), device)
+    return Patches(info, text, model, load_vision_head(files[1], heads=heads(model)), options.device)
 
 
-def load_text(backbone: str = "", weights: str | Path | None = None) -> tren.TrenText:
+def load_text(options: LoadOptions) -> tren.TrenText:
     """The text side alone. Raises ModelError as `load`."""
-    text, info = _known(size_of(backbone), weights_folder(weights))
+    text, info = _known(size_of(options.backbone), weights_folder(options.weights))
     return tren.TrenText(info, text)
 
 
@@ -118,4 +114,4 @@ def _known(size: str, folder: Path) -> tuple[tren.TextSide, EncoderInfo]:
     text = tren.load_text_side(folder)
     name = "patches:tren" if size == tren.DEFAULT_SIZE else f"patches:tren:{size}"
     # Each half of the text embedding is as wide as the features that the vision head was trained on.
-    return text, EncoderInfo(name, weights, text.dim, text.dim, KNOWS, True, tren.CALIBRATION)
+    return text, EncoderInfo(name, weights, text.dim, text.dim, PATCHES.knows, True, tren.CALIBRATION)
