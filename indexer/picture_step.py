@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..geometry import unit
-from ..media.pictures import Read
+from ..media.photos import Read
 from ..records import FrameRegions, RegionTokens, Track, ViewMark
 from ..store import PICTURE_NS, Checkpoint, Picture, PictureFile, SourceRow, SourceState
 from .step import Step

@@ -17,9 +17,9 @@ from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..media import decode_ahead
-from ..media.exif import taken
-from ..media.pictures import Listed, Read, read_pictures
-from ..media.recorded import of_file
+from ..media.exif import from_exif
+from ..media.photos import Listed, Read, read_pictures
+from ..media.recorded import recorded_at
 from ..records import Frame, RegionTokens, SourceInfo, SourceKind
 from ..store import Checkpoint, Part, SourceRow, SourceState, Store
 from .encoding import encoded_ahead
@@ -204,7 +204,7 @@ def _date(store: Store, row: SourceRow) -> None:
     missing = [p.t_ns for p in store.pictures(row.id) if not p.recorded_by]
     found = {}
     for t_ns, paths in store.picture_paths(row.id, missing).items():
-        known = of_file(paths[0], 0, taken(paths[0]))
+        known = recorded_at(paths[0], 0, from_exif(paths[0]))
         found[t_ns] = (known.ns, known.by)
     if found:
         store.set_pictures_recorded(row.id, found)

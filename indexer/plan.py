@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from ..address import Address
 from ..errors import UsageError
 from ..media import Found, Photos
-from ..media.frames import like_a_film
-from ..media.pictures import Listed, list_pictures, listed
+from ..media.film import looks_like_film
+from ..media.photos import Listed, list_pictures, listed
 from ..store import Store
 
 
@@ -44,7 +44,9 @@ class Album:
         for path in self.files:
             if (parent := os.path.dirname(path)) in wanted:
                 by_folder.setdefault(parent, []).append(os.path.join(self.folder, path))
-        return next((os.path.join(self.folder, f).rstrip(os.sep) for f, p in by_folder.items() if like_a_film(p)), None)
+        return next(
+            (os.path.join(self.folder, f).rstrip(os.sep) for f, p in by_folder.items() if looks_like_film(p)), None
+        )
 
 
 def planned(found: Sequence[Found], store: Store) -> list[Address | Album]:

@@ -14,7 +14,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from ..errors import MediaError, UsageError
-from ..timecode import FORMS, LONGEST_NS, Moment, inside, moment_of, parse_moment, parse_time
+from ..timecode import FORMS, LONGEST_NS, Moment, in_range, moment_of, parse_moment, parse_time
 
 if TYPE_CHECKING:
     from datetime import date
@@ -141,13 +141,13 @@ def moment(value: Time | None, name: str = "time") -> Moment | None:
 
     if isinstance(value, date):
         return moment_of(value)
-    if not isinstance(value, Moment) or not inside(value):
+    if not isinstance(value, Moment) or not in_range(value):
         raise UsageError(f"`{name}` is a time, as a text or a datetime: {FORMS}; got {got(value)}")
     return value
 
 
 def recording(name: str, value: Any) -> str | date:
-    """What tells when something was recorded, as `dating.choice` takes it. Raises UsageError."""
+    """What tells when something was recorded, as `dating.parse_choice` takes it. Raises UsageError."""
     from datetime import date
 
     made(name, value, (str, date), "a date, such as 2026-01-31T08:30, a datetime, or what is to tell it")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..records import Sighting
 from ..store import SourceRow, Store, VectorCache
-from ..timecode import epochal
+from ..timecode import is_wall_clock
 from .scores import Hits
 
 GUESSED = frozenset({"mtime", "day"})
@@ -75,7 +75,7 @@ def _zeros(
 
 def _simulated(row: SourceRow) -> bool:
     """Return True if the clock of the source counts from a start of its own, not from the epoch."""
-    return row.start_ns is not None and not epochal(row.start_ns, row.recorded_by)
+    return row.start_ns is not None and not is_wall_clock(row.start_ns, row.recorded_by)
 
 
 def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighting]) -> list[Sighting]:

@@ -75,7 +75,7 @@ def test_a_rate_beyond_them_fails(fps: float) -> None:
 
 @pytest.mark.parametrize(("frames", "batch"), [(10, 4), (4, 0), (4, -2), (3, 6), (0, 4), (-4, 4)])
 def test_checkpoints_that_cut_batches_fail(frames: int, batch: int) -> None:
-    with pytest.raises(UsageError, match=r"checkpoint_frames \(.*must be a multiple of batch"):
+    with pytest.raises(UsageError, match=r"`checkpoint_frames` \(.*must be a multiple of `batch`"):
         IndexConfig(checkpoint_frames=frames, batch=batch)
 
 

@@ -23,7 +23,7 @@ from vidmem.indexer.progress import IndexProgress
 from vidmem.memory import Memory
 from vidmem.query.answers import COLUMNS, Answer
 from vidmem.records import Sighting
-from vidmem.timecode import NS, told
+from vidmem.timecode import NS, relative_date
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_photos_in_a_notebook() -> None:
     html = photo._repr_html_()
     assert "0:40" not in html
     assert "<th>when</th><th>from</th><th>to</th>" in html
-    assert f"<td>{told(photo.recorded_ns)}</td><td>-</td><td>-</td><td>0.500</td><td>0.70</td>" in html
+    assert f"<td>{relative_date(photo.recorded_ns)}</td><td>-</td><td>-</td><td>0.500</td><td>0.70</td>" in html
     film = replace(photo, picture=None, recorded_ns=None)
     assert "<th>when</th>" not in film._repr_html_()
     assert "<td>0:40.0</td><td>0:40.0</td>" in film._repr_html_()

@@ -421,8 +421,8 @@ def test_what_a_question_may_be_made_of(memory: Memory, clip: Path, tmp_path: Pa
     ("asked", "message"),
     [
         ({"top": 0}, "`top` is a whole number"),
-        ({"after": "soon"}, "'soon' is no time"),
-        ({"within": "x"}, "is no time"),
+        ({"after": "soon"}, "'soon' is not a time"),
+        ({"within": "x"}, "is not a time"),
         ({"crop": "walk.mp4"}, "`crop` is VIDEO@TIME"),
         ({"image": np.zeros((3, 3))}, "multiply by 255"),
         ({"min_probability": 2}, "`min_probability` is a probability"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidmem.errors import UsageError
-from vidmem.timecode import NS, Moment, age, day_alone, iso, parse_moment, parse_span, told
+from vidmem.timecode import NS, Moment, age, is_day, iso, parse_moment, parse_span, relative_date
 
 NOW = 1_800_000_000 * NS
 
@@ -120,15 +120,15 @@ def _local(*parts: int) -> int:
 )
 def test_when_it_was_recorded_is_told_as_people_say_it(then: tuple[int, ...], said: str) -> None:
     now = _local(2026, 1, 31, 10, 0)
-    assert told(_local(*then), "container", now) == said
-    assert told(_local(*then), "mtime", now) == f"~{said}"
-    assert told(_local(*then), "day", now) == said[:-6]
-    assert told(_local(*then), "\x1b[31mgarbage", now) == said
+    assert relative_date(_local(*then), "container", now) == said
+    assert relative_date(_local(*then), "mtime", now) == f"~{said}"
+    assert relative_date(_local(*then), "day", now) == said[:-6]
+    assert relative_date(_local(*then), "\x1b[31mgarbage", now) == said
 
 
 @pytest.mark.parametrize("ns", [None, 1 << 63, -(1 << 63), 1 << 80])
 def test_what_is_no_date_is_not_told_as_one(ns: int | None) -> None:
-    assert told(ns, "container") == ""
+    assert relative_date(ns, "container") == ""
     assert iso(ns) is None
 
 
@@ -179,7 +179,7 @@ def test_ages_for_people(seconds: float, told: str) -> None:
 def test_days_as_people_say_them(text: str, then: tuple[int, ...]) -> None:
     moment = parse_moment(text, _local(2026, 1, 31, 10, 0))
     assert (moment.ns, moment.wall) == (_local(*then), True)
-    assert day_alone(text) == (len(then) == 3)
+    assert is_day(text) == (len(then) == 3)
 
 
 @pytest.mark.parametrize(
@@ -195,5 +195,5 @@ def test_days_that_are_none(text: str) -> None:
 def test_what_is_told_is_understood(then: datetime, later: bool) -> None:
     now = _local(2026, 1, 31, 23, 59) if later else int(then.timestamp()) * NS
     ns = int(then.replace(second=0, microsecond=0).timestamp()) * NS
-    understood = parse_moment(told(ns, "container", now), now).ns
+    understood = parse_moment(relative_date(ns, "container", now), now).ns
     assert datetime.fromtimestamp(understood // NS) == datetime.fromtimestamp(ns // NS)

@@ -1,4 +1,4 @@
-"""The one way in which things are used in a `with` statement here: closed at its end."""
+"""A base class for objects that a `with` statement closes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Self
 
 
 class Closing(ABC):
-    """A base for what has to be closed."""
+    """An object that has to be closed."""
 
     @abstractmethod
     def close(self) -> None:
-        """End all use. Closing twice is fine."""
+        """Release everything. Closing twice is fine."""
 
     def __enter__(self) -> Self:
         return self

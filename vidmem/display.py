@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .timecode import clock, told
+from .timecode import clock, relative_date
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -72,7 +72,7 @@ def sightings_html(sightings: Sequence[Sighting]) -> str:
     head = ("when", "from", "to", "score", "probability", "box", "source")
     rows = [
         (
-            told(s.recorded_ns, s.recorded_by) or "-",
+            relative_date(s.recorded_ns, s.recorded_by) or "-",
             "-" if s.picture else clock(s.start_ns),
             "-" if s.picture else clock(s.end_ns),
             f"{s.score:.3f}",

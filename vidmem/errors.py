@@ -1,6 +1,6 @@
-"""Every error that vidmem raises on purpose. Each message names the cause and the remedy, paths last.
+"""Every error that vidmem raises on purpose. A message names the cause, then the remedy, and the path last.
 
-The exit code of the command line hangs on the class, so that code and message cannot drift apart.
+The exit code of the command line depends on the class, so that code and message agree.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ from collections.abc import Sequence
 
 
 class VidmemError(Exception):
-    """Base of the tree. `exit_code` is what the command line returns for it."""
+    """Base class. `exit_code` is what the command line returns for the error."""
 
     exit_code = 4
 
 
 class UsageError(VidmemError):
-    """The request itself makes no sense: a malformed time, box, option or query."""
+    """The request is wrong: a malformed time, box, option or query."""
 
     exit_code = 2
 
 
 class UnknownWordError(UsageError):
-    """An encoder with a closed vocabulary does not know a word. word: as it was given; near: names like it."""
+    """An encoder with a closed vocabulary does not know a word. word: as it was given. near: similar names."""
 
     def __init__(self, word: str, near: Sequence[str] = (), cause: str = "") -> None:
         self.word, self.near, self.cause = word, tuple(near), cause
         remedy = f"near: {', '.join(near)}" if near else "`vidmem names` lists what I know"
-        told = cause or f"I don't know the word {word[:40]!r}"
-        super().__init__(f"{told}; {remedy}")
+        message = cause or f"I don't know the word {word[:40]!r}"
+        super().__init__(f"{message}; {remedy}")
 
-    def __reduce__(self) -> tuple[object, ...]:  # made from other arguments than the message
+    def __reduce__(self) -> tuple[object, ...]:  # for pickle: __init__ does not take the message
         return type(self), (self.word, self.near, self.cause)
 
 
 class MediaError(VidmemError):
-    """A source cannot be opened or holds no picture at all."""
+    """A source cannot be opened or has no pictures."""
 
 
 class ModelError(VidmemError):

@@ -1,4 +1,4 @@
-"""Boxes and masks: small array functions that more than one layer needs."""
+"""Boxes and masks: small functions on arrays that several packages share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .records import Box, Float32
 
 
 def unit(rows: Float32) -> Float32:
-    """`(..., D)` float32 at length 1; a row of zeros stays one."""
+    """Scale rows `(..., D)` to unit length; a row of zeros stays zeros."""
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.maximum(norms, np.float32(1e-12)), dtype=np.float32)
 
 
 def box_iou(boxes: Float32, others: Float32 | Box) -> Float32:
-    """Intersection over union of boxes `(..., 4)` with others `(..., 4)`, broadcast against each other: `(...)`
-    float32; 0 for empty ones."""
+    """Intersection over union of boxes `(..., 4)` and others `(..., 4)`, broadcast: `(...)` float32, 0 for empty
+    boxes."""
     a, b = np.asarray(boxes), np.asarray(others)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     inter = np.clip(sides, 0, None).prod(-1)
@@ -25,7 +25,7 @@ def box_iou(boxes: Float32, others: Float32 | Box) -> Float32:
 
 
 def cell_share(box: Box, grid: tuple[int, int], width: float, height: float) -> Float32:
-    """How much of each cell of a `(h, w)` grid over a `width` x `height` picture lies in `box`: `(h, w)` in [0, 1]."""
+    """Share of each cell that `box` covers, for a `(h, w)` grid over a picture: `(h, w)` float32 in [0, 1]."""
     h, w = grid
 
     def along(low: float, high: float, size: float, cells: int) -> NDArray[np.float64]:
@@ -36,11 +36,11 @@ def cell_share(box: Box, grid: tuple[int, int], width: float, height: float) -> 
 
 
 def mask_boxes(masks: Float32, frame_width: int, frame_height: int, *, binarise: float = 0.5) -> Float32:
-    """Boxes `(n, 4)` float32 x0, y0, x1, y1 in pixels around what masks `(n, h, w)` hold.
+    """Boxes `(n, 4)` float32 x0, y0, x1, y1 in pixels around masks `(n, h, w)` on the patch grid.
 
-    A mask holds a patch when its max-normalised value exceeds `binarise`. An edge lies where the largest value along
-    its side, drawn through the centres of the patches, crosses `binarise`: finer than a patch where a mask fades, at
-    the border of the patches where it is 0 or 1. An empty mask has the box 0, 0, 0, 0.
+    A patch is inside where the mask, divided by its maximum, exceeds `binarise`. An edge lies where the maximum along
+    its side, interpolated between the centres of the patches, crosses `binarise`: finer than a patch where a mask
+    fades, at the border of a patch where it is 0 or 1. An empty mask has the box 0, 0, 0, 0.
     """
     n, h, w = masks.shape
     held = binarised(masks.reshape(n, h * w), binarise).reshape(n, h, w)
@@ -55,8 +55,9 @@ def mask_boxes(masks: Float32, frame_width: int, frame_height: int, *, binarise:
 
 
 def _first_edge(profile: Float32, on: NDArray[np.bool_], limit: Float32) -> Float32:
-    """Where each row of profile `(n, cells)` first rises above its limit `(n,)`, in cells from the left: between the
-    centres of the last cell below and of the first one above; 0 when that is the first of all."""
+    """Where each row of profile `(n, cells)` first rises above its limit `(n,)`, in cells from the left.
+
+    Interpolated between the centres of the last cell below and the first one above; 0 if the first cell is above."""
     first = on.argmax(axis=1)
     rows = np.arange(len(profile))
     below, above = profile[rows, np.maximum(first - 1, 0)], profile[rows, first]

@@ -281,7 +281,7 @@ class Memory:
             arguments.text(name, value)
         wanted = [p if isinstance(p, Address | Photos) else arguments.path("paths", p) for p in arguments.each(paths)]
         named = arguments.paths("topics", topics)
-        chosen = None if recorded is None else dating.choice(arguments.recording("recorded", recorded))
+        chosen = None if recorded is None else dating.parse_choice(arguments.recording("recorded", recorded))
         if not wanted:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         self.store.check_writable()
@@ -309,11 +309,11 @@ class Memory:
             UsageError: The source is not in the memory or has its own clock, `when` is not a date, or the named part of
                 the file gives no time.
         """
-        from .indexer.dating import choice, mend
+        from .indexer.dating import parse_choice, redate
 
-        name, chosen = arguments.path("source", source), choice(arguments.recording("when", when))
+        name, chosen = arguments.path("source", source), parse_choice(arguments.recording("when", when))
         self.store.check_writable()
-        return mend(self.store, name, chosen)
+        return redate(self.store, name, chosen)
 
     def session(
         self,

@@ -1,7 +1,7 @@
-"""The plain data that flows through vidmem: frozen dataclasses, shapes and units in their docstrings.
+"""The data that flows through vidmem: frozen dataclasses, with shapes and units in their docstrings.
 
-Conventions: time is `int` nanoseconds on the source's own clock; a box is `(x0, y0, x1, y1)` in pixels
-of the upright video (rotation already applied), x to the right, y down, x1 and y1 exclusive.
+Conventions: a time is `int` nanoseconds on the source's own clock. A box is `(x0, y0, x1, y1)` in pixels of the
+upright video (rotation applied), x to the right, y down, x1 and y1 exclusive.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Float32 = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
 RECORDED_BY = ("log", "live", "container", "exif", "name", "day", "mtime", "given")
-"""How a recording time may be known: by the clock of a log or of who watched, from the container or a photo's EXIF,
-from the name of the file, from a name that tells the day alone, from when the file was written, or given by hand."""
+"""How a recording time is known: from the clock of a log or of a live session, the container, a photo's EXIF, the name
+of the file, a name with the day alone, the time at which the file was written, or given by hand."""
 
 
 class SourceKind(StrEnum):
@@ -73,13 +73,16 @@ class SourceKind(StrEnum):
         return self is SourceKind.PICTURES
 
 
-_ALL_SURE = np.ones(0, np.float32)  # stands for "every region is sure" until the number of regions is known
+_ALL_SURE = np.ones(0, np.float32)  # default of `confidence`, replaced by ones once the number of regions is known
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a picture stands in its log. log_ns: when it was recorded; stamp_ns: as its sender stamped it, None
-    without one; both in ns since the epoch of that clock. sequence: number that the log gives it, None without one."""
+    """The place of a picture in its log.
+
+    log_ns: when it was recorded; stamp_ns: the sender's stamp, None without one; both in ns since the epoch of that
+    clock. sequence: the log's number of the message, None without one.
+    """
 
     log_ns: int
     stamp_ns: int | None
@@ -91,7 +94,7 @@ class Frame:
     """One decoded picture.
 
     image: `(H, W, 3)` uint8 RGB, upright. t_ns: presentation time in ns, from the container's pts.
-    index: ordinal of the sampled frame within its source, from 0. mark: its place in a log, for sources that are one.
+    index: number of the sampled frame in its source, from 0. mark: its place in a log or dataset, else None.
     """
 
     image: NDArray[np.uint8]
@@ -110,11 +113,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of a source before it is decoded.
+    """What is known about a source before it is decoded.
 
-    uri: absolute path as given to the store. width, height: pixels, upright. duration_ns: 0 when unknown.
-    start_ns: wall clock of t_ns = 0 in ns since the epoch, or None. fingerprint: identifies the content. recorded_by:
-    how start_ns is known, one of RECORDED_BY, or empty where it is not.
+    uri: its address in the store, an absolute path. width, height: pixels, upright. duration_ns: 0 if unknown.
+    fingerprint: identifies the content. start_ns: wall clock of t_ns = 0, in ns since the epoch, or None.
+    recorded_by: how start_ns is known, one of RECORDED_BY; empty if it is unknown.
     """
 
     uri: str
@@ -136,12 +139,15 @@ class SourceInfo:
 class RegionTokens:
     """The regions of one frame.
 
-    visual `(M, Dv)` and text `(M, Dt)` float32 tokens (any norm); masks `(M, h, w)` float32 in [0, 1] on the
-    patch grid; points `(M, 2)` float32 x, y and boxes `(M, 4)` float32 x0, y0, x1, y1, both in pixels of the
-    frame; area `(M,)` float32, the share of the frame that the mask covers; confidence `(M,)` float32 in [0, 1], how
-    sure it is that a thing is there, 1 where it is left out.
+    visual: `(M, Dv)` float32 tokens, any norm.
+    text: `(M, Dt)` float32 tokens, any norm.
+    masks: `(M, h, w)` float32 in [0, 1] on the patch grid.
+    points: `(M, 2)` float32 x, y in pixels of the frame.
+    boxes: `(M, 4)` float32 x0, y0, x1, y1 in pixels of the frame.
+    area: `(M,)` float32, the share of the frame that the mask covers.
+    confidence: `(M,)` float32 in [0, 1], how sure it is that a thing is there; ones by default.
 
-    Of an encoder that looks at views, `visual` follows the thing and `text` is the hint for the view (see `View`).
+    For an encoder with views, `visual` is for tracking and `text` is the hint for the view (see `View`).
     """
 
     visual: Float32
@@ -166,7 +172,7 @@ class RegionTokens:
         return len(self.visual)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> RegionTokens:
-        """The regions at `rows`, in that order."""
+        """Select the regions at `rows`, in that order."""
         return RegionTokens(
             self.visual[rows],
             self.text[rows],
@@ -185,8 +191,8 @@ class RegionTokens:
 class FrameRegions:
     """What the store keeps of one sampled frame.
 
-    t_ns: its time. tracks `(M,)` int64: ordinals of tracks within the source, unique. boxes `(M, 4)` float32
-    pixels. masks `(M, h, w)` bool on the patch grid.
+    t_ns: its time. tracks: `(M,)` int64, unique ordinals of tracks in the source. boxes: `(M, 4)` float32 in pixels.
+    masks: `(M, h, w)` bool on the patch grid.
     """
 
     t_ns: int
@@ -200,11 +206,11 @@ class FrameRegions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A thing cut out of a frame at full resolution, for an encoder to look at.
+    """A crop of a thing from a frame at full resolution, for the encoder's view step.
 
     image: `(h, w, 3)` uint8 RGB, the box with a margin. box: without the margin, in pixels of the upright frame.
-    frame_size: width and height of that frame. t_ns: its time. hint `(H,)` float32: what the region step said of the
-    thing, empty where nobody asked it. sharpness: in [0, 1]. confidence: of the region.
+    frame_size: width and height of that frame. t_ns: its time. hint: `(H,)` float32, the region step's text token,
+    empty if the encoder wants none. sharpness: in [0, 1]. confidence: of the region.
     """
 
     image: NDArray[np.uint8]
@@ -218,8 +224,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ViewMark:
-    """Where a view of a track was cut. t_ns, box: as in `View`. quality: what it was chosen by (indexer/views.py).
-    image: the picture itself as WebP, where it was kept; then hint and confidence are as in `View`."""
+    """Where a view of a track was cut.
+
+    t_ns, box: see `View`. quality: the score it was chosen by (indexer/views.py). image: the crop as WebP if it was
+    kept, with hint and confidence as in `View`.
+    """
 
     t_ns: int
     box: Box
@@ -231,13 +240,13 @@ class ViewMark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One thing followed over frames of one source.
+    """One thing, followed over the frames of one source.
 
-    ordinal: number within the source, from 0, in order of birth. start_ns, end_ns: first and last frame in which
-    it was seen (both inclusive). frames: how many sampled frames hold it. visual `(Dv,)` and text `(Dt,)`
-    float32: running means of the tokens of its regions, or of its views. best_ns, best_box: the frame that shows it
-    best. confidence: mean of its regions' confidence. text_confidence: how sure its text token is, in [0, 1]; the
-    score by words is the cosine times this. views: where it was looked at, best first.
+    ordinal: number in the source, from 0, in order of first appearance. start_ns, end_ns: first and last frame in
+    which it was seen, both inclusive. frames: number of sampled frames that show it. visual: `(Dv,)` and text: `(Dt,)`
+    float32, running means of the tokens of its regions, or of its views. best_ns, best_box: the frame that shows it
+    best. confidence: mean confidence of its regions. text_confidence: how sure its text token is, in [0, 1]; the score
+    for words is the cosine times this. views: where views of it were cut, best first.
     """
 
     ordinal: int
@@ -255,16 +264,19 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
-    """Poses over one source. topic: where they are from, or "tf". frame: that they are in. t_ns `(n,)` int64,
-    increasing; values `(n, 7)` float64: x, y, z in metres, then the quaternion x, y, z, w."""
+    """The poses over one source.
+
+    topic: where they are from, or "tf". frame: the coordinate frame. t_ns: `(n,)` int64, increasing. values: `(n, 7)`
+    float64, x, y, z in metres, then the quaternion x, y, z, w.
+    """
 
     topic: str
     frame: str
     t_ns: NDArray[np.int64]
     values: NDArray[np.float64]
 
-    def at(self, t_ns: int, most_ns: int = 2 * NS) -> Pose | None:
-        """The pose at t_ns, straight between the samples around it; None where the nearest is more than most_ns off."""
+    def at(self, t_ns: int, max_gap_ns: int = 2 * NS) -> Pose | None:
+        """The pose at t_ns, interpolated between two samples; None if the nearest is more than max_gap_ns away."""
         if not len(self.t_ns):
             return None
         after = int(np.searchsorted(self.t_ns, t_ns))
@@ -272,9 +284,9 @@ class Trail:
         after = min(after, len(self.t_ns) - 1)
         t0, t1 = int(self.t_ns[before]), int(self.t_ns[after])
         share = min(max((t_ns - t0) / (t1 - t0), 0.0), 1.0) if t1 > t0 else 0.0
-        if t1 - t0 > most_ns:
+        if t1 - t0 > max_gap_ns:
             share = round(share)
-        if min(abs(t_ns - t0), abs(t1 - t_ns)) > most_ns:
+        if min(abs(t_ns - t0), abs(t1 - t_ns)) > max_gap_ns:
             return None
         a, b = self.values[before], self.values[after]
         b = np.concatenate([b[:3], b[3:] if a[3:] @ b[3:] >= 0 else -b[3:]])  # q and -q are the same rotation
@@ -285,8 +297,11 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where something was. topic: the source of the pose, "tf" for transforms. frame: the frame that it is in. x, y, z:
-    metres; qx, qy, qz, qw: a unit quaternion."""
+    """Where something was.
+
+    topic: the topic of the pose, "tf" for transforms. frame: the coordinate frame. x, y, z: metres. qx, qy, qz, qw: a
+    unit quaternion.
+    """
 
     topic: str
     frame: str
@@ -301,10 +316,13 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class LogPoint:
-    """A moment of a sighting in the terms of its log or dataset. topic, clock: of the source; for a dataset the episode
-    with its camera, and "episode". time_ns: the moment by that clock, log_ns and stamp_ns by both; ns since the epoch,
-    or since the episode's start. sequence: of the message, None where the log has no numbers, or frame_index. pose:
-    where the camera or the robot was, None where the log does not say."""
+    """A moment of a sighting in the terms of its log or dataset.
+
+    topic, clock: of the source; for a dataset the episode with its camera, and "episode". time_ns: the moment on that
+    clock; log_ns, stamp_ns: on either clock, see `Mark`. All in ns since the epoch, or since the episode's start.
+    sequence: number of the message, None if the log has none; frame_index in a dataset. pose: where the camera or the
+    robot was, None if unknown.
+    """
 
     topic: str
     clock: str
@@ -317,17 +335,21 @@ class LogPoint:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One contiguous time in which the thing asked for was in view.
+    """One contiguous span of time in which the thing was in view.
 
-    source: path of the video. start_ns, end_ns: its span, inclusive. score: what it was ranked and tested by,
-    the product of text_score (cosine times how sure the name is) and visual_score (cosine) where both were asked for;
-    the one not asked for is None.
-    frame_ns and box: the evidence, a frame inside the span and the thing in it. tracks: ids in the store. seen, last:
-    the evidence and the end of the span in the terms of a log, None for sources that are none. picture: the file, in a
-    folder of single pictures; its boxes are in pixels of that picture. probability: that it shows what was asked
-    for; None where the encoder is not calibrated for such questions. confidence: that a thing is there at all.
-    recorded_ns: wall clock of frame_ns, ns since the epoch, of a single picture its own; None where it is not known.
-    recorded_by: how it is known, as in `SourceInfo`.
+    source: the path or address of the source.
+    start_ns, end_ns: the span, inclusive.
+    score: the score for ranking and testing; the product of text_score and visual_score if the query has both.
+    text_score: cosine times `Track.text_confidence`; None if the query has no words.
+    visual_score: cosine; None if the query has no picture.
+    frame_ns, box: the evidence, a frame inside the span and the thing in it.
+    tracks: ids in the store.
+    seen, last: the evidence and the end of the span in the terms of a log; None for other sources.
+    picture: the file, in a folder of single pictures; boxes are in pixels of that picture.
+    probability: that it shows what the query names; None if the encoder is not calibrated for such queries.
+    confidence: that there is a thing at all.
+    recorded_ns: wall clock of frame_ns in ns since the epoch; None if unknown.
+    recorded_by: how recorded_ns is known; see `SourceInfo.recorded_by`.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Times as people write and read them: media time (`12.5s`, `00:01:02.5`), dates on the wall, ages."""
+"""Times as people write and read them: media time (`12.5s`, `00:01:02.5`), dates and ages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 NS = 1_000_000_000
 """Nanoseconds in a second."""
 LONGEST_NS = 1 << 62
-"""Of times. Differences of two of them still fit 64 bits, as the memory keeps them."""
+"""Maximum of a time in ns: the difference of two times still fits 64 bits."""
 TIMES = "12, 12.5s, 00:01:02.5 or 90000000ns"
-_MOST_LETTERS = 40
-"""Of a time: more digits than that are none, and numbers of thousands are slow to read."""
+_MAX_LETTERS = 40
+"""A longer text is not a time, and numbers with thousands of digits are slow to parse."""
 
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)s?")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
@@ -26,30 +26,32 @@ _NANOSECONDS = re.compile(r"(\d+)ns")
 
 
 def parse_time(text: str, forms: str = TIMES) -> int:
-    """Nanoseconds from `12`, `12.5s` (seconds), `1:02.5`, `00:01:02.5` (a clock) or `90000000ns`; exact. forms: what to
-    write instead, for the message.
+    """Parse `12`, `12.5s` (seconds), `1:02.5`, `00:01:02.5` (a clock) or `90000000ns` into nanoseconds, exactly.
 
-    Raises UsageError for anything else, and for more than LONGEST_NS.
+    forms: the accepted forms, for the error message.
+
+    Raises:
+        UsageError: the text has another form, or is more than LONGEST_NS.
     """
     ns = _nanoseconds(text.strip())
     if ns is None:
-        raise UsageError(f"{quoted(text)} is no time; write {forms}")
+        raise UsageError(f"{quoted(text)} is not a time; write {forms}")
     if ns > LONGEST_NS:
         raise UsageError(f"{quoted(text)} is longer than any video; write {forms}")
     return ns
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, its beginning where it is long."""
-    return repr(text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}...")
+    """The text in quotes, shortened if it is long."""
+    return repr(text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}...")
 
 
 def _nanoseconds(text: str) -> int | None:
-    if len(text) > _MOST_LETTERS:
+    if len(text) > _MAX_LETTERS:
         return None
     if match := _NANOSECONDS.fullmatch(text):
         return int(match[1])
-    from fractions import Fraction  # 10 ms, for a crop alone
+    from fractions import Fraction  # takes 10 ms to import
 
     if match := _SECONDS.fullmatch(text):
         return int(Fraction(match[1]) * NS)
@@ -60,7 +62,7 @@ def _nanoseconds(text: str) -> int | None:
 
 
 def age(ns: int) -> str:
-    """How long that is, for people: 40 seconds, 3 minutes, 2 hours, 5 days, 7 weeks, 4 years."""
+    """A duration for people: 40 seconds, 3 minutes, 2 hours, 5 days, 7 weeks, 4 years."""
     seconds = ns // NS
     for size, name in ((365 * 86400, "year"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size * (2 if name == "week" else 1):
@@ -95,7 +97,7 @@ _RANGE = (-LONGEST_NS, LONGEST_NS)
 """Nanoseconds since the epoch: the years 1823 to 2116."""
 
 EPOCHAL_NS = 10**17
-"""In 1973. A clock with earlier times counts from its own start, as simulations do, and not from the epoch."""
+"""In 1973. A clock with earlier times counts from its own start, as simulations do, not from the epoch."""
 
 FORMS = (
     "12.5s or 00:01:02.5 (video time), 2026-01-31T08:30, 2026-01-31 or yesterday 18:02 (clock), 90min, 12h, 30d or 4w "
@@ -105,25 +107,27 @@ FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time. ns: on the clock of each video, or since the epoch when `wall`. text: as it was given."""
+    """A point in time. ns: media time of each video, or since the epoch if `wall`. text: as it was given."""
 
     ns: int
     wall: bool
     text: str
 
     def media_ns(self, start_ns: int | None) -> int | None:
-        """The same on the clock of a video that began at `start_ns`; None when that is not known and needed."""
+        """The moment as media time of a video that began at `start_ns`; None if that is needed and unknown."""
         if not self.wall:
             return self.ns
         return None if start_ns is None else self.ns - start_ns
 
 
 def parse_moment(text: str, now_ns: int | None = None) -> Moment:
-    """A Moment from video time (as `parse_time` takes it), a date, a date with a time, `now`, or an age such as
-    `30d`. A date may be `today`, `yesterday`, a day of the week (the last one) or `31 Jan`, as answers tell it, too.
-    Dates without a zone are local.
+    """Parse media time (see `parse_time`), a date, a date with a time, `now`, or an age such as `30d`.
 
-    Raises UsageError for anything else, and for years that nothing was filmed in.
+    A date may also be `today`, `yesterday`, a day of the week (the last one) or `31 Jan`, as in answers. Dates without
+    a zone are local.
+
+    Raises:
+        UsageError: the text has another form, or is out of range (1823 to 2116).
     """
     given = text.strip()
     now = time.time_ns() if now_ns is None else now_ns
@@ -132,7 +136,7 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     if match := _AGO.fullmatch(given):
         seconds = float(match[1]) * _AGES[match[2]]
         return _wall(now - int(seconds * NS) if seconds < 1e12 else _RANGE[0] - 1, text)
-    if (day := _said(given, now)) is not None:
+    if (day := _named_day(given, now)) is not None:
         return _wall(day, text)
     if re.match(r"\d{4}-\d", given):
         from datetime import datetime
@@ -140,12 +144,12 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
         try:
             return _wall(int(datetime.fromisoformat(given).timestamp() * 1_000_000) * 1000, text)
         except (ValueError, OverflowError, OSError):
-            raise UsageError(f"{quoted(text)} is no date; write {FORMS}") from None
+            raise UsageError(f"{quoted(text)} is not a date; write {FORMS}") from None
     return Moment(parse_time(text, FORMS), False, text)
 
 
 def moment_of(when: date) -> Moment:
-    """The Moment of a date, at its beginning here, or of a datetime; without a zone it is local. Raises UsageError."""
+    """The Moment of a datetime, or of the start of a date; local without a zone. Raises UsageError."""
     from datetime import datetime
 
     whole = when if isinstance(when, datetime) else datetime(when.year, when.month, when.day)
@@ -155,20 +159,21 @@ def moment_of(when: date) -> Moment:
         raise UsageError(f"{when} is too far away; there was no video then") from None
 
 
-def inside(moment: Moment) -> bool:
-    """Whether it is a time that `parse_moment` may give."""
+def in_range(moment: Moment) -> bool:
+    """Return True if `moment` is in the range that `parse_moment` accepts."""
     return (_RANGE[0] if moment.wall else 0) <= moment.ns <= _RANGE[1]
 
 
-def day_alone(text: str) -> bool:
-    """Whether what `parse_moment` takes names a day and no time of it."""
+def is_day(text: str) -> bool:
+    """Return True if a text for `parse_moment` is a date without a time."""
     given = text.strip()
     match = _DAY.fullmatch(given)
     return re.fullmatch(r"\d{4}-?\d\d-?\d\d", given) is not None or (match is not None and match[6] is None)
 
 
-def _said(text: str, now_ns: int) -> int | None:
-    """ns since the epoch of `yesterday`, `friday 18:02`, `31 Jan`, `31 Jan 2025 18:02`; None for what is no such day.
+def _named_day(text: str, now_ns: int) -> int | None:
+    """ns since the epoch of `yesterday`, `friday 18:02`, `31 Jan`, `31 Jan 2025 18:02`; None for another text.
+
     Without a year it is the last such day."""
     match = _DAY.fullmatch(text)
     if match is None:
@@ -194,13 +199,13 @@ def _said(text: str, now_ns: int) -> int | None:
 
 
 def parse_span(text: str, now_ns: int | None = None) -> tuple[Moment, Moment]:
-    """Two Moments from `A..B`. Raises UsageError when they are not two, of two kinds, or the first is the later one."""
+    """Parse `A..B` into two Moments. Raises UsageError if they mix media time and dates, or A is later than B."""
     first, dots, last = text.partition("..")
     if not dots or not first.strip() or not last.strip():
         raise UsageError(f"`between` is A..B, such as 1:00..2:30 or 2026-01-30..2026-01-31; got {quoted(text)}")
     span = parse_moment(first, now_ns), parse_moment(last, now_ns)
     if span[0].wall != span[1].wall:
-        raise UsageError(f"{text!r} mixes video time and clock; give both in one way")
+        raise UsageError(f"{text!r} mixes video time and clock; use one for both")
     if span[0].ns > span[1].ns:
         raise UsageError(f"{text!r} ends before it begins; give the earlier time first")
     return span
@@ -212,11 +217,11 @@ def _wall(ns: int, text: str) -> Moment:
     return Moment(ns, True, text)
 
 
-def told(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = None) -> str:
-    """A time of recording for people, on this machine's clock: "today 18:02", "yesterday 18:02", "Fri 18:02" within a
-    week, "31 Jan 18:02" within this year, "31 Jan 2025 18:02"; empty when it is not known.
+def relative_date(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = None) -> str:
+    """A recording time for people, in local time: "today 18:02", "yesterday 18:02", "Fri 18:02" within a week,
+    "31 Jan 18:02" within this year, "31 Jan 2025 18:02"; empty if it is unknown.
 
-    With "~" in front where it is a guess, from the time of the file; without the hour where only the day is known.
+    A guess, from the time of the file, starts with "~". If only the day is known, there is no hour.
     """
     if recorded_ns is None or not _RANGE[0] <= recorded_ns <= _RANGE[1]:
         return ""
@@ -232,22 +237,21 @@ def told(recorded_ns: int | None, recorded_by: str = "", now_ns: int | None = No
     return f"{'~' if recorded_by == 'mtime' else ''}{day}{hour}"
 
 
-def epochal(start_ns: int, by: str) -> bool:
-    """Whether a recording time is one of the world's clock; logs and live sources may have one of a simulation."""
+def is_wall_clock(start_ns: int, by: str) -> bool:
+    """Return False for the time of a simulated clock, which logs and live sources may have."""
     return start_ns >= EPOCHAL_NS or by not in ("log", "live")
 
 
-def dated(start_ns: int | None, by: str) -> str:
-    """When a source was recorded and how that is known, for a table: "2026-01-31 08:30 (container)"; "-" when it is
-    not known."""
-    if start_ns is None or not _RANGE[0] <= start_ns <= _RANGE[1] or not epochal(start_ns, by):
+def recording_date(start_ns: int | None, by: str) -> str:
+    """When a source was recorded and how that is known, for a table: "2026-01-31 08:30 (container)"; "-" if unknown."""
+    if start_ns is None or not _RANGE[0] <= start_ns <= _RANGE[1] or not is_wall_clock(start_ns, by):
         return "-"
     form = "%Y-%m-%d" if by == "day" else "%Y-%m-%d %H:%M"
     return time.strftime(form, time.localtime(start_ns // NS)) + (f" ({by})" if by else "")
 
 
 def iso(ns: int | None) -> str | None:
-    """ISO 8601 of a wall clock, with milliseconds and this machine's offset; None for None and what is no date."""
+    """ISO 8601 of a wall clock, with milliseconds and the local offset; None if it is None or out of range."""
     if ns is None or not _RANGE[0] <= ns <= _RANGE[1]:
         return None
     from datetime import UTC, datetime
@@ -257,13 +261,13 @@ def iso(ns: int | None) -> str | None:
 
 
 def _days(moment: time.struct_time) -> int:
-    """Days of the calendar since a day long ago."""
+    """The day as a number: two of them can be subtracted."""
     from datetime import date
 
     return date(moment.tm_year, moment.tm_mon, moment.tm_mday).toordinal()
 
 
 def to_ns(moment: datetime) -> int:
-    """ns since the epoch, to the microsecond; without a zone it is local. Raises as `datetime.timestamp`."""
+    """ns since the epoch, to the microsecond; local without a zone. Raises what `datetime.timestamp` does."""
     whole = moment.replace(microsecond=0)
     return int(whole.timestamp()) * NS + moment.microsecond * 1000

@@ -52,14 +52,14 @@ def test_5000_names(run: Run, indexed: Path, tmp_path: Path) -> None:
     ("time", "message"),
     [
         ("99999999999999999999", "longer than any video"),
-        ("1e9", "is no time"),
-        ("-5", "is no time"),
+        ("1e9", "is not a time"),
+        ("-5", "is not a time"),
         ("9999999999d", "too far away"),
         ("0001-01-01", "; write 12.5s or"),
-        ("2026-02-31", "is no date"),
-        ("25:99", "is no time"),
-        ("", "is no time"),
-        ("завтра", "is no time"),
+        ("2026-02-31", "is not a date"),
+        ("25:99", "is not a time"),
+        ("", "is not a time"),
+        ("завтра", "is not a time"),
     ],
 )
 @pytest.mark.parametrize("command", ["where", "timeline"])

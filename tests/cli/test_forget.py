@@ -102,7 +102,7 @@ def test_whole_sources(run: Run, copy: Path) -> None:
     [
         ((), "say what to forget"),
         (("--before", "5s"), "say in which with --source"),
-        (("--before", "soon"), "is no time"),
+        (("--before", "soon"), "is not a time"),
         (("--source", "talk.mp4"), "no source is called"),
         (("--object", "red", "--before", "30d"), "at all times"),
         (("--object", "gibberish"), "no colour in"),

@@ -177,8 +177,8 @@ def _unknown(log: Log) -> Path:
         ),
         (_jumping, ("--clock", "header"), 17, "the clock of /cam jumps back; try --clock log"),
         (_doubled, ("--clock", "header"), 19, "pictures in /cam with the same time as the one before; try --clock log"),
-        (_cut, (), None, "the log was not closed properly (no index at its end); read as far as it goes"),
-        (_unknown, (), 20, "messages of schema my_msgs/Temperature in /cam are no pictures"),
+        (_cut, (), None, "the log was not closed properly (no index at its end); it is read as far as it goes"),
+        (_unknown, (), 20, "messages of schema my_msgs/Temperature in /cam are not pictures"),
     ],
 )
 def test_bad_logs_are_partly_done(
@@ -288,7 +288,7 @@ def test_interrupted_and_resumed_is_the_same(log: Path, tmp_path: Path, monkeypa
 def test_a_log_keeps_its_clock(run: Run, log: Path) -> None:
     refused = index(run, log, "--recorded", "name")
     assert refused.exit_code == 2
-    assert f"a log source has a clock of its own, which its time is told by; leave it as it is: {log}" in refused.stderr
+    assert f"a log source has a clock of its own, which its times are on; leave it as it is: {log}" in refused.stderr
     assert index(run, log).exit_code == 0
     (row,) = json.loads(run("ls", "--json").stdout)
     assert (row["start_ns"], row["recorded_by"]) == (str(START), "log")

@@ -385,7 +385,7 @@ def test_damaged_vspw_fails(run: Run, vspw: Path, tmp_path: Path) -> None:
         (("--vspw", "x", "--source", "y"), "give one of them"),
         (("--format", "yolo"), "--format is text4seg"),
         (("--form", "loose"), "--form is strict or legacy"),
-        (("--labels", "LABELS", "--every", "soon"), "is no time"),
+        (("--labels", "LABELS", "--every", "soon"), "is not a time"),
         (("--labels", "LABELS", "--style", "gpt"), "style is one of"),
         (("--labels", "LABELS", "--ask", "none"), "asking all or each"),
         (("--labels", "LABELS", "--source", "talk.mp4"), "no source is called"),

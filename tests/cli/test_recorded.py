@@ -94,10 +94,10 @@ def test_mended_without_indexing_again(run: Run, both: Path) -> None:
     ("arguments", "message"),
     [
         ((LATE, "12.5s"), "'12.5s' is a time in a video; say when the recording began"),
-        ((LATE, "nmae"), "'nmae' is no date; write 2026-01-31T08:30, 2026-01-31, yesterday 18:02, container"),
-        ((LATE, "2026-13-01"), "is no date"),
-        ((LATE, ""), "is no date"),
-        ((LATE, "container"), "no date is written in the file; give one"),
+        ((LATE, "nmae"), "'nmae' is not a date; write 2026-01-31T08:30, 2026-01-31, yesterday 18:02, container"),
+        ((LATE, "2026-13-01"), "is not a date"),
+        ((LATE, ""), "is not a date"),
+        ((LATE, "container"), "the file has no date written in it; give one"),
         (("walk.mp4", "name"), "no source is called 'walk.mp4'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_playlists_are_not_followed(tmp_path: Path) -> None:
     done = process("watch", "-", "--encoder", "colours", memory=tmp_path / "memory", wait=False, stdin=subprocess.PIPE)
     out, err = done.communicate(playlist, timeout=400)
     assert (done.returncode, out) == (4, "")
-    assert "it cannot be opened" in err
+    assert "the source cannot be opened" in err
 
 
 def test_names_hide_passwords() -> None:

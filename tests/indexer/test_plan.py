@@ -135,9 +135,9 @@ def test_odd_files_are_named(memory: Memory, trip: Path) -> None:
     (report,) = memory.index(trip)
     assert isinstance(report, PicturesReport)
     assert dict(report.unreadable) == {
-        "iphone.HEIC": "HEIC is not read here, save the picture as JPEG",
+        "iphone.HEIC": "HEIC cannot be read, save the picture as JPEG",
         "empty.jpg": "the picture cannot be read (not a picture)",
-        "pipe.jpg": "it is no regular file",
+        "pipe.jpg": "not a regular file",
         "bad\udcff.png": "the file name is not valid UTF-8, rename the file",
     }
     assert (report.damaged, report.frames) == (4, 9)
@@ -145,7 +145,7 @@ def test_odd_files_are_named(memory: Memory, trip: Path) -> None:
     assert (again.damaged, again.new_frames) == (4, 0)
     (trip / "new").mkdir()
     shutil.copy(trip / "iphone.HEIC", trip / "new" / "phone.heic")
-    with pytest.raises(MediaError, match=r"^HEIC is not read here, save the picture as JPEG: .*phone.heic"):
+    with pytest.raises(MediaError, match=r"^HEIC cannot be read, save the picture as JPEG: .*phone.heic"):
         memory.index(trip / "new" / "phone.heic")
 
 

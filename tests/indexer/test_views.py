@@ -20,7 +20,7 @@ from vidmem.errors import StoreError
 from vidmem.indexer.picture_step import PictureStep
 from vidmem.indexer.step import FrameStep
 from vidmem.indexer.views import APART_NS, Views, combined, cut, sharpness, shrink, whole_view
-from vidmem.media.pictures import Listed, Read
+from vidmem.media.photos import Listed, Read
 from vidmem.records import Frame, RegionTokens, View
 from vidmem.timecode import NS
 

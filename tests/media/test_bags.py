@@ -76,7 +76,7 @@ def test_a_bag_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path, monkeyp
     with open_source(path) as source:
         assert [make.number_in(f.image) for f in source.frames(0)] == list(range(12))
         assert source.damage.packets == 1
-        assert source.damage.notes == ["the bag cannot be read on (database disk image is malformed)"]
+        assert source.damage.notes == ["the bag cannot be read any further (database disk image is malformed)"]
 
 
 def test_without_the_library_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_text_as_picture_fails(tmp_path: Path) -> None:
 
 
 def test_folder_without_readable_picture_fails(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="holds no picture"):
+    with pytest.raises(MediaError, match="the folder has no picture"):
         open_source(tmp_path)
     for name in ("a.jpg", "b.png"):
         (tmp_path / name).write_text("hello")

@@ -158,7 +158,7 @@ def test_rows_without_pictures_are_counted(tmp_path: Path) -> None:
         ({"fps": 0}, "0 frames per second"),
         ({"features": {"action": {"dtype": "float32"}}}, "the dataset has no video"),
         ({"video_path": "../../{video_key}"}, "outside of the dataset"),
-        ({"data_path": "{nothing}"}, "a path that means nothing"),
+        ({"data_path": "{nothing}"}, "a broken path"),
         ({"features": None}, "cannot be read"),
     ],
 )

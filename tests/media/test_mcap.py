@@ -228,7 +228,7 @@ def test_mixed_encodings_are_read_by_what_each_message_is(tmp_path: Path) -> Non
     with open_source(log.close()) as source:
         assert numbers(source) == [0, 1, 3, 4, 6, 7]
         assert source.damage.frames == 3
-        assert source.damage.notes == ["messages of schema my_msgs/Temperature in /cam are no pictures"]
+        assert source.damage.notes == ["messages of schema my_msgs/Temperature in /cam are not pictures"]
 
 
 def test_pictures_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_schema_that_lies_fails_in_one_line(tmp_path: Path) -> None:
     log.json("/cam", "foxglove.RawImage", {"pixels": "none"}, START)
     log.add("/other", "sensor_msgs/msg/Image", "cdr", "ros2msg", b"int32 x\n", b"\0\1\0\0", START)
     path = log.close()
-    with pytest.raises(MediaError, match=r"not what its schema foxglove\.RawImage says"):
+    with pytest.raises(MediaError, match=r"does not fit its schema foxglove\.RawImage"):
         open_source(f"{path}#/cam")
     with pytest.raises(MediaError, match="cannot be decoded"):
         open_source(f"{path}#/other")

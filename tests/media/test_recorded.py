@@ -17,9 +17,9 @@ from PIL import Image
 
 from needs import needs
 from vidmem.media import open_source
-from vidmem.media.container import inside
-from vidmem.media.exif import taken
-from vidmem.media.recorded import Recorded, from_mtime, from_name, from_tags, of_file, plausible
+from vidmem.media.container import from_container
+from vidmem.media.exif import from_exif
+from vidmem.media.recorded import Recorded, from_mtime, from_name, from_tags, plausible, recorded_at
 from vidmem.timecode import NS
 
 SAID = datetime(2026, 1, 31, 8, 30, 12)
@@ -179,13 +179,13 @@ def test_the_file_s_time_is_the_end(tmp_path: Path) -> None:
     path.touch()
     os.utime(path, ns=(ZULU, ZULU))
     assert from_mtime(str(path), 12 * NS) == Recorded(ZULU - 12 * NS, "mtime")
-    assert of_file(str(path), 12 * NS) == Recorded(ZULU - 12 * NS, "mtime")
-    assert of_file(str(path), 12 * NS, Recorded(5, "container")) == Recorded(5, "container")
+    assert recorded_at(str(path), 12 * NS) == Recorded(ZULU - 12 * NS, "mtime")
+    assert recorded_at(str(path), 12 * NS, Recorded(5, "container")) == Recorded(5, "container")
     os.utime(path, ns=(0, 0))
     assert from_mtime(str(path)) is None
     assert from_mtime(str(tmp_path / "gone.mp4")) is None
-    assert of_file(str(tmp_path / "gone.mp4")) == Recorded(None, "")
-    assert inside(str(path)) is None  # no video at all
+    assert recorded_at(str(tmp_path / "gone.mp4")) == Recorded(None, "")
+    assert from_container(str(path)) is None  # no video at all
 
 
 def photo(tags: dict[int, Any]) -> io.BytesIO:
@@ -199,22 +199,22 @@ def photo(tags: dict[int, Any]) -> io.BytesIO:
 
 def test_exif() -> None:
     said = "2026:01:31 08:30:12"
-    assert taken(photo({0x9003: said})) == Recorded(LOCAL, "exif")
-    assert taken(photo({0x9003: said, 0x9291: "25"})) == Recorded(LOCAL + NS // 4, "exif")
+    assert from_exif(photo({0x9003: said})) == Recorded(LOCAL, "exif")
+    assert from_exif(photo({0x9003: said, 0x9291: "25"})) == Recorded(LOCAL + NS // 4, "exif")
     east = int(SAID.replace(tzinfo=timezone(timedelta(hours=2))).timestamp()) * NS
-    assert taken(photo({0x9003: said, 0x9011: "+02:00"})) == Recorded(east, "exif")
-    assert taken(photo({0x9003: said, 0x9011: "east"})) == Recorded(LOCAL, "exif")
-    assert taken(photo({0x9003: "0000:00:00 00:00:00", 0x9004: said})) == Recorded(LOCAL, "exif")
+    assert from_exif(photo({0x9003: said, 0x9011: "+02:00"})) == Recorded(east, "exif")
+    assert from_exif(photo({0x9003: said, 0x9011: "east"})) == Recorded(LOCAL, "exif")
+    assert from_exif(photo({0x9003: "0000:00:00 00:00:00", 0x9004: said})) == Recorded(LOCAL, "exif")
 
 
 @pytest.mark.parametrize("said", ["", "2026", "2026:13:01 08:30:12", "1970:01:01 00:00:00", "    :  :     :  :  ", "é"])
 def test_exif_that_tells_nothing(said: str) -> None:
-    assert taken(photo({0x9003: said, 0x9291: "x", 0x9011: said})) is None
+    assert from_exif(photo({0x9003: said, 0x9291: "x", 0x9011: said})) is None
 
 
 def test_what_is_no_photo_has_no_exif(tmp_path: Path) -> None:
-    assert taken(io.BytesIO(b"no picture")) is None
-    assert taken(str(tmp_path / "gone.jpg")) is None
+    assert from_exif(io.BytesIO(b"no picture")) is None
+    assert from_exif(str(tmp_path / "gone.jpg")) is None
     whole = photo({0x9003: "2026:01:31 08:30:12"}).getvalue()
     for cut in range(0, len(whole), 7):  # whatever is left of it, nothing is raised
-        taken(io.BytesIO(whole[:cut]))
+        from_exif(io.BytesIO(whole[:cut]))

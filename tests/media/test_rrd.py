@@ -205,7 +205,7 @@ def test_a_recording_that_is_damaged_is_read_as_far_as_it_goes(recording: Record
         assert 10 <= len(seen) < 60
         assert seen == list(range(len(seen)))
         assert source.damage.packets == 1
-        assert "cannot be read on" in source.damage.notes[0]
+        assert "cannot be read any further" in source.damage.notes[0]
 
 
 def test_a_recording_that_breaks_off_says_what_to_do(recording: Recording) -> None:
@@ -235,7 +235,7 @@ def test_memory_is_bounded_where_rows_come_from_last_to_first(
 def test_recordings_without_pictures_fail(recording: Recording) -> None:
     recording.at(0)
     recording.stream.log("note", rr.TextLog("nothing"))
-    with pytest.raises(MediaError, match="no pictures with times are in the recording"):
+    with pytest.raises(MediaError, match="the recording has no pictures with times"):
         open_log(str(recording.close()))
 
 

@@ -25,7 +25,7 @@ def test_boxes() -> None:
     assert arguments.crop("a@b.mp4@12.5s:100,80,60,60") == asked
     assert arguments.crop((Path("a@b.mp4"), 12_500_000_000, (100, 80, 160, 140))) == asked
     for wrong in ("", "a.mp4", "a.mp4@1s", "a.mp4@1s:1,2,3", "a.mp4@1s:1,2,3,nan", "a.mp4@yesterday:1,2,3,4"):
-        with pytest.raises(UsageError, match=r"`crop` is VIDEO@TIME:X,Y,W,H|is no time"):
+        with pytest.raises(UsageError, match=r"`crop` is VIDEO@TIME:X,Y,W,H|is not a time"):
             arguments.crop(wrong)
 
 
@@ -82,7 +82,7 @@ def test_no_video_is_so_long(time: str) -> None:
 
 def test_a_number_of_thousands_of_digits_is_no_time() -> None:
     for time in ("9" * 50_000, "9" * 50_000 + "ns"):
-        with pytest.raises(UsageError, match=r"'9{40}\.\.\.' is no time") as error:
+        with pytest.raises(UsageError, match=r"'9{40}\.\.\.' is not a time") as error:
             arguments.moment(time)
         assert len(str(error.value)) < 250
 
@@ -114,7 +114,7 @@ def test_times() -> None:
     assert arguments.moment(made) is made
     assert arguments.within_ns("0.5s") == 500_000_000
     for wrong in ("soon", 2, None):
-        with pytest.raises(UsageError, match=r"is no time|`within` is a text"):
+        with pytest.raises(UsageError, match=r"is not a time|`within` is a text"):
             arguments.within_ns(wrong)  # type: ignore[arg-type]
 
 

@@ -59,7 +59,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("# only\n", "there is no question"),
         ("umbrella,walk.mp4\n", "line 1 is not name"),
         ("umbrella,walk.mp4,\n", "line 1 is not name"),
-        ("a,b,1-2\nc,d,soon\n", "line 2: 'soon' is no time"),
+        ("a,b,1-2\nc,d,soon\n", "line 2: 'soon' is not a time"),
         ("a,b,9-2\n", "line 1 ends before it begins"),
         ("a,*,1-2\n", "line 1 names no source"),
         ("a,b,1-2\na,b,absent\n", "'a' is absent from b and in view there"),

@@ -121,12 +121,12 @@ def index(
 
     A summary goes to stderr; --json, --csv and --nl print what each source came to.
     """
-    from ..indexer.dating import choice
+    from ..indexer.dating import parse_choice
     from ..media import check_topics
     from ..memory import Memory
 
     rate = None if fps is None else _rate(fps)
-    chosen = None if recorded is None else choice(recorded)
+    chosen = None if recorded is None else parse_choice(recorded)
     found, failed = _discover(_given(paths), film, topic or (), clock_name)
     if not found:
         raise typer.Exit(MediaError.exit_code)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..timecode import dated
+from ..timecode import recording_date
 from .output import Row, say, size, warn
 from .where import NEXT_STEP
 
@@ -75,8 +75,8 @@ def say_dates(memory: Memory, reports: Sequence[SourceReport], chosen: Choice) -
     rows = {row.fingerprint: row for row in memory.sources()}
     known = [rows[report.info.fingerprint] for report in reports if report.info.fingerprint in rows]
     for row in known[:NAMED]:
-        silent = "" if chosen.tells(row.recorded_by) else f" ({chosen.way} tells no date)"
-        told = "without a date" if row.start_ns is None else f"recorded {dated(row.start_ns, row.recorded_by)}"
+        silent = "" if chosen.matches(row.recorded_by) else f" ({chosen.method} tells no date)"
+        told = "without a date" if row.start_ns is None else f"recorded {recording_date(row.start_ns, row.recorded_by)}"
         say(f"{told}: {row.address.label}{silent}")
     if len(known) > NAMED:
         say(f"and {len(known) - NAMED} more; `vidmem ls` tells them")

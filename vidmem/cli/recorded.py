@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..timecode import dated
+from ..timecode import recording_date
 from . import completing
 from .options import MemoryOption
 from .output import say
@@ -37,16 +37,16 @@ def recorded(
 
     Nothing is indexed again. By this clock answers tell what was last, and dates.
     """
-    from ..indexer.dating import choice, mend
+    from ..indexer.dating import parse_choice, redate
     from ..memory import default_folder
     from ..store import Store
 
-    chosen = choice(" ".join(when))
+    chosen = parse_choice(" ".join(when))
     with Store.open(memory or default_folder(), write=True) as store:
-        done = mend(store, source, chosen)
+        done = redate(store, source, chosen)
     if done.pictures > 1 or done.left:
         left = f", {done.left} left as {'it was' if done.left == 1 else 'they were'}" if done.left else ""
-        say(f"{done.pictures} of its pictures dated by {chosen.way}{left}: {done.uri}")
+        say(f"{done.pictures} of its pictures dated by {chosen.method}{left}: {done.uri}")
     else:
-        told = "without a date" if done.start_ns is None else f"recorded {dated(done.start_ns, done.by)}"
+        told = "without a date" if done.start_ns is None else f"recorded {recording_date(done.start_ns, done.by)}"
         say(f"{told}: {source if done.pictures else done.uri}")

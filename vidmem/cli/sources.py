@@ -13,7 +13,7 @@ import typer
 from ..address import printable
 from ..errors import ModelError, UsageError
 from ..records import SourceKind
-from ..timecode import NS, age, clock, dated, epochal, iso
+from ..timecode import NS, age, clock, is_wall_clock, iso, recording_date
 from . import completing
 from .options import MemoryOption
 from .output import Listing, Row, Show, listing, say, size
@@ -58,7 +58,7 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
             STATES[row.state] + (", to reembed" if row.stale else ""),
             clock(row.duration_ns) if row.duration_ns else "-",
             f"{row.width}x{row.height}" if row.width else "-",
-            EACH if row.kind.single_pictures else dated(row.start_ns, row.recorded_by),
+            EACH if row.kind.single_pictures else recording_date(row.start_ns, row.recorded_by),
         )
         for row in rows
     ]
@@ -207,7 +207,7 @@ def _source_told(row: Row) -> dict[str, str | None]:
         "indexed to": f"{clock(int(reached))} in the video" if unfinished and reached and not photos else None,
         "recorded": EACH
         if photos
-        else dated(None if row["start_ns"] is None else int(row["start_ns"]), row["recorded_by"] or ""),
+        else recording_date(None if row["start_ns"] is None else int(row["start_ns"]), row["recorded_by"] or ""),
         "added": f"{_wall(int(row['added_ns']))}, {_ago(int(row['added_ns']))}",
         "tracks": f"{row['tracks']:,}",
         "fingerprint": row["fingerprint"],
@@ -262,4 +262,4 @@ def _wall(ns: int) -> str:
 
 
 def _iso(start_ns: int | None, by: str) -> str | None:
-    return iso(start_ns) if start_ns is not None and epochal(start_ns, by) else None
+    return iso(start_ns) if start_ns is not None and is_wall_clock(start_ns, by) else None

@@ -12,7 +12,7 @@ import typer
 from ..errors import MediaError, UsageError
 from ..query.answers import sighting_row
 from ..records import SourceKind
-from ..timecode import EPOCHAL_NS, NS, clock, told
+from ..timecode import EPOCHAL_NS, NS, clock, relative_date
 from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
 from .clips import write_clips
 from .opening import opens
@@ -201,7 +201,7 @@ def seen_cells(sightings: Sequence[Sighting]) -> list[tuple[str, ...]]:
         ("from", "to", "prob" if calibrated else "score"),
         [(_clock(s, s.start_ns), _clock(s, s.end_ns), _sure(s) if calibrated else f"{s.score:.3f}") for s in sightings],
     )
-    dates = [told(s.recorded_ns, s.recorded_by) for s in sightings]
+    dates = [relative_date(s.recorded_ns, s.recorded_by) for s in sightings]
     if not any(dates):
         return [heads, *rows]
     return [("when", *heads), *((date or "-", *row) for date, row in zip(dates, rows, strict=True))]
@@ -209,7 +209,7 @@ def seen_cells(sightings: Sequence[Sighting]) -> list[tuple[str, ...]]:
 
 def place(s: Sighting, t_ns: int) -> str:
     """A moment of a sighting for people: "yesterday 18:02, 0:12.0 into a.mp4"."""
-    date = told(s.recorded_ns, s.recorded_by)
+    date = relative_date(s.recorded_ns, s.recorded_by)
     if s.picture:
         return f"{date}, {Path(s.picture).name}" if date else Path(s.picture).name
     name = Path(s.source).name
@@ -269,7 +269,7 @@ def _not_found(memory: Memory, answer: Answer) -> None:
             if s.picture
             else f"{_sure(s)} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
         )
-        + (f" ({date})" if (date := told(s.recorded_ns, s.recorded_by)) else "")
+        + (f" ({date})" if (date := relative_date(s.recorded_ns, s.recorded_by)) else "")
         for s in answer.near_misses
     )
     said = answer.query.get("near")

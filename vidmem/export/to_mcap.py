@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from ..errors import MediaError, UsageError
 from ..media.base import Damage
-from ..media.logs.base import lacking
+from ..media.logs.base import missing_library
 from ..media.logs.mcap_table import MAX_BLOCK
 from ..records import Mark
 from ..store import SourceRow
@@ -55,7 +55,7 @@ def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
         from mcap.writer import Writer
         from mcap_protobuf.schema import register_schema
     except ImportError as error:
-        raise lacking(error.name or "mcap", annotations.path) from None
+        raise missing_library(error.name or "mcap", annotations.path) from None
     topics = {row.address.part: _topic(annotations, row) for row in reversed(annotations.rows)}
     damage, frames, boxes = Damage(), 0, 0
     with open(annotations.path, "rb") as file, open(part, "wb") as copy:

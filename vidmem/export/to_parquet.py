@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import MediaError
 from ..media.lerobot import parse_part
-from ..media.logs.base import lacking
+from ..media.logs.base import missing_library
 from ..records import SourceKind
 from ..store import SourceRow, Store, TrackRow
 from ..timecode import NS
@@ -24,7 +24,7 @@ def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise lacking("pyarrow", annotations.path) from None
+        raise missing_library("pyarrow", annotations.path) from None
     schema = pa.schema(
         [
             ("source", pa.string()),

@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import MediaError
 from ..media import open_source
 from ..media.base import Source
-from ..media.logs.base import lacking
+from ..media.logs.base import missing_library
 from ..store import SourceRow
 from ..timecode import clock
 from .annotations import AnnotateReport, AnnotationLookup, Annotations
@@ -30,7 +30,7 @@ def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
     try:
         import rerun as rr
     except ImportError as error:
-        raise lacking(error.name or "rerun-sdk", annotations.path) from None
+        raise missing_library(error.name or "rerun-sdk", annotations.path) from None
     frames = boxes = damaged = 0
     notes: list[str] = []
     stream = rr.RecordingStream("vidmem", send_properties=True)

@@ -1,11 +1,11 @@
 """Frame sources: videos and pictures in, upright RGB frames with exact times out."""
 
-from .ahead import decode_ahead
 from .base import Damage, Shape, Source
 from .clip import save_clip, save_frames
 from .discover import Found, Photos, discover
 from .opening import DECODERS, open_source
 from .parts import check_topics, parts
+from .prefetch import decode_ahead
 from .suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Pictures from what does not wait: a camera of this machine, a pipe, or, when allowed, an address on a network."""
+"""Pictures from a live source: a camera of this machine, a pipe, or, if allowed, an address on a network."""
 
 from __future__ import annotations
 
@@ -40,30 +40,35 @@ _LOCAL = {"protocol_whitelist": "file", "format_whitelist": _STREAMS}
 
 
 def plain_name(source: str) -> str:
-    """What to call a source: its text, but an address without user and password."""
+    """The name of a source for people: its text, without the user and password of an address."""
     match = _URL.match(source)
     return f"{match[1]}://{match[2]}" if match else "stdin" if source == PIPE else source
 
 
-def watch(source: str, met: Damage, *, network: bool = False) -> Iterator[Frame]:
-    """Upright pictures as they come, t_ns in ns since the epoch: when the first one came, and the stream's own times
-    from there on. Damage is counted in `met`.
+def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Frame]:
+    """Yield upright pictures as they arrive.
 
-    source: a device such as /dev/video0, - for a stream on stdin, or an address (rtsp, http, ...) if network is true.
+    t_ns is in ns since the epoch: the arrival of the first picture plus the stream's own time since then.
+
+    Args:
+        source: A device such as /dev/video0, - for a stream on stdin, or an address (rtsp, http, ...).
+        damage: Counts what is damaged.
+        network: Allow an address.
 
     Raises:
-        UsageError: an address without network. MediaError: it cannot be opened, or there is no video in it.
+        UsageError: an address without `network`.
+        MediaError: the source cannot be opened, or has no video.
     """
     with _opened(source, network) as container:
         if not container.streams.video:
-            raise MediaError(f"there is no video in the stream: {plain_name(source)}")
+            raise MediaError(f"the stream has no video: {plain_name(source)}")
         stream = container.streams.video[0]
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         reformatter, orientation = VideoReformatter(), Orientation()
         first_ns, first_pts = 0, None
         index = 0
-        for packet in chain(demux(container, stream, met), [None]):
-            for picture in decode(stream, packet, met):
+        for packet in chain(demux(container, stream, damage), [None]):
+            for picture in decode(stream, packet, damage):
                 check_size(picture.width, picture.height, plain_name(source))
                 if first_pts is None:
                     first_ns, first_pts, orientation = time.time_ns(), picture.pts, of_frame(picture)
@@ -97,7 +102,7 @@ def _opened(source: str, network: bool) -> InputContainer:
                 container_options=_LOCAL if form is None else {},
             )
         if not network:
-            raise UsageError(f"addresses are opened only with `network`, nothing leaves this machine unasked: {name}")
+            raise UsageError(f"an address is opened only with `network`: {name}")
         protocols = _PROTOCOLS.get(match[1].lower())
         if protocols is None:
             raise UsageError(f"no such kind of address; there are {', '.join(_PROTOCOLS)}: {name}")
@@ -106,4 +111,6 @@ def _opened(source: str, network: bool) -> InputContainer:
         return av.open(source, "r", timeout=_TIMEOUT_S, metadata_errors="ignore", container_options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or type(error).__name__
-        raise MediaError(f"it cannot be opened ({cause}); check that it is there and sends video: {name}") from None
+        raise MediaError(
+            f"the source cannot be opened ({cause}); check that it exists and sends video: {name}"
+        ) from None

@@ -1,4 +1,4 @@
-"""Cutting the evidence out of a video."""
+"""Cutting a clip out of a video."""
 
 from __future__ import annotations
 
@@ -16,27 +16,34 @@ from ..errors import MediaError
 from ..records import Frame
 from .opening import open_source
 
-_TICK_NS = 1000  # the clock of the clip: a microsecond, so that any source's times survive
+_TICK_NS = 1000  # time base of the clip: a microsecond keeps the times of any source
 
 
 Drawn = Callable[[Frame], Frame]
-"""What is done to each frame on its way into a clip."""
+"""A function applied to each frame of a clip, for example to draw on it."""
 
 
 def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int, drawn: Drawn | None = None) -> None:
-    """Write what is on display from start_ns to end_ns (both inclusive) to path_out: H.264 in MP4, no sound.
+    """Write the pictures from start_ns to end_ns to path_out: H.264 in MP4, no sound.
 
-    Times keep their distances to the microsecond, variable frame rates included; the first frame is at 0. Pictures
-    are upright; an odd last row or column is cut, as H.264 wants. Nothing is left at path_out on failure.
+    Times are kept to the microsecond, also at a variable frame rate; the first frame is at 0. Pictures are upright; an
+    odd last row or column is cut off, since H.264 needs even sides. Nothing is left at path_out on failure.
+
+    Args:
+        path_in: A source, as `open_source` takes it.
+        path_out: The MP4.
+        start_ns: Start; the picture on display then is the first one.
+        end_ns: End, inclusive.
+        drawn: Applied to each frame.
 
     Raises:
         MediaError: path_in cannot be read, path_out cannot be written, or the span is empty.
     """
     if end_ns < start_ns:
-        raise MediaError(f"the span ends at {end_ns} ns before it starts at {start_ns} ns; swap them: {path_in}")
+        raise MediaError(f"the span ends at {end_ns} ns, before it starts at {start_ns} ns; swap them: {path_in}")
     with open_source(path_in) as source:
         if os.path.realpath(path_in) == os.path.realpath(path_out):
-            raise MediaError(f"the clip would overwrite its source; give another name: {path_out}")
+            raise MediaError(f"the clip would overwrite its source; choose another name: {path_out}")
         first = source.frame_at(start_ns)
         rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(0, first.t_ns + 1))
         frames = chain([first], rest)
@@ -44,10 +51,10 @@ def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int, drawn: Dr
 
 
 def save_frames(frames: Iterable[Frame], path_out: str) -> None:
-    """Write frames, in order of time, to path_out as `save_clip` does.
+    """Write frames, in order of time, to path_out like `save_clip`.
 
     Raises:
-        MediaError: path_out cannot be written; or what the frames themselves raise.
+        MediaError: path_out cannot be written, or the frames cannot be read.
     """
     part = f"{path_out}.part"
     try:
@@ -55,7 +62,7 @@ def save_frames(frames: Iterable[Frame], path_out: str) -> None:
         os.replace(part, path_out)
     except (av.error.FFmpegError, OSError) as error:
         cause = error.strerror or str(error)
-        raise MediaError(f"the clip cannot be written ({cause}); check folder and disk: {path_out}") from None
+        raise MediaError(f"the clip cannot be written ({cause}); check the folder and the disk: {path_out}") from None
     finally:
         with contextlib.suppress(OSError):
             os.unlink(part)

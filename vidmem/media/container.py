@@ -1,4 +1,4 @@
-"""Opening a video file with PyAV, safely: local files, known formats, bounded pictures; and why it failed."""
+"""Opening a video file with PyAV, safely: local files, known formats, bounded pictures; and why it fails."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..errors import MediaError
 from .base import MAX_PIXELS, check_size
 from .recorded import Recorded, from_tags
 
-# Formats that hold pictures themselves. Playlists (hls, dash, concat) are left out on purpose: they name other files.
+# Formats that contain pictures. Playlists (hls, dash, concat) are left out on purpose: they name other files.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,ogg,mxf,gif,dv,nut,"
     "h264,hevc,av1,obu,ivf,yuv4mpegpipe,rm,wtv,apng"
 )
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "fflags": "+genpts"}
 
-_THREADS = 2  # more gain little below 4K, and the encoder wants the other cores
+_THREADS = 2  # more gain little below 4K, and the encoder needs the other cores
 
 
 @contextmanager
 def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its main video stream, ready to decode.
+    """Open a container and its main video stream for decoding.
 
-    frame_threads: decode several frames at once. Twice as fast, but a damaged packet then spoils its neighbours in
-    ways that differ from run to run.
+    frame_threads: decode several frames at once. This is twice as fast, but a damaged packet then spoils the frames
+    around it in ways that differ from run to run.
 
     Raises:
-        MediaError: not a video, no pictures in it, a codec without decoder, or pictures beyond the limits.
+        MediaError: not a video, no pictures in it, no decoder for it, or pictures beyond the limits.
     """
     try:
         container = av.open(f"file:{path}", container_options=_OPTIONS, metadata_errors="ignore")
@@ -50,8 +50,8 @@ def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContain
         container.close()
 
 
-def inside(path: str) -> Recorded | None:
-    """When the container says that it was recorded; None when it does not, or cannot be read."""
+def from_container(path: str) -> Recorded | None:
+    """The recording time in a video's container; None if it has none, or cannot be read."""
     try:
         with open_video(path, frame_threads=False) as (container, stream):
             return from_tags(container.metadata, stream.metadata)
@@ -63,7 +63,7 @@ def _main_stream(container: InputContainer, path: str) -> VideoStream:
     pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not pictures:
         kinds = " and ".join(sorted({s.type for s in container.streams})) or "no stream"
-        raise MediaError(f"the file has no video, only {kinds}; give a file with pictures: {path}")
+        raise MediaError(f"the file has no video, only {kinds}; give a file that has one: {path}")
     best = container.streams.best("video")
     stream = next((s for s in pictures if best is not None and s.index == best.index), pictures[0])
     if stream.codec_context is None:
@@ -82,11 +82,11 @@ def _why(path: str, error: Exception) -> str:
             return "the recording was cut off before its index (moov) was written; repair it, e.g. with untrunc"
     except OSError as fault:
         return f"the file cannot be read ({fault.strerror}); check the disk"
-    return "not a video that FFmpeg knows; check that the file is one and was copied whole"
+    return "not a video that FFmpeg can read; check that the file is a video and was copied whole"
 
 
 def _lacks_index(path: str) -> bool:
-    """True for an MP4 or QuickTime file without a top-level moov box."""
+    """Return True for an MP4 or QuickTime file without a top-level moov box."""
     kinds: list[bytes] = []
     with open(path, "rb") as file:
         while len(header := file.read(8)) == 8 and len(kinds) < 1000:

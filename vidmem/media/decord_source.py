@@ -1,8 +1,8 @@
-"""Video files through decord, for those who want it (`--decoder decord`).
+"""Video files through decord, as an alternative to PyAV.
 
-Known faults of decord 0.6.0, which is why PyAV is the default: wrong frames in files with edit lists (trimmed phone
-clips); damaged and truncated files are refused whole or break off; no AV1; times are 32-bit floats, good to about
-0.1 ms in the first hour; the whole file is scanned on opening; mirrored pictures stay mirrored.
+PyAV is the default because of known faults of decord 0.6.0: wrong frames in files with edit lists (trimmed phone
+clips); damaged and truncated files are refused or break off; no AV1; times are 32-bit floats, exact to about 0.1 ms in
+the first hour; the whole file is scanned on opening; mirrored pictures stay mirrored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
 from .base import Shape, Source, check_size
-from .container import inside
+from .container import from_container
 from .sampling import Sampler
 
 _THREADS = 2
@@ -36,7 +36,7 @@ def _reader(path: str, **size: int) -> Any:
 
 
 class DecordSource(Source):
-    """One video file read by decord; implements `Source` within the limits that the module names.
+    """One video file read by decord, within the limits above.
 
     Raises:
         MediaError: decord is not installed, or cannot read the file.
@@ -52,7 +52,7 @@ class DecordSource(Source):
         height, width = self._picture(self._reader, 0).shape[:2]
         check_size(width, height, path)
         duration_ns = round(spans[-1, 1] * NS)
-        known = recorded.of_file(path, duration_ns, inside(path))
+        known = recorded.recorded_at(path, duration_ns, from_container(path))
         self.info = SourceInfo(
             uri=path,
             kind=SourceKind.VIDEO,
@@ -72,7 +72,7 @@ class DecordSource(Source):
         width, height = self.info.width, self.info.height
         if shape is not None:
             width, height = shape(width, height)
-        reader = _reader(self.path, width=width, height=height)  # its own: reading moves a reader's place
+        reader = _reader(self.path, width=width, height=height)  # one of its own: reading moves a reader's position
         sampler = Sampler(fps, self._times[0])
         index, last_ns = start_index, self._times[0] - 1
         for number, t_ns in enumerate(self._times):

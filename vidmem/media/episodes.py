@@ -1,4 +1,4 @@
-"""One episode of one camera of a LeRobot dataset as a source, read from its MP4 by timestamp."""
+"""One episode of one camera of a LeRobot dataset, read from its MP4 by timestamp."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .video import VideoSource
 
 
 class EpisodeSource(Source):
-    """One episode of one camera; implements `Source`.
+    """One episode of one camera.
 
     t_ns is the timestamp in the dataset's table, from the start of the episode; `Frame.mark.sequence` is frame_index.
-    A row's picture is the one nearest in the video, at most half a frame away; rows without one are counted.
+    The picture of a row is the nearest one in the video, at most half a frame away; rows without one are counted.
 
     Raises:
         MediaError: the dataset, the table or the video cannot be read.

@@ -1,4 +1,4 @@
-"""When a photo was taken, as its camera wrote it down (EXIF 2.32)."""
+"""When a photo was taken, as its camera noted it (EXIF 2.32)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .recorded import Recorded, plausible
 
 _IFD = 0x8769
 _TIMES = ((0x9003, 0x9011, 0x9291), (0x9004, 0x9012, 0x9292))
-"""Tags of time, offset and parts of a second: when it was taken, and when it was digitised."""
+"""Tags of the time, its offset and the fraction of a second: of taking the photo, then of digitising it."""
 
 
-def taken(file: str | IO[bytes]) -> Recorded | None:
-    """When the photo was taken: by its zone, else local. None for a file without such a time, or none that is sane."""
+def from_exif(file: str | IO[bytes]) -> Recorded | None:
+    """The time at which a photo was taken, local if it has no zone; None if it has none, or an implausible one."""
     try:
         with Image.open(file) as image:
             tags = image.getexif().get_ifd(_IFD)
-    except Exception:  # what is written there may be anything, and a date is no reason to lose the picture
+    except Exception:  # EXIF may hold anything, and the picture counts more than its date
         return None
     for time_tag, offset_tag, part_tag in _TIMES:
         ns = _ns(tags.get(time_tag), tags.get(offset_tag), tags.get(part_tag))
@@ -30,7 +30,7 @@ def taken(file: str | IO[bytes]) -> Recorded | None:
 
 
 def _ns(time: object, offset: object, part: object) -> int | None:
-    """Of "2026:01:31 08:30:12", "+01:00" and "25" (a quarter of a second)."""
+    """ns since the epoch from "2026:01:31 08:30:12", "+01:00" and "25" (a quarter of a second)."""
     try:
         moment = datetime.strptime(_text(time), "%Y:%m:%d %H:%M:%S")
         ns = to_ns(moment.replace(tzinfo=_zone(_text(offset))))

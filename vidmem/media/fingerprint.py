@@ -1,4 +1,4 @@
-"""What identifies the content of a source without reading all of it."""
+"""Digests that identify the content of a source without reading all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EDGE = 1 << 20
 
 
 def of_file(path: str) -> str:
-    """sha256 in hex over size, first and last MiB: reads 2 MiB of a 50 GB file, survives moving and copying."""
+    """sha256 in hex of the size and the first and last MiB: fast for any size, the same after moving or copying."""
     size = os.path.getsize(path)
     digest = hashlib.sha256(f"{size}\n".encode())
     with open(path, "rb") as file:
@@ -22,7 +22,7 @@ def of_file(path: str) -> str:
 
 
 def of_files(paths: Iterable[str]) -> str:
-    """sha256 in hex over the sorted (name, size, mtime in ns) of a folder's pictures."""
+    """sha256 in hex of the sorted (name, size, mtime in ns) of a folder's pictures."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         stat = os.stat(path)
@@ -31,7 +31,7 @@ def of_files(paths: Iterable[str]) -> str:
 
 
 def of_log(path: str) -> str:
-    """`of_file`, or of a folder: sha256 in hex over the names and `of_file` of all files directly in it."""
+    """`of_file`; for a folder the sha256 in hex of the names and `of_file` of the files directly in it."""
     if not os.path.isdir(path):
         return of_file(path)
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""A folder of pictures, or one picture, as a source: one second from picture to picture."""
+"""A folder of pictures, or one picture, as a film: each picture is on display for one second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
 from .base import Shape, Source, check_size
-from .exif import taken
+from .exif import from_exif
 from .orient import Orientation
 from .suffixes import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix
 
@@ -32,11 +32,11 @@ _EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels a
 
 
 class ImageSource(Source):
-    """A picture file, or the pictures directly in a folder in natural order; implements `Source`.
+    """A picture file, or the pictures directly in a folder in natural order.
 
-    The picture at position i is shown from i to i + 1 seconds and is one sample whatever the fps: photos have no
-    frame rate. Each keeps its own size. One that cannot be read is left out and counted; its second stays empty.
-    width and height in `info` are those of the first readable one. EXIF orientation is applied.
+    The picture at position i is on display from i to i + 1 seconds, and is one sample at any fps: photos have no frame
+    rate. Each keeps its own size. A picture that cannot be read is left out and counted; its second stays empty. width
+    and height in `info` are those of the first readable picture. EXIF orientation is applied.
 
     Raises:
         MediaError: there is no picture, or none can be read.
@@ -47,7 +47,7 @@ class ImageSource(Source):
         folder = os.path.isdir(path)
         self._files = pictures_in(path) if folder else [path]
         width, height = self._first_size()
-        known = recorded.of_file(self._files[0], 0, taken(self._files[0]))
+        known = recorded.recorded_at(self._files[0], 0, from_exif(self._files[0]))
         self.info = SourceInfo(
             uri=path,
             kind=SourceKind.IMAGES if folder else SourceKind.IMAGE,
@@ -67,7 +67,7 @@ class ImageSource(Source):
         for position in range(max(0, -(-start_ns // NS)), len(self._files)):
             self.check_open()
             try:
-                image = _load(self._files[position], shape)
+                image = load(self._files[position], shape, self._files[position])
             except MediaError as error:
                 self.damage.frames += 1
                 self.damage.note(str(error))
@@ -81,28 +81,28 @@ class ImageSource(Source):
         shown = min(max(t_ns // NS, 0), len(self._files) - 1)
         for position in (*range(shown, -1, -1), *range(shown + 1, len(self._files))):
             try:
-                return Frame(_load(self._files[position], None), position * NS, -1)
+                return Frame(load(self._files[position], None, self._files[position]), position * NS, -1)
             except MediaError:
                 continue
-        raise MediaError(f"no picture can be read any more; were the files moved?: {self.path}")
+        raise MediaError(f"the pictures can no longer be read; were the files moved?: {self.path}")
 
     def _first_size(self) -> tuple[int, int]:
         failure: MediaError | None = None
         for file in self._files:
             try:
-                height, width = _load(file, None).shape[:2]
+                height, width = load(file, None, file).shape[:2]
                 return width, height
             except MediaError as error:
                 failure = failure or error
         if failure is None:
-            raise MediaError(f"the folder holds no picture (such as jpg, png, webp): {self.path}")
+            raise MediaError(f"the folder has no picture (such as jpg, png, webp): {self.path}")
         if len(self._files) == 1:
             raise failure
         raise MediaError(f"none of the {len(self._files)} pictures can be read; are they images?: {self.path}")
 
 
 def pictures_in(folder: str) -> list[str]:
-    """The pictures directly in a folder, in natural order. Raises MediaError when it cannot be read."""
+    """The pictures directly in a folder, in natural order. Raises MediaError if it cannot be read."""
     try:
         names = [n for n in os.listdir(folder) if suffix(n) in IMAGE_SUFFIXES and not n.startswith(".")]
     except OSError as error:
@@ -110,24 +110,20 @@ def pictures_in(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
 
 
-def _load(path: str, shape: Shape | None) -> NDArray[np.uint8]:
-    return load(path, shape, path)
-
-
 def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.uint8]:
-    """The upright picture, RGB `(H, W, 3)`. path: what errors call it.
+    """Load a picture upright, `(H, W, 3)` uint8 RGB. shape: see `Source.frames`. path: its name for errors.
 
     Raises:
-        MediaError: it cannot be read or is too large.
+        MediaError: it cannot be read, or is too large.
     """
     try:
         with Image.open(file) as image:
-            check_size(*image.size, path)  # the header alone was read: nothing is allocated yet
+            check_size(*image.size, path)  # only the header was read: nothing is allocated yet
             orientation = _EXIF.get(image.getexif().get(_ORIENTATION_TAG, 1), Orientation())
             wanted = image.size
             if shape is not None:
                 wanted = orientation.size(*shape(*orientation.size(*image.size)))
-                image.draft("RGB", wanted)  # JPEG: decode at 1/2, 1/4 or 1/8, never below what is wanted
+                image.draft("RGB", wanted)  # JPEG: decode at 1/2, 1/4 or 1/8, not below the wanted size
             picture = rgb(image)
             if picture.size != wanted:
                 picture = picture.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
@@ -138,14 +134,14 @@ def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.ui
         unknown = isinstance(error, UnidentifiedImageError)
         if unknown and suffix(path) in PHOTO_SUFFIXES - IMAGE_SUFFIXES:
             kind = suffix(path)[1:].upper()
-            raise MediaError(f"{kind} is not read here, save the picture as JPEG: {path}") from None
+            raise MediaError(f"{kind} cannot be read, save the picture as JPEG: {path}") from None
         cause = "not a picture" if unknown else str(error) or type(error).__name__
         raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """The picture as RGB of 8 bits a channel, whatever its mode."""
-    if image.mode.startswith(("I", "F")):  # 16 bits a channel, and deeper: PIL would clip at 255
+    """Convert a picture of any mode to RGB with 8 bits a channel."""
+    if image.mode.startswith(("I", "F")):  # 16 bits a channel or more: PIL would clip at 255
         deep = np.asarray(image, dtype=np.float64)
         top = 255.0 if deep.max(initial=0) <= 255 else 65535.0
         image = Image.fromarray((deep.clip(0, top) * (255.0 / top)).astype(np.uint8))

@@ -1,6 +1,6 @@
-"""LeRobot datasets, v2 and v3: where the episodes of a camera lie.
+"""LeRobot datasets, v2 and v3: which files hold the episodes of a camera.
 
-v2 has one MP4 per episode and camera; v3 puts several episodes into one and notes in meta/episodes where each lies.
+v2 has one MP4 for each episode and camera. v3 puts several episodes into one, listed in meta/episodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INFO = os.path.join("meta", "info.json")
 
 
 def is_dataset(path: str) -> bool:
-    """Whether the folder is a LeRobot dataset, of whatever version."""
+    """Return True if the folder is a LeRobot dataset, of any version."""
     try:
         return "codebase_version" in _json(os.path.join(path, INFO))
     except (OSError, ValueError, TypeError):
@@ -30,7 +30,7 @@ def is_dataset(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where an episode of one camera lies. video, data: files. start_s: of the episode in the video."""
+    """The place of an episode of one camera. video, data: files. start_s: of the episode in the video, in seconds."""
 
     video: str
     data: str
@@ -40,10 +40,10 @@ class Span:
 class Dataset:
     """A LeRobot dataset on disk.
 
-    fps: frames per second. cameras: keys of the features that are video. episodes: their numbers, in order.
+    fps: frames per second. cameras: keys of the features that are video. episodes: numbers, in order.
 
     Raises:
-        MediaError: not such a dataset, a version that is not known, no video in it, or pyarrow is not installed.
+        MediaError: not such a dataset, an unknown version, no video in it, or pyarrow is not installed.
     """
 
     def __init__(self, path: str) -> None:
@@ -61,7 +61,7 @@ class Dataset:
         if not version.startswith(("v2.", "v3.")):
             raise MediaError(f"a dataset of version {version}; v2 and v3 are read, convert it with lerobot: {path}")
         if not self.fps > 0:
-            raise MediaError(f"the dataset says it has {self.fps:g} frames per second: {path}")
+            raise MediaError(f"the dataset gives {self.fps:g} frames per second: {path}")
         self.cameras = sorted(k for k, v in features.items() if isinstance(v, dict) and v.get("dtype") == "video")
         if not self.cameras:
             raise MediaError(f"the dataset has no video; pictures in its tables are not read: {path}")
@@ -92,7 +92,7 @@ class Dataset:
         return {int(row["episode_index"]): row for row in rows}
 
     def span(self, episode: int, camera: str) -> Span:
-        """Where the episode lies in files. Raises MediaError when there is no such episode or camera."""
+        """The files of an episode. Raises MediaError if there is no such episode or camera."""
         if camera not in self.cameras or episode not in self.episodes:
             raise MediaError(
                 f"the dataset has no episode {episode} of {camera}; it has {len(self.episodes)} episodes "
@@ -117,20 +117,18 @@ class Dataset:
         )
 
     def _file(self, template: str, names: dict[str, Any]) -> str:
-        """The file that a template of info.json means; one outside of the dataset is refused."""
+        """The file that a template of info.json names. Raises MediaError if it is outside of the dataset."""
         try:
             path = os.path.normpath(os.path.join(self.path, template.format(**names)))
         except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise MediaError(
-                f"meta/info.json has a path that means nothing ({template}: {error}): {self.path}"
-            ) from None
-        root = os.path.normpath(self.path)  # links are not followed: caches link files into a dataset's folder
+            raise MediaError(f"meta/info.json has a broken path ({template}: {error}): {self.path}") from None
+        root = os.path.normpath(self.path)  # links are not resolved: caches link files into a dataset's folder
         if os.path.commonpath([root, path]) != root:
             raise MediaError(f"meta/info.json names a file outside of the dataset ({template}): {self.path}")
         return path
 
     def rows(self, episode: int, data: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Timestamps in ns from the episode's start `(n,)`, and frame_index `(n,)`, by time. Raises MediaError."""
+        """Timestamps `(n,)` in ns from the episode's start, and frame_index `(n,)`, by time. Raises MediaError."""
         table = read_table(data, ["timestamp", "frame_index"], [("episode_index", "=", episode)])
         times = np.round(np.asarray(table["timestamp"].to_numpy(), np.float64).reshape(-1) * NS).astype(np.int64)
         frames = np.asarray(table["frame_index"].to_numpy(), np.int64).reshape(-1)
@@ -141,7 +139,7 @@ class Dataset:
 
 
 def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]] | None = None) -> Any:
-    """A pyarrow table. Raises MediaError when it cannot be read, or pyarrow is not installed."""
+    """Read a pyarrow table. Raises MediaError if it cannot be read, or pyarrow is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -155,12 +153,12 @@ def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]
 
 
 def episode_part(episode: int, camera: str) -> str:
-    """The part of an address that means one episode of one camera."""
+    """The part of an address for one episode of one camera."""
     return f"{episode}/{camera}"
 
 
 def parse_part(address: Address) -> tuple[int, str]:
-    """Episode and camera of an address. Raises MediaError."""
+    """Episode and camera of an address. Raises MediaError for a malformed part."""
     number, slash, camera = address.part.partition("/")
     if not slash or not number.isascii() or not number.isdigit():
         raise MediaError(f"an episode is named such as #3/observation.images.top, not #{address.part}: {address.path}")

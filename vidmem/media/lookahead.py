@@ -1,9 +1,9 @@
 """Which packets need decoding, known before they are decoded.
 
-Half of the frames of a typical H.264 file are referred to by no other. Those that are not sampled can be skipped
-without a change to any other picture (the standard marks them: nal_ref_idc 0), which saves a fifth to a third of the
-decoding time at 5 of 30 fps. Whether a packet is sampled hangs on the frame shown before it, which may come
-later in the file; so packets wait until no such frame can come any more.
+Half of the frames of a typical H.264 file are not referred to by any other frame (nal_ref_idc 0). If such a frame is
+not sampled, it can be skipped without changing another picture, which saves a fifth to a third of the decoding time at
+5 of 30 fps. Whether a packet is sampled depends on the frame shown before it, which may come later in the file. So
+packets wait until no such frame can follow.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ P = TypeVar("P", bound=_Packet)
 
 
 class DoubtError(Exception):
-    """A fast way of reading may not give the right frames; a more careful one has to."""
+    """A fast way of reading may yield wrong frames; use a more careful one."""
 
 
 def look_ahead(packets: Iterable[P], cell: Callable[[int], int]) -> Iterator[tuple[P, bool]]:
-    """Yield each packet with whether its frame is the first one, in display order, of its sampling cell.
+    """Yield each packet with whether its frame is the first of its sampling cell, in display order.
 
-    packets: in decoding order. cell: pts -> number of its cell, not decreasing.
-    A packet can be judged once a dts beyond its pts was read: later packets have a pts >= their dts.
+    A packet is decided once a dts beyond its pts was read: later packets have a pts >= their dts.
+
+    packets: in decoding order. cell: a function from a pts to the number of its cell, not decreasing.
 
     Raises:
         DoubtError: a time is missing or breaks these rules, or more than 256 packets had to wait.
     """
     waiting: deque[P] = deque()
-    shown: list[int] = []  # pts of what is displayed, sorted; reaches one back beyond what can still be asked for
+    shown: list[int] = []  # pts of what is displayed, sorted, with one before those still undecided
     last_dts: int | None = None
 
     def first_of_cell(packet: P) -> bool:

@@ -1,4 +1,4 @@
-"""Turning pictures upright by the display matrix that phones write, including mirrored ones."""
+"""Turning pictures upright by the display matrix that phones write; it may mirror them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How stored pixels become upright ones: swap the axes first, then flip rows, then columns."""
+    """How to turn stored pixels upright: swap the axes first, then flip rows, then columns."""
 
     transpose: bool = False
     flip_rows: bool = False
     flip_columns: bool = False
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) after, or before, turning."""
+        """(width, height) after turning, from those before; or the other way round."""
         return (height, width) if self.transpose else (width, height)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -36,7 +36,7 @@ class Orientation:
 def from_matrix(matrix: bytes) -> Orientation:
     """The orientation in a display matrix: nine int32, rows (a b u), (c d v), (x y w).
 
-    A point goes to (a x + c y, b x + d y), y down. Angles between the quarter turns go to the nearest of them.
+    A point goes to (a x + c y, b x + d y), y down. Other angles are rounded to a quarter turn.
     """
     a, b, _, c, d = struct.unpack_from("=5i", matrix)
     if abs(b) > abs(a):
@@ -45,7 +45,7 @@ def from_matrix(matrix: bytes) -> Orientation:
 
 
 def of_frame(frame: Any) -> Orientation:
-    """The orientation that a decoded PyAV frame asks for."""
+    """The orientation of a decoded PyAV frame, from its side data."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             return from_matrix(bytes(data))

@@ -1,7 +1,7 @@
 """One pass over the frames of a video file, in one of four ways from fast to careful.
 
-Every way gives the same frames of a sound video. A fast way that cannot be sure of that raises DoubtError before it
-gives a frame that could be wrong, and the caller goes on from there in the next way.
+Every way yields the same frames of an undamaged video. A fast way that cannot be sure of that raises DoubtError before
+it yields a frame that could be wrong, and the caller goes on from there in the next way.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ _BACK_NS = NS  # seek this much further back: keyframes are found by decoding ti
 
 
 class Way(IntEnum):
-    """SKIP passes over frames that nothing needs; FAST decodes several frames at once; CAREFUL one by one, so that
-    damage spoils the same frames every time; WHOLE is CAREFUL from the start of the file, without seeking."""
+    """How to read a video.
+
+    SKIP does not decode frames that nothing needs. FAST decodes several frames at once. CAREFUL decodes one by one, so
+    that damage spoils the same frames every time. WHOLE is CAREFUL from the start of the file, without seeking.
+    """
 
     SKIP = 0
     FAST = 1
@@ -54,47 +57,54 @@ class Clock:
         return (t_ns * self.den + self.zero) // self.num
 
 
-def read(path: str, way: Way, clock: Clock, start_ns: int, fps: float, met: Damage) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (t_ns, frame), times strictly increasing, from some frame before start_ns, or from the first frame.
+def read(
+    path: str, way: Way, clock: Clock, start_ns: int, fps: float, damage: Damage
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (t_ns, frame), times strictly increasing, from a frame before start_ns, or from the first frame.
 
-    In the SKIP way frames that are not sampled at fps may be missing; the other ways leave fps aside. Damage is
-    counted in `met`, which is to be empty; with the two fast ways it stays so for as long as frames come.
+    Args:
+        path: The video.
+        way: How to read it. With SKIP, frames that are not sampled at fps may be missing.
+        clock: The video's clock.
+        start_ns: Where to begin.
+        fps: Samples per second; only SKIP uses it.
+        damage: Counts damage; must be empty. With the two fast ways it stays empty while frames are yielded.
 
     Raises:
-        DoubtError: try the next way, from the last time given on. Never with WHOLE.
-        MediaError: the file cannot be opened any more.
+        DoubtError: go on from the last time yielded in the next way. Never with WHOLE.
+        MediaError: the file can no longer be opened.
     """
     fast = way <= Way.FAST
     with open_video(path, frame_threads=fast) as (container, stream):
         if way is Way.SKIP and (not fps or stream.codec_context.codec.name != "h264"):
             raise DoubtError
-        packets: Iterable[VideoPacket] = demux(container, stream, met)
+        packets: Iterable[VideoPacket] = demux(container, stream, damage)
         sure_ns = clock.first_ns
         sought = way is not Way.WHOLE and start_ns - _BACK_NS > clock.first_ns
         if sought:
-            key, packets = _seek(container, stream, clock, start_ns, met)
+            key, packets = _seek(container, stream, clock, start_ns, damage)
             sure_ns = key
         owed = _Owed(sure_ns)
         last_ns = sure_ns - 1
-        for frame in _frames(stream, _plan(packets, way, clock, fps, owed), met):
-            if (fast and met) or (sought and met and last_ns < start_ns):
-                raise DoubtError  # after damage, what comes depends on threads, and on where decoding began
+        for frame in _frames(stream, _plan(packets, way, clock, fps, owed), damage):
+            if (fast and damage) or (sought and damage and last_ns < start_ns):
+                raise DoubtError  # after damage, the frames depend on threads and on where decoding began
             t_ns = clock.t_ns(frame.pts) if frame.pts is not None else None
             if t_ns is None or t_ns <= last_ns:
                 if t_ns is None or t_ns >= sure_ns:
-                    met.frames += 1
-                    met.note("a frame without a time, or out of order")
+                    damage.frames += 1
+                    damage.note("a frame without a time, or out of order")
                 continue
             if fast:
                 owed.pay(t_ns)
             last_ns = t_ns
             yield t_ns, frame
-        if fast and (met or owed):
+        if fast and (damage or owed):
             raise DoubtError
 
 
 class _Owed:
-    """Times of the frames that must come out of the decoder: it may lose some without a word."""
+    """Times of the frames that must come out of the decoder, which may lose some silently."""
 
     def __init__(self, from_ns: int) -> None:
         self._from_ns = from_ns
@@ -108,7 +118,7 @@ class _Owed:
             heapq.heappush(self._times, t_ns)
 
     def pay(self, t_ns: int) -> None:
-        """A frame came. Raises DoubtError when an earlier one should have."""
+        """Take the time of a frame that came out. Raises DoubtError if an earlier frame is missing."""
         if self._times and self._times[0] < t_ns:
             raise DoubtError
         if self._times and self._times[0] == t_ns:
@@ -116,14 +126,14 @@ class _Owed:
 
 
 def _seek(
-    container: InputContainer, stream: VideoStream, clock: Clock, start_ns: int, met: Damage
+    container: InputContainer, stream: VideoStream, clock: Clock, start_ns: int, damage: Damage
 ) -> tuple[int, Iterator[VideoPacket]]:
-    """Time of a keyframe shown before start_ns, and the packets from it on. Raises DoubtError when there is none."""
+    """The time of a keyframe shown before start_ns, and the packets from it on. Raises DoubtError without one."""
     try:
         container.seek(clock.pts(start_ns - _BACK_NS), stream=stream)
     except av.error.FFmpegError:
         raise DoubtError from None
-    packets = demux(container, stream, met)
+    packets = demux(container, stream, damage)
     key = next((packet for packet in packets if packet.is_keyframe), None)
     if key is None or key.pts is None or clock.t_ns(key.pts) >= start_ns:
         raise DoubtError
@@ -138,7 +148,7 @@ def _seek(
 def _plan(
     packets: Iterable[VideoPacket], way: Way, clock: Clock, fps: float, owed: _Owed
 ) -> Iterator[tuple[VideoPacket, bool]]:
-    """Each packet with whether it must be decoded even if no other needs it; notes the frames that are owed."""
+    """Yield each packet with whether its own frame is needed; note the frames that are owed."""
     if way >= Way.CAREFUL:
         for packet in packets:
             yield packet, True
@@ -161,9 +171,9 @@ def _plan(
         yield packet, wanted
 
 
-def _frames(stream: VideoStream, planned: Iterable[tuple[VideoPacket, bool]], met: Damage) -> Iterator[VideoFrame]:
-    """The decoded frames, to the last one held back in the decoder."""
+def _frames(stream: VideoStream, planned: Iterable[tuple[VideoPacket, bool]], damage: Damage) -> Iterator[VideoFrame]:
+    """Decode all packets, including the frames held back in the decoder."""
     for packet, wanted in planned:
         stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
-        yield from decode(stream, packet, met)
-    yield from decode(stream, None, met)
+        yield from decode(stream, packet, damage)
+    yield from decode(stream, None, damage)

@@ -1,5 +1,5 @@
-"""When something was recorded, and how that is known: from the container, from the name of the file, or from the time
-at which the file was written."""
+"""When a source was recorded, and how that is known: from the container, the file's name, or the time at which the file
+was written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 
 from ..timecode import NS, to_ns
 
-WAYS = ("container", "name", "mtime")
-"""What a file may tell it by, best first; of a photo its EXIF is the container."""
+METHODS = ("container", "name", "mtime")
+"""How a file can be dated, best first. For a photo, EXIF counts as the container."""
 
 _DAY_NS = 86400 * NS
-_EARLIEST_NS = 631_152_000 * NS  # 1990: clocks that nobody set say 1904, 1970 or 1980
-_APPLE = "com.apple.quicktime.creationdate"  # local time with its zone; creation_time is that of an export
+_EARLIEST_NS = 631_152_000 * NS  # 1990: clocks that were never set give 1904, 1970 or 1980
+_APPLE = "com.apple.quicktime.creationdate"  # local time with its zone; creation_time is the time of an export
 _COMPACT = re.compile(
     r"(?<![0-9+])((?:19|20)[0-9]{2})_?([0-9]{2})([0-9]{2})[-_T ]?([0-9]{2})([0-9]{2})([0-9]{2})"
     r"(?:[._]?([0-9]{3}))?(?![0-9])(Z(?![A-Za-z]))?"
 )
-_APART = re.compile(
+_SEPARATED = re.compile(
     r"(?<![0-9+])((?:19|20)[0-9]{2})([-_.])([0-9]{2})\2([0-9]{2})"
     r"(?:[-T_.]|,?[\s_]+(?:[^\W\d_]{1,3}[\s_]+){0,2})"  # " at ", " um ", " a las "
     r"([0-9]{1,2})([-_.:]?)([0-9]{2})\6([0-9]{2})(?:[-_.,]?([0-9]{3}))?(?![0-9])"
@@ -34,8 +34,11 @@ _WHATSAPP = re.compile(r"(?:VID|IMG|AUD|STK|DOC)-([0-9]{4})([0-9]{2})([0-9]{2})-
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """ns: wall clock at the beginning, ns since the epoch, None when it is not known. by: how it is known, as in
-    `SourceInfo.recorded_by`."""
+    """A recording time.
+
+    ns: wall clock at the start, in ns since the epoch; None if unknown. by: how it is known; see
+    `SourceInfo.recorded_by`.
+    """
 
     ns: int | None
     by: str
@@ -45,17 +48,17 @@ UNKNOWN = Recorded(None, "")
 
 
 def plausible(ns: int) -> bool:
-    """Whether a clock that was set may have told this: since 1990, and not later than tomorrow."""
+    """Return True if a clock that was set may show this time: 1990 or later, and not later than tomorrow."""
     return _EARLIEST_NS <= ns <= time.time_ns() + _DAY_NS
 
 
-def of_file(path: str, duration_ns: int = 0, inside: Recorded | None = None) -> Recorded:
-    """The best that is known of a file. inside: what its container or its EXIF tells; duration_ns: of the recording."""
-    return inside or from_name(path) or from_mtime(path, duration_ns) or UNKNOWN
+def recorded_at(path: str, duration_ns: int = 0, embedded: Recorded | None = None) -> Recorded:
+    """The best recording time of a file. duration_ns: of the recording. embedded: from its container or EXIF."""
+    return embedded or from_name(path) or from_mtime(path, duration_ns) or UNKNOWN
 
 
 def from_tags(container: Mapping[str, str], stream: Mapping[str, str]) -> Recorded | None:
-    """From the tags of a container and of its video stream; None when they tell nothing, or a clock nobody set."""
+    """The recording time in the tags of a container and its video stream; None if there is no plausible one."""
     for tags, name in ((container, _APPLE), (container, "creation_time"), (stream, "creation_time")):
         text = tags.get(name)
         if text is None:
@@ -73,15 +76,18 @@ def from_tags(container: Mapping[str, str], stream: Mapping[str, str]) -> Record
 
 
 def from_name(path: str) -> Recorded | None:
-    """From the usual forms of names, such as VID_20260131_083012.mp4, "2026-01-31 08.30.12.mov" or
-    VID-20260131-WA0001.mp4 (the day alone); local time but for PXL_... and what ends with Z. None for other names."""
+    """The recording time in a file's name; None if it has none.
+
+    Usual forms are VID_20260131_083012.mp4, "2026-01-31 08.30.12.mov" and VID-20260131-WA0001.mp4 (the day alone). They
+    are in local time, except PXL_... and those that end with Z.
+    """
     name = os.path.basename(path)
     utc = name.startswith("PXL_")
     if match := _COMPACT.search(name):
         *numbers, ms, zulu = match.groups()
         if found := _moment(numbers, ms, utc or zulu is not None):
             return found
-    if match := _APART.search(name):
+    if match := _SEPARATED.search(name):
         year, _, month, day, hour, mark, minute, second, ms, half, zulu = match.groups()
         if half and 1 <= int(hour) <= 12:
             hour = f"{int(hour) % 12 + 12 * (half in 'Pp'):02d}"
@@ -97,7 +103,7 @@ def from_name(path: str) -> Recorded | None:
 
 
 def from_mtime(path: str, duration_ns: int = 0) -> Recorded | None:
-    """From the time at which the file was last written, which is the end of the recording; None for no such file."""
+    """The time at which the file was last written, minus the duration; None if the file does not exist."""
     try:
         ns = os.stat(path).st_mtime_ns - duration_ns
     except OSError:
@@ -107,7 +113,8 @@ def from_mtime(path: str, duration_ns: int = 0) -> Recorded | None:
 
 def _moment(numbers: list[str], ms: str | None, utc: bool) -> Recorded | None:
     try:
-        ns = to_ns(datetime(*map(int, numbers), tzinfo=UTC if utc else None))  # type: ignore[arg-type, misc]
+        year, month, day, hour, minute, second = map(int, numbers)
+        ns = to_ns(datetime(year, month, day, hour, minute, second, tzinfo=UTC if utc else None))
     except (ValueError, OverflowError, OSError):
         return None
     return Recorded(ns + int(ms or 0) * 1_000_000, "name") if plausible(ns) else None

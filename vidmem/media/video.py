@@ -1,4 +1,4 @@
-"""Video files through PyAV (FFmpeg): exact times, upright pictures, damage survived."""
+"""Video files through PyAV (FFmpeg): exact times, upright pictures, damage skipped and counted."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .sampling import Sampler
 
 _SCALE_THREADS = 2
 
-_NO_ZERO = ("mpegts", "mpeg")  # formats in which the clock starts anywhere
+_NO_ZERO = ("mpegts", "mpeg")  # formats whose clock starts at any time
 
 
 class VideoSource(Source):
-    """One video file; implements `Source`.
+    """One video file.
 
-    t_ns is pts * time_base rounded down, edit lists applied. Where the first frame has a negative time, or the
-    format has no zero of its own (MPEG-TS and PS), times count from the start of the file. Of several video streams
-    the one that FFmpeg ranks best is read. Pictures that come out damaged are left out.
+    t_ns is pts * time_base rounded down, with edit lists applied. If the first frame has a negative time, or the format
+    has no zero of its own (MPEG-TS and PS), times count from the start of the file. Of several video streams the one
+    that FFmpeg ranks best is read. Damaged pictures are left out.
 
     Raises:
         MediaError: not a readable video, or no picture in it can be decoded.
@@ -51,7 +51,7 @@ class VideoSource(Source):
             self._clock = _clock(container, stream.time_base, first.pts)
             width, height = self._orientation.size(first.width, first.height)
             duration_ns = _duration_ns(container, stream)
-            known = recorded.of_file(path, duration_ns, recorded.from_tags(container.metadata, stream.metadata))
+            known = recorded.recorded_at(path, duration_ns, recorded.from_tags(container.metadata, stream.metadata))
             self.info = SourceInfo(
                 uri=path,
                 kind=SourceKind.VIDEO,
@@ -66,24 +66,24 @@ class VideoSource(Source):
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
     ) -> Iterator[Frame]:
-        """See `Source.frames`. Only the sampled frames are converted to RGB, scaled in the same step."""
+        """See `Source.frames`. Only the sampled frames are converted to RGB, and scaled in the same step."""
         self.check_open()
         convert = self._converter(shape)
         index = start_index
         for way in Way:
-            met = Damage()
+            damage = Damage()
             sampler = Sampler(fps, self._clock.first_ns)
             try:
-                for t_ns, picture in read(self.path, way, self._clock, start_ns, fps, met):
+                for t_ns, picture in read(self.path, way, self._clock, start_ns, fps, damage):
                     if not sampler.take(t_ns) or t_ns < start_ns:
                         continue
-                    self.damage.take(met)
+                    self.damage.take(damage)
                     yield Frame(convert(picture), t_ns, index)
                     self.check_open()
                     index, start_ns = index + 1, t_ns + 1
             except DoubtError:
                 continue
-            self.damage.take(met)
+            self.damage.take(damage)
             return
 
     def frame_at(self, t_ns: int) -> Frame:
@@ -101,10 +101,10 @@ class VideoSource(Source):
                 continue
             if shown is not None:
                 return Frame(self._converter(None)(shown[1]), shown[0], -1)
-        raise MediaError(f"no picture of the video can be decoded any more; was the file changed?: {self.path}")
+        raise MediaError(f"the video can no longer be decoded; was the file changed?: {self.path}")
 
     def _converter(self, shape: Shape | None) -> Callable[[VideoFrame], NDArray[np.uint8]]:
-        """A function from a decoded frame to upright RGB `(H, W, 3)`. It keeps the scaler's tables between calls."""
+        """A function from a decoded frame to upright RGB `(H, W, 3)`, which keeps the scaler's tables between calls."""
         reformatter = VideoReformatter()
         orientation = self._orientation
 
@@ -127,12 +127,12 @@ class VideoSource(Source):
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    met = Damage()
-    for packet in demux(container, stream, met):
-        for frame in decode(stream, packet, met):
+    damage = Damage()
+    for packet in demux(container, stream, damage):
+        for frame in decode(stream, packet, damage):
             if frame.pts is not None:
                 return frame
-    return next((frame for frame in decode(stream, None, met) if frame.pts is not None), None)
+    return next((frame for frame in decode(stream, None, damage) if frame.pts is not None), None)
 
 
 def _clock(container: InputContainer, time_base: Fraction, first_pts: int) -> Clock:

@@ -12,7 +12,7 @@ from ..errors import MediaError, UsageError
 from ..media import Source, open_source
 from ..media.images import load
 from ..records import Box, Sighting
-from ..timecode import clock, told
+from ..timecode import clock, relative_date
 
 Shot = tuple[NDArray[np.uint8], Box]
 """A picture `(H, W, 3)` and the box in its pixels."""
@@ -82,7 +82,7 @@ def name_of(sighting: Sighting) -> str:
 
 def date_of(sighting: Sighting) -> str:
     """When it was recorded, for people; empty where that is not known."""
-    return told(sighting.recorded_ns, sighting.recorded_by)
+    return relative_date(sighting.recorded_ns, sighting.recorded_by)
 
 
 def span_of(sighting: Sighting) -> str:

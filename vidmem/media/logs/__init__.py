@@ -7,11 +7,11 @@ import os
 from .base import LogReader
 
 LOG_SUFFIXES = frozenset({".mcap", ".bag", ".db3", ".rrd"})
-"""Files that are logs. A rosbag2 is a folder of them with a metadata.yaml."""
+"""Suffixes of logs. A rosbag2 is a folder of such files with a metadata.yaml."""
 
 
 def is_bag_folder(path: str) -> bool:
-    """Whether the folder is a rosbag2."""
+    """Return True if the folder is a rosbag2."""
     try:
         with open(os.path.join(path, "metadata.yaml"), "rb") as file:
             return b"rosbag2_bagfile_information" in file.read(1 << 16)
@@ -20,7 +20,7 @@ def is_bag_folder(path: str) -> bool:
 
 
 def is_log(path: str) -> bool:
-    """Whether `open_log` is the one to open it."""
+    """Return True if `open_log` can open the file or folder, by its name."""
     if os.path.isdir(path):
         return is_bag_folder(path)
     return os.path.splitext(path)[1].lower() in LOG_SUFFIXES
@@ -30,7 +30,7 @@ def open_log(path: str) -> LogReader:
     """Open a log for reading.
 
     Raises:
-        MediaError: a library is not installed, or it is not such a log, or nothing in it can be read.
+        MediaError: a library is not installed, it is not such a log, or nothing in it can be read.
     """
     if path.lower().endswith(".mcap") and not os.path.isdir(path):
         from .mcap_reader import McapReader

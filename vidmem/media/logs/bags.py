@@ -12,19 +12,19 @@ from typing import Any
 from ...errors import MediaError
 from ..base import Damage
 from . import is_bag_folder
-from .base import Gap, LogReader, Message, Topic, kind_of, lacking
+from .base import Gap, LogReader, Message, Topic, kind_of, missing_library, one_line
 
 _CDR, _ROS1 = "cdr", "ros1"
 
 
 class BagReader(LogReader):
-    """One bag; implements `LogReader`. path: a rosbag2 folder, a file in one, or a ROS 1 .bag.
+    """One bag. path: a rosbag2 folder, a file in one, or a ROS 1 .bag.
 
-    Bags without message definitions (rosbag2 before Iron) are read with those of ROS 2 Humble. The files' own formats
-    have no checksums: where one cannot be read on, the pass ends there and is counted as damaged.
+    Bags without message definitions (rosbag2 before Iron) are read with those of ROS 2 Humble. The formats have no
+    checksums: if a file can no longer be read, the pass ends there and counts as damaged.
 
     Raises:
-        MediaError: rosbags is not installed, or it is no bag, or it has no index.
+        MediaError: rosbags is not installed, or it is not a bag, or it has no index.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,22 +45,22 @@ class BagReader(LogReader):
                 if (types := list(dict.fromkeys(c.msgtype for c in info.connections)))
             ]
             if not bag.message_count:
-                raise MediaError(f"the bag holds no message: {path}")
+                raise MediaError(f"the bag has no messages: {path}")
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """An AnyReader of its own for each pass: passes may run in several threads."""
+        """Open an AnyReader for one pass: passes may run in several threads."""
         try:
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
         except ImportError as error:
-            raise lacking(error.name or "rosbags", self.path) from None
+            raise missing_library(error.name or "rosbags", self.path) from None
         try:
             bag = AnyReader([self._place], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
             bag.open()
-        except Exception as error:  # the library passes on what YAML, SQLite and its own parsers raise
+        except Exception as error:  # the library raises what YAML, SQLite and its own parsers do
             raise MediaError(
-                f"the bag cannot be opened ({_told(error)}); repair it with `{_remedy(self._place)}`: {self.path}"
+                f"the bag cannot be opened ({one_line(error)}); repair it with `{_remedy(self._place)}`: {self.path}"
             ) from None
         try:
             yield bag
@@ -71,7 +71,7 @@ class BagReader(LogReader):
         """See `LogReader.topics`."""
         return self._topics
 
-    def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
+    def messages(self, topics: Collection[str], start_ns: int, damage: Damage) -> Iterator[Message | Gap]:
         """See `LogReader.messages`. The library reads one message, or one chunk of a ROS 1 bag, at a time."""
         self.check_open()
         with self._opened() as bag:
@@ -85,12 +85,12 @@ class BagReader(LogReader):
                 except StopIteration:
                     return
                 except Exception as error:  # see above
-                    met.packets += 1
-                    met.note(f"the bag cannot be read on ({_told(error)})")
+                    damage.packets += 1
+                    damage.note(f"the bag cannot be read any further ({one_line(error)})")
                     return
                 self.check_open()
                 kind = connection.msgtype
-                types = bag.typestore  # held on to: messages may be decoded after the bag is closed
+                types = bag.typestore  # kept: messages may be decoded after the bag is closed
                 read = types.deserialize_cdr if bag.is2 else types.deserialize_ros1
                 decode: Callable[[], Any] = partial(read, data, kind)
                 yield Message(connection.topic, kind, kind_of(kind), int(log_ns), None, len(data), decode)
@@ -103,13 +103,9 @@ def _place(path: str) -> Path:
     if is_bag_folder(folder):
         return Path(folder)
     raise MediaError(
-        f"a rosbag2 is a folder with a metadata.yaml, and there is none; make it with `ros2 bag reindex`: {path}"
+        f"a rosbag2 is a folder with a metadata.yaml, which is missing; make it with `ros2 bag reindex`: {path}"
     )
 
 
 def _remedy(place: Path) -> str:
     return "rosbag reindex" if place.suffix == ".bag" else "ros2 bag reindex"
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What every log reader gives: topics, and messages in time order. Nothing here imports a robotics library."""
+"""The base class of log readers: topics, and messages in time order. Nothing here imports a robotics library."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -13,8 +14,8 @@ from ...errors import MediaError
 from ..base import Damage, Reader
 
 
-class Kind(Enum):
-    """What a message is to us."""
+class MessageKind(Enum):
+    """What a message holds."""
 
     STILL = "compressed picture"
     RAW = "raw picture"
@@ -22,29 +23,35 @@ class Kind(Enum):
     POSE = "pose"
     TRANSFORMS = "transforms"
 
+    @property
+    def is_picture(self) -> bool:
+        """True for still, raw and video pictures."""
+        return self in (MessageKind.STILL, MessageKind.RAW, MessageKind.VIDEO)
 
-PICTURES = frozenset({Kind.STILL, Kind.RAW, Kind.VIDEO})
 
 _KINDS = {
-    ("sensor_msgs", "CompressedImage"): Kind.STILL,
-    ("sensor_msgs", "Image"): Kind.RAW,
-    ("foxglove", "CompressedImage"): Kind.STILL,
-    ("foxglove", "RawImage"): Kind.RAW,
-    ("foxglove", "CompressedVideo"): Kind.VIDEO,
-    ("foxglove", "PoseInFrame"): Kind.POSE,
-    ("foxglove", "FrameTransform"): Kind.TRANSFORMS,
-    ("foxglove", "FrameTransforms"): Kind.TRANSFORMS,
-    ("geometry_msgs", "PoseStamped"): Kind.POSE,
-    ("geometry_msgs", "PoseWithCovarianceStamped"): Kind.POSE,
-    ("nav_msgs", "Odometry"): Kind.POSE,
-    ("tf2_msgs", "TFMessage"): Kind.TRANSFORMS,
-    ("tf", "tfMessage"): Kind.TRANSFORMS,
+    ("sensor_msgs", "CompressedImage"): MessageKind.STILL,
+    ("sensor_msgs", "Image"): MessageKind.RAW,
+    ("foxglove", "CompressedImage"): MessageKind.STILL,
+    ("foxglove", "RawImage"): MessageKind.RAW,
+    ("foxglove", "CompressedVideo"): MessageKind.VIDEO,
+    ("foxglove", "PoseInFrame"): MessageKind.POSE,
+    ("foxglove", "FrameTransform"): MessageKind.TRANSFORMS,
+    ("foxglove", "FrameTransforms"): MessageKind.TRANSFORMS,
+    ("geometry_msgs", "PoseStamped"): MessageKind.POSE,
+    ("geometry_msgs", "PoseWithCovarianceStamped"): MessageKind.POSE,
+    ("nav_msgs", "Odometry"): MessageKind.POSE,
+    ("tf2_msgs", "TFMessage"): MessageKind.TRANSFORMS,
+    ("tf", "tfMessage"): MessageKind.TRANSFORMS,
 }
 
 
-def kind_of(schema: str) -> Kind | None:
-    """What messages of the schema are: ROS 1 writes sensor_msgs/Image, ROS 2 sensor_msgs/msg/Image, Foxglove
-    foxglove.RawImage or, in ROS, foxglove_msgs/msg/RawImage."""
+def kind_of(schema: str) -> MessageKind | None:
+    """What messages of a schema hold; None for other schemas.
+
+    ROS 1 writes sensor_msgs/Image, ROS 2 sensor_msgs/msg/Image, Foxglove foxglove.RawImage or, in ROS,
+    foxglove_msgs/msg/RawImage.
+    """
     words = re.split(r"[/.]", schema)
     if len(words) < 2:
         return None
@@ -53,29 +60,35 @@ def kind_of(schema: str) -> Kind | None:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """schema, encoding: as the log names them; several, joined by " and ", where publishers disagree. kinds: of its
-    messages. messages: how many, None when the log does not say."""
+    """A topic of a log.
+
+    schema, encoding: the log's names; joined by " and " if publishers differ. kinds: of its messages. messages: how
+    many, None if the log does not say.
+    """
 
     name: str
     schema: str
     encoding: str
-    kinds: frozenset[Kind]
+    kinds: frozenset[MessageKind]
     messages: int | None = None
 
     @property
     def pictures(self) -> bool:
-        """Whether there are pictures in it that we may be able to read."""
-        return bool(self.kinds & PICTURES)
+        """Return True if messages of a known schema hold pictures."""
+        return any(kind.is_picture for kind in self.kinds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """kind: None for schemas that mean nothing to us. log_ns: when it was recorded, ns since the epoch. sequence: as
-    the log numbers it, None where it does not. size: bytes. decode: its fields as attributes; may raise anything."""
+    """A message of a log.
+
+    kind: None for unknown schemas. log_ns: when it was recorded, in ns since the epoch. sequence: the log's number,
+    None without one. size: in bytes. decode: returns an object with its fields as attributes; may raise anything.
+    """
 
     topic: str
     schema: str
-    kind: Kind | None
+    kind: MessageKind | None
     log_ns: int
     sequence: int | None
     size: int
@@ -84,7 +97,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Stands among messages for some that are lost: what builds on earlier ones cannot go on."""
+    """In place of messages that are lost: what depends on earlier messages cannot go on."""
 
 
 class LogReader(Reader):
@@ -103,22 +116,27 @@ class LogReader(Reader):
         """All topics, by name."""
 
     @abstractmethod
-    def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
-        """Yield the messages of these topics with log_ns >= start_ns, by log time; count damage in `met`.
+    def messages(self, topics: Collection[str], start_ns: int, damage: Damage) -> Iterator[Message | Gap]:
+        """Yield the messages of these topics with log_ns >= start_ns, by log time; count damage in `damage`.
 
         Raises:
             MediaError: the log cannot be read any more.
         """
 
 
-def lacking(module: str, path: str) -> MediaError:
-    """The error for a library of the extra `robotics` that is not there."""
+def one_line(error: Exception) -> str:
+    """The message of an error on one line, at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def missing_library(module: str, path: str) -> MediaError:
+    """The error for a library of the extra `robotics` that is not installed."""
     return MediaError(f"{module} is not installed; run pip install 'vidmem[robotics]': {path}")
 
 
 def seconds_nanoseconds(stamp: Any) -> int | None:
     """ns of a time as ROS 1 (secs, nsecs), ROS 2 (sec, nanosec), protobuf (seconds, nanos) or JSON (sec, nsec) write
-    it; None when it is none of them."""
+    it; None for another object."""
     for seconds, rest in (("sec", "nanosec"), ("seconds", "nanos"), ("sec", "nsec"), ("secs", "nsecs")):
         if hasattr(stamp, seconds) and hasattr(stamp, rest):
             return int(getattr(stamp, seconds)) * 1_000_000_000 + int(getattr(stamp, rest))
@@ -126,7 +144,7 @@ def seconds_nanoseconds(stamp: Any) -> int | None:
 
 
 def stamp_ns(value: Any) -> int | None:
-    """The sender's stamp in a message: `header.stamp` in ROS, `timestamp` in Foxglove; None when it has none."""
+    """The sender's stamp in a message: `header.stamp` in ROS, `timestamp` in Foxglove; None without one."""
     header = getattr(value, "header", None)
     stamp = getattr(header, "stamp", None) if header is not None else getattr(value, "timestamp", None)
     if isinstance(stamp, str):  # protobuf's JSON form
@@ -135,8 +153,6 @@ def stamp_ns(value: Any) -> int | None:
 
 
 def _iso_ns(text: str) -> int | None:
-    from datetime import datetime
-
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", text)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""MCAP files: messages by log time in bounded memory, damaged chunks skipped and counted."""
+"""MCAP files: messages by log time in bounded memory; damaged chunks are skipped and counted."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import MediaError
 from ..base import Damage
-from .base import Gap, LogReader, Message, Topic, kind_of, lacking
+from .base import Gap, LogReader, Message, Topic, kind_of, missing_library
 from .mcap_table import MESSAGE, MESSAGE_HEAD, BlockError, read_table, records, unpack
 
 if TYPE_CHECKING:
     from mcap.records import Channel
 
 MAX_WAITING = 256 << 20
-"""Bytes of messages that wait for their turn where chunks overlap in time; beyond it the oldest goes out of turn."""
+"""Maximum size in bytes of the messages that wait while chunks overlap in time; beyond it the oldest is yielded."""
 
-_MAX_TIME = 1 << 62  # ns since the epoch, in the year 2116: a later one is damage
+_MAX_TIME = 1 << 62  # ns since the epoch, in the year 2116: a later time is damage
 
 
 class McapReader(LogReader):
-    """One MCAP file; implements `LogReader`.
+    """One MCAP file.
 
-    fault: why the file is not whole, None when it is; every pass over the messages counts it once.
+    fault: why the file is incomplete, else None; every pass over the messages counts it once.
 
     Raises:
-        MediaError: mcap is not installed, it is no MCAP file, or there is no message in it.
+        MediaError: mcap is not installed, it is not an MCAP file, or it has no messages.
     """
 
     def __init__(self, path: str) -> None:
@@ -40,7 +40,7 @@ class McapReader(LogReader):
         blocks = [b for b in self._table.blocks if b.end_ns and b.end_ns < _MAX_TIME]  # an empty chunk has no times
         if not blocks or not self._table.channels:
             cause = self.fault or "nothing was recorded"
-            raise MediaError(f"the log holds no message that can be read ({cause.split(';')[0]}): {path}")
+            raise MediaError(f"the log has no message that can be read ({cause.split(';')[0]}): {path}")
         self.start_ns = min(block.start_ns for block in blocks)
         self.end_ns = max(block.end_ns for block in blocks)
         self._blocks = blocks
@@ -65,8 +65,8 @@ class McapReader(LogReader):
         schema = self._table.schemas.get(channel.schema_id)
         return schema.name if schema is not None else ""
 
-    def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
-        """See `LogReader.messages`. MAX_WAITING bytes and a few chunks are in memory at most."""
+    def messages(self, topics: Collection[str], start_ns: int, damage: Damage) -> Iterator[Message | Gap]:
+        """See `LogReader.messages`. Memory: at most MAX_WAITING bytes and a few chunks."""
         self.check_open()
         wanted = {c.id: c for c in self._table.channels.values() if c.topic in topics}
         waiting: list[tuple[int, int, Message | Gap]] = []
@@ -84,8 +84,8 @@ class McapReader(LogReader):
                     try:
                         data = unpack(file, block)
                     except BlockError as error:
-                        met.packets += 1
-                        met.note(str(error))
+                        damage.packets += 1
+                        damage.note(str(error))
                         heapq.heappush(waiting, (block.start_ns, number, Gap()))
                         number += 1
                         continue
@@ -93,15 +93,13 @@ class McapReader(LogReader):
                         heapq.heappush(waiting, (message.log_ns, number, message))
                         held, number = held + message.size, number + 1
         except OSError as error:
-            raise MediaError(
-                f"the log cannot be read any more ({error.strerror}); check the disk: {self.path}"
-            ) from None
+            raise MediaError(f"the log can no longer be read ({error.strerror}); check the disk: {self.path}") from None
         while waiting:
             self.check_open()
             yield heapq.heappop(waiting)[2]
-        if self.fault is not None:  # where it breaks off: a pass that was interrupted before does not count it twice
-            met.packets += 1
-            met.note(self.fault)
+        if self.fault is not None:  # at the end, so that a pass that was interrupted and resumed counts it once
+            damage.packets += 1
+            damage.note(self.fault)
 
     @staticmethod
     def _concerns(channels: frozenset[int] | None, wanted: dict[int, Channel]) -> bool:
@@ -127,7 +125,7 @@ class McapReader(LogReader):
         return decoder(content)
 
     def _decoder(self, channel: Channel) -> Callable[[bytes], Any]:
-        """Raises MediaError when the encoding is not known."""
+        """A decoder for the channel. Raises MediaError for an unknown encoding."""
         schema = self._table.schemas.get(channel.schema_id)
         if channel.message_encoding == "json":
             return from_json
@@ -143,22 +141,22 @@ class McapReader(LogReader):
             else:
                 decoder = None
         except ImportError as error:
-            raise lacking(error.name or "a decoder", self.path) from None
+            raise missing_library(error.name or "a decoder", self.path) from None
         if decoder is None:
-            told = f" with a schema in {schema.encoding}" if schema is not None else " without a schema"
+            schema_note = f" with a schema in {schema.encoding}" if schema is not None else " without a schema"
             raise MediaError(
-                f"messages in {channel.message_encoding or 'no encoding'}{told} are not read; "
+                f"messages in {channel.message_encoding or 'no encoding'}{schema_note} are not read; "
                 f"cdr with ros2msg, protobuf and json are: {self.path}"
             )
         return decoder
 
     def open_file(self) -> IO[bytes]:
-        """The file itself, for those who copy it."""
+        """Open the file itself."""
         return open(self.path, "rb")
 
 
 def from_json(content: bytes) -> Any:
-    """The fields of a JSON message as attributes; `data` in base64, as Foxglove writes bytes."""
+    """The fields of a JSON message as attributes; `data` is decoded from base64, as Foxglove writes bytes."""
     value = json.loads(content, object_hook=lambda fields: SimpleNamespace(**fields))
     if isinstance(getattr(value, "data", None), str):
         value.data = b64decode(value.data, validate=True)

@@ -1,40 +1,44 @@
-"""Where things are in an MCAP file: from its summary, or, where a crash left none, from a walk over its records.
+"""The table of contents of an MCAP file: from its summary or, if a crash left none, from a walk over its records.
 
-Neither reads the messages: a 5 GB file costs a seek per chunk at most.
+Neither reads the messages: a 5 GB file costs at most one seek per chunk. This is our own reader, since the one of the
+mcap library gives up a file with one damaged chunk.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import MediaError
-from .base import lacking
+from .base import missing_library
 
 if TYPE_CHECKING:
     from mcap.records import Channel, Schema
 
 MAGIC = b"\x89MCAP0\r\n"
 MAX_BLOCK = 1 << 30
-"""Most bytes of one chunk, packed or unpacked, that are read into memory."""
+"""Maximum size in bytes of a chunk, packed or unpacked."""
 
 SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, DATA_END = 3, 4, 5, 6, 7, 15
 _HEAD = struct.Struct("<BQ")
 MESSAGE_HEAD = struct.Struct("<HIQQ")
 """channel id, sequence, log time, publish time; the data follows."""
-_CHUNK_HEAD = struct.Struct("<QQQII")  # start, end, unpacked size, its crc, length of the compression's name
+_CHUNK_HEAD = struct.Struct("<QQQII")  # start, end, unpacked size, its CRC, length of the compression's name
 _LOOSE_BYTES = 4 << 20  # messages outside of chunks are read together up to this size
 
 
 @dataclass(slots=True)
 class Block:
-    """A chunk, or neighbouring messages that lie outside of chunks (loose). offset, length: of the records in the
-    file, heads included. start_ns, end_ns: log times in it, both inclusive. channels: whose messages are in it, None
-    when not known. cut: the file ends inside it."""
+    """A chunk, or adjacent messages outside of chunks (loose).
+
+    offset, length: of the records in the file, heads included. start_ns, end_ns: log times in it, both inclusive.
+    channels: ids of the channels in it, None if unknown. cut: the file ends inside it.
+    """
 
     offset: int
     length: int
@@ -47,8 +51,11 @@ class Block:
 
 @dataclass(slots=True)
 class Table:
-    """blocks: by start. counts: messages by channel id, empty when not known. fault: why the file is not whole, with
-    nothing missing in `blocks` that could be read."""
+    """The table of contents.
+
+    blocks: by start. counts: messages by channel id, empty if unknown. fault: why the file is incomplete, else None;
+    `blocks` has all that can be read.
+    """
 
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
@@ -58,7 +65,7 @@ class Table:
 
 
 def read_table(path: str) -> Table:
-    """The table of the file.
+    """Read the table of contents.
 
     Raises:
         MediaError: not an MCAP file, or it cannot be read.
@@ -66,7 +73,7 @@ def read_table(path: str) -> Table:
     try:
         with open(path, "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise MediaError(f"not an MCAP file, its first bytes are others; check what it is: {path}")
+                raise MediaError(f"not an MCAP file, its first bytes differ; check what it is: {path}")
             table = _from_summary(file, path) or _walked(file, path)
     except OSError as error:
         raise MediaError(f"the log cannot be read ({error.strerror}); check its rights and the disk: {path}") from None
@@ -75,15 +82,15 @@ def read_table(path: str) -> Table:
 
 
 def _from_summary(file: IO[bytes], path: str) -> Table | None:
-    """None when there is no summary, or none to rely on."""
+    """The table from the summary; None if there is no summary, or it is unreliable."""
     try:
         from mcap.reader import SeekingReader
     except ImportError:
-        raise lacking("mcap", path) from None
+        raise missing_library("mcap", path) from None
     try:
         file.seek(0)
         summary = SeekingReader(file).get_summary()
-    except Exception:  # a damaged end raises whatever the bytes happen to mean
+    except Exception:  # a damaged summary raises anything
         return None
     if summary is None or summary.statistics is None or summary.statistics.chunk_count != len(summary.chunk_indexes):
         return None
@@ -106,8 +113,8 @@ def _from_summary(file: IO[bytes], path: str) -> Table | None:
 
 
 def _walked(file: IO[bytes], path: str) -> Table:
-    """From record to record, to the end of the data or to where the file breaks off."""
-    table = Table(fault="the log was not closed properly (no index at its end); read as far as it goes")
+    """The table from a walk over the records, to the end of the data or to where the file breaks off."""
+    table = Table(fault="the log was not closed properly (no index at its end); it is read as far as it goes")
     size = os.fstat(file.fileno()).st_size
     offset = len(MAGIC)
     loose: Block | None = None
@@ -119,7 +126,7 @@ def _walked(file: IO[bytes], path: str) -> Table:
         if cut and opcode not in (CHUNK, MESSAGE):
             break
         if opcode == DATA_END:
-            table.fault = None  # all messages are there; only the index is not, or is damaged
+            table.fault = None  # all messages are there; only the index is missing or damaged
             break
         if opcode == MESSAGE and length >= MESSAGE_HEAD.size and not cut:
             channel, _, log_ns, _ = MESSAGE_HEAD.unpack(file.read(MESSAGE_HEAD.size))
@@ -158,7 +165,7 @@ def _joined(table: Table, loose: Block | None, offset: int, end: int, log_ns: in
 
 
 def learn(table: Table, opcode: int, body: bytes) -> None:
-    """Add a schema or a channel; one that is damaged is left out, and so are its messages."""
+    """Add a schema or a channel; a damaged one is left out, with its messages."""
     from mcap.data_stream import ReadDataStream
     from mcap.records import Channel, Schema
 
@@ -169,12 +176,12 @@ def learn(table: Table, opcode: int, body: bytes) -> None:
         else:
             channel = Channel.read(ReadDataStream(BytesIO(body)))
             table.channels.setdefault(channel.id, channel)
-    except Exception:  # whatever the bytes happen to mean
+    except Exception:  # damaged bytes raise anything
         return
 
 
 def _learn_from_chunks(file: IO[bytes], table: Table) -> None:
-    """Channels are written in chunks before their first message: unpack those chunks in which a new one appears."""
+    """Unpack the chunks in which a new channel appears: it is written before its first message."""
     for block in table.blocks:
         if block.loose or (block.channels is not None and block.channels <= table.channels.keys()):
             continue
@@ -187,14 +194,14 @@ def _learn_from_chunks(file: IO[bytes], table: Table) -> None:
 
 
 class BlockError(Exception):
-    """A chunk cannot be unpacked; the text says why."""
+    """A chunk cannot be unpacked; the message is the cause."""
 
 
 def unpack(file: IO[bytes], block: Block) -> bytes:
-    """The records in a block. Of one that the file ends in, those before the break.
+    """The records in a block; if the file ends inside it, those before the break.
 
     Raises:
-        BlockError: it is damaged, too large, or packed in a way that is not known.
+        BlockError: it is damaged, too large, or has an unknown compression.
     """
     if block.length > MAX_BLOCK:
         raise BlockError(f"a chunk of {block.length >> 20} MiB is too large; write smaller ones")
@@ -203,7 +210,7 @@ def unpack(file: IO[bytes], block: Block) -> bytes:
     if block.loose:
         return data
     if len(data) < _HEAD.size + _CHUNK_HEAD.size or data[0] != CHUNK:
-        raise BlockError("the index points to something that is no chunk")
+        raise BlockError("the index points to something that is not a chunk")
     _, _, size, crc, named = _CHUNK_HEAD.unpack_from(data, _HEAD.size)
     place = _HEAD.size + _CHUNK_HEAD.size
     name = data[place : place + named].decode("utf-8", "replace")
@@ -214,13 +221,10 @@ def unpack(file: IO[bytes], block: Block) -> bytes:
         out = _decompressed(name, packed, size, block.cut)
     except BlockError:
         raise
-    except Exception as error:  # each of the packers has errors of its own
+    except Exception as error:  # each compression library has errors of its own
         raise BlockError(f"a chunk cannot be unpacked ({error})") from None
-    if not block.cut and crc:
-        import zlib
-
-        if zlib.crc32(out) != crc:
-            raise BlockError("a chunk's checksum does not agree with its content")
+    if not block.cut and crc and zlib.crc32(out) != crc:
+        raise BlockError("a chunk's checksum does not match its content")
     return out
 
 
@@ -231,20 +235,20 @@ def _decompressed(name: str, packed: bytes, size: int, cut: bool) -> bytes:
         import lz4.frame
 
         lz4_reader: Any = lz4.frame.LZ4FrameDecompressor()
-        out: bytes = lz4_reader.decompress(packed, max_length=size)  # no more than it says: no bomb
+        out: bytes = lz4_reader.decompress(packed, max_length=size)  # bounded, against decompression bombs
     elif name == "zstd":
         import zstandard
 
         out = zstandard.ZstdDecompressor().stream_reader(packed).read(size)
     else:
-        raise BlockError(f"a chunk is packed with {name[:20]!r}, which is not known here")
+        raise BlockError(f"a chunk has the unknown compression {name[:20]!r}")
     if len(out) < size and not cut:
-        raise BlockError("a chunk holds less than it should")
+        raise BlockError("a chunk is shorter than it should be")
     return out
 
 
 def records(data: bytes) -> Iterator[tuple[int, memoryview]]:
-    """(opcode, body) of each whole record in `data`."""
+    """Yield (opcode, body) of each complete record in `data`."""
     view = memoryview(data)
     place = 0
     while place + _HEAD.size <= len(data):

@@ -1,7 +1,7 @@
-"""Where the camera, or the robot, was: poses from PoseStamped, Odometry, foxglove.PoseInFrame, or from tf.
+"""Where the camera or the robot was: poses from PoseStamped, Odometry, foxglove.PoseInFrame, or from tf.
 
-Of what a log has the best is taken: the camera's own pose through tf, where a chain of transforms leads from its
-frame to a root and some of them move; else a pose topic, in the frame map before odom before others, by name.
+The best poses of a log are taken: the camera's own pose through tf, if a chain of transforms leads from its frame to a
+root and some of them move; else a pose topic, in the frame map, then odom, then others, by name.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ...errors import UsageError
 from ...records import Trail
 from ...timecode import NS
 from ..base import Damage
-from .base import Gap, Kind, LogReader, Message, seconds_nanoseconds, stamp_ns
+from .base import Gap, LogReader, Message, MessageKind, seconds_nanoseconds, stamp_ns
 
 CELL_NS = NS // 10
-"""One pose is kept per tenth of a second, the first in it."""
+"""One pose is kept in each span of this many ns, the first."""
 TF = "tf"
-"""Stands for the transforms of all topics."""
+"""The name for the transforms of all topics."""
 _RANKS = {"map": 0, "odom": 1}
-_LONGEST = 64  # links of a chain; more are a loop
+_MAX_LINKS = 64  # of a chain; more are a loop
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -33,14 +33,14 @@ Rigid = tuple[Vector, Quaternion]
 
 
 def rotate(q: Quaternion, v: Vector) -> Vector:
-    """The vector turned by the unit quaternion."""
+    """Rotate a vector by a unit quaternion."""
     x, y, z, w = q
     tx, ty, tz = 2 * (y * v[2] - z * v[1]), 2 * (z * v[0] - x * v[2]), 2 * (x * v[1] - y * v[0])
     return (v[0] + w * tx + y * tz - z * ty, v[1] + w * ty + z * tx - x * tz, v[2] + w * tz + x * ty - y * tx)
 
 
 def compose(a: Rigid, b: Rigid) -> Rigid:
-    """First b, then a."""
+    """The transform that applies b, then a."""
     (ta, (x, y, z, w)), (tb, (i, j, k, r)) = a, b
     turned = rotate(a[1], tb)
     q = (
@@ -59,8 +59,10 @@ class _Samples:
     values: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, t_ns: int, frame: str, pose: Rigid) -> None:
-        """Keep it if it is the first of its cell, later than those before, and in the same frame as they. Of several at
-        the same time, as transforms come, the last is kept: it knows the most."""
+        """Add a pose if it is the first of its cell, later than those before, and in the same frame.
+
+        Of several at the same time, as with transforms, the last one is kept: it has the most links.
+        """
         numbers = (*pose[0], *pose[1])
         if not all(map(math.isfinite, numbers)):
             return
@@ -77,15 +79,15 @@ class _Samples:
 
 @dataclass(slots=True)
 class _Tree:
-    """Transforms as they are known so far: child -> (parent, transform, whether it moves)."""
+    """The transforms so far: child -> (parent, transform, whether it moves)."""
 
     links: dict[str, tuple[str, Rigid, bool]] = field(default_factory=dict)
 
     def pose(self, frame: str) -> tuple[str, Rigid] | None:
-        """The root above `frame` and the pose of the frame in it; None when nothing between them moves."""
+        """The root above `frame` and the pose of the frame in it; None if nothing between them moves."""
         pose: Rigid = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
         moves = False
-        for _ in range(_LONGEST):
+        for _ in range(_MAX_LINKS):
             if frame not in self.links:
                 return (frame, pose) if moves else None
             frame, link, moving = self.links[frame]
@@ -94,10 +96,14 @@ class _Tree:
 
 
 def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int, topic: str | None = None) -> Trail | None:
-    """The poses of a log on a source's clock; None when it has none.
+    """Read the poses of a log, on a source's clock; None if it has none.
 
-    camera: frame_id of the pictures. header: times are stamps, else log times. zero_ns: taken from them. topic: take
-    those of this topic, or TF, instead of the best.
+    Args:
+        reader: The log.
+        camera: frame_id of the pictures.
+        header: Times are stamps, else log times.
+        zero_ns: Subtracted from times.
+        topic: Take the poses of this topic, or TF, instead of the best ones.
 
     Raises:
         UsageError: the log has no poses in that topic, or none that can be read.
@@ -112,20 +118,20 @@ def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int, to
             continue
         try:
             value = item.decode()
-            if item.kind is Kind.POSE:
+            if item.kind is MessageKind.POSE:
                 t_ns, frame, pose = _pose(item, value, header)
                 topics.setdefault(item.topic, _Samples()).add(t_ns - zero_ns, frame, pose)
-            elif item.kind is Kind.TRANSFORMS:
-                t_ns = _learn(tree, item, value, header)
+            elif item.kind is MessageKind.TRANSFORMS:
+                t_ns = _add_transforms(tree, item, value, header)
                 if (found := tree.pose(camera)) is not None:
                     by_tf.add(t_ns - zero_ns, *found)
-        except Exception:  # one pose less, of ten a second; a damaged chunk is counted with the pictures
+        except Exception:  # one pose of ten a second is lost; a damaged chunk is counted with the pictures
             continue
     if by_tf.times:
         return _trail(TF, by_tf)
     if topic is not None and not any(samples.times for samples in topics.values()):
         cause = f"no transforms lead to its camera's frame {camera!r}" if topic == TF else "none of them can be read"
-        raise UsageError(f"there are no poses in {topic}, {cause}; choose another `pose`: {reader.path}")
+        raise UsageError(f"there are no poses in {topic}: {cause}; choose another `pose`: {reader.path}")
     named = [(name, samples) for name, samples in topics.items() if samples.times]
     if not named:
         return None
@@ -133,17 +139,17 @@ def read_trail(reader: LogReader, camera: str, *, header: bool, zero_ns: int, to
 
 
 def _wanted(reader: LogReader, topic: str | None) -> list[str]:
-    """Names of the topics to read for the poses that were asked for."""
-    posed = {t.name: t.kinds for t in reader.topics() if t.kinds & {Kind.POSE, Kind.TRANSFORMS}}
+    """Names of the topics to read for the wanted poses."""
+    posed = {t.name: t.kinds for t in reader.topics() if t.kinds & {MessageKind.POSE, MessageKind.TRANSFORMS}}
     if topic is None:
         return list(posed)
     if topic == TF:
-        found = [name for name, kinds in posed.items() if Kind.TRANSFORMS in kinds]
+        found = [name for name, kinds in posed.items() if MessageKind.TRANSFORMS in kinds]
     else:
-        found = [name for name, kinds in posed.items() if name == topic and Kind.POSE in kinds]
+        found = [name for name, kinds in posed.items() if name == topic and MessageKind.POSE in kinds]
     if not found:
-        known = [name for name, kinds in posed.items() if Kind.POSE in kinds]
-        known += [TF] if any(Kind.TRANSFORMS in kinds for kinds in posed.values()) else []
+        known = [name for name, kinds in posed.items() if MessageKind.POSE in kinds]
+        known += [TF] if any(MessageKind.TRANSFORMS in kinds for kinds in posed.values()) else []
         raise UsageError(
             f"there are no poses in {topic!r}; there are in: {', '.join(known) or 'no topic'}: {reader.path}"
         )
@@ -165,8 +171,8 @@ def _pose(message: Message, value: Any, header: bool) -> tuple[int, str, Rigid]:
     )
 
 
-def _learn(tree: _Tree, message: Message, value: Any, header: bool) -> int:
-    """Take the message's transforms into the tree; the time of the last one."""
+def _add_transforms(tree: _Tree, message: Message, value: Any, header: bool) -> int:
+    """Add the message's transforms to the tree, and return the time of the last one."""
     t_ns = message.log_ns
     moving = not message.topic.endswith("tf_static")
     for link in _links(value):

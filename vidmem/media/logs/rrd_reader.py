@@ -1,7 +1,7 @@
-"""Rerun recordings (.rrd): entities with pictures as topics, in bounded memory, through the SDK's reader of chunks.
+"""Rerun recordings (.rrd): entities with pictures as topics, in bounded memory, through the SDK's chunk reader.
 
-Read are EncodedImage, Image and VideoStream. What is logged once for all rows (an image's format, a video's codec)
-holds for the rows after it.
+EncodedImage, Image and VideoStream are read. What is logged once (an image's format, a video's codec) applies to the
+rows after it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from ...errors import MediaError
 from ..base import Damage
-from .base import Gap, Kind, LogReader, Message, Topic, lacking
+from .base import Gap, LogReader, Message, MessageKind, Topic, missing_library, one_line
 
 MAX_WAITING = 64 << 20
-"""Bytes of messages that wait for an earlier one, where chunks of an entity do not follow one another in time."""
+"""Maximum size in bytes of the messages that wait for an earlier one, if chunks of an entity overlap in time."""
 
-_KINDS = {"EncodedImage": Kind.STILL, "Image": Kind.RAW, "VideoStream": Kind.VIDEO}
+_KINDS = {"EncodedImage": MessageKind.STILL, "Image": MessageKind.RAW, "VideoStream": MessageKind.VIDEO}
 _DATA = {"EncodedImage": "blob", "Image": "buffer", "VideoStream": "sample"}
 _FACT = {"EncodedImage": "media_type", "Image": "format", "VideoStream": "codec"}
 _CODECS = {0x61766331: "h264", 0x68657631: "h265", 0x61763031: "av1", 0x76703038: "vp8", 0x76703039: "vp9"}
@@ -32,20 +32,21 @@ _PIXELS = {
     130: ("bayer_gbrg8", 1),
     131: ("bayer_grbg8", 1),
 }
-"""Rerun's pixel formats -> the encoding as ROS calls it, bytes per pixel of a row."""
+"""Rerun's pixel format -> ROS's name of the encoding, bytes per pixel of a row."""
 _MODELS = {1: ("mono", 1), 2: ("rgb", 3), 3: ("rgba", 4), 4: ("bgr", 3), 5: ("bgra", 4)}
 _BITS = {6: 8, 8: 16}
 _LOG_TIME = "log_time"
 
 
 class RrdReader(LogReader):
-    """One recording; implements `LogReader`. Topics are entities, /cam/front.
+    """One recording. Topics are entities, such as /cam/front.
 
-    Times are those of a timeline of timestamps that the recording was made with, or else of durations (`wall` is false
-    then), or else the time of logging. The numbers of a timeline that counts, if there is one, number the messages.
+    Times are from the recording's own timeline of timestamps, else from one of durations (`wall` is then False), else
+    the time of logging. A timeline of numbers, if there is one, gives the sequence numbers.
 
     Raises:
-        MediaError: rerun-sdk is not installed, it is no such file, or holds several recordings or none, or no times.
+        MediaError: rerun-sdk is not installed, the file cannot be read, or it has no times, or not one
+            recording.
     """
 
     def __init__(self, path: str) -> None:
@@ -57,24 +58,26 @@ class RrdReader(LogReader):
                 raise MediaError(
                     f"this rerun-sdk cannot read recordings; run pip install -U rerun-sdk: {path}"
                 ) from None
-            raise lacking(error.name or "rerun-sdk", path) from None
+            raise missing_library(error.name or "rerun-sdk", path) from None
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of files without an index: they are read from front to back anyway
+                warnings.simplefilter("ignore")  # of files without an index: all files are read from front to back
                 self._reader: Any = Reader(path)
                 recordings = self._reader.recordings()
-        except Exception as error:  # the SDK passes on what its parser raises
-            raise self._unreadable(_told(error)) from None
+        except Exception as error:  # the SDK raises what its parser does
+            raise self._unreadable(one_line(error)) from None
         if len(recordings) != 1:
-            raise MediaError(f"there are {len(recordings)} recordings in it; save one to a file: {path}")
-        self._look()
+            raise MediaError(f"the file has {len(recordings)} recordings; save one to a file: {path}")
+        self._scan()
 
-    def _look(self) -> None:
-        """One pass over all chunks: what there is, and when. Where it breaks off is counted by the passes after it."""
+    def _scan(self) -> None:
+        """Read all chunks once for topics and times. A break is not counted here; later passes count it."""
         counts: dict[tuple[str, str], int] = {}
         timelines: dict[str, tuple[int, int, int]] = {}  # name -> rank, first, last
         self._number: str | None = None
-        self._facts: dict[tuple[str, str], Any] = {}  # of static chunks, which may stand behind those they are for
+        self._facts: dict[
+            tuple[str, str], Any
+        ] = {}  # of static chunks, which may come after the rows that they apply to
         cause = ""
         try:
             for chunk in self._reader.stream():
@@ -95,7 +98,7 @@ class RrdReader(LogReader):
                         _, first, last = timelines.get(name, (rank, times[0], times[0]))
                         timelines[name] = rank, min(first, *times), max(last, *times)
         except Exception as error:
-            cause = _told(error)
+            cause = one_line(error)
         self._topics = [
             Topic(entity, f"rerun.{kind}", "rrd", frozenset({_KINDS[kind]}), count)
             for (entity, kind), count in sorted(counts.items())
@@ -104,8 +107,8 @@ class RrdReader(LogReader):
             raise self._unreadable(cause)
         if not timelines:
             raise MediaError(
-                f"no pictures with times are in the recording (EncodedImage, Image and VideoStream are "
-                f"read; AssetVideo is not, index the video itself): {self.path}"
+                f"the recording has no pictures with times (EncodedImage, Image and VideoStream are read; "
+                f"AssetVideo is not, index the video itself): {self.path}"
             )
         self._timeline = min(timelines, key=lambda name: (timelines[name][0], name))
         rank, self.start_ns, self.end_ns = timelines[self._timeline]
@@ -113,16 +116,16 @@ class RrdReader(LogReader):
 
     def _unreadable(self, cause: str) -> MediaError:
         return MediaError(
-            f"the recording cannot be read ({cause}); `rerun rrd filter -o OTHER.rrd` saves what comes "
-            f"before the damage: {self.path}"
+            f"the recording cannot be read ({cause}); `rerun rrd filter -o OTHER.rrd` saves what comes before the "
+            f"damage: {self.path}"
         )
 
     def topics(self) -> list[Topic]:
-        """See `LogReader.topics`. Only entities with pictures."""
+        """See `LogReader.topics`. Only entities with pictures are listed."""
         return self._topics
 
-    def messages(self, topics: Collection[str], start_ns: int, met: Damage) -> Iterator[Message | Gap]:
-        """See `LogReader.messages`. Up to MAX_WAITING bytes and a few chunks are in memory."""
+    def messages(self, topics: Collection[str], start_ns: int, damage: Damage) -> Iterator[Message | Gap]:
+        """See `LogReader.messages`. Memory: at most MAX_WAITING bytes and a few chunks."""
         self.check_open()
         waiting: list[tuple[int, int, Message]] = []
         held = number = 0
@@ -134,8 +137,8 @@ class RrdReader(LogReader):
                     break
                 found = list(self._in_chunk(chunk, facts))
             except Exception as error:  # see above
-                met.packets += 1
-                met.note(f"the recording cannot be read on ({_told(error)})")
+                damage.packets += 1
+                damage.note(f"the recording cannot be read any further ({one_line(error)})")
                 break
             for message in found:
                 if message.log_ns >= start_ns:
@@ -151,7 +154,7 @@ class RrdReader(LogReader):
             yield heapq.heappop(waiting)[2]
 
     def _in_chunk(self, chunk: Any, facts: dict[tuple[str, str], Any]) -> Iterator[Message]:
-        """Rows with pictures. facts: by entity and archetype, what the rows before said of those after them."""
+        """Yield the rows with pictures. facts: by entity and archetype, the format or codec that applies; updated."""
         kinds = _archetypes(chunk)
         if not kinds:
             return
@@ -165,8 +168,8 @@ class RrdReader(LogReader):
             )
             key = (chunk.entity_path, kind)
             for row in range(batch.num_rows):
-                if fact is not None and (said := fact[row].as_py()):
-                    facts[key] = said[0]
+                if fact is not None and (value := fact[row].as_py()):
+                    facts[key] = value[0]
                 if data is None or row >= len(times) or (content := _bytes(data[row])) is None:
                     continue
                 decode: Callable[[], Any] = partial(_DECODERS[kind], content, facts.get(key))
@@ -176,17 +179,13 @@ class RrdReader(LogReader):
                 )
 
 
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _archetypes(chunk: Any) -> list[str]:
     names = chunk.to_record_batch().schema.names
     return [kind for kind in _KINDS if any(name.startswith(f"{kind}:") for name in names)]
 
 
 def _timeline(batch: Any, name: str | None) -> tuple[int | None, list[int]]:
-    """The rank of a timeline as a clock (None: it counts and tells no time), and its values, ns or numbers."""
+    """The rank of a timeline as a clock, None for one of numbers, and its values, in ns or numbers."""
     import pyarrow
 
     if name is None or name not in batch.schema.names:
@@ -200,7 +199,7 @@ def _timeline(batch: Any, name: str | None) -> tuple[int | None, list[int]]:
 
 
 def _bytes(cell: Any) -> bytes | None:
-    """A list of one list of uint8, without a Python number for each."""
+    """The bytes of a list of one list of uint8, without making a Python number of each."""
     outer = cell.values
     if outer is None or not len(outer):
         return None
@@ -217,7 +216,7 @@ def _video(content: bytes, fact: Any) -> Any:
 
 
 def _image(content: bytes, fact: Any) -> Any:
-    """Rows are never padded there."""
+    """Rerun never pads rows."""
     width, height = int(fact["width"]), int(fact["height"])
     if (pixels := fact.get("pixel_format")) is not None:
         encoding, size = _PIXELS.get(pixels, (f"pixel format {pixels}", 1))

@@ -1,4 +1,4 @@
-"""One topic of a log as a source: its pictures by the recorder's clock or by the sender's."""
+"""One topic of a log as a source: its pictures on the recorder's clock or on the sender's."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from .. import fingerprint
 from ..base import Damage, Shape, Source
 from ..sampling import Sampler, exact_rate
 from . import open_log
-from .base import Gap, Kind
+from .base import Gap, MessageKind
+from .poses import read_trail
 from .shots import Shot, Shots, cause_of
 from .video import codec_of, is_key
 
 _BACK_NS = (2 * NS, 16 * NS, 128 * NS)
-"""How far back a keyframe, or the picture on display, is looked for before all of the log is."""
-_KEPT = 8  # pictures before the one asked for, should that be damaged
+"""How far back (in ns) to search for a keyframe or the picture on display, before the whole log is searched."""
+_KEPT = 8  # earlier pictures, in case the wanted one is damaged
 
 
 class LogSource(Source):
-    """The pictures of one topic; implements `Source`.
+    """The pictures of one topic.
 
-    address: the log, the topic, and whose clock counts. By `log` t_ns is log_time since the first message of any topic,
-    so that all topics of a log share one clock; by `header`, the stamp since the topic's first picture. `info.start_ns`
-    is that zero in ns since the epoch. A picture whose time is not after the one before is left out and counted, and
-    so is one that cannot be read, without another of the same sample in its place. Pictures may change in size and
-    encoding; width and height are those of the first one that can be read.
+    With the clock `log`, t_ns is log_time since the first message of any topic, so that all topics of a log share one
+    clock; with `header`, it is the stamp since the topic's first picture. `info.start_ns` is that zero in ns since the
+    epoch. A picture whose time is not after the one before is left out and counted. So is one that cannot be read; no
+    other picture of the same sample takes its place. Pictures may change in size and encoding; width and height are
+    those of the first one that can be read.
 
     Raises:
         MediaError: the log cannot be opened, or no picture of the topic can be read.
@@ -76,21 +77,21 @@ class LogSource(Source):
             raise MediaError(f"the log has no topic {self._topic!r}; name one that it has: {path}")
         if not topic.pictures:
             raise MediaError(f"there are no pictures in {self._topic} ({topic.schema}); choose another topic: {path}")
-        return Kind.VIDEO in topic.kinds
+        return MessageKind.VIDEO in topic.kinds
 
     def _first(self) -> tuple[int, int, int, int]:
-        """Source time and log time of the first picture; width and height of the first that can be read."""
-        met = Damage()
+        """Source time and log time of the first picture; width and height of the first one that can be read."""
+        damage = Damage()
         first: Shot | None = None
-        for shot in self._shots.read(self._reader.start_ns, None, met):
+        for shot in self._shots.read(self._reader.start_ns, None, damage):
             first = first or shot
             try:
                 height, width = shot.picture(None).shape[:2]
                 self._frame_id = shot.frame_id()
                 return first.t_ns, first.message.log_ns, width, height
             except MediaError as error:
-                met.note(cause_of(error, self.path))
-        cause = met.notes[0] if met.notes else "it has no messages"
+                damage.note(cause_of(error, self.path))
+        cause = damage.notes[0] if damage.notes else "it has no messages"
         raise MediaError(f"no picture of the topic can be read ({cause}): {self.path}")
 
     def frames(
@@ -98,16 +99,16 @@ class LogSource(Source):
     ) -> Iterator[Frame]:
         """See `Source.frames`."""
         self.check_open()
-        # The picture before start_ns tells which sample start_ns is in; it matters only within one sample's time.
+        # Which sample start_ns is in depends on the picture before it, at most one sample's time away.
         back = NS + (int(NS / exact_rate(fps)) if fps else 0)
-        met, sampler, index = Damage(), Sampler(fps, self._first_ns), start_index
-        for shot in self._from(start_ns - back if start_ns else 0, met):
+        damage, sampler, index = Damage(), Sampler(fps, self._first_ns), start_index
+        for shot in self._from(start_ns - back if start_ns else 0, damage):
             self.check_open()
             wanted = sampler.take(shot.t_ns)
             if shot.t_ns < start_ns:
-                met = _emptied(met)  # counted by the pass that came this far
+                damage = _emptied(damage)  # counted by the pass that came this far
                 continue
-            self.damage.take(met)
+            self.damage.take(damage)
             if not wanted:
                 continue
             try:
@@ -118,10 +119,10 @@ class LogSource(Source):
                 continue
             yield frame
             index += 1
-        self.damage.take(met)
+        self.damage.take(damage)
 
     def frame_at(self, t_ns: int) -> Frame:
-        """See `Source.frame_at`. By the stamps' clock the first call reads the times of the whole log."""
+        """See `Source.frame_at`. With the clock `header`, the first call reads the times of the whole log."""
         self.check_open()
         if self._header and self._index is None and not self._video:
             self._index = self._times()
@@ -143,13 +144,11 @@ class LogSource(Source):
                     return frame
             if not start:
                 break
-        raise MediaError(f"no picture of the topic can be read any more; was the file changed?: {self.path}")
+        raise MediaError(f"the topic can no longer be read; was the file changed?: {self.path}")
 
     def trail(self, topic: str | None = None) -> Trail | None:
-        """See `Source.trail`. The camera's pose where transforms lead to it. Reads all messages with poses."""
+        """See `Source.trail`. The pose of the camera, if transforms lead to it. Reads all messages with poses."""
         self.check_open()
-        from .poses import read_trail
-
         zero_ns = self._shots.zero or 0
         return read_trail(self._reader, self._frame_id, header=self._header, zero_ns=zero_ns, topic=topic)
 
@@ -158,8 +157,8 @@ class LogSource(Source):
         super().close()
         self._reader.close()
 
-    def _from(self, from_ns: int, met: Damage) -> Iterator[Shot]:
-        """Pictures from some time at or before from_ns on, the same ones that a pass over all gives."""
+    def _from(self, from_ns: int, damage: Damage) -> Iterator[Shot]:
+        """Yield the pictures from a time at or before from_ns on, the same ones as a pass over all."""
         start = self._reader.start_ns
         log_ns, last_ns = start, None
         if from_ns > 0 and not self._header:
@@ -172,10 +171,10 @@ class LogSource(Source):
             place = bisect_right(times, from_ns) - 1
             if place >= 0:
                 log_ns, last_ns = logged[place], times[place] - 1
-        yield from self._shots.read(log_ns, last_ns, met)
+        yield from self._shots.read(log_ns, last_ns, damage)
 
     def _key_before(self, log_ns: int) -> int:
-        """Log time of a keyframe at or before log_ns; the start of the log when none is near."""
+        """Log time of a keyframe at or before log_ns; the start of the log if none is near."""
         for back in _BACK_NS:
             found = None
             for item in self._reader.messages([self._topic], max(self._reader.start_ns, log_ns - back), Damage()):
@@ -187,7 +186,7 @@ class LogSource(Source):
                     value = item.decode()
                     if is_key(bytes(value.data), codec_of(value, self.path)):
                         found = item.log_ns
-                except Exception:  # damaged: it is counted when it is read
+                except Exception:  # damaged; counted when it is read
                     continue
             if found is not None:
                 return found
@@ -196,7 +195,7 @@ class LogSource(Source):
         return self._reader.start_ns
 
     def _times(self) -> tuple[array[int], array[int]]:
-        """Source times and log times of all pictures. By stamps only; the log's own index tells its own times."""
+        """Source times and log times of all pictures, for the clock `header`; for `log`, the log has an index."""
         times, logged = array("q"), array("q")
         for shot in self._shots.read(self._reader.start_ns, None, Damage()):
             times.append(shot.t_ns)
@@ -213,10 +212,10 @@ def _readable(shots: Iterator[Shot] | list[Shot]) -> Frame | None:
     return None
 
 
-def _emptied(met: Damage) -> Damage:
-    met.packets = met.frames = 0
-    met.notes.clear()
-    return met
+def _emptied(damage: Damage) -> Damage:
+    damage.packets = damage.frames = 0
+    damage.notes.clear()
+    return damage
 
 
 def _fingerprint(address: Address) -> str:

@@ -1,4 +1,4 @@
-"""Single pictures: which files there are in a folder and below it, and one after the other read once."""
+"""Single pictures: listing a folder and all below it, and reading each file once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from .base import Shape
 from .discover import walk
-from .exif import taken
+from .exif import from_exif
 from .images import load
-from .recorded import UNKNOWN, Recorded, of_file
+from .recorded import UNKNOWN, Recorded, recorded_at
 from .suffixes import PHOTO_SUFFIXES, suffix
 
-LARGEST = 1 << 30
-"""Bytes of a file: pictures are read whole, for their hash."""
+MAX_BYTES = 1 << 30
+"""Maximum size of a file in bytes: pictures are read whole, for their hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file with a picture's suffix. path: absolute, or from the folder of its source on. size: bytes; mtime_ns: ns
-    since the epoch."""
+    """A file with a picture's suffix.
+
+    path: absolute, or relative to the folder of its source. size: bytes. mtime_ns: ns since the epoch.
+    """
 
     path: str
     size: int
@@ -35,9 +37,12 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
-    """What came of reading a file. digest: sha256 of it, empty when it could not be read at all. image: `(h, w, 3)`
-    uint8 in the size that was wanted, None for a digest that was known and for what is damaged; cause: why it is.
-    width, height: pixels of the upright picture. recorded: when it was taken."""
+    """The result of reading a file.
+
+    digest: sha256 of the file, empty if it cannot be read at all. image: `(h, w, 3)` uint8 RGB in the wanted size; None
+    if the digest was known, or the picture is damaged. width, height: pixels of the upright picture. cause: why there
+    is no picture. recorded: when it was taken.
+    """
 
     file: Listed
     digest: bytes
@@ -49,8 +54,11 @@ class Read:
 
 
 def list_pictures(folder: str) -> tuple[list[Listed], list[tuple[str, str]]]:
-    """The pictures in the folder and below it, by suffix, in natural order, with absolute paths; and the folders that
-    cannot be read, each with the cause."""
+    """List the pictures in a folder and below it, by suffix, in natural order.
+
+    Returns:
+        The pictures with paths that begin with `folder`, and the folders that cannot be read, each with its cause.
+    """
     refused: list[OSError] = []
     found = [
         listed(os.path.join(top, name))
@@ -62,7 +70,7 @@ def list_pictures(folder: str) -> tuple[list[Listed], list[tuple[str, str]]]:
 
 
 def listed(path: str) -> Listed:
-    """The file at `path`; a link that leads nowhere has no size, reading it tells."""
+    """The file at `path`. A broken link has size 0; reading it gives the cause."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -71,8 +79,14 @@ def listed(path: str) -> Listed:
 
 
 def read_pictures(folder: str, files: Sequence[Listed], shape: Shape, known: Collection[bytes]) -> Iterator[Read]:
-    """Every file, in order; each is read once. Their paths are from `folder` on. shape: as for `Source.frames`. known:
-    digests that need no picture any more; what comes out with one is known from then on."""
+    """Read every file once, in order.
+
+    Args:
+        folder: The folder that the paths of `files` are relative to.
+        files: The files.
+        shape: See `Source.frames`.
+        known: Digests of pictures that are not needed again; a picture that was yielded is not needed again either.
+    """
     seen = set(known)
     for file in files:
         read = _read(folder, file, shape, seen)
@@ -84,10 +98,10 @@ def read_pictures(folder: str, files: Sequence[Listed], shape: Shape, known: Col
 def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> Read:
     path = os.path.join(folder, file.path)
     try:
-        if file.size > LARGEST:
-            return Read(file, b"", cause=f"{file.size} bytes are no picture")
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
-            return Read(file, b"", cause="it is no regular file")
+        if file.size > MAX_BYTES:
+            return Read(file, b"", cause=f"{file.size} bytes are too many for a picture")
+        if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would block
+            return Read(file, b"", cause="not a regular file")
         with open(path, "rb") as opened:
             data = opened.read()
     except OSError as error:
@@ -105,5 +119,5 @@ def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> R
         image = load(io.BytesIO(data), wanted, path)
     except MediaError as error:
         return Read(file, digest, cause=str(error).partition("; ")[0].partition(f": {path}")[0])
-    known = of_file(path, 0, taken(io.BytesIO(data)))
-    return Read(file, digest, image, size[0], size[1], recorded=known)
+    recorded = recorded_at(path, 0, from_exif(io.BytesIO(data)))
+    return Read(file, digest, image, size[0], size[1], recorded=recorded)

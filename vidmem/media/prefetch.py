@@ -1,4 +1,4 @@
-"""Decoding ahead of the model: a bounded queue filled by one thread."""
+"""Decoding ahead of the encoder: a bounded queue, filled by one thread."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _JOIN_SECONDS = 5.0  # a live source may block in its read; the thread is a daem
 
 
 def decode_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """Yield `items` in order while a thread works up to `depth` of them ahead.
+    """Yield `items` in order while a thread produces up to `depth` of them ahead.
 
-    An exception of the producer is raised here after the items before it. When this generator is closed or dropped
-    the thread stops after the item it is working on, and closes `items` if that is a generator.
+    An exception of the producer is raised here, after the items before it. If this generator is closed or dropped, the
+    thread stops after its current item, and closes `items` if that is a generator.
 
     Raises:
         ValueError: depth is less than 1.

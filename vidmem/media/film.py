@@ -1,4 +1,4 @@
-"""Whether the pictures of a folder look like the frames of a film, by their names and sizes."""
+"""Do the pictures of a folder look like the frames of a film? Told by their names and sizes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import os
 import re
 from collections.abc import Sequence
 
-FEWEST = 10
-"""Fewer pictures are not taken for a film."""
-_MISSING = 0.1
-"""The share of numbers that may be missing."""
+MIN_PICTURES = 10
+"""Fewer pictures do not look like a film."""
+_MAX_MISSING = 0.1
+"""Maximum share of numbers that may be missing."""
 _NUMBERED = re.compile(r"(.*?)(\d+)\D*")
 _CAMERA = re.compile(r"(?=.*[A-Z])[A-Z0-9_]{4}\d{4}|(?i:IMG|PXL|DSC|DJI|MVIMG)[-_ ]?\d.*")
-"""How cameras and telephones call single photos (the first is DCF 2.0, 3.2.4), which are numbered too."""
+"""Names that cameras and telephones give to single photos (the first is DCF 2.0, 3.2.4), which are numbered too."""
 
 
-def like_a_film(paths: Sequence[str]) -> bool:
-    """Whether they are many, have one name with numbers that hardly miss one, and are of one size (of three of them the
-    header is read)."""
-    if len(paths) < FEWEST:
+def looks_like_film(paths: Sequence[str]) -> bool:
+    """Return True for many pictures with one name, nearly consecutive numbers and one size (three are opened)."""
+    if len(paths) < MIN_PICTURES:
         return False
     numbers, heads = set(), set()
     for path in paths:
@@ -29,7 +28,7 @@ def like_a_film(paths: Sequence[str]) -> bool:
         heads.add(match[1])
         numbers.add(int(match[2]))
     span = max(numbers) - min(numbers) + 1
-    if len(heads) != 1 or len(numbers) != len(paths) or len(numbers) < (1 - _MISSING) * span:
+    if len(heads) != 1 or len(numbers) != len(paths) or len(numbers) < (1 - _MAX_MISSING) * span:
         return False
     ordered = sorted(paths)
     sizes = {_size(ordered[place]) for place in (0, len(ordered) // 2, -1)}

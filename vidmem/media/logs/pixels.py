@@ -37,18 +37,18 @@ _SAME = {  # encoding -> (FFmpeg's name, bytes per pixel)
 
 
 def still(value: Any, shape: Shape | None, path: str) -> Pixels:
-    """The picture `(H, W, 3)` RGB in a CompressedImage. Raises MediaError when it cannot be read."""
-    told = str(getattr(value, "format", ""))
-    if "compressedDepth" in told:
-        raise MediaError(f"a depth picture ({told}) has no colours to look at; choose a colour topic: {path}")
+    """The picture `(H, W, 3)` RGB in a CompressedImage. Raises MediaError if it cannot be read."""
+    form = str(getattr(value, "format", ""))
+    if "compressedDepth" in form:
+        raise MediaError(f"a depth picture ({form}) has no colours; choose a colour topic: {path}")
     try:
         return load(BytesIO(bytes(value.data)), shape, path)
     except MediaError as error:
-        raise MediaError(f"format {told!r}: {error}") from None
+        raise MediaError(f"format {form!r}: {error}") from None
 
 
 def raw(value: Any, shape: Shape | None, path: str) -> Pixels:
-    """The picture `(H, W, 3)` RGB in an Image or a RawImage. Raises MediaError when it cannot be read."""
+    """The picture `(H, W, 3)` RGB in an Image or a RawImage. Raises MediaError if it cannot be read."""
     width, height, step = int(value.width), int(value.height), int(value.step)
     if width <= 0 or height <= 0:
         raise MediaError(f"a raw picture of {width}x{height} pixels is empty: {path}")
@@ -67,17 +67,17 @@ def raw(value: Any, shape: Shape | None, path: str) -> Pixels:
 
 
 def _rows(data: Pixels, row: int, height: int, step: int, path: str) -> Pixels:
-    """`(height, row)` bytes: what pads the rows to `step` bytes is cut off."""
+    """The rows `(height, row)` in bytes, without their padding to `step` bytes."""
     step = step or row  # Foxglove: 0 where rows are not padded
     if step < row or len(data) < step * (height - 1) + row:
-        raise MediaError(f"a raw picture holds {len(data)} bytes, fewer than its size says: {path}")
+        raise MediaError(f"a raw picture has {len(data)} bytes, fewer than its size needs: {path}")
     if len(data) < step * height:  # the last row needs no padding
         data = np.concatenate([data, np.zeros(step * height - len(data), np.uint8)])
     return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :row])
 
 
 def _mono16(data: Pixels, width: int, height: int, step: int, big: bool, shape: Shape | None, path: str) -> Pixels:
-    """Scaled by the full range: one that follows the picture would flicker."""
+    """Scaled by the full range of 16 bits: scaling by the picture's own range would flicker."""
     pixels = _rows(data, 2 * width, height, step, path).view(">u2" if big else "<u2")
     return to_rgb((pixels >> 8).astype(np.uint8), "gray", shape, path)
 
