@@ -28,7 +28,7 @@ from benchmarks.common import OUT, machine, memory_place, model, parser_for, qua
 from benchmarks.query_memories import make
 from benchmarks.speed_warm import brute, cosines
 from vidmem import Memory
-from vidmem.export.scenes import LabelPictures, write_all
+from vidmem.export.label_files import LabelPictures, write_all
 from vidmem.query.haystack import PAPER_THRESHOLD
 from vidmem.query.scenes import areas
 from vidmem.store import PICTURE_NS

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from needs import needs
-from vidmem.export.annotated import from_vspw
+from vidmem.export.labelled_images import from_vspw
 from vidmem.export.textanswer import read_answer
 from vidmem.export.textmask import decode
 from vidmem.media import open_source
@@ -386,8 +386,8 @@ def test_damaged_vspw_fails(run: Run, vspw: Path, tmp_path: Path) -> None:
         (("--format", "yolo"), "--format is text4seg"),
         (("--form", "loose"), "--form is strict or legacy"),
         (("--labels", "LABELS", "--every", "soon"), "is not a time"),
-        (("--labels", "LABELS", "--style", "gpt"), "style is one of"),
-        (("--labels", "LABELS", "--ask", "none"), "asking all or each"),
+        (("--labels", "LABELS", "--style", "gpt"), "--style is one of"),
+        (("--labels", "LABELS", "--ask", "none"), "--ask all or each"),
         (("--labels", "LABELS", "--source", "talk.mp4"), "no source is called"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidmem.errors import UsageError
-from vidmem.export.instruct import ALL, ANSWERS, NOT_THERE, ONE, only, records
+from vidmem.export.instruct import ALL, ANSWERS, NOT_THERE, ONE, only_named, records
 from vidmem.export.textanswer import read_answer
 from vidmem.export.textmask import Label, build
 
@@ -30,9 +30,9 @@ def test_one_question_for_each_name() -> None:
     assert len(made) == 4  # the cup is there, so it is not asked for as absent
     for record, name in zip(made, ["red|ball", "cup", "{x}", "drum"], strict=True):
         assert name in record["query"]
-        assert answered(record, ["red|ball", "cup", "{x}", "drum"]) == only(MASK, name)
-    assert only(MASK, "cup").labels == (Label("cup", 1), Label("cup", 2))
-    assert only(MASK, "drum").labels == ()
+        assert answered(record, ["red|ball", "cup", "{x}", "drum"]) == only_named(MASK, name)
+    assert only_named(MASK, "cup").labels == (Label("cup", 1), Label("cup", 2))
+    assert only_named(MASK, "drum").labels == ()
 
 
 def test_styles() -> None:
@@ -55,7 +55,7 @@ def test_nothing_to_see_is_nothing_to_ask() -> None:
 
 
 def test_bad_wishes_fail() -> None:
-    with pytest.raises(UsageError, match="style is one of internvl, llava, qwen"):
+    with pytest.raises(UsageError, match="`style` is one of internvl, llava, qwen"):
         records(MASK, "a.jpg", style="gpt")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="use the strict form"):
         records(MASK, "a.jpg", form="legacy")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import masks
 
 from vidmem.errors import UsageError
-from vidmem.export.textanswer import MOST_PROBLEMS, read_answer
+from vidmem.export.textanswer import MAX_PROBLEMS, read_answer
 from vidmem.export.textmask import Label, TextMask, encode, wrap
 
 GRID = (2, 4)
@@ -90,7 +90,7 @@ def test_instances_are_read() -> None:
 def test_problems_are_not_endless() -> None:
     text = "<seg>" + "\n ".join(f"thing{i} *4" for i in range(500)) + "</seg>"
     reading = read_answer(text, (500, 4), ["xyz"])
-    assert len(reading.problems) == MOST_PROBLEMS
+    assert len(reading.problems) == MAX_PROBLEMS
     assert (reading.mask.cells == -1).all()
 
 

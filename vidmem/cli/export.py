@@ -18,8 +18,8 @@ from .options import EncoderOption, MemoryOption, WeightsOption
 from .output import Listing, Row, Show, listing, warn
 
 if TYPE_CHECKING:
-    from ..export.annotated import Annotated as Picture
     from ..export.instruct import Ask, Style
+    from ..export.labelled_images import LabelledImage
     from ..export.textmask import Form
 
 FORMATS = ("text4seg",)
@@ -144,10 +144,10 @@ def export(
             for item in chain([first], pictures):
                 there = {label.name for label in item.mask.labels}
                 missing = [name for name in names if name not in there]
-                chosen = random.Random(f"{seed} {item.picture} absent").sample(missing, min(absent, len(missing)))
+                chosen = random.Random(f"{seed} {item.path} absent").sample(missing, min(absent, len(missing)))
                 made: list[dict[str, Any]] = records(
                     item.mask,
-                    item.picture,
+                    item.path,
                     style=cast("Style", style),
                     ask=cast("Ask", ask),
                     absent=chosen,
@@ -184,9 +184,9 @@ def _pictures(
     gone: list[str],
     refine: str | None,
     everything: bool,
-) -> tuple[Iterator[Picture], tuple[str, ...]]:
+) -> tuple[Iterator[LabelledImage], tuple[str, ...]]:
     """The pictures, and all names there are. gone: takes the files that are no longer there."""
-    from ..export.annotated import from_coco, from_vspw
+    from ..export.labelled_images import from_coco, from_vspw
     from ..query.labels import load_labels
 
     if coco is not None:
@@ -218,8 +218,8 @@ def _from_memory(
     gone: list[str],
     refine: str | None,
     everything: bool,
-) -> Iterator[Picture]:
-    from ..export.annotated import from_memory, from_pictures
+) -> Iterator[LabelledImage]:
+    from ..export.labelled_images import from_photos, from_video
     from ..memory import Memory
 
     predictor = None
@@ -236,10 +236,10 @@ def _from_memory(
                 continue
             parsed = m.parse(row.uri, labels, meant=not everything, pictures=True)
             if not row.kind.single_pictures:
-                yield from from_memory(m.store, parsed, out / "images", every_ns, grid, predictor)
+                yield from from_video(m.store, parsed, out / "images", every_ns, grid, predictor)
                 continue
             missing: list[str] = []
-            yield from from_pictures(m.store, parsed, grid, missing, predictor)
+            yield from from_photos(m.store, parsed, grid, missing, predictor)
             if missing:
                 more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
                 warn(f"left out, no longer there: {missing[0]}{more}")

@@ -76,8 +76,8 @@ def _flag(name: str, annotation: object) -> inspect.Parameter:
 
 
 _ARGUMENTS = """
-after anchor apart before between clock crop decoder device encoder fps image keep_views labels lr masks
-min_probability near network pixels pose precision refine resume seconds seed target templates tensorboard text
+after anchor apart ask before between clock crop decoder device encoder fps image keep_views labels lr masks
+min_probability near network pixels pose precision refine resume seconds seed style target templates tensorboard text
 text_start threshold top weights within
 """
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS.split()} | {

@@ -19,7 +19,7 @@ from .progress import progress_bar
 from .where import PICTURES, check_suffix
 
 if TYPE_CHECKING:
-    from ..export.scenes import Writer
+    from ..export.label_files import Writer
     from ..memory import Memory
     from ..query.scenes import Areas, Parse, Way
     from ..store import SourceRow
@@ -90,7 +90,7 @@ def parse(
         parsed = m.parse(source, labels, way=cast("Way", way), apart=apart, templates=templates)
         say_readings(m.text_encoder, parsed.labels.names, guess=labels in BUILT_IN)
         row, names = parsed.source, parsed.labels.names
-        from ..export.scenes import write_all
+        from ..export.label_files import write_all
 
         writers = _writers(parsed, png, coco, text, grid)
         seen = []
@@ -113,7 +113,7 @@ def parse(
 
 
 def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None, grid: int) -> list[Writer]:
-    from ..export.scenes import CocoFile, LabelPictures, TextLines
+    from ..export.label_files import CocoFile, LabelPictures, TextLines
 
     row, labels = parsed.source, parsed.labels
     out: list[Writer] = []
@@ -122,13 +122,13 @@ def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None,
     if coco is not None:
         out.append(CocoFile(coco, row, labels))
     if text is not None:
-        out.append(TextLines(text, row, labels, grid))
+        out.append(TextLines(text, labels, grid))
     return out
 
 
 def _overlay(memory: Memory, parsed: Parse, path: str) -> None:
-    from ..export.scenes import overlay
     from ..media import open_source, save_frames
+    from ..render.overlay import overlay
 
     if not Path(parsed.source.uri).exists():
         raise MediaError(f"the video is no longer there, put it back to paint on it: {parsed.source.uri}")
@@ -141,7 +141,7 @@ def _overlay(memory: Memory, parsed: Parse, path: str) -> None:
 
 
 def _plot(areas: Areas, row: SourceRow, names: Sequence[str], path: str) -> None:
-    from ..export.scenes import area_plot
+    from ..render.area_plot import area_plot
 
     try:
         area_plot(areas, names, Path(row.uri).name).save(path)

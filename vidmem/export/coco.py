@@ -1,4 +1,4 @@
-"""COCO-format annotations: polygons and run lengths (cocodataset.org, "Data format"), decoded by pycocotools."""
+"""Reads COCO annotations: polygons and run lengths (cocodataset.org, "Data format"), decoded by pycocotools."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError, UsageError
+from .rle import total
 
 Crowd = Literal["skip", "keep"]
 Masks = NDArray[np.bool_]
@@ -19,8 +20,14 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """image `(H, W, 3)` uint8 RGB; masks `(R, H, W)` bool, which may overlap; names `(R,)`, None for a region that
-    nobody named (it has no part in Eq. 2). R may be 0. source: where it comes from, for messages."""
+    """An image and its R regions.
+
+    Attributes:
+        image: `(H, W, 3)` uint8 RGB.
+        masks: `(R, H, W)` bool; they may overlap, and R may be 0.
+        names: `(R,)`, None for a region without a name, which takes no part in Eq. 2 of the T-REN paper.
+        source: Where it comes from, for messages.
+    """
 
     image: NDArray[np.uint8]
     masks: Masks
@@ -28,7 +35,7 @@ class Sample:
     source: str
 
     def __post_init__(self) -> None:
-        """Raises ValueError when shapes or types are not as promised."""
+        """Raises ValueError when a shape or type is wrong."""
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(f"image is {self.image.shape} {self.image.dtype}, want (H, W, 3) uint8: {self.source}")
         if self.masks.dtype != np.bool_ or self.masks.shape != (len(self.names), *self.image.shape[:2]):
@@ -39,13 +46,18 @@ class Sample:
 
 
 class Coco:
-    """The pictures that one annotation file tells of.
+    """The annotated pictures of one annotation file, as a sequence of samples.
 
-    crowd: annotations with iscrowd 1 outline many things at once; they are no one region and are skipped, or kept
-    ("keep"; COCO-Stuff has none). Pictures without an annotation are left out: no point can be sampled on them.
+    Pictures without an annotation are left out: no point can be sampled on them.
 
-    Raises MediaError when the file is missing, is no JSON, or a field of it is missing or wrong; the message names the
-    field by its place, such as annotations[12].segmentation.
+    Args:
+        annotations: The JSON file.
+        images: Folder of the pictures; by default that of the file.
+        crowd: What to do with annotations with iscrowd 1, which outline many things at once: "skip" or "keep".
+
+    Raises:
+        MediaError: The file does not exist or is not JSON, or a field is missing or wrong; the message names the field,
+            such as annotations[12].segmentation.
     """
 
     def __init__(self, annotations: Path, images: Path | None = None, crowd: Crowd = "skip") -> None:
@@ -57,7 +69,7 @@ class Coco:
         for place, item in enumerate(document["annotations"]):
             where = f"annotations[{place}]"
             if not isinstance(item, dict):
-                self._fail(where, "is no object")
+                self._fail(where, "is not an object")
             for name in ("image_id", "category_id", "segmentation"):
                 if name not in item:
                     self._fail(f"{where}.{name}", "is missing")
@@ -87,7 +99,7 @@ class Coco:
         if picture.size != (width, height):
             raise MediaError(
                 f"the picture is {picture.width}x{picture.height}, and {self.path} says {width}x{height}; "
-                f"mend one of them: {path}"
+                f"correct one of them: {path}"
             )
         masks = np.zeros((len(regions), height, width), np.bool_)
         for mask, (place, segmentation, _) in zip(masks, regions, strict=True):
@@ -95,7 +107,7 @@ class Coco:
         return Sample(rgb(picture), masks, tuple(name for *_, name in regions), str(path))
 
     def _fail(self, where: str, what: str) -> NoReturn:
-        raise MediaError(f"{where} {what}; mend the annotations: {self.path}")
+        raise MediaError(f"{where} {what}; correct the annotations: {self.path}")
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -103,10 +115,10 @@ class Coco:
         except OSError as error:
             raise MediaError(f"annotations cannot be read ({error.strerror}); check the path: {self.path}") from None
         except ValueError as error:
-            raise MediaError(f"the annotations are no JSON ({error}); fetch them again: {self.path}") from None
+            raise MediaError(f"the annotations are not JSON ({error}); fetch them again: {self.path}") from None
         for name in ("images", "annotations", "categories"):
             if not isinstance(document, dict) or not isinstance(document.get(name), list):
-                self._fail(name, "is missing or no list, so this is no COCO file")
+                self._fail(name, "is missing or not a list, so this is not a COCO file")
         assert isinstance(document, dict)
         return document
 
@@ -114,7 +126,7 @@ class Coco:
         out: dict[Any, str] = {}
         for place, item in enumerate(document["categories"]):
             if not isinstance(item, dict) or not isinstance(item.get("id"), int):
-                self._fail(f"categories[{place}].id", "is missing or no number")
+                self._fail(f"categories[{place}].id", "is missing or not a number")
             if not isinstance(item.get("name"), str) or not item["name"].strip():
                 self._fail(f"categories[{place}].name", "is missing or empty")
             out[item["id"]] = item["name"].strip()
@@ -125,30 +137,30 @@ class Coco:
         for place, item in enumerate(document["images"]):
             where = f"images[{place}]"
             if not isinstance(item, dict):
-                self._fail(where, "is no object")
+                self._fail(where, "is not an object")
             if not isinstance(item.get("id"), int) or item["id"] in out:
-                self._fail(f"{where}.id", "is missing, no number, or taken")
+                self._fail(f"{where}.id", "is missing, not a number, or used twice")
             if not isinstance(item.get("file_name"), str) or not item["file_name"]:
                 self._fail(f"{where}.file_name", "is missing or empty")
-            # The file comes from elsewhere, and must not make us open anything outside the folder.
+            # The file may be from anyone: it must not lead to files outside the folder.
             if not (self.folder / item["file_name"]).resolve().is_relative_to(self.folder.resolve()):
                 self._fail(f"{where}.file_name", f"{item['file_name']!r} leads out of the folder of the pictures")
             for name in ("width", "height"):
                 if not isinstance(item.get(name), int) or item[name] < 1:
-                    self._fail(f"{where}.{name}", "is missing or no size in pixels")
+                    self._fail(f"{where}.{name}", "is missing or not a size in pixels")
             out[item["id"]] = item["file_name"], item["width"], item["height"]
         return out
 
     def _check(self, where: str, segmentation: Any, width: int, height: int) -> None:
-        """Raises MediaError for what pycocotools would read wrongly, or crash on."""
+        """Raises MediaError for a segmentation that pycocotools would misread or crash on."""
         if isinstance(segmentation, list):
             if not segmentation:
                 self._fail(where, "is empty")
             for i, ring in enumerate(segmentation):
                 if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
-                    self._fail(f"{where}[{i}]", "is no polygon of three or more x, y pairs")
-                if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in ring):  # also false for nan
-                    self._fail(f"{where}[{i}]", "holds what is no coordinate")
+                    self._fail(f"{where}[{i}]", "is not a polygon of three or more x, y pairs")
+                if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in ring):  # false for nan, too
+                    self._fail(f"{where}[{i}]", "holds a value that is not a coordinate")
             return
         if not isinstance(segmentation, dict):
             self._fail(where, "is neither polygons nor run lengths")
@@ -159,7 +171,7 @@ class Coco:
             if not all(isinstance(v, int) and v >= 0 for v in counts) or sum(counts) != width * height:
                 self._fail(f"{where}.counts", f"are not run lengths that add up to {width * height}")
         elif isinstance(counts, str):
-            if not all(48 <= ord(c) < 112 for c in counts) or run_total(counts) != width * height:
+            if not all(48 <= ord(c) < 112 for c in counts) or total(counts) != width * height:
                 self._fail(f"{where}.counts", f"are not compressed run lengths that add up to {width * height}")
         else:
             self._fail(f"{where}.counts", "are missing")
@@ -180,31 +192,6 @@ class Coco:
         return mask
 
 
-def run_total(counts: str) -> int:
-    """Pixels that compressed run lengths stand for, -1 when they are cut short or a length is negative.
-
-    Each length is written in base 32, five bits a character from 48 up, bit 6 for "goes on"; from the third on it is
-    the difference to the length two before (maskApi.c of the COCO API).
-    """
-    lengths: list[int] = []
-    value = shift = 0
-    for char in counts:
-        code = ord(char) - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:
-            continue
-        if code & 16:
-            value -= 1 << shift
-        if len(lengths) > 2:
-            value += lengths[-2]
-        if value < 0:
-            return -1
-        lengths.append(value)
-        value = shift = 0
-    return sum(lengths) if not shift else -1
-
-
 def require_pycocotools() -> None:
     """Raises UsageError when pycocotools is not installed."""
     try:
@@ -214,18 +201,18 @@ def require_pycocotools() -> None:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The picture in `path`, loaded, in its own mode. Raises MediaError."""
+    """Load a picture in its own mode. Raises MediaError."""
     try:
         with Image.open(path) as picture:
             picture.load()
             return picture.copy()
     except FileNotFoundError:
-        raise MediaError(f"the picture is missing; put it there or take it out of the annotations: {path}") from None
+        raise MediaError(f"the picture is missing; add it or remove it from the annotations: {path}") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError(f"the picture cannot be read ({error}); replace it: {path}") from None
 
 
 def rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """`(H, W, 3)` uint8."""
+    """The picture as `(H, W, 3)` uint8 RGB."""
     array: NDArray[Any] = np.array(picture.convert("RGB"), np.uint8)
     return array

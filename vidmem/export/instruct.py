@@ -1,8 +1,8 @@
-"""Instruction data for language models that are to write masks: questions and answers about pictures with known masks.
+"""Instruction data that teaches language models to write masks: questions and answers about labelled images.
 
-After Text4Seg (its Fig. 4 and section 3.3); questions and answers are worded here. Styles are those of the training
-frameworks: `internvl` {query, response, images}; `llava` the same with <image> before the question; `qwen` with the
-path of the picture in the question, between <img> and </img>.
+After Text4Seg (Fig. 4 and section 3.3), with questions and answers in our own words. Styles are those of the training
+frameworks: `internvl` is {query, response, images}; `llava` is the same with <image> before the question; `qwen` has
+the path of the picture in the question, between <img> and </img>.
 """
 
 from __future__ import annotations
@@ -47,36 +47,43 @@ def records(
     form: Form = "strict",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Questions and answers about one picture; none for a mask without labels, unless something absent is asked for.
+    """Questions and answers about one picture. A mask without labels gives none, except for `absent`.
 
-    ask: one question about all labels, or one about each. absent: names that are not in the picture, each asked for
-    once; the mask of the answer is empty. The wording hangs on `seed` and the picture's path alone.
+    Args:
+        mask: What is in the picture.
+        picture: Its path.
+        style: How a record refers to the picture; see the module.
+        ask: One question about all labels, or one about each.
+        absent: Names that are not in the picture. Each is asked for once, and the answer is an empty mask.
+        form: How masks are written.
+        seed: The wording depends on it and on the path of the picture only.
 
-    Raises UsageError for an unknown style or way to ask, and for labels that the legacy form cannot hold.
+    Raises:
+        UsageError: An unknown `style` or `ask`, or a label that the legacy form cannot hold.
     """
     if style not in STYLES or ask not in ASKS:
-        raise UsageError(f"style is one of {', '.join(STYLES)}, and asking {' or '.join(ASKS)}; got {style}, {ask}")
+        raise UsageError(f"`style` is one of {', '.join(STYLES)}, and `ask` {' or '.join(ASKS)}; got {style}, {ask}")
     rng = random.Random(f"{seed} {picture}")
     names = list(dict.fromkeys(label.name for label in mask.labels))
     out = []
     if names and ask == "all":
         shuffled = names[:]
-        rng.shuffle(shuffled)  # the order of the question tells nothing about the picture
+        rng.shuffle(shuffled)  # so that the order says nothing about the picture
         question = rng.choice(ALL).format_map(_Names(names=", ".join(shuffled)))
         out.append(_record(style, picture, question, _answer(rng, ANSWERS, mask, form, "")))
     for name in names if ask == "each" else ():
         question = rng.choice(ONE).format_map(_Names(name=name))
-        out.append(_record(style, picture, question, _answer(rng, ANSWERS, only(mask, name), form, name)))
+        out.append(_record(style, picture, question, _answer(rng, ANSWERS, only_named(mask, name), form, name)))
     for name in absent:
         if name in names:
             continue
         question = rng.choice(ONE).format_map(_Names(name=name))
-        out.append(_record(style, picture, question, _answer(rng, NOT_THERE, only(mask, name), form, name)))
+        out.append(_record(style, picture, question, _answer(rng, NOT_THERE, only_named(mask, name), form, name)))
     return out
 
 
-def only(mask: TextMask, name: str) -> TextMask:
-    """The mask with nothing in it but things of that name, told apart if they were."""
+def only_named(mask: TextMask, name: str) -> TextMask:
+    """The mask with only the things of that name; numbered instances stay numbered."""
     kept: list[Label] = [label for label in mask.labels if label.name == name]
     cells = mask.cells.copy()
     cells[~mask.mask(name)] = -1
@@ -86,7 +93,7 @@ def only(mask: TextMask, name: str) -> TextMask:
 
 
 class _Names(dict[str, str]):
-    """For format_map: a name may hold braces."""
+    """The values for format_map, which unlike `format` does not read braces in a name."""
 
 
 def _answer(rng: random.Random, wordings: Sequence[str], mask: TextMask, form: Form, name: str) -> str:

@@ -1,8 +1,8 @@
-"""Reading masks that a language model wrote: never an error, always a mask, and a list of what had to be mended.
+"""Reads masks that a language model wrote: always returns a mask, and a list of what was repaired.
 
-Answers of models stop in the middle, miscount rows, forget stars and spaces, and vary labels. A row that is too short
-is filled up with its last label and one that is too long is cut; so are the rows of the picture (Text4Seg's decoder
-does that for the whole sequence at once, which shifts every row below a miscounted one).
+Models stop in the middle, miscount rows, forget stars and spaces, and vary labels. A row that is too short is filled up
+with its last label, and one that is too long is cut; so is the list of rows. (Text4Seg's decoder does that for the
+whole sequence at once, which shifts every row below a miscounted one.)
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from .textmask import BACKGROUND, CLOSE, MOST_CELLS, OPEN, OTHERS, Label, TextMask, build, decode, unescape
+from .textmask import BACKGROUND, CLOSE, MAX_CELLS, OPEN, OTHERS, Grid, Label, TextMask, build, decode, unescape
 
-MOST_PROBLEMS = 20
-"""Different problems that are told; the rest would say nothing new."""
-ALIKE = 0.8
-"""From this similarity on (difflib's ratio) a label that was not asked for counts as a misspelling of one that was."""
+MAX_PROBLEMS = 20
+"""Different problems that are listed; more would say nothing new."""
+MIN_SIMILARITY = 0.8
+"""From this similarity on (difflib's ratio) an unknown label counts as a misspelling of a known one."""
 
 Run = tuple[Label | None, int]
 
@@ -33,75 +33,81 @@ _INSTANCE = re.compile(r"(?P<name>.*\S)\s+#(?P<instance>[1-9]\d{0,8})", re.DOTAL
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """mask: what could be made of an answer. problems: what was mended, in words; empty when nothing was."""
+    """A mask read from an answer. problems: what was repaired, in words; empty when nothing was."""
 
     mask: TextMask
     problems: tuple[str, ...]
 
 
-class _Notes:
+class _Problems:
     def __init__(self) -> None:
-        self.told: dict[str, None] = {}
+        self.seen: dict[str, None] = {}
 
     def __call__(self, problem: str) -> None:
-        if len(self.told) < MOST_PROBLEMS:
-            self.told[problem] = None
+        if len(self.seen) < MAX_PROBLEMS:
+            self.seen[problem] = None
 
 
-def read_answer(text: str, grid: tuple[int, int] = (16, 16), names: Sequence[str] | None = None) -> Reading:
-    """The mask in an answer, on a grid (h, w).
+def read_answer(text: str, grid: Grid = (16, 16), names: Sequence[str] | None = None) -> Reading:
+    """Read the mask in an answer.
 
-    names: the labels that were asked for. Others in the answer are taken for misspellings of one of them when they are
-    alike, and else for background. Without it every label counts as it stands.
+    Args:
+        text: The answer of a model.
+        grid: Rows and columns of the mask.
+        names: The labels in the question. Other labels in the answer are read as a misspelling of a similar one, or
+            else as background. Without names, every label is kept as it is.
+
+    Raises:
+        UsageError: The grid is empty or too large.
     """
     h, w = grid
-    if min(h, w) < 1 or h * w > MOST_CELLS:
-        raise UsageError(f"a grid is 1 to {MOST_CELLS} cells, such as 16x16; got {h}x{w}")
-    note = _Notes()
-    content = _content(text, note)
-    if (whole := _exact(content, grid, names)) is not None:
-        return Reading(whole, tuple(note.told))
-    rows = [row for line in content.split("\n") if (row := _runs(line, h * w + 1, names, note))]
+    if min(h, w) < 1 or h * w > MAX_CELLS:
+        raise UsageError(f"a grid is 1 to {MAX_CELLS} cells, such as 16x16; got {h}x{w}")
+    problem = _Problems()
+    content = _content(text, problem)
+    if (exact := _exact(content, grid, names)) is not None:
+        return Reading(exact, tuple(problem.seen))
+    rows = [row for line in content.split("\n") if (row := _runs(line, h * w + 1, names, problem))]
     if not rows:
-        note("there is no mask in the answer")
-        return Reading(TextMask(np.full(grid, BACKGROUND, np.int32), ()), tuple(note.told))
+        problem("there is no mask in the answer")
+        return Reading(TextMask(np.full(grid, BACKGROUND, np.int32), ()), tuple(problem.seen))
     lengths = [sum(count for _, count in row) for row in rows]
     flat = len(rows) == 1 or (sum(lengths) == h * w and set(lengths) != {w})
-    if flat:  # run lengths over the whole picture, or rows broken elsewhere
+    if flat:  # run lengths over the whole picture, or lines broken in other places
         if h > 1 and len(rows) == 1:
-            note("the answer is one row; it is read as the whole picture")
-        cells = _fitted([run for row in rows for run in row], h * w, "the picture", note)
+            problem("the answer is one row; it is read as the whole picture")
+        cells = _fitted([run for row in rows for run in row], h * w, "the picture", problem)
     else:
         if len(rows) != h:
-            note(f"{len(rows)} rows, want {h}")
-        cells = [cell for row in rows[:h] for cell in _fitted(row, w, "a row", note)]
+            problem(f"{len(rows)} rows, want {h}")
+        cells = [cell for row in rows[:h] for cell in _fitted(row, w, "a row", problem)]
         cells += cells[-1:] * (h * w - len(cells))
     order: dict[Label, int] = {}
     numbers = [BACKGROUND if cell is None else order.setdefault(cell, len(order)) for cell in cells]
-    return Reading(build(np.array(numbers, np.int32).reshape(grid), list(order)), tuple(note.told))
+    return Reading(build(np.array(numbers, np.int32).reshape(grid), list(order)), tuple(problem.seen))
 
 
-def _content(text: str, note: _Notes) -> str:
-    """What stands between the tags, or all of it; nothing where it is but prose."""
+def _content(text: str, problem: _Problems) -> str:
+    """The text between the tags, or all of it without tags; empty if it is only prose."""
     low = text.lower()
     start = low.find(OPEN)
     if start >= 0:
         end = low.find(CLOSE, start)
         if end < 0:
-            note("the end tag is missing; the answer was cut short")
+            problem("the end tag is missing; the answer was cut short")
         text = text[start + len(OPEN) : end if end >= 0 else None]
     else:
         if (end := low.find(CLOSE)) >= 0:
             text = text[:end]
-        note("the tags are missing")
+        problem("the tags are missing")
         text = _FENCE.sub("", text)
         if "*" not in text and "|" not in text:
             return ""
     return text
 
 
-def _exact(text: str, grid: tuple[int, int], names: Sequence[str] | None) -> TextMask | None:
-    """What needs no mending, so that every mask comes back as it was."""
+def _exact(text: str, grid: Grid, names: Sequence[str] | None) -> TextMask | None:
+    """The mask of a text that `encode` could have written, so that every such mask comes back as it was."""
     try:
         mask = decode(text, grid)
     except UsageError:
@@ -109,34 +115,34 @@ def _exact(text: str, grid: tuple[int, int], names: Sequence[str] | None) -> Tex
     return mask if names is None or all(label.name in names for label in mask.labels) else None
 
 
-def _runs(line: str, most: int, names: Sequence[str] | None, note: _Notes) -> list[Run]:
-    """The runs of one line, no count above `most`."""
+def _runs(line: str, max_count: int, names: Sequence[str] | None, problem: _Problems) -> list[Run]:
+    """The runs of one line; counts are cut at `max_count`."""
     out: list[Run] = []
-    pending = ""  # pieces without a count, when a known name has "|" in it
+    pending = ""  # pieces without a count, while a known name with "|" in it may follow
     for piece in line.split("|"):
         whole = f"{pending}|{piece}" if pending else piece
         if not piece.strip() and not pending:
             if len(line.strip()) > 1:
-                note("an empty run")
+                problem("an empty run")
             continue
-        name, count = _split(whole.strip(), note, counted=False)
+        name, count = _split(whole.strip(), problem, counted=False)
         if names and count is None and any(n.startswith(whole.strip() + "|") for n in names):
             pending = whole.strip()
             continue
         if pending and name not in (names or ()):
-            out.append((_label(pending, names, note), 1))
+            out.append((_label(pending, names, problem), 1))
             whole = piece
         pending = ""
-        name, count = _split(whole.strip(), note, counted=True)
+        name, count = _split(whole.strip(), problem, counted=True)
         if count:
-            out.append((_label(name, names, note), min(count, most)))
+            out.append((_label(name, names, problem), min(count, max_count)))
     if pending:
-        out.append((_label(pending, names, note), 1))
+        out.append((_label(pending, names, problem), 1))
     return out
 
 
-def _split(item: str, note: _Notes, counted: bool) -> tuple[str, int | None]:
-    """Name and count; without a count None, or 1 when `counted`: descriptors that are not run lengths have none."""
+def _split(item: str, problem: _Problems, counted: bool) -> tuple[str, int | None]:
+    """Name and count. Without a count it is None, or 1 if `counted`: descriptors without run lengths have none."""
     if match := _COUNTED.fullmatch(item):
         if "*" in match["name"] and (last := _LAST_STAR.fullmatch(item)):
             match = last
@@ -144,16 +150,16 @@ def _split(item: str, note: _Notes, counted: bool) -> tuple[str, int | None]:
     if not counted:
         return item, None
     if match := _NO_STAR.fullmatch(item):
-        note(f"{item[:40]!r} lacks a star")
+        problem(f"{item[:40]!r} lacks a star")
         return match["name"].rstrip(), int(match["count"])
     if "*" in item:
         name = item.rsplit("*", 1)[0].rstrip()
-        note(f"{item[:40]!r} has no count, one cell is taken")
+        problem(f"{item[:40]!r} has no count, one cell is taken")
         return name, 1
     return item, 1
 
 
-def _label(text: str, names: Sequence[str] | None, note: _Notes) -> Label | None:
+def _label(text: str, names: Sequence[str] | None, problem: _Problems) -> Label | None:
     instance = 0
     if match := _INSTANCE.fullmatch(text):
         text, instance = match["name"], int(match["instance"])
@@ -169,12 +175,12 @@ def _label(text: str, names: Sequence[str] | None, note: _Notes) -> Label | None
         return Label(name, instance)
     plain = {_plain(n): n for n in names}
     if (known := plain.get(_plain(name))) is None:
-        close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=ALIKE)
+        close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=MIN_SIMILARITY)
         if not close:
-            note(f"{name[:40]!r} was not asked for")
+            problem(f"{name[:40]!r} was not asked for")
             return None
         known = plain[close[0]]
-        note(f"{name[:40]!r} is taken for {known[:40]!r}")
+        problem(f"{name[:40]!r} is taken for {known[:40]!r}")
     return Label(known, instance)
 
 
@@ -182,13 +188,13 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _fitted(runs: Sequence[Run], length: int, what: str, note: _Notes) -> list[Label | None]:
+def _fitted(runs: Sequence[Run], length: int, what: str, problem: _Problems) -> list[Label | None]:
     cells: list[Label | None] = []
     for label, count in runs:
         cells += [label] * min(count, length + 1 - len(cells))
     if len(cells) > length:
-        note(f"{what} is too long and was cut")
+        problem(f"{what} is too long and was cut")
     if len(cells) < length:
-        note(f"{what} is too short and was filled up with its last label")
+        problem(f"{what} is too short and was filled up with its last label")
         cells += cells[-1:] * (length - len(cells))
     return cells[:length]

@@ -1,23 +1,24 @@
 """Masks as text, for language models that read and write them (the semantic descriptors of Text4Seg, ICLR 2025).
 
-A picture is a small grid of cells; each cell has a label, or `others` when it is nothing in particular. Runs of a row
-are written `label *count`, joined by "| ", rows by a line break and a space, with a line break at the end (row-wise
-run lengths, section 3.2 of the paper).
+A picture is a small grid of cells; each cell has a label, or `others` for background. Runs of a row are written
+`label *count`, joined by "| "; rows are joined by a line break and a space, and the text ends with a line break
+(row-wise run lengths, section 3.2 of the paper).
 
-Two forms. "legacy" is what the paper's code writes, to the byte: it cannot hold a "|", a "*" or a thing called
-`others`. "strict" is the same text wherever that is safe, and escapes the rest, so that everything comes back:
+There are two forms. "legacy" is exactly what the paper's code writes; labels with "|" or "*" and a thing called
+`others` cannot be written. "strict" is the same text for all other labels and escapes these, so that `decode` returns
+every mask unchanged:
 
     \\p |    \\a *    \\h #    \\l <    \\n line break    \\r carriage return    \\s space at an end    \\\\ \\
     \\e nothing: an empty label is \\e, and a thing called others is \\eothers
 
-Several things of one name are told apart by a number: `cup #1`, `cup #2`. `decode` takes the strict form and refuses
-everything else; `read_answer` makes the best of what a model wrote (textanswer.py).
+Several things of one name have numbers: `cup #1`, `cup #2`. `decode` reads the strict form and refuses everything
+else; `read_answer` (textanswer.py) also reads what a model wrote with mistakes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -31,14 +32,17 @@ from ..geometry import nearest
 Form = Literal["strict", "legacy"]
 Cells = NDArray[np.int32]
 
-GRIDS = (16, 24, 32)
-"""Cells a side that the paper measures (its Fig. 6); 16 is its choice."""
-OTHERS = "others"
-BACKGROUND = -1
-MOST_CELLS = 1 << 20
-"""A text that claims more cells than this is refused: counts are numbers that anybody can write."""
+Grid = tuple[int, int]
+"""Rows and columns. The paper measures 16, 24 and 32 a side (its Fig. 6) and takes 16."""
 
+OTHERS = "others"
+"""How background is written."""
+BACKGROUND = -1
+"""The value of a background cell."""
+MAX_CELLS = 1 << 20
+"""Texts with more cells are refused: a few letters can claim any count."""
 OPEN, CLOSE = "<seg>", "</seg>"
+"""Tags around a mask in an answer."""
 
 _ESCAPES = {"\\": "\\\\", "|": "\\p", "*": "\\a", "#": "\\h", "<": "\\l", "\n": "\\n", "\r": "\\r"}
 _MEANING = {"\\": "\\", "p": "|", "a": "*", "h": "#", "l": "<", "n": "\n", "r": "\r", "s": " ", "e": ""}
@@ -47,7 +51,7 @@ _UNSAFE = re.compile(r"[|*\n\r]")
 
 
 class Label(NamedTuple):
-    """What a cell shows. instance: 1, 2, ... tells things of one name apart; 0 where that does not matter."""
+    """What a cell shows. instance: 1, 2, ... for several things of one name; 0 without a number."""
 
     name: str
     instance: int = 0
@@ -55,8 +59,12 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextMask:
-    """cells `(h, w)` int32: which of `labels` each cell shows, BACKGROUND for none. Labels are distinct, and in the
-    order in which they first appear, row by row: equal masks have equal fields."""
+    """A mask of labelled cells. Equal masks have equal fields.
+
+    Attributes:
+        cells: `(h, w)` int32 indices into `labels`, BACKGROUND for none.
+        labels: Distinct, in the order in which they first appear, row by row.
+    """
 
     cells: Cells
     labels: tuple[Label, ...]
@@ -72,28 +80,30 @@ class TextMask:
             return NotImplemented
         return self.labels == other.labels and np.array_equal(self.cells, other.cells)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def mask(self, name: str, instance: int | None = None) -> NDArray[np.bool_]:
-        """Which cells `(h, w)` show a thing of that name: that instance, or any of them."""
-        wanted = [i for i, (n, k) in enumerate(self.labels) if n == name and instance in (None, k)]
-        return np.isin(self.cells, wanted)
+        """Which cells `(h, w)` show a thing of that name; `instance` chooses one of several."""
+        indices = [i for i, (n, k) in enumerate(self.labels) if n == name and instance in (None, k)]
+        return np.isin(self.cells, indices)
 
     def pixels(self, height: int, width: int) -> Cells:
-        """The cells at the size of a picture, `(height, width)` int32, nearest as the paper's code has it: pixel y is
-        of cell floor(y h / height)."""
+        """The cells at the size of a picture, `(height, width)` int32; pixel y shows cell floor(y h / height).
+
+        The paper's code rounds in the same way.
+        """
         h, w = self.cells.shape
         rows, columns = np.arange(height) * h // height, np.arange(width) * w // width
         return np.asarray(self.cells[rows][:, columns], np.int32)
 
 
 def build(cells: NDArray[np.integer], labels: Sequence[Label | str]) -> TextMask:
-    """A mask of cells `(h, w)` that index `labels`; negative ones are background. Unused labels are dropped and equal
-    ones made one."""
+    """A mask from cells `(h, w)` that index `labels`; negative cells are background.
+
+    Unused labels are dropped, and equal ones merged. Raises UsageError for a negative instance.
+    """
     given = [Label(label) if isinstance(label, str) else label for label in labels]
     for name, instance in given:
         if instance < 0:
-            raise UsageError(f"instances are numbered from 1, 0 is for none; got {instance} for {name!r}")
+            raise UsageError(f"instances are numbered from 1, and 0 means no number; got {instance} for {name!r}")
     flat = np.asarray(cells, np.int64).ravel()
     if flat.size and flat.max() >= len(given):
         raise ValueError("a cell has a label that is not there")
@@ -105,28 +115,25 @@ def build(cells: NDArray[np.integer], labels: Sequence[Label | str]) -> TextMask
     return TextMask(table[np.where(flat < 0, len(given), flat)].reshape(np.shape(cells)), tuple(order))
 
 
-def shrink(picture: NDArray[np.generic], grid: tuple[int, int]) -> NDArray[np.generic]:
-    """The values of a picture `(H, W)` on a grid (h, w): that of the pixel in the middle of each cell (nearest, as the
-    paper's code resizes masks). Things smaller than a cell may fall between."""
+def shrink(picture: NDArray[np.generic], grid: Grid) -> NDArray[np.generic]:
+    """The values of a picture `(H, W)` at the centres of the cells of a grid: `(h, w)`.
+
+    This is nearest-neighbour resizing, as in the paper's code. Things smaller than a cell may get lost.
+    """
     h, w = grid
-    if min(h, w) < 1 or h * w > MOST_CELLS:
-        raise UsageError(f"a grid is 1 to {MOST_CELLS} cells, such as 16x16; got {h}x{w}")
+    if min(h, w) < 1 or h * w > MAX_CELLS:
+        raise UsageError(f"a grid is 1 to {MAX_CELLS} cells, such as 16x16; got {h}x{w}")
     if not picture.size:
         raise UsageError("the mask is empty; it has no pixels")
     return nearest(picture, h, w)
 
 
-def from_mask(mask: NDArray[np.bool_], label: Label | str, grid: tuple[int, int] = (16, 16)) -> TextMask:
-    """One thing: where `mask` `(H, W)` is true."""
-    return build(np.where(shrink(np.asarray(mask, bool), grid), 0, BACKGROUND), [label])
-
-
 def from_classes(
     classes: NDArray[np.integer],
     names: Mapping[int, Label | str] | Sequence[Label | str],
-    grid: tuple[int, int] = (16, 16),
+    grid: Grid = (16, 16),
 ) -> TextMask:
-    """A picture `(H, W)` of numbers with their names; numbers without a name are background."""
+    """A mask from a picture `(H, W)` of class numbers and their names; numbers without a name are background."""
     given = dict(enumerate(names)) if not isinstance(names, Mapping) else dict(names)
     numbers = list(given)
     small = shrink(classes, grid)
@@ -136,8 +143,8 @@ def from_classes(
     return build(cells, [given[number] for number in numbers])
 
 
-def from_masks(masks: NDArray[np.bool_], labels: Sequence[Label | str], grid: tuple[int, int] = (16, 16)) -> TextMask:
-    """Several things, masks `(n, H, W)`: where they overlap the smaller one is on top."""
+def from_masks(masks: NDArray[np.bool_], labels: Sequence[Label | str], grid: Grid = (16, 16)) -> TextMask:
+    """A mask of several things, `(n, H, W)` bool. Where they overlap, the smaller one is on top."""
     if len(masks) != len(labels):
         raise ValueError(f"{len(masks)} masks and {len(labels)} labels")
     cells = np.full(grid, BACKGROUND, np.int32)
@@ -147,7 +154,7 @@ def from_masks(masks: NDArray[np.bool_], labels: Sequence[Label | str], grid: tu
 
 
 def numbered(names: Sequence[str]) -> list[Label]:
-    """Names as labels, those that come more than once with the numbers 1, 2, ..."""
+    """Names as labels; names that occur more than once get the numbers 1, 2, ..."""
     count = {name: names.count(name) for name in set(names)}
     seen: dict[str, int] = {}
     out = []
@@ -158,10 +165,7 @@ def numbered(names: Sequence[str]) -> list[Label]:
 
 
 def encode(mask: TextMask, form: Form = "strict") -> str:
-    """The text of a mask.
-
-    Raises UsageError for a label that the legacy form cannot hold.
-    """
+    """The text of a mask. Raises UsageError for a label that the legacy form cannot hold."""
     words = [_written(label, form) for label in mask.labels]
     rows = []
     for row in mask.cells.tolist():
@@ -171,17 +175,17 @@ def encode(mask: TextMask, form: Form = "strict") -> str:
 
 
 def wrap(text: str) -> str:
-    """The text between the tags that a model is taught to write."""
+    """The text between the tags that models are trained to write."""
     return f"{OPEN}{text}{CLOSE}"
 
 
-def decode(text: str, grid: tuple[int, int] | None = None) -> TextMask:
-    """The mask of a text that `encode` wrote in the strict form. grid: (h, w) that it must have.
+def decode(text: str, grid: Grid | None = None) -> TextMask:
+    """The mask of a text in the strict form. grid: rows and columns that it must have.
 
-    Raises UsageError, with the row, for anything else.
+    Raises UsageError for any other text; the message names the row.
     """
     if not text.endswith("\n"):
-        raise UsageError("the text of a mask ends with a line break; this one was cut short, or is for read_answer")
+        raise UsageError("the text of a mask ends with a line break; this one was cut short; read_answer can read it")
     rows: list[list[int]] = []
     order: dict[Label, int] = {}
     cells = 0
@@ -191,8 +195,8 @@ def decode(text: str, grid: tuple[int, int] | None = None) -> TextMask:
         row: list[int] = []
         for item in line[number > 1 :].split("| "):
             label, count = _item(item, number)
-            if (cells := cells + count) > MOST_CELLS:
-                raise UsageError(f"the mask claims more than {MOST_CELLS} cells in row {number}")
+            if (cells := cells + count) > MAX_CELLS:
+                raise UsageError(f"the mask claims more than {MAX_CELLS} cells in row {number}")
             row += [BACKGROUND if label is None else order.setdefault(label, len(order))] * count
         if rows and len(row) != len(rows[0]):
             raise UsageError(f"row {number} of the mask has {len(row)} cells, the first one {len(rows[0])}")
@@ -235,7 +239,7 @@ def escape(name: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """The inverse of `escape`. Raises UsageError for an escape that there is not."""
+    """The inverse of `escape`. Raises UsageError for an unknown escape."""
     out: list[str] = []
     chars = iter(text)
     for char in chars:
@@ -246,31 +250,3 @@ def unescape(text: str) -> str:
             char = _MEANING[code]
         out.append(char)
     return "".join(out)
-
-
-def legacy_sequence(text: str) -> tuple[list[int], list[str]]:
-    """The numbers of all cells in one row, and the labels they stand for, as the paper's code reads a text: numbers in
-    the order of appearance but `others` first, where it occurs. A thing that fills the picture so has the number 0,
-    which they take for background; that is why there is `decode`.
-
-    Raises UsageError where theirs ends with an error.
-    """
-    words: list[str] = []
-    for row in text.strip().split("\n "):
-        for item in row.split("| "):
-            parts = item.split(" *")
-            if len(parts) != 2 or not parts[1].strip().isdecimal():
-                raise UsageError(f"{item[:40]!r} is not `label *count`; read_answer takes such texts")
-            if len(words) + int(parts[1]) > MOST_CELLS:
-                raise UsageError(f"the mask claims more than {MOST_CELLS} cells")
-            # They write each run out again before they cut the whole at "|", so one inside a label cuts it as well.
-            words += [w.strip() for w in parts[0].split("|")] * int(parts[1])
-    names = _distinct(words)
-    if OTHERS in names:
-        names = [OTHERS, *(name for name in names if name != OTHERS)]
-    number = {name: i for i, name in enumerate(names)}
-    return [number[word] for word in words], names
-
-
-def _distinct(words: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(words))

@@ -1,5 +1,4 @@
-"""Sightings in one video as WebVTT (https://www.w3.org/TR/webvtt1): a cue for each, which players show as chapters or
-as subtitles."""
+"""Sightings in one video as WebVTT (https://www.w3.org/TR/webvtt1), a cue each. Players show chapters or subtitles."""
 
 from __future__ import annotations
 
@@ -10,26 +9,26 @@ from ..records import Sighting
 from ..render.frames import date_of, likely
 from ..timecode import NS
 
-LEAST_NS = NS // 1000
-"""A cue must end after it begins; a thing that was seen in one frame alone is shown for a second."""
+MIN_NS = NS // 1000
+"""The resolution of WebVTT, in ns. A cue must end after it begins; shorter sightings are shown for a second."""
 
 
 def chapters(sightings: Sequence[Sighting], title: str) -> str:
-    """The text of a file, the earliest sighting first. title: what was asked for."""
+    """The text of a WebVTT file, the earliest sighting first. title: what was searched for."""
     cues = []
     for number, one in enumerate(sorted(sightings, key=lambda s: (s.start_ns, s.end_ns)), 1):
-        end = one.end_ns if one.end_ns - one.start_ns >= LEAST_NS else one.start_ns + NS
+        end = one.end_ns if one.end_ns - one.start_ns >= MIN_NS else one.start_ns + NS
         text = ", ".join(part for part in (_escaped(title) or "seen", likely(one), date_of(one)) if part)
         cues.append(f"{number}\n{stamp(one.start_ns)} --> {stamp(end)}\n{text}\n")
     return "WEBVTT\n\n" + "\n".join(cues)
 
 
 def stamp(t_ns: int) -> str:
-    """hh:mm:ss.mmm, two digits of hours at least."""
+    """hh:mm:ss.mmm, with at least two digits of hours."""
     ms = max(t_ns, 0) // 1_000_000
     return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
 
 
 def _escaped(text: str) -> str:
-    """One line that no player takes for markup, a comment or a cue's times."""
+    """Text on one line that players do not read as markup, a comment or times."""
     return printable(text[:200]).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -19,6 +19,7 @@ WIDTH, TALLEST, MARGIN = 960, 720, 16
 """Pixels: a page is so wide, a picture on it at most so tall, with so much paper around it."""
 INNER = WIDTH - 2 * MARGIN
 INK, QUIET, PAPER, FAINT, RIM = (28, 30, 34), (96, 100, 108), (250, 250, 248), (214, 214, 210), (255, 255, 255)
+EMPTY, GROUND, GREY = (236, 236, 232), (232, 232, 228), (150, 150, 150)
 MARK, OTHER = (230, 57, 70), (33, 118, 255)
 """Of a thing that was found, and of a second one beside it."""
 TITLE, TEXT, SMALL = 30, 17, 15

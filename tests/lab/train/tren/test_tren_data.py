@@ -17,7 +17,8 @@ from lab.train.tren.folder import Folder
 from lab.train.tren.sample import Joined
 from needs import needs
 from vidmem.errors import MediaError, UsageError
-from vidmem.export.coco import Coco, Sample, run_total
+from vidmem.export.coco import Coco, Sample
+from vidmem.export.rle import total
 
 coco_mask = needs("pycocotools.mask")
 
@@ -98,9 +99,12 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "unknown picture": (lambda d: d["annotations"][1].update(image_id=7), r"annotations\[1\]\.image_id is 7"),
     "unknown category": (lambda d: d["annotations"][1].update(category_id=7), r"annotations\[1\]\.category_id is 7"),
     "no outline": (lambda d: d["annotations"][2].pop("segmentation"), r"annotations\[2\]\.segmentation is missing"),
-    "two points": (lambda d: d["annotations"][0].update(segmentation=[[1, 1, 2, 2]]), r"segmentation\[0\] is no poly"),
-    "a word": (lambda d: d["annotations"][0].update(segmentation=[[1, 1, 2, 2, 3, "x"]]), "no coordinate"),
-    "nan": (lambda d: d["annotations"][0].update(segmentation=[[1, 1, 2, 2, 3, float("nan")]]), "no coordinate"),
+    "two points": (
+        lambda d: d["annotations"][0].update(segmentation=[[1, 1, 2, 2]]),
+        r"\[0\] is not a polygon",
+    ),
+    "a word": (lambda d: d["annotations"][0].update(segmentation=[[1, 1, 2, 2, 3, "x"]]), "not a coordinate"),
+    "nan": (lambda d: d["annotations"][0].update(segmentation=[[1, 1, 2, 2, 3, float("nan")]]), "not a coordinate"),
     "empty": (lambda d: d["annotations"][0].update(segmentation=[]), "is empty"),
     "a number": (lambda d: d["annotations"][0].update(segmentation=3), "neither polygons nor"),
     "short runs": (lambda d: d["annotations"][1]["segmentation"].update(counts=[16, 8]), r"counts are not run len"),
@@ -133,7 +137,7 @@ def test_coco_fails_on_files(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"missing.*a\.png"):
         Coco(coco)[0]
     coco.write_text("{")
-    with pytest.raises(MediaError, match="no JSON"):
+    with pytest.raises(MediaError, match="not JSON"):
         Coco(coco)
 
 
@@ -142,8 +146,8 @@ def test_run_lengths_add_up(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = tuple(int(v) for v in rng.integers(1, 90, 2))
     text = compressed(rng.random(shape) < rng.random())["counts"]
-    assert run_total(text) == shape[0] * shape[1]
-    assert run_total(text[:-1]) != shape[0] * shape[1]
+    assert total(text) == shape[0] * shape[1]
+    assert total(text[:-1]) != shape[0] * shape[1]
 
 
 def test_folder_of_numbers(tmp_path: Path) -> None:
