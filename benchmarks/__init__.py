@@ -1,5 +1,5 @@
 """Measured claims: each module is a command that writes JSON. They set themselves up as the command line does."""
 
-from vidmem.cli.process import settle
+from vidmem.cli.app import limit_blas_threads
 
-settle()
+limit_blas_threads()

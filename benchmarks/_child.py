@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vidmem.cli.process import settle
+from vidmem.cli.app import limit_blas_threads
 
 
 def peak_rss() -> int | None:
@@ -30,7 +30,7 @@ def peak_rss() -> int | None:
 def main() -> None:
     video, folder = sys.argv[1:3]
     began = time.perf_counter()
-    settle()
+    limit_blas_threads()
     from vidmem import Memory
     from vidmem.config import preset
     from vidmem.encoders import find

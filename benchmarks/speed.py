@@ -32,7 +32,7 @@ from benchmarks.speed_clip import bench_clip
 from benchmarks.speed_warm import bench_warm, synthetic
 from benchmarks.worlds import ensure
 from vidmem import Memory
-from vidmem.cli.process import settle
+from vidmem.cli.app import limit_blas_threads
 from vidmem.config import preset
 from vidmem.encoders import Encoder, find
 
@@ -279,7 +279,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    settle()  # as `vidmem` does
+    limit_blas_threads()  # as `vidmem` does
     parser = parser_for(__doc__, "the plot lies beside it")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (index,clip,rss,cold,warm)")
     parser.add_argument("--video", type=Path, help="use this video instead of making a world")

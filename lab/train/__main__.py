@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vidmem.cli.messages import say, set_option_names, warn
 from vidmem.cli.options import DeviceOption
-from vidmem.cli.output import say, warn
 from vidmem.errors import UsageError, VidmemError
 
 train = typer.Typer(
@@ -200,6 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         train(argv, prog_name="python -m lab.train")
     except VidmemError as error:
+        set_option_names(typer.main.get_command(train).commands["tren"].params)  # messages name arguments
         warn(f"lab.train: {error}")
         return error.exit_code
     except SystemExit as done:

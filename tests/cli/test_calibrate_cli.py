@@ -48,7 +48,7 @@ def test_calibrated(run: Run, copy: Path, known: Path) -> None:
     assert document["curve"]["score"] > 0
     assert 0 <= document["brier"] < 0.25
     assert sum(b["candidates"] for b in document["reliability"]) == 9  # without both of red, right ones are too few
-    assert "less than 30 questions" in result.stderr
+    assert "fewer than 30 questions" in result.stderr
     sure = json.loads(run("where", "red", "--json", "-m", copy).stdout)["sightings"][0]["probability"]
     torn = json.loads(run("where", "red", "green", "--threshold", "0.5", "--json", "-m", copy).stdout)
     assert torn["sightings"][0]["probability"] < 0.5 < sure

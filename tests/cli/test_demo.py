@@ -99,7 +99,7 @@ def test_demo_fails_when_an_answer_about_the_film_is_wrong(
     result = run("demo", tmp_path / "demo")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[5].startswith(f"known   {line}; a reason)")
-    assert "5 of 6 answers are right, 1 are known to be wrong\n" in result.stderr
+    assert "5 of 6 answers are right, 1 are known failures\n" in result.stderr
 
 
 def test_what_was_known_to_be_wrong_may_be_right(run: Run, world: Any, film: Any, tmp_path: Path) -> None:

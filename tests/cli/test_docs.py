@@ -1,71 +1,86 @@
-"""Every command and option has help, and stands in docs/cli.md."""
+"""Every command, argument and option has help, an example, and a page in docs/commands that is up to date."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+import shlex
 from typing import Any
 
 import pytest
 import typer.main
 
+from lab import command_pages
 from vidmem.cli import app
+from vidmem.cli.commands import GROUPS, NAMES, SYNONYMS
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-
-
-def flat(group: Any, before: str = "") -> dict[str, Any]:
-    """All commands by what is typed, those of a group after the group itself."""
-    found: dict[str, Any] = {}
-    for name, command in group.commands.items():
-        found[before + name] = command
-        found |= flat(command, f"{before}{name} ") if hasattr(command, "commands") else {}
-    return found
-
-
-EVERYWHERE = ("quiet", "verbose")
-"""Options of all commands, told once."""
-COMMANDS = flat(typer.main.get_command(app))
+ROOT: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {name: ROOT.commands[name] for name in NAMES}
+PAGES = command_pages.pages()
+GLOBAL = {"--help", "--version", "--install-completion", "--show-completion"}
 
 
 def parameters() -> list[Any]:
-    every = [(name, p) for name, command in COMMANDS.items() for p in command.params]
-    found = [(name, p) for name, p in every if p.name not in ("help", *EVERYWHERE)]
-    return [pytest.param(name, p, id=f"{name} {p.name}") for name, p in found]
+    return [pytest.param(p, id=f"{name} {p.name}") for name, c in COMMANDS.items() for p in c.params]
 
 
-def section(name: str) -> str:
-    match = re.search(rf"^## vidmem {name}\n(.*?)(?=^## |\Z)", DOCS.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert match, f"docs/cli.md has no section for {name}"
-    return match[1]
+def options(command: Any) -> set[str]:
+    return {option for p in command.params for option in (*p.opts, *p.secondary_opts) if option.startswith("-")}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_told(name: str) -> None:
-    help = COMMANDS[name].help
-    assert help
-    assert help.split("\n")[0].endswith(".")
-    assert section(name).strip()
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_page_is_up_to_date(path: Any) -> None:
+    assert path.exists(), "run python -m lab.command_pages"
+    assert path.read_text("utf-8") == PAGES[path], "run python -m lab.command_pages"
 
 
-@pytest.mark.parametrize(("name", "parameter"), parameters())
-def test_every_option_is_told(name: str, parameter: Any) -> None:
-    assert parameter.help, f"{parameter.name} has no help"
-    spellings = [o for o in parameter.opts if o.startswith("-")] or [parameter.metavar.strip(".")]
-    for spelling in spellings:
-        assert f"`{spelling}" in section(name) or f", {spelling}" in section(name), f"{spelling} is missing"
+def test_no_page_is_left_over() -> None:
+    folder = command_pages.DOCS / "commands"
+    assert set(folder.iterdir()) == set(PAGES) - {command_pages.OVERVIEW}
 
 
-def test_what_every_command_takes_is_told_once() -> None:
-    start = DOCS.read_text("utf-8").partition("\n## ")[0]
-    for command in COMMANDS.values():
-        for parameter in (p for p in command.params if p.name in EVERYWHERE):
-            assert all(f"`{spelling}`" in start for spelling in parameter.opts)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_summary_fits_the_list_of_commands(name: str) -> None:
+    summary = COMMANDS[name].help.strip().split("\n")[0]
+    assert summary.endswith(".")
+    assert COMMANDS[name].get_short_help_str(80 - 2 - 6 - max(map(len, NAMES))) == summary
 
 
-def test_nothing_is_told_that_is_not_there() -> None:
-    text = DOCS.read_text("utf-8")
-    assert re.findall(r"^## vidmem ([\w -]+)$", text, re.MULTILINE) == list(COMMANDS)
-    known = {o for command in COMMANDS.values() for p in command.params for o in (*p.opts, *p.secondary_opts)}
-    known |= {"--help", "--version", "--install-completion", "--show-completion"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= known
+@pytest.mark.parametrize("parameter", parameters())
+def test_every_parameter_has_help(parameter: Any) -> None:
+    assert parameter.help
+    assert parameter.help[-1] in ".)"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_on_the_page(name: str) -> None:
+    text = PAGES[command_pages.page_path(name)].partition(command_pages.MARK)[0]
+    for parameter in COMMANDS[name].params:
+        for spelling in [o for o in parameter.opts if o.startswith("-")] or [parameter.metavar]:
+            assert re.search(rf"(`|<code>|, ){re.escape(spelling)}[ `,&<]", text), f"{spelling} is missing"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_examples_that_parse(name: str) -> None:
+    _, examples = command_pages.help_parts(COMMANDS[name])
+    assert examples
+    for example in examples:
+        program, command, *arguments = shlex.split(example.rpartition("|")[2])
+        assert (program, command) == ("vidmem", name)
+        assert COMMANDS[name].make_context(name, arguments)
+
+
+def test_the_docs_name_no_option_that_does_not_exist() -> None:
+    known = GLOBAL.union(*map(options, COMMANDS.values()))
+    for name in NAMES:
+        notes = PAGES[command_pages.page_path(name)].partition(command_pages.MARK)[2]
+        assert flags(notes) <= known, name
+    assert flags(PAGES[command_pages.OVERVIEW]) <= known
+
+
+def flags(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w<!-])--[a-z][a-z-]*", text))
+
+
+def test_every_command_is_in_one_group() -> None:
+    assert len(NAMES) == len(set(NAMES)) == sum(map(len, GROUPS.values()))
+    assert {name for name in SYNONYMS if not name.startswith("-")} <= set(NAMES)

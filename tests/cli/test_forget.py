@@ -42,7 +42,7 @@ def test_told_first_done_with_yes(run: Run, copy: Path, walk: Path) -> None:
     done = run("forget", "--source", "walk.mp4", "--before", "5s", "--yes", "-m", copy)
     assert done.exit_code == 0
     assert "before 0:05.0" in done.stdout
-    assert "forgotten; the memory holds 1 sources and 3 tracks" in done.stderr
+    assert "forgotten; the memory now holds 1 sources and 3 tracks" in done.stderr
     assert found(run, copy, "red") == [(8.0, 10.8)]
     assert found(run, copy, "blue") == [(5.0, 5.8)]
     assert found(run, copy, "green") == [(5.0, 11.8)]
@@ -127,7 +127,7 @@ def test_an_interrupted_source_fails(run: Run, copy: Path) -> None:
 
 
 def test_forget_asks(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.cli.forget._agreed", lambda: True)
+    monkeypatch.setattr("vidmem.cli.forget._confirmed", lambda: True)
     assert run("forget", "--object", "red", "-m", copy).exit_code == 0
     assert found(run, copy, "red") == []
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from vidmem import cli
-from vidmem.cli import progress, sources
+from vidmem.cli import messages, sources
+from vidmem.cli.commands import SYNONYMS
 from vidmem.cli.output import terminal_width
 
 from .conftest import Run
@@ -111,14 +111,14 @@ def test_quiet_keeps_what_changes_the_meaning(run: Run, copy: Path, walk: Path, 
 
 
 def test_what_the_library_logs_is_said(run: Run, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger, open_store = logging.getLogger("vidmem.store"), sources._open
+    logger, open_store = logging.getLogger("vidmem.store"), sources.open_store
 
     def warning(*args: Any, **more: Any) -> Any:
         logger.warning("a reader is in the way of %s", "the scrub")
         logger.info("by the way")
         return open_store(*args, **more)
 
-    monkeypatch.setattr(sources, "_open", warning)
+    monkeypatch.setattr("vidmem.cli.ls.open_store", warning)
     way = "a reader is in the way of the scrub"
     for options, wanted in (((), [way]), (("-q",), [way]), (("-v",), [way, "by the way"])):
         lines = run("ls", *options, "-m", indexed).stderr.splitlines()
@@ -126,15 +126,13 @@ def test_what_the_library_logs_is_said(run: Run, indexed: Path, monkeypatch: pyt
 
 
 def test_quiet_has_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vidmem.cli.output import loudness
-
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert progress.wanted()
-    loudness(quiet=True)
+    assert messages.shows_progress()
+    messages.set_loudness(quiet=True)
     try:
-        assert not progress.wanted()
+        assert not messages.shows_progress()
     finally:
-        loudness()
+        messages.set_loudness()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ def test_a_name_that_nothing_is_called(run: Run) -> None:
 
 
 def test_no_other_name_hides_a_command() -> None:
-    others = [name for names in cli._OTHERWISE.values() for name in names.split()]
+    others = [name for names in SYNONYMS.values() for name in names.split()]
     assert len(others) == len(set(others))
     assert not {"where", "index", "ls", "rm", "info", "watch", "parse"} & set(others)
 

@@ -153,7 +153,7 @@ def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
         (("--anchor", "красный", "--target", "red"), "cannot read 'красный'"),
         (("--anchor", "red", "--target", "blue", "--rule", "papr"), "no rule 'papr'"),
         (("--anchor", "red", "--target", "blue", "--save", "x.gif"), "--save writes png"),
-        (("--questions", "q.json", "--save", "x.png"), "ask one question"),
+        (("--questions", "q.json", "--save", "x.png"), "ask a single question"),
     ],
 )
 def test_misused_fails(run: Run, photos: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -40,7 +40,7 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
     assert rows["tren"]["missing"] == ["region encoder", "DINOv3 backbone", "dino.txt text tower and vision head"]
     assert rows["tren"]["open_vocabulary"]
     assert "DINOv3 licence" in rows["tren"]["licence"]
-    assert f"missing weights go to {tmp_path}" in result.stderr
+    assert f"fetches missing weights, or says how to get them; they go to {tmp_path}" in result.stderr
     for name in ("tren_region_encoder.pth", "dinov3_vitl16_pretrain_x.pth", "x_dinotxt.pth"):
         (tmp_path / name).touch()
     assert {row["name"]: row["state"] for row in json.loads(run("models", "--json", "--weights", tmp_path).stdout)} == {
@@ -139,14 +139,14 @@ def test_doctor(checks: Any, run: Run, indexed: Path) -> None:
     assert rows["torch"]["found"] == torch.__version__
     assert "with torch." not in rows["torch device"]["found"]
     assert {f"codec {name}" for name in ("h264", "hevc", "vp9", "av1")} <= rows.keys()
-    assert "1 sources, 4 tracks" in rows["memory"]["found"]
+    assert "1 source, 4 tracks" in rows["memory"]["found"]
     assert run("doctor", "-m", indexed).stdout.count("ok  ") == len(rows)
 
 
 def test_doctor_says_nothing_of_torch_where_it_is_not(
     checks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("vidmem.cli.doctor.find_spec", lambda name: None)
     code, rows = checks("-m", tmp_path / "none")
     assert code == 0
     assert not [name for name in rows if "torch" in name]
@@ -159,7 +159,7 @@ def test_doctor_tells_of_providers_that_wait_to_be_asked_for(
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
     _, rows = checks("-m", tmp_path / "none")
     assert rows["device"]["found"].startswith("CPUExecutionProvider, ")
-    assert rows["device"]["found"].endswith("; also here: CoreMLExecutionProvider")
+    assert rows["device"]["found"].endswith("; also available: CoreMLExecutionProvider")
 
 
 def test_doctor_runs_the_networks(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_index_ends_with_a_summary(run: Run, walk: Path, short: Path, tmp_path: 
     done, spared, memory, knows = result.stderr.splitlines()
     assert done.startswith("indexed 2 sources: 70 frames in ")
     assert re.search(r" s \(\d+\.\d fps, \d+\.\dx real time\), 5 tracks$", done)
-    assert (n := re.fullmatch(r"encoded (\d+) frames in \d+ calls; (\d+) stood still and cost none", spared))
+    assert (n := re.fullmatch(r"encoded (\d+) frames in \d+ calls; (\d+) showed nothing new", spared))
     assert int(n[1]) + int(n[2]) == 70
     assert int(n[2]) > 35
     assert re.fullmatch(r"memory: 2 sources, 5 tracks, [\d.]+ kB, [\d.]+ MB per hour of video", memory)
@@ -93,9 +93,9 @@ def test_done_is_skipped(run: Run, short: Path, walk: Path) -> None:
     run("index", short, *COLOURS)
     again = run("index", short)
     assert again.exit_code == 0
-    assert again.stderr.startswith("1 source done before, skipped\nmemory: 1 source, ")
+    assert again.stderr.startswith("1 source indexed before, skipped\nmemory: 1 source, ")
     more = run("index", short, walk)
-    assert more.stderr.startswith("1 source done before, skipped\nindexed 1 source: 60 frames")
+    assert more.stderr.startswith("1 source indexed before, skipped\nindexed 1 source: 60 frames")
 
 
 def test_fps_and_preset(run: Run, short: Path, tmp_path: Path) -> None:
@@ -288,10 +288,10 @@ def test_ctrl_c_is_resumed_to_the_same_result(
     gate.touch()
     out, err = child.communicate(timeout=120)
     assert (child.returncode, out) == (130, "")
-    assert err == "interrupted; what was checkpointed is kept, run the same command again to go on\n"
+    assert err == "interrupted; finished checkpoints are kept, run the same command again to resume\n"
     assert 0 < frames(begun) < 120
     missed = run("where", "brown", "-m", begun)
-    assert "1 of 1 sources are not indexed to their end" in missed.stderr
+    assert "1 of 1 sources are only partly indexed" in missed.stderr
     resumed = run("index", walk, *every, "-m", begun)
     assert resumed.exit_code == 0
     run("index", walk, *every, *COLOURS, "-m", whole)

@@ -114,7 +114,8 @@ def test_topics_are_chosen(run: Run, tmp_path: Path) -> None:
     assert index(run, path, "--clock", "sun").exit_code == 2
     assert index(run, path, "--topic", "/cam/*").exit_code == 0
     assert len(json.loads(run("ls", "--json").stdout)) == 2
-    assert "2 sources done before, skipped" in index(run, path, "--topic", "/cam/front", "--topic", "/cam/rear").stderr
+    again = index(run, path, "--topic", "/cam/front", "--topic", "/cam/rear")
+    assert "2 sources indexed before, skipped" in again.stderr
     result = run("info", "run.mcap")
     assert result.exit_code == 2
     assert "2 sources are called 'run.mcap'" in result.stderr
@@ -217,7 +218,7 @@ def test_the_pose_is_taken_from_the_topic_that_is_chosen(run: Run, tmp_path: Pat
     assert topic() == "/pose"
     again = index(run, path, "--pose", "/other")  # done before: only the poses are read anew
     assert (again.exit_code, topic()) == (0, "/other")
-    assert "1 source done before, skipped" in again.stderr
+    assert "1 source indexed before, skipped" in again.stderr
     assert index(run, path, "--pose", "tf").exit_code == 2
 
 

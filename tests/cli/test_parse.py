@@ -229,7 +229,7 @@ def test_export_refined_fails(
 
 def test_annotations_are_not_refined(run: Run, tmp_path: Path) -> None:
     result = run("export", "--out", tmp_path / "x", "--refine", "sam2", "--vspw", tmp_path)
-    assert (result.exit_code, "annotations have their borders" in result.stderr) == (2, True)
+    assert (result.exit_code, "annotations have their own masks" in result.stderr) == (2, True)
 
 
 def test_templates_need_an_encoder_with_sentences(run: Run, indexed: Path, labels: Path) -> None:
@@ -258,9 +258,9 @@ def test_export_labels_what_is_probably_meant(run: Run, indexed: Path, tmp_path:
     assert "6000" in " ".join(labels("--all"))
     names.write_text("white\n")
     result = run("export", "--out", tmp_path / "none", "--labels", names, "-m", indexed)
-    assert (result.exit_code, "--all labels what is not probably meant" in result.stderr) == (4, True)
+    assert (result.exit_code, "--all also uses improbable labels" in result.stderr) == (4, True)
     result = run("export", "--out", tmp_path / "none", "--vspw", tmp_path, "--all")
-    assert (result.exit_code, "annotations have their labels" in result.stderr) == (2, True)
+    assert (result.exit_code, "annotations have their own labels" in result.stderr) == (2, True)
 
 
 def test_export_takes_single_pictures_where_they_lie(run: Run, copy: Path, labels: Path, tmp_path: Path) -> None:

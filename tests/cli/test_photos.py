@@ -62,7 +62,7 @@ def test_damaged_photos_are_named_up_to_twenty(run: Run, holiday: Path) -> None:
     result = run("index", holiday, *COLOURS)
     assert result.exit_code == 3
     assert result.stderr.count("the picture cannot be read (not a picture)") == 20
-    assert "damaged: 25 in all, the first 20 are named" in result.stderr
+    assert "damaged: 25 in all, of which 20 are named" in result.stderr
 
 
 def test_frames_are_a_film_when_asked_for(run: Run, tmp_path: Path) -> None:
@@ -70,14 +70,14 @@ def test_frames_are_a_film_when_asked_for(run: Run, tmp_path: Path) -> None:
     for i in range(12):
         photo(frames / f"frame_{i:04d}.png", "red")
     told = run("index", frames, *COLOURS)
-    assert f"these look like frames of a film; with --film they are followed as one: {frames}" in told.stderr
+    assert f"these photos look like the frames of a film; --film indexes them as one: {frames}" in told.stderr
     assert json.loads(run("ls", "--json").stdout)[0]["kind"] == "pictures"
     assert "frames of a film" not in run("index", frames).stderr  # what is known was decided
     other = tmp_path / "other"
     film = run("index", "--film", frames, *COLOURS, "-m", other)
     assert "frames of a film" not in film.stderr
     assert "indexed 1 source: 12 frames" in film.stderr
-    assert "1 source done before, skipped" in run("index", frames, "-m", other).stderr
+    assert "1 source indexed before, skipped" in run("index", frames, "-m", other).stderr
     for misused in ((frames,), (frames / "frame_0001.png",)):
         assert run("index", "--film", *misused).exit_code == 2
 
@@ -95,7 +95,7 @@ def test_stdin_without_paths_fails(run: Run, holiday: Path, tmp_path: Path) -> N
     for text in ("", "\n \n"):
         result = run("index", "-", holiday, *COLOURS, input=text)
         assert result.exit_code == 2
-        assert "reads paths from stdin, one a line, and none came" in result.stderr
+        assert "reads paths from stdin, one a line, but stdin is empty" in result.stderr
     assert not (tmp_path / "memory").exists()
     result = run("index", "-", *COLOURS, input=f"nowhere.jpg\n{holiday / '1.png'}\n")
     assert result.exit_code == 3
@@ -116,18 +116,18 @@ def test_a_folder_of_nothing_fails(run: Run, tmp_path: Path, name: str) -> None:
 def test_info_says_which_times_they_are(run: Run, holiday: Path, tmp_path: Path) -> None:
     run("index", holiday, *COLOURS)
     told = run("info", "holiday").stdout
-    assert "kind         photos" in told
-    assert "photos       2" in told
+    assert "kind          photos" in told
+    assert "photos        2" in told
     assert "indexed to" not in told
     assert "second" in told.partition("added")[2].partition("\n")[0]
-    assert "length       0:12.0" in run("info", "walk.mp4").stdout
+    assert "length        0:12.0" in run("info", "walk.mp4").stdout
     image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), 200, np.uint8)
     with Memory.open(tmp_path / "memory") as memory, memory.session("cam0") as session:
         for i in range(3):
             session.append(image, 1_700_000_000_000_000_000 + i * 10**9)
     camera = run("info", "cam0").stdout
-    assert "length       0:02.0" in camera
-    assert "recorded     2023-11-1" in camera
+    assert "length        0:02.0" in camera
+    assert "recorded      2023-11-1" in camera
     assert "(live)" in camera
     assert "0:02.0" in run("ls").stdout.splitlines()[-1]
 

@@ -10,9 +10,9 @@ import pytest
 
 CODE = """
 import os, sys
-from vidmem.cli.process import settle
+from vidmem.cli.app import limit_blas_threads
 assert "numpy" not in sys.modules, "too late"
-settle()
+limit_blas_threads()
 print(os.environ["OPENBLAS_NUM_THREADS"])
 """
 

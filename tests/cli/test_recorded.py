@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidmem.cli.where import place
+from vidmem.cli.sightings import place
 from vidmem.memory import Memory
 from vidmem.records import Sighting
 
@@ -117,7 +117,7 @@ def test_index_takes_one_date_for_one_source(run: Run, dated: Path) -> None:
     result = run("index", dated / LATE, "--recorded", "2026-01-01T08:30", "--encoder", "colours")
     assert f"recorded 2026-01-01 08:30 (given): {LATE}" in result.stderr
     result = run("index", dated / LATE, "--recorded", "container")  # done before: it is mended, if that tells anything
-    assert f"recorded 2026-01-01 08:30 (given): {LATE} (container tells no date)" in result.stderr
+    assert f"recorded 2026-01-01 08:30 (given): {LATE} (container has no date)" in result.stderr
     result = run("index", dated, "--recorded", "none")
     assert f"without a date: {LATE}" in result.stderr
     assert set(sources(run).values()) == {(None, "given")}
@@ -196,8 +196,8 @@ def test_one_photo_is_mended_and_all_are(run: Run, album: Path) -> None:
     assert f"recorded 2026-02-01 10:00 (given): {album / '3.jpg'}" in result.stderr
     assert Path(newest(run)["picture"]).name == "3.jpg"
     assert "each picture has a date of its own" in run("recorded", "album", "2026-02-01T10:00").stderr
-    assert "3 of its pictures dated by mtime: " in run("recorded", "album", "mtime").stderr
-    assert "1 of its pictures dated by name, 2 left as they were: " in run("recorded", "album", "name").stderr
+    assert "3 of its photos dated by mtime: " in run("recorded", "album", "mtime").stderr
+    assert "1 of its photos dated by name, 2 unchanged: " in run("recorded", "album", "name").stderr
     for command in (("ls",), ("info", "album")):
         assert "each its own" in run(*command).stdout
     assert newest(run)["recorded_by"] == "name"

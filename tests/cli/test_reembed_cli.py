@@ -53,10 +53,10 @@ def test_a_source_that_is_gone_gives_3(run: Run, clip: Path, tmp_path: Path) -> 
     assert "to reembed" in run("ls").stdout
     (tmp_path / "away.mp4").rename(clip)
     told = run("index", clip).stderr
-    assert "1 source of the memory cannot be found yet; run `vidmem reembed` with them in place" in told
+    assert "1 source cannot be searched yet; put the files back and run `vidmem reembed`" in told
     assert run("reembed").exit_code == 0
     assert "cannot be found yet" not in run("index", clip).stderr
-    assert "no views were kept of these" in run("index", clip, "--keep-views").stderr
+    assert "no views were stored for these" in run("index", clip, "--keep-views").stderr
     assert run("where", "green", "--threshold", 0.2).exit_code == 0
 
 

@@ -47,7 +47,7 @@ def test_info_of_the_memory(run: Run, indexed: Path) -> None:
 def test_info_of_a_source(run: Run, indexed: Path, walk: Path) -> None:
     row = json.loads(run("info", "walk.mp4", "--json", "-m", indexed).stdout)
     assert (row["source"], row["tracks"], row["at_hand"]) == (str(walk), 4, True)
-    assert "at hand" in run("info", walk, "-m", indexed).stdout
+    assert "file present" in run("info", walk, "-m", indexed).stdout
 
 
 def test_info_of_an_unknown_source_fails(run: Run, indexed: Path) -> None:
@@ -73,7 +73,7 @@ def test_rm_fails_without_a_terminal_to_ask(run: Run, copy: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_rm_asks(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
-    monkeypatch.setattr("vidmem.cli.sources._can_ask", lambda: True)
+    monkeypatch.setattr("vidmem.cli.rm._can_ask", lambda: True)
     result = run("rm", "walk.mp4", "-m", copy, input=answer)
     assert result.exit_code == code
     assert "Forget" not in result.stdout

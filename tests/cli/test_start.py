@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from vidmem import __version__
-from vidmem.cli import sources
 from vidmem.config import IndexConfig
 from vidmem.encoders import load_text
 from vidmem.store import ModelRecord, Store
@@ -49,7 +48,7 @@ def test_a_question_in_words_imports_nothing_heavy(tiny: Path) -> None:
 def test_an_empty_memory_is_not_found_and_says_so(tiny: Path) -> None:
     done = vidmem("where", "umbrella", "--memory", str(tiny))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines() == ["not found", "the memory holds no video yet; `vidmem index` adds some"]
+    assert done.stderr.splitlines() == ["not found", "the memory holds no video yet; add some with `vidmem index`"]
 
 
 def test_version_and_help(run: Run, tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ def test_version_and_help(run: Run, tmp_path: Path) -> None:
 def test_no_command_is_help(run: Run) -> None:
     result = run()
     assert result.exit_code == 2
-    assert "Commands:" in result.stdout + result.stderr
+    assert "Ask:" in result.stdout + result.stderr
 
 
 def test_a_mistyped_command_gets_a_suggestion(run: Run) -> None:
@@ -81,7 +80,7 @@ def test_a_bug_is_one_line_and_its_traceback_is_for_debugging(run: Run, monkeypa
     def broken(*args: object, **more: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(sources, "_open", broken)
+    monkeypatch.setattr("vidmem.cli.ls.open_store", broken)
     result = run("ls")
     assert (result.exit_code, result.stdout) == (70, "")
     assert result.stderr.count("\n") == 1
@@ -100,7 +99,7 @@ def test_ctrl_c_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "_open", interrupted)
+    monkeypatch.setattr("vidmem.cli.ls.open_store", interrupted)
     assert run("ls").exit_code == 130
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidmem.cli.table import GAP, LEAST_NAME, cells, is_path, layout, shortened, wrapped
+from vidmem.cli.table import GAP, MIN_NAME, cells, is_path, layout, shortened, wrapped
 
 NAMES = st.text("abcde_-", min_size=1, max_size=20)
 WORDS = st.text("abcdefgh,;", min_size=1, max_size=12)
@@ -45,7 +45,7 @@ def test_without_a_width_all_of_it_is_there(rows: list[list[str]]) -> None:
             place = line.index(cell, place) + len(cell)
 
 
-@given(st.lists(PATHS, min_size=1, max_size=8), st.integers(LEAST_NAME, 60))
+@given(st.lists(PATHS, min_size=1, max_size=8), st.integers(MIN_NAME, 60))
 def test_shortened_paths_tell_the_paths_apart(paths: list[str], width: int) -> None:
     short = shortened(paths, width)
     assert [paths.index(path) for path in paths] == [short.index(form) for form in short]

@@ -6,12 +6,18 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 from webvtt import parse
+
+from vidmem.cli.where_clips import write_clips
+from vidmem.memory import Memory
+from vidmem.records import Sighting
+from vidmem.timecode import NS
 
 from .conftest import Run
 
@@ -32,7 +38,7 @@ def test_things(run: Run, indexed: Path, tmp_path: Path) -> None:
     assert red["last"]["start_s"] == pytest.approx(8)
     rows = run("things", "--nl", "--top", "1", "-m", indexed)
     assert json.loads(rows.stdout)["name"] == "green"
-    assert "1 of 3 things; --all tells the rest" in rows.stderr
+    assert "1 of 3 things; --all prints the rest" in rows.stderr
     table = list(csv.DictReader(io.StringIO(run("things", "--all", "--csv", "-m", indexed).stdout)))
     assert [row["name"] for row in table] == ["green", "red", "blue"]
 
@@ -48,7 +54,7 @@ def test_a_guess_is_said_to_be_one(run: Run, indexed: Path, tmp_path: Path) -> N
     names.write_text("yellow\n")
     result = run("things", "--labels", names, "-m", indexed)
     assert "? (yellow)" in result.stdout
-    assert "not sure enough of the name" in result.stderr
+    assert "too unsure of the name" in result.stderr
 
 
 def test_nothing_and_nothing_written(run: Run, indexed: Path, tmp_path: Path) -> None:
@@ -59,7 +65,7 @@ def test_nothing_and_nothing_written(run: Run, indexed: Path, tmp_path: Path) ->
     sheet.write_bytes(b"old")
     result = run("where", "yellow", "--save", sheet, "--clip", tmp_path / "c.mp4", "-m", indexed)
     assert result.exit_code == 1
-    assert f"nothing was written, what is there is older: {sheet}" in result.stderr
+    assert f"nothing was written; this file is older: {sheet}" in result.stderr
     assert f"nothing was written: {tmp_path / 'c.mp4'}" in result.stderr
     assert sheet.read_bytes() == b"old"
     result = run("timeline", "yellow", "--save", tmp_path / "l.png", "-m", indexed)
@@ -135,13 +141,11 @@ def test_a_clip_of_each_and_chapters(run: Run, indexed: Path, tmp_path: Path) ->
 
 
 def test_chapters_of_several_videos_are_files_of_their_own(tmp_path: Path) -> None:
-    from vidmem.cli.clips import write_clips
-    from vidmem.records import Sighting
-    from vidmem.timecode import NS
-
     names = "a/walk.mp4", "b/walk.mp4", "a\0\n<" + "x" * 99, ".."
     seen = [Sighting(f"/v/{name}", 0, NS, 0.5, 0.5, None, 0, (0, 0, 1, 1)) for name in names]
-    assert write_clips(None, seen[0], seen, "cup", None, None, str(tmp_path / "cup.vtt")) == 0  # type: ignore[arg-type]
+    memory = cast(Memory, None)  # chapters need no memory
+    vtt = str(tmp_path / "cup.vtt")
+    assert write_clips(memory, seen[0], seen, "cup", clip=None, clips=None, vtt=vtt) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"cup.a___{'x' * 36}.vtt",
         "cup.video.vtt",

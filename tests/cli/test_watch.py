@@ -33,7 +33,7 @@ def test_a_stream_on_stdin(run: Run, tmp_path: Path) -> None:
         )
         out, err = done.communicate(timeout=400)
     assert (done.returncode, out) == (0, ""), err
-    assert "cam0: 40 pictures, 20 looked at, 0 dropped" in err
+    assert "cam0: 40 frames received, 20 indexed, 0 dropped" in err
     (row,) = json.loads(run("ls", "--json", "-m", tmp_path / "memory").stdout)
     assert (row["source"], row["kind"], row["state"]) == ("cam0", "live", "done")
     (sighting,) = json.loads(run("where", "red", "--json", "-m", tmp_path / "memory").stdout)["sightings"]

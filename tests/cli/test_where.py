@@ -274,14 +274,14 @@ def test_explain_a_near_miss(run: Run, indexed: Path, tmp_path: Path) -> None:
     result = run("where", "yellow", "-m", indexed, "--explain", tmp_path / "heat.png", "--json")
     assert result.exit_code == 1
     assert not json.loads(result.stdout)["explain"]["found"]
-    assert "raw cosine of the nearest: " in result.stderr
+    assert "raw cosine of the nearest miss: " in result.stderr
     assert (tmp_path / "heat.png").exists()
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--image", "p.png", "--explain", "a.png"), "--explain shows where a text is"),
+        (("--image", "p.png", "--explain", "a.png"), "--explain shows where the text matches"),
         (("red", "--explain", "a.txt"), "--explain writes png"),
     ],
 )

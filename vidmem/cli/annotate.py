@@ -1,4 +1,4 @@
-"""`vidmem annotate`: write what was seen back beside the recording."""
+"""`vidmem annotate`: write boxes and names back beside the recording."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from . import completing
-from .asking import say_readings
+from . import completion
+from .messages import say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
-from .output import say, warn
+from .question import say_readings
 
 
 def annotate(
@@ -17,9 +17,9 @@ def annotate(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="An indexed log, dataset or video.",
+            help="An indexed log, dataset or video, or one part of it.",
             show_default=False,
-            autocompletion=completing.source,
+            autocompletion=completion.sources,
         ),
     ],
     out: Annotated[
@@ -28,8 +28,8 @@ def annotate(
             "--out",
             "-o",
             metavar="FILE",
-            help="What to write: .mcap a copy of an MCAP log with annotations, .rrd for "
-            "Rerun, .parquet a table of spans.",
+            help="File to write: .mcap (copy of an MCAP log with annotations), .rrd (for Rerun) or .parquet (table of "
+            "spans).",
             show_default=False,
         ),
     ],
@@ -38,22 +38,26 @@ def annotate(
         typer.Option(
             "--label",
             metavar="TEXT",
-            help="Name what is found for it, and write nothing else; may be given again.",
-            autocompletion=completing.name,
+            help="Write only tracks that are found for this name, with the name. Repeatable.",
+            autocompletion=completion.names,
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Beside what is named, all other tracks too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --label: write the other tracks too.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Write boxes, track numbers and names beside the recording.
+    """Write boxes, track numbers and names beside a recording.
 
-    For frames that were looked at when it was indexed: `vidmem index --fps all` for every frame. Exit code 3 when parts
-    of the recording are damaged and left out.
+    Covers the frames that were indexed; `vidmem index --fps all` indexes every frame. The exit code is 3 if parts of
+    the recording are damaged and left out.
+
+    \b
+    Examples:
+      vidmem annotate run.mcap -o out.mcap --label umbrella
     """
-    from ..memory import Memory
+    from ..memory import Memory  # not for --help
 
     with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
         say_readings(m.text_encoder, label or ())

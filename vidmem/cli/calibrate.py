@@ -1,4 +1,4 @@
-"""`vidmem calibrate`: what a score is worth, from questions with known answers."""
+"""`vidmem calibrate`: fit probabilities to questions with known answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from .messages import say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, listing, say, warn
+from .output import Listing, Row, Show, listing
 
 if TYPE_CHECKING:
     from ..encoders.probability import Bin
+
+FEW_QUESTIONS = 30
+"""Below this number the probabilities are only a rough guide."""
 
 
 @listing
@@ -20,40 +24,46 @@ def calibrate(
     questions: Annotated[
         str | None,
         typer.Argument(
-            metavar="FILE", help="Questions with answers, a line each: name,source,from-to or name,source,absent."
+            metavar="FILE",
+            help="Questions with answers, one a line: name,source,from-to or name,source,absent.",
         ),
     ] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Drop what was fitted to this memory.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Drop the fit of this memory.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,
     show: Show,
 ) -> int:
-    """Learn how probable answers are, from questions with known answers.
+    """Fit probabilities to questions with known answers.
 
-    Kept in the memory. Then `where` tells probabilities and takes --min-probability.
+    The fit is stored in the memory. Answers then have probabilities, and --min-probability works.
+
+    \b
+    Examples:
+      vidmem calibrate known.csv
+      vidmem calibrate --reset
     """
-    from ..memory import Memory
+    from ..memory import Memory  # not for --help
 
     if reset == (questions is not None):
         raise UsageError("give a FILE of questions, or --reset")
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True):
-        pass  # a memory that is not there is not made
+        pass  # fails if there is no memory, which the next line would make
     with Memory.open(memory, encoder=encoder, weights=weights) as m:
         if questions is None:
             m.uncalibrate()
-            say("dropped; what comes with the encoder holds again")
+            say("fit dropped; the probabilities that come with the encoder apply again")
             return 0
-        import numpy as np
+        import numpy as np  # none of this for --help
 
         from ..encoders.probability import brier, left_out, reliability
 
         curve, samples, asked = m.calibrate(questions)
-    new = left_out(samples)
-    known = ~np.isnan(new)
-    bins = reliability(new[known], samples.right[known])
-    score = brier(new[known], samples.right[known]) if known.any() else None
+    probabilities = left_out(samples)
+    known = ~np.isnan(probabilities)
+    bins = reliability(probabilities[known], samples.right[known])
+    score = brier(probabilities[known], samples.right[known]) if known.any() else None
     document: Row = {
         "asked": asked,
         "questions": curve.questions,
@@ -63,18 +73,18 @@ def calibrate(
         "brier": score,
         "reliability": _rows(bins),
     }
-    table: list[Sequence[str]] = [("probability", "candidates", "told", "right")]
+    table: list[Sequence[str]] = [("probability", "candidates", "predicted", "right")]
     table += [(f"{b.low:.1f} to {b.high:.1f}", str(b.count), f"{b.mean:.2f}", f"{b.right:.2f}") for b in bins]
     show(Listing(_rows(bins), table, document))
     say(
-        f"fitted on {curve.questions} questions ({curve.right} right and {curve.wrong} wrong candidates); in the table "
-        "each question is told by the others" + (f", Brier score {score:.3f}" if score is not None else "")
+        f"fitted to {curve.questions} questions ({curve.right} right and {curve.wrong} wrong candidates); the table "
+        "predicts each question from the others" + (f", Brier score {score:.3f}" if score is not None else "")
     )
     if curve.questions < asked:
-        left = asked - curve.questions
-        warn(f"{left} of {asked} questions have no track that is at all like them, and no part in it")
-    if curve.questions < 30:
-        warn("less than 30 questions: take the probabilities as a rough guide")
+        unused = asked - curve.questions
+        warn(f"{unused} of {asked} questions were not used: no track is at all like them")
+    if curve.questions < FEW_QUESTIONS:
+        warn(f"fewer than {FEW_QUESTIONS} questions: the probabilities are only a rough guide")
     return 0
 
 

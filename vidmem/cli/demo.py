@@ -1,4 +1,4 @@
-"""`vidmem demo`: index two videos that come with the package, ask, and check the answers; then your own videos."""
+"""`vidmem demo`: index two videos that come with the package, ask questions and check the answers."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import say
+from .messages import say
 
 if TYPE_CHECKING:
     from .demo_run import Question
 
-FOLDER = Path("vidmem-demo")
+DEFAULT_FOLDER = Path("vidmem-demo")
 
 
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder for the videos, the memory and the pictures.")
-    ] = FOLDER,
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the videos, the memory and the pictures of answers.")
+    ] = DEFAULT_FOLDER,
     clips: Annotated[
         Path | None,
         typer.Option(
             "--clips",
             metavar="FOLDER",
-            help="Also index the videos in this folder, and ask for everyday"
-            " things. Whether these answers are right, their pictures show.",
+            help="Also index the videos in this folder and ask for everyday things. Check these answers by their "
+            "pictures.",
         ),
     ] = None,
 ) -> None:
-    """Try vidmem on two short videos that come with it, and on your own.
+    """Try vidmem on two short videos that come with it.
 
-    Indexes a synthetic walk and asks for three things that are there and one that never was. Then it indexes a film of
-    real things and asks for what is in it and what is not. Pictures of all answers are saved. Exit code 1
-    when an answer is wrong that is not known to be.
+    Indexes a synthetic walk and a film of real things, asks for things that are in them and things that are not, and
+    compares the answers with the truth. Saves a picture of each answer. The exit code is 1 if an answer is wrong,
+    unless it is known that the encoder fails there.
+
+    \b
+    Examples:
+      vidmem demo
+      vidmem demo --clips ~/Videos
     """
-    from .demo_run import MEMORY, REAL_MEMORY, demo_clips, seconds_of
+    from .demo_run import CLIPS_MEMORY, MEMORY, demo_clips, seconds_of  # imports numpy, not for --help
     from .demo_run import demo as run
 
     questions = run(folder, say)
@@ -47,15 +52,19 @@ def demo(
         print(f"{verdict}   {question.text}: {found} (truth: {expected}{why}){_picture(question)}")
     right = sum(question.right for question in questions)
     known = sum(not question.right and question.wrong is not None for question in questions)
-    say(f"{right} of {len(questions)} answers are right" + (f", {known} are known to be wrong" if known else ""))
+    say(f"{right} of {len(questions)} answers are right" + (f", {known} are known failures" if known else ""))
     say(f"ask more: vidmem where --memory {folder / MEMORY} ...")
     if clips:
         guesses = demo_clips(folder, clips, say)
         sheets = [question.sheet for question in guesses]
         for question in guesses:
             print(f"guess   {question.text}: {_found(question)}{_picture(question)}")
-        say("look at the pictures; ask more:" if any(sheets) else "nothing by name; ask with a picture or a box:")
-        say(f"vidmem where --memory {folder / REAL_MEMORY} ..." + ("" if any(sheets) else " --image PICTURE"))
+        say(
+            "look at the pictures; ask more:"
+            if any(sheets)
+            else "nothing was found by name; ask with a picture or box:"
+        )
+        say(f"vidmem where --memory {folder / CLIPS_MEMORY} ..." + ("" if any(sheets) else " --image PICTURE"))
     if right + known < len(questions):
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""The film of the demo: photographs of real things, and what is in them where and when, as film.json says."""
+"""The film of the demo: pans over photographs, and what is in them, where and when, as film.json says."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A window that glides over one photograph at an even pace.
+    """A window that moves over one photograph at constant speed.
 
-    picture: file name. start_s, seconds: when it is on. first, last: where the window begins and ends: left, top,
-    width in pixels of the photograph; its height follows from the film's. things: boxes in the photograph by name.
+    picture: file name.
+    start_s, seconds: start and length in the film.
+    first, last: the window at the start and the end: left, top, width in pixels of the photograph. Its height follows
+        from the aspect ratio of the film.
+    things: boxes in the photograph by name.
     """
 
     picture: str
@@ -33,13 +36,13 @@ class Shot:
         return self.start_s + self.seconds
 
     def window(self, after_s: float, size: tuple[int, int]) -> Box:
-        """The part of the photograph that is in view so many seconds into the shot. size: the film's, in pixels."""
+        """The part of the photograph that is in view `after_s` seconds into the shot. size: of the film, in pixels."""
         share = min(max(after_s / self.seconds, 0), 1)
         left, top, width = (a + share * (b - a) for a, b in zip(self.first, self.last, strict=True))
         return left, top, left + width, top + width * size[1] / size[0]
 
     def box(self, thing: str, at_s: float, size: tuple[int, int]) -> Box:
-        """Where a thing of this shot is in the frame at a time of the film, in its pixels, cut at its edges."""
+        """The box of a thing in the frame at a time of the film, in pixels, clipped to the frame."""
         left, top, right, _ = self.window(at_s - self.start_s, size)
         scale = size[0] / (right - left)
         x0, y0, x1, y1 = self.things[thing]
@@ -50,8 +53,12 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class FilmQuestion:
-    """text: what is asked. thing: its name in the shots, None when the film does not show it. wrong: why today's
-    encoder answers this one wrongly, None when it does not."""
+    """A question about the film.
+
+    text: the question.
+    thing: its name in the shots; None when the film does not show it.
+    wrong: why the encoder is known to fail here; None when it does not.
+    """
 
     text: str
     thing: str | None
@@ -60,7 +67,7 @@ class FilmQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """size: width and height in pixels. fps: frames a second."""
+    """What the film shows. size: width and height in pixels. fps: frames per second."""
 
     size: tuple[int, int]
     fps: int
@@ -72,7 +79,7 @@ class Film:
         return self.shots[-1].end_s
 
     def last(self, thing: str) -> Shot:
-        """The shot in which a thing is in view for the last time. Raises KeyError when there is none."""
+        """The last shot that shows a thing. Raises KeyError if no shot shows it."""
         for shot in reversed(self.shots):
             if thing in shot.things:
                 return shot
@@ -80,7 +87,7 @@ class Film:
 
 
 def script(path: Path = SCRIPT) -> Film:
-    """Read what the film shows."""
+    """Read film.json."""
     data: dict[str, Any] = json.loads(path.read_text("utf-8"))
     shots: list[Shot] = []
     for row in data["shots"]:

@@ -1,5 +1,5 @@
-"""The demo: a made-up walk and a film of real things with known answers, both indexed into one memory and asked; and
-real clips, whose answers one has to look at."""
+"""The demo: a synthetic walk and a film of real things with known answers, in one memory; and clips of the user, whose
+answers the user checks."""
 
 from __future__ import annotations
 
@@ -20,22 +20,28 @@ if TYPE_CHECKING:
 
 WALK = Path(__file__).parent / "demo_data" / "walk.mp4"
 QUESTIONS = WALK.with_name("walk.json")
-"""The walk and its questions, as `lab.demo_walk` made them."""
+"""The walk and its questions, made by `lab.demo_walk`."""
 
-OVERLAP = 0.25
-"""Least temporal IoU of a right answer (the measure of Ego4D VQ2D)."""
+MIN_OVERLAP = 0.25
+"""Minimum temporal IoU of a right answer, as in Ego4D VQ2D."""
 
 WORDS = ("cup", "bottle", "dog", "person", "dining table", "chair", "shoe", "kettle", "violin")
-"""What real clips are asked for: things of every day, and one that is seldom there."""
+"""What the user's clips are searched for: everyday things, and a rare one."""
 MEMORY = "demo.memory"
-REAL_MEMORY = "clips.memory"
+CLIPS_MEMORY = "clips.memory"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """text: what was asked. truth: ns from and to when it was last in view, None when it never was. sheet: the
-    picture that was saved, None when nothing was found. placed: the box of the answer lies on the thing, where that is
-    known. wrong: why today's encoder is known to fail here, None where it is not."""
+    """A question and its answer.
+
+    text: the question.
+    truth: when the thing was last in view, from and to in ns; None when it never was.
+    answer: what the memory answered.
+    sheet: the picture that was saved; None when nothing was found.
+    placed: False if the box of the answer is known not to be on the thing.
+    wrong: why the encoder is known to fail here; None when it does not.
+    """
 
     text: str
     truth: tuple[int, int] | None
@@ -46,28 +52,28 @@ class Question:
 
     @property
     def right(self) -> bool:
-        """Found at the right time and place, or rightly not found."""
+        """Return True if it was found at the right time and place, or rightly not found."""
         if self.truth is None or not self.answer:
             return self.truth is None and not self.answer
-        return self.placed and overlap(self.truth, (self.answer[0].start_ns, self.answer[0].end_ns)) >= OVERLAP
+        return self.placed and overlap(self.truth, (self.answer[0].start_ns, self.answer[0].end_ns)) >= MIN_OVERLAP
 
 
 def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
     """Temporal IoU of two spans in ns."""
-    both = min(a[1], b[1]) - max(a[0], b[0])
-    return max(both, 0) / max(max(a[1], b[1]) - min(a[0], b[0]), 1)
+    shared = min(a[1], b[1]) - max(a[0], b[0])
+    return max(shared, 0) / max(max(a[1], b[1]) - min(a[0], b[0]), 1)
 
 
 def demo(folder: Path, say: Callable[[str], None]) -> list[Question]:
-    """Index the walk in `folder` and ask; then the film, in the same memory. Contact sheets are saved there.
+    """Index the walk and the film into a memory in `folder`, ask the questions and save contact sheets there.
 
-    Raises UsageError when the folder holds something else.
+    Raises UsageError if the folder holds something else.
     """
     from ..memory import Memory
 
     mark = folder / QUESTIONS.name
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not mark.exists())):
-        raise UsageError(f"the demo wants a folder of its own, and there is something else; give another: {folder}")
+        raise UsageError(f"the demo needs a folder of its own and this one is in use; give another: {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(QUESTIONS, mark)
     video = folder / WALK.name
@@ -75,20 +81,22 @@ def demo(folder: Path, say: Callable[[str], None]) -> list[Question]:
     shutil.rmtree(folder / MEMORY, ignore_errors=True)
     with Memory.open(folder / MEMORY) as memory:
         (report,) = memory.index(video)
-        say(f"indexed a made-up walk, {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
+        say(f"indexed a synthetic walk, {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
         questions = [_ask(memory, asked, truth, folder) for asked, truth in walk_questions()]
         return questions + ask_film(memory, folder, say)
 
 
 def walk_questions() -> list[tuple[str, tuple[int, int] | None]]:
-    """What is asked about the walk, and from when to when (ns) it was last in view; None when it never was."""
+    """The questions about the walk, each with the last span in ns when the thing was in view; None if it never was."""
     rows = json.loads(QUESTIONS.read_text("utf-8"))["questions"]
     return [(q["ask"], None if q["start_ns"] is None else (q["start_ns"], q["end_ns"])) for q in rows]
 
 
 def ask_film(memory: Memory, folder: Path, say: Callable[[str], None]) -> list[Question]:
-    """Index a copy of the film, which stays where its pictures can be cut from it again, and ask what its script has.
-    Only the film is asked: nobody wrote down what else the walk may be said to hold."""
+    """Index a copy of the film in `folder` and ask the questions of its script.
+
+    They are limited to the film, because the truth about the walk does not cover them.
+    """
     film, video = script(), folder / FILM.name
     shutil.copyfile(FILM, video)
     (report,) = memory.index(video)
@@ -97,7 +105,7 @@ def ask_film(memory: Memory, folder: Path, say: Callable[[str], None]) -> list[Q
 
 
 def _ask_of_film(memory: Memory, film: Film, asked: FilmQuestion, video: Path) -> Question:
-    """The box of an answer lies on the thing when its middle lies in the box that was drawn by eye."""
+    """Ask one question. The box of the answer is on the thing if its centre is in the annotated box."""
     question = _ask(memory, asked.text, None, video.parent, "film-", sources=[str(video)])
     if asked.thing is None:
         return replace(question, wrong=asked.wrong)
@@ -113,19 +121,18 @@ def _ask_of_film(memory: Memory, film: Film, asked: FilmQuestion, video: Path) -
 
 
 def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Question]:
-    """Index the videos in `clips` into a memory in `folder`, ask for WORDS, and save contact sheets. Nobody wrote down
-    what is in them, so `truth` says nothing here.
+    """Index the videos in `clips` into a memory in `folder`, ask for WORDS and save contact sheets.
 
-    Raises as Memory.index does for what holds no video.
+    The truth is unknown, so `truth` means nothing here. Raises as `Memory.index` does if there is no video.
     """
     from ..memory import Memory
 
-    shutil.rmtree(folder / REAL_MEMORY, ignore_errors=True)
-    with Memory.open(folder / REAL_MEMORY) as memory:
+    shutil.rmtree(folder / CLIPS_MEMORY, ignore_errors=True)
+    with Memory.open(folder / CLIPS_MEMORY) as memory:
         reports = memory.index(clips)
         media, spent = sum(r.media_s for r in reports), sum(r.seconds for r in reports)
         tracks = sum(r.tracks for r in reports)
-        say(f"indexed {len(reports)} real clips, {media:.1f} s in {spent:.1f} s, {tracks} tracks")
+        say(f"indexed {len(reports)} clips, {media:.1f} s in {spent:.1f} s, {tracks} tracks")
         return [_ask(memory, word, None, folder, "clips-") for word in WORDS]
 
 
@@ -139,12 +146,12 @@ def _ask(
 ) -> Question:
     answer = memory.where(text, top=None, sources=sources)
     sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
-    sheet.unlink(missing_ok=True)  # of an earlier run
+    sheet.unlink(missing_ok=True)  # from an earlier run
     if answer:
         memory.picture(answer[0], text, others=answer.sightings).save(sheet)
     return Question(text, truth, answer, sheet if answer else None)
 
 
 def seconds_of(span: tuple[int, int]) -> str:
-    """A span for people."""
+    """A span in ns, in seconds for people."""
     return f"{span[0] / NS:.1f} to {span[1] / NS:.1f} s"

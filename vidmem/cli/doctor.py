@@ -1,20 +1,26 @@
-"""`vidmem doctor`: is everything here that vidmem needs, and what to do when it is not."""
+"""`vidmem doctor`: check the installation and the memory, and name a remedy for what is broken."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
+import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import __version__
 from ..errors import StoreError, VidmemError
+from .messages import warn
 from .options import MemoryOption
-from .output import Listing, Show, listing, warn
+from .output import Listing, Show, count, listing
 
-NEEDED = {
+REQUIRED = {
     "numpy": "numpy",
     "PIL": "pillow",
     "onnxruntime": "onnxruntime",
@@ -26,16 +32,16 @@ NEEDED = {
     "rich": "rich",
     "platformdirs": "platformdirs",
 }
+"""Packages by the modules that they install."""
 OPTIONAL = {"decord": "decord"}
-"""Modules and what installs them."""
-SAME = {"onnxruntime": ("onnxruntime-gpu",)}
-"""Other packages that a module may come from."""
+ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",)}
+"""Other packages that install a module."""
 
 CODECS = ("h264", "hevc", "vp9", "av1")
 
 
 class Check(NamedTuple):
-    """remedy: empty when all is well."""
+    """One line of the report. remedy: empty if nothing is wrong."""
 
     name: str
     found: str
@@ -46,19 +52,19 @@ class Check(NamedTuple):
 def doctor(memory: MemoryOption = None, *, show: Show) -> int:
     """Check the installation and the memory.
 
-    Exit code 4, and a remedy for each thing that is broken.
-    """
-    import platform
-    import sqlite3
+    Prints a remedy for everything that is broken; the exit code is then 4.
 
-    from .. import __version__
-    from ..encoders.registry import problems
+    \b
+    Examples:
+      vidmem doctor
+    """
+    from ..encoders.registry import problems  # none of this for --help
     from ..memory import default_folder
 
     checks = [
         Check("vidmem", __version__),
         Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        *(_module(name, package) for name, package in NEEDED.items()),
+        *(_module(name, package) for name, package in REQUIRED.items()),
         *(_optional(name, package) for name, package in OPTIONAL.items()),
         *_torch(),
         Check("sqlite", sqlite3.sqlite_version),
@@ -83,36 +89,30 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return check()
     except VidmemError as error:
         return Check(name, "broken", str(error))
-    except Exception as error:  # whatever a broken installation does, the other checks go on
+    except Exception as error:  # a broken installation can raise anything; the other checks go on
         return Check(name, "broken", f"{type(error).__name__}: {error}; reinstall vidmem")
 
 
 def _module(name: str, package: str) -> Check:
-    import importlib.metadata
-
     try:
         import_module(name)
-        for same in (package, *SAME.get(name, ())):
+        for candidate in (package, *ALTERNATIVES.get(name, ())):
             with suppress(importlib.metadata.PackageNotFoundError):
-                return Check(same, importlib.metadata.version(same))
-        return Check(package, "version unknown")  # built by other means, such as conda's faiss
-    except Exception as error:  # a damaged extension module raises anything
+                return Check(candidate, importlib.metadata.version(candidate))
+        return Check(package, "version unknown")  # not installed by pip, such as conda's faiss
+    except Exception as error:  # a damaged extension module can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Check(package, f"cannot be imported ({reason})", f"pip install --force-reinstall {package}")
 
 
 def _optional(name: str, package: str) -> Check:
-    from importlib.util import find_spec
-
     if find_spec(name) is None:
         return Check(package, f"not installed (optional; pip install 'vidmem[{package}]')")
     return _module(name, package)
 
 
 def _torch() -> list[Check]:
-    """Only some encoders want it: nothing is said where it is not."""
-    from importlib.util import find_spec
-
+    """Checks of torch, which only some encoders need; none if it is not installed."""
     if find_spec("torch") is None:
         return []
     check = _module("torch", "torch")
@@ -131,11 +131,11 @@ def _device() -> Check:
 
     from ..encoders.onnx import PROVIDERS, providers
 
-    used, *rest = providers()
-    known = set(PROVIDERS.values()) - {used, *rest}
-    also = [name for name in onnxruntime.get_available_providers() if name in known]
-    told = f"{used}, {os.cpu_count()} cores" + (f"; also here: {', '.join(also)}" if also else "")
-    return Check("device", told)
+    used, *fallbacks = providers()
+    unused = set(PROVIDERS.values()) - {used, *fallbacks}
+    others = [name for name in onnxruntime.get_available_providers() if name in unused]
+    also = f"; also available: {', '.join(others)}" if others else ""
+    return Check("device", f"{used}, {os.cpu_count()} cores{also}")
 
 
 def _codec(name: str) -> Check:
@@ -144,7 +144,7 @@ def _codec(name: str) -> Check:
     try:
         av.codec.Codec(name, "r")
     except ValueError:  # av.codec.UnknownCodecError
-        return Check(f"codec {name}", "missing", "this build of PyAV lacks it; pip install --force-reinstall av")
+        return Check(f"codec {name}", "missing", "this PyAV has no such decoder; pip install --force-reinstall av")
     return Check(f"codec {name}", "decodes")
 
 
@@ -157,11 +157,11 @@ def _encoder() -> Check:
     encoder = load(DEFAULT)
     width, height = encoder.working_size(64, 64)
     picture = np.full((height, width, 3), 128, np.uint8)
-    encoder.encode([picture], width, height)  # loads its networks, compares their checksums and runs them
-    if (looker := encoder.views) is not None:
+    encoder.encode([picture], width, height)  # loads the networks, checks their checksums and runs them
+    if (views := encoder.views) is not None:
         box = (0.0, 0.0, float(width), float(height))
-        looker.look([View(picture, box, (width, height), 0, np.empty(0, np.float32), 0.0, 1.0)])
-    return Check("encoder", f"{DEFAULT}, weights {encoder.info.weights[:16]}, checksums right")
+        views.look([View(picture, box, (width, height), 0, np.empty(0, np.float32), 0.0, 1.0)])
+    return Check("encoder", f"{DEFAULT}, weights {encoder.info.weights[:16]}, checksums match")
 
 
 def _memory(folder: Path) -> Check:
@@ -169,27 +169,32 @@ def _memory(folder: Path) -> Check:
     from ..store.files import DATABASE_NAME
 
     if not (folder / DATABASE_NAME).exists():
-        above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-        if above.is_dir() and os.access(above, os.W_OK):
-            return Check("memory", f"none yet, `vidmem index` makes it: {folder}")
+        parent = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        if parent.is_dir() and os.access(parent, os.W_OK):
+            return Check("memory", f"none yet, `vidmem index` creates it: {folder}")
         return Check(
             "memory",
-            f"none, and it cannot be made: {folder}",
-            f"choose --memory or VIDMEM_MEMORY; {above} is {'read-only' if above.is_dir() else 'a file'}",
+            f"none, and it cannot be created: {folder}",
+            f"set --memory or VIDMEM_MEMORY to another folder; {parent} is "
+            f"{'read-only' if parent.is_dir() else 'a file'}",
         )
     try:
         with Store.open(folder) as store:
             stats, model = store.stats(), store.model()
     except StoreError as error:
         return Check("memory", "broken", str(error))
-    counts = f"{stats.sources} sources, {stats.tracks} tracks, made by {model.encoder if model else 'nothing yet'}"
-    if remedy := _encoder_fits(folder):
+    maker = f"made by {model.encoder}" if model else "no encoder yet"
+    counts = f"{count(stats.sources, 'source')}, {count(stats.tracks, 'track')}, {maker}"
+    if remedy := _encoder_problem(folder):
         return Check("memory", f"{counts}: {folder}", remedy)
     writable = os.access(folder, os.W_OK) and os.access(folder / DATABASE_NAME, os.W_OK)
-    return Check("memory", f"{counts}, {'writable' if writable else 'read-only: only questions work'}: {folder}")
+    return Check(
+        "memory", f"{counts}, {'writable' if writable else 'read-only: questions work, indexing does not'}: {folder}"
+    )
 
 
-def _encoder_fits(folder: Path) -> str:
+def _encoder_problem(folder: Path) -> str:
+    """Why the memory cannot be opened with its encoder; empty if it can."""
     from ..memory import Memory
 
     try:

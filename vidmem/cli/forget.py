@@ -1,4 +1,4 @@
-"""`vidmem forget` and `vidmem compact`: what a memory is to lose, told before it is done."""
+"""`vidmem forget`: remove old sightings, videos or a thing from a memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..timecode import NS, clock
-from . import completing
-from .asking import say_readings
+from ..timecode import NS, clock, parse_moment
+from . import completion
+from .messages import say
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, listing, say, size
+from .output import Listing, Row, Show, listing, size
+from .question import say_readings
 
 if TYPE_CHECKING:
     from ..query.retention import Forgetting
@@ -26,8 +27,8 @@ def forget(
         typer.Option(
             "--before",
             metavar="TIME",
-            help="Everything seen before: an age (30d, 12h, 90min, 4w), a date, a date with a "
-            "time; with --source also a time in the video.",
+            help="What was seen before this time: an age (30d, 12h, 90min, 4w), a date, or a date with a time; with "
+            "--source also a time in the video.",
         ),
     ] = None,
     source: Annotated[
@@ -35,8 +36,8 @@ def forget(
         typer.Option(
             "--source",
             metavar="SOURCE",
-            help="Path or name of a video in the memory; may be given again.",
-            autocompletion=completing.source,
+            help="A video in the memory, by path or name. Repeatable.",
+            autocompletion=completion.sources,
         ),
     ] = None,
     thing: Annotated[
@@ -45,90 +46,62 @@ def forget(
             "--object",
             metavar="THING",
             help="A thing in words, or the number of one of its tracks.",
-            autocompletion=completing.name,
+            autocompletion=completion.names,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,
     show: Show,
 ) -> int:
-    """Forget what is old, videos, or a thing.
+    """Remove what is old, whole videos, or a thing.
 
-    Tells what would go, and does it only when asked to. Nothing of it is left in the memory; the videos stay.
+    Prints what would be removed, and asks for confirmation. Nothing of it remains in the memory; the videos stay.
+
+    \b
+    Examples:
+      vidmem forget --before 30d
+      vidmem forget --source walk.mp4 --before 10:00 --yes
+      vidmem forget --object "my passport" --dry-run
     """
-    from ..memory import Memory, default_folder
+    from ..memory import Memory, default_folder  # none of this for --help
     from ..query.retention import carry_out, plan
     from ..store import Store
-    from ..timecode import parse_moment
 
     if yes and dry_run:
         raise UsageError("--yes and --dry-run exclude each other; give one of them")
     moment = None if before is None else parse_moment(before)
     folder = memory or default_folder()
-    if thing is None:  # works on every memory, whatever made it
+    if thing is None:  # needs no encoder
         with Store.open(folder) as store:
             steps = plan(store, before=moment, sources=source or ())
     else:
         with Memory.open(folder, encoder=encoder, weights=weights, read_only=True) as m:
             steps = m.forget(before=moment, sources=source or (), thing=thing)
             if not thing.isdecimal():
-                say_readings(m.text_encoder, [thing], alone=True)
+                say_readings(m.text_encoder, [thing], single=True)
     show(_listing(steps))
     if not steps:
         say("nothing to forget")
         return 1
-    if dry_run or not (yes or _agreed()):
-        say("nothing was removed" + ("" if dry_run else "; add --yes to do it"))
+    if dry_run or not (yes or _confirmed()):
+        say("nothing was removed" + ("" if dry_run else "; add --yes to remove it"))
         return 0
     with Store.open(folder, write=True) as store:
         known = {row.id for row in store.sources()}
         carry_out(store, [step for step in steps if step.source.id in known])
-        after = store.stats()
+        stats = store.stats()
     say(
-        f"forgotten; the memory holds {after.sources} sources and {after.tracks} tracks, "
-        f"{size(after.database_bytes + after.cache_bytes)}"
+        f"forgotten; the memory now holds {stats.sources} sources and {stats.tracks} tracks, "
+        f"{size(stats.database_bytes + stats.cache_bytes)}"
     )
     return 0
 
 
-@listing
-def compact(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell how much is free.")] = False,
-    memory: MemoryOption = None,
-    *,
-    show: Show,
-) -> int:
-    """Make the files of a memory as small as they can be.
-
-    Gives back what forgetting and interrupted work left free. What is in the memory stays as it is.
-    """
-    from ..memory import default_folder
-    from ..store import Store
-
-    with Store.open(memory or default_folder(), write=not dry_run) as store:
-        before, free = store.stats(), store.free_bytes()
-        joined = 0 if dry_run else store.compact()
-        after = store.stats()
-    row: Row = {
-        "memory": str(store.folder),
-        "bytes_before": before.database_bytes + before.cache_bytes,
-        "free_bytes": free,
-        "bytes_after": None if dry_run else after.database_bytes + after.cache_bytes,
-        "blobs_joined": joined,
-    }
-    table = [("before", "free", "after", "joined")]
-    table += [(size(row["bytes_before"]), size(free), "-" if dry_run else size(row["bytes_after"]), str(joined))]
-    show(Listing([row], table, row))
-    if not dry_run:
-        say("the vectors' cache was removed; the next question makes it again")
-    return 0
-
-
-def _agreed() -> bool:
+def _confirmed() -> bool:
     return sys.stdin.isatty() and typer.confirm("Forget this?", err=True)
 
 
@@ -146,22 +119,17 @@ def _listing(steps: Sequence[Forgetting]) -> Listing:
         }
         for step in steps
     ]
-    table = [("what", "tracks", "shortened", "frames", "regions", "source")]
+    counts = ("tracks", "shortened", "frames", "regions")
+    table = [("part", *counts, "source")]
     table += [
-        (
-            _what(step),
-            str(step.loss.tracks),
-            str(step.loss.shortened),
-            str(step.loss.frames),
-            str(step.loss.regions),
-            step.source.uri,
-        )
-        for step in steps
+        (_part(step), *(str(row[name]) for name in counts), row["source"])
+        for step, row in zip(steps, rows, strict=True)
     ]
     return Listing(rows, table)
 
 
-def _what(step: Forgetting) -> str:
+def _part(step: Forgetting) -> str:
+    """The part of the source that goes."""
     if step.whole:
         return "all of it"
     return "the thing" if step.part.before_ns is None else f"before {clock(step.part.before_ns)}"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import MediaError, UsageError
 from ..timecode import iso
-from .asking import say_readings
-from .opening import opens
+from .messages import say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, listing, say, warn
-from .where import PICTURES, check_suffix, unsaved, write_picture
+from .output import Listing, Row, Show, box_cell, box_row, listing
+from .question import say_readings
+from .saving import check_suffix, opens, say_not_saved, write_picture
 
 if TYPE_CHECKING:
     from ..memory import Memory
@@ -28,20 +29,26 @@ def haystack(
     ] = None,
     anchor: Annotated[
         str | None,
-        typer.Option("--anchor", metavar="TEXT", help="What the picture is known by, in place of a question."),
+        typer.Option("--anchor", metavar="TEXT", help="Instead of QUESTION: what identifies the picture."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="TEXT", help="What is asked for in it.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="TEXT", help="Instead of QUESTION: what to look for in it.")
+    ] = None,
     rule: Annotated[
         str,
         typer.Option(
             "--rule",
             metavar="default|paper",
-            help="When something counts as seen: calibrated as for `where`, or as in T-REN's paper.",
+            help="When something counts as found: by the calibrated test of `where`, or as in the T-REN paper.",
         ),
     ] = "default",
     questions: Annotated[
         str | None,
-        typer.Option("--questions", metavar="FILE", help="All of a file of Visual Haystacks; how many are right."),
+        typer.Option(
+            "--questions",
+            metavar="FILE",
+            help="Answer all questions of a Visual Haystacks file and print the accuracy.",
+        ),
     ] = None,
     save: Annotated[
         str | None,
@@ -53,28 +60,32 @@ def haystack(
     *,
     show: Show,
 ) -> int:
-    """Find one of many pictures by what is in it, and say what else is.
+    """Find one of many photos and say what else is in it.
 
-    Of photos that were indexed. Exit code 1 for no, and when there is no such picture.
+    Index the photos first. The exit code is 1 if the answer is no, or if there is no such photo.
+
+    \b
+    Examples:
+      vidmem haystack "the image with the dog: is there a frisbee?"
+      vidmem haystack --anchor dog --target frisbee --save answer.png
     """
-    from ..memory import Memory
+    from ..memory import Memory  # none of this for --help
+    from ..query.haystack import split_question
 
-    check_suffix("--save", save, PICTURES)
+    check_suffix("--save", save)
     text = " ".join(question) if question else None
     given = (text is not None) + (anchor is not None or target is not None) + (questions is not None)
     if given != 1:
         raise UsageError("give a question, or --anchor and --target, or --questions FILE")
     if questions is None and text is None and (anchor is None or target is None):
-        raise UsageError("--anchor and --target go together: what the picture is known by, and what is asked for in it")
+        raise UsageError("--anchor and --target go together: what identifies the picture, and what to look for in it")
     if questions is not None and save is not None:
-        raise UsageError("--save shows one answer; ask one question")
+        raise UsageError("--save shows one answer; ask a single question")
     if text is not None:
-        from ..query.haystack import split_question
-
         anchor, target = split_question(text)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
         if questions is not None:
-            return _batch(m, questions, show)
+            return _answer_file(m, questions, show)
         assert anchor is not None
         assert target is not None
         say_readings(m.text_encoder, [anchor, target])
@@ -83,12 +94,12 @@ def haystack(
         if answer.anchor is None:
             near = "; ".join(f"{r.score:.3f} in {_name(r)}" for r in answer.near_misses)
             say(f"no picture with {anchor!r} was found" + (f"; nearest: {near}" if near else ""))
-        elif answer.pictures > 1:
-            say(f"{answer.pictures} pictures have {anchor!r}; this is the one most like it")
-        if answer.anchor is None:
-            unsaved(save)
-        elif save is not None:
-            _save(answer, save, anchor, target)
+            say_not_saved(save)
+        else:
+            if answer.pictures > 1:
+                say(f"{answer.pictures} pictures have {anchor!r}; this one is most like it")
+            if save is not None:
+                _save(answer, save, anchor, target)
     return 0 if answer.verdict == "yes" else 1
 
 
@@ -103,24 +114,23 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
         "recorded": iso(found.recorded_ns) if found else None,
         "recorded_by": found.recorded_by or None if found else None,
         "anchor": anchor,
-        "anchor_score": _score(found),
+        "anchor_score": None if found is None else round(found.score, 6),
         "anchor_box": _box(found),
         "target": target,
-        "target_score": _score(answer.target),
+        "target_score": None if answer.target is None else round(answer.target.score, 6),
         "target_box": _box(answer.target),
         "pictures": answer.pictures,
     }
-    table = [("answer", "anchor", "at", "target", "at", "image")]
-    table.append(
+    table = [
+        ("answer", "anchor", "at", "target", "at", "image"),
         (
             answer.verdict,
-            _told(found),
-            _place(found),
-            _told(answer.target),
-            _place(answer.target if answer.verdict == "yes" else None),
+            *_cells(found),
+            _cells(answer.target)[0],
+            _cells(answer.target if answer.verdict == "yes" else None)[1],
             _name(found) if found else "-",
-        )
-    )
+        ),
+    ]
     near = [
         {"image": r.paths[0] if r.paths else None, "score": round(r.score, 6), "box": _box(r)}
         for r in answer.near_misses
@@ -128,51 +138,57 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
     return Listing([row], table, {**row, "near_misses": near})
 
 
-def _batch(memory: Memory, path: str, show: Show) -> int:
-    """Ask all questions of a file; how many are right by each rule, and how often the right picture was chosen."""
-    from ..query.haystack import RULES
+def _answer_file(memory: Memory, path: str, show: Show) -> int:
+    """Answer all questions of a file; print the accuracy of each rule and how often the right picture was chosen."""
+    from ..query.haystack import RULES  # not for --help
 
-    asked, missing, total = memory.haystack_questions(path)
-    if not asked:
-        cause = "no question has all its pictures in the memory"
-        raise MediaError(f"{cause}; `vidmem index` their folder: {path}")
-    retrieved = sum(one.retrieved for one in asked) / len(asked)
-    rows: list[Row] = []
-    table = [("rule", "questions", "right", "picture found", "not found")]
-    for rule in RULES:
-        right = sum(one.right(rule) for one in asked) / len(asked)
-        unknown = sum(one.answers[rule].verdict == "not found" for one in asked)
-        rows.append(
-            {
-                "rule": rule,
-                "questions": len(asked),
-                "accuracy": round(right, 6),
-                "retrieved": round(retrieved, 6),
-                "not_found": unknown,
-            }
+    answered, missing, total = memory.haystack_questions(path)
+    if not answered:
+        raise MediaError(f"the memory has all pictures of no question; `vidmem index` their folder: {path}")
+    retrieved = sum(answer.retrieved for answer in answered) / len(answered)
+    rows: list[Row] = [
+        {
+            "rule": rule,
+            "questions": len(answered),
+            "accuracy": round(sum(answer.right(rule) for answer in answered) / len(answered), 6),
+            "retrieved": round(retrieved, 6),
+            "not_found": sum(answer.answers[rule].verdict == "not found" for answer in answered),
+        }
+        for rule in RULES
+    ]
+    table: list[Sequence[str]] = [("rule", "questions", "right", "picture found", "not found")]
+    table += [
+        (
+            row["rule"],
+            str(row["questions"]),
+            f"{row['accuracy']:.1%}",
+            f"{row['retrieved']:.1%}",
+            str(row["not_found"]),
         )
-        table.append((rule, str(len(asked)), f"{right:.1%}", f"{retrieved:.1%}", str(unknown)))
+        for row in rows
+    ]
     answers: list[dict[str, Any]] = [
         {
-            "question": one.needle.number,
-            "anchor": one.needle.anchor,
-            "target": one.needle.target,
-            "truth": "yes" if one.needle.answer else "no",
-            "retrieved": one.retrieved,
-            **{rule: one.answers[rule].verdict for rule in RULES},
+            "question": answer.needle.number,
+            "anchor": answer.needle.anchor,
+            "target": answer.needle.target,
+            "truth": "yes" if answer.needle.answer else "no",
+            "retrieved": answer.retrieved,
+            **{rule: answer.answers[rule].verdict for rule in RULES},
         }
-        for one in asked
+        for answer in answered
     ]
-    show(Listing(rows, table, {"rules": rows, "left_out": total - len(asked), "missing": missing, "answers": answers}))
+    left_out = total - len(answered)
+    show(Listing(rows, table, {"rules": rows, "left_out": left_out, "missing": missing, "answers": answers}))
     if missing:
-        few = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        warn(f"{total - len(asked)} of {total} questions left out, their pictures are not in the memory: {few}")
+        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        warn(f"{left_out} of {total} questions left out; their pictures are not in the memory: {names}")
         return 3
     return 0
 
 
 def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
-    from ..render.boxes import boxes_picture
+    from ..render.boxes import boxes_picture  # imports Pillow
     from ..render.drawing import INNER, TEXT, fitted
 
     first, second = answer.anchor, answer.target
@@ -188,23 +204,17 @@ def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
 
 
 def _name(region: Region) -> str:
+    """The path of the picture."""
     if not region.paths:
-        return "a picture that is no longer there"
-    more = len(region.paths) - 1
-    return region.paths[0] + (f" (and {more} more of the same)" if more else "")
-
-
-def _score(region: Region | None) -> float | None:
-    return None if region is None else round(region.score, 6)
+        return "a picture that no longer exists"
+    copies = len(region.paths) - 1
+    return region.paths[0] + (f" (and {copies} more copies)" if copies else "")
 
 
 def _box(region: Region | None) -> list[float] | None:
-    return None if region is None else [round(v, 2) for v in region.box]
+    return None if region is None else box_row(region.box)
 
 
-def _told(region: Region | None) -> str:
-    return "-" if region is None else f"{region.score:.3f}"
-
-
-def _place(region: Region | None) -> str:
-    return "-" if region is None else ",".join(f"{v:.0f}" for v in region.box)
+def _cells(region: Region | None) -> tuple[str, str]:
+    """Score and box for the table."""
+    return ("-", "-") if region is None else (f"{region.score:.3f}", box_cell(region.box))

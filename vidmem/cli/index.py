@@ -1,4 +1,4 @@
-"""`vidmem index`: watch videos and look at photos once."""
+"""`vidmem index`: index videos and photos."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import typer
 from ..address import Address
 from ..errors import MediaError, UsageError
 from ..timecode import NS, clock
-from . import completing, progress
-from .indexed import report_row, say_dates, summarise
+from . import completion
+from .index_report import report_row, say_dates, summarise
+from .messages import progress_bar, say, shows_progress, warn
 from .options import (
     DeviceOption,
     EncoderOption,
@@ -25,7 +26,7 @@ from .options import (
     WeightsOption,
     with_still,
 )
-from .output import Listing, Show, listing, say, warn
+from .output import Listing, Show, listing
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from ..memory import Memory
 
 STDIN = "-"
-"""Stands for the paths that come on stdin."""
+"""Stands for paths that are read from stdin."""
 PHOTO_NS = NS // 5
-"""What a photo counts beside media time in the progress bar: as much as a frame that is looked at."""
+"""What a photo counts in the progress bar, in ns of media: as much as one frame at 5 fps."""
 
 
 @listing
@@ -46,23 +47,25 @@ def index(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATHS...",
+            metavar="PATH",
             show_default=False,
-            help="Videos, logs, photos, folders or patterns such as '*.mp4'; - for paths on stdin, one a line.",
+            help="Videos, logs, photos, folders, or patterns such as '*.mp4'. - reads paths from stdin, one a line.",
         ),
     ],
     fps: Annotated[
         str | None,
-        typer.Option("--fps", metavar="N|all", help="Frames looked at per second. By default the memory's; 5 if new."),
+        typer.Option(
+            "--fps", metavar="N|all", help="Frames per second to look at. Default: the memory's; a new one has 5."
+        ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="Thresholds: default, boxes, paper for T-REN as published, or "
-            "patches for its baseline. By default the memory's; the encoder's if new.",
-            autocompletion=completing.preset,
+            help="Thresholds: default, boxes, paper (T-REN as published), patches (its baseline) or patches-tracked. "
+            "Default: the memory's; a new one has its encoder's.",
+            autocompletion=completion.presets,
         ),
     ] = None,
     topic: Annotated[
@@ -70,8 +73,8 @@ def index(
         typer.Option(
             "--topic",
             metavar="TOPIC",
-            help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'; may be "
-            "given again. May be left out when only one has pictures.",
+            help="Topic of a log or camera of a dataset, or a pattern such as '/cam/*'. Needed when several have "
+            "pictures. Repeatable.",
         ),
     ] = None,
     clock_name: Annotated[
@@ -79,20 +82,20 @@ def index(
         typer.Option(
             "--clock",
             metavar="NAME",
-            help="Whose times count in a log: log, when it was recorded, or header, the sender's stamp.",
+            help="Times to use in a log: log (when a message was recorded) or header (the sender's stamp).",
         ),
     ] = "log",
     film: Annotated[
         bool,
-        typer.Option("--film", help="Folders of pictures are films, numbered frame after frame, not single photos."),
+        typer.Option("--film", help="Treat folders of numbered pictures as films, one frame a second, not as photos."),
     ] = False,
     pose: Annotated[
         str | None,
         typer.Option(
             "--pose",
             metavar="TOPIC",
-            help="Topic of a log to take the robot's pose from, or tf. By default the best of "
-            "all. Of a log done before the poses are read anew.",
+            help="Topic of a log to read the robot's pose from, or tf. Default: the best one. For an indexed log, only "
+            "the poses are read again.",
         ),
     ] = None,
     recorded: Annotated[
@@ -100,8 +103,8 @@ def index(
         typer.Option(
             "--recorded",
             metavar="WHEN",
-            help="When it was recorded: 2026-01-31T08:30, or what tells it: container, name, "
-            "mtime (the time of the file), none. Also of what is done. By default the first of them that does.",
+            help="When it was recorded: 2026-01-31T08:30, or where to read that from: container, name, mtime (time of "
+            "the file), none. Also applies to sources that are indexed already. Default: the first that has a date.",
         ),
     ] = None,
     every_frame: EveryFrameOption = None,
@@ -115,42 +118,55 @@ def index(
     *,
     show: Show,
 ) -> int:
-    """Watch videos and look at photos once, and remember what is in them.
+    """Index videos and photos into the memory.
 
-    What is done is skipped, what was interrupted goes on where it stopped: run the same command again.
+    Sources that are indexed already are skipped, and interrupted ones resume: run the same command again. A summary
+    goes to stderr; --json, --csv and --nl print one record per source.
 
-    A summary goes to stderr; --json, --csv and --nl print what each source came to.
+    \b
+    Examples:
+      vidmem index walk.mp4 holiday/ cup.jpg '*.mov'
+      vidmem index --recorded name ~/Videos
+      find ~/Videos -newer last -print0 | vidmem index -
     """
-    from ..indexer.dating import parse_choice
+    from ..indexer.dating import parse_choice  # none of this for --help
     from ..media import check_topics
     from ..memory import Memory
 
-    rate = None if fps is None else _rate(fps)
-    chosen = None if recorded is None else parse_choice(recorded)
-    found, failed = _discover(_given(paths), film, topic or (), clock_name)
+    rate = None if fps is None else _parse_fps(fps)
+    dating = None if recorded is None else parse_choice(recorded)
+    found, failed = _discover(_expand_stdin(paths), film, topic or (), clock_name)
     if not found:
         raise typer.Exit(MediaError.exit_code)
     check_topics(found, topic or (), pose)
     with Memory.open(memory, encoder=encoder, device=device, weights=weights, masks=masks) as m:
         try:
-            reports, more = _index(
-                m, found, film, decoder, _config(m, rate, preset, every_frame), pose, keep_views, recorded
+            reports, unopened = _index(
+                m,
+                found,
+                film=film,
+                decoder=decoder,
+                config=_config(m, rate, preset, every_frame),
+                pose=pose,
+                keep_views=keep_views,
+                recorded=recorded,
             )
         except KeyboardInterrupt:
-            warn("interrupted; what was checkpointed is kept, run the same command again to go on")
+            warn("interrupted; finished checkpoints are kept, run the same command again to resume")
             raise typer.Exit(130) from None
         if reports:
-            m.cache()  # so that the first question finds it ready
+            m.cache()  # so that the first question need not build it
             summarise(m, reports, keep_views)
-            if chosen is not None:
-                say_dates(m, reports, chosen)
+            if dating is not None:
+                say_dates(m, reports, dating)
     show(Listing([report_row(report) for report in reports], ()))
     if not reports:
         return MediaError.exit_code
-    return 3 if failed + more or any(report.damaged for report in reports) else 0
+    return 3 if failed + unopened or any(report.damaged for report in reports) else 0
 
 
-def _rate(text: str) -> float:
+def _parse_fps(text: str) -> float:
+    """Frames per second, 0 for all. Raises UsageError."""
     try:
         rate = 0.0 if text == "all" else float(text)
     except ValueError:
@@ -161,17 +177,18 @@ def _rate(text: str) -> float:
 
 
 def _config(memory: Memory, rate: float | None, preset: str | None, every_frame: bool | None) -> IndexConfig | None:
+    """The memory's settings with the changes that the options ask for; None without any."""
     if rate is None and preset is None and every_frame is None:
         return None
-    from ..config import preset as named
+    from ..config import preset as load_preset
 
-    config = memory.settings() if preset is None else named(preset)
+    config = memory.settings() if preset is None else load_preset(preset)
     config = config if rate is None else replace(config, fps=rate)
     return config if every_frame is None else with_still(config, not every_frame)
 
 
-def _given(paths: Sequence[str]) -> list[str]:
-    """The paths, with those from stdin in place of -. Raises UsageError when none come."""
+def _expand_stdin(paths: Sequence[str]) -> list[str]:
+    """Replace - by the paths on stdin. Raises UsageError if there are none."""
     if STDIN not in paths:
         return list(paths)
     if sys.stdin.isatty():
@@ -180,27 +197,27 @@ def _given(paths: Sequence[str]) -> list[str]:
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     read = [os.fsdecode(line) for line in lines if line.strip()]
     if not read:
-        raise UsageError("- reads paths from stdin, one a line, and none came")
+        raise UsageError("- reads paths from stdin, one a line, but stdin is empty")
     place = paths.index(STDIN)
     return [*paths[:place], *read, *(path for path in paths[place:] if path != STDIN)]
 
 
 def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: str) -> tuple[list[Found], int]:
-    """What there is, and how many paths lead nowhere; those are reported."""
+    """The sources at these paths, and the number of paths without any, which are reported."""
     from ..media import Photos, discover, parts
 
     found: list[Found] = []
     failed = 0
     for path in paths:
         try:
-            whole = discover([path], film)
+            sources = discover([path], film)
         except MediaError as error:
             warn(f"vidmem: {error}")
             failed += 1
             continue
-        for one in whole:
+        for source in sources:
             try:
-                found += [one] if isinstance(one, Photos) else parts(one, topics, clock)
+                found += [source] if isinstance(source, Photos) else parts(source, topics, clock)
             except MediaError as error:
                 warn(f"vidmem: {error}")
                 failed += 1
@@ -210,6 +227,7 @@ def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: st
 def _index(
     memory: Memory,
     found: Sequence[Found],
+    *,
     film: bool,
     decoder: str,
     config: IndexConfig | None,
@@ -217,33 +235,38 @@ def _index(
     keep_views: bool,
     recorded: str | None,
 ) -> tuple[list[SourceReport], int]:
+    """Index with a progress bar; the arguments are those of `Memory.index`.
+
+    Returns:
+        The reports, and the number of sources that could not be opened.
+    """
     from ..indexer.plan import Album
 
     amounts = _amounts(memory, found, decoder)
+    labels = {str(item): item.label for item in found if isinstance(item, Address)}
     total, photos = sum(amounts.values()), sum(n for (album, _), n in amounts.items() if album)
-    only = photos == total and any(album for album, _ in amounts)
+    only_photos = photos == total and any(album for album, _ in amounts)
 
-    def told(n: int) -> str:
-        return clock(n) if not only else f"{n // PHOTO_NS:,}" if total else "nothing new"
+    def show_amount(n: int) -> str:
+        return clock(n) if not only_photos else f"{n // PHOTO_NS:,}" if total else "nothing new"
 
     failed = finished = 0
-    running = (False, "")
-    labels = {str(item): item.label for item in found if isinstance(item, Address)}
+    current = (False, "")
 
-    with progress.progress_bar(total, told, mixed=photos > 0 and not only) as advance:
+    with progress_bar(total, show_amount, mixed=photos > 0 and not only_photos) as advance:
 
         def on_source(path: str, source: Source | Album | MediaError) -> Progress | None:
-            nonlocal failed, finished, running
+            nonlocal failed, finished, current
             if isinstance(source, MediaError):
                 warn(f"vidmem: {source}")
                 failed += 1
                 return None
-            finished += amounts.get(running, 0)
-            photos, before, label = isinstance(source, Album), finished, labels.get(path) or Address(path).label
-            running = photos, path
-            most = amounts.get(running, 0)
+            finished += amounts.get(current, 0)
+            is_album, before, label = isinstance(source, Album), finished, labels.get(path) or Address(path).label
+            current = is_album, path
+            length = amounts.get(current, 0)
             advance(label, before)
-            return lambda t_ns, n: advance(label, before + (n * PHOTO_NS if photos else min(t_ns, most or t_ns)))
+            return lambda t_ns, n: advance(label, before + (n * PHOTO_NS if is_album else min(t_ns, length or t_ns)))
 
         reports = memory.index(
             *found,
@@ -260,8 +283,11 @@ def _index(
 
 
 def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple[bool, str], int]:
-    """What there is to do in each source, by whether it is photos and its path: nanoseconds of media, and PHOTO_NS for
-    each photo that is not known. Those that do not open are reported when their turn comes."""
+    """Work to do in each source, keyed by whether it is an album of photos and its path.
+
+    Videos count their length in ns, photos PHOTO_NS for each new one. Videos that cannot be opened are left out here
+    and reported when their turn comes.
+    """
     from ..indexer.pictures import to_look_at
     from ..indexer.plan import Album, planned
     from ..media import open_source
@@ -269,11 +295,11 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
     out: dict[tuple[bool, str], int] = {}
     for item in planned(found, memory.store):
         if isinstance(item, Album):
-            todo = to_look_at(item, memory.store)
-            out[True, item.folder] = len(todo) * PHOTO_NS
-            if folder := item.film_like(todo):
-                say(f"these look like frames of a film; with --film they are followed as one: {folder}")
-        elif progress.wanted():
+            new = to_look_at(item, memory.store)
+            out[True, item.folder] = len(new) * PHOTO_NS
+            if folder := item.film_like(new):
+                say(f"these photos look like the frames of a film; --film indexes them as one: {folder}")
+        elif shows_progress():
             try:
                 with open_source(item, decoder) as source:
                     out[False, str(item)] = source.info.duration_ns

@@ -1,4 +1,4 @@
-"""`vidmem models`: the encoders there are, and their weights."""
+"""`vidmem models`: the encoders, and their weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ModelError, UsageError
-from . import completing
+from . import completion
+from .messages import say, warn
 from .options import WeightsOption
-from .output import Listing, Row, Show, listing, say, size, warn
+from .output import Listing, Row, Show, listing, size
 
 if TYPE_CHECKING:
     from ..encoders.hub import Wanted
 
 PARTS = ("sam2",)
-"""What has weights but is not an encoder."""
+"""Models with weights that are not encoders."""
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    return [name for name in (*completion.encoders(""), *PARTS) if name.startswith(incomplete) and name != "tiny"]
 
 
 @listing
@@ -25,16 +30,16 @@ def models(
     action: Annotated[
         str | None,
         typer.Argument(
-            metavar="pull", help="Fetch weights.", show_default=False, autocompletion=completing.one_of("pull")
+            metavar="pull", help="Fetch weights.", show_default=False, autocompletion=completion.choices("pull")
         ),
     ] = None,
     name: Annotated[
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="Whose weights, such as tren or sam2.",
+            help="An encoder, or sam2.",
             show_default=False,
-            autocompletion=completing.weights_of,
+            autocompletion=_complete_name,
         ),
     ] = None,
     weights: WeightsOption = None,
@@ -43,30 +48,38 @@ def models(
 ) -> int:
     """List the encoders, or fetch the weights of one.
 
-    What each knows, whether its weights are here, their size and their licence.
+    The list says what each encoder knows, whether its weights are present, and their size and licence.
+
+    \b
+    Examples:
+      vidmem models
+      vidmem models pull clip
     """
-    from ..encoders.hub import weights_folder
+    from ..encoders.hub import weights_folder  # not for --help
 
     if action is None:
         return _list(weights_folder(weights), show)
     if action != "pull" or name is None:
-        raise UsageError("`vidmem models` lists, `vidmem models pull NAME` fetches, such as vidmem models pull tren")
+        raise UsageError(
+            "`vidmem models` lists encoders, `vidmem models pull NAME` fetches weights; such as `vidmem "
+            "models pull tren`"
+        )
     return _pull(name, weights_folder(weights), show)
 
 
 def _list(folder: Path, show: Show) -> int:
-    from ..encoders.registry import BUILT_IN, names, problems
+    from ..encoders.registry import BUILT_IN, names, problems  # not for --help
 
-    told, rows = problems(), []
+    warnings, rows = problems(), []
     for name in names():
         try:
             rows.append(_row(name, folder))
-        except Exception as error:  # a package's own code may raise anything
+        except Exception as error:  # the code of another package can raise anything
             if name in BUILT_IN:
                 raise
-            rows.append(_facts(name, state="broken"))
-            if str(error) not in told:
-                told.append(f"the encoder {name!r} cannot be used: {error}; update or uninstall its package")
+            rows.append(_fill(name, state="broken"))
+            if str(error) not in warnings:
+                warnings.append(f"the encoder {name!r} cannot be used: {error}; update or uninstall its package")
     table = [("name", "weights", "size", "any phrase", "licence", "knows")]
     table += [
         (
@@ -80,49 +93,49 @@ def _list(folder: Path, show: Show) -> int:
         for row in rows
     ]
     show(Listing(rows, table))
-    for problem in told:
-        warn(problem)
+    for warning in warnings:
+        warn(warning)
     if any(row["missing"] for row in rows):
-        say(f"missing weights go to {folder}; `vidmem models pull NAME` fetches what it can, and tells the rest")
+        say(f"`vidmem models pull NAME` fetches missing weights, or says how to get them; they go to {folder}")
     return 0
 
 
 def _row(name: str, folder: Path) -> Row:
-    from ..encoders import find, knows, load_text
+    from ..encoders import find, knows, load_text  # not for --help
 
     spec = find(name)
     known, open_vocabulary = knows(name)
     facts = {"knows": known, "open_vocabulary": open_vocabulary, "licence": spec.licence}
     if spec.wanted is not None:
         state, total, missing = _state(spec.wanted(""), folder)
-        return _facts(name, state=state, missing=missing, bytes=total or None, **facts)
-    size = None if spec.shipped_bytes is None else spec.shipped_bytes()
-    state = "needs download" if size is None else "shipped"
-    return _facts(name, state=state, bytes=size or None, weights=load_text(name).info.weights, **facts)
+        return _fill(name, state=state, missing=missing, bytes=total or None, **facts)
+    shipped_bytes = None if spec.shipped_bytes is None else spec.shipped_bytes()
+    state = "needs download" if shipped_bytes is None else "shipped"
+    return _fill(name, state=state, bytes=shipped_bytes or None, weights=load_text(name).info.weights, **facts)
 
 
-def _facts(name: str, **more: object) -> Row:
-    """A row with everything that `more` leaves out."""
-    from ..encoders import DEFAULT
+def _fill(name: str, **facts: object) -> Row:
+    """A row with defaults for what `facts` leaves out."""
+    from ..encoders import DEFAULT  # not for --help
 
     row: Row = {
         "name": name,
         "default": name == DEFAULT,
         "knows": "",
         "open_vocabulary": False,
-        "shipped": more.get("state") == "shipped",
+        "shipped": facts.get("state") == "shipped",
         "state": "",
         "missing": [],
         "bytes": None,
         "licence": "",
         "weights": None,
     }
-    return row | more
+    return row | facts
 
 
 def _state(files: Sequence[Wanted], folder: Path) -> tuple[str, int, list[str]]:
-    """A word for people, bytes that are here, roles of what is not."""
-    from ..encoders.hub import files_of, find
+    """The state in a few words, the bytes that are present, and the roles of missing files."""
+    from ..encoders.hub import files_of, find  # not for --help
 
     missing, total = [], 0
     for wanted in files:
@@ -138,8 +151,8 @@ def _state(files: Sequence[Wanted], folder: Path) -> tuple[str, int, list[str]]:
 
 
 def _pull(name: str, folder: Path, show: Show) -> int:
-    """Fetches all it can before it tells what it could not."""
-    from ..encoders import check, find
+    """Fetch all files that can be fetched, and warn about the others."""
+    from ..encoders import check, find  # none of this for --help
     from ..encoders.hub import checked, files_of
     from ..encoders.masks.sam2 import wanted as sam2_wanted
     from ..encoders.pull import pull

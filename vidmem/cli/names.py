@@ -1,16 +1,18 @@
-"""`vidmem names`: what an encoder knows by name."""
+"""`vidmem names`: the names that an encoder knows."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import completing
+from . import completion
+from .messages import say
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, listing, say
+from .output import Listing, Row, Show, listing
 
 
 @listing
@@ -18,7 +20,7 @@ def names(
     part: Annotated[
         str | None,
         typer.Argument(
-            metavar="PART", help="Only names with this in them.", show_default=False, autocompletion=completing.name
+            metavar="PART", help="Only names that contain this.", show_default=False, autocompletion=completion.names
         ),
     ] = None,
     encoder: EncoderOption = None,
@@ -29,14 +31,19 @@ def names(
 ) -> int:
     """List the names that the encoder knows.
 
-    Those of the memory's encoder, or of tiny where there is no memory. Exit code 1 when no name has PART in it.
-    """
-    from ..encoders import find, load_text
+    Uses the memory's encoder, or tiny if there is no memory yet. The exit code is 1 if no name contains PART.
 
-    spec = encoder or _spec(memory)
-    if find(spec).open_vocabulary:  # though its weights may not be here
+    \b
+    Examples:
+      vidmem names
+      vidmem names kettle
+    """
+    from ..encoders import find, load_text  # not for --help
+
+    spec = encoder or _encoder_of(memory)
+    if find(spec).open_vocabulary:  # known without its weights
         show(Listing([], (), {"encoder": spec, "open_vocabulary": True, "names": []}))
-        say(f"`{spec}` takes any phrase; name things as you like")
+        say(f"`{spec}` takes any phrase")
         return 0
     text = load_text(spec, weights)
     known = text.names()
@@ -48,21 +55,20 @@ def names(
     table += [(row["name"], row["another_name_for"] or "") for row in rows]
     show(Listing(rows, table, {"encoder": spec, "open_vocabulary": False, "names": rows}))
     if not known:
-        say(f"`{spec}` has no list of its names; it knows {text.info.knows}")
+        say(f"`{spec}` has no list of names; it knows {text.info.knows}")
         return 0
     if rows:
         say(f"{len(rows)} of {len(known)} names of `{spec}`")
         return 0
-    import difflib
-
-    near = difflib.get_close_matches(wanted, known, 5, 0.5)
-    say(f"no name of `{spec}` has {wanted[:40]!r} in it" + (f"; near: {', '.join(near)}" if near else ""))
+    similar = difflib.get_close_matches(wanted, known, 5, 0.5)
+    hint = f"; similar: {', '.join(similar)}" if similar else ""
+    say(f"no name of `{spec}` contains {wanted[:40]!r}{hint}")
     return 1
 
 
-def _spec(memory: str | None) -> str:
-    """The encoder that made the memory; the default one, where there is none yet."""
-    from ..encoders import DEFAULT
+def _encoder_of(memory: str | None) -> str:
+    """The encoder that made the memory, or the default one if there is none yet."""
+    from ..encoders import DEFAULT  # none of this for --help
     from ..memory import default_folder
     from ..store import Store
     from ..store.files import DATABASE_NAME

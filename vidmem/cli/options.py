@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import completing
+from ..errors import UsageError
+from . import completion
 
 if TYPE_CHECKING:
     from ..config import IndexConfig
@@ -21,8 +22,17 @@ EncoderOption = Annotated[
     typer.Option(
         "--encoder",
         metavar="NAME",
-        help="Encoder, as `vidmem models` lists them. By default the memory's.",
-        autocompletion=completing.encoder,
+        help="Encoder, one that `vidmem models` lists. Default: the memory's.",
+        autocompletion=completion.encoders,
+    ),
+]
+PhotoEncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="Encoder, one that `vidmem models` lists. Default: tiny.",
+        autocompletion=completion.encoders,
     ),
 ]
 WeightsOption = Annotated[
@@ -30,7 +40,7 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         metavar="FOLDER",
-        help="Folder of the encoder's weights. By default VIDMEM_WEIGHTS, or the platform's.",
+        help="Folder of the encoder's weights. Default: VIDMEM_WEIGHTS, or the platform's data folder.",
     ),
 ]
 MasksOption = Annotated[
@@ -38,8 +48,7 @@ MasksOption = Annotated[
     typer.Option(
         "--masks",
         metavar="sam2[:SIZE]|FOLDER",
-        help="Where regions come from, for textregion and gem: SAM2, "
-        "or a folder of masks. By default clusters of patches.",
+        help="Source of regions for textregion and gem: SAM2, or a folder of masks. Default: clusters of patches.",
     ),
 ]
 DeviceOption = Annotated[
@@ -47,15 +56,15 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="cuda, mps or cpu. By default the best there is.",
-        autocompletion=completing.one_of("cuda", "mps", "cpu"),
+        help="cuda, mps or cpu. Default: the fastest available.",
+        autocompletion=completion.choices("cuda", "mps", "cpu"),
     ),
 ]
 KeepViewsOption = Annotated[
     bool,
     typer.Option(
         "--keep-views",
-        help="Keep the pictures of the views in the memory, so that `vidmem reembed` can do without the source.",
+        help="Store the best views of each track, so that `vidmem reembed` works without the source.",
     ),
 ]
 EveryFrameOption = Annotated[
@@ -63,14 +72,24 @@ EveryFrameOption = Annotated[
     typer.Option(
         "--every-frame/--skip-still",
         show_default=False,
-        help="Encode every frame, or carry over what was "
-        "seen where the picture stands still. By default the memory's; skip if new.",
+        help="Encode every frame, or skip frames that show nothing new. Default: the memory's; a new one skips.",
     ),
+]
+PhotoArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="A photo.", show_default=False)]
+CosineOption = Annotated[
+    float | None,
+    typer.Option("--threshold", metavar="SCORE", help="Minimum cosine; overrides the calibrated test."),
 ]
 
 
 def with_still(config: IndexConfig, skip: bool) -> IndexConfig:
-    """The settings with frames that stand still passed over, or not."""
-    from ..config import IndexConfig as Default
+    """Return the settings with frames that show nothing new skipped, or not."""
+    from ..config import IndexConfig as Config  # only indexing needs it
 
-    return replace(config, still=(config.still or Default().still) if skip else 0)
+    return replace(config, still=(config.still or Config().still) if skip else 0)
+
+
+def check_limits(everything: bool, top: int | None) -> None:
+    """Raise UsageError if both --all and --top are given."""
+    if everything and top is not None:
+        raise UsageError("--all and --top exclude each other; give one of them")

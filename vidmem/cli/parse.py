@@ -1,4 +1,4 @@
-"""`vidmem parse`: a name for every region of every frame of an indexed video."""
+"""`vidmem parse`: a label for every region of every frame of an indexed video."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..timecode import NS, clock
-from . import completing
-from .asking import say_readings
-from .opening import opens
+from . import completion
+from .messages import progress_bar, say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, listing, say, warn
-from .progress import progress_bar
-from .where import PICTURES, check_suffix
+from .output import Listing, Row, Show, listing
+from .question import say_readings
+from .saving import check_suffix, opens, write_picture
 
 if TYPE_CHECKING:
     from ..export.label_files import Writer
     from ..memory import Memory
     from ..query.scenes import Areas, Parse, Way
-    from ..store import SourceRow
 
 
 @listing
@@ -32,9 +30,9 @@ def parse(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Path or name of a video in the memory.",
+            help="A video in the memory, by path or name.",
             show_default=False,
-            autocompletion=completing.source,
+            autocompletion=completion.sources,
         ),
     ],
     labels: Annotated[
@@ -42,8 +40,8 @@ def parse(
         typer.Option(
             "--labels",
             metavar="FILE|vspw|ade20k|coco",
-            help="A name a line, or the classes of a data set.",
-            autocompletion=completing.one_of("vspw", "ade20k", "coco"),
+            help="A file with one name a line, or the classes of a data set.",
+            autocompletion=completion.choices("vspw", "ade20k", "coco"),
         ),
     ],
     way: Annotated[
@@ -51,23 +49,39 @@ def parse(
         typer.Option(
             "--way",
             metavar="track|vote",
-            help="Each region by its track, as T-REN's paper, or all regions of a place by votes, as its code.",
+            help="Label each region by its track, as in the T-REN paper, or each pixel by the votes of its regions, as "
+            "in the paper's code.",
         ),
     ] = "track",
     apart: Annotated[
-        bool, typer.Option("--things-apart", help="Compare things with things only, stuff with all.")
+        bool,
+        typer.Option("--things-apart", help="Compare regions that look like things with things only."),
     ] = False,
     templates: Annotated[
-        bool, typer.Option("--templates", help="Put each label into 80 sentences, as T-REN does: slower, and better.")
+        bool,
+        typer.Option("--templates", help="Put each label into 80 sentences, as T-REN does: slower and more accurate."),
     ] = False,
-    png: Annotated[str | None, typer.Option("--png", metavar="FOLDER", help="Label pictures, VSPW's layout.")] = None,
-    coco: Annotated[str | None, typer.Option("--coco", metavar="FILE", help="COCO's run lengths (.json).")] = None,
-    text: Annotated[str | None, typer.Option("--text", metavar="FILE", help="Masks as text, a frame a line.")] = None,
-    grid: Annotated[int, typer.Option("--grid", metavar="N", min=1, max=256, help="Cells a side of --text.")] = 16,
-    overlay: Annotated[str | None, typer.Option("--overlay", metavar="VIDEO", help="Labels in colour (.mp4).")] = None,
+    png: Annotated[
+        str | None, typer.Option("--png", metavar="FOLDER", help="Save label pictures in the layout of VSPW.")
+    ] = None,
+    coco: Annotated[
+        str | None, typer.Option("--coco", metavar="FILE", help="Save COCO annotations with run lengths (.json).")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="FILE", help="Save masks as text, one frame a line.")
+    ] = None,
+    grid: Annotated[
+        int, typer.Option("--grid", metavar="N", min=1, max=256, help="For --text: cells on each side.")
+    ] = 16,
+    overlay: Annotated[
+        str | None,
+        typer.Option("--overlay", metavar="VIDEO", help="Save the frames with their labels in colour (.mp4)."),
+    ] = None,
     plot: Annotated[
         str | None,
-        typer.Option("--plot", metavar="PICTURE", help="The area of each label over time (.png, .jpg, .webp)."),
+        typer.Option(
+            "--plot", metavar="PICTURE", help="Save a plot of the area of each label over time (.png, .jpg, .webp)."
+        ),
     ] = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
@@ -75,45 +89,57 @@ def parse(
     *,
     show: Show,
 ) -> int:
-    """Name every region of every frame of a video.
+    """Label every region of every frame of a video.
 
-    From its tracks, without looking at the video again. Tells how much of the picture each label has.
+    Uses the tracks in the memory, so the video is not decoded again, except for --overlay. Prints the share of the
+    picture that each label covers.
+
+    \b
+    Examples:
+      vidmem parse walk.mp4 --labels coco
+      vidmem parse walk.mp4 --labels rooms.txt --png labels/ --plot areas.png
     """
+    from ..export.label_files import write_all  # none of this for --help
     from ..memory import Memory
     from ..query.labels import BUILT_IN
     from ..query.scenes import areas
+    from ..render.area_plot import area_plot
 
     check_suffix("--coco", coco, (".json",))
     check_suffix("--overlay", overlay, (".mp4",))
-    check_suffix("--plot", plot, PICTURES)
+    check_suffix("--plot", plot)
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
-        parsed = m.parse(source, labels, way=cast("Way", way), apart=apart, templates=templates)
-        say_readings(m.text_encoder, parsed.labels.names, guess=labels in BUILT_IN)
-        row, names = parsed.source, parsed.labels.names
-        from ..export.label_files import write_all
-
-        writers = _writers(parsed, png, coco, text, grid)
-        seen = []
-        with progress_bar(row.duration_ns) as advance:
-            for scene in write_all(parsed.frames(m.store), writers):
-                seen.append((scene.t_ns, scene.shares(len(names))))
-                advance(Path(row.uri).name, scene.t_ns)
-        found = areas(seen, len(names))
+        parsed = m.parse(
+            source,
+            labels,
+            way=cast("Way", way),  # `parse` checks it
+            apart=apart,
+            templates=templates,
+        )
+        names = parsed.labels.names
+        say_readings(m.text_encoder, names, guess=labels in BUILT_IN)
+        title = Path(parsed.source.uri).name
+        shares = []
+        with progress_bar(parsed.source.duration_ns) as advance:
+            for scene in write_all(parsed.frames(m.store), _writers(parsed, png, coco, text, grid)):
+                shares.append((scene.t_ns, scene.shares(len(names))))
+                advance(title, scene.t_ns)
+        found = areas(shares, len(names))
         for path in (png, coco, text):
             if path is not None:
                 say(f"saved {path}")
         if overlay is not None:
-            _overlay(m, parsed, overlay)
+            _write_overlay(m, parsed, overlay)
         if plot is not None:
-            _plot(found, row, names, plot)
+            write_picture(area_plot(found, names, title), plot)
     show(_listing(found, names, parsed.labels.things.tolist()))
-    if not seen:
+    if not shares:
         warn("no frame of it is indexed yet; run `vidmem index` on it")
     return 0 if found.shares.any() else 1
 
 
 def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None, grid: int) -> list[Writer]:
-    from ..export.label_files import CocoFile, LabelPictures, TextLines
+    from ..export.label_files import CocoFile, LabelPictures, TextLines  # not for --help
 
     row, labels = parsed.source, parsed.labels
     out: list[Writer] = []
@@ -126,28 +152,17 @@ def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None,
     return out
 
 
-def _overlay(memory: Memory, parsed: Parse, path: str) -> None:
-    from ..media import open_source, save_frames
+def _write_overlay(memory: Memory, parsed: Parse, path: str) -> None:
+    from ..media import open_source, save_frames  # only --overlay decodes the video
     from ..render.overlay import overlay
 
     if not Path(parsed.source.uri).exists():
-        raise MediaError(f"the video is no longer there, put it back to paint on it: {parsed.source.uri}")
+        raise MediaError(f"--overlay needs the video, which is no longer there; put it back: {parsed.source.uri}")
     if Path(path).exists() and Path(path).samefile(parsed.source.uri):
         raise UsageError(f"--overlay would overwrite the video itself; give another name: {path}")
     with open_source(parsed.source.uri) as source:
         frames = source.frames(memory.settings().fps)
         save_frames(overlay(frames, parsed.frames(memory.store), parsed.labels), path)
-    say(f"saved {path}")
-
-
-def _plot(areas: Areas, row: SourceRow, names: Sequence[str], path: str) -> None:
-    from ..render.area_plot import area_plot
-
-    try:
-        area_plot(areas, names, Path(row.uri).name).save(path)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise MediaError(f"the picture cannot be written ({cause}); check the folder: {path}") from None
     say(f"saved {path}")
 
 

@@ -1,4 +1,4 @@
-"""`vidmem recorded`: when a source was recorded, told without indexing it again."""
+"""`vidmem recorded`: set when a source was recorded, without indexing it again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from ..timecode import recording_date
-from . import completing
+from . import completion
+from .messages import say
 from .options import MemoryOption
-from .output import say
 
 
 def recorded(
@@ -17,27 +17,33 @@ def recorded(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Path or name of a source in the memory, or of a picture in a folder of single pictures.",
+            help="Path or name of a source in the memory, or of a photo in a folder of photos.",
             show_default=False,
-            autocompletion=completing.source,
+            autocompletion=completion.sources,
         ),
     ],
     when: Annotated[
         list[str],
         typer.Argument(
-            metavar="WHEN...",
-            help="When it began: 2026-01-31T08:30, yesterday 18:02; or what tells it: container (of a "
-            "photo its EXIF), name, mtime (the time of the file); or none.",
+            metavar="WHEN",
+            help="When it began, such as 2026-01-31T08:30 or yesterday 18:02; or where to read that from: container "
+            "(EXIF for a photo), name, mtime (time of the file), none.",
             show_default=False,
         ),
     ],
     memory: MemoryOption = None,
 ) -> None:
-    """Say when a video was recorded.
+    """Set when a video or photo was recorded.
 
-    Nothing is indexed again. By this clock answers tell what was last, and dates.
+    Nothing is indexed again. Answers use this date to decide which sighting is the last.
+
+    \b
+    Examples:
+      vidmem recorded walk.mp4 2026-01-31T08:30
+      vidmem recorded walk.mp4 name
+      vidmem recorded photos/cup.jpg yesterday 18:02
     """
-    from ..indexer.dating import parse_choice, redate
+    from ..indexer.dating import parse_choice, redate  # none of this for --help
     from ..memory import default_folder
     from ..store import Store
 
@@ -45,8 +51,8 @@ def recorded(
     with Store.open(memory or default_folder(), write=True) as store:
         done = redate(store, source, chosen)
     if done.pictures > 1 or done.left:
-        left = f", {done.left} left as {'it was' if done.left == 1 else 'they were'}" if done.left else ""
-        say(f"{done.pictures} of its pictures dated by {chosen.method}{left}: {done.uri}")
+        unchanged = f", {done.left} unchanged" if done.left else ""
+        say(f"{done.pictures} of its photos dated by {chosen.method}{unchanged}: {done.uri}")
     else:
-        told = "without a date" if done.start_ns is None else f"recorded {recording_date(done.start_ns, done.by)}"
-        say(f"{told}: {source if done.pictures else done.uri}")
+        date = "without a date" if done.start_ns is None else f"recorded {recording_date(done.start_ns, done.by)}"
+        say(f"{date}: {source if done.pictures else done.uri}")

@@ -1,13 +1,13 @@
-"""`vidmem reembed`: the tokens of another encoder for a memory that stands."""
+"""`vidmem reembed`: compute the tokens of another encoder for an existing memory."""
 
 from __future__ import annotations
 
 import typer
 
 from ..address import Address
+from .messages import progress_bar, say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, listing, say, warn
-from .progress import progress_bar
+from .output import Listing, Row, Show, listing
 
 
 @listing
@@ -19,16 +19,20 @@ def reembed(
     *,
     show: Show,
 ) -> int:
-    """Give a memory the tokens of another encoder, without indexing again.
+    """Switch a memory to another encoder without indexing again.
 
-    The best views of each track are cut from their frames once more and looked at; sources must lie where they were,
-    or have been indexed with --keep-views. Questions are answered with the old tokens until all is done. What was
-    interrupted goes on when the command is run again. Sources that are gone are named, and the exit code is 3: run it
-    again when they are back.
+    Cuts the best views of each track from their frames again and encodes them. The sources must be in their place, or
+    have been indexed with --keep-views. Questions use the old tokens until all are done. An interrupted run resumes
+    when the command is run again.
 
-    Without --encoder, with the weights of the memory's encoder that this version has.
+    Sources that are missing are named, and the exit code is 3; run the command again when they are back. Without
+    --encoder, the memory's encoder is used with the weights of this version of vidmem.
+
+    \b
+    Examples:
+      vidmem reembed --encoder clip
     """
-    from ..memory import Memory
+    from ..memory import Memory  # not for --help
 
     with Memory.open(memory, device=device, weights=weights, any_weights=True, create=False) as m:
         total = m.stats().tracks
@@ -36,19 +40,19 @@ def reembed(
             try:
                 report = m.reembed(encoder, lambda uri, done, of: advance(Address.parse(uri).label, done))
             except KeyboardInterrupt:
-                warn("interrupted; what was looked at is kept, run the same command again to go on")
+                warn("interrupted; finished tracks are kept, run the same command again to resume")
                 raise typer.Exit(130) from None
-        m.cache()  # so that the first question finds it ready
+        m.cache()  # so that the first question need not build it
         made = m.store.model()
     rows: list[Row] = [{"source": uri, "cause": cause, "tracks": tracks} for uri, cause, tracks in report.left]
-    known = f", {report.before:,} of them from before" if report.before else ""
+    earlier = f", {report.before:,} of them from before" if report.before else ""
     say(
-        f"{report.tracks:,} of {total:,} tracks have tokens of `{made.encoder if made else encoder}`{known}; "
-        f"{report.views:,} views looked at in {report.seconds:.1f} s"
+        f"{report.tracks:,} of {total:,} tracks have tokens of `{made.encoder if made else encoder}`{earlier}; "
+        f"encoded {report.views:,} views in {report.seconds:.1f} s"
     )
     for row in rows:
-        warn(f"not looked at again: {row['tracks']:,} tracks ({row['cause']})")
+        warn(f"not encoded: {row['tracks']:,} tracks ({row['cause']})")
     if rows:
-        warn("no question finds these; put the sources back and run `vidmem reembed` again")
+        warn("these tracks cannot be found; put the sources back and run `vidmem reembed` again")
     show(Listing(rows, ()))
     return 3 if rows else 0

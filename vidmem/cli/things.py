@@ -7,75 +7,85 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
 from ..query import arguments
 from ..query.answers import sighting_row
 from ..timecode import clock
-from . import completing
-from .asking import OPENING, TIMES, Question, asking
-from .opening import opens
-from .output import Listing, Row, Show, listing, say
-from .where import PICTURES, check_suffix, likely, unsaved, write_picture
+from . import completion
+from .messages import say
+from .options import check_limits
+from .output import Listing, Row, Show, listing
+from .question import OPENING, TIMES, Question, asks
+from .saving import check_suffix, opens, say_not_saved, write_picture
+from .sightings import NO_VIDEO, probability_cell
 
 if TYPE_CHECKING:
     from ..query.inventory import Inventory, KnownThing
 
 TOP = 20
-"""Things that are told where nobody says how many."""
+"""Number of things that are printed by default."""
 
 
 @listing
 @opens("save")
-@asking(TIMES, OPENING, without=("device",))
+@asks(TIMES, OPENING, without=("device",))
 def things(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Only in these videos, a path or file name each; all without.",
-            autocompletion=completing.source,
+            help="Only in these videos, by path or file name. Default: all.",
+            autocompletion=completion.sources,
         ),
     ] = None,
-    newest: Annotated[bool, typer.Option("--newest", help="Those seen last first, not those longest in view.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All things, not the first alone.")] = False,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="Sort by when things were last seen, not by how long they were in view.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print all things.")] = False,
     top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help=f"The first N, {TOP} by default.")
+        int | None, typer.Option("--top", metavar="N", min=1, help=f"Print the first N. Default: {TOP}.")
     ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
             "--labels",
             metavar="FILE|vspw|ade20k|coco",
-            help="What things may be called, a name a line, or the classes of a data set.",
+            help="Names to choose from: a file with one name a line, or the classes of a data set.",
         ),
     ] = None,
     min_probability: Annotated[
         float | None,
-        typer.Option("--min-probability", metavar="P", help="Only things whose name is at least so probable."),
+        typer.Option("--min-probability", metavar="P", help="Minimum probability of the name."),
     ] = None,
     save: Annotated[
         str | None,
-        typer.Option("--save", metavar="SHEET", help="Save the best view of each on one page (.png, .jpg, .webp)."),
+        typer.Option(
+            "--save", metavar="SHEET", help="Save a page with the best view of each thing (.png, .jpg, .webp)."
+        ),
     ] = None,
     *,
     question: Question,
     show: Show,
 ) -> int:
-    """Say what is in the memory.
+    """List the things in the memory, with a guess at their names.
 
-    Its things, how long each was seen and when last, with a guess at its name. Exit code 1 when there is nothing.
+    For each thing: its probable name, how long it was in view, and when it was last seen. The exit code is 1 if there
+    is nothing.
+
+    \b
+    Examples:
+      vidmem things
+      vidmem things walk.mp4 --newest --save things.png
+      vidmem things --after 2d --min-probability 0.5 --all --json
     """
-    if everything and top is not None:
-        raise UsageError("--all and --top exclude each other; give one of them")
+    check_limits(everything, top)
     arguments.share("min_probability", min_probability)
-    check_suffix("--save", save, PICTURES)
-    asked = dict(question.asked)
-    asked.pop("sources")
+    check_suffix("--save", save)
+    filters = dict(question.arguments)
+    names = tuple(dict.fromkeys([*(sources or ()), *filters.pop("sources")]))
     with question.memory() as m:
-        named = tuple(dict.fromkeys([*(sources or ()), *question.asked["sources"]]))
         found = m.things(
-            *named,
-            **asked,
+            *names,
+            **filters,
             newest=newest,
             labels=labels,
             min_probability=min_probability,
@@ -85,21 +95,18 @@ def things(
             say(note)
         show(_listing(found))
         if not found:
-            unsaved(save)
-            say(
-                "nothing is that probable"
-                if min_probability is not None and m.sources()
-                else "nothing was seen there"
-                if m.sources()
-                else "the memory holds no video yet; `vidmem index` adds some"
-            )
+            say_not_saved(save)
+            if not m.sources():
+                say(NO_VIDEO)
+            else:
+                say("nothing was seen there" if min_probability is None else "nothing is that probable")
             return 1
         if found.total > len(found):
-            say(f"{len(found)} of {found.total} things; --all tells the rest")
-        if any(not one.named for one in found):
-            say("?: not sure enough of the name in brackets; `vidmem where NAME` asks for one")
+            say(f"{len(found)} of {found.total} things; --all prints the rest")
+        if any(not thing.named for thing in found):
+            say("?: too unsure of the name in brackets; ask with `vidmem where NAME`")
         if save is not None:
-            write_picture(m.things_sheet(found, _title(named)), save)
+            write_picture(m.things_sheet(found, _title(names)), save)
     return 0
 
 
@@ -108,36 +115,36 @@ def _title(names: tuple[str, ...]) -> str:
 
 
 def _listing(found: Inventory) -> Listing:
-    from ..render.frames import date_of
+    from ..render.frames import date_of  # imports Pillow
     from ..render.grid import seen
 
-    rows = [_row(one) for one in found]
-    dated = any(date_of(one.last) for one in found)
+    rows = [_row(thing) for thing in found]
+    dated = any(date_of(thing.last) for thing in found)
     table = [("thing", "probability", "seen", "last", *(("recorded",) if dated else ()), "source")]
     table += [
         (
-            one.title,
-            likely(one.probability),
-            seen(one),
-            "-" if one.last.picture else clock(one.last.end_ns),
-            *((date_of(one.last),) if dated else ()),
-            one.last.picture or one.last.source,
+            thing.title,
+            probability_cell(thing.probability),
+            seen(thing),
+            "-" if thing.last.picture else clock(thing.last.end_ns),
+            *((date_of(thing.last),) if dated else ()),
+            thing.last.picture or thing.last.source,
         )
-        for one in found
+        for thing in found
     ]
     return Listing(rows, table, {"found": bool(found), "total": found.total, "things": rows})
 
 
-def _row(one: KnownThing) -> Row:
+def _row(thing: KnownThing) -> Row:
     return {
-        "name": one.name,
-        "named": one.named,
-        "probability": None if one.probability is None else round(one.probability, 6),
-        "guesses": [{"name": name, "probability": None if p is None else round(p, 6)} for name, p in one.guesses],
-        "seen_s": one.seen_s,
-        "frames": one.frames,
-        "sightings": one.sightings,
-        "tracks": list(one.tracks),
-        "last": sighting_row(one.last),
-        "best": sighting_row(one.best),
+        "name": thing.name,
+        "named": thing.named,
+        "probability": None if thing.probability is None else round(thing.probability, 6),
+        "guesses": [{"name": name, "probability": None if p is None else round(p, 6)} for name, p in thing.guesses],
+        "seen_s": thing.seen_s,
+        "frames": thing.frames,
+        "sightings": thing.sightings,
+        "tracks": list(thing.tracks),
+        "last": sighting_row(thing.last),
+        "best": sighting_row(thing.best),
     }

@@ -1,4 +1,4 @@
-"""`vidmem timeline` and `vidmem watch-list`: all sightings of a thing, and the last ones of many."""
+"""`vidmem timeline`: all sightings of a thing."""
 
 from __future__ import annotations
 
@@ -7,37 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UnknownWordError
 from ..query.answers import sighting_row
-from .asking import NARROWING, OPENING, PICTURE, PROBABILITY, TESTS, TEXT, TIMES, Question, asking, say_readings
-from .opening import opens
-from .output import Listing, Row, Show, listing, say, warn
-from .where import PICTURES, check_suffix, place, seen_cells, unsaved, write_picture
+from .messages import say
+from .output import Listing, Row, Show, listing
+from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks, say_readings
+from .saving import check_suffix, opens, say_not_saved, write_picture
+from .sightings import place, sighting_cells
 
 if TYPE_CHECKING:
-    from ..query.answers import Answer, Thing
-
-TOLD = (
-    "source",
-    "start_s",
-    "end_s",
-    "start_ns",
-    "end_ns",
-    "recorded",
-    "recorded_by",
-    "picture",
-    "score",
-    "probability",
-)
-"""What a row of `watch-list` has of the newest sighting."""
+    from ..query.answers import Thing
 
 
 @listing
 @opens("save")
-@asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
+@asks(TEXT, PICTURE, TESTS, FILTERS, OPENING)
 def timeline(
     alike: Annotated[
-        bool, typer.Option("--alike", help="Also sightings of what looks like a thing that was found.")
+        bool, typer.Option("--alike", help="Also print sightings that look like a thing that was found.")
     ] = False,
     save: Annotated[
         str | None,
@@ -47,29 +33,35 @@ def timeline(
     question: Question,
     show: Show,
 ) -> int:
-    """All sightings of a thing, told apart by its looks.
+    """List all sightings of a thing, one group per instance.
 
-    What left the view and came back is one thing. Exit code 1 when it was not found.
+    Instances are told apart by their looks: something that leaves the view and comes back is one instance. The exit
+    code is 1 if nothing is found.
+
+    \b
+    Examples:
+      vidmem timeline cup
+      vidmem timeline cup --alike --save cups.png
     """
-    from ..query.chronology import mixture
+    from ..query.chronology import mixture  # not for --help
 
-    check_suffix("--save", save, PICTURES)
+    check_suffix("--save", save)
     with question.memory() as m:
-        things = m.timeline(**question.asked, alike=alike)
-        if question.asked["text"] is not None:
-            say_readings(m.text_encoder, [question.asked["text"]], alone=True)
-        say_readings(m.text_encoder, question.asked["near"])
-        ways = {
+        things = m.timeline(**question.arguments, alike=alike)
+        if question.arguments["text"] is not None:
+            say_readings(m.text_encoder, [question.arguments["text"]], single=True)
+        say_readings(m.text_encoder, question.arguments["near"])
+        recorded_by = {
             (s.source, s.picture): None if s.recorded_ns is None else s.recorded_by
             for thing in things
             for s in thing.sightings
         }
-        if weak := mixture(ways.values()):
-            say(weak)
+        if note := mixture(recorded_by.values()):
+            say(note)
         show(_listing(things))
         if not things:
             say("not found")
-            unsaved(save)
+            say_not_saved(save)
             return 1
         for number, thing in enumerate(things, 1):
             last, sources = thing.sightings[0], {s.source for s in thing.sightings}
@@ -81,45 +73,12 @@ def timeline(
     return 0
 
 
-@listing
-@asking(PROBABILITY, TIMES, OPENING, without=("device",))
-def watch_list(
-    names: Annotated[str, typer.Argument(metavar="FILE", help="What to look for, a name a line.", show_default=False)],
-    *,
-    question: Question,
-    show: Show,
-) -> int:
-    """Say of many things when each was last seen.
-
-    One line for each name of a file, found or not. Exit code 1 when none was found, 3 when some have words that the
-    encoder does not know and the others were looked for, 2 when all have.
-    """
-    from ..encoders.reading import first_few
-    from ..query.labels import load_labels
-
-    asked = load_labels(names).names
-    with question.memory() as m:
-        answers = m.watch(asked, **question.asked)
-    every = [note for answer in answers if "unknown" not in answer.query for note in answer.notes]
-    for note in first_few(list(dict.fromkeys(every))):
-        warn(note)
-    show(_names(asked, answers))
-    found = sum(answer.found for answer in answers)
-    strange = sum("unknown" in answer.query for answer in answers)
-    say(f"{found} of {len(asked)} found" + (f", {strange} not known" if strange else ""))
-    if strange:
-        return UnknownWordError.exit_code if strange == len(asked) else 3
-    return 0 if found else 1
-
-
 def _listing(things: Sequence[Thing]) -> Listing:
-    rows: list[Row] = [
-        {"thing": number, **sighting_row(s)} for number, thing in enumerate(things, 1) for s in thing.sightings
-    ]
-    every = [(str(number), s) for number, thing in enumerate(things, 1) for s in thing.sightings]
-    seen = seen_cells([s for _, s in every])
-    table: list[Sequence[str]] = [("thing", *seen[0], "source")]
-    table += [(number, *cells, s.picture or s.source) for (number, s), cells in zip(every, seen[1:], strict=True)]
+    numbered = [(number, s) for number, thing in enumerate(things, 1) for s in thing.sightings]
+    rows: list[Row] = [{"thing": number, **sighting_row(s)} for number, s in numbered]
+    header, *cells = sighting_cells([s for _, s in numbered])
+    table: list[Sequence[str]] = [("thing", *header, "source")]
+    table += [(str(number), *row, s.picture or s.source) for (number, s), row in zip(numbered, cells, strict=True)]
     document = [
         {
             "thing": number,
@@ -130,35 +89,3 @@ def _listing(things: Sequence[Thing]) -> Listing:
         for number, thing in enumerate(things, 1)
     ]
     return Listing(rows, table, {"found": bool(things), "things": document})
-
-
-def _nothing(answer: Answer) -> str:
-    word, near = answer.query.get("unknown"), answer.query.get("near")
-    if word is None:
-        return "not found"
-    told = f", near: {', '.join(near)}" if isinstance(near, list) and near else ""
-    return f"unknown word {word!r}{told}"
-
-
-def _names(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
-    rows: list[Row] = []
-    heads, *found = seen_cells([answer[0] for answer in answers if answer])
-    table: list[Sequence[str]] = [("name", "times", *heads, "source")]
-    cells = iter(found)
-    for name, answer in zip(names, answers, strict=True):
-        last = answer[0] if answer else None
-        plain = {} if last is None else sighting_row(last)
-        rows.append(
-            {
-                "name": name,
-                "found": answer.found,
-                "unknown": answer.query.get("unknown"),
-                "times": answer.total,
-                **{k: plain.get(k) for k in TOLD},
-            }
-        )
-        if last is None:
-            table.append((name, "0", *("-" for _ in heads), _nothing(answer)))
-        else:
-            table.append((name, str(answer.total), *next(cells), last.picture or last.source))
-    return Listing(rows, table)

@@ -9,61 +9,72 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MediaError, UsageError
+from ..errors import UsageError
 from ..query.answers import sighting_row
 from ..records import SourceKind
 from ..timecode import EPOCHAL_NS, NS, clock, relative_date
-from .asking import NARROWING, OPENING, PICTURE, TESTS, TEXT, Question, asking
-from .clips import write_clips
-from .opening import opens
-from .output import Listing, Row, Show, listing, say, warn
+from .messages import say, warn
+from .options import check_limits
+from .output import Listing, Row, Show, box_cell, box_row, listing
+from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks
+from .saving import check_suffix, opens, say_not_saved, write_picture
+from .sightings import (
+    ANY_PHRASE,
+    NO_VIDEO,
+    place,
+    probability_cell,
+    probability_or_score,
+    sighting_cells,
+    video_clock,
+)
+from .where_clips import write_clips
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from ..memory import Memory
     from ..query.answers import Answer
-    from ..records import Box, LogPoint, Sighting
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+    from ..records import LogPoint, Sighting
 
 
 @listing
 @opens("save", "clip", "explain")
-@asking(TEXT, PICTURE, TESTS, NARROWING, OPENING)
+@asks(TEXT, PICTURE, TESTS, FILTERS, OPENING)
 def where(
-    everything: Annotated[bool, typer.Option("--all", help="All sightings, newest first, not the last alone.")] = False,
-    top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="The N newest sightings.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print all sightings, newest first, instead of the newest.")
+    ] = False,
+    top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="Print the N newest sightings.")] = None,
     save: Annotated[
         str | None,
         typer.Option(
             "--save",
             metavar="PICTURE",
-            help="Save a contact sheet of the newest sighting, with --all or --top of all "
-            "that are told (.png, .jpg, .webp).",
+            help="Save a contact sheet of the newest sighting, or with --all or --top of all that are printed "
+            "(.png, .jpg, .webp).",
         ),
     ] = None,
     near_misses: Annotated[
-        bool, typer.Option("--near-misses", help="If it is not found, save the nearest misses with --save.")
+        bool, typer.Option("--near-misses", help="If nothing is found, save the nearest misses with --save.")
     ] = False,
     clip: Annotated[
         str | None,
         typer.Option(
             "--clip",
             metavar="VIDEO",
-            help="Save the newest sighting (.mp4), a second more at each end, with a box around the thing.",
+            help="Save the newest sighting as a clip (.mp4) with a box around the thing and one more second at each "
+            "end.",
         ),
     ] = None,
     clips: Annotated[
-        str | None, typer.Option("--clips", metavar="FOLDER", help="Save a clip of every sighting, or of the --top N.")
+        str | None,
+        typer.Option("--clips", metavar="FOLDER", help="Save a clip of every sighting, or of the --top N."),
     ] = None,
     vtt: Annotated[
         str | None,
         typer.Option(
             "--vtt",
             metavar="FILE",
-            help="Save every sighting, or the --top N, as chapters of its video (.vtt); a file "
-            "for each of several videos.",
+            help="Save every sighting, or the --top N, as chapters of its video (.vtt). Several videos get one file "
+            "each.",
         ),
     ] = None,
     explain: Annotated[
@@ -71,82 +82,74 @@ def where(
         typer.Option(
             "--explain",
             metavar="PICTURE",
-            help="Save why the newest sighting, or the nearest miss, is taken for the "
-            "text: how much the score falls where it is covered, or the cosine of each place (.png, .jpg, .webp).",
+            help="Save a heat map that shows why the newest sighting, or the nearest miss, matches the text "
+            "(.png, .jpg, .webp).",
         ),
     ] = None,
     *,
     question: Question,
     show: Show,
 ) -> int:
-    """Say when and where a thing was last seen.
+    """Find when and where a thing was last seen.
 
-    Ask in words, with a picture, or both. Exit code 1 and the nearest misses when it was not found.
+    Ask in words, with a picture, or with both. If the thing is not found, the nearest misses are printed and the exit
+    code is 1.
+
+    \b
+    Examples:
+      vidmem where umbrella
+      vidmem where cup --near laptop --after 2d
+      vidmem where mug --image mug.jpg --save mug.png
+      vidmem where --crop walk.mp4@12.5s:100,80,60,60 --all
     """
-    if everything and top is not None:
-        raise UsageError("--all and --top exclude each other; give one of them")
+    check_limits(everything, top)
     if near_misses and save is None:
-        raise UsageError("--near-misses says what --save writes; give both")
-    check_suffix("--save", save, PICTURES)
+        raise UsageError("--near-misses changes what --save writes; give both")
+    check_suffix("--save", save)
     check_suffix("--clip", clip, (".mp4",))
     check_suffix("--vtt", vtt, (".vtt",))
-    check_suffix("--explain", explain, PICTURES)
-    phrase = question.asked["text"]
+    check_suffix("--explain", explain)
+    phrase = question.arguments["text"]
     if explain is not None and phrase is None:
-        raise UsageError("--explain shows where a text is; give a text")
-    most = None if everything or save or (top is None and (clips or vtt)) else top or 1  # the sheet's timeline has all
+        raise UsageError("--explain shows where the text matches; give a text")
+    # The sheet's timeline shows all sightings; clips and chapters are of all unless --top limits them.
+    limit = None if everything or save or (top is None and (clips or vtt)) else top or 1
     with question.memory() as m:
-        answer = m.where(**question.asked, top=most)
+        answer = m.where(**question.arguments, top=limit)
         shown = answer.sightings if everything else answer.sightings[: top or 1]
         for note in answer.notes:
             warn(note)
-        looked = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
-        show(_listing(answer, shown, looked))
+        explained = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
+        show(_listing(answer, shown, explained))
         if (better := answer.likelier) is not None:
-            warn(f"likelier: {place(better, better.frame_ns)} ({likely(better.probability)}), older")
+            probability = probability_cell(better.probability)
+            warn(f"an older sighting is likelier ({probability}): {place(better, better.frame_ns)}")
         if not answer:
-            _not_found(m, answer)
-            if looked is not None:
-                what = "fall of the score when covered" if looked["by"] == "covering" else "raw cosine"
+            _say_not_found(m, answer)
+            if explained is not None:
+                what = "drop of the score when covered" if explained["by"] == "covering" else "raw cosine"
                 say(
-                    f"{what} of the nearest: {_number(looked['inside'])} inside its box, "
-                    f"{_number(looked['outside'])} outside"
+                    f"{what} of the nearest miss: {_number(explained['inside'])} inside its box, "
+                    f"{_number(explained['outside'])} outside"
                 )
             if save is not None and near_misses and answer.near_misses:
                 heading = "the nearest misses, the best first"
                 write_picture(m.sheet(answer.near_misses, f"not found: {question.title}", heading=heading), save)
                 save = None
-            unsaved(save, clip, clips, vtt)
+            say_not_saved(save, clip, clips, vtt)
             return 1
         if save is not None:
-            many = everything or top is not None
             picture = (
                 m.sheet(shown, question.title, total=max(answer.total, len(shown)))
-                if many
+                if everything or top is not None
                 else m.picture(answer[0], question.title, others=answer.sightings)
             )
             write_picture(picture, save)
-        return write_clips(m, answer[0], answer.sightings[:top], question.title, clip, clips, vtt)
-
-
-def unsaved(*paths: str | None) -> None:
-    """Say of files that were asked for that they were not written; what lies there already is of an earlier answer."""
-    for path in paths:
-        if path is not None:
-            say(
-                f"nothing was written, what is there is older: {path}"
-                if Path(path).exists()
-                else f"nothing was written: {path}"
-            )
-
-
-def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...]) -> None:
-    if path is not None and Path(path).suffix.lower() not in suffixes:
-        raise UsageError(f"{option} writes {', '.join(s[1:] for s in suffixes)}; give such a name: {path}")
+        return write_clips(m, answer[0], answer.sightings[:top], question.title, clip=clip, clips=clips, vtt=vtt)
 
 
 def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | None:
-    """The picture written, and what it says in numbers; None when there is not even a near miss."""
+    """Write the heat map and return its numbers; None when there is not even a near miss."""
     sighting = next(iter(answer.sightings or answer.near_misses), None)
     if sighting is None:
         return None
@@ -156,7 +159,7 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
     return {
         "source": sighting.source,
         "frame_s": None if sighting.picture else sighting.frame_s,
-        "box": [round(v, 2) for v in sighting.box],
+        "box": box_row(sighting.box),
         "found": answer.found,
         **{name: None if v is None else round(v, 6) for name, v in numbers.items()},
         "by": explained.by,
@@ -165,83 +168,39 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
     }
 
 
-def _listing(answer: Answer, shown: Sequence[Sighting], looked: Row | None = None) -> Listing:
+def _listing(answer: Answer, shown: Sequence[Sighting], explained: Row | None = None) -> Listing:
     rows = [sighting_row(s) for s in shown]
-    seen = seen_cells(shown)
-    table = [(*seen[0], "frame", "box", "source")]
+    header, *cells = sighting_cells(shown)
+    table = [(*header, "frame", "box", "source")]
     table += [
-        (*cells, _clock(s, s.frame_ns), _box(s.box), s.picture or s.source)
-        for s, cells in zip(shown, seen[1:], strict=True)
+        (*row, video_clock(s, s.frame_ns), box_cell(s.box), s.picture or s.source)
+        for s, row in zip(shown, cells, strict=True)
     ]
     if any(s.last for s in shown):
-        last = [("last seen",), *((_told(s.last),) for s in shown)]
+        last = [("last seen",), *((_log_point(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, last, strict=True)]
-    near = [sighting_row(s) for s in answer.near_misses]
     document: Row = {
         "found": answer.found,
         "query": answer.query,
         "sightings": rows,
-        "near_misses": near,
+        "near_misses": [sighting_row(s) for s in answer.near_misses],
         "likelier": None if answer.likelier is None else sighting_row(answer.likelier),
     }
-    if looked is not None:
-        document["explain"] = looked
-        parts = {name: looked[name] for name in ("inside", "outside")}
-        rows = [row | (parts if i == 0 else dict.fromkeys(parts)) for i, row in enumerate(rows)]
-        heads, cells = tuple(parts), tuple(map(_number, parts.values()))
-        table = [row + (heads if i == 0 else cells if i == 1 else ("", "")) for i, row in enumerate(table)]
+    if explained is not None:
+        document["explain"] = explained
+        means = {name: explained[name] for name in ("inside", "outside")}
+        rows = [row | (means if i == 0 else dict.fromkeys(means)) for i, row in enumerate(rows)]
+        more_cells = [tuple(means), tuple(map(_number, means.values()))]
+        table = [row + (more_cells[i] if i < 2 else ("", "")) for i, row in enumerate(table)]
     return Listing(rows, table, document)
-
-
-def seen_cells(sightings: Sequence[Sighting]) -> list[tuple[str, ...]]:
-    """The cells that a table of sightings begins with, the head first: when they were recorded, where that is known of
-    any, from and to in the video, and how sure it is: the score where there is no probability."""
-    calibrated = all(s.probability is not None for s in sightings)
-    heads, rows = (
-        ("from", "to", "prob" if calibrated else "score"),
-        [(_clock(s, s.start_ns), _clock(s, s.end_ns), _sure(s) if calibrated else f"{s.score:.3f}") for s in sightings],
-    )
-    dates = [relative_date(s.recorded_ns, s.recorded_by) for s in sightings]
-    if not any(dates):
-        return [heads, *rows]
-    return [("when", *heads), *((date or "-", *row) for date, row in zip(dates, rows, strict=True))]
-
-
-def place(s: Sighting, t_ns: int) -> str:
-    """A moment of a sighting for people: "yesterday 18:02, 0:12.0 into a.mp4"."""
-    date = relative_date(s.recorded_ns, s.recorded_by)
-    if s.picture:
-        return f"{date}, {Path(s.picture).name}" if date else Path(s.picture).name
-    name = Path(s.source).name
-    return f"{date}, {clock(t_ns)} into {name}" if date else f"{clock(t_ns)} in {name}"
-
-
-def _clock(s: Sighting, t_ns: int) -> str:
-    """A time in the video; a single picture has none."""
-    return "-" if s.picture else clock(t_ns)
-
-
-LIMITS = "knows a fixed list of names"
-NEXT_STEP = "for any phrase: `vidmem reembed --encoder clip` (its weights: `vidmem models pull clip`)"
-"""What to do when the encoder's names do not suffice."""
-
-
-def likely(probability: float | None) -> str:
-    """A probability for people."""
-    return "not calibrated" if probability is None else f"{probability:.2f}"
-
-
-def _sure(s: Sighting) -> str:
-    """The probability, as tables tell it, or where none is known the score."""
-    return f"{s.score:.3f}" if s.probability is None else likely(s.probability)
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _told(point: LogPoint | None) -> str:
-    """A moment in a log for people: UTC, message, pose."""
+def _log_point(point: LogPoint | None) -> str:
+    """A moment in a log or dataset: UTC or the log's clock, message, pose."""
     if point is None:
         return ""
     if point.clock == "episode":
@@ -258,38 +217,26 @@ def _told(point: LogPoint | None) -> str:
     return text
 
 
-def _box(box: Box) -> str:
-    return ",".join(f"{v:.0f}" for v in box)
-
-
-def _not_found(memory: Memory, answer: Answer) -> None:
-    near = "; ".join(
-        (
-            f"{_sure(s)} in {Path(s.picture).name}"
-            if s.picture
-            else f"{_sure(s)} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
-        )
-        + (f" ({date})" if (date := relative_date(s.recorded_ns, s.recorded_by)) else "")
-        for s in answer.near_misses
-    )
-    said = answer.query.get("near")
-    beside = f" near {' and '.join(map(str, said))}" if isinstance(said, list) else ""
-    say(f"not found{beside}; nearest: {near}" if near else f"not found{beside}")
+def _say_not_found(memory: Memory, answer: Answer) -> None:
+    """Name the nearest misses, and what can help."""
+    misses = "; ".join(map(_near_miss, answer.near_misses))
+    near = answer.query.get("near")
+    condition = f" near {' and '.join(map(str, near))}" if isinstance(near, list) else ""
+    say(f"not found{condition}; nearest: {misses}" if misses else f"not found{condition}")
     sources = memory.sources()
     if not sources:
-        warn("the memory holds no video yet; `vidmem index` adds some")
-    elif waiting := sum(row.state == "open" and row.kind is not SourceKind.LIVE for row in sources):
-        warn(f"{waiting} of {len(sources)} sources are not indexed to their end; run `vidmem index` on them again")
+        warn(NO_VIDEO)
+    elif unfinished := sum(row.state == "open" and row.kind is not SourceKind.LIVE for row in sources):
+        warn(f"{unfinished} of {len(sources)} sources are only partly indexed; run `vidmem index` on them again")
     info = memory.text_encoder.info
-    if near and answer.query.get("text") is not None and not info.open_vocabulary:
-        say(f"`{info.name}` {LIMITS}; {NEXT_STEP}")
+    if misses and answer.query.get("text") is not None and not info.open_vocabulary:
+        say(f"`{info.name}` knows a fixed list of names; {ANY_PHRASE}")
 
 
-def write_picture(picture: Image.Image, path: str) -> None:
-    """Save it and say so. Raises MediaError."""
-    try:
-        picture.save(path)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise MediaError(f"the picture cannot be written ({cause}); check the folder: {path}") from None
-    say(f"saved {path}")
+def _near_miss(s: Sighting) -> str:
+    if s.picture:
+        text = f"{probability_or_score(s)} in {Path(s.picture).name}"
+    else:
+        text = f"{probability_or_score(s)} at {clock(s.start_ns)} to {clock(s.end_ns)} in {Path(s.source).name}"
+    date = relative_date(s.recorded_ns, s.recorded_by)
+    return f"{text} ({date})" if date else text

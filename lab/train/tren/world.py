@@ -132,7 +132,7 @@ def render_worlds(
     A run that was cut short goes on with the first world that is not whole. Raises UsageError when the folder holds
     other worlds.
     """
-    from vidmem.cli.output import say
+    from vidmem.cli.messages import say
 
     asked = {"seeds": list(seeds), "count": count, "size": list(size)}
     folder.mkdir(parents=True, exist_ok=True)

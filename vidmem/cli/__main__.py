@@ -1,0 +1,7 @@
+"""`python -m vidmem.cli`: the same as `vidmem`."""
+
+from __future__ import annotations
+
+from .app import main
+
+main()

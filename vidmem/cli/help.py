@@ -1,0 +1,102 @@
+"""How a command shows its help, and a shortcut for its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from typer.core import TyperCommand
+
+from .messages import set_option_names
+
+SECTIONS = {
+    "Memory and encoder": ("memory", "encoder", "masks", "device", "weights"),
+    "Output": ("open_saved", "as_json", "as_csv", "as_lines", "wide", "quiet", "verbose", "help"),
+}
+"""Parameters that many commands share, by the heading under which --help shows them."""
+
+
+class Command(TyperCommand):
+    """A command with its help in sections. Messages of a running command name its options by their flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return skip_pydantic(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        set_option_names(self.params)
+        return super().invoke(ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [self.options_metavar or "", *(usage(param) for param in self.get_params(ctx) if is_argument(param))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for heading, records in sections(self, ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        super().format_epilog(ctx, formatter)
+        if any(param.name == "memory" for param in self.params):
+            write_default_memory(formatter)
+
+
+def sections(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Names and help of the parameters of a command, by heading."""
+    found: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", "Options", *SECTIONS)}
+    homes = {name: heading for heading, names in SECTIONS.items() for name in names}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is None:
+            continue
+        if is_argument(param):  # some versions of Typer add the Python type
+            found["Arguments"].append((param.metavar, record[1].replace("  [required]", "")))
+        else:
+            found[homes.get(param.name, "Options")].append(record)
+    return {heading: records for heading, records in found.items() if records}
+
+
+def is_argument(param: Any) -> bool:
+    """Return True for a positional argument, False for an option."""
+    return bool(param.param_type_name == "argument")
+
+
+def usage(param: Any) -> str:
+    """An argument in the usage line: SOURCE, [SOURCE] or [SOURCE]..."""
+    name = param.metavar if param.required else f"[{param.metavar}]"
+    return f"{name}..." if param.nargs == -1 else str(name)
+
+
+def write_default_memory(formatter: Any) -> None:
+    """Write the path of the memory that a command uses without --memory."""
+    from ..memory import default_folder  # only --help needs it
+
+    formatter.write_paragraph()
+    formatter.write(f"  Default memory: {default_folder()}\n")
+
+
+def skip_pydantic(params: Sequence[Any]) -> list[Any]:
+    """Spare texts and options that were not given the check by pydantic.
+
+    Typer 0.29 sends every parameter through pydantic, whose import takes a quarter of a cold question's time. Older
+    versions do not use it.
+    """
+    for param in params:
+        annotation = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+        if annotation is not None and "process_value" not in vars(param):
+            param.process_value = partial(_process_value, param, annotation, param.process_value)
+    return list(params)
+
+
+def _process_value(param: Any, annotation: Any, check: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    if param.required or (param.callback is not None and value is not None):
+        return check(ctx, value)
+    if value is None and param.nargs == 1:
+        return param.callback(ctx, param, None) if param.callback else None
+    if getattr(param, "multiple", False) and not value:  # a repeatable option that was not given
+        return param.callback(ctx, param, None) if param.callback else None
+    if annotation is str and isinstance(value, str):
+        return value
+    if annotation == list[str] and param.nargs == -1:
+        return list(value or ())
+    return check(ctx, value)
