@@ -1,8 +1,8 @@
-"""From what was found to what is indexed: which source each single picture belongs to.
+"""From what was found to what is indexed: the source that each single picture belongs to.
 
-A source of single pictures is a folder. A picture stays with the source that has its folder already, and a new one is
-of the folder that was named, or that the named picture lies in; so nothing is indexed twice, however it is named. What
-a memory knows as a film stays one.
+A source of single pictures is a folder. A picture belongs to the source that has its folder already, else to a new one:
+the folder that was named, or the folder of the picture that was named. So nothing is indexed twice, however it is
+named. A film in the memory stays a film.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from ..store import Store
 
 @dataclass(slots=True)
 class Album:
-    """Single pictures of one source. folder: absolute, its path. files: those that are there, by their path from it on.
-    whole: folders from it on, "" for itself, of which all pictures are in `files`: what is not there is gone.
-    refused: folders from it on that cannot be read, with the cause: of what is in them nothing is known."""
+    """The single pictures of one source.
+
+    folder: its absolute path. files: the pictures that exist, by their path relative to the folder. complete: relative
+    folders, "" for itself, of which `files` has all pictures: a picture that is missing there was deleted. refused:
+    relative folders that cannot be read, with the cause; their pictures are unknown.
+    """
 
     folder: str
     files: dict[str, Listed] = field(default_factory=dict)
-    whole: set[str] = field(default_factory=set)
+    complete: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
 
     def gone(self, path: str) -> bool:
-        """Whether a file that was there is not any more."""
+        """Return True if a picture that was indexed was deleted."""
         if path in self.files or any(_in(path, folder) for folder in self.refused):
             return False
-        return any(_in(path, folder) for folder in self.whole)
+        return any(_in(path, folder) for folder in self.complete)
 
     def film_like(self, todo: Sequence[Listed]) -> str | None:
-        """The first folder, with its path, whose pictures look like the frames of a film, of those that `todo` lies
-        in."""
+        """The absolute path of the first folder of `todo` whose pictures look like the frames of a film; else None."""
         wanted = {os.path.dirname(file.path) for file in todo}
         by_folder: dict[str, list[str]] = {}
         for path in self.files:
@@ -68,7 +70,7 @@ def planned(found: Sequence[Found], store: Store) -> list[Address | Album]:
 
 
 class _Shelf:
-    """The albums of a memory, and those that are to come. Folders are known by their real paths."""
+    """The albums in a memory and new ones, by the real paths of their folders."""
 
     def __init__(self, store: Store) -> None:
         rows = [row for row in store.sources() if "\0" not in row.uri]
@@ -92,7 +94,7 @@ class _Shelf:
             )
 
     def place(self, photos: Photos) -> Iterator[Address | Album]:
-        """Put the pictures into the albums that they belong to; these, and films that have some already."""
+        """Add pictures to their albums. Yield these albums, and the films that have some of the pictures already."""
         if os.path.isdir(photos.path):
             yield from self._place_folder(photos.path)
             return
@@ -115,7 +117,7 @@ class _Shelf:
         root = None if real in self._films else self._root(real)
         first = None if root is None else self._album(root, folder)
         if root is not None and first is not None:
-            self._whole(first, root, real, unread)
+            self._mark_complete(first, root, real, unread)
         owners: dict[str, str] = {}
         for file in files:
             parent, name = os.path.split(os.path.join(real, os.path.relpath(file.path, folder)))
@@ -123,34 +125,36 @@ class _Shelf:
                 yield film
                 continue
             if parent not in owners:
-                owners[parent] = self._within(parent, real) or root or parent  # what lies below a film, by folders
+                owners[parent] = self._within(parent, real) or root or parent  # below a film, each folder is an album
             owner = owners[parent]
             album = self._album(owner, owner)
             if owner != root:
-                self._whole(album, owner, owner, unread)
+                self._mark_complete(album, owner, owner, unread)
             self._add(album, os.path.normpath(os.path.join(os.path.relpath(parent, owner), name)), file)
             yield album
-        if first is not None and root in self._known:  # also when nothing of it is left
+        if first is not None and root in self._known:  # also if all its pictures were deleted
             yield first
 
-    def _whole(self, album: Album, top: str, real: str, unread: Mapping[str, str]) -> None:
-        """All of the folder `real` was listed, but for what is in `unread`."""
-        album.whole.add(_below(real, top))
+    def _mark_complete(self, album: Album, top: str, real: str, unread: Mapping[str, str]) -> None:
+        """Note that all of the folder `real` was listed, except the folders in `unread`."""
+        album.complete.add(_below(real, top))
         album.refused |= {_below(path, top): why for path, why in unread.items() if _in(path, top)}
 
     def _add(self, album: Album, path: str, file: Listed) -> None:
         album.files.setdefault(path, replace(file, path=path))
 
     def _album(self, real: str, folder: str) -> Album:
-        """The album of the folder with this real path. folder: what it is called when it is a new one."""
+        """The album of a folder by its real path. folder: the name of a new album."""
         if real not in self._albums:
             known = self._known.get(real)
             self._albums[real] = Album(folder if known is None else known.uri)
         return self._albums[real]
 
     def _root(self, real: str) -> str:
-        """Real path of the album that takes pictures in this folder and below it: its own, one above that has pictures
-        of it already, or a new one."""
+        """Real path of the album for pictures in this folder and below it.
+
+        That is the folder's own album, an album above that has pictures of it already, or a new one.
+        """
         if real in self._known or real in self._albums:
             return real
         return self._above(real) or real
@@ -159,13 +163,13 @@ class _Shelf:
         above = real
         while (parent := os.path.dirname(above)) != above:
             above = parent
-            there = above in self._known or above in self._albums
-            if there and any(_in(path, _below(real, above)) for path in self._paths(above)):
+            is_album = above in self._known or above in self._albums
+            if is_album and any(_in(path, _below(real, above)) for path in self._paths(above)):
                 return above
         return None
 
     def _within(self, folder: str, top: str) -> str | None:
-        """The innermost album that `folder` lies in, of those in `top`."""
+        """The innermost album below `top` that contains `folder`; else None."""
         while folder != top:
             if folder in self._known or folder in self._albums:
                 return folder
@@ -173,7 +177,7 @@ class _Shelf:
         return None
 
     def _paths(self, real: str) -> Iterator[str]:
-        """The files of an album, those of earlier runs and those of this one."""
+        """The files of an album, from earlier runs and this one."""
         if real not in self._held:
             row = self._known.get(real)
             self._held[real] = [] if row is None else [file.path for file in self._store.picture_files(row.id)]
@@ -183,7 +187,7 @@ class _Shelf:
 
 
 def _below(folder: str, top: str) -> str:
-    """The path from `top` on; "" for itself."""
+    """The path relative to `top`; "" for `top` itself."""
     return "" if folder == top else os.path.relpath(folder, top)
 
 

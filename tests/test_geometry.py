@@ -92,7 +92,7 @@ def test_half_the_maximum_is_not_held() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_mask_that_is_not_finite_fails(value: float) -> None:
-    with pytest.raises(ValueError, match="a region mask holds a value that is not finite"):
+    with pytest.raises(ValueError, match="a region mask has a value that is not finite"):
         mask_boxes(np.array([[[0, value]]], np.float32), 10, 10)
 
 

@@ -66,18 +66,18 @@ def _first_edge(profile: Float32, on: NDArray[np.bool_], limit: Float32) -> Floa
 
 
 def binarised(flat: Float32, binarise: float) -> NDArray[np.bool_]:
-    """Which patches `(n, p)` masks `(n, p)` hold: those whose share of the mask's maximum exceeds `binarise`."""
+    """The patches in each mask `(n, p)`, bool `(n, p)`: values above `binarise` times the mask's maximum."""
     peak = flat.max(axis=1, initial=0)
     if not np.isfinite(peak).all():
-        raise ValueError("a region mask holds a value that is not finite; the encoder's output is damaged")
+        raise ValueError("a region mask has a value that is not finite; the encoder's output is damaged")
     return np.asarray(flat > np.float32(binarise) * peak[:, None])
 
 
 def nearest(picture: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
-    """The values of `(H, W)` at another size, `(height, width)`: that of the pixel under the middle of each new one."""
+    """Scale `(H, W)` to `(height, width)` by the nearest pixel to each new centre."""
     rows = (2 * np.arange(height) + 1) * picture.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * picture.shape[1] // (2 * width)
-    # Columns first, on the few rows that there are: then whole rows are copied, ten times as fast as pixels are.
+    # Columns first: then whole rows are copied, ten times as fast as single pixels.
     return np.asarray(picture[:, columns][rows])
 
 

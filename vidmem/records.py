@@ -28,19 +28,19 @@ class SourceKind(StrEnum):
 
     VIDEO = "video"
     IMAGES = "images"
-    """A folder of pictures that follow each other as a film."""
+    """A folder of pictures as a film."""
     IMAGE = "image"
     """A film of one picture."""
     PICTURES = "pictures"
     """A folder of single pictures."""
     PICTURE = "picture"
-    """A picture that is read on its own, for an encoder; never in a memory."""
+    """A single picture that an encoder reads; never in a memory."""
     LOG = "log"
     """One topic of a robot log."""
     EPISODE = "episode"
     """One camera in one episode of a dataset."""
     LIVE = "live"
-    """A camera that is watched."""
+    """A camera, watched live."""
 
     def address(self, uri: str) -> Address:
         """The address of a source of this kind, from its name in a memory."""
@@ -48,23 +48,22 @@ class SourceKind(StrEnum):
 
     @property
     def own_clock(self) -> bool:
-        """True where frames carry times of a recorder's clock, from which `start_ns` was subtracted; it never
-        changes."""
+        """True if frames have times of a recorder's clock, from which `start_ns` was subtracted; it never changes."""
         return self in (SourceKind.LOG, SourceKind.LIVE)
 
     @property
     def is_part(self) -> bool:
-        """True where the source is one part of a file or folder, named after a # in its path."""
+        """True if the source is a part of a file or folder, named after a # in its address."""
         return self in (SourceKind.LOG, SourceKind.EPISODE)
 
     @property
     def own_times(self) -> bool:
-        """True where the source itself fixes its times, so that nobody can date it."""
+        """True if the source has times of its own, so that it cannot be dated by hand."""
         return self.own_clock or self.is_part
 
     @property
     def is_film(self) -> bool:
-        """True for pictures that are shown one after the other."""
+        """True for pictures as a film, one after the other."""
         return self in (SourceKind.IMAGES, SourceKind.IMAGE)
 
     @property

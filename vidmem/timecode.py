@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
 
 from .errors import UsageError
-
-if TYPE_CHECKING:
-    from datetime import date, datetime
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
@@ -139,8 +136,6 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
     if (day := _named_day(given, now)) is not None:
         return _wall(day, text)
     if re.match(r"\d{4}-\d", given):
-        from datetime import datetime
-
         try:
             return _wall(int(datetime.fromisoformat(given).timestamp() * 1_000_000) * 1000, text)
         except (ValueError, OverflowError, OSError):
@@ -150,8 +145,6 @@ def parse_moment(text: str, now_ns: int | None = None) -> Moment:
 
 def moment_of(when: date) -> Moment:
     """The Moment of a datetime, or of the start of a date; local without a zone. Raises UsageError."""
-    from datetime import datetime
-
     whole = when if isinstance(when, datetime) else datetime(when.year, when.month, when.day)
     try:
         return _wall(to_ns(whole), when.isoformat())
@@ -178,8 +171,6 @@ def _named_day(text: str, now_ns: int) -> int | None:
     match = _DAY.fullmatch(text)
     if match is None:
         return None
-    from datetime import date, datetime, timedelta
-
     today = date.fromtimestamp(now_ns // NS)
     word, week, number, month, year = (part and part.lower() for part in match.groups()[:5])
     try:
@@ -254,16 +245,12 @@ def iso(ns: int | None) -> str | None:
     """ISO 8601 of a wall clock, with milliseconds and the local offset; None if it is None or out of range."""
     if ns is None or not _RANGE[0] <= ns <= _RANGE[1]:
         return None
-    from datetime import UTC, datetime
-
     whole = datetime.fromtimestamp(ns // NS, UTC).replace(microsecond=ns % NS // 1000)
     return whole.astimezone().isoformat(timespec="milliseconds")
 
 
 def _days(moment: time.struct_time) -> int:
     """The day as a number: two of them can be subtracted."""
-    from datetime import date
-
     return date(moment.tm_year, moment.tm_mon, moment.tm_mday).toordinal()
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..records import Frame, SourceInfo, SourceKind
+from ..records import Frame, SourceKind
 from ..timecode import NS
-from . import fingerprint, recorded
 from .base import Shape, Source, check_size
 from .container import from_container
+from .info import file_info
 from .sampling import Sampler
 
 _THREADS = 2
@@ -51,18 +51,7 @@ class DecordSource(Source):
         self._times = [round(t * NS) for t in spans[:, 0]]
         height, width = self._picture(self._reader, 0).shape[:2]
         check_size(width, height, path)
-        duration_ns = round(spans[-1, 1] * NS)
-        known = recorded.recorded_at(path, duration_ns, from_container(path))
-        self.info = SourceInfo(
-            uri=path,
-            kind=SourceKind.VIDEO,
-            width=width,
-            height=height,
-            duration_ns=duration_ns,
-            fingerprint=fingerprint.of_file(path),
-            start_ns=known.ns,
-            recorded_by=known.by,
-        )
+        self.info = file_info(path, SourceKind.VIDEO, (width, height), round(spans[-1, 1] * NS), from_container(path))
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None

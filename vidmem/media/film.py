@@ -1,10 +1,12 @@
-"""Do the pictures of a folder look like the frames of a film? Told by their names and sizes."""
+"""Do the pictures of a folder look like the frames of a film? Judged by their names and sizes."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+
+from PIL import Image
 
 MIN_PICTURES = 10
 """Fewer pictures do not look like a film."""
@@ -36,8 +38,6 @@ def looks_like_film(paths: Sequence[str]) -> bool:
 
 
 def _size(path: str) -> tuple[int, int] | None:
-    from PIL import Image
-
     try:
         with Image.open(path) as picture:
             return picture.size

@@ -1,4 +1,4 @@
-"""Kinds of files, told by their suffix, and the natural order of names."""
+"""Suffixes of files, and the natural order of names."""
 
 from __future__ import annotations
 

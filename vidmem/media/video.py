@@ -14,14 +14,16 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..records import Frame, SourceInfo, SourceKind
+from ..records import Frame, SourceKind
 from ..timecode import NS
-from . import fingerprint, orient, recorded
+from . import orient
 from .base import Damage, Shape, Source, check_size
 from .container import open_video
+from .info import file_info
 from .lookahead import DoubtError
 from .packets import decode, demux
 from .reading import Clock, Way, read
+from .recorded import from_tags
 from .sampling import Sampler
 
 _SCALE_THREADS = 2
@@ -49,19 +51,9 @@ class VideoSource(Source):
             check_size(first.width, first.height, path)
             self._orientation = orient.of_frame(first)
             self._clock = _clock(container, stream.time_base, first.pts)
-            width, height = self._orientation.size(first.width, first.height)
-            duration_ns = _duration_ns(container, stream)
-            known = recorded.recorded_at(path, duration_ns, recorded.from_tags(container.metadata, stream.metadata))
-            self.info = SourceInfo(
-                uri=path,
-                kind=SourceKind.VIDEO,
-                width=width,
-                height=height,
-                duration_ns=duration_ns,
-                fingerprint=fingerprint.of_file(path),
-                start_ns=known.ns,
-                recorded_by=known.by,
-            )
+            size = self._orientation.size(first.width, first.height)
+            embedded = from_tags(container.metadata, stream.metadata)
+            self.info = file_info(path, SourceKind.VIDEO, size, _duration_ns(container, stream), embedded)
 
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
