@@ -154,3 +154,15 @@ def test_readme_is_short_and_works_on_pypi() -> None:
         _, repository, path = target.partition("/vidmem/vidmem/")
         if repository:
             assert (ROOT / path.removeprefix("blob/").removeprefix("main/")).exists(), target
+
+
+def test_files_that_are_named_exist() -> None:
+    """`mine` stands for what a contributor adds."""
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        text = page.read_text("utf-8")
+        named = re.findall(r"`((?:vidmem|indexer|query|encoders|lab|benchmarks|tests|docs)/[\w./-]+)`", text)
+        modules = re.findall(r"(?<![/\w])(?:benchmarks|lab)\.[a-z_0-9.]*[a-z_0-9]", text)
+        named += [f"{name.replace('.', '/')}.py" for name in modules]
+        for name in named:
+            found = [ROOT / name, ROOT / "vidmem" / name, (ROOT / name).with_suffix("")]
+            assert "mine" in name or any(path.exists() for path in found), f"{page.name}: {name}"
