@@ -166,3 +166,9 @@ def test_files_that_are_named_exist() -> None:
         for name in named:
             found = [ROOT / name, ROOT / "vidmem" / name, (ROOT / name).with_suffix("")]
             assert "mine" in name or any(path.exists() for path in found), f"{page.name}: {name}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text("utf-8")
+    for page in [*(ROOT / "docs").rglob("*.md"), NOTEBOOK]:
+        assert f'"{page.relative_to(ROOT / "docs").as_posix()}"' in navigation
