@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..records import Float32
 from ..store import VectorCache
-from ..store.vectors import Kind
+from ..store.vector_cache import Kind
 
 Rows = NDArray[np.int64]
 """Rows of the cache, `(n,)`."""

@@ -19,7 +19,7 @@ from .. import __version__
 from ..encoders import LoadOptions, SlowText, TextEncoder, find, load_text
 from ..records import Float32
 from ..store import Store
-from ..store.texts import Texts
+from ..store.phrase_cache import Texts
 
 
 def text_side(spelling: str, weights: str | os.PathLike[str] | None, store: Store) -> TextEncoder:

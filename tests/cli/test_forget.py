@@ -10,7 +10,7 @@ import pytest
 
 from vidmem.memory import Memory
 from vidmem.store import Store
-from vidmem.store.rows import pack_vector
+from vidmem.store.fp16 import pack_vector
 
 from .conftest import Run
 

@@ -20,7 +20,7 @@ from vidmem.encoders.clip.text import ClipText
 from vidmem.encoders.hub import RECORD
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
 from vidmem.memory import Memory
-from vidmem.store.texts import Texts
+from vidmem.store.phrase_cache import Texts
 
 clip_folder.required()
 

@@ -11,7 +11,7 @@ import pytest
 from vidmem.errors import StoreError
 from vidmem.records import FrameRegions, Mark, Trail
 from vidmem.store import Part, Store, VectorCache
-from vidmem.store.rows import pack_vector
+from vidmem.store.fp16 import pack_vector
 
 from .making import add, frame, info, track
 from .test_store import in_files
@@ -105,7 +105,7 @@ def test_a_thing_goes_and_its_frames_stay(store: Store, folder: Path) -> None:
 
 def test_no_mask_of_a_thing_is_left(store: Store, folder: Path) -> None:
     """One blob whose bytes are known: after forgetting it is exactly the blob of the rest."""
-    from vidmem.store.codec import encode
+    from vidmem.store.region_blobs import encode
 
     row = store.begin_source(info("walk.mp4"))
     both = [frame(t, [0, 1]) for t in (0, 10)]

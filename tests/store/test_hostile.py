@@ -23,9 +23,9 @@ from vidmem.errors import StoreError, UsageError
 from vidmem.media import base
 from vidmem.query.retention import plan
 from vidmem.records import Mark, Trail, ViewMark
-from vidmem.store import Picture, PictureFile, Store, VectorCache, cachebuild, cachefile, checks
-from vidmem.store.peek import peek
-from vidmem.store.texts import Texts
+from vidmem.store import Picture, PictureFile, Store, VectorCache, cache_build, cache_file, validate
+from vidmem.store.phrase_cache import Texts
+from vidmem.store.source_names import peek
 from vidmem.timecode import parse_moment
 
 from .making import DT, DV, MODEL, add, frame, info, track
@@ -88,7 +88,7 @@ def read_all(folder: Path) -> None:
         store.stats()
         store.fitted("w")
         store.stale_sources()
-        store.generation()
+        store.extent()[0]
         store.memory_id()
         store.photo("b.jpg")
         for row in store.sources():
@@ -218,7 +218,7 @@ def test_an_endless_view_is_never_asked(made: Path, table: str, columns: str) ->
 
 
 def test_the_prompt_gives_up_on_an_endless_view(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.store.peek._MOST_STEPS", 100_000)
+    monkeypatch.setattr("vidmem.store.source_names._MOST_STEPS", 100_000)
     assert peek(made).sources == [info().uri]
     alter(made, "DROP TABLE sources")
     alter(made, ENDLESS.format("sources", "x AS id, 'a' AS uri"))
@@ -303,14 +303,14 @@ def test_a_recording_time_that_is_none_is_not_known(made: Path, column: str, val
 
 
 def test_poses_of_any_length_are_not_unpacked(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.store.logs._MOST_BYTES", 1 << 10)
+    monkeypatch.setattr("vidmem.store.log_data._MOST_BYTES", 1 << 10)
     alter(made, "UPDATE trails SET blob = ?", zlib.compress(bytes(1 << 20)))
     with Store.open(made) as store, pytest.raises(StoreError, match="poses of source 1 are damaged"):
         store.trail(1)
 
 
 def test_the_limits_of_pictures_are_those_of_media() -> None:
-    assert (checks.MAX_SIDE, checks.MAX_PIXELS) == (base.MAX_SIDE, base.MAX_PIXELS)
+    assert (validate.MAX_SIDE, validate.MAX_PIXELS) == (base.MAX_SIDE, base.MAX_PIXELS)
 
 
 def test_a_bug_of_arguments_is_no_damage_when_writing(store: Store) -> None:
@@ -388,9 +388,9 @@ def test_random_damage_never_breaks_out(made: Path) -> None:
 )
 def test_a_cache_of_another_making_is_rebuilt(made: Path, change: dict[str, Any]) -> None:
     with Store.open(made) as store:
-        want = cachebuild.current(store)
-        cachefile.save(store.cache_folder, replace(want, **change))
-        got = cachebuild.current(store)
+        want = cache_build.current(store)
+        cache_file.save(store.cache_folder, replace(want, **change))
+        got = cache_build.current(store)
     np.testing.assert_array_equal(got.columns, want.columns)
     np.testing.assert_array_equal(got.visual, want.visual)
     np.testing.assert_array_equal(got.scale, want.scale)
@@ -399,11 +399,11 @@ def test_a_cache_of_another_making_is_rebuilt(made: Path, change: dict[str, Any]
 
 def test_a_cache_with_other_rows_is_rebuilt(made: Path) -> None:
     with Store.open(made) as store:
-        want = cachebuild.current(store)
+        want = cache_build.current(store)
         for rows in ([0, 1], [0, 1, 1, 2]):
-            cachefile.save(
+            cache_file.save(
                 store.cache_folder,
-                cachefile.CacheData(
+                cache_file.CacheData(
                     want.memory,
                     want.generation,
                     want.columns[:, rows],
@@ -412,17 +412,17 @@ def test_a_cache_with_other_rows_is_rebuilt(made: Path) -> None:
                     want.scale[:, rows],
                 ),
             )
-            np.testing.assert_array_equal(cachebuild.current(store).columns, want.columns)
+            np.testing.assert_array_equal(cache_build.current(store).columns, want.columns)
 
 
 @pytest.mark.parametrize("times", [(-FAR, 0), (0, FAR)])
 def test_a_cache_with_times_out_of_range_is_rebuilt(made: Path, times: tuple[int, int]) -> None:
     with Store.open(made) as store:
-        want = cachebuild.current(store)
+        want = cache_build.current(store)
         columns = want.columns.copy()
         columns[3:5, 1] = times
-        cachefile.save(store.cache_folder, replace(want, columns=columns))
-        np.testing.assert_array_equal(cachebuild.current(store).columns, want.columns)
+        cache_file.save(store.cache_folder, replace(want, columns=columns))
+        np.testing.assert_array_equal(cache_build.current(store).columns, want.columns)
 
 
 HEAD = '{"format": 1, "memory": "%s", "generation": 1, "rows": 3, "dims": [24, 16], "crc32": 0}'
@@ -449,10 +449,10 @@ HEAD = '{"format": 1, "memory": "%s", "generation": 1, "rows": 3, "dims": [24, 1
 def test_a_cache_header_of_another_making_is_rebuilt(made: Path, head: str) -> None:
     path = made / "cache" / "vectors.bin"
     with Store.open(made) as store:
-        want = cachebuild.current(store).columns.copy()
+        want = cache_build.current(store).columns.copy()
         text = head.replace("%s", store.memory_id()).encode("latin-1")
         path.write_bytes((struct.pack("<8sII", b"VMCACHE\0", len(text), zlib.crc32(text)) + text).ljust(5000, b"\0"))
-        np.testing.assert_array_equal(cachebuild.current(store).columns, want)
+        np.testing.assert_array_equal(cache_build.current(store).columns, want)
 
 
 @pytest.mark.parametrize(

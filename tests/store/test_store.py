@@ -11,7 +11,7 @@ import pytest
 from vidmem.config import preset
 from vidmem.errors import LockedError, ModelMismatchError, StoreError, UsageError
 from vidmem.store import ModelRecord, Store, VectorCache
-from vidmem.store.rows import half_to_float, pack_vector, unpack_vector
+from vidmem.store.fp16 import half_to_float, pack_vector, unpack_vector
 from vidmem.timecode import NS
 
 from .making import MODEL, add, frame, info, track
@@ -148,7 +148,7 @@ def test_checkpoint_fails_whole(store: Store) -> None:
     with pytest.raises(ValueError, match="state must be"):
         add(store, row.id, [], state="finished")
     assert contents(store) == [(row.id, row.uri, "open", 0, 0, None, b"")]
-    assert store.generation() == 0
+    assert store.extent()[0] == 0
 
 
 def test_regions_come_by_time(store: Store) -> None:
@@ -204,11 +204,11 @@ def test_ids_do_not_depend_on_where_checkpoints_fall(tmp_path: Path) -> None:
 def test_generation_counts_changes_of_tracks(store: Store) -> None:
     row = store.begin_source(info())
     add(store, row.id, [])
-    assert store.generation() == 0
+    assert store.extent()[0] == 0
     add(store, row.id, [track(0)])
-    assert store.generation() == 1
+    assert store.extent()[0] == 1
     store.remove_source(row.id)
-    assert store.generation() == 2
+    assert store.extent()[0] == 2
 
 
 def test_stats(store: Store) -> None:

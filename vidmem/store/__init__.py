@@ -2,11 +2,11 @@
 
 from .checkpoint import Checkpoint
 from .forget import Loss, Part
-from .pictures import PICTURE_NS, Picture, PictureFile
+from .new_tokens import NewTokens
+from .picture_files import PICTURE_NS, Picture, PictureFile
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 from .store import Store
-from .tokens import NewTokens
-from .vectors import Columns, VectorCache
+from .vector_cache import Columns, VectorCache
 
 __all__ = [
     "PICTURE_NS",

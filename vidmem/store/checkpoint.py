@@ -12,13 +12,12 @@ import numpy as np
 
 from ..errors import StoreError
 from ..records import FrameRegions, Mark, Track
-from . import logs
-from . import pictures as picturebook
-from .codec import encode, same_grid
+from . import log_data, meta, picture_files
 from .database import transaction
-from .pictures import Picture, PictureFile
-from .rows import STATES, SourceState, checked_share, pack_vector
-from .writer import bump_generation
+from .fp16 import pack_vector
+from .picture_files import Picture, PictureFile
+from .region_blobs import encode, same_grid
+from .rows import STATES, SourceState, checked_share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +54,14 @@ class Checkpoint:
 
 
 def write(conn: sqlite3.Connection, source_id: int, made: Checkpoint) -> None:
-    """Write `made` in one transaction; see `Store.checkpoint` for what it raises."""
+    """Write everything since the last checkpoint, in one transaction that also survives a power cut.
+
+    Raises:
+        StoreError: the disk is full or read-only, or the source was removed; the memory is then as it was after the
+            last checkpoint.
+        ValueError: the data cannot be stored (see `region_blobs.encode`), or vectors have another length than the
+            model's.
+    """
     if made.state not in STATES:
         raise ValueError(f"state must be one of {', '.join(STATES)}, not {made.state!r}")
     blobs = [(run, encode(run)) for run in same_grid(made.frames)]  # slow work first: the lock is held briefly
@@ -70,12 +76,12 @@ def write(conn: sqlite3.Connection, source_id: int, made: Checkpoint) -> None:
         if not updated.rowcount:
             raise StoreError(f"source {source_id} is not in this memory (any more); begin it again")
         if made.tracks:
-            _write_tracks(conn, source_id, made.tracks, bump_generation(conn))
+            _write_tracks(conn, source_id, made.tracks, meta.bump_generation(conn))
         (seq,) = conn.execute("SELECT ifnull(max(seq), -1) FROM regions WHERE source_id = ?", (source_id,)).fetchone()
         for number, (run, blob) in enumerate(blobs, seq + 1):
             insert_blob(conn, source_id, number, run, blob)
-        logs.write_marks(conn, source_id, made.marks)
-        picturebook.write(conn, source_id, made.files, made.pictures)
+        log_data.write_marks(conn, source_id, made.marks)
+        picture_files.write(conn, source_id, made.files, made.pictures)
         conn.executemany("INSERT OR IGNORE INTO cuts VALUES (?, ?)", [(source_id, t_ns) for t_ns in made.cuts])
 
 

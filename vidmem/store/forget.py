@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..records import Box, FrameRegions
-from . import logs, pictures, reader
+from . import log_data, picture_files, reader
 from .checkpoint import insert_blob
-from .checks import typed
-from .codec import encode, same_grid
 from .database import transaction
 from .files import CACHE_LOCK_NAME
 from .lock import holding
+from .region_blobs import encode, same_grid
+from .validate import typed
 from .writer import mark_removed
 
 BLOB_FRAMES = 48
@@ -136,9 +136,9 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
     lost = frames + len(part.pictures)
     conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (lost, part.source_id))
     if part.before_ns is not None:
-        logs.forget(conn, part.source_id, part.before_ns)
-        pictures.forget(conn, part.source_id, before_ns=part.before_ns)
-    pictures.forget(conn, part.source_id, part.pictures)
+        log_data.forget(conn, part.source_id, part.before_ns)
+        picture_files.forget(conn, part.source_id, before_ns=part.before_ns)
+    picture_files.forget(conn, part.source_id, part.pictures)
     return Loss(len(gone), len(left), frames, regions)
 
 
@@ -159,7 +159,7 @@ def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:
         for group in groups:
             if len(group) < 2:
                 continue
-            frames_of = [frame for seq in group for frame in reader.region_frames(conn, source_id, seq)]
+            frames_of = [frame for seq in group for frame in reader.regions(conn, source_id, seq)]
             runs = list(same_grid(frames_of))
             if len(runs) >= len(group):
                 continue
@@ -188,15 +188,15 @@ def _blobs(conn: sqlite3.Connection, part: Part) -> Iterator[tuple[int, list[Fra
     if not part.tracks and part.before_ns is None:
         return
     end = (1 << 63) - 1 if part.tracks or part.before_ns is None else part.before_ns - 1
-    for seq in reader.region_blobs(conn, part.source_id, -(1 << 63), end):
-        yield seq, reader.region_frames(conn, part.source_id, seq)
+    for seq in reader.blob_numbers(conn, part.source_id, -(1 << 63), end):
+        yield seq, reader.regions(conn, part.source_id, seq)
 
 
 def _later(conn: sqlite3.Connection, part: Part) -> Iterator[FrameRegions]:
     """The frames that stay when all before a time goes."""
     assert part.before_ns is not None
-    for seq in reader.region_blobs(conn, part.source_id, part.before_ns, (1 << 63) - 1):
-        yield from reader.region_frames(conn, part.source_id, seq)
+    for seq in reader.blob_numbers(conn, part.source_id, part.before_ns, (1 << 63) - 1):
+        yield from reader.regions(conn, part.source_id, seq)
 
 
 def _early(frame: FrameRegions, part: Part) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, VersionError
-from .checks import damaged, held, typed
 from .database import APPLICATION_ID, transaction
+from .validate import damaged, ensure, typed
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -177,7 +177,7 @@ def version(conn: sqlite3.Connection) -> int:
     tables = check_schema(conn)
     row = conn.execute("SELECT max(number) FROM migrations").fetchone() if "migrations" in tables else (None,)
     (number,) = typed(row, (int,), "migrations")
-    held(number > 0, "a number out of range in migrations")
+    ensure(number > 0, "a number out of range in migrations")
     if number > len(MIGRATIONS):
         raise VersionError(
             f"this memory was made by a newer vidmem (format {number}, this one knows {len(MIGRATIONS)}); "

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..address import Address
 from ..errors import StoreError
-from ..records import RECORDED_BY, Float32, SourceKind, Track
+from ..records import RECORDED_BY, SourceKind, Track
 from ..timecode import NS
-from . import checks
-from .checks import FARTHEST_NS
+from . import validate
+from .fp16 import unpack_vector
+from .validate import FARTHEST_NS
 
 SourceState = Literal["open", "done", "partial"]
 STATES: tuple[SourceState, ...] = ("open", "done", "partial")
@@ -149,26 +147,28 @@ _SOURCE_KINDS = (int, str, str, int, int, int, _ANY, str, str, int, int, int | N
 
 def source_row(row: tuple[Any, ...]) -> SourceRow:
     """The record of one row of SOURCE_COLUMNS. Raises StoreError when it is damaged."""
-    found = SourceRow(*checks.typed(row, _SOURCE_KINDS, "sources"))
-    checks.path("sources", found.uri)
-    checks.held(found.kind in _STORED_KINDS, "a kind of source that is not known in sources")
-    checks.held(found.state in STATES, "a state that is none in sources")
-    checks.size("sources", found.width, found.height)
-    checks.times("sources", found.duration_ns, found.next_t_ns, found.added_at, found.finished_at)
-    checks.counts("sources", found.frames, found.damaged)
-    checks.held(found.duration_ns >= 0, "a length below 0 in sources")
+    found = SourceRow(*validate.typed(row, _SOURCE_KINDS, "sources"))
+    validate.path("sources", found.uri)
+    validate.ensure(found.kind in _STORED_KINDS, "a kind of source that is not known in sources")
+    validate.ensure(found.state in STATES, "a state that is none in sources")
+    validate.size("sources", found.width, found.height)
+    validate.times("sources", found.duration_ns, found.next_t_ns, found.added_at, found.finished_at)
+    validate.counts("sources", found.frames, found.damaged)
+    validate.ensure(found.duration_ns >= 0, "a length below 0 in sources")
     start_ns, by = sane_time(found.start_ns, found.recorded_by)
     return replace(found, kind=SourceKind(found.kind), start_ns=start_ns, recorded_by=by, stale=bool(found.stale))
 
 
 def model_record(row: tuple[Any, ...]) -> ModelRecord:
     """Of encoder, weights, visual_dim, text_dim, config, regions. Raises StoreError when it is damaged."""
-    encoder, weights, visual_dim, text_dim, config, regions = checks.typed(row, (str, str, int, int, str, str), "model")
-    checks.held(
-        max(visual_dim, text_dim) <= checks.MOST_DIM and min(visual_dim, text_dim) >= 0,
+    encoder, weights, visual_dim, text_dim, config, regions = validate.typed(
+        row, (str, str, int, int, str, str), "model"
+    )
+    validate.ensure(
+        max(visual_dim, text_dim) <= validate.MOST_DIM and min(visual_dim, text_dim) >= 0,
         "vectors of a length out of range in model",
     )
-    return ModelRecord(encoder, weights, visual_dim, text_dim, checks.parsed(config, "its settings"), regions)
+    return ModelRecord(encoder, weights, visual_dim, text_dim, validate.parsed(config, "its settings"), regions)
 
 
 def sane_time(ns: object, by: object) -> tuple[int | None, str]:
@@ -179,44 +179,11 @@ def sane_time(ns: object, by: object) -> tuple[int | None, str]:
     return ns, str(known)
 
 
-def pack_vector(vector: Float32) -> bytes:
-    """`(D,)` as little-endian fp16 of unit length: only directions are ever compared, and a token of any norm fits.
-
-    Raises:
-        StoreError: the vector holds NaN or infinity.
-    """
-    wide = np.asarray(vector, dtype=np.float64)
-    if not np.isfinite(wide).all():
-        raise StoreError("a track's vector holds NaN or infinity; check the encoder's weights, then index again")
-    peak = np.abs(wide).max(initial=0.0)
-    if peak:
-        wide = wide / peak  # keeps the squares below from overflowing or vanishing
-        wide /= np.sqrt(wide @ wide)
-    return wide.astype("<f2").tobytes()
-
-
 def checked_share(value: float) -> float:
     """Return `value`, which must lie in [0, 1]. Raises StoreError when it does not, or is NaN."""
     if not 0 <= value <= 1:  # false for NaN
         raise StoreError(f"a confidence of {value} is not between 0 and 1; check the encoder, then index again")
     return float(value)
-
-
-def unpack_vector(blob: bytes) -> Float32:
-    """`(D,)` float32 from what `pack_vector` wrote."""
-    return np.frombuffer(blob, "<f2").astype(np.float32)
-
-
-def half_to_float(half: NDArray[np.float16]) -> Float32:
-    """float32 of the same shape: exact for finite numbers, and three times as fast as NumPy's own conversion."""
-    bits = half.view(np.uint16).astype(np.uint32)
-    sign = (bits & 0x8000) << 16
-    bits &= 0x7FFF
-    bits <<= 13  # exponent and mantissa land in their float32 places, the exponent 112 too small
-    wide: Float32 = bits.view(np.float32)
-    wide *= np.float32(2.0**112)
-    bits |= sign
-    return wide
 
 
 TRACK_COLUMNS = (
@@ -230,13 +197,13 @@ _TRACK_KINDS = (*[int] * 6, bytes, bytes, int, *[float] * 6)
 
 def track_row(row: tuple[Any, ...]) -> TrackRow:
     """The record of one row of TRACK_COLUMNS. Raises StoreError when it is damaged."""
-    checks.typed(row, _TRACK_KINDS, "tracks")
+    validate.typed(row, _TRACK_KINDS, "tracks")
     id_, source_id, ordinal, start, end, frames, visual, text, best_ns, *box, confidence, text_confidence = row
-    checks.times("tracks", start, end, best_ns)
-    checks.counts("tracks", frames)
-    checks.held(0 <= ordinal < checks.MOST_ORDINALS, "a number out of range in tracks")
-    checks.box("tracks", *box)
-    checks.shares("tracks", confidence, text_confidence)
+    validate.times("tracks", start, end, best_ns)
+    validate.counts("tracks", frames)
+    validate.ensure(0 <= ordinal < validate.MOST_ORDINALS, "a number out of range in tracks")
+    validate.box("tracks", *box)
+    validate.shares("tracks", confidence, text_confidence)
     return TrackRow(
         ordinal=ordinal,
         start_ns=start,

@@ -5,43 +5,79 @@ SQLite is the truth; everything in `cache/` can be rebuilt from it.
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from ..closing import Closing
-from ..errors import StoreError, UsageError
-from ..records import FrameRegions, Mark, SourceInfo, Trail, ViewMark
-from . import checkpoint, forget, logs, migrations, reader, tokens, writer
-from . import pictures as picturebook
-from .checkpoint import Checkpoint
-from .checks import parsed, path, reading, typed
-from .codec import Boxes
+from ..errors import StoreError
+from ..records import FrameRegions, SourceInfo
+from . import checkpoint, forget, log_data, lookup, meta, migrations, new_tokens, picture_files, reader, writer
 from .database import connect, snapshot, store_errors, transaction
 from .files import CACHE_LOCK_NAME, CACHE_NAME, DATABASE_NAME, check_files
 from .lock import take_writer_lock
-from .pictures import Picture, PictureFile
-from .rows import ModelRecord, SourceRow, StoreStats, TrackRow
+from .region_blobs import Boxes
+from .rows import ModelRecord, SourceRow, StoreStats
+from .validate import reading
 
 _log = logging.getLogger(__name__)
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_OnConnection = Callable[Concatenate[sqlite3.Connection, _P], _R]
+_OnStore = Callable[Concatenate["Store", _P], _R]
+
+
+def _reads(function: _OnConnection[_P, _R]) -> _OnStore[_P, _R]:
+    """Make a function that reads a connection a method of Store, with its signature and docstring."""
+
+    def call(self: Store, /, *args: _P.args, **options: _P.kwargs) -> _R:
+        with self._use() as conn:
+            return function(conn, *args, **options)
+
+    return functools.update_wrapper(call, function)
+
+
+def _writes(function: _OnConnection[_P, _R]) -> _OnStore[_P, _R]:
+    """Make a function that writes in transactions of its own a method of Store."""
+
+    def call(self: Store, /, *args: _P.args, **options: _P.kwargs) -> _R:
+        with self._use(write=True) as conn:
+            return function(conn, *args, **options)
+
+    return functools.update_wrapper(call, function)
+
+
+def _writes_once(function: _OnConnection[_P, _R]) -> _OnStore[_P, _R]:
+    """Make a function that writes a method of Store, which runs it in one transaction."""
+
+    def call(self: Store, /, *args: _P.args, **options: _P.kwargs) -> _R:
+        with self._use(write=True) as conn, transaction(conn):
+            return function(conn, *args, **options)
+
+    return functools.update_wrapper(call, function)
+
 
 class Store(Closing):
-    """One open memory; use it as a context manager. Threads may share it: its calls wait for each other.
+    """One open memory. Use it as a context manager. Threads may share it: their calls wait for each other.
 
-    folder: where it lies. writable: whether this Store is the one writer. Every method may raise StoreError when
-    the memory is damaged, the disk is full or the folder turns out to be read-only.
+    Every method may raise StoreError: the memory is damaged, the disk is full, or the folder is read-only.
+
+    Attributes:
+        folder: Where the memory lies.
+        writable: True in the one Store that may write.
     """
 
     def __init__(self, folder: Path, conn: sqlite3.Connection, lock_fd: int | None) -> None:
+        """Use `Store.open`."""
         self.folder = folder
         self.writable = lock_fd is not None
         self._conn: sqlite3.Connection | None = conn
@@ -50,12 +86,17 @@ class Store(Closing):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], write: bool = False, create: bool = False) -> Self:
-        """The memory in the folder `path`. create: make it when it is missing, which implies write.
+        """Open the memory in the folder `path`.
+
+        Args:
+            path: The folder.
+            write: Open it as the one writer.
+            create: Make the memory when it does not exist; implies `write`.
 
         Raises:
-            StoreError: no memory there, or it cannot be opened as asked.
-            LockedError: write, and another process writes already.
-            VersionError: made by a newer vidmem.
+            StoreError: there is no memory, or it cannot be opened.
+            LockedError: another process is writing already.
+            VersionError: a newer vidmem made it.
         """
         folder = Path(path)
         with store_errors(folder):
@@ -101,29 +142,16 @@ class Store(Closing):
         return store
 
     def _finish_scrub(self) -> None:
-        """What an earlier `remove_source` was kept from, or a crash cut short."""
+        """Do the scrub that an earlier `remove_source` could not do, or that a crash cut short."""
         try:
             with self._use() as conn:
-                if reader.meta(conn, "scrub") == "1":
+                if meta.value(conn, "scrub") == "1":
                     writer.scrub(conn, self.folder)
         except StoreError as error:  # a reader in the way again must not keep a new video from being indexed
             _log.warning("%s", error)
 
-    def settle(self) -> None:
-        """Move what is in SQLite's log into the database file, so that `stats` tells what the memory costs at rest. A
-        reader in the way keeps the log as it is."""
-        with self._use(write=True) as conn:
-            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-
-    def check_writable(self) -> None:
-        """Raises StoreError in a memory that was opened for reading."""
-        if not self.writable:
-            raise StoreError(
-                f"this memory was opened for reading; open it without `read_only` to change it: {self.folder}"
-            )
-
     def close(self) -> None:
-        """Close the files and let go of the writer's lock. Does nothing the second time."""
+        """Close the files and release the writer's lock. Closing twice is fine."""
         with self._turn:
             if self._conn is not None:
                 self._conn.close()
@@ -147,167 +175,110 @@ class Store(Closing):
                 yield self._conn
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other threads off this Store. Who takes the cache's lock does so in here, as everything that removes
-        does: else two threads could wait for each other."""
+    def exclusive(self) -> Iterator[None]:
+        """Keep other threads off this Store.
+
+        Take the cache's lock only in here, as everything that removes does. Otherwise two threads could wait for each
+        other.
+        """
         with self._turn:
             yield
 
+    def settle(self) -> None:
+        """Move SQLite's log into the database file, so that `stats` gives the bytes of a memory at rest.
+
+        The log stays as it is while another process reads.
+        """
+        with self._use(write=True) as conn:
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def check_writable(self) -> None:
+        """Raise StoreError in a memory that was opened for reading."""
+        if not self.writable:
+            raise StoreError(
+                f"this memory was opened for reading; open it without `read_only` to change it: {self.folder}"
+            )
+
     @property
     def cache_folder(self) -> Path:
-        """Where files lie that can be rebuilt; it need not exist."""
+        """The folder of files that can be rebuilt; it need not exist."""
         return self.folder / CACHE_NAME
 
     @property
     def cache_lock(self) -> Path:
-        """The lock that whoever changes files in the cache folder holds."""
+        """The lock to hold while files in the cache folder are changed."""
         return self.folder / CACHE_LOCK_NAME
 
-    def model(self) -> ModelRecord | None:
-        """What made this memory; None before anything did."""
-        with self._use() as conn:
-            return reader.model(conn)
+    # What made the memory, and single values
+    model = _reads(reader.model)
+    set_model = _writes(writer.set_model)
+    memory_id = _reads(meta.memory_id)
+    fitted = _reads(meta.fitted)
+    set_fitted = _writes_once(meta.set_fitted)
+    introduced = _reads(meta.introduced)
+    set_introduced = _writes_once(meta.set_introduced)
+    free_bytes = _reads(reader.free_bytes)
+
+    # Sources
+    sources = _reads(reader.sources)
+    source = _reads(lookup.find_source)
+    parts = _reads(lookup.find_parts)
+    photo = _reads(lookup.find_photo)
+    source_by_id = _reads(lookup.source_by_id)
+    set_recorded = _writes(writer.set_recorded)
+    stale_sources = _reads(reader.stale_sources)
+    cuts = _reads(reader.cuts)
+    marks = _reads(log_data.marks)
+    trail = _reads(log_data.trail)
+    set_trail = _writes(log_data.set_trail)
+
+    # Tracks
+    checkpoint = _writes(checkpoint.write)
+    tracks = _reads(reader.tracks)
+    source_tracks = _reads(reader.source_tracks)
+    views = _reads(reader.views)
+    next_ordinal = _reads(reader.next_ordinal)
+
+    # Folders of single pictures
+    pictures = _reads(picture_files.pictures)
+    picture = _reads(picture_files.picture)
+    picture_paths = _reads(picture_files.paths)
+    pictures_recorded = _reads(picture_files.recorded)
+    set_pictures_recorded = _writes_once(picture_files.set_recorded)
+    drop_picture_files = _writes_once(picture_files.drop_files)
+    picture_files = _reads(picture_files.files)  # the last: in this class it now hides the module
+
+    # Tokens of another encoder
+    begin_tokens = _writes(new_tokens.begin)
+    put_tokens = _writes(new_tokens.put)
+    adopt_tokens = _writes(new_tokens.adopt)
 
     def check_model(self, record: ModelRecord) -> None:
-        """Raises ModelMismatchError, naming what differs, unless the memory was made as `record` says."""
-        with self._use() as conn:
-            writer.check_model(reader.model(conn), record)
-
-    def set_model(self, record: ModelRecord) -> None:
-        """Record what makes this memory; raises ModelMismatchError when it holds sources made otherwise."""
-        with self._use(write=True) as conn:
-            writer.set_model(conn, record)
+        """Raise ModelMismatchError, with what differs, unless the memory was made as `record` says."""
+        writer.check_model(self.model(), record)
 
     def begin_source(self, info: SourceInfo) -> SourceRow:
-        """The row to index `info` into, with its resume position.
+        """Return the row to index `info` into, with the place to resume.
 
-        Content that is known, under this path or another, gives the row it has. A path whose content changed is
-        removed and begun anew.
+        Known content, under this path or another, gives the row it has. A path whose content has changed is removed
+        and begun anew.
         """
         with self._use(write=True) as conn:
             return writer.begin_source(conn, self.folder, info)
-
-    def set_recorded(self, source_id: int, start_ns: int | None, by: str) -> None:
-        """When the source was recorded (see `SourceInfo.start_ns`), and how that is known. "given" with None: not at
-        all, and nobody is to look again. Raises UsageError for sources with a clock or pictures of their own."""
-        row = self.source_by_id(source_id)
-        if row.kind.own_times or row.kind.single_pictures:
-            raise UsageError(f"it has times of its own, which stay as they are: {row.uri}")
-        with self._use(write=True) as conn:
-            writer.set_recorded(conn, source_id, start_ns, by)
-
-    def set_pictures_recorded(self, source_id: int, times: Mapping[int, tuple[int | None, str]]) -> None:
-        """The same for single pictures, by their t_ns."""
-        with self._use(write=True) as conn, transaction(conn):
-            picturebook.set_recorded(conn, source_id, times)
-
-    def pictures_recorded(
-        self, source_id: int, times: Sequence[int] | None = None
-    ) -> Mapping[int, tuple[int | None, str]]:
-        """When the pictures at these times (None: all) were taken, and how that is known, by t_ns."""
-        with self._use() as conn:
-            return picturebook.recorded(conn, source_id, times)
-
-    def sources(self) -> list[SourceRow]:
-        """All sources in the order in which they were added."""
-        with self._use() as conn:
-            return reader.sources(conn)
-
-    def source(self, uri_or_suffix: str) -> SourceRow:
-        """The source with this path, or with this file name (and last folders) if only one has it.
-
-        Raises:
-            UsageError: unknown, with near names, or ambiguous, with the paths.
-        """
-        with self._use() as conn:
-            return reader.find_source(conn, uri_or_suffix)
-
-    def parts(self, uri_or_suffix: str) -> list[SourceRow]:
-        """As `source`; of a log or a dataset that is named without a part, all parts that are in the memory."""
-        with self._use() as conn:
-            return reader.find_parts(conn, uri_or_suffix)
-
-    def source_by_id(self, source_id: int) -> SourceRow:
-        """The source with this id. Raises UsageError when it is not there (any more)."""
-        with self._use() as conn:
-            row = reader.source_where(conn, "id = ?", source_id)
-        if row is None:
-            raise UsageError(f"no source has the id {source_id}")
-        return row
-
-    def checkpoint(self, source_id: int, made: Checkpoint) -> None:
-        """Write everything since the last checkpoint, in one transaction that also survives a power cut.
-
-        Raises:
-            StoreError: the disk is full or read-only, or the source was removed; the memory is then as it was after
-                the last checkpoint.
-            ValueError: data that cannot be stored (see `codec.encode`), or vectors of another length than the model's.
-        """
-        with self._use(write=True) as conn:
-            checkpoint.write(conn, source_id, made)
-
-    def picture_files(self, source_id: int) -> list[PictureFile]:
-        """The files of a folder of single pictures, by path; those that cannot be read as well."""
-        with self._use() as conn:
-            return picturebook.files(conn, source_id)
-
-    def pictures(self, source_id: int) -> list[Picture]:
-        """The pictures of such a folder, in order."""
-        with self._use() as conn:
-            return picturebook.pictures(conn, source_id)
-
-    def picture(self, source_id: int, t_ns: int) -> Picture | None:
-        """The picture of such a folder at this time; None when there is none."""
-        with self._use() as conn:
-            return next(iter(picturebook.pictures(conn, source_id, t_ns)), None)
-
-    def picture_paths(self, source_id: int, times: Sequence[int]) -> Mapping[int, list[str]]:
-        """The files that hold the picture, for each of the times that has one."""
-        with self._use() as conn:
-            return picturebook.paths(conn, source_id, times)
-
-    def photo(self, name: str) -> tuple[SourceRow, str] | None:
-        """The source that has the photo with this path, or with this file name (and last folders), and its path there;
-        None when there is none, or several."""
-        with self._use() as conn:
-            found = picturebook.named(conn, name)
-            row = reader.source_where(conn, "id = ?", found[0][0]) if len(found) == 1 else None
-        return None if row is None else (row, found[0][1])
-
-    def drop_picture_files(self, source_id: int, gone: Sequence[str]) -> list[int]:
-        """Forget these paths; the times of the pictures that no file holds any more."""
-        with self._use(write=True) as conn:
-            with transaction(conn):
-                picturebook.drop_files(conn, source_id, gone)
-            return picturebook.orphans(conn, source_id)
-
-    def set_trail(self, source_id: int, trail: Trail) -> None:
-        """Keep the poses over a source, in place of those it had. Raises StoreError for poses that are not finite."""
-        with self._use(write=True) as conn:
-            logs.set_trail(conn, source_id, trail)
-
-    def trail(self, source_id: int) -> Trail | None:
-        """The poses over a source; None when it has none. Raises StoreError when they are damaged."""
-        with self._use() as conn:
-            return logs.trail(conn, source_id)
-
-    def marks(self, source_id: int, start_ns: int, end_ns: int) -> list[tuple[int, Mark]]:
-        """t_ns and the place in the log of the sampled frames with `start_ns <= t_ns <= end_ns`, in order."""
-        with self._use() as conn:
-            return logs.marks(conn, source_id, start_ns, end_ns)
 
     def remove_source(self, source_id: int) -> None:
         """Remove a source so that no byte of it is left in any file of the memory.
 
         Raises:
-            StoreError: no such source; or another process is reading, and old bytes stay until the next writer.
+            StoreError: there is no such source; or another process is reading, and old bytes stay until the next
+                writer.
         """
         with self._use(write=True) as conn:
             writer.remove_rows(conn, self.folder, source_id)
             writer.scrub(conn, self.folder)
 
     def preview_removal(self, part: forget.Part) -> forget.Loss:
-        """What `remove_part` would take away."""
+        """Return what `remove_parts` would take away."""
         with self._use() as conn, snapshot(conn):
             return forget.preview(conn, part)
 
@@ -323,158 +294,67 @@ class Store(Closing):
             return losses
 
     def compact(self) -> int:
-        """Join small blobs of regions and give free pages back; how many blobs there are fewer. The cache is removed.
+        """Join small blobs of regions, give free pages back and remove the cache; return how many blobs went.
 
         Raises:
-            StoreError: another process is reading; open the memory for writing once more when it is done.
+            StoreError: another process is reading; open the memory for writing again when it is done.
         """
         with self._use(write=True) as conn:
             joined = sum(forget.join_blobs(conn, row.id) for row in reader.sources(conn))
             writer.scrub(conn, self.folder)
             return joined
 
-    def free_bytes(self) -> int:
-        """Bytes of the database file that hold nothing."""
-        with self._use() as conn:
-            (pages,) = conn.execute("PRAGMA freelist_count").fetchone()
-            (size,) = conn.execute("PRAGMA page_size").fetchone()
-            return int(pages) * int(size)
-
     def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterator[FrameRegions]:
-        """The frames of a source with `start_ns <= t_ns <= end_ns`, in order; one blob in memory at a time.
+        """Yield the frames of a source with `start_ns <= t_ns <= end_ns`, in order; one blob in memory at a time.
 
         Raises:
             StoreError: a blob is damaged.
         """
         with self._use() as conn:
-            numbers = reader.region_blobs(conn, source_id, start_ns, end_ns)
+            numbers = reader.blob_numbers(conn, source_id, start_ns, end_ns)
         for seq in numbers:
             with self._use() as conn:
-                frames = reader.region_frames(conn, source_id, seq)
+                frames = reader.regions(conn, source_id, seq)
             yield from (frame for frame in frames if start_ns <= frame.t_ns <= end_ns)
 
     def boxes(self, source_id: int, start_ns: int, end_ns: int) -> Boxes:
-        """Times `(n,)`, tracks `(n,)` (ordinals) and boxes `(n, 4)` of the regions of a source with
-        `start_ns <= t_ns <= end_ns`, in no order: what `regions` has but the masks, in a fifth of its time. All in
-        memory at once.
+        """Return the boxes of a source with `start_ns <= t_ns <= end_ns`, in no order, all in memory at once.
+
+        This is what `regions` gives but for the masks, in a fifth of its time.
+
+        Returns:
+            Times `(n,)` in ns, ordinals of tracks `(n,)`, boxes `(n, 4)`.
 
         Raises:
             StoreError: a blob is damaged.
         """
         with self._use() as conn:
-            numbers = reader.region_blobs(conn, source_id, start_ns, end_ns)
+            numbers = reader.blob_numbers(conn, source_id, start_ns, end_ns)
             parts = [part for seq in numbers if (part := reader.region_boxes(conn, source_id, seq)) is not None]
         if not parts:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4), np.float32)
         times, tracks, boxes = (np.concatenate(column) for column in zip(*parts, strict=True))
-        held = (times >= start_ns) & (times <= end_ns)
-        return times[held], tracks[held], boxes[held]
-
-    def tracks(self, ids: Sequence[int]) -> list[TrackRow]:
-        """The tracks with these ids, in their order; ids that are in the memory no more are left out."""
-        with self._use() as conn:
-            return reader.tracks(conn, ids)
-
-    def source_tracks(self, source_id: int) -> list[TrackRow]:
-        """All tracks of one source, by ordinal."""
-        with self._use() as conn:
-            return reader.source_tracks(conn, source_id)
-
-    def cuts(self, source_id: int) -> list[int]:
-        """The times (ns) at which new shots begin in a source, in order."""
-        with self._use() as conn:
-            query = "SELECT t_ns FROM cuts WHERE source_id = ? ORDER BY t_ns"
-            return [typed(row, (int,), "cuts")[0] for row in conn.execute(query, (source_id,))]
-
-    def stale_sources(self) -> list[str]:
-        """The paths of those whose tracks have no tokens of the memory's encoder, since they were not there for it."""
-        with self._use() as conn:
-            return [path("sources", uri) for (uri,) in conn.execute("SELECT uri FROM sources WHERE stale ORDER BY id")]
-
-    def views(self, source_id: int) -> Mapping[int, list[ViewMark]]:
-        """Where the tracks of one source were looked at, best first, by their ids; without those that never were."""
-        with self._use() as conn:
-            return reader.views(conn, source_id)
-
-    def begin_tokens(self, target: ModelRecord) -> set[int]:
-        """Begin to collect tokens of `target`: the ids of tracks that have them already."""
-        with self._use(write=True) as conn:
-            return tokens.begin(conn, target)
-
-    def put_tokens(self, new: Sequence[tokens.NewTokens]) -> None:
-        """Collect tokens, beside the old ones. Raises StoreError for values that are not finite."""
-        with self._use(write=True) as conn:
-            tokens.put(conn, new)
-
-    def adopt_tokens(self, target: ModelRecord, states: Mapping[int, bytes]) -> list[int]:
-        """Take over what was collected, in one transaction: from now on the memory is of the encoder `target`. The ids
-        of sources with tracks that have none of its tokens, which are stale now. states: of trackers, by source, in
-        place of those that know the old tokens.
-
-        Raises:
-            StoreError: a source is not indexed to its end.
-        """
-        with self._use(write=True) as conn:
-            return tokens.adopt(conn, target, states)
-
-    def fitted(self, weights: str) -> Mapping[str, Any] | None:
-        """What `set_fitted` kept for an encoder of these weights; None when nothing was. Whether it makes sense is for
-        `probability.Probabilities` to tell."""
-        with self._use() as conn:
-            row = conn.execute("SELECT value FROM meta WHERE key = 'fitted'").fetchone()
-            kept = parsed(row[0], "what was fitted").get(weights) if row else None
-            if kept is not None:
-                typed((kept,), (dict,), "what was fitted")
-            return kept
-
-    def set_fitted(self, weights: str, values: Mapping[str, Any] | None) -> None:
-        """Keep what was fitted to this memory for an encoder of these weights, in place of what was; None drops it."""
-        with self._use(write=True) as conn, transaction(conn):
-            text = "{}" if values is None else json.dumps({weights: values}, sort_keys=True)
-            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('fitted', ?)", (text,))
-
-    def introduced(self) -> str | None:
-        """The encoder that people were told about last; None when it was none."""
-        with self._use() as conn:
-            row = conn.execute("SELECT value FROM meta WHERE key = 'introduced'").fetchone()
-        return None if row is None else str(row[0])
-
-    def set_introduced(self, encoder: str) -> None:
-        """Remember that people were told what this encoder knows."""
-        with self._use(write=True) as conn, transaction(conn):
-            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('introduced', ?)", (encoder,))
-
-    def next_ordinal(self, source_id: int) -> int:
-        """One more than the highest ordinal of the tracks of a source."""
-        with self._use() as conn:
-            query = "SELECT ifnull(max(ordinal), -1) + 1 FROM tracks WHERE source_id = ?"
-            return int(conn.execute(query, (source_id,)).fetchone()[0])
+        inside = (times >= start_ns) & (times <= end_ns)
+        return times[inside], tracks[inside], boxes[inside]
 
     def stats(self) -> StoreStats:
-        """Counts, and bytes on disk."""
+        """Count what the memory holds, and its bytes on disk."""
         with self._use() as conn, snapshot(conn):
             return reader.stats(conn, self.folder, self.cache_folder)
 
-    def memory_id(self) -> str:
-        """A random name that this memory got when it was made; a copy of the folder keeps it."""
-        with self._use() as conn:
-            return reader.meta(conn, "memory")
-
-    def generation(self) -> int:
-        """How often the tracks have changed."""
-        with self._use() as conn:
-            return reader.counter(conn, "generation")
-
     def extent(self) -> tuple[int, int]:
-        """How often the tracks have changed, and how many there are."""
+        """Return how often the tracks have changed, and how many there are."""
         with self._use() as conn, snapshot(conn):
             (n,) = conn.execute("SELECT count(*) FROM tracks").fetchone()
-            return reader.counter(conn, "generation"), int(n)
+            return meta.counter(conn, "generation"), int(n)
 
     @contextmanager
     def track_changes(self, since: int) -> Iterator[tuple[int, int, Iterator[list[tuple[Any, ...]]]]]:
-        """One consistent view for the cache: the generation, the generation of the last removal, and the tracks
-        changed after generation `since` (all for -1) as `reader.raw_tracks` gives them."""
+        """Give the vector cache one consistent view of the tracks.
+
+        It is the generation, the generation of the last removal, and the tracks that changed after generation `since`
+        (all for -1), as `reader.raw_tracks` yields them.
+        """
         with self._use() as conn, snapshot(conn):
-            removed, generation = reader.counter(conn, "removed"), reader.counter(conn, "generation")
+            removed, generation = meta.counter(conn, "removed"), meta.counter(conn, "generation")
             yield generation, removed, reader.raw_tracks(conn, since)

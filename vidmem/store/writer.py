@@ -9,10 +9,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ModelMismatchError, StoreError
+from ..errors import ModelMismatchError, StoreError, UsageError
 from ..records import SourceInfo
-from . import pictures as picturebook
-from . import reader
+from . import lookup, meta, picture_files, reader
 from .database import transaction
 from .files import CACHE_LOCK_NAME, CACHE_NAME
 from .lock import holding
@@ -45,7 +44,20 @@ def set_model(conn: sqlite3.Connection, record: ModelRecord) -> None:
 
 
 def set_recorded(conn: sqlite3.Connection, source_id: int, start_ns: int | None, by: str) -> None:
-    """When the source was recorded, and how that is known."""
+    """Set when a source was recorded (see `SourceInfo.start_ns`), and how that is known.
+
+    "given" with None means that the time is unknown and is not to be looked up again.
+
+    Raises:
+        UsageError: the source has a clock, or pictures, with times of their own.
+    """
+    row = lookup.source_by_id(conn, source_id)
+    if row.kind.own_times or row.kind.single_pictures:
+        raise UsageError(f"it has times of its own, which stay as they are: {row.uri}")
+    _set_recorded(conn, source_id, start_ns, by)
+
+
+def _set_recorded(conn: sqlite3.Connection, source_id: int, start_ns: int | None, by: str) -> None:
     with transaction(conn):
         conn.execute("UPDATE sources SET start_ns = ?, recorded_by = ? WHERE id = ?", (start_ns, by, source_id))
 
@@ -54,7 +66,7 @@ def _dated(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> Sour
     """The row, with the recording time where it was indexed when none was known."""
     if known.recorded_by or known.start_ns is not None or info.start_ns is None or known.kind.own_clock:
         return known
-    set_recorded(conn, known.id, info.start_ns, info.recorded_by)
+    _set_recorded(conn, known.id, info.start_ns, info.recorded_by)
     return replace(known, start_ns=info.start_ns, recorded_by=info.recorded_by)
 
 
@@ -93,13 +105,6 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
     return row
 
 
-def bump_generation(conn: sqlite3.Connection) -> int:
-    """Count one more change of the tracks, inside the caller's transaction."""
-    generation = reader.counter(conn, "generation") + 1
-    conn.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(generation),))
-    return generation
-
-
 def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
     """Delete a source with its tracks and regions, and mark the memory as in need of `scrub`.
 
@@ -112,7 +117,7 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
         conn.execute("DELETE FROM marks WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM trails WHERE source_id = ?", (source_id,))
         conn.execute("DELETE FROM cuts WHERE source_id = ?", (source_id,))
-        picturebook.forget_all(conn, source_id)
+        picture_files.forget_all(conn, source_id)
         conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
         if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
             raise StoreError(f"source {source_id} is not in this memory (any more)")
@@ -121,7 +126,7 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
 
 def mark_removed(conn: sqlite3.Connection) -> int:
     """Count a removal of tracks, inside the caller's transaction: caches are made anew, and the next `scrub` is due."""
-    generation = bump_generation(conn)
+    generation = meta.bump_generation(conn)
     conn.execute("UPDATE meta SET value = ? WHERE key = 'removed'", (str(generation),))
     conn.execute("UPDATE meta SET value = '1' WHERE key = 'scrub'")
     return generation

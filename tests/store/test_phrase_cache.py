@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vidmem.store import Store
-from vidmem.store import texts as module
-from vidmem.store.texts import NAME, Texts
+from vidmem.store import phrase_cache as module
+from vidmem.store.phrase_cache import NAME, Texts
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..timecode import NS
-from . import checks
+from . import validate
 from .rows import sane_time
 
 PICTURE_NS = 10 * NS
@@ -64,27 +64,31 @@ def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
     query = "SELECT path, size, mtime_ns, t_ns, cause FROM picture_files WHERE source_id = ? ORDER BY path"
     out = []
     for row in conn.execute(query, (source_id,)):
-        file = PictureFile(*checks.typed(row, (str, int, int, int | None, str | None), "picture_files"))
-        checks.path("picture_files", file.path, inside=True)
-        checks.times("picture_files", file.t_ns)
+        file = PictureFile(*validate.typed(row, (str, int, int, int | None, str | None), "picture_files"))
+        validate.path("picture_files", file.path, inside=True)
+        validate.times("picture_files", file.t_ns)
         out.append(file)
     return out
 
 
-def pictures(conn: sqlite3.Connection, source_id: int, t_ns: int | None = None) -> list[Picture]:
-    """All pictures of a source, in order, or the one at t_ns."""
-    query = "SELECT t_ns, hash, width, height, recorded_ns, recorded_by FROM pictures WHERE source_id = ?"
-    if t_ns is not None:
-        rows = conn.execute(f"{query} AND t_ns = ?", (source_id, t_ns))
-    else:
-        rows = conn.execute(f"{query} ORDER BY t_ns", (source_id,))
-    return [_picture(row) for row in rows]
+_PICTURES = "SELECT t_ns, hash, width, height, recorded_ns, recorded_by FROM pictures WHERE source_id = ?"
+
+
+def pictures(conn: sqlite3.Connection, source_id: int) -> list[Picture]:
+    """Return all pictures of a source, in order."""
+    return [_picture(row) for row in conn.execute(f"{_PICTURES} ORDER BY t_ns", (source_id,))]
+
+
+def picture(conn: sqlite3.Connection, source_id: int, t_ns: int) -> Picture | None:
+    """Return the picture of a source at this time, or None."""
+    row = conn.execute(f"{_PICTURES} AND t_ns = ?", (source_id, t_ns)).fetchone()
+    return None if row is None else _picture(row)
 
 
 def _picture(row: tuple[Any, ...]) -> Picture:
-    t_ns, digest, width, height = checks.typed(row[:4], (int, bytes, int, int), "pictures")
-    checks.times("pictures", t_ns)
-    checks.size("pictures", width, height)
+    t_ns, digest, width, height = validate.typed(row[:4], (int, bytes, int, int), "pictures")
+    validate.times("pictures", t_ns)
+    validate.size("pictures", width, height)
     return Picture(t_ns, digest, width, height, *sane_time(*row[4:]))
 
 
@@ -123,8 +127,8 @@ def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Map
 
 
 def _joined(folder: object, path: object) -> str:
-    checks.typed((folder, path), (str, str), "picture_files")
-    return os.path.join(str(folder), checks.path("picture_files", str(path), inside=True))
+    validate.typed((folder, path), (str, str), "picture_files")
+    return os.path.join(str(folder), validate.path("picture_files", str(path), inside=True))
 
 
 def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
@@ -143,17 +147,13 @@ def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
     return exact or [place for path, place in found if path.parts[-len(wanted) :] == wanted]
 
 
-def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) -> None:
-    """Inside the caller's transaction: forget these paths, but not what was in them."""
+def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) -> list[int]:
+    """Forget these paths, inside the caller's transaction; return the times of the pictures that no file holds now."""
     conn.executemany("DELETE FROM picture_files WHERE source_id = ? AND path = ?", [(source_id, p) for p in gone])
-
-
-def orphans(conn: sqlite3.Connection, source_id: int) -> list[int]:
-    """Times of the pictures that no file holds any more, since it was deleted or holds another picture now."""
     query = """
         SELECT t_ns FROM pictures AS p WHERE source_id = ? AND NOT EXISTS (
             SELECT 1 FROM picture_files AS f WHERE f.source_id = p.source_id AND f.t_ns = p.t_ns) ORDER BY t_ns"""
-    return [checks.typed(row, (int,), "pictures")[0] for row in conn.execute(query, (source_id,))]
+    return [validate.typed(row, (int,), "pictures")[0] for row in conn.execute(query, (source_id,))]
 
 
 def forget(conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None = None, before_ns: int = 0) -> None:

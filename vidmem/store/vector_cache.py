@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..records import Float32
-from . import cachebuild
-from .cachebuild import BLOCK
-from .cachefile import CacheData
-from .rows import half_to_float
+from . import cache_build
+from .cache_build import BLOCK
+from .cache_file import CacheData
+from .fp16 import half_to_float
 from .store import Store
 
 Kind = Literal["visual", "text"]
@@ -69,7 +69,7 @@ class VectorCache:
 
     def __init__(self, store: Store, data: CacheData | None = None) -> None:
         self._store = store
-        self._data = cachebuild.current(store) if data is None else data
+        self._data = cache_build.current(store) if data is None else data
         self._indexes: dict[Kind, Any] = {}
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class VectorCache:
 
     def refreshed(self) -> VectorCache:
         """One with what was written since, by this process or another; itself when there was nothing."""
-        data, _ = cachebuild.updated(self._store, self._data)
+        data, _ = cache_build.updated(self._store, self._data)
         return self if data is self._data else VectorCache(self._store, data)
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
-from . import cachefile
-from .cachefile import COLUMNS, CacheData
-from .checks import damaged
+from . import cache_file
+from .cache_file import COLUMNS, CacheData
+from .fp16 import half_to_float
 from .lock import take_lock
-from .rows import half_to_float
 from .store import Store
+from .validate import damaged
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def current(store: Store) -> CacheData:
     try:
         if model is not None:
             dims = model.visual_dim, model.text_dim
-            old = cachefile.load(store.cache_folder, store.memory_id(), dims, generation, rows)
+            old = cache_file.load(store.cache_folder, store.memory_id(), dims, generation, rows)
     except (OSError, ValueError) as error:
         _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
     data, fresh = updated(store, old)
@@ -105,7 +105,7 @@ def _stack(
     visual, (text, text_scale) = np.concatenate(halves[0]), _weighed(np.concatenate(halves[1]), np.concatenate(sure))
     scale = np.stack([_inverse_norms(visual), text_scale])
     data = CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
-    if (what := cachefile.odd(data)) is not None:
+    if (what := cache_file.odd(data)) is not None:
         raise damaged(f"{what} in tracks")
     return data
 
@@ -154,7 +154,7 @@ def _inverse_norms(half: NDArray[np.float16]) -> Float32:
 def _write(store: Store, data: CacheData) -> None:
     """Keep `data` for the next process, if this one may and no other is at it."""
     try:
-        with store.alone():
+        with store.exclusive():
             fd = take_lock(store.cache_lock, wait=False)
             if fd is None:
                 return
@@ -162,7 +162,7 @@ def _write(store: Store, data: CacheData) -> None:
                 with store.track_changes(data.generation) as (_, removed, _):
                     stale = removed > data.generation
                 if not stale:  # what was forgotten since must not come back to disk
-                    cachefile.save(store.cache_folder, data)
+                    cache_file.save(store.cache_folder, data)
             finally:
                 os.close(fd)
     except OSError as error:

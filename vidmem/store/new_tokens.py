@@ -15,9 +15,10 @@ import numpy as np
 from ..errors import StoreError
 from ..records import Float32
 from . import reader
-from .checks import typed
 from .database import transaction
-from .rows import ModelRecord, checked_share, pack_vector
+from .fp16 import pack_vector
+from .rows import ModelRecord, checked_share
+from .validate import typed
 from .writer import mark_removed
 
 _KEY = "new_tokens"

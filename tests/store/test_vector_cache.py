@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vidmem.errors import StoreError, UsageError
 from vidmem.records import Float32
-from vidmem.store import Store, VectorCache, cachebuild, cachefile
+from vidmem.store import Store, VectorCache, cache_build, cache_file
 from vidmem.store.lock import holding
 
 from .making import DT, DV, add, info, track
@@ -59,7 +59,7 @@ def test_range_search_equals_brute_force(full: Store, seed: int, threshold: floa
 @pytest.mark.parametrize("threads", [False, True])
 def test_range_search_includes_the_boundary(full: Store, threads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if threads:
-        monkeypatch.setattr("vidmem.store.vectors._ONE_THREAD", 0)
+        monkeypatch.setattr("vidmem.store.vector_cache._ONE_THREAD", 0)
     cache = VectorCache(full)
     every = np.arange(N)
     for seed in range(2):
@@ -186,7 +186,7 @@ def damage(path: Path, how: str) -> None:
 )
 def test_a_damaged_file_is_rebuilt(full: Store, how: str, caplog: pytest.LogCaptureFixture) -> None:
     want = answers(full)
-    path = full.cache_folder / cachefile.CACHE_FILE_NAME
+    path = full.cache_folder / cache_file.CACHE_FILE_NAME
     sound = path.read_bytes()
     damage(path, how)
     with caplog.at_level(logging.INFO, "vidmem.store"):
@@ -201,7 +201,7 @@ def test_a_file_of_another_memory_is_not_trusted(full: Store, tmp_path: Path) ->
         add(other, row.id, [track(i, seed=i + 1000) for i in range(N)])
         VectorCache(other)
         want = answers(full)
-        shutil.copy(other.cache_folder / cachefile.CACHE_FILE_NAME, full.cache_folder)
+        shutil.copy(other.cache_folder / cache_file.CACHE_FILE_NAME, full.cache_folder)
     assert answers(full) == want
 
 
@@ -219,7 +219,7 @@ def test_a_sound_file_is_used(full: Store, monkeypatch: pytest.MonkeyPatch) -> N
 def assert_like_rebuilt(cache: VectorCache, store: Store) -> None:
     shutil.rmtree(store.cache_folder, ignore_errors=True)
     fresh = VectorCache(store)
-    assert cache.generation == fresh.generation == store.generation()
+    assert cache.generation == fresh.generation == store.extent()[0]
     for name in ("columns", "visual", "text", "scale"):
         np.testing.assert_array_equal(getattr(cache._data, name), getattr(fresh._data, name))
 
@@ -235,7 +235,7 @@ def test_refresh_takes_in_new_and_changed_tracks(full: Store) -> None:
 
 
 def test_a_slightly_stale_file_is_kept_and_a_very_stale_one_is_written(full: Store) -> None:
-    path = full.cache_folder / cachefile.CACHE_FILE_NAME
+    path = full.cache_folder / cache_file.CACHE_FILE_NAME
     VectorCache(full)
     before = path.read_bytes()
     add(full, 1, [track(N)])
@@ -271,8 +271,8 @@ def test_what_was_forgotten_while_the_cache_was_built_is_not_written(full: Store
     with Store.open(folder) as reader:
         stale = VectorCache(reader)
         full.remove_source(1)
-        cachebuild._write(reader, stale._data)
-    assert not (full.cache_folder / cachefile.CACHE_FILE_NAME).exists()
+        cache_build._write(reader, stale._data)
+    assert not (full.cache_folder / cache_file.CACHE_FILE_NAME).exists()
 
 
 def test_a_cache_that_another_process_is_writing_is_built_in_memory(full: Store) -> None:
@@ -285,7 +285,7 @@ def test_what_a_killed_process_left_is_cleared(full: Store) -> None:
     full.cache_folder.mkdir()
     (full.cache_folder / "old.tmp").write_bytes(b"half a cache")
     VectorCache(full)
-    assert [path.name for path in full.cache_folder.iterdir()] == [cachefile.CACHE_FILE_NAME]
+    assert [path.name for path in full.cache_folder.iterdir()] == [cache_file.CACHE_FILE_NAME]
 
 
 def test_vectors_of_unequal_length_fail(full: Store) -> None:

@@ -38,7 +38,7 @@ def typed(row: Sequence[Any], kinds: Sequence[type | UnionType], what: str) -> S
     return row
 
 
-def held(sound: bool, what: str) -> None:
+def ensure(sound: bool, what: str) -> None:
     """Raises StoreError unless it is sound."""
     if not sound:
         raise damaged(what)

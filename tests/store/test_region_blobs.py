@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vidmem.errors import StoreError
 from vidmem.records import FrameRegions
-from vidmem.store.codec import decode, encode, same_grid
+from vidmem.store.region_blobs import decode, encode, same_grid
 
 from .making import frame
 
@@ -100,11 +100,11 @@ def test_decode_fails_on_anything_else(blob: bytes) -> None:
 
 
 def test_decode_fails_on_a_forged_size_without_unpacking_it() -> None:
-    from vidmem.store import codec
+    from vidmem.store import region_blobs
 
     good = encode([frame(0, [1])])
-    packed = lzma.compress(bytes(1 << 24), lzma.FORMAT_RAW, filters=codec._FILTERS)
-    head = codec._HEADER.pack(b"VR1\0", 0, 1 << 31, 1 << 28, 0, 0, 1, 1)
+    packed = lzma.compress(bytes(1 << 24), lzma.FORMAT_RAW, filters=region_blobs._FILTERS)
+    head = region_blobs._HEADER.pack(b"VR1\0", 0, 1 << 31, 1 << 28, 0, 0, 1, 1)
     crc = zlib.crc32(head[8:] + packed).to_bytes(4, "little")
     with pytest.raises(StoreError, match="sizes"):
         decode(good[:4] + crc + head[8:] + packed)

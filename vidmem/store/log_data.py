@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..records import Mark, Trail
-from . import checks
+from . import validate
 from .rows import sane_time
 
 _COLUMNS = 8  # time, x, y, z, quaternion
@@ -46,10 +46,10 @@ def marks(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns: int) 
     )
     out = []
     for row in conn.execute(query, (source_id, start_ns, end_ns)):
-        t_ns, late, stamp_late, sequence = checks.typed(row, _MARK_KINDS, "marks")
+        t_ns, late, stamp_late, sequence = validate.typed(row, _MARK_KINDS, "marks")
         log_ns = zero + t_ns + late
         mark = Mark(log_ns, None if stamp_late is None else log_ns + stamp_late, sequence)
-        checks.times("marks", t_ns, mark.log_ns, mark.stamp_ns)
+        validate.times("marks", t_ns, mark.log_ns, mark.stamp_ns)
         out.append((t_ns, mark))
     return out
 
@@ -85,7 +85,7 @@ def trail(conn: sqlite3.Connection, source_id: int) -> Trail | None:
     row = conn.execute("SELECT topic, frame, blob FROM trails WHERE source_id = ?", (source_id,)).fetchone()
     if row is None:
         return None
-    checks.typed(row, (str, str, bytes), "trails")
+    validate.typed(row, (str, str, bytes), "trails")
     unpacker = zlib.decompressobj()
     try:
         data = unpacker.decompress(row[2], _MOST_BYTES)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
-from .checks import FARTHEST_NS, MOST, MOST_ORDINALS
+from .validate import FARTHEST_NS, MOST, MOST_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
 FORMAT = 1
