@@ -19,7 +19,7 @@ from .. import __version__
 from ..encoders import LoadOptions, SlowText, TextEncoder, find, load_text
 from ..records import Float32
 from ..store import Store
-from ..store.phrase_cache import Texts
+from ..store.phrase_cache import PhraseCache
 
 
 def text_side(spelling: str, weights: str | os.PathLike[str] | None, store: Store) -> TextEncoder:
@@ -41,7 +41,7 @@ class CachedText(TextEncoder):
     def __init__(self, spelling: str, slow: SlowText, weights: str | os.PathLike[str] | None, store: Store) -> None:
         self._spelling, self._slow = spelling, slow
         self._options = LoadOptions(spelling.partition(":")[2], None, weights)
-        self._texts = Texts(store)
+        self._texts = PhraseCache(store)
         self._real: TextEncoder | None = None
         facts = _sound(self._texts.facts(spelling))
         self.info = self._loaded().info if facts is None else slow.describe(*facts)

@@ -20,7 +20,7 @@ from vidmem.encoders.clip.text import ClipText
 from vidmem.encoders.hub import RECORD
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
 from vidmem.memory import Memory
-from vidmem.store.phrase_cache import Texts
+from vidmem.store.phrase_cache import PhraseCache
 
 clip_folder.required()
 
@@ -90,7 +90,7 @@ def test_what_was_not_remembered_here_is_not_believed(folder: Path, told: object
         want = memory.where("red cup", top=None)
         made = memory.store.model()
         assert made is not None
-        texts = Texts(memory.store)
+        texts = PhraseCache(memory.store)
         assert texts.facts(made.encoder) is not None
         texts.set_facts(made.encoder, told)
         conn = sqlite3.connect(memory.store.cache_folder / "texts.sqlite")

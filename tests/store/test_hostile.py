@@ -24,8 +24,8 @@ from vidmem.media import base
 from vidmem.query.retention import plan
 from vidmem.records import Mark, Trail, ViewMark
 from vidmem.store import Picture, PictureFile, Store, VectorCache, cache_build, cache_file, validate
-from vidmem.store.phrase_cache import Texts
-from vidmem.store.source_names import peek
+from vidmem.store.phrase_cache import PhraseCache
+from vidmem.store.source_names import source_names
 from vidmem.timecode import parse_moment
 
 from .making import DT, DV, MODEL, add, frame, info, track
@@ -64,7 +64,7 @@ def made(folder: Path) -> Path:
         store.set_trail(row.id, Trail("tf", "map", np.array([0, 5]), np.ones((2, 7))))
         store.set_fitted("w", {"text": CURVE})
         VectorCache(store)
-        Texts(store).put([(b"k", np.ones((1, DT), np.float32))])
+        PhraseCache(store).put([(b"k", np.ones((1, DT), np.float32))])
     return folder
 
 
@@ -166,7 +166,7 @@ def test_a_pipe_in_place_of_a_file_fails(made: Path, name: str) -> None:
     with pytest.raises(StoreError, match="holds a pipe or a device in place of a file"):
         Store.open(made)
     with pytest.raises(StoreError, match="holds a pipe or a device in place of a file"):
-        peek(made)
+        source_names(made)
 
 
 def test_a_folder_in_place_of_a_file_fails(made: Path) -> None:
@@ -218,12 +218,12 @@ def test_an_endless_view_is_never_asked(made: Path, table: str, columns: str) ->
 
 
 def test_the_prompt_gives_up_on_an_endless_view(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.store.source_names._MOST_STEPS", 100_000)
-    assert peek(made).sources == [info().uri]
+    monkeypatch.setattr("vidmem.store.source_names._MAX_STEPS", 100_000)
+    assert source_names(made).sources == [info().uri]
     alter(made, "DROP TABLE sources")
     alter(made, ENDLESS.format("sources", "x AS id, 'a' AS uri"))
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-        peek(made)
+        source_names(made)
 
 
 FAR = 1 << 62
@@ -303,7 +303,7 @@ def test_a_recording_time_that_is_none_is_not_known(made: Path, column: str, val
 
 
 def test_poses_of_any_length_are_not_unpacked(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidmem.store.log_data._MOST_BYTES", 1 << 10)
+    monkeypatch.setattr("vidmem.store.log_data._MAX_BYTES", 1 << 10)
     alter(made, "UPDATE trails SET blob = ?", zlib.compress(bytes(1 << 20)))
     with Store.open(made) as store, pytest.raises(StoreError, match="poses of source 1 are damaged"):
         store.trail(1)
@@ -469,13 +469,13 @@ def test_a_cache_header_of_another_making_is_rebuilt(made: Path, head: str) -> N
 )
 def test_texts_of_another_making_are_made_anew(made: Path, sql: str) -> None:
     with Store.open(made) as store:
-        (found,) = Texts(store).get([b"k"])
+        (found,) = PhraseCache(store).get([b"k"])
         assert found is not None
         conn = sqlite3.connect(made / "cache" / "texts.sqlite")
         with conn:
             conn.execute(sql)
         conn.close()
-        assert Texts(store).get([b"k"]) == [None]
+        assert PhraseCache(store).get([b"k"]) == [None]
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,9 @@ def _memory(ctx: typer.Context) -> Path:
 
 
 def _sources(folder: Path, incomplete: str) -> list[str]:
-    from ..store.peek import peek  # as above
+    from ..store.source_names import source_names  # as above
 
-    paths = peek(folder).sources
+    paths = source_names(folder).sources
     known = paths if os.sep in incomplete and os.path.isabs(incomplete) else short_names(paths)
     return [name for name in known if name.startswith(incomplete)]
 
@@ -132,9 +132,9 @@ def _names(ctx: typer.Context) -> list[str]:
 
 
 def _encoder_of(folder: Path) -> str | None:
-    from ..store.peek import peek  # as above
+    from ..store.source_names import source_names  # as above
 
     try:
-        return peek(folder).encoder
+        return source_names(folder).encoder
     except Exception:  # there is no memory yet
         return None

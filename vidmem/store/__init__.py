@@ -1,4 +1,4 @@
-"""A memory on disk: SQLite is the truth, the vector cache can be rebuilt from it."""
+"""A memory on disk: SQLite is the truth, and the vector cache can be rebuilt from it."""
 
 from .checkpoint import Checkpoint
 from .forget import Loss, Part

@@ -1,4 +1,4 @@
-"""Bringing the cached arrays up to date with SQLite: the whole of it, or only what changed."""
+"""Bring the cached arrays up to date with SQLite: rebuild them, or apply only what changed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from .validate import damaged
 _log = logging.getLogger(__name__)
 
 BLOCK = 1024
-"""Rows widened to float32 at a time: stays in the processor's cache."""
+"""Rows that are widened to float32 at a time, so that they stay in the processor's cache."""
 
 _KEEP_UNWRITTEN = 0.02
-"""Share of rows that may be newer than the file before the file is written again: applying them takes milliseconds,
-writing takes seconds on a large memory, and a robot asks after every checkpoint."""
+"""Share of rows that may be newer than the file before the file is written again.
+
+Applying them takes milliseconds. Writing takes seconds on a large memory, and a robot asks after every checkpoint.
+"""
 
 
 def current(store: Store) -> CacheData:
-    """The arrays of `store` as of now: from its cache file if that is sound, and else rebuilt and written back."""
+    """Return the arrays of `store` as of now, from its cache file if that is sound; else rebuild and write them."""
     old: CacheData | None = None
     model, (generation, rows) = store.model(), store.extent()
     try:
@@ -47,8 +49,10 @@ def current(store: Store) -> CacheData:
 
 
 def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
-    """`old` with what has changed since, and how many rows were read from SQLite for it: all of them when tracks
-    were removed, or when it cannot be told what changed. `old` itself when nothing did.
+    """Return `old` with what has changed since, and how many rows were read from SQLite for it.
+
+    All rows are read when tracks were removed, or when it is not clear what changed. When nothing changed, `old` itself
+    is returned.
 
     Raises:
         StoreError: the memory is damaged.
@@ -75,7 +79,7 @@ def _stack(
 ) -> CacheData:
     columns: list[NDArray[np.int64]] = []
     halves: tuple[list[NDArray[np.float16]], list[NDArray[np.float16]]] = ([], [])
-    sure: list[Float32] = []
+    confidences: list[Float32] = []
     for rows in chunks:
         numbers = np.array([row[:6] for row in rows])
         confidence = np.array([row[8] for row in rows])
@@ -91,7 +95,7 @@ def _stack(
             if any(len(blob) != 2 * dims[kind] for blob in blobs):
                 raise damaged("vectors of unequal length")
             halves[kind].append(np.frombuffer(b"".join(blobs), "<f2").reshape(len(rows), dims[kind]))
-        sure.append(confidence.astype(np.float32))
+        confidences.append(confidence.astype(np.float32))
     if not columns:
         dv, dt = dims or (0, 0)
         return CacheData(
@@ -102,7 +106,10 @@ def _stack(
             np.empty((0, dt), np.float16),
             np.empty((2, 0), np.float32),
         )
-    visual, (text, text_scale) = np.concatenate(halves[0]), _weighed(np.concatenate(halves[1]), np.concatenate(sure))
+    visual, (text, text_scale) = (
+        np.concatenate(halves[0]),
+        _weighed(np.concatenate(halves[1]), np.concatenate(confidences)),
+    )
     scale = np.stack([_inverse_norms(visual), text_scale])
     data = CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
     if (what := cache_file.odd(data)) is not None:
@@ -111,9 +118,9 @@ def _stack(
 
 
 def _merged(old: CacheData, new: CacheData) -> CacheData | None:
-    """`old` with rows of `new` in place of those with the same id, and the rest behind: ids only grow.
+    """Replace rows of `old` by rows of `new` with the same id, and append the rest: ids only grow.
 
-    None when `old` does not fit, as when memory.sqlite was restored from a backup under its cache.
+    Returns None when `old` does not fit, as when memory.sqlite was restored from a backup under its cache.
     """
     ids = old.columns[0]
     known = new.columns[0] <= ids[-1]
@@ -129,17 +136,21 @@ def _merged(old: CacheData, new: CacheData) -> CacheData | None:
     return CacheData(new.memory, new.generation, columns, visual, text, scale)
 
 
-def _weighed(half: NDArray[np.float16], sure: Float32) -> tuple[NDArray[np.float16], Float32]:
-    """Text vectors `(n, D)` as long as they are sure `(n,)`, and what the product with each must be multiplied by, so
-    that it is the cosine times that, exactly: a scan of the vectors alone then ranks by it."""
-    unsure = np.flatnonzero(sure != 1)
+def _weighed(half: NDArray[np.float16], confidence: Float32) -> tuple[NDArray[np.float16], Float32]:
+    """Scale text vectors `(n, D)` by their confidence `(n,)`.
+
+    Returns:
+        The scaled vectors, and factors `(n,)` that turn a product with each into its cosine times its confidence,
+        exactly. A scan of the vectors alone then ranks by that.
+    """
+    unsure = np.flatnonzero(confidence != 1)
     if len(unsure):
         half = half.copy()
         for start in range(0, len(unsure), BLOCK):
             rows = unsure[start : start + BLOCK]
-            half[rows] = half_to_float(half[rows]) * sure[rows, None]
+            half[rows] = half_to_float(half[rows]) * confidence[rows, None]
     scale = _inverse_norms(half)
-    return half, np.asarray(scale * sure, np.float32)
+    return half, np.asarray(scale * confidence, np.float32)
 
 
 def _inverse_norms(half: NDArray[np.float16]) -> Float32:
@@ -152,7 +163,7 @@ def _inverse_norms(half: NDArray[np.float16]) -> Float32:
 
 
 def _write(store: Store, data: CacheData) -> None:
-    """Keep `data` for the next process, if this one may and no other is at it."""
+    """Keep `data` for the next process, if this one may write and no other is writing."""
     try:
         with store.exclusive():
             fd = take_lock(store.cache_lock, wait=False)
@@ -161,7 +172,7 @@ def _write(store: Store, data: CacheData) -> None:
             try:
                 with store.track_changes(data.generation) as (_, removed, _):
                     stale = removed > data.generation
-                if not stale:  # what was forgotten since must not come back to disk
+                if not stale:  # what was removed since must not come back to disk
                     cache_file.save(store.cache_folder, data)
             finally:
                 os.close(fd)

@@ -1,7 +1,7 @@
-"""The one file of the vector cache: written to a temporary name, flushed, renamed; checked before it is used.
+"""The one file of the vector cache: written to a temporary name, flushed, renamed, and checked before it is used.
 
-Raw arrays behind a header, not FAISS's own format: at 1,000,000 x 128 FAISS takes 1 s to read its file and parses
-it in C++, while these arrays are mapped, checked at memory speed and handed to FAISS in 0.15 s.
+It holds raw arrays behind a header, not FAISS's own format: at 1,000,000 x 128 FAISS takes 1 s to read its file and
+parses it in C++. These arrays are mapped, checked at memory speed and given to FAISS in 0.15 s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
-from .validate import FARTHEST_NS, MOST, MOST_ORDINALS
+from .validate import MAX_COUNT, MAX_NS, MAX_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
 FORMAT = 1
@@ -28,17 +28,23 @@ FORMAT = 1
 _MAGIC = b"VMCACHE\0"
 _PREFIX = struct.Struct("<8sII")  # magic, length of the JSON header, its crc32
 _PAYLOAD = 4096  # where arrays begin: a page, so that mapped arrays are aligned
-_LEAST_SCALE = 1e-3
-"""Vectors have a length of 1, but for rounding; widened, one with NaN or infinity in it comes to more than 60,000."""
+_MIN_SCALE = 1e-3
+"""Smallest inverse norm of a sound vector: norms are about 1, and widened NaN or infinity gives over 60,000."""
 COLUMNS = ("ids", "source_ids", "ordinals", "start_ns", "end_ns", "frames")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CacheData:
-    """All tracks of a memory, by id. memory: its id. generation: of the tracks.
+    """All tracks of a memory, by id.
 
-    columns `(6, n)` int64 as named in COLUMNS; visual `(n, Dv)` and text `(n, Dt)` float16; scale `(2, n)` float32:
-    1 / norm of each visual and text vector (fp16 rounding moves norms off 1 by up to 0.0005), 0 where it is 0.
+    Attributes:
+        memory: The id of the memory.
+        generation: The generation of its tracks.
+        columns: `(6, n)` int64, as named in COLUMNS.
+        visual: `(n, Dv)` float16.
+        text: `(n, Dt)` float16.
+        scale: `(2, n)` float32: 1 / norm of each visual and text vector, 0 where the norm is 0. Rounding to fp16 moves
+            norms off 1 by up to 0.0005.
     """
 
     memory: str
@@ -56,7 +62,7 @@ def save(folder: Path, data: CacheData) -> None:
     """Replace the cache in `folder` by `data`, or leave the old one.
 
     Raises:
-        OSError: no room, or no right to write.
+        OSError: the disk is full, or the folder is read-only.
     """
     folder.mkdir(exist_ok=True)
     for stale in folder.glob("*.tmp"):  # of a process that was killed while it wrote
@@ -94,27 +100,37 @@ def _raw(array: NDArray[np.generic]) -> memoryview:
 
 
 def odd(data: CacheData) -> str | None:
-    """What in the columns and lengths of tracks vidmem does not write; None when all is sound. Milliseconds for a
-    million tracks: of the vectors it is their lengths that tell."""
+    """Return what in the columns and norms of tracks vidmem does not write; None when all is sound.
+
+    It takes milliseconds for a million tracks: of the vectors only the norms are checked.
+    """
     ids, _, ordinals, start_ns, end_ns, frames = data.columns
     if (np.diff(ids) <= 0).any():
         return "ids out of order"
-    if any(len(ns) and (ns.min() <= -FARTHEST_NS or ns.max() >= FARTHEST_NS) for ns in (start_ns, end_ns)):
+    if any(len(ns) and (ns.min() <= -MAX_NS or ns.max() >= MAX_NS) for ns in (start_ns, end_ns)):
         return "times out of range"
-    if any(len(n) and (n.min() < 0 or n.max() > most) for n, most in ((ordinals, MOST_ORDINALS - 1), (frames, MOST))):
+    if any(
+        len(n) and (n.min() < 0 or n.max() > limit) for n, limit in ((ordinals, MAX_ORDINALS - 1), (frames, MAX_COUNT))
+    ):
         return "numbers out of range"
-    if not ((data.scale == 0) | ((data.scale >= _LEAST_SCALE) & np.isfinite(data.scale))).all():
-        return "vectors that are no numbers"
+    if not ((data.scale == 0) | ((data.scale >= _MIN_SCALE) & np.isfinite(data.scale))).all():
+        return "vectors that are not numbers"
     return None
 
 
 def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows: int) -> CacheData:
-    """The cache in `folder` of the memory with the id `memory`; its arrays are read-only views of the file. dims,
-    generation, rows: lengths of vectors, how often tracks have changed, and how many there are, as the memory has them.
+    """Load the cache in `folder`; its arrays are read-only views of the file.
+
+    Args:
+        folder: The cache folder.
+        memory: The id of the memory.
+        dims: Lengths of its visual and text vectors.
+        generation: How often its tracks have changed.
+        rows: How many tracks it has.
 
     Raises:
-        OSError: there is none.
-        ValueError: it is damaged, of another format or another memory, or is not what that had at any time.
+        OSError: there is no cache.
+        ValueError: it is damaged, has another format, or was not made of this memory.
     """
     path = folder / CACHE_FILE_NAME
     if path.stat().st_size < _PAYLOAD:
@@ -148,8 +164,11 @@ def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows
 
 
 def _header(text: bytes, memory: str, dims: tuple[int, int]) -> tuple[int, int, int]:
-    """Generation, rows and checksum of the arrays. Raises ValueError unless they are of that memory, with vectors of
-    those lengths."""
+    """Return the generation, the rows and the checksum of the arrays.
+
+    Raises:
+        ValueError: they are not of this memory, or their vectors have other lengths.
+    """
     try:
         head = json.loads(text)
     except RecursionError:
@@ -165,6 +184,6 @@ def _header(text: bytes, memory: str, dims: tuple[int, int]) -> tuple[int, int, 
 
 def _number(head: dict[str, Any], name: str) -> int:
     value = head.get(name)
-    if type(value) is not int or not 0 <= value <= MOST:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
         raise ValueError("header damaged")
     return value

@@ -17,13 +17,13 @@ BUSY_SECONDS = 5.0
 
 
 def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode to the memory in `folder`.
+    """Connect to the memory in `folder`, in autocommit mode.
 
-    A writer makes the file when it is missing. A reader that may not create SQLite's side files (a read-only
+    A writer makes the file when it does not exist. A reader that may not create SQLite's side files (in a read-only
     folder) reads the file as it stands.
 
     Raises:
-        sqlite3.Error: the file cannot be opened or is no database.
+        sqlite3.Error: the file cannot be opened or is not a database.
     """
     path = folder / DATABASE_NAME
     if write:
@@ -69,7 +69,7 @@ def _probed(conn: sqlite3.Connection) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(conn: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or nothing of it, whatever ends it."""
+    """Commit all of the block or none of it, however it ends."""
     conn.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -82,7 +82,7 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def snapshot(conn: sqlite3.Connection) -> Iterator[None]:
-    """Every read in the block sees the same state, whatever a writer does meanwhile."""
+    """Let every read in the block see the same state, whatever a writer does meanwhile."""
     conn.execute("BEGIN")
     try:
         yield
@@ -93,7 +93,7 @@ def snapshot(conn: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def store_errors(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system raise into a StoreError with a remedy; the path ends every message."""
+    """Turn what SQLite and the file system raise into a StoreError with a remedy; every message ends with the path."""
     try:
         yield
     except StoreError as error:
@@ -105,7 +105,7 @@ def store_errors(folder: Path) -> Iterator[None]:
 
 
 def explain(error: sqlite3.Error | OSError, folder: Path) -> str:
-    """Cause and remedy of `error`, in one line without the path."""
+    """Return cause and remedy of `error`, in one line without the path."""
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _full(folder)

@@ -1,5 +1,7 @@
-"""The files of a memory folder. A memory may come from a stranger: nothing in it may lead to a file outside it, nor to
-one that waits for ever to be read."""
+"""The files of a memory folder.
+
+A memory may come from a stranger: nothing in it may lead to a file outside it, or to one that blocks when it is read.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ _FILES = (
 
 
 def check_files(folder: Path) -> None:
-    """Before anything in the folder is opened. The folder itself may be a link, which its user made.
+    """Check all files before any is opened. The folder itself may be a link, which its user made.
 
     Raises:
-        StoreError: a file of the memory is a link, a pipe or whatever else is no file, or its cache no folder of files.
-        OSError: the folder cannot be looked into.
+        StoreError: a file of the memory is a link, a pipe or a device, or its cache is not a folder of files.
+        OSError: the folder cannot be read.
     """
     for name in _FILES:
         if (mode := _mode(folder / name)) is not None and not stat.S_ISREG(mode):
@@ -46,7 +48,7 @@ def check_files(folder: Path) -> None:
 
 
 def _mode(path: Path) -> int | None:
-    """Of the entry itself, if it is a link; None when there is none."""
+    """Return the mode of the entry itself, even if it is a link; None when it does not exist."""
     try:
         return os.lstat(path).st_mode
     except FileNotFoundError:

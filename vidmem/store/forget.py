@@ -1,8 +1,8 @@
-"""Forgetting a part of a source: what was seen before a time, or single tracks. Whole sources: writer.remove_rows.
+"""Remove part of a source: what was seen before a time, or single tracks. `writer.remove_rows` removes whole sources.
 
-Regions lie in blobs of many frames, so blobs are read, thinned out and written again, in one transaction with the rows
-of the tracks. A track that goes on after the time keeps its vectors (running means cannot be taken apart again) and
-loses the rest: its span, its count of frames and its best box are those of the frames that stay.
+Regions lie in blobs of many frames. Blobs are read, filtered and written again, in one transaction with the rows of the
+tracks. A track that goes on after the time keeps its vectors (running means cannot be taken apart again); its span, its
+count of frames and its best box become those of the frames that stay.
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ from .validate import typed
 from .writer import mark_removed
 
 BLOB_FRAMES = 48
-"""Frames that `join_blobs` puts into one blob: those of a checkpoint of the default settings."""
+"""Frames that `join_blobs` puts into one blob: as many as a checkpoint of the default settings has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What to forget of a source. before_ns: everything seen before this media time; None for no such limit. tracks:
-    ids of tracks to forget at all times. pictures: times of single pictures that go with their names; what was in them
-    are tracks."""
+    """What to remove of a source.
+
+    Attributes:
+        source_id: The source.
+        before_ns: Remove all that was seen before this media time, in ns; None for no such limit.
+        tracks: Ids of tracks to remove at all times.
+        pictures: Times of single pictures to remove with their file names; what they show is in `tracks`.
+    """
 
     source_id: int
     before_ns: int | None = None
@@ -44,8 +49,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What forgetting a Part takes away. tracks: gone. shortened: tracks that lose their beginning. frames: gone with
-    all that was in them. regions: gone, in those frames and in others."""
+    """What removing a Part takes away.
+
+    Attributes:
+        tracks: Tracks that are gone.
+        shortened: Tracks that lose their beginning.
+        frames: Frames that are gone with all that was in them.
+        regions: Regions that are gone, in those frames and in others.
+    """
 
     tracks: int
     shortened: int
@@ -69,7 +80,7 @@ class _Seen:
 
 
 def preview(conn: sqlite3.Connection, part: Part) -> Loss:
-    """What `remove_part` would take away; changes nothing."""
+    """Return what removing `part` would take away; change nothing."""
     gone, cut = _tracks(conn, part)
     frames = regions = 0
     ordinals = np.array(sorted(gone), np.int64)
@@ -143,7 +154,7 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
 
 
 def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:
-    """Put blobs of few frames together, as forgetting and short checkpoints leave them; how many there are fewer."""
+    """Join blobs of few frames, as removals and short checkpoints leave them; return how many blobs went."""
     rows = conn.execute("SELECT seq, frames FROM regions WHERE source_id = ? ORDER BY seq", (source_id,)).fetchall()
     groups: list[list[int]] = []
     held = BLOB_FRAMES
@@ -171,7 +182,7 @@ def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:
 
 
 def _tracks(conn: sqlite3.Connection, part: Part) -> tuple[set[int], set[int]]:
-    """Ordinals of the tracks that go, and of those that lose their beginning."""
+    """Return the ordinals of the tracks that go, and of those that lose their beginning."""
     rows = conn.execute("SELECT id, ordinal, start_ns, end_ns FROM tracks WHERE source_id = ?", (part.source_id,))
     gone, cut, named = set(), set(), set(part.tracks)
     for row in rows:
@@ -184,7 +195,7 @@ def _tracks(conn: sqlite3.Connection, part: Part) -> tuple[set[int], set[int]]:
 
 
 def _blobs(conn: sqlite3.Connection, part: Part) -> Iterator[tuple[int, list[FrameRegions]]]:
-    """Blobs that may change: all when single tracks go, and else those of the time before."""
+    """Yield the blobs that may change: all when single tracks go, else those before the time."""
     if not part.tracks and part.before_ns is None:
         return
     end = (1 << 63) - 1 if part.tracks or part.before_ns is None else part.before_ns - 1
@@ -193,7 +204,7 @@ def _blobs(conn: sqlite3.Connection, part: Part) -> Iterator[tuple[int, list[Fra
 
 
 def _later(conn: sqlite3.Connection, part: Part) -> Iterator[FrameRegions]:
-    """The frames that stay when all before a time goes."""
+    """Yield the frames that stay when all before a time goes."""
     assert part.before_ns is not None
     for seq in reader.blob_numbers(conn, part.source_id, part.before_ns, (1 << 63) - 1):
         yield from reader.regions(conn, part.source_id, seq)

@@ -12,7 +12,7 @@ from ..errors import LockedError
 from .files import LOCK_NAME
 
 _PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-"""No other file is ever locked and written to through a link."""
+"""Flags with which no other file is ever locked and written to through a link."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -32,7 +32,7 @@ else:
 
 
 def take_lock(path: Path, *, wait: bool) -> int | None:
-    """A file descriptor that holds the lock on `path` until it is closed; None when another holds it.
+    """Return a file descriptor that holds the lock on `path` until it is closed; None when another process holds it.
 
     Raises:
         OSError: the lock file cannot be made, as in a read-only folder.
@@ -50,7 +50,7 @@ def take_lock(path: Path, *, wait: bool) -> int | None:
 
 
 def take_writer_lock(folder: Path) -> int:
-    """The descriptor of the one writer of the memory in `folder`; the lock file then holds this process's pid.
+    """Return the descriptor of the one writer of the memory in `folder`; the lock file then holds its pid.
 
     Raises:
         LockedError: another process, or another Store in this one, is writing.
@@ -79,7 +79,7 @@ def _holder(path: Path) -> str:
 
 @contextmanager
 def holding(path: Path) -> Iterator[None]:
-    """Wait for the lock on `path` and hold it for the length of the block."""
+    """Wait for the lock on `path` and hold it for the block."""
     fd = take_lock(path, wait=True)
     try:
         yield

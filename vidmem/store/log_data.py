@@ -1,4 +1,4 @@
-"""What a memory keeps of logs: both times and the number of each sampled picture, and the poses over a source."""
+"""What a memory keeps of logs: both times and the number of each sampled picture, and the poses of a source."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from . import validate
 from .rows import sane_time
 
 _COLUMNS = 8  # time, x, y, z, quaternion
-_MOST_BYTES = 1 << 28
-"""Of the poses over a source: 4 million, 11 hours at 100 a second. A few bytes can claim any number."""
+_MAX_BYTES = 1 << 28
+"""Unpacked bytes of the poses of a source: 4 million poses, 11 hours at 100 a second.
+
+A few bytes could claim any number.
+"""
 _MARK_KINDS = (int, int, int | None, int | None)
 
 
 def write_marks(conn: sqlite3.Connection, source_id: int, marks: Sequence[tuple[int, Mark]]) -> None:
-    """Inside the caller's transaction."""
+    """Write the marks of frames, inside the caller's transaction."""
     if not marks:
         return
     zero = _zero(conn, source_id)
@@ -38,7 +41,7 @@ def write_marks(conn: sqlite3.Connection, source_id: int, marks: Sequence[tuple[
 
 
 def marks(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns: int) -> list[tuple[int, Mark]]:
-    """See `Store.marks`."""
+    """Return t_ns and the place in the log of the sampled frames with `start_ns <= t_ns <= end_ns`, in order."""
     zero = _zero(conn, source_id)
     query = (
         "SELECT t_ns, late_ns, stamp_late_ns, sequence FROM marks WHERE source_id = ? AND t_ns BETWEEN ? AND ?"
@@ -60,7 +63,7 @@ def _zero(conn: sqlite3.Connection, source_id: int) -> int:
 
 
 def set_trail(conn: sqlite3.Connection, source_id: int, trail: Trail) -> None:
-    """See `Store.set_trail`."""
+    """Write the poses of a source, in place of earlier ones. Raises StoreError for poses that are not finite."""
     if not np.isfinite(trail.values).all():
         raise StoreError("a pose holds NaN or infinity")
     # Differences of neighbours pack well: poses change little in a tenth of a second.
@@ -70,7 +73,7 @@ def set_trail(conn: sqlite3.Connection, source_id: int, trail: Trail) -> None:
 
 
 def forget(conn: sqlite3.Connection, source_id: int, before_ns: int) -> None:
-    """Inside the caller's transaction: drop the marks and poses of a source before a time."""
+    """Delete the marks and poses of a source before a time, inside the caller's transaction."""
     conn.execute("DELETE FROM marks WHERE source_id = ? AND t_ns < ?", (source_id, before_ns))
     whole = trail(conn, source_id)
     if whole is not None:
@@ -81,14 +84,14 @@ def forget(conn: sqlite3.Connection, source_id: int, before_ns: int) -> None:
 
 
 def trail(conn: sqlite3.Connection, source_id: int) -> Trail | None:
-    """See `Store.trail`."""
+    """Return the poses of a source, or None. Raises StoreError when they are damaged."""
     row = conn.execute("SELECT topic, frame, blob FROM trails WHERE source_id = ?", (source_id,)).fetchone()
     if row is None:
         return None
     validate.typed(row, (str, str, bytes), "trails")
     unpacker = zlib.decompressobj()
     try:
-        data = unpacker.decompress(row[2], _MOST_BYTES)
+        data = unpacker.decompress(row[2], _MAX_BYTES)
     except zlib.error as error:
         raise StoreError(f"the poses of source {source_id} are damaged ({error}); remove it and index again") from None
     n, rest = divmod(len(data), 8 * _COLUMNS)

@@ -1,6 +1,6 @@
-"""The schema of a memory, as numbered steps. A step that was released is never edited: add the next one.
+"""The schema of a memory, as numbered steps. A released step is never edited: add the next one.
 
-sqlite-utils is imported only when a step has to be applied: its 100 ms would be felt by every `vidmem where`.
+sqlite-utils is imported only when a step is applied: its 100 ms would slow every `vidmem where`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def m001_first(db: Database) -> None:
-    """Sources, their tracks, their regions, and the one model they were made by."""
+    """Sources, their tracks, their regions, and the one model that made them."""
     db.table("meta").create({"key": str, "value": str}, pk="key", not_null={"value"})
     db.table("model").create(
         {"id": int, "encoder": str, "weights": str, "visual_dim": int, "text_dim": int, "config": str},
@@ -52,7 +52,7 @@ def m001_first(db: Database) -> None:
 
 
 def m002_logs(db: Database) -> None:
-    """What logs tell of their pictures: both times and the number of each, and the poses over a source."""
+    """Both times and the number of each picture of a log, and the poses of a source."""
     # Times as small numbers: log_ns from the source's zero and t_ns, the stamp from log_ns.
     db.conn.execute("""
         CREATE TABLE marks (
@@ -78,7 +78,7 @@ def m003_pictures(db: Database) -> None:
 
 
 def m004_views(db: Database) -> None:
-    """How sure a track is, where it was looked at, where shots begin, and tokens of another encoder on their way in."""
+    """Confidence of tracks, their views, where shots begin, and tokens of another encoder before they are used."""
     db.conn.execute("ALTER TABLE tracks ADD COLUMN confidence REAL NOT NULL DEFAULT 1")
     db.conn.execute("ALTER TABLE tracks ADD COLUMN text_confidence REAL NOT NULL DEFAULT 1")
     db.conn.execute("ALTER TABLE model ADD COLUMN regions TEXT NOT NULL DEFAULT ''")
@@ -100,7 +100,7 @@ def m004_views(db: Database) -> None:
 
 
 def m005_recorded(db: Database) -> None:
-    """How the recording time of a source is known, and of single pictures both."""
+    """How the recording time of a source is known; the same, with the time, for single pictures."""
     db.conn.execute("ALTER TABLE sources ADD COLUMN recorded_by TEXT NOT NULL DEFAULT ''")
     db.conn.execute("ALTER TABLE pictures ADD COLUMN recorded_ns INTEGER")
     db.conn.execute("ALTER TABLE pictures ADD COLUMN recorded_by TEXT NOT NULL DEFAULT ''")
@@ -134,13 +134,16 @@ TABLES = frozenset(
         "new_tokens",
     }
 )
+"""Tables that the steps make."""
 INDEXES = frozenset({"idx_sources_fingerprint", "idx_tracks_generation", "picture_files_t_ns"})
-"""What the steps make."""
+"""Indexes that the steps make."""
 
 
 def check_schema(conn: sqlite3.Connection) -> set[str]:
-    """The names of its tables. A view or a computed column in place of one would run what a stranger wrote, maybe
-    without end, and a trigger would change what nobody asked for.
+    """Return the names of the tables.
+
+    A view or a computed column in place of a table would run what a stranger wrote, maybe without end. A trigger would
+    make changes of its own.
 
     Raises:
         StoreError: there is something that no step has made.
@@ -163,11 +166,11 @@ def check_schema(conn: sqlite3.Connection) -> set[str]:
 
 
 def version(conn: sqlite3.Connection) -> int:
-    """The number of the last step applied to this memory; 0 for an empty file.
+    """Return the number of the last step applied to this memory; 0 for an empty file.
 
     Raises:
-        StoreError: a SQLite file, but no memory.
-        VersionError: made by a newer vidmem.
+        StoreError: a SQLite file, but not a memory.
+        VersionError: a newer vidmem made it.
     """
     (application,) = conn.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
@@ -189,7 +192,7 @@ def version(conn: sqlite3.Connection) -> int:
 
 
 def migrate(conn: sqlite3.Connection) -> int:
-    """Apply the steps that are missing, each in its own transaction; how many there were.
+    """Apply the missing steps, each in its own transaction; return how many there were.
 
     Raises:
         StoreError, VersionError: as `version`.

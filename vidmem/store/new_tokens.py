@@ -1,6 +1,6 @@
-"""Tokens of another encoder for the tracks that there are: collected beside the old ones, then taken over at once.
+"""Tokens of another encoder for the tracks of a memory: collected beside the old ones, then taken over at once.
 
-Until `adopt`, questions are answered with the old tokens; an interrupted run goes on with what was collected.
+Until `adopt`, questions are answered with the old tokens. An interrupted run continues with what was collected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEY = "new_tokens"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewTokens:
-    """Tokens of one track. visual `(Dv,)`, text `(Dt,)` float32, text_confidence in [0, 1]."""
+    """Tokens of one track: visual `(Dv,)` and text `(Dt,)` float32, text_confidence in [0, 1]."""
 
     track_id: int
     visual: Float32
@@ -35,8 +35,11 @@ class NewTokens:
 
 
 def begin(conn: sqlite3.Connection, target: ModelRecord) -> set[int]:
-    """The ids of the tracks that have tokens by `target`: those collected before, and those in use, when the memory is
-    of its making. What was collected by another encoder is dropped."""
+    """Begin to collect tokens of `target`; return the ids of the tracks that have such tokens already.
+
+    These are tokens that were collected before, and those in use if the memory was made by `target`. What was collected
+    of another encoder is deleted.
+    """
     name = json.dumps(asdict(target), sort_keys=True)
     with transaction(conn):
         row = conn.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
@@ -50,23 +53,30 @@ def begin(conn: sqlite3.Connection, target: ModelRecord) -> set[int]:
 
 
 def _in_use(conn: sqlite3.Connection, target: ModelRecord) -> bool:
-    """Whether the memory's tokens are those of `target`; the settings do not change them."""
+    """Return True if the memory's tokens are those of `target`; settings do not change them."""
     made = reader.model(conn)
     return made is not None and not made.differences(replace(target, config=made.config))
 
 
 def put(conn: sqlite3.Connection, tokens: Sequence[NewTokens]) -> None:
-    """Collect these. Raises StoreError for values that are not finite."""
+    """Collect tokens. Raises StoreError for values that are not finite."""
     rows = [(t.track_id, pack_vector(t.visual), pack_vector(t.text), checked_share(t.text_confidence)) for t in tokens]
     with transaction(conn):
         conn.executemany("INSERT OR REPLACE INTO new_tokens VALUES (?, ?, ?, ?)", rows)
 
 
 def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, bytes]) -> list[int]:
-    """Put what was collected in place of the old tokens, in one transaction; the sources that have tracks without.
+    """Replace the old tokens by those collected, in one transaction: from now on `target` is the memory's encoder.
 
-    Such tracks get zeros, which no question finds, and their sources are marked as stale until they are made anew.
-    Tokens in use that are the target's stay. states: of trackers, by source, in place of the old.
+    Tracks without new tokens get zeros, which no question finds, and their sources are marked as stale. Tokens in use
+    that are the target's stay.
+
+    Args:
+        target: The encoder whose tokens were collected.
+        states: New states of trackers, by source: the old ones hold old tokens.
+
+    Returns:
+        Ids of the sources that are stale now.
 
     Raises:
         StoreError: a source is not indexed to its end.

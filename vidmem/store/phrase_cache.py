@@ -1,7 +1,7 @@
-"""What phrases came to, kept beside the vector cache: a small SQLite file of its own, so that readers may write to it.
+"""Encoded phrases, kept beside the vector cache in a small SQLite file of its own, so that readers may write to it.
 
-Phrases are kept as checksums and vectors, never as words. The file lies in the cache folder, which goes whenever
-something is forgotten. A file that is damaged or cannot be written costs time, not answers.
+Phrases are stored as checksums and vectors, never as words. The file lies in the cache folder, which is deleted
+whenever something is forgotten. A file that is damaged or cannot be written costs time, not answers.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .lock import take_lock
 from .store import Store
 
 NAME = "texts.sqlite"
-MOST = 4096
-"""Rows kept: the oldest go. At 512 numbers each they are 8 MB."""
+MAX_ROWS = 4096
+"""Rows kept; older ones are deleted. At 512 numbers each they are 8 MB."""
 _log = logging.getLogger(__name__)
 
 
-class Texts:
-    """The texts of one memory. Each call opens the file anew: it may be gone since."""
+class PhraseCache:
+    """The phrase cache of one memory. Each call opens the file anew: it may have been deleted since."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._path = store.cache_folder / NAME
 
     def get(self, keys: Sequence[bytes]) -> list[Float32 | None]:
-        """The table of vectors `(n, D)` under each key, None where there is none."""
+        """Return the vectors `(n, D)` stored under each key, None where there are none."""
         with self._reading() as conn:
             if conn is not None:
                 out: list[Float32 | None] = []
@@ -47,7 +47,7 @@ class Texts:
         return [None] * len(keys)
 
     def put(self, items: Sequence[tuple[bytes, Float32]]) -> None:
-        """Keep tables of vectors `(n, D)`."""
+        """Store vectors `(n, D)` under keys."""
         now = time.time_ns()
         rows = [
             (key, v.shape[1], np.ascontiguousarray(v, "<f4").tobytes(), now + i) for i, (key, v) in enumerate(items)
@@ -56,10 +56,10 @@ class Texts:
             if conn is not None:
                 conn.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?)", rows)
                 newest = "SELECT key FROM texts ORDER BY at DESC LIMIT ?"
-                conn.execute(f"DELETE FROM texts WHERE key NOT IN ({newest})", (MOST,))
+                conn.execute(f"DELETE FROM texts WHERE key NOT IN ({newest})", (MAX_ROWS,))
 
     def facts(self, name: str) -> Any:
-        """What was kept as plain data under a name, None when nothing was."""
+        """Return plain data that was stored under a name, or None."""
         with self._reading() as conn:
             if conn is not None:
                 row = conn.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
@@ -67,14 +67,14 @@ class Texts:
         return None
 
     def set_facts(self, name: str, value: Any) -> None:
-        """Keep plain data under a name."""
+        """Store plain data under a name."""
         with self._writing() as conn:
             if conn is not None:
                 conn.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """None when there is no sound file."""
+        """Open the file for reading; None when there is no sound file."""
         conn = None
         try:
             if self._path.exists():
@@ -82,7 +82,7 @@ class Texts:
                 conn.execute("PRAGMA trusted_schema = OFF")
                 made = set(conn.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
                 if made != {("table", "texts"), ("table", "facts")}:
-                    raise sqlite3.DatabaseError("it holds what vidmem did not make")
+                    raise sqlite3.DatabaseError("it holds tables that vidmem did not make")
                 conn.execute("SELECT key, width, vectors, at FROM texts LIMIT 1").fetchone()
                 conn.execute("SELECT name, value FROM facts LIMIT 1").fetchone()
         except sqlite3.Error as error:
@@ -99,11 +99,11 @@ class Texts:
                 conn.close()
 
     def _damaged(self, error: Exception) -> None:
-        _log.info("texts are encoded anew (%s): %s", error, self._path)
+        _log.info("phrases are encoded again (%s): %s", error, self._path)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection | None]:
-        """None when it cannot be written, or another process is at it."""
+        """Open the file for writing; None when it cannot be written, or another process is writing."""
         fd, conn = None, None
         try:
             fd = take_lock(self._store.cache_lock, wait=False)
@@ -133,7 +133,7 @@ class Texts:
                 os.close(fd)
 
     def _unkept(self, error: Exception) -> None:
-        _log.info("texts are not kept (%s): %s", error, self._path)
+        _log.info("phrases are not kept (%s): %s", error, self._path)
 
     def _sound(self) -> bool:
         with self._reading() as conn:

@@ -1,7 +1,7 @@
 """What a memory keeps of a folder of single pictures: which files hold which picture, each content once.
 
-A picture is known by its place in time, PICTURE_NS after the one before it, and by the hash of its file. Several files
-may hold it; a file that cannot be read has none, and its cause is kept.
+A picture is known by its place in time, PICTURE_NS after the picture before it, and by the hash of its file. Several
+files may hold it. A file that cannot be read holds none, and its cause is kept.
 """
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ from . import validate
 from .rows import sane_time
 
 PICTURE_NS = 10 * NS
-"""From picture to picture: more than what joins tracks into a sighting, so that each stands for itself."""
+"""Time from picture to picture: more than the gap over which tracks join into a sighting, so each stands alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A file. path: from the folder on. size: bytes; mtime_ns: when it was changed, ns since the epoch. t_ns: the
-    picture in it; None when it cannot be read, and cause says why."""
+    """A file of a folder of single pictures.
+
+    Attributes:
+        path: Path from the folder.
+        size: Bytes.
+        mtime_ns: When the file was changed, in ns since the epoch.
+        t_ns: The picture in it; None when it cannot be read.
+        cause: Why it cannot be read.
+    """
 
     path: str
     size: int
@@ -36,8 +43,16 @@ class PictureFile:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture. digest: sha256 of its file. width, height: pixels, upright; boxes are in these. recorded_ns: when it
-    was taken, ns since the epoch, None when that is not known; recorded_by: how it is, as in `SourceInfo`."""
+    """A picture of a folder of single pictures.
+
+    Attributes:
+        t_ns: Its place in time.
+        digest: sha256 of its file.
+        width: Pixels, upright; boxes are in these pixels.
+        height: Pixels, upright.
+        recorded_ns: When it was taken, in ns since the epoch; None when that is not known.
+        recorded_by: How the time is known; see `SourceInfo.recorded_by`.
+    """
 
     t_ns: int
     digest: bytes
@@ -48,7 +63,7 @@ class Picture:
 
 
 def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile], pictures: Sequence[Picture]) -> None:
-    """Inside the caller's transaction: add pictures, and files in place of those of the same path."""
+    """Add pictures and add or replace files, inside the caller's transaction."""
     conn.executemany(
         "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(source_id, p.t_ns, p.digest, p.width, p.height, p.recorded_ns, p.recorded_by) for p in pictures],
@@ -60,7 +75,7 @@ def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile]
 
 
 def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
-    """All files of a source, by path."""
+    """Return all files of a source, by path; those that cannot be read as well."""
     query = "SELECT path, size, mtime_ns, t_ns, cause FROM picture_files WHERE source_id = ? ORDER BY path"
     out = []
     for row in conn.execute(query, (source_id,)):
@@ -95,7 +110,7 @@ def _picture(row: tuple[Any, ...]) -> Picture:
 def recorded(
     conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None = None
 ) -> dict[int, tuple[int | None, str]]:
-    """When the pictures at these times (None: all) were taken, and how that is known, by t_ns."""
+    """Return when the pictures at these times (None: all) were taken, and how that is known, by t_ns."""
     query = "SELECT t_ns, recorded_ns, recorded_by FROM pictures WHERE source_id = ?"
     if times is None:
         rows = conn.execute(query, (source_id,))
@@ -106,7 +121,7 @@ def recorded(
 
 
 def set_recorded(conn: sqlite3.Connection, source_id: int, times: Mapping[int, tuple[int | None, str]]) -> None:
-    """Inside the caller's transaction: when pictures were taken, by t_ns."""
+    """Set when pictures were taken, and how that is known, by t_ns, inside the caller's transaction."""
     conn.executemany(
         "UPDATE pictures SET recorded_ns = ?, recorded_by = ? WHERE source_id = ? AND t_ns = ?",
         [(ns, by, source_id, t_ns) for t_ns, (ns, by) in times.items()],
@@ -114,8 +129,7 @@ def set_recorded(conn: sqlite3.Connection, source_id: int, times: Mapping[int, t
 
 
 def paths(conn: sqlite3.Connection, source_id: int, times: Sequence[int]) -> Mapping[int, list[str]]:
-    """The absolute paths of the files that hold the picture, for each of the times that has one; first that which was
-    there first by name."""
+    """Return the absolute paths of the files that hold the picture, by name, for each of the times that has one."""
     row = conn.execute("SELECT uri FROM sources WHERE id = ?", (source_id,)).fetchone()
     out: dict[int, list[str]] = {}
     query = "SELECT path FROM picture_files WHERE source_id = ? AND t_ns = ? ORDER BY path"
@@ -132,7 +146,7 @@ def _joined(folder: object, path: object) -> str:
 
 
 def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
-    """Source and path of the files with this path, or else of all whose path ends with the folders and file in it."""
+    """Return source and path of the file with this path, or of all files whose path ends with it."""
     query = """
         SELECT source_id, path, uri FROM picture_files JOIN sources ON id = source_id
         WHERE path = :file OR path LIKE '%/' || :escaped ESCAPE '\\' ORDER BY source_id, path"""
@@ -148,7 +162,7 @@ def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
 
 
 def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) -> list[int]:
-    """Forget these paths, inside the caller's transaction; return the times of the pictures that no file holds now."""
+    """Delete file names, inside the caller's transaction; return the times of the pictures that no file holds now."""
     conn.executemany("DELETE FROM picture_files WHERE source_id = ? AND path = ?", [(source_id, p) for p in gone])
     query = """
         SELECT t_ns FROM pictures AS p WHERE source_id = ? AND NOT EXISTS (
@@ -157,7 +171,7 @@ def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) ->
 
 
 def forget(conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None = None, before_ns: int = 0) -> None:
-    """Inside the caller's transaction: drop these pictures with their files, or all before a time."""
+    """Delete these pictures with their files, or all before a time, inside the caller's transaction."""
     for table in ("pictures", "picture_files"):
         if times is None:
             conn.execute(f"DELETE FROM {table} WHERE source_id = ? AND t_ns < ?", (source_id, before_ns))
@@ -166,6 +180,6 @@ def forget(conn: sqlite3.Connection, source_id: int, times: Sequence[int] | None
 
 
 def forget_all(conn: sqlite3.Connection, source_id: int) -> None:
-    """Inside the caller's transaction: all of a source."""
+    """Delete all pictures and files of a source, inside the caller's transaction."""
     for table in ("pictures", "picture_files"):
         conn.execute(f"DELETE FROM {table} WHERE source_id = ?", (source_id,))

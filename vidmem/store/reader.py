@@ -93,8 +93,8 @@ def raw_tracks(conn: sqlite3.Connection, since: int, size: int = 16384) -> Itera
 
 def regions(conn: sqlite3.Connection, source_id: int, seq: int) -> list[FrameRegions]:
     """Return the frames of one blob; none when it was removed meanwhile. Raises StoreError when it is damaged."""
-    blob = _blob(conn, source_id, seq)
-    return [] if blob is None else decode(blob)
+    row = _blob(conn, source_id, seq)
+    return [] if row is None else decode(row[0])
 
 
 def region_boxes(conn: sqlite3.Connection, source_id: int, seq: int) -> Boxes | None:
@@ -103,8 +103,8 @@ def region_boxes(conn: sqlite3.Connection, source_id: int, seq: int) -> Boxes | 
     Raises:
         StoreError: the blob is damaged.
     """
-    blob = _blob(conn, source_id, seq)
-    return None if blob is None else decode_boxes(blob)
+    row = _blob(conn, source_id, seq)
+    return None if row is None else decode_boxes(row[0])
 
 
 def blob_numbers(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns: int) -> list[int]:
@@ -113,10 +113,12 @@ def blob_numbers(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns
     return [row[0] for row in conn.execute(query, (source_id, start_ns, end_ns))]
 
 
-def _blob(conn: sqlite3.Connection, source_id: int, seq: int) -> bytes | None:
-    query = "SELECT blob FROM regions WHERE source_id = ? AND seq = ?"
-    row = conn.execute(query, (source_id, seq)).fetchone()
-    return None if row is None else row[0]
+def _blob(conn: sqlite3.Connection, source_id: int, seq: int) -> tuple[Any] | None:
+    """The row of one blob; None when there is none."""
+    row: tuple[Any] | None = conn.execute(
+        "SELECT blob FROM regions WHERE source_id = ? AND seq = ?", (source_id, seq)
+    ).fetchone()
+    return row
 
 
 def cuts(conn: sqlite3.Connection, source_id: int) -> list[int]:

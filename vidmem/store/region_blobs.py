@@ -1,8 +1,8 @@
 """The regions of many frames as one small blob, exact but for boxes, which are rounded to whole pixels.
 
-Rows are laid out track by track, so that a thing that hardly moves repeats itself, then LZMA removes the repeats.
-Measured on 50 frames of 30 moving, noisy blobs: 6 bytes per region on a 28x16 grid and 10 to 16 on 56x32, in
-5 ms; zlib -9 takes ten times as long for 10% more, and xor of a mask with its predecessor makes it larger.
+Rows are laid out track by track, so that a thing that hardly moves repeats itself; then LZMA removes the repeats.
+Measured on 50 frames of 30 moving, noisy blobs: 6 bytes per region on a 28x16 grid and 10 to 16 on 56x32, in 5 ms.
+zlib -9 takes ten times as long for 10% more, and xor of a mask with its predecessor makes it larger.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1, "lc": 3, "lp": 0, "pb": 0}]
 
 
 def same_grid(frames: Sequence[FrameRegions]) -> Iterator[list[FrameRegions]]:
-    """`frames` cut into the longest runs that share one mask grid: what `encode` takes."""
+    """Yield the longest runs of `frames` that share one mask grid, which is what `encode` takes."""
     run: list[FrameRegions] = []
     for frame in frames:
         if run and run[-1].masks.shape[1:] != frame.masks.shape[1:]:
@@ -40,7 +40,7 @@ def same_grid(frames: Sequence[FrameRegions]) -> Iterator[list[FrameRegions]]:
 
 
 def encode(frames: Sequence[FrameRegions]) -> bytes:
-    """One blob of `frames`, which share one mask grid. Boxes are rounded and clipped to 0..65535.
+    """Encode frames that share one mask grid as one blob. Boxes are rounded and clipped to 0..65535.
 
     Raises:
         ValueError: grids differ, an ordinal is negative, above 2^32 or twice in a frame, or a box is not finite.
@@ -88,7 +88,7 @@ def encode(frames: Sequence[FrameRegions]) -> bytes:
 
 
 def decode(blob: bytes) -> list[FrameRegions]:
-    """The frames of a blob that `encode` wrote, in their order.
+    """Return the frames of a blob that `encode` wrote, in their order.
 
     Raises:
         StoreError: the blob is damaged, or was not written by `encode`.
@@ -98,15 +98,18 @@ def decode(blob: bytes) -> list[FrameRegions]:
 
 
 def decode_boxes(blob: bytes) -> Boxes:
-    """Of a blob that `encode` wrote, all but the masks: the times, tracks and boxes of its regions, in no order. Takes
-    a fifth of the time of `decode`. Raises StoreError as that."""
+    """Return times, tracks and boxes of the regions of a blob, in no order, in a fifth of the time of `decode`.
+
+    Raises:
+        StoreError: the blob is damaged, or was not written by `encode`.
+    """
     with _reading():
         t_ns, tracks, boxes, at, _, _ = _regions(blob, masks=False)
         return t_ns[at], tracks, boxes.astype(np.float32)
 
 
 Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-"""Of regions: t_ns `(n,)`, ordinals of tracks `(n,)`, boxes `(n, 4)`."""
+"""Boxes of regions: t_ns `(n,)`, ordinals of tracks `(n,)`, boxes `(n, 4)` in pixels."""
 
 
 @contextmanager
@@ -129,8 +132,12 @@ def _decode(blob: bytes) -> list[FrameRegions]:
 
 
 def _regions(blob: bytes, *, masks: bool) -> tuple[NDArray[Any], ...]:
-    """What a blob holds, its regions track by track: the times of its frames, and of each region its track, its box,
-    the number of its frame, its place in that, and its mask (none without `masks`)."""
+    """Unpack a blob, with its regions track by track.
+
+    Returns:
+        The times of its frames; then, for each region, its track, its box, the number of its frame, its place in that
+        frame, and its mask (without `masks` a mask of no patches).
+    """
     magic, crc, size, n_frames, n, n_unique, h, w = _HEADER.unpack_from(blob)
     if magic != _MAGIC or zlib.crc32(memoryview(blob)[8:]) != crc:
         raise ValueError("checksum mismatch")
@@ -163,7 +170,7 @@ def _regions(blob: bytes, *, masks: bool) -> tuple[NDArray[Any], ...]:
 
 
 def _planes(values: NDArray[np.generic]) -> bytes:
-    """The lowest bytes of all `values`, then the next: high bytes are nearly all 0, and so compress to nothing."""
+    """Write the lowest bytes of all `values`, then the next: high bytes are nearly all 0 and compress to nothing."""
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
     return little.reshape(-1, 1).view(np.uint8).T.tobytes()
 
@@ -173,7 +180,7 @@ def _unplanes(data: bytes, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
 
 
 def _zigzag(steps: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Small steps of either sign as small numbers: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    """Map small steps of either sign to small numbers: 0, -1, 1, -2 become 0, 1, 2, 3."""
     codes: NDArray[np.uint16] = np.bitwise_xor(steps << 1, 0 - (steps >> 15), dtype=np.uint16)
     return codes
 

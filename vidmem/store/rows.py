@@ -1,4 +1,4 @@
-"""What comes out of a memory: plain frozen records, and how vectors and settings are written down."""
+"""Rows of the database as plain frozen records."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from ..records import RECORDED_BY, SourceKind, Track
 from ..timecode import NS
 from . import validate
 from .fp16 import unpack_vector
-from .validate import FARTHEST_NS
+from .validate import MAX_NS
 
 SourceState = Literal["open", "done", "partial"]
 STATES: tuple[SourceState, ...] = ("open", "done", "partial")
 
 HARMLESS_SETTINGS = frozenset({"batch", "checkpoint_frames", "still"})
-"""Settings that change how fast a memory is made but not what is in it, or by less than its noise."""
+"""Settings that change how fast a memory is made, but not what is in it, or by less than its noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """What made a memory. encoder: its name. weights: sha256 of the weights that its tokens come from. visual_dim,
-    text_dim: lengths of its vectors. config: `IndexConfig.as_dict()`. regions: sha256 of the weights that find things,
-    where they are others, else empty."""
+    """What made a memory.
+
+    Attributes:
+        encoder: The name of the encoder.
+        weights: sha256 of the weights that its tokens come from.
+        visual_dim: Length of its visual vectors.
+        text_dim: Length of its text vectors.
+        config: `IndexConfig.as_dict()`.
+        regions: sha256 of the weights that find regions; empty when they are the same weights.
+    """
 
     encoder: str
     weights: str
@@ -36,8 +43,10 @@ class ModelRecord:
     regions: str = ""
 
     def differences(self, other: ModelRecord) -> dict[str, tuple[object, object]]:
-        """Fields that differ, each with this record's value and the other's; settings as "merge.token_threshold". A
-        switch or a number that only one of them knows is off or 0 in the other, which is of another version."""
+        """Return the fields that differ, each with the value here and in `other`; settings as "merge.token_threshold".
+
+        A switch or a number that only one of them has is off or 0 in the other, which is of another version.
+        """
         mine, theirs = dict(_flat(self)), dict(_flat(other))
         pairs = {n: (_of(mine, n, theirs), _of(theirs, n, mine)) for n in dict.fromkeys([*mine, *theirs])}
         return {n: (a, b) for n, (a, b) in pairs.items() if a != b}
@@ -64,14 +73,18 @@ def _flat_settings(prefix: str, settings: Mapping[str, object]) -> Iterator[tupl
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One video or log in a memory, and how far it was indexed.
+    """One source in a memory, and how far it was indexed. Fields that are not listed are those of `SourceInfo`.
 
-    state: "open" (begun, to be resumed), "done", or "partial" (finished, with damage). frames: sampled so far.
-    damaged: packets or frames skipped so far. next_t_ns: where to resume, ns on the source's clock, None before
-    the first checkpoint. tracker_state: opaque bytes of the tracker, empty before the first checkpoint.
-    added_at, finished_at: ns since the epoch. stale: its tracks have no tokens of the memory's encoder, since it was
-    gone when they were made anew. The rest as in `SourceInfo`. Not in a folder of single pictures: each has a time of
-    its own (see `Picture`).
+    Attributes:
+        state: "open" (begun, to be resumed), "done", or "partial" (finished, with damage).
+        frames: Frames sampled so far.
+        damaged: Packets or frames skipped so far.
+        next_t_ns: Where to resume, in ns on the source's clock; None before the first checkpoint.
+        tracker_state: State of the tracker, empty before the first checkpoint.
+        added_at: In ns since the epoch.
+        finished_at: In ns since the epoch; None while it is open.
+        stale: Its tracks have no tokens of the memory's encoder: it was missing when the memory was re-embedded.
+        recorded_by: As in `SourceInfo`; empty for a folder of single pictures, which have times of their own.
     """
 
     id: int
@@ -100,8 +113,10 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackRow(Track):
-    """A track as stored: `id` is unique in the memory and never reused. visual and text have unit length (or are 0)
-    and were rounded to fp16. `Store.views` has its views."""
+    """A track as stored. visual and text have unit length (or are 0) and were rounded to fp16.
+
+    `id` is unique in the memory and never used again. `views` is empty here; see `Store.views`.
+    """
 
     id: int = field(kw_only=True)
     source_id: int = field(kw_only=True)
@@ -111,9 +126,15 @@ class TrackRow(Track):
 class StoreStats:
     """What a memory holds and what it costs.
 
-    frames: sampled; regions: of all frames. region_bytes: their compressed blobs. database_bytes: memory.sqlite with
-    its log; cache_bytes: files that can be rebuilt. duration_ns: of all sources together, where known. pictures:
-    single ones.
+    Attributes:
+        frames: Frames that were sampled.
+        damaged: Packets, frames and files that were skipped.
+        regions: Regions of all frames.
+        region_bytes: Bytes of their compressed blobs.
+        database_bytes: Bytes of memory.sqlite with its log.
+        cache_bytes: Bytes of files that can be rebuilt.
+        duration_ns: Length of all sources together, where it is known, in ns.
+        pictures: Single pictures.
     """
 
     sources: int
@@ -129,8 +150,10 @@ class StoreStats:
 
     @property
     def bytes_per_hour(self) -> float | None:
-        """Bytes on disk per hour of video, the cache included; None when no duration is known, or there are single
-        pictures, which take their part."""
+        """Bytes on disk per hour of video, cache included.
+
+        None when no duration is known, or when single pictures take a part of the bytes.
+        """
         if not self.duration_ns or self.pictures:
             return None
         return (self.database_bytes + self.cache_bytes) / (self.duration_ns / NS / 3600)
@@ -141,16 +164,16 @@ SOURCE_COLUMNS = (
     "tracker_state, added_at, finished_at, stale, recorded_by"  # the order of SourceRow's fields
 )
 _STORED_KINDS = frozenset(SourceKind) - {SourceKind.PICTURE}
-_ANY = object  # a recording time that is none is not known, which is no reason to refuse the memory
+_ANY = object  # a damaged recording time counts as unknown, which is no reason to refuse the memory
 _SOURCE_KINDS = (int, str, str, int, int, int, _ANY, str, str, int, int, int | None, bytes, int, int | None, int, _ANY)
 
 
 def source_row(row: tuple[Any, ...]) -> SourceRow:
-    """The record of one row of SOURCE_COLUMNS. Raises StoreError when it is damaged."""
+    """Make a record of one row of SOURCE_COLUMNS. Raises StoreError when it is damaged."""
     found = SourceRow(*validate.typed(row, _SOURCE_KINDS, "sources"))
     validate.path("sources", found.uri)
     validate.ensure(found.kind in _STORED_KINDS, "a kind of source that is not known in sources")
-    validate.ensure(found.state in STATES, "a state that is none in sources")
+    validate.ensure(found.state in STATES, "an unknown state in sources")
     validate.size("sources", found.width, found.height)
     validate.times("sources", found.duration_ns, found.next_t_ns, found.added_at, found.finished_at)
     validate.counts("sources", found.frames, found.damaged)
@@ -160,21 +183,21 @@ def source_row(row: tuple[Any, ...]) -> SourceRow:
 
 
 def model_record(row: tuple[Any, ...]) -> ModelRecord:
-    """Of encoder, weights, visual_dim, text_dim, config, regions. Raises StoreError when it is damaged."""
+    """Make a record of encoder, weights, visual_dim, text_dim, config, regions. Raises StoreError when damaged."""
     encoder, weights, visual_dim, text_dim, config, regions = validate.typed(
         row, (str, str, int, int, str, str), "model"
     )
     validate.ensure(
-        max(visual_dim, text_dim) <= validate.MOST_DIM and min(visual_dim, text_dim) >= 0,
+        max(visual_dim, text_dim) <= validate.MAX_DIM and min(visual_dim, text_dim) >= 0,
         "vectors of a length out of range in model",
     )
     return ModelRecord(encoder, weights, visual_dim, text_dim, validate.parsed(config, "its settings"), regions)
 
 
 def sane_time(ns: object, by: object) -> tuple[int | None, str]:
-    """A recording time and how it is known, as a memory has them; unknown where it cannot be one."""
+    """Return a recording time and how it is known; unknown where the memory holds something that is not a time."""
     known = by if by in RECORDED_BY else ""
-    if not isinstance(ns, int) or abs(ns) >= FARTHEST_NS:
+    if not isinstance(ns, int) or abs(ns) >= MAX_NS:
         return None, "given" if ns is None and known == "given" else ""
     return ns, str(known)
 
@@ -196,12 +219,12 @@ _TRACK_KINDS = (*[int] * 6, bytes, bytes, int, *[float] * 6)
 
 
 def track_row(row: tuple[Any, ...]) -> TrackRow:
-    """The record of one row of TRACK_COLUMNS. Raises StoreError when it is damaged."""
+    """Make a record of one row of TRACK_COLUMNS. Raises StoreError when it is damaged."""
     validate.typed(row, _TRACK_KINDS, "tracks")
     id_, source_id, ordinal, start, end, frames, visual, text, best_ns, *box, confidence, text_confidence = row
     validate.times("tracks", start, end, best_ns)
     validate.counts("tracks", frames)
-    validate.ensure(0 <= ordinal < validate.MOST_ORDINALS, "a number out of range in tracks")
+    validate.ensure(0 <= ordinal < validate.MAX_ORDINALS, "a number out of range in tracks")
     validate.box("tracks", *box)
     validate.shares("tracks", confidence, text_confidence)
     return TrackRow(

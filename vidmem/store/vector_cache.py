@@ -27,25 +27,29 @@ Kind = Literal["visual", "text"]
 _KINDS: tuple[Kind, Kind] = ("visual", "text")
 
 _NORM_MARGIN = 1e-3
-"""How far a cosine may lie from the inner product with an fp16 vector of unit length: half a unit in the last place
-of each component, 2^-11, and room for float32 sums."""
+"""Largest difference of a cosine from the inner product with an fp16 vector of unit length.
+
+It is half a unit in the last place of each component, 2^-11, and room for float32 sums.
+"""
 
 _SUM_MARGIN = 2e-6
-"""How far two float32 sums of one cosine may differ: nearer to the threshold than this, one fixed sum decides."""
+"""Largest difference of two float32 sums of one cosine; nearer to the threshold, one fixed sum decides."""
 
 _PRODUCTS = 1 << 23
-"""Cosines at a time where many queries are asked at once: 32 MB."""
+"""Cosines at a time in a search with many queries: 32 MB."""
 
 MAX_THREADS = 4  # a scan is bound by memory, which more threads do not make faster
 
 _ONE_THREAD = 1 << 27
-"""Numbers that one thread scans, in 10 ms. Threads of one search wait for each other: beside a busy encoder, two took
-24 ms for what one does in 1 ms."""
+"""Numbers that one thread scans, in 10 ms.
+
+Threads of one search wait for each other: beside a busy encoder, two took 24 ms for what one does in 1 ms.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """What queries need of every track, each `(n,)` int64 in the order of rows, which is by id."""
+    """What queries need of every track: int64 arrays `(n,)` in the order of rows, which is by id."""
 
     ids: NDArray[np.int64]
     source_ids: NDArray[np.int64]
@@ -59,12 +63,12 @@ class Columns:
 
 
 class VectorCache:
-    """All tracks of `store` as they were when it was made, searchable. Row i of every answer is `columns.ids[i]`.
+    """All tracks of `store` at the time it was made, searchable. Row i of every answer is `columns.ids[i]`.
 
-    It never changes, so threads may share it, and needs the Store to be open only to be made.
+    It never changes, so threads may share it. The Store must be open only while the cache is made.
 
     Raises:
-        StoreError: the memory is damaged. A damaged cache file is no error: it is rebuilt.
+        StoreError: the memory is damaged. A damaged cache file is rebuilt.
     """
 
     def __init__(self, store: Store, data: CacheData | None = None) -> None:
@@ -89,12 +93,12 @@ class VectorCache:
         return Columns(*self._data.columns)
 
     def refreshed(self) -> VectorCache:
-        """One with what was written since, by this process or another; itself when there was nothing."""
+        """Return a cache with what was written since, by this process or another; itself when nothing was."""
         data, _ = cache_build.updated(self._store, self._data)
         return self if data is self._data else VectorCache(self._store, data)
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows of tracks by id, -1 where there is none. `(n,)` -> `(n,)` int64."""
+        """Return the rows of tracks by id, -1 for unknown ids. `(n,)` -> `(n,)` int64."""
         known = self._data.columns[0]
         rows = np.searchsorted(known, ids).astype(np.int64)
         inside = rows < len(known)
@@ -102,13 +106,15 @@ class VectorCache:
         return np.where(inside, rows, -1)
 
     def range_search(self, kind: Kind, query: Float32, threshold: float) -> tuple[NDArray[np.int64], Float32]:
-        """Every track whose cosine to `query` is at least `threshold`: rows `(n,)`, ascending, and scores `(n,)`.
+        """Find every track whose cosine to `query` is at least `threshold`: rows `(n,)`, ascending, and scores `(n,)`.
 
-        Exact for the stored fp16 vectors: who is in is decided by the float32 cosine that `scores` computes. The
-        scores returned may differ from those by rounding, 1e-6.
+        Exact for the stored fp16 vectors: the float32 cosine that `scores` computes decides which tracks are found. The
+            scores
+        returned may differ from it by rounding, 1e-6.
 
         Raises:
-            ValueError: `query` has another length than the vectors. UsageError: it has no direction.
+            ValueError: `query` has another length than the vectors.
+            UsageError: `query` is 0 or not finite.
         """
         unit = self._unit(kind, query)
         if not len(self):
@@ -125,7 +131,7 @@ class VectorCache:
     def range_search_many(
         self, kind: Kind, queries: Float32, threshold: float
     ) -> list[tuple[NDArray[np.int64], Float32]]:
-        """`range_search` for each of `queries` `(n, D)`, in one pass over the vectors: matrix products.
+        """Do a `range_search` for each of `queries` `(n, D)`, in one pass over the vectors: matrix products.
 
         Raises:
             ValueError, UsageError: as `range_search`.
@@ -135,7 +141,7 @@ class VectorCache:
             return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]
         half, scale = self._half(kind), self._scale(kind)
         found: list[NDArray[np.int64]] = []
-        asked: list[NDArray[np.int64]] = []
+        query_numbers: list[NDArray[np.int64]] = []
         dots: list[Float32] = []
         step = max(256, min(BLOCK * 4, _PRODUCTS // len(units)))
         for start in range(0, len(self), step):
@@ -144,9 +150,9 @@ class VectorCache:
             near *= scale[part][:, None]
             rows, which = np.nonzero(near >= threshold - _SUM_MARGIN)
             found.append(rows + start)
-            asked.append(which)
+            query_numbers.append(which)
             dots.append(near[rows, which])
-        row, query, score = np.concatenate(found), np.concatenate(asked), np.concatenate(dots)
+        row, query, score = np.concatenate(found), np.concatenate(query_numbers), np.concatenate(dots)
         order = np.argsort(query, kind="stable")  # rows stay ascending within a query
         cuts = np.searchsorted(query[order], np.arange(1, len(units)))
         out = []
@@ -159,7 +165,7 @@ class VectorCache:
         return out
 
     def top(self, kind: Kind, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
-        """The `k` nearest tracks, or all when there are fewer: rows and scores, best first, the older id on ties.
+        """Find the `k` nearest tracks, or all when there are fewer: rows and scores, best first, the older id on ties.
 
         Raises:
             ValueError, UsageError: as `range_search`.
@@ -177,7 +183,7 @@ class VectorCache:
         return rows[best], scores[best]
 
     def scores(self, kind: Kind, query: Float32, rows: NDArray[np.int64]) -> Float32:
-        """Cosines `(n,)` of the tracks in `rows` to `query`: the second factor for candidates of the first.
+        """Return the cosines `(n,)` of the tracks in `rows` to `query`: the second factor for candidates of the first.
 
         Raises:
             ValueError, UsageError: as `range_search`.
@@ -185,7 +191,7 @@ class VectorCache:
         return self._cosines(kind, self._unit(kind, query), rows)
 
     def reconstruct(self, kind: Kind, rows: NDArray[np.int64]) -> Float32:
-        """The vectors of `rows`, `(n, D)` float32 of unit length up to float32 rounding (or 0)."""
+        """Return the vectors of `rows`, `(n, D)` float32 of unit length up to float32 rounding (or 0)."""
         wide = half_to_float(self._half(kind)[rows])
         wide *= self._scale(kind)[rows][:, None]
         return wide
@@ -208,13 +214,13 @@ class VectorCache:
         norm = np.linalg.norm(wide)
         if not np.isfinite(norm) or norm == 0:
             raise UsageError(
-                "what was asked for has no vector to compare with, as a thing whose video was not there "
-                "for `vidmem reembed`; ask for something else"
+                "what was asked for has no vector to compare with, as a thing whose video was missing "
+                "when `vidmem reembed` ran; ask for something else"
             )
         return (wide / norm).astype(np.float32)
 
     def _cosines(self, kind: Kind, unit: Float32, rows: NDArray[np.int64]) -> Float32:
-        """One fixed order of summation per row, whatever other rows are asked for."""
+        """Return cosines with one fixed order of summation per row, whatever other rows are in `rows`."""
         half, scale = self._half(kind), self._scale(kind)
         scores = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), BLOCK):
@@ -229,7 +235,7 @@ class VectorCache:
 
 
 def _build_index(half: NDArray[np.float16]) -> Any:
-    """A FAISS index that scans every row of `half` `(n, D)`, by inner product; one list per thread."""
+    """Build a FAISS index that scans every row of `half` `(n, D)`, by inner product; one list per thread."""
     import faiss  # 30 ms beyond NumPy: only a search pays them
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Writing a memory: plain functions on the writer's connection, each one transaction or several named ones."""
+"""Write a memory: plain functions on the writer's connection, each in one transaction or several named ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .rows import ModelRecord, SourceRow
 
 
 def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
-    """Raises ModelMismatchError when `stored` was not made as `record` would; a fresh memory agrees with all."""
+    """Raise ModelMismatchError when `stored` was not made as `record` says; None agrees with all."""
     differ = {} if stored is None else stored.differences(record)
     if stored is None or not differ:
         return
@@ -34,7 +34,7 @@ def check_model(stored: ModelRecord | None, record: ModelRecord) -> None:
 
 
 def set_model(conn: sqlite3.Connection, record: ModelRecord) -> None:
-    """Record what makes this memory. With sources in it, it must agree with what is recorded already."""
+    """Record what makes this memory. Raises ModelMismatchError if it holds sources that were made otherwise."""
     with transaction(conn):
         if conn.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
             check_model(reader.model(conn), record)
@@ -63,7 +63,7 @@ def _set_recorded(conn: sqlite3.Connection, source_id: int, start_ns: int | None
 
 
 def _dated(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> SourceRow:
-    """The row, with the recording time where it was indexed when none was known."""
+    """Return the row, with the recording time of `info` if none was known."""
     if known.recorded_by or known.start_ns is not None or info.start_ns is None or known.kind.own_clock:
         return known
     _set_recorded(conn, known.id, info.start_ns, info.recorded_by)
@@ -71,7 +71,7 @@ def _dated(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> Sour
 
 
 def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> SourceRow:
-    """The row of the source: the known one when its content is known under any path, or else a new one."""
+    """Return the row of the source: the known one when its content is known under any path, or else a new one."""
     known = reader.source_where(conn, "uri = ?", info.uri)
     if known is not None and known.fingerprint == info.fingerprint:
         return _dated(conn, known, info)
