@@ -255,7 +255,8 @@ class Store(Closing):
 
     def check_model(self, record: ModelRecord) -> None:
         """Raise ModelMismatchError, with what differs, unless the memory was made as `record` says."""
-        writer.check_model(self.model(), record)
+        with self._use() as conn:
+            writer.check_model(reader.model(conn), record)
 
     def begin_source(self, info: SourceInfo) -> SourceRow:
         """Return the row to index `info` into, with the place to resume.
