@@ -86,7 +86,7 @@ def test_missing_file_fails_with_near_names(tree: Path) -> None:
 
 
 def test_missing_folder_fails(tree: Path) -> None:
-    with pytest.raises(MediaError, match="nor its folder"):
+    with pytest.raises(MediaError, match="no such file or folder"):
         discover(["nowhere/v.mp4"])
 
 

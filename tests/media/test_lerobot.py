@@ -154,7 +154,7 @@ def test_rows_without_pictures_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"codebase_version": "v9.0"}, "version v9.0; v2 and v3 are read"),
+        ({"codebase_version": "v9.0"}, "version v9.0; v2 and v3 can be read"),
         ({"fps": 0}, "0 frames per second"),
         ({"features": {"action": {"dtype": "float32"}}}, "the dataset has no video"),
         ({"video_path": "../../{video_key}"}, "outside of the dataset"),

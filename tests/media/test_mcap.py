@@ -161,7 +161,7 @@ def test_video_that_does_not_begin_with_a_keyframe(tmp_path: Path) -> None:
 def test_video_in_another_codec_fails(tmp_path: Path) -> None:
     log = Log(tmp_path / "run.mcap")
     log.protobuf("/cam", make_logs._message("CompressedVideo", START, b"x", {"format": "vp9"}), START)
-    with pytest.raises(MediaError, match=r"video in 'vp9' is not read from logs; h264 and h265 are"):
+    with pytest.raises(MediaError, match=r"video in 'vp9' cannot be read from logs; h264 and h265 can"):
         open_source(log.close())
 
 
@@ -249,7 +249,7 @@ def test_pictures_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
         for cause in (
             "not a picture",
             "depth picture",
-            "'32FC1' are not read; rgb8",
+            "'32FC1' cannot be read; rgb8",
             "exceeds the limit",
             "fewer than",
             "is empty",
@@ -264,9 +264,9 @@ def test_pictures_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
         (
             "ros1",
             "ros1msg",
-            "messages in ros1 with a schema in ros1msg are not read; cdr with ros2msg, protobuf and json",
+            "messages in ros1 with a schema in ros1msg cannot be read; cdr with ros2msg, protobuf and json",
         ),
-        ("cdr", "ros2idl", "messages in cdr with a schema in ros2idl are not read"),
+        ("cdr", "ros2idl", "messages in cdr with a schema in ros2idl cannot be read"),
     ],
 )
 def test_an_unknown_encoding_fails(tmp_path: Path, encoding: str, schema_encoding: str, told: str) -> None:

@@ -104,7 +104,7 @@ def test_grey_and_deep_pictures_and_others_that_are_not_read(recording: Recordin
     for topic in ("/grey", "/deep"):
         with open_source(f"{path}#{topic}") as source:
             assert np.array_equal(source.frame_at(0).image, grey[..., None].repeat(3, axis=2))
-    with pytest.raises(MediaError, match="raw pictures in 'mono of another type' are not read"):
+    with pytest.raises(MediaError, match="raw pictures in 'mono of another type' cannot be read"):
         open_source(f"{path}#/real")
 
 

@@ -94,7 +94,7 @@ def _lacks_index(path: str) -> bool:
             kinds.append(kind)
             if size == 1:
                 size = int.from_bytes(file.read(8), "big") - 8
-            if size < 8:  # 0: the box reaches to the end of the file
+            if size < 8:  # size 0: the box extends to the end of the file
                 break
             file.seek(size - 8, os.SEEK_CUR)
     return bool(kinds) and kinds[0] in (b"ftyp", b"mdat", b"wide", b"skip") and b"moov" not in kinds

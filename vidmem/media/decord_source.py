@@ -61,7 +61,7 @@ class DecordSource(Source):
         width, height = self.info.width, self.info.height
         if shape is not None:
             width, height = shape(width, height)
-        reader = _reader(self.path, width=width, height=height)  # one of its own: reading moves a reader's position
+        reader = _reader(self.path, width=width, height=height)  # a second reader, since reading moves its position
         sampler = Sampler(fps, self._times[0])
         index, last_ns = start_index, self._times[0] - 1
         for number, t_ns in enumerate(self._times):

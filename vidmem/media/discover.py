@@ -59,7 +59,7 @@ def missing(path: str) -> MediaError:
     try:
         names = sorted(os.listdir(folder))
     except OSError:
-        return MediaError(f"no such file, nor its folder; check the path: {path}")
+        return MediaError(f"no such file or folder; check the path: {path}")
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}" if near else "; check the path"
     return MediaError(f"no such file{hint}: {path}")

@@ -59,12 +59,14 @@ class Dataset:
             cause = f"{type(error).__name__}: {error}"
             raise MediaError(f"meta/info.json of the dataset cannot be read ({cause}): {path}") from None
         if not version.startswith(("v2.", "v3.")):
-            raise MediaError(f"a dataset of version {version}; v2 and v3 are read, convert it with lerobot: {path}")
+            raise MediaError(
+                f"the dataset has version {version}; v2 and v3 can be read, convert it with lerobot: {path}"
+            )
         if not self.fps > 0:
             raise MediaError(f"the dataset gives {self.fps:g} frames per second: {path}")
         self.cameras = sorted(k for k, v in features.items() if isinstance(v, dict) and v.get("dtype") == "video")
         if not self.cameras:
-            raise MediaError(f"the dataset has no video; pictures in its tables are not read: {path}")
+            raise MediaError(f"the dataset has no video; pictures in its tables cannot be read: {path}")
         self._rows: dict[int, dict[str, Any]] | None = None
         if version.startswith("v2."):
             self.episodes = self._v2_episodes()

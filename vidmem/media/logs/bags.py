@@ -84,7 +84,7 @@ class BagReader(LogReader):
                     connection, log_ns, data = next(found)
                 except StopIteration:
                     return
-                except Exception as error:  # see above
+                except Exception as error:  # as in _opened
                     damage.packets += 1
                     damage.note(f"the bag cannot be read any further ({one_line(error)})")
                     return

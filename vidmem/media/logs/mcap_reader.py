@@ -145,8 +145,8 @@ class McapReader(LogReader):
         if decoder is None:
             schema_note = f" with a schema in {schema.encoding}" if schema is not None else " without a schema"
             raise MediaError(
-                f"messages in {channel.message_encoding or 'no encoding'}{schema_note} are not read; "
-                f"cdr with ros2msg, protobuf and json are: {self.path}"
+                f"messages in {channel.message_encoding or 'no encoding'}{schema_note} cannot be read; "
+                f"cdr with ros2msg, protobuf and json can: {self.path}"
             )
         return decoder
 

@@ -63,7 +63,7 @@ def raw(value: Any, shape: Shape | None, path: str) -> Pixels:
         big = bool(getattr(value, "is_bigendian", 0))
         return _OTHERS[encoding](data, width, height, step, big, shape, path)
     known = ", ".join([*_SAME, *_OTHERS])
-    raise MediaError(f"raw pictures in {value.encoding!r} are not read; {known} are: {path}")
+    raise MediaError(f"raw pictures in {value.encoding!r} cannot be read; {known} can: {path}")
 
 
 def _rows(data: Pixels, row: int, height: int, step: int, path: str) -> Pixels:
@@ -118,7 +118,7 @@ _OTHERS: dict[str, Callable[..., Pixels]] = {
 
 
 def to_rgb(pixels: Pixels, name: str, shape: Shape | None, path: str) -> Pixels:
-    """RGB `(H, W, 3)` in the size wanted, from pixels in FFmpeg's format `name`."""
+    """Convert pixels in FFmpeg's format `name` to RGB `(H, W, 3)` in the wanted size."""
     try:
         return of_frame(av.VideoFrame.from_ndarray(pixels, name), shape, VideoReformatter())
     except (ValueError, av.error.FFmpegError) as error:
@@ -126,7 +126,7 @@ def to_rgb(pixels: Pixels, name: str, shape: Shape | None, path: str) -> Pixels:
 
 
 def of_frame(frame: av.VideoFrame, shape: Shape | None, reformatter: VideoReformatter) -> Pixels:
-    """RGB `(H, W, 3)` in the size wanted, from a decoded frame."""
+    """Convert a decoded frame to RGB `(H, W, 3)` in the wanted size."""
     width, height = frame.width, frame.height
     if shape is not None:
         width, height = shape(width, height)

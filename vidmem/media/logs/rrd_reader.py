@@ -61,7 +61,9 @@ class RrdReader(LogReader):
             raise missing_library(error.name or "rerun-sdk", path) from None
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of files without an index: all files are read from front to back
+                warnings.simplefilter(
+                    "ignore"
+                )  # it warns about files without an index, but files are read in order anyway
                 self._reader: Any = Reader(path)
                 recordings = self._reader.recordings()
         except Exception as error:  # the SDK raises what its parser does
@@ -136,7 +138,7 @@ class RrdReader(LogReader):
                 if (chunk := next(chunks, None)) is None:
                     break
                 found = list(self._in_chunk(chunk, facts))
-            except Exception as error:  # see above
+            except Exception as error:  # the SDK raises what its parser does
                 damage.packets += 1
                 damage.note(f"the recording cannot be read any further ({one_line(error)})")
                 break

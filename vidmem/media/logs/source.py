@@ -106,7 +106,7 @@ class LogSource(Source):
             self.check_open()
             wanted = sampler.take(shot.t_ns)
             if shot.t_ns < start_ns:
-                damage = _emptied(damage)  # counted by the pass that came this far
+                damage = _emptied(damage)  # the pass that came this far counted it
                 continue
             self.damage.take(damage)
             if not wanted:

@@ -28,7 +28,7 @@ def codec_of(value: Any, path: str) -> str:
     """FFmpeg's name of a message's codec. Raises MediaError for others than H.264 and H.265."""
     name = str(value.format).lower()
     if name not in _CODECS:
-        raise MediaError(f"video in {value.format!r} is not read from logs; h264 and h265 are: {path}")
+        raise MediaError(f"video in {value.format!r} cannot be read from logs; h264 and h265 can: {path}")
     return _CODECS[name]
 
 
