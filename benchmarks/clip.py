@@ -66,7 +66,7 @@ def gem(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     """Milliseconds per picture of the plain forward and of GEM on the same tower."""
     import torch
 
-    from vidmem.encoders.clip.gem_path import gem_tokens
+    from vidmem.encoders.clip.gem_attention import gem_tokens
     from vidmem.encoders.clip.model import ClipTower
 
     made = ClipTower(tower())
@@ -96,7 +96,7 @@ def pooling(rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     import torch
 
     from vidmem.encoders.clip.model import ClipTower
-    from vidmem.encoders.clip.textregion_pool import Pooling, local_similarity, pool
+    from vidmem.encoders.clip.textregion_pooling import Pooling, local_similarity, pool
 
     made = ClipTower(tower())
     generator = torch.Generator().manual_seed(0)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..encoders import Reading, TextEncoder
-from ..encoders.reading import few, instead, read, tried
-from ..encoders.reading import notes as reading_notes
+from ..encoders.vocabulary import few, instead, read, tried
+from ..encoders.vocabulary import notes as reading_notes
 from ..errors import UnknownWordError, UsageError
 from ..records import Box, Float32
 from ..store import Store

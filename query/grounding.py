@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.base import Calibration, TextEncoder
-from ..encoders.reading import read
+from ..encoders.vocabulary import read
 from ..geometry import stretching
 from ..records import Box, Float32, RegionTokens
 from .parse import UNLABELLED, Labels, best_class

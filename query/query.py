@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 from ..config import IndexConfig, preset
 from ..encoders import Calibration, Encoder, Reading, TextEncoder, find, load
 from ..encoders.probability import Probabilities
-from ..encoders.reading import read, tried
 from ..encoders.registry import is_known
+from ..encoders.vocabulary import read, tried
 from ..errors import StoreError, UnknownWordError, UsageError
 from ..records import Float32
 from ..store import SourceRow, Store, VectorCache

@@ -169,7 +169,7 @@ def test_masks_of_sam2_name_their_extra(film: Path, memory: Path, tmp_path: Path
     )
     assert done.returncode == 4, done.stderr
     assert done.stderr.splitlines()[-1].endswith("pip install 'vidmem[sam2]'")
-    code = f"from vidmem.encoders.masks.source import mask_source\nmask_source({spec!r}, 'cpu')"
+    code = f"from vidmem.encoders.masks.loading import mask_source\nmask_source({spec!r}, 'cpu')"
     assert "SAM2 needs torch" in python(code).stderr
 
 

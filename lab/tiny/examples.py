@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lab.tiny.teach import Lesson
 from vidmem.encoders.tiny.detector import candidates, centres, decode, suppress
-from vidmem.encoders.tiny.region_look import appearance, opinion
+from vidmem.encoders.tiny.region_heads import appearance, opinion
 from vidmem.geometry import box_iou
 from vidmem.records import Float32
 

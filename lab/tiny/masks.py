@@ -1,7 +1,7 @@
 """Trains the second look of `tiny` on a frozen detector: `python -m lab.tiny.masks --detector nanodet-int8.onnx
 --walks FOLDER --out FOLDER`.
 
-Of each box that the detector found, a row of numbers (vidmem.encoders.tiny.region_look) goes through two layers, which
+Of each box that the detector found, a row of numbers (vidmem.encoders.tiny.region_heads) goes through two layers, which
 say how likely it holds a thing, what COCO has a name for or not, and how to mix the mask's prototypes; these are a 1x1
 convolution of the detector's features. A third answer follows a thing from frame to frame: the features of the four
 parts of its box, turned and half whitened so that all directions count (their principal components; nothing learned).
@@ -32,7 +32,7 @@ from lab.tiny.quantise import DATA
 from lab.tiny.teach import of_caltech, of_doors, of_outlined, of_pasted, of_walks
 from lab.tiny.teacher import Teacher
 from lab.train.tren.world import render_worlds
-from vidmem.encoders.tiny.region_look import SHAPE, covered, spread, widened
+from vidmem.encoders.tiny.region_heads import SHAPE, covered, spread, widened
 from vidmem.records import Float32
 
 PROTOTYPES, HIDDEN, FOLLOW, PARTS = 32, 256, 128, 512

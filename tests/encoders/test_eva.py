@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from vidmem.encoders import load
 from vidmem.encoders.clip.gem import Gem
-from vidmem.encoders.clip.pixels import normalised
 from vidmem.encoders.clip.textregion import TextRegion
-from vidmem.encoders.clip.textregion_pool import Pooling, crops, fuse_resolutions
+from vidmem.encoders.clip.textregion_pooling import Pooling, crops, fuse_resolutions
+from vidmem.encoders.pixels import normalised
 from vidmem.errors import ModelError
 
 clip_folder.required()

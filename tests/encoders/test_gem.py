@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vidmem.encoders import load, load_text
 from vidmem.encoders.clip.gem import Gem
-from vidmem.encoders.clip.gem_path import gem_tokens, inverse_temperature, self_self
+from vidmem.encoders.clip.gem_attention import gem_tokens, inverse_temperature, self_self
 from vidmem.encoders.clip.model import ClipTower, stretched
 
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from vidmem.cli import app
 from vidmem.encoders import load
-from vidmem.encoders.masks.source import FolderMasks, mask_source, read_masks
+from vidmem.encoders.masks.folder import FolderMasks, read_masks
+from vidmem.encoders.masks.loading import mask_source
 from vidmem.errors import ModelError, UsageError
 from vidmem.memory import Memory
 from vidmem.records import Frame, SourceInfo, SourceKind

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import plain_region
-from vidmem.encoders.tren import products, region_encoder
+from vidmem.encoders.tren import cpu_kernels, region_encoder
 from vidmem.encoders.tren.positions import FourierPositions
 from vidmem.encoders.tren.region_encoder import RegionEncoder
 
@@ -195,9 +195,9 @@ def test_other_kernels_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.no_grad():
         tokens, attention, queries = model(features, points)
         text = model.project(tokens)
-        monkeypatch.setattr(products, "WIDE", 8)
-        assert products.quick(tokens)
-        assert products._LINEAR is not None
+        monkeypatch.setattr(cpu_kernels, "WIDE", 8)
+        assert cpu_kernels.quick(tokens)
+        assert cpu_kernels._LINEAR is not None
         same(model(features, points), (tokens, attention, queries), 2e-5)
         same((model.project(tokens),), (text,), 1e-5)
 

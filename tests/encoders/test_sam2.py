@@ -12,9 +12,9 @@ import torch
 from encoders import sam2_folder
 
 from vidmem.encoders.masks import sam2
+from vidmem.encoders.masks.loading import mask_source
 from vidmem.encoders.masks.sam2 import Sam2Masks
 from vidmem.encoders.masks.sam_masks import fuse, pick
-from vidmem.encoders.masks.source import mask_source
 from vidmem.errors import ModelError, UsageError
 from vidmem.records import Frame, SourceInfo, SourceKind
 

@@ -8,7 +8,8 @@ import torch
 from encoders.clip_folder import GOLDEN
 from torch import Tensor
 
-from vidmem.encoders.masks.sam_masks import SamLimits, fuse, keep_highest, mask_extents, pick
+from vidmem.encoders.masks.sam_masks import SamLimits, fuse, mask_extents, pick
+from vidmem.encoders.nms import keep_highest
 
 
 def cones(params: Tensor) -> Tensor:

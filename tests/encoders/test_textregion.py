@@ -17,9 +17,9 @@ from needs import needs
 from vidmem.config import MergeConfig
 from vidmem.encoders import check, load, load_text
 from vidmem.encoders.clip.model import ClipTower
-from vidmem.encoders.clip.pixels import normalised, short_side
+from vidmem.encoders.clip.pixels import short_side
 from vidmem.encoders.clip.textregion import TextRegion
-from vidmem.encoders.clip.textregion_pool import (
+from vidmem.encoders.clip.textregion_pooling import (
     Pooling,
     attention_pool,
     crop_grid,
@@ -29,7 +29,8 @@ from vidmem.encoders.clip.textregion_pool import (
     patch_masks,
     pool,
 )
-from vidmem.encoders.masks.source import FolderMasks
+from vidmem.encoders.masks.folder import FolderMasks
+from vidmem.encoders.pixels import normalised
 from vidmem.errors import ModelError, UsageError
 from vidmem.query.single_image import ground, segment
 

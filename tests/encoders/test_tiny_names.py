@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lab.synthetic.drawings import things
 from vidmem.encoders import load_text
 from vidmem.encoders.base import Reading
-from vidmem.encoders.reading import first_few, notes, read, tried
 from vidmem.encoders.tiny import names
 from vidmem.encoders.tiny.text import TinyText
+from vidmem.encoders.vocabulary import first_few, notes, read, tried
 from vidmem.errors import UnknownWordError, UsageError
 from vidmem.query.labels import load_labels
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from lab.tiny.examples import Example
 from lab.tiny.masks import PARTS, Look, follower, look_model, losses, taught, train, with_prototypes
 from lab.tiny.teach import bounds, grab_box, lesson, paste, shares
-from vidmem.encoders.tiny.region_look import drawn
+from vidmem.encoders.tiny.region_heads import drawn
 
 ROWS = PARTS + 20
 

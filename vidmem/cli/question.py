@@ -181,7 +181,7 @@ def say_readings(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = 
     Raises:
         UnknownWordError: The encoder does not know a word.
     """
-    from ..encoders.reading import MOST_TOLD, few, notes, read  # not for --help
+    from ..encoders.vocabulary import MOST_TOLD, few, notes, read  # not for --help
 
     readings = read(encoder, phrases, guess=guess)
     noted = [repr(phrase) for phrase, reading in zip(phrases, readings, strict=True) if reading.note]

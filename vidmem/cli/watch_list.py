@@ -49,7 +49,7 @@ def watch_list(
     Examples:
       vidmem watch-list things.txt --after 1d
     """
-    from ..encoders.reading import first_few  # not for --help
+    from ..encoders.vocabulary import first_few  # not for --help
     from ..query.labels import load_labels
 
     wanted = load_labels(names).names

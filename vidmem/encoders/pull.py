@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ModelError
 from .hub import INDEX, Wanted, checked, chosen, files_of, find, forget, parts, place_of, read_record, write_atomically
-from .whole import cut_short
+from .integrity import cut_short
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 20

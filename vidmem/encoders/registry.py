@@ -160,7 +160,7 @@ def load(
     if masks is not None:
         check_masks(spelling)
         if isinstance(masks, str | os.PathLike):
-            from .masks.source import mask_source
+            from .masks.loading import mask_source
 
             masks = mask_source(masks, device, weights)
     with _needing(spec), _timed(f"encoder `{spelling}`"):

@@ -42,7 +42,7 @@ def ready() -> bool:
 def _define() -> None:
     import torch
 
-    from .masks.sam_masks import keep_highest
+    from .nms import keep_highest
 
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):

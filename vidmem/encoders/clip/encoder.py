@@ -18,6 +18,7 @@ import numpy as np
 from ...records import Float32, View
 from ..base import Encoder, EncoderInfo, ViewEncoder, ViewTokens
 from ..hub import Wanted
+from ..pixels import normalised
 from ..shipped import regions_hash
 from ..spec import LoadOptions
 from ..templates import PLAIN
@@ -70,7 +71,6 @@ class ClipViews(ViewEncoder):
         from torch.nn import functional as F
 
         from ..tiny.views import square
-        from .pixels import normalised
 
         out = [np.empty((0, text_dim(self._loaded)), np.float32)]
         for start in range(0, len(views), BATCH):

@@ -15,10 +15,12 @@ from ...errors import ModelError
 from ...records import Float32, RegionTokens
 from ..base import EncoderInfo, MaskSource
 from ..hub import Wanted
-from ..masks.source import MaskPooling
+from ..masks.fitting import fitted_masks
+from ..masks.pooling import MaskPooling
+from ..pixels import normalised
 from ..spec import LoadOptions
 from ..templates import PLAIN
-from .pixels import fitted_masks, normalised, regions
+from .pixels import regions
 from .spec import GEM
 from .text import CALIBRATION, ClipText, text_dim
 
@@ -48,7 +50,7 @@ class Gem(ClipText, MaskPooling):
         self, info: EncoderInfo, loaded: Loaded, device: str | None, *, masks: MaskSource | None = None
     ) -> None:
         from ..device import pick_device
-        from .gem_path import BLOCKS
+        from .gem_attention import BLOCKS
         from .model import ClipTower
 
         super().__init__(info, loaded, PLAIN)
@@ -79,7 +81,7 @@ class Gem(ClipText, MaskPooling):
     ) -> RegionTokens:
         import torch
 
-        from .textregion_pool import patch_masks
+        from .textregion_pooling import patch_masks
 
         (patches,) = self.patches([image])
         grid = patches.shape[0], patches.shape[1]
@@ -93,7 +95,7 @@ class Gem(ClipText, MaskPooling):
         import torch
         from torch.nn import functional as F
 
-        from .gem_path import gem_tokens
+        from .gem_attention import gem_tokens
 
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             pixels = normalised(images, self._loaded.mean, self._loaded.std, self.device)

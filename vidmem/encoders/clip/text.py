@@ -10,8 +10,8 @@ import numpy as np
 from ...errors import UsageError
 from ...records import Float32
 from ..base import Calibration, EncoderInfo, TextEncoder
-from ..phrases import Cutting
 from ..templates import BARE, IMAGENET, filled
+from ..truncation import Cutting
 
 if TYPE_CHECKING:
     from .files import Loaded

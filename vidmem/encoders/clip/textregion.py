@@ -19,11 +19,13 @@ from ...errors import UsageError
 from ...records import Float32, RegionTokens
 from ..base import EncoderInfo, MaskSource
 from ..hub import Wanted
-from ..masks.source import MaskPooling
+from ..masks.fitting import checked_masks, fitted_masks
+from ..masks.pooling import MaskPooling
+from ..pixels import normalised
 from ..spec import LoadOptions
-from ..spec_options import split_options
+from ..spelling import split_options
 from ..templates import IMAGENET
-from .pixels import checked_masks, fitted_masks, normalised, regions, short_side
+from .pixels import regions, short_side
 from .spec import TEXTREGION
 from .text import CALIBRATION, ClipText, text_dim
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .files import Loaded
-    from .textregion_pool import Pooling
+    from .textregion_pooling import Pooling
 
 SIDE = 336
 """Pixels of a crop's side for towers that take any size; others have one of their own (appendix A.2)."""
@@ -73,7 +75,7 @@ class TextRegion(ClipText, MaskPooling):
     ) -> None:
         from ..device import pick_device
         from .model import ClipTower
-        from .textregion_pool import Pooling
+        from .textregion_pooling import Pooling
 
         super().__init__(info, loaded, IMAGENET)
         self.device, self.dtype = pick_device(device)
@@ -134,7 +136,7 @@ class TextRegion(ClipText, MaskPooling):
     ) -> RegionTokens:
         import torch
 
-        from .textregion_pool import patch_masks
+        from .textregion_pooling import patch_masks
 
         with torch.inference_mode():
             features = self.features(image)
@@ -150,7 +152,7 @@ class TextRegion(ClipText, MaskPooling):
         head its input."""
         import torch
 
-        from .textregion_pool import crop_grid, crops, fuse_resolutions
+        from .textregion_pooling import crop_grid, crops, fuse_resolutions
 
         tower = self.tower
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -168,7 +170,7 @@ class TextRegion(ClipText, MaskPooling):
 
     def tokens(self, features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """features `(h, w, D)` of `features`, masks `(R, h * w)` in [0, 1] -> unit tokens `(R', dim)`, kept `(R,)`."""
-        from .textregion_pool import attention_pool, pool
+        from .textregion_pooling import attention_pool, pool
 
         tower, flat = self.tower, features.flatten(0, 1)
         if tower.pools:

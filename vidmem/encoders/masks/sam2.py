@@ -21,9 +21,11 @@ from ...errors import ModelError
 from ...records import Frame, SourceInfo, SourceKind
 from ..extras import needing
 from ..hub import Wanted, checked, find, fingerprint, locate, weights_folder
+from ..pixels import normalised
 from ..pull import offline_remedy
-from ..spec_options import split_options
+from ..spelling import split_options
 from ..tensor_file import fail
+from ..transformers_compat import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +110,6 @@ def _model(home: Path) -> Any:
         model_class: Any = transformers.Sam2VideoModel
     except (ImportError, AttributeError) as error:
         raise ModelError(f"SAM2 needs transformers 4.56 or later ({error}); pip install 'vidmem[sam2]'") from None
-    from ..tren.dinov3 import quiet
-
     try:
         kind = json.loads((home / "config.json").read_text("utf-8"))["model_type"]
         if kind not in ("sam2", "sam2_video"):
@@ -245,8 +245,6 @@ class Sam2Masks:
         """`(1, 3, side, side)`: squashed to a square, normalised."""
         import torch
         from torch.nn import functional as F
-
-        from ..clip.pixels import normalised
 
         picture = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1).float()[None]
         square = F.interpolate(picture, (self.side, self.side), mode="bilinear", antialias=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...geometry import unit
 from ...records import Float32, RegionTokens
 from ..onnx import session
-from .region_look import appearance, drawn, opinion
+from .region_heads import appearance, drawn, opinion
 
 STRIDES, BINS, CLASSES = (8, 16, 32), 11, 80
 PIXELS = 416 * 416

@@ -6,10 +6,8 @@ their `bias_mask` sets to zero, is left out, and the size is read off the tensor
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import ModelError
 from ..tensor_file import fail, fill, read_tensors
+from ..transformers_compat import quiet
 
 WHAT = "the DINOv3 backbone"
 PATCH = 16
@@ -234,20 +233,3 @@ def _from_folder(path: Path) -> nn.Module:
         if not bool(tensor.sum().isfinite()):
             fail(WHAT, f"{name} holds a value that is not finite; fetch it again", path)
     return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the reports and bars of `transformers`: what they would say is checked and raised here."""
-    from transformers.utils import logging as its_logging
-
-    logging: Any = its_logging
-    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(50)  # critical alone
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bar:
-            logging.enable_progress_bar()

@@ -18,13 +18,13 @@ from ...geometry import mask_boxes
 from ...records import Float32, RegionTokens
 from ..base import Calibration, Encoder, EncoderInfo, TextEncoder
 from ..hub import Wanted, fingerprint, locate, weights_folder
-from ..phrases import Cutting
+from ..pixels import normalised
 from ..spec import LoadOptions
 from ..templates import IMAGENET, filled
+from ..truncation import Cutting
 from .spec import TREN
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from .dinotxt import TextTower
@@ -204,7 +204,7 @@ class Tren(TrenText, Encoder):
         from .dinov3 import features
 
         with torch.inference_mode():
-            patches = features(self.backbone, normalised(images, self.device)).patches
+            patches = features(self.backbone, normalised(images, MEAN, STD, self.device)).patches
             grid = int(patches.shape[-2]), int(patches.shape[-1])
             if grid not in self._points:  # the same tensor each time: what depends on it alone is computed once
                 self._points[grid] = grid_points(*grid)  # on the CPU, where comparing them waits for no GPU
@@ -219,15 +219,6 @@ class Tren(TrenText, Encoder):
             _regions(v, t, m.reshape(-1, *grid), places, width, height)
             for v, t, m in zip(visual, text, masks, strict=True)
         ]
-
-
-def normalised(images: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """Pictures `(h, w, 3)` uint8 RGB -> `(B, 3, h, w)` float32 on `device`, less MEAN, over STD."""
-    import torch
-
-    batch = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div_(255)
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
-    return batch.sub_(mean).div_(std)
 
 
 def grid_points(height: int, width: int) -> Tensor:

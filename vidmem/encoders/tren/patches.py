@@ -18,6 +18,7 @@ from ...errors import ModelError
 from ...records import Float32, RegionTokens
 from ..base import Encoder, EncoderInfo
 from ..hub import Wanted, fingerprint, locate, weights_folder
+from ..pixels import normalised
 from ..spec import LoadOptions
 from . import encoder as tren
 from .spec import PATCHES
@@ -64,7 +65,7 @@ class Patches(tren.TrenText, Encoder):
         from .dinov3 import features
 
         with torch.inference_mode():
-            found = features(self.backbone, tren.normalised(images, self.device))
+            found = features(self.backbone, normalised(images, tren.MEAN, tren.STD, self.device))
             parts = found.patches, self.head(found)[1]
             visual, text = (part.flatten(2).transpose(1, 2).float().cpu().numpy() for part in parts)
         h, w = found.patches.shape[-2:]

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .cpu_kernels import attend_few, mlp, pairs, products
 from .positions import FourierPositions, Kind
-from .products import attend_few, mlp, pairs, products
 from .prompts import PromptCache, Prompts
 
 FEW = 8

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...records import Float32
-from .region_pool import part_means
+from .box_pooling import part_means
 
 BINS, SIDES, TOP = 11, 4, 4
 PARTS = 2

@@ -8,9 +8,7 @@ channel with a number for each region, 0 for none. H and W are those of the upri
 
 from __future__ import annotations
 
-import os
 import zipfile
-from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,25 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
-from ...records import Float32, Frame, RegionTokens, SourceInfo, SourceKind
-from ..base import Encoder, MaskSource
-from ..clip.pixels import fitted_masks
+from ...records import Frame, SourceInfo, SourceKind
 
 MOST = 4096
 """Masks in one file; more are a mistake."""
 KINDS = (".npz", ".npy", ".png")
-
-
-def mask_source(
-    spec: str | os.PathLike[str], device: str | None, weights: str | os.PathLike[str] | None = None
-) -> MaskSource:
-    """What `--masks` names: `sam2[:SIZE][,grid=N]` (see sam2.py), else a folder. Raises UsageError and ModelError."""
-    text = os.fspath(spec)
-    if text == "sam2" or text.startswith(("sam2:", "sam2,")):
-        from .sam2 import load
-
-        return load(text[len("sam2") :].removeprefix(":"), device, weights)
-    return FolderMasks(Path(text))
 
 
 class FolderMasks:
@@ -105,48 +89,3 @@ def _from_labels(path: Path) -> NDArray[np.bool_]:
     if len(values) > MOST:
         raise ValueError(f"{len(values)} regions; it is no label picture")
     return np.asarray(labels[None] == values[:, None, None])
-
-
-class MaskPooling(Encoder):
-    """Base of encoders that pool features under masks: those of `masks`, or their own where that is None."""
-
-    @abstractmethod
-    def under(
-        self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
-    ) -> RegionTokens:
-        """Tokens of one working picture `(h, w, 3)` under soft masks `(n, h, w)` in [0, 1]; n may be 0.
-
-        Args:
-            image: The working picture.
-            width: Width of the original, in whose pixels points and boxes are given.
-            height: Height of the original.
-            masks: In the size of the working picture.
-            fine: Return the masks as they are given, not on the patch grid.
-        """
-
-    def encode_frames(self, frames: Sequence[Frame], info: SourceInfo) -> list[RegionTokens]:
-        """As `Encoder.encode_frames`, under the masks that are given for the frames."""
-        if self.masks is None:
-            return super().encode_frames(frames, info)
-        return self._under_given(self.masks, frames, info)
-
-    def encode_fine(self, frame: Frame, info: SourceInfo) -> RegionTokens:
-        """As `Encoder.encode_fine`. Raises ModelError if no mask is given."""
-        if self.masks is None:
-            return super().encode_fine(frame, info)
-        (found,) = self._under_given(self.masks, [frame], info, fine=True)
-        if not len(found):
-            raise ModelError(
-                "no masks found: none is given that holds a pixel; lower the segmenter's thresholds, or "
-                "leave `masks` out to take clusters of patches"
-            )
-        return found
-
-    def _under_given(
-        self, source: MaskSource, frames: Sequence[Frame], info: SourceInfo, *, fine: bool = False
-    ) -> list[RegionTokens]:
-        found = []
-        for frame, given in zip(frames, source.of_frames(frames, info), strict=True):
-            masks = fitted_masks(given, frame.image.shape[1], frame.image.shape[0])
-            found.append(self.under(frame.image, info.width, info.height, masks, fine=fine))
-        return found

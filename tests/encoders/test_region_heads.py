@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidmem.encoders.tiny.region_look import SHAPE, covered, drawn, opinion, spread, widened
-from vidmem.encoders.tiny.region_pool import part_means
+from vidmem.encoders.tiny.box_pooling import part_means
+from vidmem.encoders.tiny.region_heads import SHAPE, covered, drawn, opinion, spread, widened
 from vidmem.geometry import cell_share
 
 
