@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sqlite3
@@ -94,6 +93,8 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _module(name: str, package: str) -> Check:
+    import importlib.metadata  # slow, and --help imports every command
+
     try:
         import_module(name)
         for candidate in (package, *ALTERNATIVES.get(name, ())):

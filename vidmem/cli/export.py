@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -144,7 +143,9 @@ def export(
       vidmem export --out data/ --coco instances.json@images/ --ask each --absent 2
       vidmem export --out data/ --vspw VSPW/ --split train --grid 24
     """
-    from ..export.instruct import records  # not for --help
+    import random  # none of this for --help: it imports every command
+
+    from ..export.instruct import records
 
     for name, value, known in (("--format", format_, FORMATS), ("--form", form, FORMS)):
         if value not in known:
