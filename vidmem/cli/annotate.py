@@ -8,19 +8,14 @@ import typer
 
 from . import completion
 from .messages import say, warn
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption, source_argument
 from .question import say_readings
 
 
 def annotate(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="An indexed log, dataset or video, or one part of it.",
-            show_default=False,
-            autocompletion=completion.sources,
-        ),
+        source_argument("An indexed log, dataset or video, or one part of it."),
     ],
     out: Annotated[
         str,

@@ -14,9 +14,8 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..timecode import parse_time
-from . import completion
 from .messages import warn
-from .options import EncoderOption, MemoryOption, WeightsOption
+from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_option
 from .output import Listing, Row, Show, listing
 from .saving import cannot_write
 
@@ -63,12 +62,7 @@ def export(
     ] = "internvl",
     source: Annotated[
         list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="SOURCE",
-            help="A source in the memory. Default: all. Repeatable.",
-            autocompletion=completion.sources,
-        ),
+        source_option("A source in the memory. Default: all. Repeatable."),
     ] = None,
     coco: Annotated[
         str | None,
@@ -82,12 +76,7 @@ def export(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
-            "--labels",
-            metavar="FILE|vspw|ade20k|coco",
-            help="Labels for the regions of a memory; with --vspw its classes, if it has other ones.",
-            autocompletion=completion.choices("vspw", "ade20k", "coco"),
-        ),
+        labels_option("Labels for the regions of a memory; with --vspw its classes, if it has other ones."),
     ] = None,
     everything: Annotated[
         bool,

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..timecode import NS, clock, parse_moment
 from . import completion
 from .messages import say
-from .options import EncoderOption, MemoryOption, WeightsOption
+from .options import EncoderOption, MemoryOption, WeightsOption, source_option
 from .output import Listing, Row, Show, listing, size
 from .question import say_readings
 
@@ -33,12 +33,7 @@ def forget(
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="SOURCE",
-            help="A video in the memory, by path or name. Repeatable.",
-            autocompletion=completion.sources,
-        ),
+        source_option("A video in the memory, by path or name. Repeatable."),
     ] = None,
     thing: Annotated[
         str | None,

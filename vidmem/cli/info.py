@@ -6,13 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ..errors import ModelError
 from ..records import SourceKind
 from ..timecode import NS, age, clock, recording_date
-from . import completion
-from .options import MemoryOption
+from .options import MemoryOption, source_argument
 from .output import Listing, Row, Show, listing, size
 from .sources import OWN_DATES, STATES, open_store, source_row
 
@@ -34,11 +31,7 @@ KINDS = {
 def info(
     source: Annotated[
         str | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A source in the memory, by path or name. Default: the memory itself.",
-            autocompletion=completion.sources,
-        ),
+        source_argument("A source in the memory, by path or name. Default: the memory itself."),
     ] = None,
     memory: MemoryOption = None,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,24 +17,35 @@ MemoryOption = Annotated[
     str | None,
     typer.Option("--memory", "-m", envvar="VIDMEM_MEMORY", metavar="FOLDER", help="Folder of the memory."),
 ]
-EncoderOption = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _encoder_option(default: str) -> Any:
+    return typer.Option(
         "--encoder",
         metavar="NAME",
-        help="Encoder, one that `vidmem models` lists. Default: the memory's.",
+        help=f"Encoder, one that `vidmem models` lists. Default: {default}.",
         autocompletion=completion.encoders,
-    ),
-]
-PhotoEncoderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--encoder",
-        metavar="NAME",
-        help="Encoder, one that `vidmem models` lists. Default: tiny.",
-        autocompletion=completion.encoders,
-    ),
-]
+    )
+
+
+def source_argument(help: str) -> Any:
+    """A positional source of the memory."""
+    return typer.Argument(metavar="SOURCE", help=help, show_default=False, autocompletion=completion.sources)
+
+
+def source_option(help: str) -> Any:
+    """--source, a source of the memory."""
+    return typer.Option("--source", metavar="SOURCE", help=help, autocompletion=completion.sources)
+
+
+def labels_option(help: str) -> Any:
+    """--labels, a file of labels or a data set."""
+    complete = completion.choices("vspw", "ade20k", "coco")
+    return typer.Option("--labels", metavar="FILE|vspw|ade20k|coco", help=help, autocompletion=complete)
+
+
+EncoderOption = Annotated[str | None, _encoder_option("the memory's")]
+PhotoEncoderOption = Annotated[str | None, _encoder_option("tiny")]
 WeightsOption = Annotated[
     str | None,
     typer.Option(

@@ -10,9 +10,8 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..timecode import NS, clock
-from . import completion
 from .messages import progress_bar, say, warn
-from .options import EncoderOption, MemoryOption, WeightsOption
+from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_argument
 from .output import Listing, Row, Show, listing
 from .question import say_readings
 from .saving import check_suffix, opens, write_picture
@@ -28,21 +27,11 @@ if TYPE_CHECKING:
 def parse(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A video in the memory, by path or name.",
-            show_default=False,
-            autocompletion=completion.sources,
-        ),
+        source_argument("A video in the memory, by path or name."),
     ],
     labels: Annotated[
         str,
-        typer.Option(
-            "--labels",
-            metavar="FILE|vspw|ade20k|coco",
-            help="A file with one name a line, or the classes of a data set.",
-            autocompletion=completion.choices("vspw", "ade20k", "coco"),
-        ),
+        labels_option("A file with one name a line, or the classes of a data set."),
     ],
     way: Annotated[
         str,

@@ -15,7 +15,7 @@ from ..query import arguments
 from ..timecode import parse_span
 from . import completion
 from .messages import say
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption, source_option
 from .signatures import parameter, parameters, set_parameters
 
 if TYPE_CHECKING:
@@ -74,12 +74,7 @@ TIMES: Options = {
     "source": (
         Annotated[
             list[str] | None,
-            typer.Option(
-                "--source",
-                metavar="SOURCE",
-                help="Only in this video, by path or file name. Repeatable.",
-                autocompletion=completion.sources,
-            ),
+            source_option("Only in this video, by path or file name. Repeatable."),
         ],
         None,
     ),

@@ -7,20 +7,14 @@ from typing import Annotated
 import typer
 
 from ..timecode import recording_date
-from . import completion
 from .messages import say
-from .options import MemoryOption
+from .options import MemoryOption, source_argument
 
 
 def recorded(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Path or name of a source in the memory, or of a photo in a folder of photos.",
-            show_default=False,
-            autocompletion=completion.sources,
-        ),
+        source_argument("Path or name of a source in the memory, or of a photo in a folder of photos."),
     ],
     when: Annotated[
         list[str],

@@ -10,21 +10,15 @@ import typer
 
 from ..address import printable
 from ..errors import UsageError
-from . import completion
 from .messages import say
-from .options import MemoryOption
+from .options import MemoryOption, source_argument
 from .sources import open_store
 
 
 def rm(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Videos, photos or folders of photos in the memory, by path or name.",
-            show_default=False,
-            autocompletion=completion.sources,
-        ),
+        source_argument("Videos, photos or folders of photos in the memory, by path or name."),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     memory: MemoryOption = None,

@@ -10,9 +10,8 @@ import typer
 from ..query import arguments
 from ..query.answers import sighting_row
 from ..timecode import clock
-from . import completion
 from .messages import say
-from .options import check_limits
+from .options import check_limits, labels_option, source_argument
 from .output import Listing, Row, Show, listing
 from .question import OPENING, TIMES, Question, asks
 from .saving import check_suffix, opens, say_not_saved, write_picture
@@ -31,11 +30,7 @@ TOP = 20
 def things(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Only in these videos, by path or file name. Default: all.",
-            autocompletion=completion.sources,
-        ),
+        source_argument("Only in these videos, by path or file name. Default: all."),
     ] = None,
     newest: Annotated[
         bool, typer.Option("--newest", help="Sort by when things were last seen, not by how long they were in view.")
@@ -46,11 +41,7 @@ def things(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
-            "--labels",
-            metavar="FILE|vspw|ade20k|coco",
-            help="Names to choose from: a file with one name a line, or the classes of a data set.",
-        ),
+        labels_option("Names to choose from: a file with one name a line, or the classes of a data set."),
     ] = None,
     min_probability: Annotated[
         float | None,
