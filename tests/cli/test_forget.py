@@ -104,7 +104,7 @@ def test_whole_sources(run: Run, copy: Path) -> None:
         (("--before", "5s"), "say in which with --source"),
         (("--before", "soon"), "is not a time"),
         (("--source", "talk.mp4"), "no source is called"),
-        (("--object", "red", "--before", "30d"), "at all times"),
+        (("--object", "red", "--before", "30d"), "for all times"),
         (("--object", "gibberish"), "no colour in"),
         (("--object", "99"), "there is no track 99"),
         (("--object", "9" * 40), "there is no track"),

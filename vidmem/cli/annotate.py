@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..memory import Memory
 from . import completion
 from .messages import say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption, source_argument
@@ -52,7 +53,6 @@ def annotate(
     Examples:
       vidmem annotate run.mcap -o out.mcap --label umbrella
     """
-    from ..memory import Memory  # not for --help
 
     with Memory.open(memory, encoder=encoder, device=device, read_only=True, weights=weights) as m:
         say_readings(m.text_encoder, label or ())

@@ -49,11 +49,8 @@ class Group(TyperGroup):
         width = max(map(len, self.commands))
         for heading, commands in GROUPS.items():
             with formatter.section(heading):
-                limit = formatter.width - 6 - width
                 # Padded, so that all sections share their columns.
-                formatter.write_dl(
-                    [(name.ljust(width), self.commands[name].get_short_help_str(limit)) for name in commands]
-                )
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in commands.items()])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         super().format_epilog(ctx, formatter)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
+from ..encoders.probability import brier, left_out, reliability
 from ..errors import UsageError
+from ..memory import Memory
 from .messages import say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .output import Listing, Row, Show, listing
@@ -44,7 +47,6 @@ def calibrate(
       vidmem calibrate known.csv
       vidmem calibrate --reset
     """
-    from ..memory import Memory  # not for --help
 
     if reset == (questions is not None):
         raise UsageError("give a FILE of questions, or --reset")
@@ -55,9 +57,6 @@ def calibrate(
             m.uncalibrate()
             say("fit dropped; the probabilities that come with the encoder apply again")
             return 0
-        import numpy as np  # none of this for --help
-
-        from ..encoders.probability import brier, left_out, reliability
 
         curve, samples, asked = m.calibrate(questions)
     probabilities = left_out(samples)

@@ -13,17 +13,47 @@ from .help import Command
 from .messages import audible
 
 GROUPS = {
-    "Index": ("index", "watch", "recorded", "reembed"),
-    "Ask": ("where", "things", "timeline", "watch-list", "haystack", "names", "calibrate"),
-    "Single photos": ("ground", "segment"),
-    "Export": ("parse", "annotate", "export"),
-    "Memory": ("ls", "info", "rm", "forget", "compact"),
-    "Setup": ("models", "doctor", "demo"),
+    "Index": {
+        "index": "Index videos and photos into the memory.",
+        "watch": "Index a camera live, until it ends or Ctrl-C.",
+        "recorded": "Set when a video or photo was recorded.",
+        "reembed": "Switch a memory to another encoder without indexing again.",
+    },
+    "Ask": {
+        "where": "Find when and where a thing was last seen.",
+        "things": "List the things in the memory, with a guess at their names.",
+        "timeline": "List all sightings of a thing, one group per instance.",
+        "watch-list": "Find when each thing on a list was last seen.",
+        "haystack": "Find one of many photos and say what else is in it.",
+        "names": "List the names that the encoder knows.",
+        "calibrate": "Fit probabilities to questions with known answers.",
+    },
+    "Single photos": {
+        "ground": "Find a thing in a photo: its box and its mask.",
+        "segment": "Label the pixels of a photo.",
+    },
+    "Export": {
+        "parse": "Label every region of every frame of a video.",
+        "annotate": "Write boxes, track numbers and names beside a recording.",
+        "export": "Write instruction data for models that segment.",
+    },
+    "Memory": {
+        "ls": "List the sources in the memory.",
+        "info": "Show what the memory, or one source, holds.",
+        "rm": "Remove videos or photos from the memory.",
+        "forget": "Remove what is old, whole videos, or a thing.",
+        "compact": "Shrink the files of the memory.",
+    },
+    "Setup": {
+        "models": "List the encoders, or fetch the weights of one.",
+        "doctor": "Check the installation and the memory.",
+        "demo": "Try vidmem on two short videos that come with it.",
+    },
 }
-"""Headings of `vidmem --help` and their commands. The command `watch-list` is the function `watch_list` in the module
-`watch_list` of this package."""
+"""Headings of `vidmem --help`, with the commands and the first line of their help, so that --help imports none of them.
+The command `watch-list` is the function `watch_list` in the module `watch_list` of this package."""
 
-NAMES = tuple(name for names in GROUPS.values() for name in names)
+NAMES = tuple(name for commands in GROUPS.values() for name in commands)
 
 SYNONYMS = {
     "where": "search find query ask locate look lookup last seen",

@@ -14,6 +14,11 @@ from pathlib import Path, PurePath
 
 import typer
 
+from ..config import PRESETS
+from ..encoders import DEFAULT, find, load_text, registry
+from ..memory import default_folder
+from ..store.source_names import source_names
+
 TIMEOUT_S = 0.35
 """Seconds after which a completion offers nothing; a longer wait feels like a hang."""
 MAX_OFFERS = 2000
@@ -41,14 +46,12 @@ def names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def encoders(incomplete: str) -> list[str]:
     """Names of encoders."""
-    from ..encoders import registry  # completion must not slow down the commands, whose modules import this one
 
     return [name for name in registry.names() if name.startswith(incomplete)]
 
 
 def presets(incomplete: str) -> list[str]:
     """Names of presets."""
-    from ..config import PRESETS  # as above
 
     return [name for name in PRESETS if name.startswith(incomplete)]
 
@@ -106,34 +109,28 @@ def _memory(ctx: typer.Context) -> Path:
     named = ctx.params.get("memory")
     if named:
         return Path(named)
-    from ..memory import default_folder  # as above
 
     return default_folder()
 
 
 def _sources(folder: Path, incomplete: str) -> list[str]:
-    from ..store.source_names import source_names  # as above
-
     paths = source_names(folder).sources
     known = paths if os.sep in incomplete and os.path.isabs(incomplete) else short_names(paths)
     return [name for name in known if name.startswith(incomplete)]
 
 
 def _names(ctx: typer.Context) -> list[str]:
-    from ..encoders import DEFAULT, find, load_text  # as above
 
     spec = ctx.params.get("encoder") or _encoder_of(_memory(ctx)) or DEFAULT
     names = load_text(spec).names() if find(spec).wanted is None else {}  # others may take seconds to load
     if names:
         return list(names)
-    from ..query.label_lists import COCO
+    from ..query.label_lists import COCO  # long, and rarely needed
 
     return [line.partition("\t")[0] for line in COCO.split("\n") if line]
 
 
 def _encoder_of(folder: Path) -> str | None:
-    from ..store.source_names import source_names  # as above
-
     try:
         return source_names(folder).encoder
     except Exception:  # there is no memory yet

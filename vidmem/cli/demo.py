@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from .demo_run import CLIPS_MEMORY, MEMORY, Question, demo_clips, run_demo, seconds_of
 from .messages import say
-
-if TYPE_CHECKING:
-    from .demo_run import Question
 
 DEFAULT_FOLDER = Path("vidmem-demo")
 
@@ -40,10 +38,7 @@ def demo(
       vidmem demo
       vidmem demo --clips ~/Videos
     """
-    from .demo_run import CLIPS_MEMORY, MEMORY, demo_clips, seconds_of  # imports numpy, not for --help
-    from .demo_run import demo as run
-
-    questions = run(folder, say)
+    questions = run_demo(folder, say)
     for question in questions:
         expected = "never there" if question.truth is None else seconds_of(question.truth)
         found = _found(question)
@@ -70,8 +65,6 @@ def demo(
 
 
 def _found(question: Question) -> str:
-    from .demo_run import seconds_of
-
     if not question.answer:
         return "not found"
     best = question.answer[0]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..memory import Memory
 from ..timecode import NS
 from .demo_film import FILM, Film, FilmQuestion, script
 
 if TYPE_CHECKING:
-    from ..memory import Memory
     from ..query.answers import Answer
 
 WALK = Path(__file__).parent / "demo_data" / "walk.mp4"
@@ -64,13 +64,11 @@ def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
     return max(shared, 0) / max(max(a[1], b[1]) - min(a[0], b[0]), 1)
 
 
-def demo(folder: Path, say: Callable[[str], None]) -> list[Question]:
+def run_demo(folder: Path, say: Callable[[str], None]) -> list[Question]:
     """Index the walk and the film into a memory in `folder`, ask the questions and save contact sheets there.
 
     Raises UsageError if the folder holds something else.
     """
-    from ..memory import Memory
-
     mark = folder / QUESTIONS.name
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not mark.exists())):
         raise UsageError(f"the demo needs a folder of its own and this one is in use; give another: {folder}")
@@ -125,8 +123,6 @@ def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Qu
 
     The truth is unknown, so `truth` means nothing here. Raises as `Memory.index` does if there is no video.
     """
-    from ..memory import Memory
-
     shutil.rmtree(folder / CLIPS_MEMORY, ignore_errors=True)
     with Memory.open(folder / CLIPS_MEMORY) as memory:
         reports = memory.index(clips)

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +57,7 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
     Examples:
       vidmem doctor
     """
-    from ..encoders.registry import problems  # none of this for --help
+    from ..encoders.registry import problems  # here and below: what is broken must not stop the doctor
     from ..memory import default_folder
 
     checks = [
@@ -93,13 +93,11 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _module(name: str, package: str) -> Check:
-    import importlib.metadata  # slow, and --help imports every command
-
     try:
         import_module(name)
         for candidate in (package, *ALTERNATIVES.get(name, ())):
-            with suppress(importlib.metadata.PackageNotFoundError):
-                return Check(candidate, importlib.metadata.version(candidate))
+            with suppress(metadata.PackageNotFoundError):
+                return Check(candidate, metadata.version(candidate))
         return Check(package, "version unknown")  # not installed by pip, such as conda's faiss
     except Exception as error:  # a damaged extension module can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ..errors import MediaError, UsageError
+from ..export.instruct import records
+from ..memory import Memory
+from ..query.labels import load_labels
 from ..timecode import parse_time
 from .messages import warn
 from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_option
@@ -132,10 +136,6 @@ def export(
       vidmem export --out data/ --coco instances.json@images/ --ask each --absent 2
       vidmem export --out data/ --vspw VSPW/ --split train --grid 24
     """
-    import random  # none of this for --help: it imports every command
-
-    from ..export.instruct import records
-
     for name, value, known in (("--format", format_, FORMATS), ("--form", form, FORMS)):
         if value not in known:
             raise UsageError(f"{name} is {' or '.join(known)}; got {value}")
@@ -199,11 +199,10 @@ def export(
 
 def _open(given: Input) -> tuple[Iterator[LabelledImage], tuple[str, ...]]:
     """The pictures, read lazily, and all label names."""
-    from ..export.labelled_images import from_coco, from_vspw  # none of this for --help
-    from ..query.labels import load_labels
+    from ..export.labelled_images import from_coco, from_vspw  # imports PyAV
 
     if given.coco is not None:
-        from ..export.coco import Coco, require_pycocotools  # the extra `train`
+        from ..export.coco import Coco, require_pycocotools  # needs the extra `coco`
 
         require_pycocotools()
         file, _, images = given.coco.partition("@")
@@ -219,8 +218,7 @@ def _open(given: Input) -> tuple[Iterator[LabelledImage], tuple[str, ...]]:
 
 
 def _from_memory(given: Input, labels: str) -> Iterator[LabelledImage]:
-    from ..export.labelled_images import from_photos, from_video  # none of this for --help
-    from ..memory import Memory
+    from ..export.labelled_images import from_photos, from_video  # imports PyAV
 
     predictor = None
     if given.refine is not None:

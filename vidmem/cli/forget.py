@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from ..memory import Memory, default_folder
+from ..query.retention import carry_out, plan
+from ..store import Store
 from ..timecode import NS, clock, parse_moment
 from . import completion
 from .messages import say
@@ -62,9 +65,6 @@ def forget(
       vidmem forget --source walk.mp4 --before 10:00 --yes
       vidmem forget --object "my passport" --dry-run
     """
-    from ..memory import Memory, default_folder  # none of this for --help
-    from ..query.retention import carry_out, plan
-    from ..store import Store
 
     if yes and dry_run:
         raise UsageError("--yes and --dry-run exclude each other; give one of them")

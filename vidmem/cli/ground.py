@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from ..export.rle import segmentation
 from ..query import arguments
 from . import completion
 from .messages import say
@@ -54,8 +55,7 @@ def ground(
       vidmem ground photo.jpg red cup --encoder gem --save found.png
       vidmem ground photo.jpg cup --all --json
     """
-    from ..export.rle import segmentation  # none of this for --help
-    from ..query.single_image import ground as find
+    from ..query.single_image import ground as find  # imports Pillow
     from ..render.grounding import mask_picture, pointed_picture
 
     phrase = " ".join(text).strip()

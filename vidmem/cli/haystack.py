@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MediaError, UsageError
+from ..memory import Memory
+from ..query.haystack import RULES, split_question
 from ..timecode import iso
 from .messages import say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption
@@ -16,7 +18,6 @@ from .question import say_readings
 from .saving import check_suffix, opens, say_not_saved, write_picture
 
 if TYPE_CHECKING:
-    from ..memory import Memory
     from ..query.haystack import HaystackAnswer, Region
 
 
@@ -69,8 +70,6 @@ def haystack(
       vidmem haystack "the image with the dog: is there a frisbee?"
       vidmem haystack --anchor dog --target frisbee --save answer.png
     """
-    from ..memory import Memory  # none of this for --help
-    from ..query.haystack import split_question
 
     check_suffix("--save", save)
     text = " ".join(question) if question else None
@@ -140,7 +139,6 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
 
 def _answer_file(memory: Memory, path: str, show: Show) -> int:
     """Answer all questions of a file; print the accuracy of each rule and how often the right picture was chosen."""
-    from ..query.haystack import RULES  # not for --help
 
     answered, missing, total = memory.haystack_questions(path)
     if not answered:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..address import Address
+from ..config import preset as load_preset
 from ..errors import MediaError, UsageError
+from ..memory import Memory
 from ..timecode import NS, clock
 from . import completion
 from .index_report import report_row, say_dates, summarise
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from ..indexer.plan import Album
     from ..indexer.progress import Progress
     from ..media import Found, Source
-    from ..memory import Memory
 
 STDIN = "-"
 """Stands for paths that are read from stdin."""
@@ -129,9 +130,8 @@ def index(
       vidmem index --recorded name ~/Videos
       find ~/Videos -newer last -print0 | vidmem index -
     """
-    from ..indexer.dating import parse_choice  # none of this for --help
+    from ..indexer.dating import parse_choice  # imports PyAV
     from ..media import check_topics
-    from ..memory import Memory
 
     rate = None if fps is None else _parse_fps(fps)
     dating = None if recorded is None else parse_choice(recorded)
@@ -180,7 +180,6 @@ def _config(memory: Memory, rate: float | None, preset: str | None, every_frame:
     """The memory's settings with the changes that the options ask for; None without any."""
     if rate is None and preset is None and every_frame is None:
         return None
-    from ..config import preset as load_preset
 
     config = memory.settings() if preset is None else load_preset(preset)
     config = config if rate is None else replace(config, fps=rate)
@@ -204,7 +203,7 @@ def _expand_stdin(paths: Sequence[str]) -> list[str]:
 
 def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: str) -> tuple[list[Found], int]:
     """The sources at these paths, and the number of paths without any, which are reported."""
-    from ..media import Photos, discover, parts
+    from ..media import Photos, discover, parts  # imports PyAV
 
     found: list[Found] = []
     failed = 0
@@ -240,7 +239,7 @@ def _index(
     Returns:
         The reports, and the number of sources that could not be opened.
     """
-    from ..indexer.plan import Album
+    from ..indexer.plan import Album  # imports PyAV
 
     amounts = _amounts(memory, found, decoder)
     labels = {str(item): item.label for item in found if isinstance(item, Address)}
@@ -288,7 +287,7 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
     Videos count their length in ns, photos PHOTO_NS for each new one. Videos that cannot be opened are left out here
     and reported when their turn comes.
     """
-    from ..indexer.pictures import to_look_at
+    from ..indexer.pictures import to_look_at  # imports PyAV
     from ..indexer.plan import Album, planned
     from ..media import open_source
 

@@ -85,7 +85,7 @@ def say_dates(memory: Memory, reports: Sequence[SourceReport], chosen: Choice) -
 
 def _album(report: SourceReport) -> PicturesReport | None:
     """The report if it is of photos, otherwise None."""
-    from ..indexer.pictures import PicturesReport  # not for --help
+    from ..indexer.pictures import PicturesReport  # imports PyAV
 
     return report if isinstance(report, PicturesReport) else None
 

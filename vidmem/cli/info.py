@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..encoders import knows
 from ..errors import ModelError
 from ..records import SourceKind
 from ..timecode import NS, age, clock, recording_date
@@ -84,7 +85,6 @@ def _memory_row(store: Store) -> Row:
 
 def _knows(encoder: str) -> str | None:
     """What an encoder knows; None for one that is not installed."""
-    from ..encoders import knows  # not for --help
 
     try:
         return knows(encoder)[0]

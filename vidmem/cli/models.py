@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ..encoders import DEFAULT, check, find, knows, load_text
+from ..encoders.hub import Wanted, checked, files_of, weights_folder
+from ..encoders.hub import find as find_weights
+from ..encoders.registry import BUILT_IN, names, problems
 from ..errors import ModelError, UsageError
 from . import completion
 from .messages import say, warn
 from .options import WeightsOption
 from .output import Listing, Row, Show, listing, size
-
-if TYPE_CHECKING:
-    from ..encoders.hub import Wanted
 
 PARTS = ("sam2",)
 """Models with weights that are not encoders."""
@@ -55,8 +56,6 @@ def models(
       vidmem models
       vidmem models pull clip
     """
-    from ..encoders.hub import weights_folder  # not for --help
-
     if action is None:
         return _list(weights_folder(weights), show)
     if action != "pull" or name is None:
@@ -68,8 +67,6 @@ def models(
 
 
 def _list(folder: Path, show: Show) -> int:
-    from ..encoders.registry import BUILT_IN, names, problems  # not for --help
-
     warnings, rows = problems(), []
     for name in names():
         try:
@@ -101,8 +98,6 @@ def _list(folder: Path, show: Show) -> int:
 
 
 def _row(name: str, folder: Path) -> Row:
-    from ..encoders import find, knows, load_text  # not for --help
-
     spec = find(name)
     known, open_vocabulary = knows(name)
     facts = {"knows": known, "open_vocabulary": open_vocabulary, "licence": spec.licence}
@@ -116,8 +111,6 @@ def _row(name: str, folder: Path) -> Row:
 
 def _fill(name: str, **facts: object) -> Row:
     """A row with defaults for what `facts` leaves out."""
-    from ..encoders import DEFAULT  # not for --help
-
     row: Row = {
         "name": name,
         "default": name == DEFAULT,
@@ -135,12 +128,10 @@ def _fill(name: str, **facts: object) -> Row:
 
 def _state(files: Sequence[Wanted], folder: Path) -> tuple[str, int, list[str]]:
     """The state in a few words, the bytes that are present, and the roles of missing files."""
-    from ..encoders.hub import files_of, find  # not for --help
-
     missing, total = [], 0
     for wanted in files:
         try:
-            path = find(wanted, folder)
+            path = find_weights(wanted, folder)
         except ModelError:
             return "not clear, see `pull`", total, [wanted.role]
         if path is None:
@@ -152,9 +143,7 @@ def _state(files: Sequence[Wanted], folder: Path) -> tuple[str, int, list[str]]:
 
 def _pull(name: str, folder: Path, show: Show) -> int:
     """Fetch all files that can be fetched, and warn about the others."""
-    from ..encoders import check, find  # none of this for --help
-    from ..encoders.hub import checked, files_of
-    from ..encoders.masks.sam2 import wanted as sam2_wanted
+    from ..encoders.masks.sam2 import wanted as sam2_wanted  # slow to import
     from ..encoders.pull import pull
 
     part, _, backbone = name.partition(":")

@@ -9,6 +9,10 @@ from typing import Annotated
 
 import typer
 
+from ..encoders import DEFAULT, find, load_text
+from ..memory import default_folder
+from ..store import Store
+from ..store.files import DATABASE_NAME
 from . import completion
 from .messages import say
 from .options import EncoderOption, MemoryOption, WeightsOption
@@ -38,7 +42,6 @@ def names(
       vidmem names
       vidmem names kettle
     """
-    from ..encoders import find, load_text  # not for --help
 
     spec = encoder or _encoder_of(memory)
     if find(spec).open_vocabulary:  # known without its weights
@@ -68,10 +71,6 @@ def names(
 
 def _encoder_of(memory: str | None) -> str:
     """The encoder that made the memory, or the default one if there is none yet."""
-    from ..encoders import DEFAULT  # none of this for --help
-    from ..memory import default_folder
-    from ..store import Store
-    from ..store.files import DATABASE_NAME
 
     folder = Path(memory or default_folder())
     if not (folder / DATABASE_NAME).exists():

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ..config import IndexConfig
 from ..errors import UsageError
 from . import completion
-
-if TYPE_CHECKING:
-    from ..config import IndexConfig
 
 MemoryOption = Annotated[
     str | None,
@@ -95,9 +93,8 @@ CosineOption = Annotated[
 
 def with_still(config: IndexConfig, skip: bool) -> IndexConfig:
     """Return the settings with frames that show nothing new skipped, or not."""
-    from ..config import IndexConfig as Config  # only indexing needs it
 
-    return replace(config, still=(config.still or Config().still) if skip else 0)
+    return replace(config, still=(config.still or IndexConfig().still) if skip else 0)
 
 
 def check_limits(everything: bool, top: int | None) -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ..errors import MediaError, UsageError
+from ..memory import Memory
+from ..query.labels import BUILT_IN
+from ..query.scenes import areas
 from ..timecode import NS, clock
 from .messages import progress_bar, say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_argument
@@ -18,7 +21,6 @@ from .saving import check_suffix, opens, write_picture
 
 if TYPE_CHECKING:
     from ..export.label_files import Writer
-    from ..memory import Memory
     from ..query.scenes import Areas, Parse, Way
 
 
@@ -88,10 +90,7 @@ def parse(
       vidmem parse walk.mp4 --labels coco
       vidmem parse walk.mp4 --labels rooms.txt --png labels/ --plot areas.png
     """
-    from ..export.label_files import write_all  # none of this for --help
-    from ..memory import Memory
-    from ..query.labels import BUILT_IN
-    from ..query.scenes import areas
+    from ..export.label_files import write_all  # imports Pillow
     from ..render.area_plot import area_plot
 
     check_suffix("--coco", coco, (".json",))
@@ -128,7 +127,7 @@ def parse(
 
 
 def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None, grid: int) -> list[Writer]:
-    from ..export.label_files import CocoFile, LabelPictures, TextLines  # not for --help
+    from ..export.label_files import CocoFile, LabelPictures, TextLines  # imports Pillow
 
     row, labels = parsed.source, parsed.labels
     out: list[Writer] = []
@@ -142,7 +141,7 @@ def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None,
 
 
 def _write_overlay(memory: Memory, parsed: Parse, path: str) -> None:
-    from ..media import open_source, save_frames  # only --overlay decodes the video
+    from ..media import open_source, save_frames  # imports PyAV
     from ..render.overlay import overlay
 
     if not Path(parsed.source.uri).exists():

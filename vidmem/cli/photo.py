@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..config import preset
+from ..encoders import DEFAULT, check, check_masks, find, load
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -27,11 +32,8 @@ def open_photo(
     Returns:
         The photo as `(H, W, 3)` uint8 RGB, the encoder, and the settings that merge its regions.
     """
-    import numpy as np  # none of this for --help
 
-    from ..config import preset
-    from ..encoders import DEFAULT, check, check_masks, find, load
-    from ..query.picture import load_picture
+    from ..query.picture import load_picture  # imports PyAV
 
     spec = encoder or DEFAULT
     check(spec, weights)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..encoders.vocabulary import MOST_TOLD, few, notes, read
 from ..errors import UsageError
+from ..memory import Memory
 from ..query import arguments
 from ..timecode import parse_span
 from . import completion
@@ -20,7 +22,6 @@ from .signatures import parameter, parameters, set_parameters
 
 if TYPE_CHECKING:
     from ..encoders import TextEncoder
-    from ..memory import Memory
 
 Options = Mapping[str, tuple[Any, Any]]
 """Annotation and default of each parameter."""
@@ -153,7 +154,6 @@ class Question:
 
     def memory(self) -> Memory:
         """Open the memory for reading."""
-        from ..memory import Memory  # not for --help
 
         return Memory.open(
             self.opening["memory"],
@@ -176,8 +176,6 @@ def say_readings(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = 
     Raises:
         UnknownWordError: The encoder does not know a word.
     """
-    from ..encoders.vocabulary import MOST_TOLD, few, notes, read  # not for --help
-
     readings = read(encoder, phrases, guess=guess)
     noted = [repr(phrase) for phrase, reading in zip(phrases, readings, strict=True) if reading.note]
     if len(noted) > MOST_TOLD:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..memory import default_folder
+from ..store import Store
 from ..timecode import recording_date
 from .messages import say
 from .options import MemoryOption, source_argument
@@ -37,9 +39,7 @@ def recorded(
       vidmem recorded walk.mp4 name
       vidmem recorded photos/cup.jpg yesterday 18:02
     """
-    from ..indexer.dating import parse_choice, redate  # none of this for --help
-    from ..memory import default_folder
-    from ..store import Store
+    from ..indexer.dating import parse_choice, redate  # imports PyAV
 
     chosen = parse_choice(" ".join(when))
     with Store.open(memory or default_folder(), write=True) as store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..address import Address
+from ..memory import Memory
 from .messages import progress_bar, say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 from .output import Listing, Row, Show, listing
@@ -32,7 +33,6 @@ def reembed(
     Examples:
       vidmem reembed --encoder clip
     """
-    from ..memory import Memory  # not for --help
 
     with Memory.open(memory, device=device, weights=weights, any_weights=True, create=False) as m:
         total = m.stats().tracks

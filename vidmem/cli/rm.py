@@ -10,6 +10,7 @@ import typer
 
 from ..address import printable
 from ..errors import UsageError
+from ..query.retention import removals, remove
 from .messages import say
 from .options import MemoryOption, source_argument
 from .sources import open_store
@@ -32,7 +33,6 @@ def rm(
       vidmem rm walk.mp4
       vidmem rm holiday/ --yes
     """
-    from ..query.retention import removals, remove  # not for --help
 
     with open_store(memory, write=True) as store:
         wanted = list(dict.fromkeys(removals(store, sources)))  # fails before anything is removed

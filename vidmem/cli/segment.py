@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from ..errors import UsageError
+from ..export.rle import box, segmentation
 from ..query import arguments
+from ..query.labels import BUILT_IN, load_labels, parse_labels
 from .messages import say
 from .options import CosineOption, DeviceOption, MasksOption, PhotoArgument, PhotoEncoderOption, WeightsOption
 from .output import Listing, Row, Show, listing
@@ -70,11 +73,8 @@ def segment(
       vidmem segment photo.jpg --labels cup,table,plant --save labels.png
       vidmem segment photo.jpg --labels coco --encoder gem --json
     """
-    import numpy as np  # none of this for --help
 
-    from ..export.rle import box, segmentation
-    from ..query.labels import BUILT_IN
-    from ..query.single_image import segment as label_pixels
+    from ..query.single_image import segment as label_pixels  # imports Pillow
     from ..render.grounding import label_picture, segmented_picture
 
     arguments.share("threshold", threshold)
@@ -126,7 +126,6 @@ def segment(
 
 def label_names(text: str) -> LabelSet:
     """The labels of a file or a built-in list, or the names between commas. Raises UsageError and MediaError."""
-    from ..query.labels import BUILT_IN, load_labels, parse_labels  # not for --help
 
     # os.path accepts a list that is too long for a file name, where Path raises. A single name with a suffix is a
     # missing file.

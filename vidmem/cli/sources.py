@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..memory import default_folder
+from ..store import Store
 from ..timecode import NS, is_wall_clock, iso
 from .output import Row
 
 if TYPE_CHECKING:
-    from ..store import SourceRow, Store
+    from ..store import SourceRow
 
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
 """States of a source, for people."""
@@ -18,8 +20,6 @@ OWN_DATES = "each its own"
 
 def open_store(memory: str | None, *, write: bool = False) -> Store:
     """Open the memory without its encoder."""
-    from ..memory import default_folder  # not for --help
-    from ..store import Store
 
     return Store.open(memory or default_folder(), write=write)
 

@@ -106,7 +106,7 @@ def _title(names: tuple[str, ...]) -> str:
 
 
 def _listing(found: Inventory) -> Listing:
-    from ..render.frames import date_of  # imports Pillow
+    from ..render.frames import date_of  # imports PyAV
     from ..render.grid import seen
 
     rows = [_row(thing) for thing in found]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..query.answers import sighting_row
+from ..query.chronology import mixture
 from .messages import say
 from .output import Listing, Row, Show, listing
 from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks, say_readings
@@ -43,7 +44,6 @@ def timeline(
       vidmem timeline cup
       vidmem timeline cup --alike --save cups.png
     """
-    from ..query.chronology import mixture  # not for --help
 
     check_suffix("--save", save)
     with question.memory() as m:

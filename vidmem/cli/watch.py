@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..errors import MediaError, UsageError
+from ..memory import Memory
 from .messages import say, warn
 from .options import (
     DeviceOption,
@@ -65,10 +66,9 @@ def watch(
       vidmem watch /dev/video0
       vidmem watch rtsp://camera.local/stream --network --name door
     """
-    from ..media.base import Damage  # none of this for --help
+    from ..media.base import Damage  # imports PyAV
     from ..media.camera import plain_name
     from ..media.camera import watch as frames_of
-    from ..memory import Memory
 
     if drop not in ("oldest", "newest"):
         raise UsageError(f"--drop is oldest or newest; got {drop}")

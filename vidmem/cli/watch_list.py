@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..encoders.vocabulary import first_few
 from ..errors import UnknownWordError
 from ..query.answers import sighting_row
+from ..query.labels import load_labels
 from .messages import say, warn
 from .output import Listing, Row, Show, listing
 from .question import OPENING, PROBABILITY, TIMES, Question, asks
@@ -49,9 +51,6 @@ def watch_list(
     Examples:
       vidmem watch-list things.txt --after 1d
     """
-    from ..encoders.vocabulary import first_few  # not for --help
-    from ..query.labels import load_labels
-
     wanted = load_labels(names).names
     with question.memory() as m:
         answers = m.watch(wanted, **question.arguments)

@@ -80,7 +80,7 @@ def _write_all(memory: Memory, sightings: Sequence[Sighting], folder: str) -> in
 
 def _write_chapters(sightings: Sequence[Sighting], title: str, path: str) -> None:
     """Write the chapters of one video to `path`; of several, each to a file with the video's name in it."""
-    from ..export.webvtt import chapters  # not for other questions
+    from ..export.webvtt import chapters  # imports PyAV
 
     by_source: dict[str, list[Sighting]] = {}
     for sighting in sightings:
