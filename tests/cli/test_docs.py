@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from lab import command_pages
 from vidmem.cli import app
@@ -44,6 +45,16 @@ def test_the_summary_fits_the_list_of_commands(name: str) -> None:
     assert summary == COMMANDS[name].help.strip().split("\n")[0]
     assert summary.endswith(".")
     assert COMMANDS[name].get_short_help_str(80 - 2 - 6 - max(map(len, NAMES))) == summary
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_breaks_no_option_and_fits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("VIDMEM_MEMORY", "m")  # a path can be longer
+    lines = CliRunner().invoke(app, [name, "--help"]).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("-")]
+    assert "\ue000" not in "".join(lines)
 
 
 @pytest.mark.parametrize("parameter", parameters())

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import UsageError, VidmemError
 from .commands import GROUPS, LazyCommands, unknown_command
-from .help import skip_pydantic, write_default_memory
+from .help import protect_hyphens, restore_hyphens, skip_pydantic, write_default_memory
 from .messages import QuietOption, VerboseOption, detail, set_loudness, warn
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
@@ -44,6 +44,13 @@ class Group(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
+
+    def get_help(self, ctx: Any) -> str:
+        return restore_hyphens(super().get_help(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        protect_hyphens(formatter)
+        super().format_help(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, self.commands))

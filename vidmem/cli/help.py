@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ SECTIONS = {
     "Output": ("open_saved", "as_json", "as_csv", "as_lines", "wide", "quiet", "verbose", "help"),
 }
 """Parameters that many commands share, by the heading under which --help shows them."""
+_HYPHEN = "\ue000"
+"""Stands for a hyphen while help is wrapped, because lines would break at it: --min-probability."""
 
 
 class Command(TyperCommand):
@@ -26,6 +29,13 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         set_option_names(self.params)
         return super().invoke(ctx)
+
+    def get_help(self, ctx: Any) -> str:
+        return restore_hyphens(super().get_help(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        protect_hyphens(formatter)
+        super().format_help(ctx, formatter)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [self.options_metavar or "", *(usage(param) for param in self.get_params(ctx) if is_argument(param))]
@@ -65,6 +75,22 @@ def usage(param: Any) -> str:
     """An argument in the usage line: SOURCE, [SOURCE] or [SOURCE]..."""
     name = param.metavar if param.required else f"[{param.metavar}]"
     return f"{name}..." if param.nargs == -1 else str(name)
+
+
+def protect_hyphens(formatter: Any) -> None:
+    """Let the formatter wrap text between words only. Apply `restore_hyphens` to what it wrote."""
+    write_text, write_dl = formatter.write_text, formatter.write_dl
+    formatter.write_text = lambda text: write_text(_protected(text))
+    formatter.write_dl = lambda rows: write_dl([(name, _protected(help)) for name, help in rows])
+
+
+def restore_hyphens(help: str) -> str:
+    """Undo `protect_hyphens`."""
+    return help.replace(_HYPHEN, "-")
+
+
+def _protected(text: str) -> str:
+    return re.sub(r"-(?=\w)", _HYPHEN, text)
 
 
 def write_default_memory(formatter: Any) -> None:
