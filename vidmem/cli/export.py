@@ -133,7 +133,7 @@ def export(
     \b
     Examples:
       vidmem export --out data/ --labels coco --style llava
-      vidmem export --out data/ --coco instances.json@images/ --ask each --absent 2
+      vidmem export --out data/ --coco instances.json@images/ --ask each
       vidmem export --out data/ --vspw VSPW/ --split train --grid 24
     """
     for name, value, known in (("--format", format_, FORMATS), ("--form", form, FORMS)):
