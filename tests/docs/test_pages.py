@@ -25,12 +25,9 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "notebook.md"  # written by `make docs`, which runs it
 COMMANDS = ROOT / "docs" / "commands"  # written from the help of the commands, with files that are not here
-PYTHON = ROOT / "docs" / "python.md"  # tests/test_python_doc.py
 PAGES = [
     ROOT / "README.md",
-    *sorted(
-        page for page in (ROOT / "docs").rglob("*.md") if page not in (NOTEBOOK, PYTHON) and page.parent != COMMANDS
-    ),
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if page != NOTEBOOK and page.parent != COMMANDS),
 ]
 LANGUAGES = {"python", "console", "sh", "text", "json", "toml", "yaml"}
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
