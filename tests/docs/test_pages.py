@@ -154,7 +154,7 @@ def test_readme_is_short_and_works_on_pypi() -> None:
 
 
 def test_files_that_are_named_exist() -> None:
-    """`mine` stands for what a contributor adds."""
+    """`mine` and `hues` stand for what a contributor adds."""
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         text = page.read_text("utf-8")
         named = re.findall(r"`((?:vidmem|indexer|query|encoders|lab|benchmarks|tests|docs)/[\w./-]+)`", text)
@@ -162,7 +162,7 @@ def test_files_that_are_named_exist() -> None:
         named += [f"{name.replace('.', '/')}.py" for name in modules]
         for name in named:
             found = [ROOT / name, ROOT / "vidmem" / name, (ROOT / name).with_suffix("")]
-            assert "mine" in name or any(path.exists() for path in found), f"{page.name}: {name}"
+            assert re.search("mine|hues", name) or any(path.exists() for path in found), f"{page.name}: {name}"
 
 
 def test_every_page_is_in_the_navigation() -> None:
