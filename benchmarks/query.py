@@ -30,7 +30,7 @@ from benchmarks.speed_warm import brute, cosines
 from vidmem import Memory
 from vidmem.export.label_files import LabelPictures, write_all
 from vidmem.query.haystack import PAPER_THRESHOLD
-from vidmem.query.scenes import areas
+from vidmem.query.parse import areas
 from vidmem.store import PICTURE_NS
 
 TARGETS = {"parse_s": 20.0, "haystack_p50_ms": 30.0, "timeline_p50_ms": 150.0}

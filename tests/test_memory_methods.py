@@ -28,7 +28,7 @@ from typing import assert_type
 from PIL import Image
 
 from vidmem import Answer, Memory, Sighting
-from vidmem.query.where import Thing
+from vidmem.query.answers import Thing
 
 def use(m: Memory, s: Sighting) -> None:
     assert_type(m.where("cup", top=None, sources="a.mp4", min_probability=0.5), Answer)

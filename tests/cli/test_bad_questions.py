@@ -19,7 +19,7 @@ from .conftest import Run
         ("\n".join(f"red {i}" for i in range(5001)), "5001 labels are too many"),
         ("красный\nred\n", "cannot read 'красный'"),
         ("赤\nأحمر\n", "cannot read '赤', 'أحمر'"),
-        ("red\tplant\n", "is no name, or name, tab and thing or stuff"),
+        ("red\tplant\n", "is not a name, or a name, a tab and thing or stuff"),
     ],
 )
 @pytest.mark.parametrize("command", ["parse", "watch-list"])

@@ -161,7 +161,7 @@ def test_segment_without_a_finding(run: Run, photo: Path, tmp_path: Path) -> Non
         ("red,red", 2, "'red' is there twice"),
         ("names.txt", 4, "the labels cannot be read"),
         ("puce,red", 2, "no colour in 'puce'"),
-        ("a" * 201, 2, "is no name"),
+        ("a" * 201, 2, "is not a name"),
     ],
 )
 def test_segment_fails(run: Run, photo: Path, labels: str, code: int, said: str) -> None:

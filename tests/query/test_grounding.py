@@ -1,11 +1,28 @@
-"""Things in one picture: which regions count, and the pixels that they have."""
+"""Things in one picture: which regions count, and the pixels that they have; with recordings of TextRegion's code."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vidmem.encoders.base import Calibration
-from vidmem.query.grounding import Phrases, labelled, labelled_closed, one, passing, several
+from vidmem.geometry import box_iou
+from vidmem.query.grounding import (
+    Phrases,
+    all_things,
+    best_thing,
+    labelled,
+    labelled_closed,
+    largest_part,
+    mask_box,
+    parts,
+    passing,
+)
 from vidmem.records import RegionTokens
 
 CALIBRATION = Calibration(text_threshold=0.5, contrast_probability=0.5, visual_threshold=0.5, product_threshold=0.3)
@@ -46,18 +63,18 @@ def test_the_one_that_is_meant_is_the_best_part_of_the_best_region() -> None:
     found = regions((0, 2, 0, 2), (2, 4, 3, 6), tokens=np.stack([mixed(0.7, 1), mixed(0.9, 1)]))
     found.masks[1, 0, 5] = 1  # a second part, far off
     passed = passing(found, asked(0), CALIBRATION)
-    (thing,) = one(found, asked(0), passed, SIZE)
+    (thing,) = best_thing(found, asked(0), passed, SIZE)
     assert abs(thing.score - 0.9) < 1e-6
     assert thing.mask.shape == SIZE
     assert thing.box == (30, 20, 60, 40)
-    assert one(found, asked(0), np.zeros_like(passed), SIZE) == []
+    assert best_thing(found, asked(0), np.zeros_like(passed), SIZE) == []
 
 
 def test_all_of_a_mask_counts_where_the_paper_has_it_so() -> None:
     found = regions((0, 2, 0, 2), tokens=AXES[:1])
     found.masks[0, :2, 2:4] = 0.1
     passed = passing(found, asked(0), CALIBRATION)
-    (half,), (whole,) = (one(found, asked(0), passed, (4, 6), whole=whole) for whole in (False, True))
+    (half,), (whole,) = (best_thing(found, asked(0), passed, (4, 6), whole=whole) for whole in (False, True))
     assert (half.box, whole.box) == ((0, 0, 2, 2), (0, 0, 4, 2))
 
 
@@ -65,10 +82,10 @@ def test_several_things_are_the_parts_of_all_that_pass() -> None:
     places = [(0, 2, 0, 2), (2, 4, 3, 6), (1, 3, 2, 4)]
     found = regions(*places, tokens=np.stack([mixed(0.7, 1), mixed(0.9, 1), AXES[1]]))
     passed = passing(found, asked(0), CALIBRATION)
-    things = several(found, asked(0), passed, SIZE)
+    things = all_things(found, asked(0), passed, SIZE)
     assert [round(t.score, 3) for t in things] == [0.9, 0.7]
     assert [t.box for t in things] == [(30, 20, 60, 40), (0, 0, 20, 20)]
-    assert several(found, asked(0), np.zeros_like(passed), SIZE) == []
+    assert all_things(found, asked(0), np.zeros_like(passed), SIZE) == []
 
 
 def test_labels_are_those_of_regions_that_pass() -> None:
@@ -95,7 +112,7 @@ def test_without_regions_nothing_is_found() -> None:
     what, size = asked(0), SIZE
     passed = passing(found, what, CALIBRATION)
     assert passed.shape == (0, 1)
-    assert one(found, what, passed, size) == several(found, what, passed, size) == []
+    assert best_thing(found, what, passed, size) == all_things(found, what, passed, size) == []
     assert (labelled(found, what, passed, size) == -1).all()
     assert (labelled_closed(found, what, size) == -1).all()
 
@@ -104,4 +121,71 @@ def test_a_region_of_nothing_is_no_thing() -> None:
     found = regions((0, 0, 0, 0), tokens=AXES[:1])
     passed = passing(found, asked(0), CALIBRATION)
     assert passed.all()
-    assert one(found, asked(0), passed, SIZE) == several(found, asked(0), passed, SIZE) == []
+    assert best_thing(found, asked(0), passed, SIZE) == all_things(found, asked(0), passed, SIZE) == []
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, NDArray[np.float32]]:
+    path = Path(__file__).parents[1] / "golden" / "textregion" / "textregion_golden.npz"
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file if name.startswith(("ref_", "reason_"))}
+
+
+@pytest.mark.golden
+def test_closed_labels_are_as_recorded(golden: dict[str, NDArray[np.float32]]) -> None:
+    """Where a region holds the pixel; beside them the authors' code lets a background label take part."""
+    masks, logits, wanted = golden["reason_masks"], golden["reason_logits"], golden["reason_pred"]
+    m, classes = logits.shape
+    found = RegionTokens(
+        logits, logits, masks, np.zeros((m, 2), np.float32), np.zeros((m, 4), np.float32), np.zeros(m, np.float32)
+    )
+    phrases = Phrases(np.eye(classes, dtype=np.float32), [])
+    assert np.linalg.norm(logits, axis=1).max() < 1  # so that scores are the logits
+    labels = labelled_closed(found, phrases, (wanted.shape[0], wanted.shape[1]))
+    inside = wanted > 0
+    assert inside.any()
+    np.testing.assert_array_equal(labels[inside], wanted[inside])
+
+
+@pytest.mark.golden
+def test_the_largest_part_and_its_box_are_as_recorded(golden: dict[str, NDArray[np.float32]]) -> None:
+    part = largest_part(golden["ref_mask"] > 0)
+    np.testing.assert_array_equal(part, golden["ref_clean"])
+    box = mask_box(part)
+    assert box is not None
+    assert box == tuple(golden["ref_box_xyxy"] + np.array([0, 0, 1, 1]))  # recorded with the last pixel inside
+    x, y, w, h = golden["ref_props_xywh"].T
+    boxes = np.stack([x, y, x + w, y + h], axis=1).astype(np.float32)
+    # Their IoU, of a box that ends a pixel early.
+    early = (box[0], box[1], box[2] - 1, box[3] - 1)
+    np.testing.assert_allclose(box_iou(boxes, early), golden["ref_ious"], atol=1e-6)
+
+
+def test_an_empty_mask_has_no_part_and_no_box() -> None:
+    assert not largest_part(np.zeros((3, 3), bool)).any()
+    assert mask_box(np.zeros((3, 3), bool)) is None
+
+
+def test_of_equal_parts_the_upper_one_is_taken() -> None:
+    mask = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], bool)
+    assert largest_part(mask).tolist() == [[False, False, True], [False] * 3, [False] * 3]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
+def test_parts_are_those_of_a_flood(seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((9, 11)) < share
+    labels = parts(mask)
+    assert ((labels >= 0) == mask).all()
+    for y, x in np.argwhere(mask):
+        around = labels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        assert set(around[around >= 0].tolist()) == {labels[y, x]}
+    for number in range(labels.max() + 1 if mask.any() else 0):
+        todo = [tuple(np.argwhere(labels == number)[0])]
+        seen = set(todo)
+        while todo:
+            y, x = todo.pop()
+            near = [(a, b) for a in range(y - 1, y + 2) for b in range(x - 1, x + 2)]
+            new = {p for p in near if 0 <= p[0] < 9 and 0 <= p[1] < 11 and mask[p]} - seen
+            seen |= new
+            todo += new
+        assert len(seen) == (labels == number).sum()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidmem.errors import MediaError, UsageError
-from vidmem.query.labels import BUILT_IN, MOST, load_labels, parse_labels
+from vidmem.query.labels import BUILT_IN, MAX_LABELS, load_labels, parse_labels
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_a_file(tmp_path: Path) -> None:
         ("", "there is no label"),
         ("\n# x\n", "there is no label"),
         ("mug\nmug\n", "'mug' is there twice, again in line 2"),
-        ("mug\tstuf", "line 1 is no name"),
-        ("\tthing\n", "line 1 is no name"),
-        ("x" * 201, "line 1 is no name"),
-        ("\n".join(map(str, range(MOST + 1))), "5001 labels are too many"),
+        ("mug\tstuf", "line 1 is not a name"),
+        ("\tthing\n", "line 1 is not a name"),
+        ("x" * 201, "line 1 is not a name"),
+        ("\n".join(map(str, range(MAX_LABELS + 1))), "5001 labels are too many"),
     ],
 )
 def test_bad_lists_fail(text: str, message: str) -> None:
@@ -61,7 +61,7 @@ def test_bad_lists_fail(text: str, message: str) -> None:
 
 
 def test_as_many_as_allowed() -> None:
-    assert len(parse_labels("\n".join(map(str, range(MOST))), "x")) == MOST
+    assert len(parse_labels("\n".join(map(str, range(MAX_LABELS))), "x")) == MAX_LABELS
 
 
 def test_a_file_that_cannot_be_read_fails(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_memory_does_not_grow_with_the_classes() -> None:
 
 
 def test_points_that_are_no_grid_fail() -> None:
-    with pytest.raises(ValueError, match="12 points are no grid of 3 x 3"):
+    with pytest.raises(ValueError, match="12 points are not a grid of 3 x 3"):
         dense_scores(np.zeros((12, 3, 4), np.float32), np.ones((2, 4), np.float32), (3, 3))
     with pytest.raises(ValueError, match="no class to choose from"):
         best_class(np.empty((0, 2, 2), np.float32), 4, 4)

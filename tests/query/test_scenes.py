@@ -11,8 +11,7 @@ from store.making import DT, DV, MODEL, add, info, track
 
 from vidmem.errors import UsageError
 from vidmem.query.labels import parse_labels
-from vidmem.query.parse import UNLABELLED, decoupled
-from vidmem.query.scenes import FINE, Scene, Way, areas, parse
+from vidmem.query.parse import FINE, UNLABELLED, Scene, Way, areas, decoupled, parse
 from vidmem.records import FrameRegions
 from vidmem.store import Store
 

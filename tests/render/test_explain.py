@@ -10,8 +10,8 @@ import pytest
 from vidmem.config import MergeConfig
 from vidmem.encoders import Encoder, ViewEncoder, ViewTokens
 from vidmem.errors import UsageError
-from vidmem.query.region_scores import by_regions
-from vidmem.query.single_image import Covered, cover
+from vidmem.query.occlusion import Covered, cover
+from vidmem.query.single_image import by_regions
 from vidmem.records import RegionTokens, View
 from vidmem.render.drawing import heading_height
 from vidmem.render.explain import explain, explain_covered

@@ -125,9 +125,9 @@ def _names(ctx: typer.Context) -> list[str]:
     names = load_text(spec).names() if find(spec).wanted is None else {}  # others may take seconds to load
     if names:
         return list(names)
-    from ..query.label_lists import COCO  # long, and rarely needed
+    from ..query.labels import load_labels  # long, and rarely needed
 
-    return [line.partition("\t")[0] for line in COCO.split("\n") if line]
+    return list(load_labels("coco").names)
 
 
 def _encoder_of(folder: Path) -> str | None:

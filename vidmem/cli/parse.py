@@ -11,7 +11,7 @@ import typer
 from ..errors import MediaError, UsageError
 from ..memory import Memory
 from ..query.labels import BUILT_IN
-from ..query.scenes import areas
+from ..query.parse import areas
 from ..timecode import NS, clock
 from .messages import progress_bar, say, warn
 from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_argument
@@ -21,7 +21,7 @@ from .saving import check_suffix, opens, write_picture
 
 if TYPE_CHECKING:
     from ..export.label_files import Writer
-    from ..query.scenes import Areas, Parse, Way
+    from ..query.parse import Areas, Parse, Way
 
 
 @listing

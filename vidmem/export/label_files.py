@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..geometry import nearest
 from ..query.labels import LabelSet
 from ..query.parse import UNLABELLED
-from ..query.scenes import Scene
+from ..query.parse import Scene
 from ..store import SourceRow
 from ..timecode import NS
 from .files import replacing, writing

@@ -14,8 +14,8 @@ from ..errors import MediaError, UsageError
 from ..media import open_source
 from ..media.base import check_size
 from ..query.labels import LabelSet
+from ..query.parse import Parse, Scene
 from ..query.picture import load_picture
-from ..query.scenes import Parse, Scene
 from ..store import Store
 from ..timecode import NS
 from .coco import Coco, require_pycocotools

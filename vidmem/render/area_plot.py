@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..query.scenes import Areas
+from ..query.parse import Areas
 from ..timecode import clock
 from .drawing import GREY, GROUND, PAPER, WIDTH, colours, fitted, write
 

@@ -17,12 +17,12 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..geometry import nearest, stretching
-from ..query.heatmap import means, over
 from ..records import Box, Float32
 from .drawing import INNER, MARGIN, SMALL, TEXT, page, with_box, wrapped, write
+from .heatmap import means, over
 
 if TYPE_CHECKING:
-    from ..query.single_image import Covered
+    from ..query.occlusion import Covered
 
 LEAST_SCALE = 0.25
 """The hottest colour stands for a fall of at least this share of the score."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from ..address import printable
 from ..query.labels import LabelSet
 from ..query.parse import UNLABELLED
-from ..query.scenes import Scene
+from ..query.parse import Scene
 from ..records import Frame
 from .drawing import RIM, colours, font_for
 

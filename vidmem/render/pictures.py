@@ -136,7 +136,8 @@ class Pictures:
             MediaError: The video or photo is gone or damaged.
             UsageError: The encoder cannot read the text, or finds no region in the picture.
         """
-        from ..query.single_image import cosine_map, cover
+        from ..query.occlusion import cover
+        from ..query.single_image import cosine_map
         from .explain import explain, explain_covered
         from .frames import shot_of
 
