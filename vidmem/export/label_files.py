@@ -19,8 +19,7 @@ from ..closing import Closing
 from ..errors import UsageError
 from ..geometry import nearest
 from ..query.labels import LabelSet
-from ..query.parse import UNLABELLED
-from ..query.parse import Scene
+from ..query.parse import UNLABELLED, Scene
 from ..store import SourceRow
 from ..timecode import NS
 from .files import replacing, writing

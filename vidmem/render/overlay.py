@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw
 
 from ..address import printable
 from ..query.labels import LabelSet
-from ..query.parse import UNLABELLED
-from ..query.parse import Scene
+from ..query.parse import UNLABELLED, Scene
 from ..records import Frame
 from .drawing import RIM, colours, font_for
 
