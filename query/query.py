@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .haystack import HaystackAnswer, Rule
     from .inventory import Inventory
     from .labels import LabelSet
-    from .scenes import Parse, Way
+    from .parse import Parse, Way
     from .search import Named
     from .visual_haystacks import NeedleAnswer
 
@@ -429,7 +429,7 @@ class Query:
                 encoder that reads names alone.
         """
         from .labels import BUILT_IN, LabelSet, load_labels
-        from .scenes import parse
+        from .parse import parse
 
         arguments.flags(apart=apart, templates=templates, meant=meant, pictures=pictures)
         way = cast("Way", arguments.text("way", way))

@@ -17,7 +17,6 @@ from ..indexer.merge import merge
 from ..indexer.views import looked_at
 from ..records import Float32, Frame, RegionTokens, SourceInfo, SourceKind
 from .grounding import (
-    Labels,
     Pointed,
     all_things,
     best_thing,
@@ -28,6 +27,7 @@ from .grounding import (
     passing,
     read_phrases,
 )
+from .parse import Labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
