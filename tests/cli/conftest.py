@@ -25,7 +25,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`--encoder colours`, a memory of the test's own, and nothing of the developer's."""
+    """Register the encoder `colours`, use a memory of this test, and ignore the developer's environment."""
     monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
     monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "memory"))
     for name in ("VIDMEM_DEBUG", "COLUMNS"):
@@ -34,7 +34,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run() -> Run:
-    """Run the command line in this process; has exit_code, stdout, stderr."""
+    """Run the command line in this process; the result has exit_code, stdout and stderr."""
 
     def call(*args: object, input: str | None = None) -> Any:
         result = CliRunner().invoke(app, [str(a) for a in args], input=input)
@@ -70,7 +70,7 @@ def copy(indexed: Path, tmp_path: Path) -> Path:
 
 
 def process(*args: object, memory: Path, wait: bool = True, **more: Any) -> Any:
-    """The command line in a process of its own, with `--encoder colours` known."""
+    """Run the command line in a new process that knows the encoder `colours`."""
     code = (
         f"import sys; sys.path.insert(0, {str(TESTS)!r}); import fakes; fakes.register(); "
         "from vidmem.cli import main; main()"
@@ -78,7 +78,7 @@ def process(*args: object, memory: Path, wait: bool = True, **more: Any) -> Any:
     command = [sys.executable, "-c", code, *map(str, args)]
     environment = {**os.environ, "VIDMEM_MEMORY": str(memory)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
-    # A test run that a shell put into the background ignores Ctrl-C, and so would what it starts.
+    # A test run that a shell started in the background ignores SIGINT, and its children inherit that.
     started = subprocess.Popen(
         command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **streams
     )

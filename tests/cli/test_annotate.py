@@ -1,4 +1,4 @@
-"""Writing back: every file is read again by the reader of its own SDK."""
+"""`vidmem annotate`: every file that it writes is read again by the SDK of its format."""
 
 from __future__ import annotations
 

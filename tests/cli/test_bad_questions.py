@@ -1,4 +1,4 @@
-"""Bad input to the query layer: one line that says what to do, and never a traceback."""
+"""Bad questions fail with one line that says what to do, never with a traceback."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_bad_lists_fail(run: Run, indexed: Path, tmp_path: Path, command: str, t
 
 
 def test_5000_names(run: Run, indexed: Path, tmp_path: Path) -> None:
-    """As many as there may be: all are answered, in order."""
+    """The largest list that is allowed; all names are answered, in order."""
     names = [f"{fakes.NAMES[i % 8]} {i}" for i in range(5000)]
     path = tmp_path / "names.txt"
     path.write_text("\n".join(names))

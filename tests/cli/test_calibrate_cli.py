@@ -1,4 +1,4 @@
-"""calibrate, and probabilities in the answers."""
+"""`vidmem calibrate`, and probabilities in answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ yellow blue,walk.mp4,absent
 red cyan,*,absent
 green white,walk.mp4,absent
 """
-"""A name of two colours is a bit like each of them."""
+"""A name with two colours is somewhat similar to both."""
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ red cyan,walk.mp4,0-12
 green white,walk.mp4,0-12
 red,*,absent
 """
-"""The answers the wrong way round: what is most like the question is never right."""
+"""Reversed answers: the track most similar to the question is never right."""
 
 
 def test_a_worthless_curve_is_refused(run: Run, copy: Path, known: Path) -> None:

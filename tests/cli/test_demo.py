@@ -1,4 +1,4 @@
-"""demo: the walk, the film, the clips."""
+"""`vidmem demo`: the walk, the film, and clips of the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Asked = tuple[str, float, float]
 
 @pytest.fixture
 def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the walk be the coloured squares, with these questions and one for what never was."""
+    """Replace the walk by coloured squares, with these questions and one about an absent thing."""
     monkeypatch.setattr("vidmem.memory.DEFAULT", "colours")
     folder = tmp_path_factory.mktemp("walk")
     monkeypatch.setattr("vidmem.cli.demo_run.WALK", fakes.squares(folder / "video.mp4", SCENE, 12))
@@ -40,8 +40,10 @@ def world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(autouse=True)
 def film(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the demo show a film of squares, of which these questions are asked: red at the left and later at the right,
-    cyan on a part of neither. Until called with others, of two, one of which is not there."""
+    """Replace the film by squares: red at the left, later at the right; cyan is absent.
+
+    Call the fixture to replace the two default questions, one of which is about an absent thing.
+    """
     path = fakes.squares(tmp_path_factory.mktemp("made") / "film.mp4", [("red", 0, 1.5, 8), ("red", 4.5, 7, 112)], 7)
     whole = (0.0, 0.0, float(fakes.WIDTH))
     shots = (

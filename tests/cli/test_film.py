@@ -1,4 +1,4 @@
-"""The film that comes along with the demo: what its script says is what it shows, and it ships."""
+"""The film of the demo shows what its script says, and is part of the package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def film() -> Film:
 
 @pytest.fixture(scope="module")
 def frames() -> list[np.ndarray]:
-    """Every frame at an eighth of its size, float32."""
+    """All frames at an eighth of their size, float32."""
     with av.open(str(FILM)) as file:
         small = (f.reformat(120, 68, "rgb24").to_ndarray() for f in file.decode(video=0))
         return [image.astype(np.float32) for image in small]
@@ -65,7 +65,7 @@ def test_every_question_can_be_answered_from_the_script(film: Film) -> None:
 
 
 def test_a_thing_seen_twice_is_asked_for(film: Film) -> None:
-    """The last time is what counts: the first would be wrong."""
+    """The last appearance counts; the first would be wrong."""
     last = film.last("cup")
     assert sum("cup" in shot.things for shot in film.shots) == 2
     first = film.shots[0]
@@ -100,7 +100,7 @@ def test_every_picture_of_the_film_is_named_with_its_licence(film: Film) -> None
 
 @pytest.mark.slow
 def test_tiny_answers_as_the_script_says(tmp_path: Path) -> None:
-    """Right for all but what is known to be wrong; and what is no longer wrong loses that mark."""
+    """All answers are right except the known failures, and each known failure still fails."""
     with Memory.open(tmp_path / "memory") as memory:
         questions = ask_film(memory, tmp_path, lambda text: None)
     verdicts = {question.text: question.right for question in questions}

@@ -1,4 +1,4 @@
-"""forget and compact: told first, done when wanted, and nothing left in the files."""
+"""`vidmem forget` and `compact`: print first, act after confirmation, and leave nothing in the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ground and segment: one photo."""
+"""`vidmem ground` and `vidmem segment`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .conftest import Run
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """Two red squares, a blue one."""
+    """A photo of two red squares and a blue one."""
     image = np.full((fakes.HEIGHT * 2, fakes.WIDTH * 2, 3), fakes.GROUND, np.uint8)
     for colour, x, y in (("red", 16, 16), ("red", 240, 96), ("blue", 128, 64)):
         image[y : y + 64, x : x + 48] = fakes.COLOURS[colour]
@@ -180,7 +180,7 @@ def test_segment_has_one_way_to_choose(run: Run, photo: Path) -> None:
 
 
 def test_a_phrase_too_long_is_cut_and_said_so(run: Run, photo: Path, tmp_path: Path) -> None:
-    """On stderr, beside the answer; --json stays one document."""
+    """The message goes to stderr; --json stays one document."""
     clip_folder.required()
     model = clip_folder.write(tmp_path / "model")
     long = " ".join(["red cup"] * 60)

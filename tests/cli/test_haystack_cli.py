@@ -1,4 +1,4 @@
-"""Photos: index, and haystack."""
+"""`vidmem haystack`, and `vidmem index` on photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on a memory that vidmem did not write: one line and an exit code that is no bug's."""
+"""Commands on a memory that vidmem did not write fail with one line, and not as a bug."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import Run
 
 NAME = "/v/a\x1b[31mred\x07\r\n\x9b0m\u202e\u2028b\u202fc \U0001f600.mp4"
 TOLD = "/v/a\\x1b[31mred\\x07\\r\\n\\x9b0m\\u202e\\u2028b\u202fc \U0001f600.mp4"
-"""What a terminal obeys is written out; odd spaces and pictures stay, so that a path in CSV can be opened."""
+"""Control characters are escaped; unusual spaces and emoji stay, so that a path in CSV can be opened."""
 
 COMMANDS: list[list[str]] = [
     ["ls"],

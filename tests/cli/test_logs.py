@@ -1,4 +1,4 @@
-"""Logs from end to end: index by topic and clock, answers in the log's own terms, exit codes."""
+"""Logs from end to end: topics, clocks, answers in the terms of the log, exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vidmem names`, and what becomes of words that an encoder does not know."""
+"""`vidmem names`, and words that an encoder does not know."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import Run
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A memory of `tiny` with nothing in it."""
+    """An empty memory of `tiny`."""
     with Memory.open(tmp_path / "tiny") as m:
         m.store.set_model(m.model_record(m.settings().as_dict()))
         m.cache()

@@ -1,4 +1,4 @@
-"""parse and export on a memory of coloured squares."""
+"""`vidmem parse` and `vidmem export` on a memory of coloured squares."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_export_from_a_memory(run: Run, indexed: Path, labels: Path, tmp_path: P
 
 
 class FakeSam:
-    """Answers with the box around the mask prompt, in the picture's size: what was refined is a rectangle."""
+    """A fake SAM2 that returns the box of the mask prompt, so that refined masks are rectangles."""
 
     asked: ClassVar[list[str]] = []
 

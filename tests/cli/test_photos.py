@@ -1,4 +1,4 @@
-"""index with photos, frames, paths on stdin; what is said once."""
+"""`vidmem index` with photos, frames and paths on stdin."""
 
 from __future__ import annotations
 

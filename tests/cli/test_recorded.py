@@ -1,4 +1,4 @@
-"""When videos and photos were recorded: `index --recorded`, `recorded`, `ls`, and what was last by that clock."""
+"""Dates of videos and photos: `index --recorded`, `recorded`, `ls`, and the last sighting by date."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LATE, EARLY = "VID_20260131_180200.mp4", "VID_20260131_083000.mp4"
 
 @pytest.fixture(scope="module")
 def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Red in both, in the late one from 1 s, in the early one from 3 s on."""
+    """Two videos with red, in the late one from 1 s on, in the early one from 3 s on."""
     folder = tmp_path_factory.mktemp("dated")
     fakes.squares(folder / LATE, [("red", 1, 3, 8)], 4)
     fakes.squares(folder / EARLY, [("red", 3, 6, 60)], 6)
@@ -147,7 +147,7 @@ def test_conditions_on_the_clock(run: Run, both: Path) -> None:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Three photos with red: 1.jpg by its name; 2.jpg lies on its side, and has a date; the last has neither."""
+    """Three photos with red: the name of 1.jpg has a date; 2.jpg is rotated and has an EXIF date; the last has none."""
     folder = tmp_path / "album"
     folder.mkdir()
     image = np.full((96, 160, 3), fakes.GROUND, np.uint8)

@@ -1,4 +1,4 @@
-"""`vidmem reembed`, `--keep-views`, and memories that are of another encoder."""
+"""`vidmem reembed`, `--keep-views`, and memories of another encoder."""
 
 from __future__ import annotations
 

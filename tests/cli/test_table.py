@@ -1,4 +1,4 @@
-"""Tables in a width: nothing is lost, no line is too long, no word is broken."""
+"""Tables: nothing is lost, no line is too long, no word is broken."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_near_misses_are_saved_when_asked_for(run: Run, indexed: Path, tmp_path:
 
 
 def test_one_page_with_all_sightings(run: Run, indexed: Path, tmp_path: Path) -> None:
-    """Red is on it twice, each in a cell of its own."""
+    """Both sightings of red have a cell."""
     sheet = tmp_path / "all.png"
     assert run("where", "red", "--all", "--save", sheet, "-m", indexed).exit_code == 0
     pixels = np.asarray(Image.open(sheet).convert("RGB")).astype(int)
@@ -112,7 +112,7 @@ def test_one_page_with_all_sightings(run: Run, indexed: Path, tmp_path: Path) ->
 
 
 def test_a_clip_has_a_box_around_the_thing(run: Run, indexed: Path, tmp_path: Path) -> None:
-    """Red is at 112 to 144, from 8 s on: in the clip from its second 1 on, also between the frames looked at."""
+    """Red is at 112 to 144 from 8 s on, so from second 1 of the clip; the box is also drawn between indexed frames."""
     clip = tmp_path / "red.mp4"
     assert run("where", "red", "--clip", clip, "-m", indexed).exit_code == 0
     with av.open(str(clip)) as container:

@@ -1,4 +1,4 @@
-"""where with conditions, timeline, watch-list."""
+"""Filters of `vidmem where`, `vidmem timeline` and `vidmem watch-list`."""
 
 from __future__ import annotations
 

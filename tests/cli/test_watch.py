@@ -1,4 +1,4 @@
-"""`vidmem watch`: from a pipe, as a camera would be; and what is refused."""
+"""`vidmem watch`: a stream on stdin, and what is refused."""
 
 from __future__ import annotations
 

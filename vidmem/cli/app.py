@@ -36,6 +36,16 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return skip_pydantic(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            name = getattr(error, "option_name", None)  # Typer's NoSuchOption
+            if name is not None and not getattr(error, "possibilities", None):
+                hint = f"Options of a command go after its name: vidmem COMMAND {name}"
+                vars(error)["message"] = f"No such option: {name}. {hint}"
+            raise
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:

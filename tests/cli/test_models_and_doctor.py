@@ -1,4 +1,4 @@
-"""models, doctor."""
+"""`vidmem models` and `vidmem doctor`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_models_pull_does_what_it_can(run: Run, tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_folder_that_is_not_whole_is_not_here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither for the list nor for `pull`, which says what it could not do."""
+    """Both the list and `pull` treat it as missing."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     home = tmp_path / "vit_base_patch16_clip_224.openai"
     home.mkdir()
@@ -118,7 +118,7 @@ def test_missing_weights_are_one_line(run: Run, walk: Path, tmp_path: Path, comm
 
 @pytest.fixture
 def checks(run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the doctor: exit code, and the checks by name. The encoder is the fake one."""
+    """Run the doctor with the fake encoder; returns the exit code and the checks by name."""
     monkeypatch.setattr("vidmem.encoders.DEFAULT", "colours")
 
     def call(*args: object) -> tuple[int, dict[str, Any]]:
@@ -163,7 +163,7 @@ def test_doctor_tells_of_providers_that_wait_to_be_asked_for(
 
 
 def test_doctor_runs_the_networks(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> None:
-    """Weights that are only read when they are first wanted are wanted by the doctor."""
+    """The doctor loads weights that are otherwise read on first use."""
     real = shipped.shipped
 
     def damaged(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What every command shares: tables as wide as the terminal, how much is said, --open, other names of commands."""
+"""What commands share: width of tables, --quiet and --verbose, --open, completion, and hints for mistyped names."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_no_other_name_hides_a_command() -> None:
 
 @pytest.fixture
 def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a fake viewer writes what it was asked to open."""
+    """The file to which a fake viewer writes the paths that it opens."""
     folder, opened = tmp_path / "bin", tmp_path / "opened"
     folder.mkdir()
     for name in ("xdg-open", "open"):
@@ -242,7 +242,7 @@ def test_no_viewer_is_said(run: Run, indexed: Path, tmp_path: Path, monkeypatch:
 
 
 def tab(line: str, shell: str = "bash", **environment: str) -> list[str]:
-    """What the shell is offered behind `line`, cut at spaces."""
+    """Completions for the last word of `line`; words are separated by spaces."""
     words = line.split(" ")
     asked = {
         "_VIDMEM_COMPLETE": f"complete_{shell}",

@@ -1,4 +1,4 @@
-"""What every command shares: a fast start, help, errors in one line, exit codes."""
+"""The app: a fast start, help, errors in one line, exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAVY = {"torch", "av", "rich", "PIL", "sqlite_utils", "platformdirs", "pydantic
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A memory of the encoder `tiny` without a video."""
+    """A memory of the encoder `tiny` without a source."""
     facts = load_text("tiny").info
     with Store.open(tmp_path / "tiny", create=True) as store:
         settings = IndexConfig().as_dict()
@@ -68,6 +68,20 @@ def test_a_mistyped_command_gets_a_suggestion(run: Run) -> None:
     result = run("wehre", "red")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "where" in result.stderr
+
+
+def test_an_option_before_the_command_gets_a_hint(run: Run) -> None:
+    result = run("-m", "memory", "where", "red")
+    assert result.exit_code == 2
+    assert "No such option: -m. Options of a command go after its name: vidmem COMMAND -m" in result.stderr
+
+
+def test_training_is_in_the_laboratory(run: Run) -> None:
+    result = run("train", "tren", "--out", "x")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "vidmem: training is not part of the package; in a clone of the repository run `python -m lab.train`\n"
+    )
 
 
 def test_a_mistyped_option_gets_a_suggestion(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What a program of ours sets for itself."""
+"""The command line limits the threads of OpenBLAS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ print(os.environ["OPENBLAS_NUM_THREADS"])
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("3", "3")])
-def test_one_thread_where_the_user_has_not_said_otherwise(before: str | None, after: str) -> None:
+def test_one_thread_unless_the_user_sets_a_number(before: str | None, after: str) -> None:
     env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
     if before is not None:
         env["OPENBLAS_NUM_THREADS"] = before
