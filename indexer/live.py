@@ -1,6 +1,6 @@
-"""A session: frames come from a camera that does not wait. What the encoder is too slow for is dropped, and counted.
+"""Live sessions: frames come from a camera that does not wait. What the encoder is too slow for is dropped and counted.
 
-One thread encodes, merges, follows and writes; `append` only puts a copy of a picture into a short queue. Pictures that
+One thread encodes, merges, tracks and writes. `append` only puts a copy of an image into a short queue. Images that
 show nothing new are not encoded, as in the pipeline.
 """
 
@@ -29,14 +29,23 @@ from ..store import SourceRow, Store
 from .step import FrameStep
 
 Policy = Literal["oldest", "newest"]
-"""Which picture goes when the queue is full: the one that has waited longest, or the one that comes."""
+"""Which image is dropped when the queue is full: the one that has waited longest, or the new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStats:
-    """Counts of this session. appended: pictures given. unsampled: not needed at the memory's fps. dropped: needed, but
-    the encoder was too slow. late: with a time not after the one before. encoded: by the encoder. still: passed over by
-    it, as they showed nothing new. committed: of both, what a reader sees. waiting: in the queue now."""
+    """Counts of a session.
+
+    Attributes:
+        appended: Images that `append` was given.
+        unsampled: Not needed at the memory's fps.
+        dropped: Needed, but the encoder was too slow.
+        late: With a time that is not after that of the image before.
+        encoded: Encoded.
+        still: Not encoded, since they showed nothing new.
+        committed: Encoded or still images that a reader sees.
+        waiting: In the queue now.
+    """
 
     appended: int = 0
     unsampled: int = 0
@@ -49,15 +58,22 @@ class SessionStats:
 
 
 class Session(Closing):
-    """One camera, live; see `Memory.session`. Threads may share it.
+    """One live camera; see `Memory.session`. Threads may share it.
 
-    name: of the source. depth: pictures that may wait. interval_s: a checkpoint at least this often, which is what a
-    crash can lose and what readers wait for; tracks that are still open are in it. drop: see Policy. keep_views: keep
-    the pictures of the views, since the camera's are gone.
+    Args:
+        store: The memory, open for writing.
+        encoder: The encoder.
+        config: The settings.
+        name: Name of the source.
+        depth: Images that may wait.
+        interval_s: Longest time in s between checkpoints: what a crash can lose, and what readers wait for. Tracks that
+            are still open are in it.
+        drop: See `Policy`.
+        keep_views: Keep the pictures of the views, since the camera's images are gone.
 
     Raises:
-        UsageError: an empty name, a depth below 1, an interval of 0 or less, no such policy, or a name that belongs to
-            something else.
+        UsageError: `name` is empty or belongs to something else, `depth` is below 1, `interval_s` is not above 0, or
+            `drop` is unknown.
     """
 
     def __init__(
@@ -98,24 +114,31 @@ class Session(Closing):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True once `close` was called."""
         return self._closing
 
     @property
     def stats(self) -> SessionStats:
-        """What happened so far."""
+        """Counts so far."""
         with self._changed:
             return SessionStats(**self._counts, waiting=len(self._queue))
 
     def append(self, image: NDArray[np.uint8], t_ns: int) -> bool:
-        """Give a picture `(H, W, 3)` uint8 RGB, upright, taken at t_ns (any clock that goes on over sessions of this
-        name, best ns since the epoch). Whether it will be looked at, unless a later one takes its place.
+        """Add an image; return False when it will not be encoded.
 
-        Never waits for the encoder or the disk: it takes one copy of the picture, and a lock that is held for moments.
+        True may still turn out wrong: a later image may take its place in the queue. This never waits for the encoder
+            or the
+        disk: it copies the image and takes a lock that is held for moments.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB, upright.
+            t_ns: When it was taken, in ns of any clock that goes on over sessions of this name, best since the epoch.
 
         Raises:
-            UsageError: the session is closed. MediaError: the picture exceeds the limits.
-            ValueError: it is no such array. Whatever ended the thread that encodes, such as StoreError.
+            UsageError: the session is closed.
+            MediaError: the image exceeds the limits.
+            ValueError: it is not such an array.
+            StoreError: the memory cannot be written; likewise any other error that ended the thread that encodes.
         """
         frame = Frame(image, t_ns, 0)  # checks shape and type
         height, width = image.shape[:2]
@@ -148,7 +171,10 @@ class Session(Closing):
             return True
 
     def close(self) -> None:
-        """Look at what waits, write it, and end. Raises what ended the thread that encodes, if something did."""
+        """Index what waits, write it, and end.
+
+        Raises the error that ended the thread that encodes, if there was one.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -212,7 +238,10 @@ class Session(Closing):
             self._counts["encoded"], self._counts["still"] = step.encoded, step.gated
 
     def _next_batch(self, until: float | None) -> tuple[list[Frame], bool]:
-        """What waits, at most a batch, and whether the session is closing; nothing when `until` (monotonic) comes."""
+        """Return waiting images, at most a batch, and whether the session is closing.
+
+        It waits for the first image, or until the time `until` (monotonic), and then returns none.
+        """
         with self._changed:
             timeout = None if until is None else max(0.0, until - time.monotonic())
             self._changed.wait_for(lambda: bool(self._queue) or self._closing, timeout)

@@ -1,7 +1,7 @@
-"""Merge in the frame: region tokens that found the same region become one (T-REN section 3.1, "Merge").
+"""Merge region tokens of a frame that found the same region (T-REN section 3.1, "Merge").
 
 Two tokens are joined when the cosine of their visual tokens exceeds tau_token or the IoU of their masks exceeds
-tau_mask; a group is a connected component of that graph, exactly: however long the chain, it is not cut.
+tau_mask. A group is a connected component of that graph, exactly: chains of any length join.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ..config import MergeConfig
 from ..geometry import binarised, mask_boxes
 from ..records import RegionTokens
-from .components import Float32, Rows, link_alike, sketch_bound
+from .components import Float32, Rows, link_similar, sketch_bound
 
 TOKEN_SKETCH = 128
-"""Coordinates of a token that go into its sketch: an eighth of the work at 1024-d; narrow tokens go in whole."""
+"""Coordinates of a token in its sketch: an eighth of the work at 1024-d; narrow tokens are used whole."""
 
 MASK_SKETCH = 8
 """A mask's sketch is its mass on a grid of this many cells a side."""
@@ -27,27 +27,29 @@ GATHER = 4096
 
 BITS = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 bit_count = getattr(np, "bitwise_count", BITS.__getitem__)
-"""Set bits of uint8; numpy has its own from 2.0."""
+"""Set bits of uint8; NumPy has its own from 2.0."""
 
 
 def merge(tokens: RegionTokens, config: MergeConfig, *, frame_width: int, frame_height: int) -> RegionTokens:
-    """The regions of a frame, each once, in the order in which their first tokens came.
+    """Return the regions of a frame, each once, in the order of their first tokens.
 
-    visual, text and mask of a group are plain means over its members (the paper's average pooling; the mean of
-    the text tokens is the authors' code); its confidence is the largest of theirs. Its point is that of the member
-    with the largest mask (by the sum of its values; the first of equals): a mean of points can lie beside a bent
-    thing, a member's own point cannot. Its box and area are those of its merged mask. A group of one comes out as it
-    went in, box and area included, which an encoder may know finer than the patch grid; with `keep_singletons` off it
-    is dropped, unless all groups are of one: then the one with the largest mask stays.
+    visual, text and mask of a group are plain means over its members (the paper's average pooling; the mean of the text
+    tokens is the authors' code); its confidence is the largest of theirs. Its point is that of the member with the
+    largest mask (by the sum of its values; the first of equals): a mean of points can lie beside a bent thing, a
+    member's own point cannot. Its box and area are those of its merged mask.
 
-    Raises ValueError when a visual token or mask is not finite.
+    A group of one comes out unchanged, box and area included, which an encoder may know finer than the patch grid.
+    Without `keep_singletons` it is dropped, unless all groups are of one: then the one with the largest mask stays.
+
+    Raises:
+        ValueError: a visual token or mask is not finite.
     """
     if not len(tokens) or (min(config.token_threshold, config.mask_threshold) > 1 and config.keep_singletons):
         return tokens  # nothing can be joined
     flat = tokens.masks.reshape(len(tokens), -1)
     held = binarised(flat, config.binarise)
     mass = flat.sum(axis=1)
-    labels = _components(tokens.visual, held, tokens.masks.shape[1:], config)
+    labels = components(tokens.visual, held, tokens.masks.shape[1:], config)
     size = np.bincount(labels)
     # Members side by side, group after group, in each the largest mask first (the sort is stable).
     order = np.lexsort((-mass, labels))
@@ -67,8 +69,8 @@ def merge(tokens: RegionTokens, config: MergeConfig, *, frame_width: int, frame_
             (merged.masks, tokens.masks),
         ):
             mean[many] = _means(each[order], begin, end)
-        sure = tokens.confidence[order]
-        merged.confidence[many] = [sure[a:b].max() for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
+        confidence = tokens.confidence[order]
+        merged.confidence[many] = [confidence[a:b].max() for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
         masks = merged.masks[many]
         merged.boxes[many] = mask_boxes(masks, frame_width, frame_height, binarise=config.binarise)
         merged.area[many] = binarised(masks.reshape(len(many), -1), config.binarise).mean(axis=1)
@@ -76,9 +78,9 @@ def merge(tokens: RegionTokens, config: MergeConfig, *, frame_width: int, frame_
 
 
 def _means(rows: Float32, begin: Rows, end: Rows) -> Float32:
-    """Means `(g, ...)` of the runs begin:end `(g,)` of `rows`.
+    """Return the means `(g, ...)` of the runs begin:end `(g,)` of `rows`.
 
-    A loop over the runs: np.add.reduceat along the first axis takes 20 times as long as one reduction per run.
+    It is a loop over the runs: np.add.reduceat along the first axis takes 20 times as long as one reduction per run.
     """
     sums = np.empty((len(begin), *rows.shape[1:]), dtype=np.float32)
     for run, a, b in zip(sums, begin.tolist(), end.tolist(), strict=True):
@@ -86,30 +88,33 @@ def _means(rows: Float32, begin: Rows, end: Rows) -> Float32:
     return np.asarray(sums / (end - begin).astype(np.float32).reshape(-1, *[1] * (rows.ndim - 1)), dtype=np.float32)
 
 
-def components(visual: Float32, masks: Float32, config: MergeConfig) -> NDArray[np.int64]:
-    """The group of each token, `(n,)`, numbered from 0 in order of first appearance.
-
-    visual `(n, D)` float32, any norm; masks `(n, h, w)` float32, not negative. Both thresholds are exclusive.
-    A zero token and an empty mask are like no other. Raises ValueError when a token or mask is not finite.
-    """
-    held = binarised(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), config.binarise)
-    return _components(visual, held, masks.shape[1:], config)
-
-
-def _components(
+def components(
     visual: Float32, held: NDArray[np.bool_], grid: tuple[int, ...], config: MergeConfig
 ) -> NDArray[np.int64]:
+    """Return the group of each token, `(n,)`, numbered from 0 in order of first appearance.
+
+    Both thresholds are exclusive. A zero token and an empty mask are similar to no other.
+
+    Args:
+        visual: `(n, D)` float32, any norm.
+        held: `(n, h * w)`, the patches that each mask holds.
+        grid: (h, w).
+        config: The thresholds.
+
+    Raises:
+        ValueError: a token is not finite.
+    """
     roots: Rows = np.arange(len(visual))
     if not len(roots):
         return roots.astype(np.int64)
-    # Masks first: their pairs are the cheaper to test, and spare the tokens most of theirs.
+    # Masks first: their pairs are cheaper to test, and settle most pairs of tokens.
     _link_masks(roots, held, grid, config.mask_threshold)
     _link_tokens(roots, visual, config.token_threshold, _touch(held, grid) if config.touching else None)
     return np.unique(roots, return_inverse=True)[1].astype(np.int64, copy=False)
 
 
 def _link_masks(roots: Rows, held: NDArray[np.bool_], grid: tuple[int, ...], threshold: float) -> None:
-    """Joins rows whose IoU exceeds the threshold t: with areas a_i, a_j and intersection x_i . x_j,
+    """Join rows whose IoU exceeds the threshold t: with areas a_i, a_j and intersection x_i . x_j,
 
     x_i . x_j / (a_i + a_j - x_i . x_j) > t   <=>   x_i . x_j > (a_i + a_j) t / (1 + t).
     """
@@ -130,16 +135,16 @@ def _link_masks(roots: Rows, held: NDArray[np.bool_], grid: tuple[int, ...], thr
         iou = common.astype(np.float32) / np.maximum(union, 1).astype(np.float32)
         return np.asarray(iou > np.float32(threshold))
 
-    link_alike(roots, sketch, bound, test)
+    link_similar(roots, sketch, bound, test)
 
 
 def _ones(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Set bits `(n,)` of packed rows `(n, bytes)`."""
+    """Count the set bits `(n,)` of packed rows `(n, bytes)`."""
     return np.asarray(bit_count(bits).sum(axis=1, dtype=np.int64))
 
 
 def _cells(grid: tuple[int, ...]) -> Float32:
-    """Orthonormal projection `(h * w, cells)` of a grid (h, w) onto its means over MASK_SKETCH x MASK_SKETCH cells."""
+    """Make an orthonormal projection `(h * w, cells)` of a grid (h, w) onto means over MASK_SKETCH^2 cells."""
     h, w = grid
     y, x = np.arange(h) * min(h, MASK_SKETCH) // h, np.arange(w) * min(w, MASK_SKETCH) // w
     cell = (y[:, None] * (x[-1] + 1) + x[None, :]).ravel()
@@ -148,7 +153,7 @@ def _cells(grid: tuple[int, ...]) -> Float32:
 
 
 def _touch(held: NDArray[np.bool_], grid: tuple[int, ...]) -> Callable[[Rows, Rows], NDArray[np.bool_]]:
-    """Whether the masks of rows i and j lie on one another or side by side, corners included."""
+    """Make a test for whether the masks of rows i and j overlap or are neighbours, corners included."""
     masks = held.reshape(len(held), *grid)
     wide = masks.copy()
     wide[:, 1:] |= masks[:, :-1]
@@ -171,14 +176,14 @@ def _touch(held: NDArray[np.bool_], grid: tuple[int, ...]) -> Callable[[Rows, Ro
 def _link_tokens(
     roots: Rows, visual: Float32, threshold: float, touch: Callable[[Rows, Rows], NDArray[np.bool_]] | None
 ) -> None:
-    """Joins rows whose cosine exceeds the threshold and, where it is given, that pass `touch`."""
+    """Join rows whose cosine exceeds the threshold and, if it is given, that pass `touch`."""
     norm = np.sqrt(np.einsum("ij,ij->i", visual, visual))
     if not np.isfinite(norm).all():
         raise ValueError("a region token holds a value that is not finite; the encoder's output is damaged")
     unit = np.asarray(visual / np.maximum(norm, np.finfo(np.float32).tiny)[:, None], dtype=np.float32)
     sketch = unit
     if unit.shape[1] > 2 * TOKEN_SKETCH:
-        # Any coordinates are an orthogonal projection; those that vary most tell tokens apart soonest.
+        # Any coordinates are an orthogonal projection; those that vary most separate tokens soonest.
         spread = unit[:: max(1, len(unit) // 256)].var(axis=0)
         sketch = unit[:, np.argpartition(spread, -TOKEN_SKETCH)[-TOKEN_SKETCH:]]
     square = np.asarray(norm > 0, dtype=np.float32)
@@ -190,11 +195,11 @@ def _link_tokens(
             edge[edge] = touch(i[edge], j[edge])
         return edge
 
-    link_alike(roots, sketch, bound, test)
+    link_similar(roots, sketch, bound, test)
 
 
 def _dots(rows: Float32, i: Rows, j: Rows) -> Float32:
-    """Inner products `(P,)` of rows i `(P,)` and j `(P,)`, i ascending and j > i."""
+    """Return inner products `(P,)` of rows i `(P,)` and j `(P,)`, i ascending and j > i."""
     dots = np.empty(len(i), dtype=np.float32)
     if not len(i):
         return dots

@@ -1,7 +1,7 @@
-"""Single pictures into the store: each content once, nothing followed from picture to picture.
+"""Index an album of single pictures: each content once, nothing followed from picture to picture.
 
 Unlike a video a folder may grow: a later run reads what is new or changed and leaves the rest. A checkpoint holds
-pictures and the files that were looked at in one transaction, so that a run that was killed goes on behind it.
+pictures and the files that were read in one transaction, so that a run that was killed continues behind it.
 """
 
 from __future__ import annotations
@@ -29,16 +29,24 @@ from .plan import Album
 from .progress import Progress
 
 _NOTES = 3
-"""Causes of damage that a report names for all kinds of sources."""
+"""Causes of damage that a report has for all kinds of sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class PicturesReport(SourceReport):
-    """What indexing single pictures of a folder came to. frames: different pictures in the memory; new_frames: of these
-    from this run. tracks: regions of the new ones. files: that were named or are in the folder; looked: of these read
-    in this run, the others were known. copies: files in the memory that hold what another one holds. unreadable: (path
-    from the folder on, cause) of files that cannot be read and of folders; damaged counts them. gone: pictures that no
-    file holds any more, forgotten. skipped: nothing had changed."""
+    """Result of indexing the single pictures of a folder.
+
+    Attributes:
+        frames: Different pictures in the memory.
+        new_frames: Pictures that this run added.
+        tracks: Regions of the new pictures.
+        files: Files that were named or are in the folder.
+        looked: Files read in this run; the others were known.
+        copies: Files in the memory with the same content as another one.
+        gone: Pictures that no file holds any more, and that were forgotten.
+        unreadable: Path from the folder and cause, for files and folders that cannot be read; `damaged` counts them.
+        skipped: True when nothing had changed.
+    """
 
     files: int = 0
     looked: int = 0
@@ -47,8 +55,8 @@ class PicturesReport(SourceReport):
     unreadable: tuple[tuple[str, str], ...] = ()
 
 
-def to_look_at(album: Album, store: Store) -> list[Listed]:
-    """The files that are not in the memory as they are now: a file counts as it was when its size and time are."""
+def to_index(album: Album, store: Store) -> list[Listed]:
+    """Return the files that are not in the memory as they are now, going by their size and time."""
     row = next((row for row in store.sources() if row.uri == album.folder), None)
     known = set() if row is None else {(f.path, f.size, f.mtime_ns) for f in store.picture_files(row.id)}
     return [f for f in album.files.values() if (f.path, f.size, f.mtime_ns) not in known and is_text(f.path)]
@@ -63,17 +71,23 @@ def index_pictures(
     *,
     keep_views: bool = False,
 ) -> PicturesReport:
-    """Index the pictures of an album; go on where an earlier run stopped.
+    """Index the pictures of an album; continue where an earlier run stopped.
 
-    encoder: called when there is something to encode. progress: called with 0 and the files looked at. keep_views: keep
-    pictures of the things too.
+    Args:
+        album: The album.
+        encoder: Called when there is something to encode.
+        store: The memory, open for writing.
+        config: The settings.
+        progress: Called with 0 and the number of files that were read.
+        keep_views: Keep pictures of the things too.
 
     Raises:
-        MediaError: none can be read, and the memory has none of the album. UsageError: its folder is in the memory as
-        something else. StoreError: the memory cannot be written.
+        MediaError: no picture can be read, and the memory has none of the album.
+        UsageError: the memory has its folder as something else.
+        StoreError: the memory cannot be written.
     """
     began = time.perf_counter()
-    todo = to_look_at(album, store)
+    todo = to_index(album, store)
     fingerprint = hashlib.sha256(f"pictures\0{album.folder}".encode()).hexdigest()  # of the place: it may grow
     info = SourceInfo(album.folder, SourceKind.PICTURES, 0, 0, 0, fingerprint)
     other = next((row for row in store.sources() if row.uri == album.folder and not row.kind.single_pictures), None)
@@ -81,26 +95,26 @@ def index_pictures(
         raise UsageError(f"the memory has another source of this name ({other.kind}); `vidmem rm` it: {other.uri}")
     row = store.begin_source(info)
     before = len(store.pictures(row.id))
-    left = [f.path for f in store.picture_files(row.id) if album.gone(f.path)]
-    store.drop_picture_files(row.id, left)
+    deleted = [f.path for f in store.picture_files(row.id) if album.gone(f.path)]
+    store.drop_picture_files(row.id, deleted)
     tracks = 0
-    if todo or left or row.state == "open":
+    if todo or deleted or row.state == "open":
         tracks = _add(album.folder, todo, encoder, store, row, config, progress, keep_views)
     store.drop_picture_files(row.id, _moved(album, store, row))
     gone = _forget_gone(store, row)
     _date(store, row)
     after = len(store.pictures(row.id))
     files = store.picture_files(row.id)
-    nameless = [path for path in album.files if not is_text(path)]
+    unnameable = [path for path in album.files if not is_text(path)]
     unreadable = [
         *((f, f"the folder cannot be read ({cause})") for f, cause in album.refused.items()),
         *((f.path, f.cause or "damaged") for f in files if f.t_ns is None and f.path in album.files),
-        *((path, "the file name is not valid UTF-8, rename the file") for path in nameless),
+        *((path, "the file name is not valid UTF-8, rename the file") for path in unnameable),
     ]
     if not after:
         store.remove_source(row.id)
         if unreadable and not before:
-            raise _none(album, unreadable)
+            raise _no_picture(album, unreadable)
     readable = sum(f.t_ns is not None for f in files)
     return PicturesReport(
         info,
@@ -111,9 +125,9 @@ def index_pictures(
         tracks=tracks,
         damaged=len(unreadable),
         notes=tuple(cause for _, cause in unreadable[:_NOTES]),
-        skipped=not (todo or left),
+        skipped=not (todo or deleted),
         files=len(album.files),
-        looked=len(todo) + len(nameless),
+        looked=len(todo) + len(unnameable),
         copies=readable - after,
         gone=gone,
         unreadable=tuple(unreadable),
@@ -121,7 +135,7 @@ def index_pictures(
 
 
 def forget_photo(store: Store, row: SourceRow, path: str) -> None:
-    """Forget one photo of a source, and what was in it unless another file holds the same; the source with its last."""
+    """Forget one photo of a source, with what it shows unless another file has the same; the source with its last."""
     store.drop_picture_files(row.id, [path])
     if any(f.t_ns is not None for f in store.picture_files(row.id)):
         _forget_gone(store, row)
@@ -129,7 +143,7 @@ def forget_photo(store: Store, row: SourceRow, path: str) -> None:
         store.remove_source(row.id)
 
 
-def _none(album: Album, unreadable: Sequence[tuple[str, str]]) -> MediaError:
+def _no_picture(album: Album, unreadable: Sequence[tuple[str, str]]) -> MediaError:
     path, cause = unreadable[0]
     if len(unreadable) == 1:
         return MediaError(f"{cause}: {os.path.join(album.folder, path)}")
@@ -137,7 +151,7 @@ def _none(album: Album, unreadable: Sequence[tuple[str, str]]) -> MediaError:
 
 
 def is_text(path: str) -> bool:
-    """Whether a path can be written down: names of files are bytes, of any kind."""
+    """Return True for a path that can be written down: names of files may be any bytes."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -146,7 +160,7 @@ def is_text(path: str) -> bool:
 
 
 def _moved(album: Album, store: Store, row: SourceRow) -> list[str]:
-    """Files that are no longer there, where one of the album has their picture now."""
+    """Return files that are no longer there, and whose picture is now in another file of the album."""
     files = store.picture_files(row.id)
     here = {f.t_ns for f in files if f.path in album.files and f.t_ns is not None}
     return [
@@ -200,7 +214,7 @@ def _add(
 
 
 def _date(store: Store, row: SourceRow) -> None:
-    """Look up when pictures were taken that were indexed when that was not asked."""
+    """Look up when pictures were taken, for those that were indexed before vidmem did so."""
     missing = [p.t_ns for p in store.pictures(row.id) if not p.recorded_by]
     found = {}
     for t_ns, paths in store.picture_paths(row.id, missing).items():
@@ -211,7 +225,7 @@ def _date(store: Store, row: SourceRow) -> None:
 
 
 def _forget_gone(store: Store, row: SourceRow) -> int:
-    """Forget the pictures that no file holds any more; how many there were."""
+    """Forget the pictures that no file holds any more; return how many there were."""
     orphans = store.drop_picture_files(row.id, ())
     if orphans:
         times = set(orphans)
@@ -221,15 +235,18 @@ def _forget_gone(store: Store, row: SourceRow) -> int:
 
 
 def _groups(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
-    """At most `size` pictures and 16 times as many files together: where all are known there is progress too."""
+    """Yield groups of at most `size` new pictures and 16 times as many files.
+
+    The limit of files gives progress where all are known too.
+    """
     group: list[Read] = []
-    held = 0
+    new = 0
     for read in reads:
         group.append(read)
-        held += read.image is not None
-        if held == size or len(group) == 16 * size:
+        new += read.image is not None
+        if new == size or len(group) == 16 * size:
             yield group
-            group, held = [], 0
+            group, new = [], 0
     if group:
         yield group
 

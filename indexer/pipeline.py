@@ -28,10 +28,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """What indexing one source came to. frames: sampled in all; new_frames: of these, in this run. media_s: seconds
-    of video from its start to the last sampled frame. damaged: packets or frames skipped, with the first few causes
-    in notes. skipped: it was done before (tracks is 0 then). still: of new_frames, those that showed nothing new and
-    were not encoded. calls: of the encoder, each with a batch of frames."""
+    """Result of indexing one source.
+
+    Attributes:
+        info: The source.
+        frames: Frames sampled in all runs.
+        new_frames: Frames sampled in this run.
+        media_s: Seconds of video from its start to the last sampled frame.
+        seconds: Time of this run.
+        tracks: Tracks of the source; 0 when it was skipped.
+        damaged: Packets or frames skipped in all runs.
+        notes: The first few causes of damage.
+        skipped: True when an earlier run had finished it.
+        still: New frames that showed nothing new and were not encoded.
+        calls: Calls of the encoder, each with a batch of frames.
+    """
 
     info: SourceInfo
     frames: int
@@ -47,7 +58,7 @@ class SourceReport:
 
     @property
     def encoded(self) -> int:
-        """Frames that the encoder looked at in this run."""
+        """Frames that were encoded in this run."""
         return self.new_frames - self.still
 
 
@@ -65,8 +76,10 @@ class _Batch:
 
 
 def done_before(source: Source, store: Store, pose: str | None = None) -> SourceReport | None:
-    """The report of a source that an earlier run finished; None when there is something to do. pose: as `index_source`;
-    the poses are taken from there in place of those before."""
+    """Return the report of a source that an earlier run finished; None when there is something to do.
+
+    pose: as in `index_source`; the poses of this topic replace those that the memory has.
+    """
     trail = None if pose is None else source.trail(pose)  # one that is not there fails before anything is written
     row = store.begin_source(source.info)
     if row.state == "open":
@@ -88,10 +101,22 @@ def index_source(
 ) -> SourceReport:
     """Index `source` into `store`, from where an earlier run stopped.
 
-    pose: topic of the poses to keep with it, see `Source.trail`. keep_views: keep the pictures of the views too.
+    Interrupted and resumed, it writes exactly what an uninterrupted run writes: batches start at the same frames, and
+        the
+    state of tracks and views is part of every checkpoint.
 
-    Interrupted and resumed, it writes exactly what an uninterrupted run writes: batches start at the same frames,
-    and the state of tracks and views is part of every checkpoint. Raises MediaError when no frame at all can be read.
+    Args:
+        source: The source, open.
+        encoder: The encoder.
+        store: The memory, open for writing.
+        config: The settings.
+        progress: Called after each batch.
+        pose: Topic of the poses to keep with it; see `Source.trail`.
+        keep_views: Keep the pictures of the views too.
+
+    Raises:
+        MediaError: no frame at all can be read.
+        StoreError: the memory cannot be written.
     """
     began = time.perf_counter()
     if known := done_before(source, store, pose):
@@ -143,8 +168,10 @@ def index_source(
 def _frames(
     source: Source, encoder: Encoder, config: IndexConfig, start_ns: int, index: int
 ) -> Iterator[tuple[Frame, int]]:
-    """Frames, each with the damage met until then: the thread that decodes ahead has met more than a checkpoint may
-    count, since a resumed run meets it again."""
+    """Yield frames, each with the damage met so far.
+
+    The thread that decodes ahead has met more than a checkpoint may count, since a resumed run meets it again.
+    """
     for frame in source.frames(config.fps, start_ns, start_index=index, shape=encoder.working_size):
         yield frame, source.damage.packets + source.damage.frames
 

@@ -1,7 +1,7 @@
-"""The tokens of another encoder for a memory that stands, from the views of its tracks: nothing is indexed again.
+"""Give a memory the tokens of another encoder, from the views of its tracks: nothing is indexed again.
 
-Only frames that a view was cut from are looked at. What is seen is collected beside the old tokens, so that an
-interrupted run goes on, and questions are answered with the old ones until all is taken over at once.
+Only frames that a view was cut from are decoded. New tokens are collected beside the old ones, so an interrupted run
+goes on, and questions are answered with the old tokens until all are replaced at once.
 """
 
 from __future__ import annotations
@@ -29,21 +29,28 @@ from .step import closed_state
 from .views import combined, cut, sharpness, shrink
 
 BATCH = 32
-"""Views that are looked at together."""
+"""Views that are encoded together."""
 READ_ON_NS = 10 * NS
-"""Nearer than this a view is reached by reading on, further off by a jump to the key frame before it."""
+"""A view within this time (in ns) is reached by reading on, a later one by a jump to the key frame before it."""
 SAME_IOU = 0.5
-"""A region that the encoder finds now is the thing of the view when it overlaps its box so much."""
+"""A region that the encoder finds now is the thing of the view when its box has at least this IoU with it."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with the source, the tracks done, and how many there are in all."""
+"""Called with the source, the number of tracks that are done, and of all tracks."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReembedReport:
-    """What came of it. tracks: that have the new tokens, before: of these since before this run. views: looked at in
-    this run. left: (source, cause, tracks) of sources with tracks that could not be looked at again; no question finds
-    those until `reembed` is run with the source in its place."""
+    """Result of a re-embedding.
+
+    Attributes:
+        tracks: Tracks with the new tokens.
+        before: Those of them that had the tokens before this run.
+        views: Views that were encoded in this run.
+        left: Source, cause and number of tracks whose views could not be had. No question finds these tracks until
+            `reembed` is run with the source in its place.
+        seconds: Time of this run.
+    """
 
     tracks: int
     before: int
@@ -54,7 +61,7 @@ class ReembedReport:
 
 @dataclass(slots=True)
 class _Pending:
-    """What was seen so far of one track. waiting: views that are still to come."""
+    """Tokens of one track so far. waiting: views that are still to come."""
 
     waiting: int
     visual: list[Float32] = field(default_factory=list)
@@ -66,8 +73,8 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
     """Give all tracks of a memory the tokens of `encoder`, whose record is `target`.
 
     Raises:
-        UsageError: the encoder does not look at views, or a source is not indexed to its end. StoreError: the memory
-        cannot be written.
+        UsageError: the encoder uses no views, or a source is not indexed to its end.
+        StoreError: the memory cannot be written.
     """
     began = time.perf_counter()
     looker = encoder.views
@@ -99,7 +106,7 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
 
 
 class _Run:
-    """One source: an iterator over sets of tracks that are done. cause: what kept it from going to its end."""
+    """One source: an iterator over sets of tracks that are done. cause: why it did not get to its end."""
 
     def __init__(
         self,
@@ -165,7 +172,7 @@ class _Run:
         return ids
 
     def _views(self) -> Iterator[tuple[View, ViewMark, int]]:
-        """Every view that can be had, in order of time: from the source, or from the picture that was kept."""
+        """Yield every view that can be had, in order of time: from the source, or from the picture that was kept."""
         by_time: dict[int, list[tuple[ViewMark, int]]] = {}
         for mark, track_id in sorted(self._marks, key=lambda pair: (pair[0].t_ns, pair[1])):
             by_time.setdefault(mark.t_ns, []).append((mark, track_id))
@@ -196,7 +203,7 @@ class _Run:
         return View(picture, mark.box, size, mark.t_ns, told[0], sharpness(picture), told[1])
 
     def _kept(self, mark: ViewMark) -> View:
-        """The view from its picture in the memory, which holds the box with its margin, and what was told of it."""
+        """Make the view from its picture in the memory, which holds the box with its margin, and its hint."""
         try:
             picture = np.asarray(Image.open(io.BytesIO(mark.image or b""), formats=["WEBP"]).convert("RGB"))
         except (OSError, ValueError) as error:
@@ -247,7 +254,7 @@ class _Run:
 
 
 def _hint(found: RegionTokens | None, box: Box) -> tuple[Float32, float]:
-    """What the encoder says now of the thing in the box, and how sure it is that there is one."""
+    """Return the text token that the encoder now finds for the thing in the box, and the confidence of its region."""
     if found is None or not len(found):
         return np.zeros(0, np.float32), 1.0
     fits = box_iou(found.boxes, box)

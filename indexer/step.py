@@ -21,10 +21,10 @@ from ..errors import StoreError
 from ..geometry import binarised
 from ..records import Float32, Frame, FrameRegions, Mark, RegionTokens
 from ..store import Checkpoint, SourceRow, SourceState
+from .camera_motion import SIZE, Grey, grey, shift
 from .gating import FrameGate
 from .merge import merge
-from .motion import SIZE, Grey, grey, shift
-from .shot_cuts import BINS, colours, is_cut
+from .shot_boundaries import BINS, colours, is_cut
 from .track import Tracker
 from .views import Views
 

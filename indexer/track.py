@@ -1,7 +1,7 @@
 """Follow regions over frames: one track per thing (T-REN section 3.1, "Temporal aggregation for videos").
 
-A tracker holds the tracks that may still be continued and nothing else, so that a frame costs the same in the
-first minute and in the tenth hour. Its state is a few arrays; saved and restored it goes on bit for bit.
+A tracker holds the tracks that may still be continued and nothing else, so a frame costs the same in the first minute
+and in the tenth hour. Its state is a few arrays. A restored tracker goes on bit for bit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Int64 = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
 FORMAT = 4
-"""Version of the bytes that `Tracker.state` writes."""
+"""Version of the bytes that `Tracker.state` returns."""
 
 FACTS = np.dtype(
     [
@@ -33,7 +33,7 @@ FACTS = np.dtype(
         ("seen", "<i8"),  # number of the last sampled frame that held it
         ("best_ns", "<i8"),
         ("best_view", "<f8"),
-        ("best_box", "<f4", (4,)),  # see _views
+        ("best_box", "<f4", (4,)),  # see _view_quality
         ("last_box", "<f4", (4,)),  # where the last frame held it
         ("confidence", "<f8"),  # sum over its regions
         ("fresh", "?"),  # changed since the last drain
@@ -41,20 +41,20 @@ FACTS = np.dtype(
 )
 
 _SLACK = 0.1
-"""Of the frame's longest side: so far things go from frame to frame, however small they are."""
+"""Share of the frame's longest side that things may move from frame to frame, however small they are."""
 
-_LIKENESS, _MOVING = 4, 0.01
-"""The power of the cosine in `_views`, chosen on calibration walks; the IoU that what moves fast has at the least."""
+_SIMILARITY_POWER, _MIN_IOU = 4, 0.01
+"""The power of the cosine in `_view_quality`, chosen on calibration walks; and the smallest IoU, of what moves fast."""
 _FIRST_VIEW = 1e-24
-"""What a first view counts, beside later ones: nobody knows yet what the thing looks like."""
+"""Quality of a first view, beside later ones: it is not known yet what the thing looks like."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tracks:
     """Tracks in order of birth: facts `(A,)` of FACTS; visual `(A, Dv)` and text `(A, Dt)` float32 sums of tokens.
 
-    Sums and not means: a sum is exactly what was added to it, whenever it was saved, and has the mean's direction.
-    In float32 the mean of 100,000 frames is off by some 1e-5 of its length.
+    Sums and not means: a sum is exactly what was added to it, whenever it was saved, and has the mean's direction. In
+    float32 the mean of 100,000 frames is off by some 1e-5 of its length.
     """
 
     facts: NDArray[np.void]
@@ -71,9 +71,12 @@ class _Tracks:
 class Tracker:
     """Tracks of one source, fed its sampled frames in order of time.
 
-    A track is active while the last frame that held it is at most `max_gap` + 1 sampled frames back; a frame
-    without regions counts as one. Per frame: one matrix product of active tracks with regions. size: width and height
-    of the frames, for `TrackConfig.reach`.
+    A track is active while the last frame that held it is at most `max_gap` + 1 sampled frames back; a frame without
+    regions counts as one. A frame costs one matrix product of active tracks with regions.
+
+    Args:
+        config: The thresholds.
+        size: Width and height of the frames, for `TrackConfig.reach`.
     """
 
     def __init__(self, config: TrackConfig, size: tuple[int, int] = (0, 0)) -> None:
@@ -90,12 +93,19 @@ class Tracker:
         return self._born
 
     def update(self, t_ns: int, tokens: RegionTokens, shift: tuple[float, float] | None = None) -> Int64:
-        """The ordinal `(M,)` of each region's track, in the frame of time t_ns; each ordinal at most once, -1 for a
-        region that continues no track and is too unsure to start one. shift: by how many pixels the picture has moved
-        right and down since the frame before (motion.py); None when that is not known, and then anything is in reach.
+        """Add the frame of time `t_ns` and return the ordinal of each region's track, `(M,)`.
 
-        Raises ValueError when the frame is not later than the one before, or a token has another width than the
-        first ones or is not finite; the tracker is then as it was before.
+        Each ordinal occurs at most once; -1 marks a region that continues no track and is too uncertain to start one.
+
+        Args:
+            t_ns: Time of the frame, after that of the frame before.
+            tokens: Its regions.
+            shift: How far the picture has moved right and down since the frame before, in pixels (camera_motion.py).
+                None when it is not known: then every region is in reach.
+
+        Raises:
+            ValueError: the frame is not later than the one before, or a token is not finite or has another width than
+                the first ones; the tracker is then as it was before.
         """
         if self._last_ns is not None and t_ns <= self._last_ns:
             raise ValueError(f"frames must come in order of time: {t_ns} ns does not follow {self._last_ns} ns")
@@ -110,17 +120,17 @@ class Tracker:
 
         dead = before.facts["seen"] < self._frame - 1 - self._config.max_gap
         if dead.any():
-            if (shut := before.take(dead & before.facts["fresh"])).facts.size:
-                self._closed.append(shut)
+            if (ended := before.take(dead & before.facts["fresh"])).facts.size:
+                self._closed.append(ended)
             before = before.take(~dead)
-        likeness = _cosines(before.visual, tokens.visual)
+        similarity = _cosines(before.visual, tokens.visual)
         if self._config.overlap:
             near = box_iou(before.facts["last_box"][:, None], tokens.boxes)
-            may = likeness >= np.float32(self._config.threshold)
-            likeness = np.where(may, likeness + np.float32(self._config.overlap) * near, np.float32(-np.inf))
+            similar = similarity >= np.float32(self._config.threshold)
+            similarity = np.where(similar, similarity + np.float32(self._config.overlap) * near, np.float32(-np.inf))
         if self._config.reach and shift is not None:
-            likeness = np.where(self._far(before, tokens, shift), np.float32(-np.inf), likeness)
-        rows, regions = match(likeness, self._config.threshold)
+            similarity = np.where(self._far(before, tokens, shift), np.float32(-np.inf), similarity)
+        rows, regions = match(similarity, self._config.threshold)
         _continue(before, rows, tokens, regions, t_ns, self._frame)
 
         new = tokens.confidence >= np.float32(self._config.start)
@@ -136,28 +146,28 @@ class Tracker:
         return ordinals
 
     def _far(self, before: _Tracks, tokens: RegionTokens, shift: tuple[float, float]) -> NDArray[np.bool_]:
-        """Which regions lie out of reach of which tracks `(A, M)`; boxes of tracks go with the picture from now on."""
+        """Return which regions are out of reach of which tracks `(A, M)`; move the tracks' boxes with the picture."""
         seen, moved = before.facts["last_box"], np.array(shift * 2, np.float32)
         step = _centres(tokens.boxes) - _centres(seen)[:, None]
         off = np.minimum(np.hypot(*np.moveaxis(step, 2, 0)), np.hypot(*np.moveaxis(step - moved[:2], 2, 0)))
         seen += moved
         a, b = _longest(seen)[:, None], _longest(tokens.boxes)
-        # A box that suddenly holds much more is of something else, or of two things at once.
-        apart = np.maximum(off, np.abs(a - b))
-        return np.asarray(apart > self._config.reach * np.minimum(a, b) + _SLACK * max(self._size))
+        # A box that suddenly holds much more is of another thing, or of two at once.
+        distance = np.maximum(off, np.abs(a - b))
+        return np.asarray(distance > self._config.reach * np.minimum(a, b) + _SLACK * max(self._size))
 
     def open_ordinals(self) -> set[int]:
-        """The tracks that may still go on."""
+        """Return the tracks that may still go on."""
         return set() if self._open is None else set(self._open.facts["ordinal"].tolist())
 
     def close(self) -> None:
-        """Ends every open track: the source is over. `drain` then hands out what is left."""
+        """End every open track, since the source is over; `drain` then hands out what is left."""
         if self._open is not None:
             self._closed.append(self._open.take(self._open.facts["fresh"]))
             self._open = self._open.take(np.zeros(len(self._open), dtype=bool))
 
     def drain(self) -> list[Track]:
-        """The tracks that changed since the last drain, ended or still open, by ordinal.
+        """Return the tracks that changed since the last drain, ended or still open, by ordinal.
 
         An open track comes again, under the same ordinal, when it has gone on.
         """
@@ -170,7 +180,7 @@ class Tracker:
         return sorted(records, key=lambda track: track.ordinal)
 
     def state(self) -> bytes:
-        """All that the tracker knows, tracks not yet drained included. The same state gives the same bytes."""
+        """Return all that the tracker knows, tracks not yet drained included. The same state gives the same bytes."""
         tracks = _join([*self._closed, self._open]) if self._open is not None else _no_tracks(0, 0)
         started = self._open is not None
         open_ = len(self._open) if self._open is not None else 0
@@ -186,9 +196,13 @@ class Tracker:
 
     @classmethod
     def restore(cls, state: bytes, config: TrackConfig, size: tuple[int, int] = (0, 0)) -> Tracker:
-        """The tracker whose `state` that was. config, size: as in the constructor.
+        """Return the tracker with this `state`.
 
-        Raises StoreError when the bytes are no such state."""
+        config, size: as in the constructor.
+
+        Raises:
+            StoreError: the bytes are not such a state.
+        """
         try:
             saved = load(state)
             version, born, frame, started, open_, timed, last_ns = saved["head"].tolist()
@@ -202,26 +216,27 @@ class Tracker:
         tracker = cls(config, size)
         tracker._born, tracker._frame, tracker._last_ns = born, frame, last_ns if timed else None
         if started:
-            tracks, shut = _Tracks(facts, visual, text), len(facts) - open_
-            tracker._open = tracks.take(np.arange(shut, len(facts)))
-            tracker._closed = [tracks.take(np.arange(shut))] if shut else []
+            tracks, ended = _Tracks(facts, visual, text), len(facts) - open_
+            tracker._open = tracks.take(np.arange(ended, len(facts)))
+            tracker._closed = [tracks.take(np.arange(ended))] if ended else []
         return tracker
 
 
 def match(similarity: Float32, threshold: float) -> tuple[Rows, Rows]:
-    """Greedy one-to-one matching of tracks with regions: rows `(P,)` and columns `(P,)` of the pairs, rows ascending.
+    """Match tracks with regions, greedily and one to one: rows `(P,)` and columns `(P,)` of the pairs, rows ascending.
 
-    similarity `(A, M)`. Greedy takes the pairs >= threshold from the most similar down, and each whose row and
+    similarity is `(A, M)`. Greedy takes the pairs >= threshold from the most similar down, and each whose row and
     column are both free; of equals the one with the lower row (the older track), then the lower column, goes first.
 
-    The same without sorting: a pair that is first in its row and first in its column is taken by greedy for certain,
-    since nothing before it can take either. Take all such pairs, strike out their rows and columns, repeat. The first
-    pair of all is always such a pair, so it ends; on video after a few rounds, at worst after min(A, M).
+    This does the same without sorting: a pair that is first in its row and first in its column is taken by greedy for
+    certain, since nothing before it can take either. All such pairs are taken, their rows and columns are struck out,
+    and so on. The first pair of all is always such a pair, so it ends; on video after a few rounds, at worst after
+    min(A, M).
     """
     rows, columns = np.arange(similarity.shape[0]), np.arange(similarity.shape[1])
     matched: list[tuple[Rows, Rows]] = []
     left = similarity
-    # As the paper's pairs: compared in float32, in which the cosines are.
+    # As the paper's pairs: compared in float32, the type of the cosines.
     floor = np.float32(threshold)
     while left.size:
         # argmax takes the first of equals: the lower column in a row, the lower row in a column, as above.
@@ -245,7 +260,7 @@ def match(similarity: Float32, threshold: float) -> tuple[Rows, Rows]:
 
 
 def _cosines(tracks: Float32, regions: Float32) -> Float32:
-    """Cosines `(A, M)` of sums `(A, Dv)`, which point where the means point, with tokens `(M, Dv)`; 0 for a zero."""
+    """Return cosines `(A, M)` of sums `(A, Dv)`, which point where means point, with tokens `(M, Dv)`; 0 for a zero."""
     dots = np.asarray(tracks @ regions.T, dtype=np.float32)
     dots *= _inverse_norms(tracks)[:, None]
     dots *= _inverse_norms(regions)
@@ -258,36 +273,40 @@ def _inverse_norms(rows: Float32) -> Float32:
 
 
 def _centres(boxes: Float32) -> Float32:
-    """Middles `(M, 2)` of boxes `(M, 4)`."""
+    """Return the centres `(M, 2)` of boxes `(M, 4)`."""
     return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32)
 
 
 def _longest(boxes: Float32) -> Float32:
-    """Longest sides `(M,)` of boxes `(M, 4)`."""
+    """Return the longest sides `(M,)` of boxes `(M, 4)`."""
     return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1), np.float32)
 
 
 def _areas(boxes: Float32) -> NDArray[np.float64]:
-    """Areas `(M,)` in square pixels of boxes `(M, 4)`."""
+    """Return the areas `(M,)` in square pixels of boxes `(M, 4)`."""
     sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def _views(tokens: RegionTokens, regions: Rows, sums: Float32, last: Float32) -> NDArray[np.float64]:
-    """How good a picture of a track each of its regions is, `(M,)`: its area, how much it looks like the track, whose
-    tokens sum to `sums (M, Dv)`, and how well its box lies on that of the frame before, `last (M, 4)`. The largest box
-    alone is often that of a mask which ran over what lies around, in that one frame."""
+def _view_quality(tokens: RegionTokens, regions: Rows, sums: Float32, last: Float32) -> NDArray[np.float64]:
+    """Return how good a view of its track each region is, `(M,)`.
+
+    It is the area, times how similar it is to the track, whose tokens sum to `sums (M, Dv)`, times how well its box
+    lies on that of the frame before, `last (M, 4)`. The largest box alone is often that of a mask which ran over its
+    surroundings in that one frame.
+    """
     visual, boxes = tokens.visual[regions], tokens.boxes[regions]
     cosine = np.einsum("ij,ij->i", visual, sums) * _inverse_norms(visual) * _inverse_norms(sums)
-    steady = np.maximum(box_iou(boxes, last), _MOVING)
-    views: NDArray[np.float64] = _areas(boxes) * steady * np.maximum(cosine.astype(np.float64), 0) ** _LIKENESS
-    return views
+    steady = np.maximum(box_iou(boxes, last), _MIN_IOU)
+    similarity = np.maximum(cosine.astype(np.float64), 0) ** _SIMILARITY_POWER
+    quality: NDArray[np.float64] = _areas(boxes) * steady * similarity
+    return quality
 
 
 def _continue(tracks: _Tracks, rows: Rows, tokens: RegionTokens, regions: Rows, t_ns: int, frame: int) -> None:
-    """Adds, in place, to each track in `rows` its region in `regions`."""
+    """Add, in place, to each track in `rows` its region in `regions`."""
     facts = tracks.facts
-    boxes, views = tokens.boxes[regions], _views(tokens, regions, tracks.visual[rows], facts["last_box"][rows])
+    boxes, quality = tokens.boxes[regions], _view_quality(tokens, regions, tracks.visual[rows], facts["last_box"][rows])
     tracks.visual[rows] += tokens.visual[regions]
     tracks.text[rows] += tokens.text[regions]
     facts["end_ns"][rows] = t_ns
@@ -296,14 +315,14 @@ def _continue(tracks: _Tracks, rows: Rows, tokens: RegionTokens, regions: Rows, 
     facts["fresh"][rows] = True
     facts["last_box"][rows] = boxes
     facts["confidence"][rows] += tokens.confidence[regions]
-    better = views > facts["best_view"][rows]
+    better = quality > facts["best_view"][rows]
     facts["best_ns"][rows[better]] = t_ns
-    facts["best_view"][rows[better]] = views[better]
+    facts["best_view"][rows[better]] = quality[better]
     facts["best_box"][rows[better]] = boxes[better]
 
 
 def _start(tokens: RegionTokens, t_ns: int, frame: int, ordinal: int) -> _Tracks:
-    """A new track per region, in their order, from `ordinal` up."""
+    """Return a new track per region, in their order, from `ordinal` up."""
     facts = np.zeros(len(tokens), dtype=FACTS)
     facts["ordinal"] = np.arange(ordinal, ordinal + len(tokens))
     for name in ("start_ns", "end_ns", "best_ns"):

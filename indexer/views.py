@@ -1,8 +1,8 @@
-"""The best views of each track: cut while the frame is there, looked at once by the encoder's second step.
+"""The best views of each track: cut while the frame is there, encoded once by the encoder's second step.
 
-A view is good when it is large, sharp, whole and surely of a thing; the views of a track lie apart in time, so that
-they show different sides. At a checkpoint all views that are new are looked at together; what was seen is kept with
-the open tracks and is part of the checkpoint, so that an interrupted run goes on as if it had not been.
+A view is good when it is large, sharp, whole and surely of a thing. The views of a track lie apart in time, so that
+they show different sides. At a checkpoint all new views are encoded together. Their tokens are kept with the open
+tracks and are part of the checkpoint, so that an interrupted run goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -24,28 +24,34 @@ from ..records import Box, Float32, Frame, RegionTokens, Track, View, ViewMark
 from ..timecode import NS
 
 MARGIN = 0.1
-"""Of a box's width and height, added on each side: a classifier wants to see where a thing ends."""
+"""Share of a box's width and height that is added on each side: a classifier must see where a thing ends."""
 APART_NS = 2 * NS
-"""Views of one track that are nearer in time show the same side: the better one stays."""
+"""Views of one track that are closer in time (in ns) show the same side: only the better one stays."""
 BETTER = 1.3
-"""A view takes the place of another when it is so many times as good: each look costs as much as a part of a frame."""
+"""A view replaces another when it is this many times as good: encoding it costs as much as a part of a frame."""
 WORTH = 0.6
-"""A further view is taken when it is at least this share as good as the best one."""
+"""A further view is taken when its quality is at least this share of the best one's."""
 CUT_OFF = 0.5
-"""What a view counts whose box ends at the border of the frame: the thing may go on beyond it."""
+"""Factor of the quality of a box that ends at the border of the frame: the thing may go on beyond it."""
 _BORDER = 0.004
 _BLURRED = 0.3
-"""The relative strength of second differences at which a view counts as half sharp, see `Sharpness`."""
+"""Relative strength of second differences at which a view counts as half sharp; see `Sharpness`."""
 _LONGEST, _CELL = 480, 8
-"""Pixels of the longest side in which sharpness is told, for what a look sees of a thing is smaller still; and of the
-side of a cell there."""
+"""Pixels of the longest side of the image in which sharpness is measured, and of the side of a cell there.
+
+What the second step sees of a thing is smaller still.
+"""
 WEBP_QUALITY = 80
 
 
 def cut(image: NDArray[np.uint8], box: Box, frame_size: tuple[int, int], pixels: int) -> NDArray[np.uint8]:
-    """The box with a margin, `(h, w, 3)` uint8, its longest side at most `pixels`.
+    """Cut out the box with a margin, `(h, w, 3)` uint8, its longest side at most `pixels`.
 
-    image: `(H, W, 3)` uint8, the frame in any size. box: pixels of the frame of `frame_size`.
+    Args:
+        image: `(H, W, 3)` uint8, the frame in any size.
+        box: In pixels of the frame of `frame_size`.
+        frame_size: Width and height of the original frame.
+        pixels: Longest side of the result.
     """
     rows, columns = image.shape[:2]
     sx, sy = columns / frame_size[0], rows / frame_size[1]
@@ -56,7 +62,7 @@ def cut(image: NDArray[np.uint8], box: Box, frame_size: tuple[int, int], pixels:
 
 
 def shrink(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
-    """The picture with its longest side at most `pixels`; a smaller one as it is."""
+    """Scale the image so that its longest side is at most `pixels`; a smaller one is returned as it is."""
     rows, columns = image.shape[:2]
     scale = pixels / max(rows, columns)
     if scale >= 1:
@@ -66,14 +72,17 @@ def shrink(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
 
 
 def _inside(low: float, high: float, size: int) -> tuple[int, int]:
-    """Whole pixels of a side, at least one."""
+    """Return whole pixels of a side, at least one."""
     start = min(max(int(low), 0), size - 1)
     return start, min(max(round(high), start + 1), size)
 
 
 class Sharpness:
-    """How sharp boxes of a picture `(H, W, 3)` uint8 are: second differences of the grey values against their spread,
-    which blur takes away first. Sums over cells are made once, so that a box costs four look-ups."""
+    """How sharp boxes of an image `(H, W, 3)` uint8 are.
+
+    The measure is second differences of the grey values, which blur takes away first, against their spread. Sums over
+    cells are made once, so a box costs four look-ups.
+    """
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         step = max(1, -(-max(image.shape[:2]) // _LONGEST))
@@ -87,7 +96,7 @@ class Sharpness:
         self._sums = [_summed(part) for part in (np.ones_like(grey), grey, grey * grey, second * second)]
 
     def of(self, boxes: Float32) -> Float32:
-        """In [0, 1], of boxes `(M, 4)` in pixels of the picture, to whole cells: `(M,)`."""
+        """Return the sharpness in [0, 1] of boxes `(M, 4)` in pixels of the image, to whole cells: `(M,)`."""
         h, w = self._sums[0].shape[0] - 1, self._sums[0].shape[1] - 1
         low, high = np.floor(boxes[:, :2] / self._cell), np.ceil(boxes[:, 2:] / self._cell)
         x0, y0 = np.clip(low.T, 0, [[w - 1], [h - 1]]).astype(np.intp)
@@ -100,7 +109,7 @@ class Sharpness:
 
 
 def _summed(values: Float32) -> NDArray[np.float64]:
-    """Sums over all cells above and to the left, `(h + 1, w + 1)`."""
+    """Return sums over all cells above and to the left, `(h + 1, w + 1)`."""
     h, w = (-(-side // _CELL) for side in values.shape)
     padded = np.zeros((h * _CELL, w * _CELL), np.float32)
     padded[: values.shape[0], : values.shape[1]] = values
@@ -110,12 +119,12 @@ def _summed(values: Float32) -> NDArray[np.float64]:
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
-    """Of a whole picture, see `Sharpness`."""
+    """Return the sharpness of a whole image; see `Sharpness`."""
     return float(Sharpness(image).of(np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32))[0])
 
 
 def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
-    """A picture that somebody asks with, `(h, w, 3)` uint8, as a view of the thing in it."""
+    """Make a view of a query image `(h, w, 3)` uint8, with the whole image as its box."""
     h, w = picture.shape[:2]
     image = shrink(picture, pixels)
     return View(image, (0.0, 0.0, float(w), float(h)), (w, h), 0, np.zeros(0, np.float32), sharpness(image), 1.0)
@@ -124,9 +133,17 @@ def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
 def looked_at(
     encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTokens, size: tuple[int, int], t_ns: int = 0
 ) -> tuple[RegionTokens, list[View]]:
-    """The regions of a single picture with the tokens of a look at each, and the views of them.
+    """Encode a view of each region of a single image.
 
-    image: `(H, W, 3)` uint8; size: width and height of the original, in whose pixels the boxes are.
+    Args:
+        encoder: The second step.
+        image: `(H, W, 3)` uint8.
+        regions: Its regions.
+        size: Width and height of the original, in whose pixels the boxes are.
+        t_ns: Time of the image.
+
+    Returns:
+        The regions with the tokens of their views, and the views.
     """
     sharp = _sharp(image, regions.boxes, size)
     views = [_view(image, regions, i, size, t_ns, encoder.view_pixels, float(sharp[i])) for i in range(len(regions))]
@@ -135,7 +152,7 @@ def looked_at(
 
 
 def kept(views: Sequence[View]) -> list[ViewMark]:
-    """What a memory keeps of the only view of each thing, with its picture."""
+    """Return what a memory keeps of the only view of each thing, with its picture."""
     return [ViewMark(v.t_ns, v.box, 1.0, _webp(v.image), tuple(map(float, v.hint)), v.confidence) for v in views]
 
 
@@ -154,7 +171,7 @@ def _view(
 
 
 def _sharp(image: NDArray[np.uint8], boxes: Float32, size: tuple[int, int]) -> Float32:
-    """The sharpness `(M,)` of boxes in pixels of a frame of `size`, of which `image` is a copy in any size."""
+    """Return the sharpness `(M,)` of boxes in pixels of a frame of `size`; `image` is a copy of it in any size."""
     scale = np.array([image.shape[1] / size[0], image.shape[0] / size[1]] * 2, np.float32)
     return Sharpness(image).of(boxes * scale)
 
@@ -192,8 +209,14 @@ class Views:
         self._slots: dict[int, list[_Slot]] = {}
 
     def offer(self, frame: Frame, ordinals: NDArray[np.int64], regions: RegionTokens, size: tuple[int, int]) -> None:
-        """Cut what is a better view of its track than those there are. ordinals `(M,)`: of each region's track, -1 for
-        none. size: width and height in whose pixels boxes are."""
+        """Cut the regions that are better views of their tracks than those there are.
+
+        Args:
+            frame: The frame.
+            ordinals: `(M,)`, the track of each region, -1 for none.
+            regions: Its regions.
+            size: Width and height in whose pixels boxes are.
+        """
         pixels = self._encoder.view_pixels
         sharp = _sharp(frame.image, regions.boxes, size)
         quality = _quality(regions, size, pixels, sharp)
@@ -206,7 +229,7 @@ class Views:
             slots[place : place + 1] = [_Slot(good, frame.t_ns, view.box, view)]
 
     def settle(self, tracks: list[Track]) -> list[Track]:
-        """The tracks with the tokens of their views: those that are new are looked at now."""
+        """Encode the new views and return the tracks with the tokens of their views."""
         new = [slot for track in tracks for slot in self._slots[track.ordinal] if slot.view is not None]
         pictures: dict[int, View] = {}
         if new:
@@ -218,11 +241,11 @@ class Views:
         return [_with_views(track, self._slots[track.ordinal], pictures) for track in tracks]
 
     def forget(self, open_ordinals: set[int]) -> None:
-        """Only these tracks may go on."""
+        """Keep only the views of these tracks: the others have ended."""
         self._slots = {ordinal: slots for ordinal, slots in self._slots.items() if ordinal in open_ordinals}
 
     def state(self) -> bytes:
-        """What goes on after an interruption, taken right after `settle` and `forget`."""
+        """Return what a resumed run needs. Call it right after `settle` and `forget`."""
         rows = [(ordinal, slot) for ordinal, slots in self._slots.items() for slot in slots]
         seen = [(s.visual, s.text) for _, s in rows if s.visual is not None and s.text is not None]
         if len(seen) != len(rows):
@@ -239,7 +262,7 @@ class Views:
         )
 
     def restore(self, state: bytes) -> None:
-        """Go on from `state`. Raises StoreError when the bytes are no such state."""
+        """Go on from `state`. Raises StoreError when the bytes are not such a state."""
         try:
             saved = load(state)
             columns = [saved[name] for name in ("ordinal", "quality", "t_ns", "box", "visual", "text")]
@@ -255,7 +278,7 @@ class Views:
 
 
 def _place(slots: list[_Slot], quality: float, t_ns: int, most: int) -> int | None:
-    """Where a view of this quality goes: the number of a slot to take over, that of a new one, or None."""
+    """Return the number of the slot that a view of this quality takes, which may be a new one, or None."""
     near = [i for i, slot in enumerate(slots) if abs(slot.t_ns - t_ns) < APART_NS]
     if near:
         place = min(near, key=lambda i: slots[i].quality)
@@ -267,10 +290,16 @@ def _place(slots: list[_Slot], quality: float, t_ns: int, most: int) -> int | No
 
 
 def combined(visual: Float32, text: Float32, quality: Float32) -> tuple[Float32, Float32, float]:
-    """The tokens of a track from those of its views: visual `(Dv,)` and text `(Dt,)`, both unit, and how sure the text
-    is: views that name different things make it less so.
+    """Combine the tokens of views into those of their track.
 
-    visual `(n, Dv)`, text `(n, Dt)`, quality `(n,)`: the weights of the means.
+    Args:
+        visual: `(n, Dv)`.
+        text: `(n, Dt)`.
+        quality: `(n,)`, the weights of the means.
+
+    Returns:
+        visual `(Dv,)` and text `(Dt,)`, both unit, and the confidence of the text: views that name different things
+        lower it.
     """
     weight = (quality / max(float(quality.sum()), 1e-12)).astype(np.float32)
     said = weight @ text

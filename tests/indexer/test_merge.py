@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +12,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vidmem.config import MergeConfig, preset
-from vidmem.geometry import mask_boxes
+from vidmem.geometry import binarised, mask_boxes
 from vidmem.indexer import components as _graph
-from vidmem.indexer.merge import components, merge
+from vidmem.indexer import merge as merging
+from vidmem.indexer.merge import merge
 from vidmem.records import Float32, RegionTokens
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tren" / "merge.npz"
 CASES = ["voronoi", "voronoi_with_singletons", "all_singletons", "chain40", "chain40_shuffled", "mask_or_token"]
 CAPPED = {"chain40", "chain40_shuffled"}
 """Cases in which the authors' capped propagation cuts a chain, so that their outputs are not those of components."""
+
+
+def components(visual: Any, masks: Any, config: MergeConfig) -> Any:
+    """Groups of tokens with these masks `(n, h, w)`."""
+    held = binarised(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), config.binarise)
+    return merging.components(visual, held, masks.shape[1:], config)
 
 
 def regions(visual: Float32, masks: Float32, text: Float32 | None = None) -> RegionTokens:

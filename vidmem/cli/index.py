@@ -287,14 +287,14 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
     Videos count their length in ns, photos PHOTO_NS for each new one. Videos that cannot be opened are left out here
     and reported when their turn comes.
     """
-    from ..indexer.pictures import to_look_at  # imports PyAV
+    from ..indexer.pictures import to_index  # imports PyAV
     from ..indexer.plan import Album, planned
     from ..media import open_source
 
     out: dict[tuple[bool, str], int] = {}
     for item in planned(found, memory.store):
         if isinstance(item, Album):
-            new = to_look_at(item, memory.store)
+            new = to_index(item, memory.store)
             out[True, item.folder] = len(new) * PHOTO_NS
             if folder := item.film_like(new):
                 say(f"these photos look like the frames of a film; --film indexes them as one: {folder}")

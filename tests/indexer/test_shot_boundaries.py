@@ -11,9 +11,9 @@ from PIL import Image
 from store.making import source
 
 from vidmem.config import PRESETS
-from vidmem.indexer.motion import grey, shift
+from vidmem.indexer.camera_motion import grey, shift
 from vidmem.indexer.pipeline import index_source
-from vidmem.indexer.shot_cuts import BINS, colours, is_cut
+from vidmem.indexer.shot_boundaries import BINS, colours, is_cut
 from vidmem.indexer.step import FrameStep
 from vidmem.media import open_source
 from vidmem.records import Frame

@@ -1,7 +1,7 @@
-"""How far the whole picture has moved from one frame to the next, as when a camera turns.
+"""Camera motion: how far the whole picture has moved from one frame to the next, as when a camera turns.
 
-Phase correlation (Kuglin and Hines, 1975) of two small grey pictures: the shift that all frequencies agree on. About
-.3 ms a frame; things that move by themselves have no part in it as long as they are not most of the picture.
+Phase correlation (Kuglin and Hines, 1975) of two small grey images finds the shift that all frequencies agree on. It
+takes about .3 ms a frame. Things that move by themselves play no part as long as they are not most of the picture.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIZE = (128, 72)
-"""Width and height of what is compared: shifts are told to a hundredth of the frame's width."""
+"""Width and height of the compared images: shifts are found to a hundredth of the frame's width."""
 CLEAR = 0.12
-"""Least peak of the correlation. Pictures that have nothing in common come to some .05, after a blur or a cut too."""
+"""Smallest peak of the correlation. Unrelated images, also blurred ones and those at a cut, give about .05."""
 
 _WINDOW = np.outer(np.hanning(SIZE[1]), np.hanning(SIZE[0])).astype(np.float32)
-"""The borders count less: what leaves there comes in on no other side."""
+"""Weights that fall to 0 at the borders: what leaves there enters on no other side."""
 
 Grey = NDArray[np.uint8]
 
 
 def grey(image: NDArray[np.uint8]) -> Grey:
-    """A picture `(H, W, 3)` uint8 RGB as it is compared, `(72, 128)` uint8."""
+    """Return an image `(H, W, 3)` uint8 RGB as `shift` compares it, `(72, 128)` uint8."""
     return np.asarray(Image.fromarray(image).convert("L").resize(SIZE, Image.Resampling.BOX))
 
 
 def shift(before: Grey, after: Grey, width: int, height: int) -> tuple[float, float] | None:
-    """By how many pixels of a `width` x `height` frame the picture has moved right and down; None when that is not
-    clear. Both pictures as `grey` gives them."""
+    """Return how far the picture has moved right and down, in pixels of a `width` x `height` frame; None if unclear.
+
+    before, after: as `grey` returns them.
+    """
     a, b = (np.fft.rfft2((picture - picture.mean(dtype=np.float32)) * _WINDOW) for picture in (before, after))
     cross = a.conj() * b
     correlation = np.fft.irfft2(cross / (np.abs(cross) + 1e-6), s=before.shape)

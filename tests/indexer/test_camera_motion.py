@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vidmem.indexer.motion import SIZE, grey, shift
+from vidmem.indexer.camera_motion import SIZE, grey, shift
 
 
 def scene(seed: int) -> np.ndarray:
