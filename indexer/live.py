@@ -95,7 +95,7 @@ class Session(Closing):
             )
         self._known = next((row for row in store.sources() if row.uri == name), None)
         if self._known is not None and self._known.kind is not SourceKind.LIVE:
-            raise UsageError(f"{name} is in the memory already, and no live source; take another name")
+            raise UsageError(f"{name} is in the memory already, but is not a live source; take another name")
         self.name = name
         self._store, self._encoder, self._config = store, encoder, config
         self._depth, self._interval_s, self._drop, self._keep = depth, interval_s, drop, keep_views
@@ -126,13 +126,12 @@ class Session(Closing):
     def append(self, image: NDArray[np.uint8], t_ns: int) -> bool:
         """Add an image; return False when it will not be encoded.
 
-        True may still turn out wrong: a later image may take its place in the queue. This never waits for the encoder
-            or the
-        disk: it copies the image and takes a lock that is held for moments.
+        After True, a later image may still take its place in the queue. This never waits for the encoder or the disk:
+        it copies the image and takes a lock that is held for moments.
 
         Args:
             image: `(H, W, 3)` uint8 RGB, upright.
-            t_ns: When it was taken, in ns of any clock that goes on over sessions of this name, best since the epoch.
+            t_ns: When it was taken, in ns of a clock that all sessions of this name share, best since the epoch.
 
         Raises:
             UsageError: the session is closed.
@@ -188,7 +187,7 @@ class Session(Closing):
         if self._failure is not None:
             raise self._failure
         if self._closing:
-            raise UsageError(f"the session {self.name!r} is closed; begin another one of this name to go on")
+            raise UsageError(f"the session {self.name!r} is closed; open another one of this name to continue")
 
     def _begin(self, width: int, height: int) -> SourceRow:
         if self._known is not None:

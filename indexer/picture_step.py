@@ -14,7 +14,7 @@ from ..media.photos import Read
 from ..records import FrameRegions, RegionTokens, Track, ViewMark
 from ..store import PICTURE_NS, Checkpoint, Picture, PictureFile, SourceRow, SourceState
 from .step import Step
-from .views import kept, looked_at
+from .views import encode_views, view_marks
 
 
 class PictureStep(Step):
@@ -66,8 +66,8 @@ class PictureStep(Step):
         text_confidence = np.ones(len(merged), np.float32)
         views: list[ViewMark] = []
         if self._view_encoder is not None:
-            merged, seen = looked_at(self._view_encoder, image, merged, size, t_ns)
-            views = kept(seen) if self._keep_views else []
+            merged, seen = encode_views(self._view_encoder, image, merged, size, t_ns)
+            views = view_marks(seen) if self._keep_views else []
             text_confidence = np.minimum(np.linalg.norm(merged.text, axis=1), 1).astype(np.float32)
             merged = replace(merged, text=unit(merged.text))
         for i, (x0, y0, x1, y1) in enumerate(merged.boxes.tolist()):

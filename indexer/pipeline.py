@@ -101,9 +101,8 @@ def index_source(
 ) -> SourceReport:
     """Index `source` into `store`, from where an earlier run stopped.
 
-    Interrupted and resumed, it writes exactly what an uninterrupted run writes: batches start at the same frames, and
-        the
-    state of tracks and views is part of every checkpoint.
+    Interrupted and resumed, it writes exactly what an uninterrupted run writes. Batches start at the same frames, and
+    the state of tracks and views is part of every checkpoint.
 
     Args:
         source: The source, open.
@@ -179,7 +178,7 @@ def _frames(
 def _batches(frames: Iterator[tuple[Frame, int]], gate: FrameGate, config: IndexConfig) -> Generator[_Batch]:
     """Batches in order, each with at most `IndexConfig.batch` frames to encode.
 
-    A batch ends at each checkpoint, and the gate starts anew there: an interrupted run begins at that frame.
+    A batch ends at each checkpoint, and the gate is reset there: an interrupted run begins at that frame.
     """
     batch = _Batch()
     for number, (frame, batch.damage) in enumerate(frames, 1):

@@ -1,7 +1,7 @@
 """Give a memory the tokens of another encoder, from the views of its tracks: nothing is indexed again.
 
 Only frames that a view was cut from are decoded. New tokens are collected beside the old ones, so an interrupted run
-goes on, and questions are answered with the old tokens until all are replaced at once.
+continues, and questions are answered with the old tokens until all are replaced at once.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
         StoreError: the memory cannot be written.
     """
     began = time.perf_counter()
-    looker = encoder.views
-    if looker is None:
+    view_encoder = encoder.views
+    if view_encoder is None:
         raise UsageError(f"`{target.encoder}` looks at whole frames, not at views; index again into another memory")
     rows = store.sources()
     if unfinished := next((row.uri for row in rows if row.state == "open"), None):
@@ -90,17 +90,17 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
     left: list[tuple[str, str, int]] = []
     for row in rows:
         wanted = [track for track in tracks[row.id] if track.id not in done]
-        run = _Run(store, encoder, looker, row, wanted, store.views(row.id), fps)
+        run = _Run(store, encoder, view_encoder, row, wanted, store.views(row.id), fps)
         for finished in run:
             done |= finished
             if progress:
                 progress(row.uri, len(done), total)
-        views += run.looked
+        views += run.encoded
         if missing := len(wanted) - run.finished:
             left.append((row.uri, run.cause or "a frame cannot be decoded again", missing))
-    # What a live source would go on with are tokens of the encoder before.
+    # The state of a live source holds tokens of the old encoder.
     track = IndexConfig.from_dict(target.config).track
-    states = {row.id: closed_state(row.tracker_state, looker, track) for row in rows if row.tracker_state}
+    states = {row.id: closed_state(row.tracker_state, view_encoder, track) for row in rows if row.tracker_state}
     store.adopt_tokens(target, states)
     return ReembedReport(len(done), before, views, tuple(left), time.perf_counter() - began)
 
@@ -112,14 +112,14 @@ class _Run:
         self,
         store: Store,
         encoder: Encoder,
-        looker: ViewEncoder,
+        view_encoder: ViewEncoder,
         row: SourceRow,
         tracks: Sequence[TrackRow],
         views: Mapping[int, list[ViewMark]],
         fps: float,
     ) -> None:
         self._fps = fps
-        self._store, self._encoder, self._looker, self._row = store, encoder, looker, row
+        self._store, self._encoder, self._view_encoder, self._row = store, encoder, view_encoder, row
         self._size = row.width, row.height
         self._marks = [
             (mark, track.id)
@@ -129,7 +129,7 @@ class _Run:
         self._pending: dict[int, _Pending] = {}
         for _, track_id in self._marks:
             self._pending.setdefault(track_id, _Pending(0)).waiting += 1
-        self.looked = self.finished = 0
+        self.encoded = self.finished = 0
         self.cause = ""
 
     def __iter__(self) -> Iterator[set[int]]:
@@ -147,8 +147,8 @@ class _Run:
             yield self._put(rest)
 
     def _look(self, batch: list[tuple[View, ViewMark, int]]) -> set[int]:
-        seen = self._looker.look([view for view, _, _ in batch])
-        self.looked += len(batch)
+        seen = self._view_encoder.look([view for view, _, _ in batch])
+        self.encoded += len(batch)
         for (_, mark, track_id), visual, text in zip(batch, seen.visual, seen.text, strict=True):
             pending = self._pending[track_id]
             pending.waiting -= 1
@@ -192,15 +192,15 @@ class _Run:
                     yield self._kept(mark), mark, track_id
 
     def _found(self, image: NDArray[np.uint8], size: tuple[int, int]) -> RegionTokens | None:
-        if not self._looker.wants_hint:
+        if not self._view_encoder.wants_hint:
             return None
         return self._encoder.encode([image], *size)[0]
 
     def _view(
-        self, image: NDArray[np.uint8], mark: ViewMark, size: tuple[int, int], told: tuple[Float32, float]
+        self, image: NDArray[np.uint8], mark: ViewMark, size: tuple[int, int], hint: tuple[Float32, float]
     ) -> View:
-        picture = cut(image, mark.box, size, self._looker.view_pixels)
-        return View(picture, mark.box, size, mark.t_ns, told[0], sharpness(picture), told[1])
+        picture = cut(image, mark.box, size, self._view_encoder.view_pixels)
+        return View(picture, mark.box, size, mark.t_ns, hint[0], sharpness(picture), hint[1])
 
     def _kept(self, mark: ViewMark) -> View:
         """Make the view from its picture in the memory, which holds the box with its margin, and its hint."""
@@ -208,8 +208,8 @@ class _Run:
             picture = np.asarray(Image.open(io.BytesIO(mark.image or b""), formats=["WEBP"]).convert("RGB"))
         except (OSError, ValueError) as error:
             raise StoreError(f"a kept view is damaged ({error}); restore the memory from a backup") from None
-        hint = np.array(mark.hint if self._looker.wants_hint else (), np.float32)
-        small = shrink(picture, self._looker.view_pixels)
+        hint = np.array(mark.hint if self._view_encoder.wants_hint else (), np.float32)
+        small = shrink(picture, self._view_encoder.view_pixels)
         size = self._size
         if self._row.kind.single_pictures and (held := self._store.picture(self._row.id, mark.t_ns)) is not None:
             size = held.width, held.height

@@ -78,14 +78,15 @@ class Step(ABC):
 class FrameStep(Step):
     """Regions -> merge -> track -> views, for the frames of one source in order of time.
 
-    An interrupted run that goes on from the `tracker_state` of its last checkpoint writes exactly what an uninterrupted
-    run writes.
+    An interrupted run that continues from the `tracker_state` of its last checkpoint writes exactly what an
+    uninterrupted run writes.
 
     Args:
         row: The source, with the state that an earlier run left.
         keep_views: Keep the pictures of the views too.
         open_ended: The source does not know its length: checkpoints say how far it was watched.
-        resumable: A later run may go on behind the last checkpoint, so that one ends no tracks and keeps their state.
+        resumable: A later run may continue after the last checkpoint, which therefore ends no track and keeps the
+            state.
 
     Attributes:
         gate: Says which frames need encoding: those go to `take`, the others to `repeat`.
@@ -198,9 +199,9 @@ class FrameStep(Step):
 
 
 def closed_state(state: bytes, looker: ViewEncoder, config: TrackConfig) -> bytes:
-    """The state of a source with all its tracks ended, for an encoder with this second step.
+    """The state of a source with all its tracks ended, for another encoder.
 
-    Numbers of tracks go on, and no token of the encoder before is joined with one of this encoder.
+    Ordinals continue, and no token of the encoder before is joined with one of this encoder.
     """
     saved, _, shown, small = _unpacked(state)
     tracker = Tracker.restore(saved, config)

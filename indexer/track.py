@@ -1,7 +1,7 @@
 """Follow regions over frames: one track per thing (T-REN section 3.1, "Temporal aggregation for videos").
 
 A tracker holds the tracks that may still be continued and nothing else, so a frame costs the same in the first minute
-and in the tenth hour. Its state is a few arrays. A restored tracker goes on bit for bit.
+and in the tenth hour. Its state is a few arrays. A restored tracker continues bit for bit.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Tracker:
         return np.asarray(distance > self._config.reach * np.minimum(a, b) + _SLACK * max(self._size))
 
     def open_ordinals(self) -> set[int]:
-        """Return the tracks that may still go on."""
+        """Return the ordinals of the tracks that may still continue."""
         return set() if self._open is None else set(self._open.facts["ordinal"].tolist())
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ class Tracker:
     def drain(self) -> list[Track]:
         """Return the tracks that changed since the last drain, ended or still open, by ordinal.
 
-        An open track comes again, under the same ordinal, when it has gone on.
+        An open track comes again, under the same ordinal, when it has continued.
         """
         changed = list(self._closed)
         if self._open is not None:

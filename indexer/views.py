@@ -2,7 +2,7 @@
 
 A view is good when it is large, sharp, whole and surely of a thing. The views of a track lie apart in time, so that
 they show different sides. At a checkpoint all new views are encoded together. Their tokens are kept with the open
-tracks and are part of the checkpoint, so that an interrupted run goes on as if nothing had happened.
+tracks and are part of the checkpoint, so an interrupted run continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BETTER = 1.3
 WORTH = 0.6
 """A further view is taken when its quality is at least this share of the best one's."""
 CUT_OFF = 0.5
-"""Factor of the quality of a box that ends at the border of the frame: the thing may go on beyond it."""
+"""Factor of the quality of a box that ends at the border of the frame: the thing may extend beyond it."""
 _BORDER = 0.004
 _BLURRED = 0.3
 """Relative strength of second differences at which a view counts as half sharp; see `Sharpness`."""
@@ -130,7 +130,7 @@ def whole_view(picture: NDArray[np.uint8], pixels: int) -> View:
     return View(image, (0.0, 0.0, float(w), float(h)), (w, h), 0, np.zeros(0, np.float32), sharpness(image), 1.0)
 
 
-def looked_at(
+def encode_views(
     encoder: ViewEncoder, image: NDArray[np.uint8], regions: RegionTokens, size: tuple[int, int], t_ns: int = 0
 ) -> tuple[RegionTokens, list[View]]:
     """Encode a view of each region of a single image.
@@ -151,7 +151,7 @@ def looked_at(
     return replace(regions, visual=tokens.visual, text=tokens.text), views
 
 
-def kept(views: Sequence[View]) -> list[ViewMark]:
+def view_marks(views: Sequence[View]) -> list[ViewMark]:
     """Return what a memory keeps of the only view of each thing, with its picture."""
     return [ViewMark(v.t_ns, v.box, 1.0, _webp(v.image), tuple(map(float, v.hint)), v.confidence) for v in views]
 
@@ -249,7 +249,7 @@ class Views:
         rows = [(ordinal, slot) for ordinal, slots in self._slots.items() for slot in slots]
         seen = [(s.visual, s.text) for _, s in rows if s.visual is not None and s.text is not None]
         if len(seen) != len(rows):
-            raise ValueError("a view was not looked at yet; settle first")
+            raise ValueError("a view is not encoded yet; settle first")
         return save(
             {
                 "ordinal": np.array([ordinal for ordinal, _ in rows], np.int64),
@@ -262,7 +262,7 @@ class Views:
         )
 
     def restore(self, state: bytes) -> None:
-        """Go on from `state`. Raises StoreError when the bytes are not such a state."""
+        """Continue from `state`. Raises StoreError when the bytes are not such a state."""
         try:
             saved = load(state)
             columns = [saved[name] for name in ("ordinal", "quality", "t_ns", "box", "visual", "text")]
@@ -277,13 +277,13 @@ class Views:
             self._slots.setdefault(int(ordinal), []).append(slot)
 
 
-def _place(slots: list[_Slot], quality: float, t_ns: int, most: int) -> int | None:
+def _place(slots: list[_Slot], quality: float, t_ns: int, limit: int) -> int | None:
     """Return the number of the slot that a view of this quality takes, which may be a new one, or None."""
     near = [i for i, slot in enumerate(slots) if abs(slot.t_ns - t_ns) < APART_NS]
     if near:
         place = min(near, key=lambda i: slots[i].quality)
         return place if len(near) == 1 and quality > BETTER * slots[place].quality else None
-    if len(slots) < most:
+    if len(slots) < limit:
         return len(slots) if not slots or quality > WORTH * max(slot.quality for slot in slots) else None
     worst = min(range(len(slots)), key=lambda i: slots[i].quality)
     return worst if quality > BETTER * slots[worst].quality else None
@@ -302,8 +302,8 @@ def combined(visual: Float32, text: Float32, quality: Float32) -> tuple[Float32,
         lower it.
     """
     weight = (quality / max(float(quality.sum()), 1e-12)).astype(np.float32)
-    said = weight @ text
-    return unit(weight @ visual), unit(said), min(float(np.linalg.norm(said)), 1.0)
+    mean = weight @ text
+    return unit(weight @ visual), unit(mean), min(float(np.linalg.norm(mean)), 1.0)
 
 
 def _with_views(track: Track, slots: list[_Slot], pictures: dict[int, View]) -> Track:

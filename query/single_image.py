@@ -14,7 +14,7 @@ from ..config import MergeConfig
 from ..encoders.base import Encoder
 from ..geometry import unit
 from ..indexer.merge import merge
-from ..indexer.views import looked_at
+from ..indexer.views import encode_views
 from ..records import Float32, Frame, RegionTokens, SourceInfo, SourceKind
 from .grounding import (
     Pointed,
@@ -161,7 +161,7 @@ def regions_of(encoder: Encoder, image: NDArray[np.uint8], config: MergeConfig, 
     looker = encoder.views
     if looker is None:
         return replace(merged, text=unit(merged.text))
-    return looked_at(looker, working, merged, (width, height))[0]
+    return encode_views(looker, working, merged, (width, height))[0]
 
 
 def merged_regions(

@@ -236,7 +236,7 @@ def test_wrong_use_fails(memory: Memory) -> None:
 def test_a_video_is_no_camera(memory: Memory, tmp_path: Path) -> None:
     path = fakes.squares(tmp_path / "walk.mp4", [("red", 0, 1, 8)], 2)
     memory.index(path)
-    with pytest.raises(UsageError, match="no live source"):
+    with pytest.raises(UsageError, match="not a live source"):
         memory.session(str(path))
 
 

@@ -146,7 +146,7 @@ def test_a_source_that_is_open_keeps_its_tokens(store: Store) -> None:
     row = store.begin_source(info())
     add(store, row.id, [track(0)])
     store.begin_tokens(OTHER)
-    with pytest.raises(StoreError, match=r"not indexed to its end; go on with it first: /videos/walk.mp4"):
+    with pytest.raises(StoreError, match=r"not indexed to its end; index it first: /videos/walk.mp4"):
         store.adopt_tokens(OTHER, {})
     assert store.model() == MODEL
     assert len(store.source_tracks(row.id)[0].visual) == DV

@@ -22,14 +22,14 @@ from .rows import STATES, SourceState, checked_share
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a source gave since its last checkpoint, and what an interrupted run needs to go on.
+    """What a source gave since its last checkpoint, and what an interrupted run needs to continue.
 
     Attributes:
         next_t_ns: Where to resume, in ns on the clock of the source.
         frames_done: Frames sampled so far, in all runs.
         damaged: Packets, frames or files skipped so far, in all runs.
         state: "open", or "done" or "partial" (finished, with damage) for the last checkpoint.
-        tracker_state: The bytes that the tracker goes on from; empty when nothing follows.
+        tracker_state: The state from which the tracker continues; empty when nothing follows.
         tracks: New and changed tracks; a track with a known ordinal is overwritten.
         frames: The frames sampled since the last checkpoint, in order.
         cuts: Times in ns of the first frames of new shots.

@@ -1,8 +1,8 @@
 """Remove part of a source: what was seen before a time, or single tracks. `writer.remove_rows` removes whole sources.
 
 Regions lie in blobs of many frames. Blobs are read, filtered and written again, in one transaction with the rows of the
-tracks. A track that goes on after the time keeps its vectors (running means cannot be taken apart again); its span, its
-count of frames and its best box become those of the frames that stay.
+tracks. A track that continues after the time keeps its vectors (running means cannot be taken apart again); its span,
+its count of frames and its best box become those of the frames that stay.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
     if row is None:
         raise StoreError(f"source {part.source_id} is not in this memory (any more)")
     if row.state == "open":  # the tracker's state holds its open tracks, and would bring them back
-        raise StoreError(f"a part cannot be forgotten before a source is indexed to its end; go on with it: {row.uri}")
+        raise StoreError(f"a part cannot be forgotten before a source is indexed to its end; index it first: {row.uri}")
     gone, cut = _tracks(conn, part)
     ordinals = np.array(sorted(gone), np.int64)
     frames = regions = 0

@@ -84,8 +84,8 @@ def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, by
     zeros = [pack_vector(np.zeros(dim, np.float32)) for dim in (target.visual_dim, target.text_dim)]
     with transaction(conn):
         if row := conn.execute("SELECT uri FROM sources WHERE state = 'open' LIMIT 1").fetchone():
-            raise StoreError(f"a source is not indexed to its end; go on with it first: {row[0]}")
-        generation = mark_removed(conn)  # of every vector: caches are made anew
+            raise StoreError(f"a source is not indexed to its end; index it first: {row[0]}")
+        generation = mark_removed(conn)  # of every vector: caches are rebuilt
         without = (
             "SELECT t.id FROM tracks t JOIN sources s ON s.id = source_id WHERE {} AND t.id NOT IN"
             " (SELECT track_id FROM new_tokens)".format("stale" if _in_use(conn, target) else "TRUE")

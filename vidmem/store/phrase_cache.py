@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class PhraseCache:
-    """The phrase cache of one memory. Each call opens the file anew: it may have been deleted since."""
+    """The phrase cache of one memory. Each call opens the file again: it may have been deleted since."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -114,7 +114,7 @@ def blob_numbers(conn: sqlite3.Connection, source_id: int, start_ns: int, end_ns
 
 
 def _blob(conn: sqlite3.Connection, source_id: int, seq: int) -> tuple[Any] | None:
-    """The row of one blob; None when there is none."""
+    """Return the row of one blob, or None."""
     row: tuple[Any] | None = conn.execute(
         "SELECT blob FROM regions WHERE source_id = ? AND seq = ?", (source_id, seq)
     ).fetchone()

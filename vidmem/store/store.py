@@ -262,7 +262,7 @@ class Store(Closing):
         """Return the row to index `info` into, with the place to resume.
 
         Known content, under this path or another, gives the row it has. A path whose content has changed is removed
-        and begun anew.
+        and added again.
         """
         with self._use(write=True) as conn:
             return writer.begin_source(conn, self.folder, info)

@@ -108,9 +108,8 @@ class VectorCache:
     def range_search(self, kind: Kind, query: Float32, threshold: float) -> tuple[NDArray[np.int64], Float32]:
         """Find every track whose cosine to `query` is at least `threshold`: rows `(n,)`, ascending, and scores `(n,)`.
 
-        Exact for the stored fp16 vectors: the float32 cosine that `scores` computes decides which tracks are found. The
-            scores
-        returned may differ from it by rounding, 1e-6.
+        The search is exact for the stored fp16 vectors. The float32 cosine that `scores` computes decides which tracks
+        are found. The scores returned may differ from it by rounding, 1e-6.
 
         Raises:
             ValueError: `query` has another length than the vectors.

@@ -125,7 +125,7 @@ def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
 
 
 def mark_removed(conn: sqlite3.Connection) -> int:
-    """Count a removal of tracks, inside the caller's transaction: caches are made anew, and the next `scrub` is due."""
+    """Count a removal of tracks, inside the caller's transaction: caches are rebuilt, and the next `scrub` is due."""
     generation = meta.bump_generation(conn)
     conn.execute("UPDATE meta SET value = ? WHERE key = 'removed'", (str(generation),))
     conn.execute("UPDATE meta SET value = '1' WHERE key = 'scrub'")
