@@ -123,7 +123,13 @@ def redate(store: Store, name: str, choice: Choice) -> Dated:
 
 
 def apply(store: Store, row: SourceRow, choice: Choice, times: list[int] | None = None) -> Dated:
-    """Like `redate` for a known source, or for its single pictures at `times`; the method may give no time.
+    """Date a known source; if the method gives no time for it, nothing is changed.
+
+    Args:
+        store: Open for writing.
+        row: The source.
+        choice: How to date it.
+        times: Times of the single pictures to date; by default all.
 
     Raises:
         UsageError: the source has times of its own.

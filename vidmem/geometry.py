@@ -25,7 +25,17 @@ def box_iou(boxes: Float32, others: Float32 | Box) -> Float32:
 
 
 def cell_share(box: Box, grid: tuple[int, int], width: float, height: float) -> Float32:
-    """Share of each cell that `box` covers, for a `(h, w)` grid over a picture: `(h, w)` float32 in [0, 1]."""
+    """Share of each grid cell that a box covers.
+
+    Args:
+        box: x0, y0, x1, y1 in pixels.
+        grid: Rows and columns, (h, w).
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+
+    Returns:
+        `(h, w)` float32 in [0, 1].
+    """
     h, w = grid
 
     def along(low: float, high: float, size: float, cells: int) -> NDArray[np.float64]:
@@ -41,6 +51,12 @@ def mask_boxes(masks: Float32, frame_width: int, frame_height: int, *, binarise:
     A patch is inside where the mask, divided by its maximum, exceeds `binarise`. An edge lies where the maximum along
     its side, interpolated between the centres of the patches, crosses `binarise`: finer than a patch where a mask
     fades, at the border of a patch where it is 0 or 1. An empty mask has the box 0, 0, 0, 0.
+
+    Args:
+        masks: `(n, h, w)` float32.
+        frame_width: In pixels.
+        frame_height: In pixels.
+        binarise: Share of a mask's maximum.
     """
     n, h, w = masks.shape
     held = binarised(masks.reshape(n, h * w), binarise).reshape(n, h, w)

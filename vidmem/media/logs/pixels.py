@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -54,71 +55,82 @@ def raw(value: Any, shape: Shape | None, path: str) -> Pixels:
         raise MediaError(f"a raw picture of {width}x{height} pixels is empty: {path}")
     check_size(width, height, path)
     encoding = str(value.encoding).lower()
-    data = np.frombuffer(value.data, np.uint8)
+    picture = _Raw(
+        np.frombuffer(value.data, np.uint8), width, height, step, bool(getattr(value, "is_bigendian", 0)), path
+    )
     if encoding in _SAME:
-        name, pixel = _SAME[encoding]
-        pixels = _rows(data, width * pixel, height, step, path)
-        return to_rgb(pixels if pixel == 1 else pixels.reshape(height, width, pixel), name, shape, path)
-    if encoding in _OTHERS:
-        big = bool(getattr(value, "is_bigendian", 0))
-        return _OTHERS[encoding](data, width, height, step, big, shape, path)
-    known = ", ".join([*_SAME, *_OTHERS])
+        name, channels = _SAME[encoding]
+        return _to_rgb(picture.channels(channels), name, shape, path)
+    if encoding in _CONVERTED:
+        pixels, name = _CONVERTED[encoding](picture)
+        return _to_rgb(pixels, name, shape, path)
+    known = ", ".join([*_SAME, *_CONVERTED])
     raise MediaError(f"raw pictures in {value.encoding!r} cannot be read; {known} can: {path}")
 
 
-def _rows(data: Pixels, row: int, height: int, step: int, path: str) -> Pixels:
-    """The rows `(height, row)` in bytes, without their padding to `step` bytes."""
-    step = step or row  # Foxglove: 0 where rows are not padded
-    if step < row or len(data) < step * (height - 1) + row:
-        raise MediaError(f"a raw picture has {len(data)} bytes, fewer than its size needs: {path}")
-    if len(data) < step * height:  # the last row needs no padding
-        data = np.concatenate([data, np.zeros(step * height - len(data), np.uint8)])
-    return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :row])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Raw:
+    """A raw picture. step: bytes of a row with its padding, 0 without padding. big_endian: of values of 16 bits."""
+
+    data: Pixels
+    width: int
+    height: int
+    step: int
+    big_endian: bool
+    path: str
+
+    def rows(self, row: int, height: int) -> Pixels:
+        """`height` rows of `row` bytes each, `(height, row)`, without their padding."""
+        step, data = self.step or row, self.data
+        if step < row or len(data) < step * (height - 1) + row:
+            raise MediaError(f"a raw picture has {len(data)} bytes, fewer than its size needs: {self.path}")
+        if len(data) < step * height:  # the last row needs no padding
+            data = np.concatenate([data, np.zeros(step * height - len(data), np.uint8)])
+        return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :row])
+
+    def channels(self, count: int) -> Pixels:
+        """The pixels `(H, W, count)` of 8 bits a channel; `(H, W)` for one channel."""
+        return self._split(self.rows(self.width * count, self.height), count)
+
+    def deep_channels(self, count: int) -> Pixels:
+        """The same from 16 bits a channel, scaled by the full range: a picture's own range would make it flicker."""
+        wide = self.rows(2 * self.width * count, self.height).view(">u2" if self.big_endian else "<u2")
+        return self._split((wide >> 8).astype(np.uint8), count)
+
+    def _split(self, rows: Pixels, count: int) -> Pixels:
+        return rows if count == 1 else rows.reshape(self.height, self.width, count)
 
 
-def _mono16(data: Pixels, width: int, height: int, step: int, big: bool, shape: Shape | None, path: str) -> Pixels:
-    """Scaled by the full range of 16 bits: scaling by the picture's own range would flicker."""
-    pixels = _rows(data, 2 * width, height, step, path).view(">u2" if big else "<u2")
-    return to_rgb((pixels >> 8).astype(np.uint8), "gray", shape, path)
+def _deep(name: str, count: int) -> Callable[[_Raw], tuple[Pixels, str]]:
+    return lambda picture: (picture.deep_channels(count), name)
 
 
-def _deep(order: str) -> Callable[..., Pixels]:
-    def convert(data: Pixels, width: int, height: int, step: int, big: bool, shape: Shape | None, path: str) -> Pixels:
-        channels = len(order)
-        pixels = _rows(data, 2 * channels * width, height, step, path).view(">u2" if big else "<u2")
-        wide = (pixels >> 8).astype(np.uint8).reshape(height, width, channels)
-        return to_rgb(wide, {"rgb": "rgb24", "bgr": "bgr24", "rgba": "rgba", "bgra": "bgra"}[order], shape, path)
-
-    return convert
+def _uyvy(picture: _Raw) -> tuple[Pixels, str]:
+    return np.ascontiguousarray(picture.channels(2)[..., ::-1]), "yuyv422"
 
 
-def _uyvy(data: Pixels, width: int, height: int, step: int, big: bool, shape: Shape | None, path: str) -> Pixels:
-    pixels = _rows(data, 2 * width, height, step, path).reshape(height, width, 2)[..., ::-1]
-    return to_rgb(np.ascontiguousarray(pixels), "yuyv422", shape, path)
+def _nv12(picture: _Raw) -> tuple[Pixels, str]:
+    if picture.width % 2 or picture.height % 2:
+        raise MediaError(f"an nv12 picture of {picture.width}x{picture.height} has odd sides: {picture.path}")
+    return picture.rows(picture.width, picture.height * 3 // 2), "nv12"
 
 
-def _nv12(data: Pixels, width: int, height: int, step: int, big: bool, shape: Shape | None, path: str) -> Pixels:
-    if width % 2 or height % 2:
-        raise MediaError(f"an nv12 picture of {width}x{height} has odd sides: {path}")
-    return to_rgb(_rows(data, width, height * 3 // 2, step, path), "nv12", shape, path)
-
-
-_OTHERS: dict[str, Callable[..., Pixels]] = {
-    "mono16": _mono16,
+_CONVERTED: dict[str, Callable[[_Raw], tuple[Pixels, str]]] = {
+    "mono16": _deep("gray", 1),
     "uyvy": _uyvy,
     "yuv422": _uyvy,
     "uyvy422": _uyvy,
     "yuv422_uyvy": _uyvy,
     "nv12": _nv12,
-    "rgb16": _deep("rgb"),
-    "bgr16": _deep("bgr"),
-    "rgba16": _deep("rgba"),
-    "bgra16": _deep("bgra"),
+    "rgb16": _deep("rgb24", 3),
+    "bgr16": _deep("bgr24", 3),
+    "rgba16": _deep("rgba", 4),
+    "bgra16": _deep("bgra", 4),
 }
+"""Encoding -> the pixels, and FFmpeg's name of their format."""
 
 
-def to_rgb(pixels: Pixels, name: str, shape: Shape | None, path: str) -> Pixels:
-    """Convert pixels in FFmpeg's format `name` to RGB `(H, W, 3)` in the wanted size."""
+def _to_rgb(pixels: Pixels, name: str, shape: Shape | None, path: str) -> Pixels:
     try:
         return of_frame(av.VideoFrame.from_ndarray(pixels, name), shape, VideoReformatter())
     except (ValueError, av.error.FFmpegError) as error:
