@@ -1,1 +1,1 @@
-"""What trains and converts. Never shipped, never imported by the package."""
+"""Training, conversion of weights and synthetic videos. Not shipped, and never imported by the package."""

@@ -1,8 +1,8 @@
-"""Film the photographs of the demo: windows that glide over openly licensed pictures, as film.json says.
+"""Make the film of the demo: a camera that moves over openly licensed photographs, as film.json says.
 
-The pictures come from registry packages: the wheels of scikit-image and scikit-learn, and Debian's gcompris-qt-data,
-whose pictures lie in Qt resource files. NOTICE names the author and the licence of each. The same pictures and the same
-version of x264 give the same bytes.
+The pictures come from packages: the wheels of scikit-image and scikit-learn, and Debian's gcompris-qt-data, which holds
+them in Qt resource files. NOTICE names the author and the licence of each. The same pictures and the same version of
+x264 give the same bytes.
 
     python -m lab.demo_film PACKAGES        # PACKAGES: a folder with the three packages unpacked, in any order
 """
@@ -42,9 +42,9 @@ OPTIONS = {"preset": "veryslow", "crf": "29", "threads": "1"}
 
 
 def pictures(packages: Path, wanted: dict[str, str]) -> dict[str, Image.Image]:
-    """The pictures as RGB, by file name. packages: a folder; all files below it are looked at.
+    """Read the pictures as RGB, by file name. All files below the folder `packages` are searched.
 
-    Raises SystemExit when one is not there as it was when the film was made.
+    Raises SystemExit if one is missing or differs from the one that the film was made of.
     """
     found = {}
     for path in sorted(packages.rglob("*")):
@@ -61,7 +61,7 @@ def pictures(packages: Path, wanted: dict[str, str]) -> dict[str, Image.Image]:
 
 
 def resources(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """File names and contents in a Qt resource file (`qres`, version 2 and 3).
+    """Yield file names and contents of a Qt resource file (`qres`, version 2 and 3).
 
     The layout is that of Qt's documentation of rcc: a header with the places of a tree, of the data and of the names;
     each node of the tree is 22 bytes, a folder (flag 2) or a file, whose data may be compressed by zlib (flag 1).
@@ -81,12 +81,12 @@ def resources(data: bytes) -> Iterator[tuple[str, bytes]]:
         start = contents + second
         (size,) = struct.unpack(">I", data[start : start + 4])
         content = data[start + 4 : start + 4 + size]
-        # Four bytes before a compressed file tell its length.
+        # The four bytes before a compressed file hold its length.
         yield name, zlib.decompress(content[4:]) if flags & 1 else content
 
 
 def frames(shot: Shot, picture: Image.Image, size: tuple[int, int], fps: int) -> Iterator[Image.Image]:
-    """Every frame of one shot, cut from the picture. Raises SystemExit when a window leaves the picture."""
+    """Yield every frame of one shot, cut from the picture. Raises SystemExit if a window leaves the picture."""
     for number in range(round(shot.seconds * fps)):
         box = shot.window(number / fps, size)
         if min(box[:2]) < 0 or box[2] > picture.width or box[3] > picture.height:

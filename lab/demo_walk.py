@@ -1,4 +1,4 @@
-"""Make the walk that the demo shows, with its questions and their true answers.
+"""Make the synthetic walk of the demo, with its questions and true answers.
 
 python -m lab.demo_walk
 """
@@ -17,17 +17,17 @@ from lab.synthetic.queries import Query
 from vidmem.cli.demo_run import QUESTIONS, WALK
 
 SEED = 3
-"""A walk whose four answers are right; `benchmarks.lostfound` has the walks whose answers are not."""
+"""Chosen because all four answers are right; for the error rate see `benchmarks.lostfound`."""
 SECONDS = 40
 CRF = 29
 THERE = 3
-"""Things that are asked for and were there; one more is asked for that never was."""
+"""Number of questions about things that were there; one more asks for a thing that never was."""
 
 
 def choose(queries: Sequence[Query]) -> list[Query]:
-    """Three things by name, those longest in view first since nobody could argue about them, and one that never was.
+    """Choose three things that were in view longest, since their answers are beyond dispute, and one that never was.
 
-    Raises SystemExit when too little happens in the walk.
+    Raises SystemExit if the walk has too few clear questions.
     """
     there = sorted((q for q in queries if q.kind == "name"), key=lambda q: (q.start_ns or 0) - (q.end_ns or 0))[:THERE]
     absent = [q for q in queries if q.kind == "absent" and q.text][:1]

@@ -1,7 +1,7 @@
-"""The names that photographs teach: CLIP's 2,151, ImageNet's classes, those of the photos and of the drawings.
+"""The names that `tiny` learns: CLIP's 2,151, ImageNet's classes, those of the photographs and of the drawings.
 
-One class a meaning, as far as spelling tells: "Bell_pepper", "bell pepper" and "bell peppers" are one. A class has
-phrases (name, synonyms) and, where CLIP's text tower saw its name, that vector.
+One class for each meaning, as far as spelling shows it: "Bell_pepper", "bell pepper" and "bell peppers" are one. A
+class has phrases (name, synonyms) and, where CLIP's text tower encoded its name, that vector.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CALTECH = {
     "menorah": "menorah",
     "hawksbill": "sea turtle",
 }
-"""Folders of Caltech-101 whose name is not what one would say."""
+"""Everyday names of Caltech-101 folders, where they differ from the folder's name."""
 GROCERY = {
     "juice": "juice",
     "milk": "milk",
@@ -74,7 +74,7 @@ GROCERY = {
     "grapefruit": "grapefruit",
     "arla": "milk",
 }
-"""What the groceries are, where their own name is a brand's: the first key that the name ends with or holds."""
+"""Everyday names of groceries whose own name is a brand. The first key that the name ends with or contains counts."""
 KINDS = {
     "bonsai": "potted plant",
     "cougar": "cat",
@@ -95,13 +95,14 @@ KINDS = {
     "wild cat": "cat",
     "windsor chair": "chair",
 }
-"""What names of Caltech-101 are of COCO's: whoever says so is not wrong."""
+"""The COCO name of which a Caltech-101 name is a kind; that answer counts as right too."""
 HYPERNYMS = Path(__file__).with_name("hypernyms.txt")
 
 
 @dataclass(slots=True)
 class Class:
-    """One meaning. phrases: the name first. clip `(512,)` float32, or None. taught: a picture or drawing shows it."""
+    """One meaning. phrases: the name first. clip: `(512,)` float32 or None. taught: True if a picture or drawing shows
+    it."""
 
     phrases: list[str]
     clip: np.ndarray | None = None
@@ -113,20 +114,20 @@ class Class:
         return self.phrases[0]
 
     def also(self, phrase: str) -> None:
-        """Add a phrase unless it is there."""
+        """Add a phrase if it is new."""
         if phrase and phrase not in self.known:
             self.known.add(phrase)
             self.phrases.append(phrase)
 
 
 def plain(name: str) -> str:
-    """A name as one would type it: "Sofa_(furniture)" -> "sofa"."""
+    """Return a name as people type it: "Sofa_(furniture)" -> "sofa"."""
     name = re.sub(r"\(.*?\)", " ", name.replace("_", " ").replace("/", " "))
     return " ".join(name.lower().split())
 
 
 def _key(name: str) -> str:
-    """Spelling without what does not change the meaning: plural, hyphens, spaces."""
+    """Reduce the spelling to what changes the meaning: without plural, hyphens and spaces."""
     words = [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in plain(name).split()]
     return re.sub(r"[^a-z0-9]", "", "".join(words))
 
@@ -139,7 +140,7 @@ class Names:
         self.index: dict[str, int] = {}
 
     def add(self, name: str) -> int:
-        """The class of that name, made if there is none."""
+        """Return the class of that name; create it if it is new."""
         key = _key(name)
         if key not in self.index:
             self.index[key] = len(self.classes)
@@ -148,11 +149,11 @@ class Names:
         return self.index[key]
 
     def find(self, name: str) -> int | None:
-        """The class of that name, if there is one."""
+        """Return the class of that name, or None."""
         return self.index.get(_key(name))
 
     def label(self, name: str) -> int:
-        """The class of that name. Raises KeyError."""
+        """Return the class of that name. Raises KeyError if there is none."""
         return self.index[_key(name)]
 
     def __len__(self) -> int:
@@ -175,7 +176,7 @@ def clip_names(folder: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def imagenet(labels: Path) -> list[list[str]]:
-    """The phrases of each of the 1,000 classes; `labels` has a line "background" first."""
+    """Return the phrases of each of the 1,000 classes. The first line of the file `labels` is "background"."""
     lines = labels.read_text("utf-8").splitlines()[1:]
     return [[plain(p) for p in line.split(",")] for line in lines]
 
@@ -208,7 +209,8 @@ def caltech_name(folder: str) -> str:
 
 
 def all_names(clip: Path, labels: Path, photos: list[str]) -> tuple[Names, list[list[int]]]:
-    """Every class, and for each ImageNet class those that it is: its own first. photos: names in the photos."""
+    """Return all classes, and for each ImageNet class its own class followed by its hypernyms. photos: names in
+    photos.tar."""
     names = Names()
     for name, vector in clip_names(clip):
         known = names.classes[names.add(name)]

@@ -1,7 +1,7 @@
-"""Photographs with named regions for training and measuring, read from tars; what is held out is fixed by file name.
+"""Photographs with named regions for training and measuring, read from tars. The file name decides what is held out.
 
-Held out: the last third of each Caltech-101 folder, and every third photo of each source in photos.tar. Nothing may
-learn from these.
+Held out: the last third of each Caltech-101 folder, and every third photo of each source in photos.tar. They are for
+measuring alone.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from lab.names import caltech_name, grocery_name
 from lab.synthetic.drawings import Drawing
 
 LONGEST = 384
-"""Photos are kept at most so many pixels a side."""
+"""Maximum side of a photo in pixels; larger ones are scaled down."""
 CUT_SIDE = 192
-"""Pixels of the longest side of a thing that was cut out."""
+"""Maximum side of a cut-out in pixels."""
 WHOLE_RIM = 0.1
-"""Where a photo of one thing, which nobody outlined, has it: within this share of its sides."""
+"""Margin, as a share of the sides, around the thing in a photo that shows one thing without an outline."""
 CLUTTER = "BACKGROUND_Google"
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """box: x0, y0, x1, y1 in pixels of the photo; name "" where nobody said; polygons: lists of x, y, or none."""
+    """A named region. box: x0, y0, x1, y1 in pixels of the photo. name: "" if unknown. polygons: lists of x, y; may be
+    empty."""
 
     box: tuple[float, float, float, float]
     name: str
@@ -42,8 +43,8 @@ class Region:
 
 @dataclass(slots=True, eq=False)
 class Photo:
-    """jpeg: the file. mask: a PNG of the one thing in it as found by GrabCut, or none. whole: the one region is the
-    photo, not a box that somebody drew."""
+    """A photo with its regions. jpeg: the file. mask: PNG of its one thing as found by GrabCut; empty if not computed.
+    whole: True if the one region is the whole photo, not a box drawn by a person."""
 
     source: str
     name: str
@@ -58,7 +59,7 @@ class Photo:
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
     def masks(self) -> list[Mask]:
-        """One mask `(H, W)` for each region: from GrabCut, its polygons, or its box."""
+        """Return one mask `(H, W)` for each region, from GrabCut, its polygons, or its box."""
         if self.mask:
             return [np.asarray(Image.open(io.BytesIO(self.mask))) > 0]
         out = []
@@ -87,7 +88,7 @@ def _small(data: bytes) -> tuple[bytes, tuple[int, int], float]:
 
 
 def read_caltech(path: Path) -> Iterator[Photo]:
-    """Caltech-101: one region a photo, all of it, under the name of its folder."""
+    """Read Caltech-101. Each photo has one region, the whole photo, named after its folder."""
     by_folder: dict[str, list[str]] = {}
     with tarfile.open(path) as tar:
         for name in sorted(n for n in tar.getnames() if n.endswith(".jpg")):
@@ -104,7 +105,7 @@ def read_caltech(path: Path) -> Iterator[Photo]:
 
 
 def read_photos(path: Path) -> Iterator[Photo]:
-    """photos.tar: the photos of every COCO-style JSON in it."""
+    """Read the photos of every COCO-style JSON in photos.tar."""
     with tarfile.open(path) as tar:
         for entry in sorted(n for n in tar.getnames() if n.endswith(".json")):
             stream = tar.extractfile(entry)
@@ -135,8 +136,8 @@ def _region(a: dict[str, Any], names: dict[int, str], scale: float) -> Region:
 
 
 def grab(photo: Photo) -> bytes:
-    """The thing in a photo of one thing as a PNG mask, by GrabCut (Rother et al. 2004) from the middle; b"" when what
-    comes out is hardly a thing."""
+    """Segment the thing in the middle of a photo by GrabCut (Rother et al. 2004). Returns a PNG mask, b"" if the result
+    is implausible."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -171,7 +172,7 @@ def grab(photo: Photo) -> bytes:
 
 
 def cut(photo: Photo, region: int) -> Image.Image | None:
-    """A region as a picture of its own with alpha, soft at the rim; None when it is too small or has no outline."""
+    """Cut out a region as an RGBA picture with a soft edge; None if it is too small or has no outline."""
     from PIL import ImageFilter
 
     if not photo.mask and not photo.regions[region].polygons:
@@ -188,7 +189,7 @@ def cut(photo: Photo, region: int) -> Image.Image | None:
 
 
 def cutouts(photos: Sequence[Photo], most: int = 40, seed: int = 0) -> list[Drawing]:
-    """Things cut from photos, at most so many of a name and CUT_SIDE pixels a side, as drawings without a glyph."""
+    """Cut things from photos, at most `most` of a name, as drawings without a glyph."""
     count: dict[str, int] = {}
     out = []
     for i in np.random.default_rng(seed).permutation(len(photos)).tolist():
@@ -205,6 +206,6 @@ def cutouts(photos: Sequence[Photo], most: int = 40, seed: int = 0) -> list[Draw
 
 
 def middle(photo: Photo) -> tuple[float, float, float, float]:
-    """Where a photo of one thing, which nobody outlined, has it: x0, y0, x1, y1 in its pixels."""
+    """Return the assumed box of the thing in a photo of one thing: x0, y0, x1, y1 in its pixels."""
     w, h = photo.size
     return WHOLE_RIM * w, WHOLE_RIM * h, (1 - WHOLE_RIM) * w, (1 - WHOLE_RIM) * h

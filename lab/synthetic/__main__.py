@@ -1,4 +1,4 @@
-"""`python -m lab.synthetic --seed 3 --seconds 60 --out DIR`."""
+"""Make a lostfound world: `python -m lab.synthetic --seed 3 --seconds 60 --out DIR`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .lostfound import make
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make one world; returns the exit code."""
+    """Make one world and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m lab.synthetic", description="Make a lostfound world: video, truth, queries."
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--size", default="1280x720", help="width x height, e.g. 320x180")
-    parser.add_argument("--fps", type=int, default=30)
-    parser.add_argument("--rooms", type=int)
-    parser.add_argument("--targets", type=int)
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives another world (0)")
+    parser.add_argument("--seconds", type=float, default=60, help="length of the video (60)")
+    parser.add_argument("--size", default="1280x720", help="width x height, such as 320x180 (1280x720)")
+    parser.add_argument("--fps", type=int, default=30, help="frames a second (30)")
+    parser.add_argument("--rooms", type=int, help="number of rooms (by the length)")
+    parser.add_argument("--targets", type=int, help="number of things to ask for (by the length)")
     parser.add_argument(
-        "--drawings", type=Path, help="folder of drawings named by code point, instead of those that ship with vidmem"
+        "--drawings", type=Path, help="folder of drawings named by code point, instead of drawings.webp"
     )
     args = parser.parse_args(argv)
     width, _, height = args.size.partition("x")

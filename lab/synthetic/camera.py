@@ -1,4 +1,4 @@
-"""The walk: which room the camera is in at each frame, and what it looks at there.
+"""The walk of the camera: its room and its view in each frame.
 
 A pose is (cx, cy, zoom): the pixel of the panorama in the middle of the picture, and how many pixels of a
 1280x720 video one pixel of the panorama takes. Other video sizes see the same scene, scaled.
@@ -16,9 +16,9 @@ from .textures import Rng
 
 Poses = NDArray[np.float64]
 SHUTTER = 0.5
-"""Share of a frame's time that the shutter is open: what a turn smears."""
+"""Share of a frame's time in which the shutter is open; it sets the motion blur."""
 BLURRED = 12.0
-"""Smear in pixels of a 1280x720 video from which on a frame shows nothing that could be recognised."""
+"""Motion blur, in pixels of a 1280x720 video, from which nothing in a frame counts as visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Visit:
 
 
 def rest(visits: tuple[Visit, ...], seconds: float, lens: Lens) -> tuple[Visit, ...]:
-    """The same walk by a camera that stands still for so many seconds in each visit, at the frame of its middle half
-    that is smeared least. It is then longer by that much per visit."""
+    """Insert a pause of `seconds` into each visit, at the least blurred frame of its middle half. The walk gets that
+    much longer per visit."""
     more, out = round(seconds * lens.fps), []
     for number, visit in enumerate(visits):
         count = visit.last - visit.first
@@ -71,7 +71,8 @@ def rest(visits: tuple[Visit, ...], seconds: float, lens: Lens) -> tuple[Visit, 
 
 
 def itinerary(rng: Rng, rooms: int, seconds: float) -> list[tuple[int, float, float]]:
-    """(room, start, end) in seconds: each room once in order, then again and again, never the same twice running."""
+    """Return (room, start, end) in seconds: each room once in order, then in random order, never the same twice in a
+    row."""
     count = max(2, rooms + 1 if seconds >= 12 * rooms else rooms, round(seconds / 11))
     if seconds < 4 * count:
         count = max(2, int(seconds / 3))
@@ -87,7 +88,7 @@ def itinerary(rng: Rng, rooms: int, seconds: float) -> list[tuple[int, float, fl
 
 
 def walk(rng: Rng, rooms: tuple[Room, ...], seconds: float, lens: Lens) -> tuple[Visit, ...]:
-    """The whole path of the camera, frame by frame."""
+    """Return the whole path of the camera, frame by frame."""
     plan = itinerary(rng, len(rooms), seconds)
     visits, first = [], 0
     for i, (room, start, end) in enumerate(plan):
@@ -102,12 +103,12 @@ def walk(rng: Rng, rooms: tuple[Room, ...], seconds: float, lens: Lens) -> tuple
 
 
 def _stay(rng: Rng, room: Room, seconds: float, lens: Lens, leaves: bool) -> list[tuple[float, float, float, float]]:
-    """Key poses (t, cx, cy, zoom) of one visit: step in, look at one spot after another, leave by the door."""
+    """Return key poses (t, cx, cy, zoom) of one visit: enter, look at several spots, leave by the door."""
     half = lens.view_width / 2
     left, right = half / 1.05 + 12, room.width - half / 1.05 - 12
     leave = min(1.3, 0.3 * seconds) if leaves else 0.0
     side = float(rng.integers(0, 2))
-    # Sweep from one end of the room to the other with two stops or so, then look where fancy leads.
+    # Sweep from one end of the room to the other with two stops or so, then look at random spots.
     stops = [abs(side - f) for f in (rng.uniform(0, 0.2), rng.uniform(0.35, 0.65), rng.uniform(0.8, 1.0))]
 
     def spot(share: float) -> tuple[float, float, float]:
@@ -128,7 +129,7 @@ def _stay(rng: Rng, room: Room, seconds: float, lens: Lens, leaves: bool) -> lis
         quick = far > 500 and rng.random() < 0.3
         took = far / rng.uniform(1200, 1900) + 0.12 if quick else max(0.6, far / rng.uniform(120, 260))
         room_left = seconds - leave - t
-        if took > room_left:  # there is no time to get there: go as far as the time allows
+        if took > room_left:  # not enough time: go as far as possible
             part = room_left / took
             nx, ny, nz, took = cx + (nx - cx) * part, cy + (ny - cy) * part, zoom + (nz - zoom) * part, room_left
         t += took
@@ -145,7 +146,7 @@ def _stay(rng: Rng, room: Room, seconds: float, lens: Lens, leaves: bool) -> lis
 
 
 def _between(keys: list[tuple[float, float, float, float]], times: NDArray[np.float64]) -> Poses:
-    """Poses `(N, 3)` at the times, easing in and out of each key (a fifth of the way each)."""
+    """Interpolate poses `(N, 3)` at the times, easing in and out of each key (a fifth of the way each)."""
     table = np.asarray(keys)
     k = np.clip(np.searchsorted(table[:, 0], times, side="right") - 1, 0, len(table) - 2)
     a, b = table[k], table[k + 1]
@@ -177,6 +178,6 @@ def _inside(poses: Poses, width: int, lens: Lens) -> Poses:
 
 
 def to_video(points: NDArray[np.float64], pose: NDArray[np.float64], lens: Lens) -> NDArray[np.float64]:
-    """Panorama points `(..., 2)` as x, y in video pixels under one pose."""
+    """Project panorama points `(..., 2)` to x, y in video pixels under one pose."""
     middle = np.asarray([lens.width / 2, lens.height / 2])
     return np.asarray((points - pose[:2]) * (pose[2] * lens.scale) + middle)

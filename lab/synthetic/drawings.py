@@ -63,7 +63,7 @@ def split_glyphs(text: str) -> tuple[str, ...]:
 
 @functools.cache
 def things() -> tuple[Thing, ...]:
-    """All things of names.txt, in its order."""
+    """Return all things of names.txt, in its order."""
     out = []
     for line in (files("lab.synthetic") / "names.txt").read_text("utf-8").splitlines():
         if not line or line.startswith("#"):
@@ -79,7 +79,7 @@ def _entries() -> list[tuple[Thing, str]]:
 
 @functools.cache
 def load_drawings() -> tuple[Drawing, ...]:
-    """The drawings that ship with vidmem, one for each emoji of names.txt, in its order."""
+    """Return the drawings of drawings.webp, one for each emoji of names.txt, in its order."""
     with (files("lab.synthetic") / "drawings.webp").open("rb") as stream:
         sheet = Image.open(stream).convert("RGBA")
     out = []
@@ -91,8 +91,8 @@ def load_drawings() -> tuple[Drawing, ...]:
 
 
 def load_folder(folder: Path) -> tuple[Drawing, ...]:
-    """Drawings of another vendor: `<code points>.png` (or upper case) for the emoji of names.txt; missing ones are
-    left out. Raises MediaError when the folder holds none, or one that cannot be read."""
+    """Read another vendor's drawings: `<code points>.png` (or upper case) for the emoji of names.txt; missing ones are
+    left out. Raises MediaError if the folder has none, or one that cannot be read."""
     stems = {p.stem.lower().replace("-fe0f", ""): p for p in sorted(folder.glob("*.png"))}
     found = [
         Drawing(thing.name, thing.synonyms, glyph, _trim(_read(stems[glyph_key(glyph)])))

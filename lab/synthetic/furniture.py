@@ -1,4 +1,4 @@
-"""What stands and hangs in a room. Each function draws on the room's picture and returns the slots it offers.
+"""Furniture and wall decoration. Each function draws on the room's picture and returns the slots for things.
 
 Coordinates are pixels of the room's panorama; at zoom 1 one of them is one pixel of a 1280x720 video.
 """
@@ -90,12 +90,12 @@ WORDS = frozenset(
         "bed",
     ]
 )
-"""Words for the scenery itself. A drawing that one of them fits is never used: "chair" must not have two answers."""
+"""Words for the scenery. Drawings with one of these words are never used, since "chair" must not have two answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A spot that an object can stand on: its foot at (x, y), no higher than `room_above`, drawn in order of y."""
+    """A spot for a thing: its foot at (x, y), its height at most `room_above`. Slots are drawn in order of y."""
 
     x: float
     y: float
@@ -104,7 +104,7 @@ class Slot:
 
 
 def shadow(img: Image.Image, box: tuple[float, float, float, float], blur: float, strength: float) -> None:
-    """A soft dark rectangle, drawn before the thing that throws it."""
+    """Draw a soft shadow, before the thing that casts it."""
     pad = int(blur * 2.5)
     x0, y0, x1, y1 = (int(v) for v in box)
     mask = Image.new("L", (max(1, x1 - x0) + 2 * pad, max(1, y1 - y0) + 2 * pad), 0)
@@ -341,4 +341,4 @@ PIECES: dict[str, tuple[Callable[[Image.Image, Rng, float, float, float], list[S
     "sideboard": (sideboard, (300, 640)),
     "sofa": (sofa, (560, 740)),
 }
-"""What stands on the floor: its function and how wide it may be."""
+"""Furniture on the floor: drawing function and range of widths."""

@@ -46,9 +46,9 @@ def make(
 ) -> World:
     """Make a world; the same arguments give the same files, byte for byte (on one version of x264).
 
-    drawings: what things may lie about; those that ship with vidmem when None. rooms and targets follow from the
-    length when None. rest_s: seconds for which the camera stands still in each visit, beside the walk. Raises
-    UsageError when time, size or drawings do not suffice.
+    drawings: the things to place; None for drawings.webp. rooms, targets: None derives them from the length. rest_s:
+    seconds of standing still in each visit, in addition to the walk. Raises UsageError if time, size or drawings do not
+    suffice.
     """
     script = write_script(
         seed,
@@ -74,7 +74,7 @@ def make_small(folder: str | Path, seed: int, seconds: float = 6, drawings: Sequ
 
 
 def load(folder: str | Path) -> World:
-    """Read back what `make` wrote. Raises MediaError when there is no world in the folder."""
+    """Read what `make` wrote. Raises MediaError if the folder has no world."""
     folder = Path(folder)
     try:
         data = json.loads((folder / "truth.json").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Questions to a world and their right answers."""
+"""Questions about a world and their right answers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .truth import ENOUGH_NS, JOIN_NS, Span, Truth
 
 Kind = Literal["name", "synonym", "picture", "name_picture", "absent"]
 CLEAR_NS = NS
-"""A thing is asked for only when its last span is at least this long (and it is visible for ENOUGH_NS in all)."""
+"""Minimum length of the last span of a thing that is asked for; it must also be visible for ENOUGH_NS in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. text: what is asked in words. picture: path of a PNG relative to the world's folder, of the
-    drawing with that index. name: what it is about. start_ns, end_ns: the last span in which a thing of that name was
-    visible; None for what was never there."""
+    """One question. text: the words, or None. picture: path of a PNG of the drawing, relative to the world's folder, or
+    None. name: the thing. start_ns, end_ns: the last span in which a thing of that name was visible; None for absent
+    things."""
 
     kind: Kind
     text: str | None
@@ -37,10 +37,10 @@ class Query:
 
 
 def clear_names(truth: Truth, script: Script) -> dict[str, Span]:
-    """Names with a last span that nobody could argue about, and that span.
+    """Return names whose last span is beyond dispute, with that span.
 
-    It is long enough, and afterwards the thing is never half-seen: no later instant at which a quarter of it is
-    in view, apart from its leaving.
+    The span is long enough, and afterwards the thing is never partly in view: a quarter of it is visible at no later
+    instant, apart from its leaving.
     """
     out = {}
     for name in truth.names():
@@ -53,8 +53,8 @@ def clear_names(truth: Truth, script: Script) -> dict[str, Span]:
 
 
 def ask(script: Script, truth: Truth, folder: Path) -> tuple[Query, ...]:
-    """All queries of a world: every clear target by name, synonym, picture and both; as many clear bystanders by
-    name; and as many names that are not there. Saves the pictures under folder / pictures."""
+    """Make all queries of a world: each clear target by name, synonym, picture and both; as many clear bystanders by
+    name; and as many absent names. Saves the pictures in folder / pictures."""
     rng = np.random.default_rng([script.seed, 5])
     clear = clear_names(truth, script)
     drawing_of = {script.drawings[p.drawing].name: p.drawing for p in script.placements}
@@ -81,7 +81,7 @@ def ask(script: Script, truth: Truth, folder: Path) -> tuple[Query, ...]:
 
 
 def _absent(rng: Rng, script: Script) -> list[int]:
-    """Drawings whose names share no word with anything in this world, one for each name, in random order."""
+    """Return drawings whose names share no word with anything in this world, one for each name, in random order."""
     taken = set(WORDS).union(*(words(script.drawings[p.drawing]) for p in script.placements))
     out, names = [], set(script.present)
     for i in rng.permutation(len(script.drawings)):
@@ -93,7 +93,7 @@ def _absent(rng: Rng, script: Script) -> list[int]:
 
 
 def _picture(rng: Rng, script: Script, index: int, folder: Path) -> str:
-    """Save the plain drawing on a plain or mottled ground; returns its path relative to the folder."""
+    """Save the drawing on a plain or mottled background; return its path relative to the folder."""
     side = 224
     ground = np.zeros((side, side, 3), np.float32) + np.asarray(colour(rng, sat=(0, 0.35), val=(0.45, 1)), np.float32)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""From script to pictures, and from pictures to an H.264 file."""
+"""Render a script to pictures, and encode pictures to an H.264 file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .scene import Floats, furnish, stand
 from .script import Script
 
 Planes = tuple[Image.Image, Image.Image, Image.Image]
-"""Y, Cb, Cr of one picture, chroma at half size: what the codec wants, and a third less to scale than RGB."""
+"""Y, Cb, Cr of one picture, chroma at half size, as the codec takes it; scaling costs a third less than in RGB."""
 DISSOLVE = 0.25
-"""Seconds in which the picture of one room melts into that of the next, at the doorway."""
+"""Length in seconds of the cross-fade between rooms, at the doorway."""
 PRESET = "veryfast"
 LIGHT_SWELL = 0.9
-"""Seconds until the camera's exposure has settled in a new room."""
+"""Time in seconds in which the exposure settles in a new room."""
 
 
 def to_planes(picture: Image.Image) -> Planes:
-    """An RGB picture as Y (full range: `develop` narrows it) and Cb, Cr at half size in video range."""
+    """Convert RGB to Y (full range; `develop` narrows it) and Cb, Cr at half size in video range."""
     y, *chroma = picture.convert("YCbCr").split()
     narrow = [round(128 + (v - 128) * 224 / 255) for v in range(256)]
     cb, cr = (c.reduce(2).point(narrow) for c in chroma)
@@ -32,9 +32,9 @@ def to_planes(picture: Image.Image) -> Planes:
 
 
 def frames(script: Script, hide: Collection[int] = ()) -> Iterator[Planes]:
-    """All frames in order, before film (see `develop`).
+    """Yield all frames in order, before noise and exposure (see `develop`).
 
-    hide: indices of placements to leave out; the tests compare pictures with and without.
+    hide: indices of placements to leave out, for tests.
     """
     lens = script.lens
     last: Planes | None = None
@@ -52,7 +52,7 @@ def frames(script: Script, hide: Collection[int] = ()) -> Iterator[Planes]:
         for k in range(visit.last - visit.first):
             stands = k and k / lens.fps >= DISSOLVE and visit.smear[k] == visit.smear[k - 1]
             if last is not None and stands and np.array_equal(visit.poses[k], visit.poses[k - 1]):
-                yield last  # the camera stands still: the same picture, for the film to put its noise on
+                yield last  # the camera stands still: the same picture; `develop` adds fresh noise
                 continue
             shown = view(planes, visit, k, lens, room.width)
             for occluder, colours, alpha in screens:
@@ -65,12 +65,12 @@ def frames(script: Script, hide: Collection[int] = ()) -> Iterator[Planes]:
 
 
 def melt(t: float) -> float:
-    """The new room's share of the picture t seconds after the door."""
+    """Return the new room's share of the picture t seconds after the door."""
     return min(1.0, (t + 0.02) / DISSOLVE)
 
 
 def view(room: Planes, visit: Visit, k: int, lens: Lens, width: int) -> Planes:
-    """What the camera sees of a room, `width` panorama pixels wide, in frame k of the visit, smeared by its turn."""
+    """Return the camera's view of a room, `width` panorama pixels wide, in frame k of the visit, with motion blur."""
     cx, cy, zoom = visit.poses[k]
     w, h = lens.view_width / zoom, 720 / zoom
     smear = visit.smear[k] * lens.scale
@@ -81,7 +81,7 @@ def view(room: Planes, visit: Visit, k: int, lens: Lens, width: int) -> Planes:
         box = (x0, y0, min(plane.width, x0 + w * sx), min(plane.height, y0 + h * sy))
         if smear < 3:
             return plane.resize(size, Image.Resampling.BILINEAR, box)
-        # Squeezed in width and drawn out again, the picture is smeared by about that many pixels.
+        # Scaling the width down and up again blurs by about that many pixels.
         narrow = plane.resize((max(8, int(lens.width / smear)), size[1]), Image.Resampling.BILINEAR, box)
         return narrow.resize(size, Image.Resampling.BILINEAR)
 
@@ -92,7 +92,7 @@ def view(room: Planes, visit: Visit, k: int, lens: Lens, width: int) -> Planes:
 def stand_before(
     shown: Planes, occluder: Occluder, colours: Planes, alpha: Image.Image, pose: Floats, lens: Lens
 ) -> None:
-    """Paste an occluder where it stands under this pose."""
+    """Paste an occluder at its position under this pose."""
     left, top, scale = stand(occluder, pose, lens)
     w, h = occluder.sprite.width * scale, occluder.sprite.height * scale
     if left + w <= 0 or left >= lens.width or top >= lens.height or top + h <= 0:
@@ -114,14 +114,14 @@ def stand_before(
 
 
 def exposure(visit: Visit, k: int, lens: Lens) -> float:
-    """Brightness of frame k of a visit: a slow flicker, and too bright at first after the dark doorway."""
+    """Return the brightness of frame k of a visit: a slow flicker, and overexposure after the dark doorway."""
     now, t = (visit.first + k) / lens.fps, k / lens.fps
     swell = 0.2 * np.exp(-3 * t / LIGHT_SWELL) if visit.first else 0.0
     return float(1 + 0.015 * np.sin(now * 1.9) + 0.01 * np.sin(now * 7.3) + swell)
 
 
 def develop(script: Script, pictures: Iterable[Planes]) -> Iterator[av.VideoFrame]:
-    """Frames of `frames` as yuv420p in video range, with vignette, exposure and noise (on luma)."""
+    """Convert `pictures` to yuv420p in video range, with vignette, exposure and noise on luma."""
     lens = script.lens
     h, w = lens.height, lens.width
     yy, xx = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
@@ -148,12 +148,12 @@ def develop(script: Script, pictures: Iterable[Planes]) -> Iterator[av.VideoFram
 def encode(pictures: Iterable[av.VideoFrame], lens: Lens, path: Path, crf: int = 25) -> None:
     """Write H.264 in MP4: yuv420p, B-frames, a key frame every two seconds."""
     part = path.with_name(path.name + ".part")
-    # x264's macroblock tree reads memory that nobody set, so that the same pictures give other files: without it.
+    # x264's macroblock tree reads uninitialised memory, so that files differ from run to run; it is off.
     options = {"preset": PRESET, "crf": str(crf), "g": str(2 * lens.fps), "x264-params": "mbtree=0"}
     with av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as box:
         stream = box.add_stream("libx264", rate=lens.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = lens.width, lens.height, "yuv420p"
-        # x264 decides otherwise with another number of threads: a fixed one keeps files alike.
+        # x264's output depends on the number of threads; a fixed number keeps files identical.
         stream.codec_context.thread_count = 2
         for i, frame in enumerate(pictures):
             frame.pts = i

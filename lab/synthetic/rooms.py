@@ -1,4 +1,4 @@
-"""Rooms: wide painted panoramas with furniture, and the slots where things can stand."""
+"""Rooms: wide painted panoramas with furniture and slots for things."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FLOOR = 740
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occluder:
-    """Something that stands between camera and room.
+    """An object between camera and room.
 
-    sprite: RGBA at zoom 1. x, bottom: where its middle and foot appear when the camera looks straight at them.
-    parallax: how much faster than the room it moves over the screen.
+    sprite: RGBA at zoom 1. x, bottom: position of its middle and foot if the camera looks straight at them. parallax:
+    its speed on the screen relative to the room.
     """
 
     sprite: Image.Image
@@ -50,10 +50,10 @@ class Room:
 
 
 def make_room(rng: Rng, occluders: int | None = None) -> Room:
-    """A room of 2100 to 2600 x 1000 pixels: wall, floor, a doorway, furniture, windows, pictures and light."""
+    """Make a room of 2100 to 2600 x 1000 pixels: wall, floor, doorway, furniture, windows, pictures and light."""
     width = int(rng.integers(1050, 1301)) * 2
     surface = np.concatenate([wall(rng, FLOOR, width), floor(rng, HEIGHT - FLOOR, width, width / 2)])
-    # Corners of the room are darker; so are the lines where wall, ceiling and floor meet.
+    # Corners, and the lines where wall, ceiling and floor meet, are darker.
     x = np.arange(width, dtype=np.float32)
     corner = 1 - 0.45 * np.exp(-np.minimum(x, width - 1 - x) / 55)
     y = np.arange(HEIGHT, dtype=np.float32)
@@ -68,7 +68,7 @@ def make_room(rng: Rng, occluders: int | None = None) -> Room:
 
 
 def _trim(image: Image.Image, rng: Rng) -> None:
-    """Skirting board along the floor and a cornice under the ceiling."""
+    """Draw a skirting board along the floor and a cornice under the ceiling."""
     tint = colour(rng, sat=(0.0, 0.25), val=(0.6, 0.95))
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, FLOOR - 34, image.width, FLOOR), fill=byte(tint, 0.9))
@@ -96,7 +96,7 @@ def _furnish(image: Image.Image, rng: Rng) -> tuple[list[Slot], float]:
         w = float(rng.uniform(*widths))
         if x + w > image.width - 40:
             continue
-        # What hangs on the wall is drawn first: furniture may hide its lower edge.
+        # Wall decoration is drawn first: furniture may hide its lower edge.
         if kind != "bookcase":
             slots += _hang(image, rng, x, w)
         slots += draw(image, rng, x, FLOOR + float(rng.uniform(14, 30)) + (30 if kind in ("table", "sofa") else 0), w)
@@ -112,7 +112,7 @@ def _furnish(image: Image.Image, rng: Rng) -> tuple[list[Slot], float]:
 
 
 def _hang(image: Image.Image, rng: Rng, x: float, w: float) -> list[Slot]:
-    """Something on the wall above x .. x + w."""
+    """Hang something on the wall above x .. x + w."""
     kind = str(rng.choice(["window", "poster", "shelf", "shelf"]))
     if kind == "window" and w > 380:
         return fit.window(image, rng, x + w / 2 - 150, float(rng.uniform(70, 95)), 300, 215)
@@ -126,7 +126,7 @@ def _hang(image: Image.Image, rng: Rng, x: float, w: float) -> list[Slot]:
 
 
 def _on_the_floor(image: Image.Image, rng: Rng, taken: list[Slot]) -> list[Slot]:
-    """Sometimes a woven mat, and spots on the floor before the furniture."""
+    """Add slots on the floor before the furniture, and sometimes a woven mat."""
     if rng.random() < 0.6:
         w, x = float(rng.uniform(600, 950)), float(rng.uniform(150, image.width - 1100))
         y0, y1 = FLOOR + 95, FLOOR + 225
@@ -151,7 +151,7 @@ def _on_the_floor(image: Image.Image, rng: Rng, taken: list[Slot]) -> list[Slot]
 
 
 def _light(rng: Rng, width: int) -> Image.Image:
-    """Lamps and daylight as a smooth colour to multiply with."""
+    """Return lamps and daylight as a smooth colour to multiply with."""
     h, w = HEIGHT // 20, width // 20
     warm = np.asarray([1.0, rng.uniform(0.9, 1.0), rng.uniform(0.8, 0.98)], np.float32)
     yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -165,7 +165,7 @@ def _light(rng: Rng, width: int) -> Image.Image:
 
 
 def _occluder(rng: Rng, x: float) -> Occluder:
-    """A pillar, a leafy plant or the back of a chair, a little out of focus."""
+    """Make a pillar, a leafy plant or the back of a chair, slightly out of focus."""
     kind = str(rng.choice(["pillar", "plant", "chair"]))
     big = Image.new("RGBA", (520, 1700), (0, 0, 0, 0))
     draw = ImageDraw.Draw(big)
@@ -204,5 +204,5 @@ def _occluder(rng: Rng, x: float) -> Occluder:
 
 
 def lit(room: Room, furnished: Image.Image) -> Image.Image:
-    """The room's picture (with its things on it) under the room's light."""
+    """Return the furnished picture under the room's light."""
     return ImageChops.multiply(furnished, room.light)

@@ -1,4 +1,4 @@
-"""Things in rooms: their sprites, the furnished panorama, and how much of each is to be seen from a pose."""
+"""Things in rooms: their sprites, the furnished panorama, and their visible share from a pose."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .rooms import Occluder, Room, lit
 
 Floats = NDArray[np.float64]
 GRID = 14
-"""A thing's visibility is measured on GRID x GRID cells of its picture."""
+"""Visibility is measured on GRID x GRID cells of a thing's picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """One thing at one place for some time.
 
-    drawing: index into the world's drawings. x, y: its foot in the panorama of `room`. size: geometric mean of
-    width and height in panorama pixels; max_height, max_width bound it. angle: degrees, to the left. It lies there
-    during the visits first <= v < last.
+    drawing: index into the world's drawings. x, y: its foot in the panorama of `room`. size: geometric mean of width
+    and height in panorama pixels; max_height, max_width bound it. angle: degrees, counter-clockwise. It is there during
+    the visits first <= v < last.
     """
 
     drawing: int
@@ -40,7 +40,7 @@ class Placement:
 
 
 def sprite(drawing: Drawing, place: Placement) -> Image.Image:
-    """The drawing turned, scaled and shaded as it lies there: RGBA, trimmed, at panorama scale."""
+    """Return the drawing rotated, scaled and shaded for its place: RGBA, trimmed, at panorama scale."""
     image = drawing.image
     scale = min(
         place.size / (image.width * image.height) ** 0.5,
@@ -51,7 +51,7 @@ def sprite(drawing: Drawing, place: Placement) -> Image.Image:
         (max(4, round(image.width * scale)), max(4, round(image.height * scale))), Image.Resampling.LANCZOS
     )
     image = image.rotate(place.angle, Image.Resampling.BICUBIC, expand=True)
-    # Transparent margins of the drawing are not part of the thing: it stands on its lowest visible row.
+    # Transparent margins are trimmed, so that the thing stands on its lowest visible row.
     solid = image.getchannel("A").point([0] * 96 + [255] * 160).getbbox()
     image = image.crop(solid) if solid else image
     shade = Image.linear_gradient("L").resize(image.size).point([int(255 - 0.2 * v) for v in range(256)])
@@ -59,12 +59,12 @@ def sprite(drawing: Drawing, place: Placement) -> Image.Image:
 
 
 def corner(place: Placement, picture: Image.Image) -> tuple[int, int]:
-    """Where the sprite's upper left pixel goes in the panorama."""
+    """Return the position of the sprite's upper left pixel in the panorama."""
     return round(place.x - picture.width / 2), round(place.y - picture.height)
 
 
 def furnish(room: Room, things: Sequence[tuple[Placement, Image.Image]]) -> Image.Image:
-    """The room's panorama with (placement, sprite) pairs in it, in the given order, under its light."""
+    """Return the room's panorama with (placement, sprite) pairs drawn in the given order, under its light."""
     image = room.image.copy()
     for place, picture in things:
         x, y = corner(place, picture)
@@ -84,7 +84,7 @@ def furnish(room: Room, things: Sequence[tuple[Placement, Image.Image]]) -> Imag
 
 
 def stand(occluder: Occluder, pose: Floats, lens: Lens) -> tuple[float, float, float]:
-    """Where an occluder appears: left and top in video pixels, and the scale of its sprite."""
+    """Return left and top of an occluder in video pixels, and the scale of its sprite."""
     scale = float(pose[2]) * lens.scale
     x = lens.width / 2 + (occluder.x - pose[0]) * occluder.parallax * scale
     y = lens.height / 2 + (occluder.bottom - pose[1]) * occluder.parallax * scale
@@ -93,8 +93,8 @@ def stand(occluder: Occluder, pose: Floats, lens: Lens) -> tuple[float, float, f
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stamp:
-    """The visible cells of a thing: points `(K, 2)` in the panorama, their areas whole `(K,)`, and what of them
-    nearer things leave uncovered, rest `(K,)`. box: x0, y0, x1, y1 in the panorama."""
+    """The cells of a thing. points: `(K, 2)` in the panorama. whole: their areas `(K,)`. rest: the areas that nearer
+    things leave uncovered `(K,)`. box: x0, y0, x1, y1 in the panorama."""
 
     points: Floats
     whole: Floats
@@ -103,7 +103,7 @@ class Stamp:
 
 
 def stamps(things: Sequence[tuple[Placement, Image.Image]]) -> list[Stamp]:
-    """One stamp for each (placement, sprite) of a room, in drawing order: the later ones cover the earlier."""
+    """Return one stamp for each (placement, sprite) of a room, in drawing order; later things cover earlier ones."""
     boxes = [(*corner(p, s), corner(p, s)[0] + s.width, corner(p, s)[1] + s.height) for p, s in things]
     alphas = [np.asarray(s.getchannel("A"), np.float32) / 255 for _, s in things]
     out = []
@@ -129,7 +129,7 @@ def stamps(things: Sequence[tuple[Placement, Image.Image]]) -> list[Stamp]:
 
 
 def fraction(stamp: Stamp, poses: Poses, occluders: Sequence[Occluder], lens: Lens) -> Floats:
-    """Share of the thing's own area that is inside the view and uncovered, for poses `(F, 3)`: `(F,)`."""
+    """Return the share `(F,)` of the thing's area that is in view and uncovered, for poses `(F, 3)`."""
     scale = (poses[:, 2] * lens.scale)[:, None]
     sx = (stamp.points[None, :, 0] - poses[:, 0, None]) * scale + lens.width / 2
     sy = (stamp.points[None, :, 1] - poses[:, 1, None]) * scale + lens.height / 2
@@ -144,7 +144,7 @@ def fraction(stamp: Stamp, poses: Poses, occluders: Sequence[Occluder], lens: Le
 
 
 def box_in_video(stamp: Stamp, pose: Floats, lens: Lens) -> tuple[float, float, float, float]:
-    """The thing's box in video pixels, cut at the edges of the picture (not at what covers it)."""
+    """Return the thing's box in video pixels, clipped to the picture; covered parts count."""
     points = to_video(np.asarray(stamp.box, np.float64).reshape(2, 2), pose, lens)
     x0, y0, x1, y1 = np.clip(points, 0, [lens.width, lens.height]).ravel().round(1).tolist()
     return x0, y0, x1, y1

@@ -1,4 +1,4 @@
-"""The script of a world: its rooms, the walk through them, and what lies where during which visit."""
+"""The script of a world: its rooms, the walk, and the placement of things during each visit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .scene import Placement, Stamp, fraction, sprite
 from .textures import Rng
 
 FEWEST = 12
-"""Fewest names that make a world: some to find, some in the way, some that are never there."""
+"""Minimum number of names of a world: targets, clutter and absent things."""
 DULL = frozenset(
     [
         "a",
@@ -44,12 +44,12 @@ DULL = frozenset(
         "purple",
     ]
 )
-"""Words that two things may share and still be told apart by name."""
+"""Words that two different names may share."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """Everything that the frames and the truth follow from. present: names that are somewhere in this world."""
+    """All that frames and truth depend on. present: names of the things in this world."""
 
     seed: int
     seconds: float
@@ -64,7 +64,7 @@ class Script:
         return frozenset(self.drawings[p.drawing].name for p in self.placements)
 
     def things(self, visit: int) -> list[tuple[int, Placement, Image.Image]]:
-        """(index, placement, sprite) of what lies in the room of this visit, from far to near."""
+        """Return (index, placement, sprite) of the things in the room of a visit, from far to near."""
         here = [
             (i, p)
             for i, p in enumerate(self.placements)
@@ -74,7 +74,7 @@ class Script:
 
 
 def words(drawing: Drawing) -> frozenset[str]:
-    """The words of its name and synonyms in lower case, singular as far as a trailing s tells, without dull ones."""
+    """Return the words of name and synonyms in lower case, without a trailing s and without DULL ones."""
     raw = " ".join((drawing.name, *drawing.synonyms)).lower().replace("-", " ").split()
     return frozenset(
         w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in raw if w not in DULL
@@ -82,7 +82,7 @@ def words(drawing: Drawing) -> frozenset[str]:
 
 
 def cast(rng: Rng, drawings: Sequence[Drawing]) -> list[int]:
-    """Drawings in a random order, no two of which share a word, and none that shares one with the scenery."""
+    """Return drawings in random order, of which no two share a word and none shares a word with the scenery."""
     taken = set(furniture.WORDS)
     out = []
     for i in rng.permutation(len(drawings)):
@@ -102,9 +102,9 @@ def write_script(
     targets: int | None = None,
     rest_s: float = 0.0,
 ) -> Script:
-    """Plan a world. rest_s: the camera stands still for so long in each visit, beside the walk of `seconds`.
+    """Plan a world. rest_s: seconds of standing still in each visit, in addition to the walk of `seconds`.
 
-    Raises UsageError when time, size or drawings do not suffice, or the rest is below 0.
+    Raises UsageError if time, size or drawings do not suffice, or the rest is negative.
     """
     if not 0 <= rest_s <= 3600:
         raise UsageError(f"a camera stands still for 0 to 3600 seconds, not {rest_s:g}")
@@ -130,18 +130,18 @@ def write_script(
     count = rooms or (2 if seconds < 25 else 3 if seconds < 100 else 4 if seconds < 240 else 5 if seconds < 500 else 6)
     made = tuple(make_room(np.random.default_rng([seed, 2, i])) for i in range(count))
     visits = walk(np.random.default_rng([seed, 3]), made, seconds, lens)
-    # A quarter of the names stays out, to be asked for in vain.
+    # A quarter of the names stays out, for questions about absent things.
     things = order[: max(FEWEST // 2, len(order) * 3 // 4)]
     wanted = targets or int(np.clip(seconds / 5, 3, 40))
     wanted = min(wanted, max(1, len(things) // 3))
     placements = _fill(np.random.default_rng([seed, 4]), made, visits, lens, things, wanted)
-    if rest_s:  # after all was placed: the same things lie about as without
+    if rest_s:  # after all was placed, so that the things are the same as without
         visits = rest(visits, rest_s, lens)
     return Script(seed, seconds, lens, tuple(drawings), made, visits, tuple(placements))
 
 
 def _seen_seconds(rooms: Sequence[Room], visits: Sequence[Visit], lens: Lens) -> list[list[float]]:
-    """For each visit and slot of its room: how long a thing of usual size there would be in view, sharp."""
+    """Return for each visit and slot how long a thing of usual size there would be sharp and in view."""
     out = []
     for visit in visits:
         room = rooms[visit.room]
@@ -159,7 +159,7 @@ def _seen_seconds(rooms: Sequence[Room], visits: Sequence[Visit], lens: Lens) ->
 def _fill(
     rng: Rng, rooms: Sequence[Room], visits: Sequence[Visit], lens: Lens, things: Sequence[int], wanted: int
 ) -> list[Placement]:
-    """Place `wanted` targets where they will be seen, then fill most other slots with clutter."""
+    """Place `wanted` targets where they will be in view, then fill most other slots with clutter."""
     seen = _seen_seconds(rooms, visits, lens)
     n = len(visits)
     free = [[set(range(n)) for _ in room.slots] for room in rooms]
@@ -188,7 +188,7 @@ def _fill(
             first, last = (begin if k == 0 else v), (when[k + 1] if k + 1 < len(when) else end)
             room = visits[v].room
             good = [s for s, t in enumerate(seen[v]) if t >= 2.2 and free[room][s] >= set(range(first, last))]
-            if not good:  # nothing is seen that long: take what is seen longest
+            if not good:  # nothing is in view that long: take the longest
                 open_ = [s for s in range(len(seen[v])) if free[room][s] >= set(range(first, last))]
                 good = sorted(open_, key=lambda s: -seen[v][s])[:2]
             if good:
@@ -210,7 +210,7 @@ def _fill(
 
 
 def _runs(free: set[int]) -> list[tuple[int, int]]:
-    """Maximal runs of consecutive numbers as (first, last + 1)."""
+    """Return maximal runs of consecutive numbers as (first, last + 1)."""
     out: list[tuple[int, int]] = []
     for v in sorted(free):
         if out and out[-1][1] == v:

@@ -1,4 +1,5 @@
-"""Seeded surfaces: noise, wood, wallpaper, floors. Everything is `(H, W)` or `(H, W, 3)` float32, colours in [0, 1]."""
+"""Random surfaces: noise, wood, wallpaper, floors. All arrays are `(H, W)` or `(H, W, 3)` float32, colours in [0,
+1]."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def fabric(rng: Rng, h: int, w: int, tint: Colour) -> Array:
 
 
 def _pattern(rng: Rng, kind: str, yy: Array, xx: Array) -> Array:
-    """The wallpaper's second-colour share in [0, 1] at each pixel."""
+    """Return the share of the wallpaper's second colour in [0, 1] at each pixel."""
     p = float(rng.uniform(46, 120))
     if kind == "stripes":
         return np.asarray((np.sin(xx * 2 * np.pi / p) > rng.uniform(-0.3, 0.7)) * 0.6, np.float32)

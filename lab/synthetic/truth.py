@@ -1,4 +1,4 @@
-"""What was to be seen when: computed from the script, never from the pictures."""
+"""The truth: what is visible when, computed from the script and not from the pictures."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .script import Script
 
 Span = tuple[int, int]
 HALF = 0.5
-"""Share of its own area from which on a thing counts as visible."""
+"""Minimum visible share of a thing's area for it to count as visible."""
 JOIN_NS = NS
-"""Shorter gaps between two times in view do not count."""
+"""Shorter gaps between two spans are bridged."""
 LEAST_NS = 4 * NS // 10
-"""Spans with less time in view than this do not count."""
+"""Spans with less time in view are dropped."""
 ENOUGH_NS = 2 * NS
-"""A target is visible for at least this long in all; one that turns out not to be is a bystander."""
+"""Minimum time in view of a target in all; a target with less becomes a bystander."""
 BOX_HZ = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One placement of one thing and when it was in view.
+    """One placement of one thing, with its times in view.
 
-    drawing: index into the drawings the world was made of. target: it was placed to be asked for. spans: (start_ns,
-    end_ns), both frames in which it is visible, in order. visible_ns: frames in view times their duration.
-    boxes: (t_ns, x0, y0, x1, y1) in video pixels, cut at the picture's edges, 5 a second while visible.
+    drawing: index into the drawings of the world. target: True if questions may ask for it. spans: (start_ns, end_ns),
+    both frames in which it is visible, in order. visible_ns: frames in view times their duration. boxes: (t_ns, x0, y0,
+    x1, y1) in video pixels, cut at the picture's edges, 5 a second while visible.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Everything that is in view in one world. glimpses: for each name the last instant at which as much as a
-    quarter of it was in view, spans or not."""
+    """All that is in view in one world. glimpses: for each name the last instant at which at least a quarter of it was
+    in view."""
 
     seed: int
     width: int
@@ -60,21 +60,21 @@ class Truth:
     glimpses: dict[str, int]
 
     def names(self) -> tuple[str, ...]:
-        """Names that were visible at some time, sorted."""
+        """Names that are visible at some time, sorted."""
         return tuple(sorted({s.name for s in self.shown if s.spans}))
 
     def spans(self, name: str) -> tuple[Span, ...]:
-        """All spans in which a thing of that name was visible, joined over its placements, in order."""
+        """Return all spans in which a thing of that name is visible, merged over its placements, in order."""
         return join(span for s in self.shown if s.name == name for span in s.spans)
 
 
 def frame_ns(index: int, fps: int) -> int:
-    """Presentation time of a frame."""
+    """Return the presentation time of a frame."""
     return index * NS // fps
 
 
 def join(spans: Iterable[Span], gap_ns: int = JOIN_NS) -> tuple[Span, ...]:
-    """Spans in order, those that overlap or lie less than gap_ns apart made one."""
+    """Merge spans that overlap or lie less than gap_ns apart; return them in order."""
     out: list[Span] = []
     for start, end in sorted(spans):
         if out and start - out[-1][1] < gap_ns:
@@ -85,7 +85,7 @@ def join(spans: Iterable[Span], gap_ns: int = JOIN_NS) -> tuple[Span, ...]:
 
 
 def tell(script: Script) -> Truth:
-    """The truth of a script."""
+    """Compute the truth of a script."""
     lens = script.lens
     total = script.visits[-1].last
     step = max(1, round(lens.fps / BOX_HZ))
@@ -134,12 +134,12 @@ def tell(script: Script) -> Truth:
 
 
 def to_json(truth: Truth) -> dict[str, object]:
-    """Plain lists and dicts; `from_json` reads them back."""
+    """Convert to lists and dicts; `from_json` is the inverse."""
     return asdict(truth)
 
 
 def from_json(data: dict[str, object]) -> Truth:
-    """The inverse of `to_json`, from parsed JSON."""
+    """Convert parsed JSON back; the inverse of `to_json`."""
     rows = data["shown"]
     assert isinstance(rows, list)
     shown = tuple(
@@ -157,5 +157,5 @@ def from_json(data: dict[str, object]) -> Truth:
 
 
 def save(path: Path, data: dict[str, object]) -> None:
-    """Write JSON the same way every time."""
+    """Write JSON in a fixed form."""
     path.write_text(json.dumps(data, indent=None, sort_keys=True, separators=(",", ":")) + "\n", "utf-8")

@@ -1,1 +1,1 @@
-"""How the weights of `tiny` are made: `python -m lab.tiny.NAME`."""
+"""Scripts that make the weights of `tiny`: `python -m lab.tiny.NAME`. See docs/training.md."""

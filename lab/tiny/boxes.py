@@ -1,7 +1,7 @@
-"""What two detectors trained on COCO see in a picture: boxes and probabilities of COCO's 80 classes.
+"""Boxes and probabilities of COCO's 80 classes from two detectors trained on COCO.
 
-`Regions` is what `tiny` finds things with, so its probabilities are the hints of views; `Yolox` (YOLOX-nano, Megvii,
-Apache-2.0) is a second opinion on what a box shows.
+`Regions` is the region step of `tiny`; its probabilities are the hints of views. `Yolox` (YOLOX-nano, Megvii,
+Apache-2.0) gives a second opinion on what a box shows.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from vidmem.records import Float32
 
 SIDE = 416
 KEPT, SAME = 40, 0.6
-"""Boxes a picture, at most; of boxes whose IoU exceeds SAME the best stays."""
+"""Maximum number of boxes of a picture; of boxes with an IoU above SAME the best is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """boxes `(n, 4)` float32, x0, y0, x1, y1 in pixels; classes `(n, 80)` float32 in [0, 1]; best first."""
+    """Boxes of one picture, best first. boxes `(n, 4)` float32, x0, y0, x1, y1 in pixels; classes `(n, 80)` float32 in
+    [0, 1]."""
 
     boxes: Float32
     classes: Float32
 
 
 def iou(a: Float32, b: Float32) -> Float32:
-    """`(n, m)` of boxes `(n, 4)` and `(m, 4)`."""
+    """Return the IoU `(n, m)` of boxes `(n, 4)` and `(m, 4)`."""
     least, most = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = np.clip(most - least, 0, None).prod(-1)
     area_a, area_b = (np.clip(x[:, 2:] - x[:, :2], 0, None).prod(-1) for x in (a, b))
@@ -41,7 +42,7 @@ def iou(a: Float32, b: Float32) -> Float32:
 
 
 def best(boxes: Float32, classes: Float32, scores: Float32) -> Found:
-    """Greedy non-maximum suppression, whatever the class."""
+    """Greedy non-maximum suppression over all classes together."""
     rows = candidates(scores, 0.0, KEPT * 8)
     rows = rows[suppress(boxes[rows], SAME, KEPT)]
     return Found(boxes[rows], classes[rows])
@@ -68,7 +69,7 @@ class Yolox:
         self.cells = places[:, :2] / self.strides[:, None] - 0.5
 
     def raw(self, image: Image.Image) -> tuple[Float32, Float32, Float32]:
-        """What the network says of each of its places `(A,)`, before any is left out.
+        """Return all `A` predictions of the network, before any selection.
 
         The picture lies in the upper left of a grey square (YOLOX demo/ONNXRuntime); the sides of a box are exp(w),
         exp(h) times the stride.

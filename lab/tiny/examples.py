@@ -1,6 +1,6 @@
-"""Lessons as the heads of `tiny` see them: what the frozen detector says of a picture, kept at half precision.
+"""Lessons as the heads of `tiny` see them: the output of the frozen detector for a picture, in half precision.
 
-A picture is mirrored at random, once.
+Each picture is mirrored at random, once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vidmem.geometry import box_iou
 from vidmem.records import Float32
 
 FLOOR, CANDIDATES, MOST, SAME_IOU = 0.01, 600, 120, 0.7
-"""More boxes, and nearer to each other, than are kept when frames are indexed."""
+"""Limits that keep more boxes, and closer ones, than indexing does."""
 OUTPUTS = ("scores", "bins", "neck8", "neck16", "neck32", "wide8")
 
 
@@ -40,7 +40,7 @@ class Example:
 
 
 def examples(session: Any, lessons: Iterable[Lesson], seed: int = 0) -> Iterator[Example]:
-    """session: ONNX Runtime's, of a detector that still gives `wide8`."""
+    """Run the detector on lessons. session: ONNX Runtime session of a detector that still has the output `wide8`."""
     rng = np.random.default_rng(seed)
     for lesson in lessons:
         image, truth, masks = lesson.image, lesson.boxes, lesson.masks

@@ -1,13 +1,13 @@
-"""The head of the small backbone of `lab.train`: `python -m lab.tiny.fit_head --data ../shared/data`.
+"""Fit the head of the small backbone of `lab.train`: `python -m lab.tiny.fit_head --data ../shared/data`.
 
-That backbone is the neck of the detector that ships, at stride 8. Each box that the detector is sure of, on Caltech's
-photos that may be learned from and on the indoor photos of doors.tar, gives one sample: the mean feature under the box,
-and the text vector of the COCO name that the detector gives it. No label that anybody drew is read. The head is the
-ridge regression of the one on the other; a name counts by the square root of how often it comes, and every fifth photo
-is kept back to be measured on. Beside it stand the mean and the spread of each channel over all patches.
+That backbone is the neck of the detector that ships, at stride 8. Each confident box on the training photos of
+Caltech-101 and on doors.tar gives one sample: the mean feature in the box, and the text vector of the COCO name that
+the detector gives it. Labels drawn by people are not read. The head is a ridge regression from features to vectors;
+names are weighted by the square root of their frequency, and every fifth photo is held out. The file also has the mean
+and the spread of each channel over all patches.
 
-Of boxes of the photos kept back .93 get their name from the finest level of the neck; all three levels together were
-better by .005, not worth three times the width.
+From the finest level of the neck .93 of the held-out boxes get their name. All three levels together gain .005, which
+is not worth three times the width.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vidmem.query.labels import load_labels
 from vidmem.records import Float32
 
 SURE, MOST = 0.5, 8
-"""Least probability of a box's class; boxes of a photo at most."""
+"""Minimum probability of a box's class; maximum number of boxes of a photo."""
 RIDGE = 10.0
 
 
@@ -52,14 +52,14 @@ class Samples:
 
 
 def pooled(features: Float32, masks: Float32) -> Float32:
-    """The mean `(n, D)` of features `(D, h, w)` under masks `(n, h, w)`."""
+    """Return the mean `(n, D)` of features `(D, h, w)` in masks `(n, h, w)`."""
     flat = masks.reshape(len(masks), -1)
     mean = flat @ features.reshape(len(features), -1).T / np.maximum(flat.sum(1, keepdims=True), 1e-6)
     return np.asarray(mean, np.float32)
 
 
 def photographs(data: Path, every: int) -> Iterator[Image.Image]:
-    """One of `every` of Caltech's that may be learned from, which are many and much alike, and all of doors.tar."""
+    """Yield one in `every` of Caltech's training photos, which are many and similar, and all of doors.tar."""
     for i, photo in enumerate(p for p in read_caltech(data / "caltech101.tar") if not p.held_out):
         if i % every == 0:
             yield photo.image()
@@ -67,7 +67,7 @@ def photographs(data: Path, every: int) -> Iterator[Image.Image]:
 
 
 def collect(net: Any, images: Iterator[Image.Image]) -> Samples:
-    """What the detector `net` is sure of in the photos."""
+    """Return the confident detections of `net` in the photos."""
     features, names, photos = [], [], []
     sums, squares, count = np.zeros(0), np.zeros(0), 0
     for number, image in enumerate(images):
@@ -93,7 +93,7 @@ def collect(net: Any, images: Iterator[Image.Image]) -> Samples:
 
 
 def fit(features: Float32, names: NDArray[np.intp], texts: Float32) -> tuple[Float32, Float32]:
-    """Weight `(Dt, D)` and bias `(Dt,)` of the head. features `(n, D)`, centred and scaled; texts `(C, Dt)`."""
+    """Return weight `(Dt, D)` and bias `(Dt,)` of the head. features `(n, D)`, centred and scaled; texts `(C, Dt)`."""
     weight = 1 / np.sqrt(np.bincount(names, minlength=len(texts))[names])
     rows = np.c_[features, np.ones(len(features))].astype(np.float64)
     table = rows.T @ (rows * weight[:, None]) + RIDGE * weight.mean() * np.eye(rows.shape[1])
@@ -102,7 +102,7 @@ def fit(features: Float32, names: NDArray[np.intp], texts: Float32) -> tuple[Flo
 
 
 def right(head: tuple[Float32, Float32], features: Float32, names: NDArray[np.intp], texts: Float32) -> float:
-    """Share of the samples whose nearest name is their own."""
+    """Return the share of samples whose nearest name is their own."""
     said = features @ head[0].T + head[1]
     return float(((said @ texts.T).argmax(1) == names).mean())
 
@@ -130,7 +130,7 @@ def main() -> None:
     }
     weight, bias = fit(features, samples.names, texts)
     save_file({"mean": samples.mean, "spread": samples.spread, "weight": weight, "bias": bias}, args.out)
-    args.out.chmod(0o644)  # safetensors writes for the owner alone; a wheel keeps that
+    args.out.chmod(0o644)  # safetensors makes files that only the owner can read, and a checkout keeps that
     print(json.dumps(told))
 
 

@@ -1,20 +1,20 @@
-"""Fit what `tiny` makes of its looks at views: likeness, names, and how sure a name is.
+"""Fit the outputs of `tiny` for a view: likeness, names, and the confidence of a name.
 
     for s in caltech boxes drawn photos; do
       python -m lab.tiny.view_samples $s --data ../shared/data --out runs/views
     done
     python -m lab.tiny.fit_views --data ../shared/data --samples runs/views
 
-Likeness: the roots of the network's features, their principal components with their spread evened by half. Names: ridge
-regressions from the roots of features and answers to the vectors of names, one for photographs, one for drawings.
-Photographs are, by weight, first of all ImageNet's 1,000 classes, imagined from the network's last layer; then crops of
-real pictures under the name that the network gives to a clear look at them; and labelled ones a little: given more say,
-they make it better at their own names and worse at all others (measured on boxes and on Caltech, each left out in
-turn). The logistics of confidence are fitted with a map that saw no labelled photograph, on labelled photographs: as
-sure as it may be of what it was not taught.
+Likeness: principal components of the square roots of the network's features, half whitened. Names: ridge regressions
+from the roots of features and logits to the vectors of names, one for photographs and one for drawings. The map of
+photographs learns, by weight, first from ImageNet's 1,000 classes, synthesised from the network's last layer; then from
+crops of real pictures under the name that the network gives to a clear view of them; and a little from labelled
+photographs. With a higher weight these improve their own names and harm all others (measured on boxes and on Caltech,
+each left out in turn). The logistic regressions of confidence are fitted on labelled photographs, with a map that saw
+none of them, so that they hold for names that were not taught.
 
-It takes a minute and gives the same numbers on the same machine. Nothing is fitted on photos.tar unless --with-photos
-is given, nor ever on the clips. It writes tiny-names.safetensors, and its sha256 into the card.
+It takes a minute and gives the same numbers on the same machine. photos.tar is used only with --with-photos, the clips
+never. It writes tiny-names.safetensors, and its sha256 into tiny.json.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ UNTAUGHT = {"imagined": 1.0, "crops": 0.7, "scenes": 0.5}
 photos under the network's own names."""
 TAUGHT = {**UNTAUGHT, "caltech": 0.3, "boxes": 0.1}
 RIDGE, RIDGE_DRAWN = 1.0, 0.1
-"""Of the mean variance of what the maps take."""
+"""Strengths of the ridge, as shares of the mean variance of the inputs; for photographs and for drawings."""
 DRAWN_FROM, STEEP = 0.2, 12.0
-"""Where between photographs (-1) and drawings (1) the gate opens, and how steeply."""
+"""Midpoint of the gate between photographs (-1) and drawings (1), and its slope."""
 LOGISTICS = ("hint_right", "map_near", "map_right")
 ASKED = 40
-"""The map's name is near when it is likely to come first among so many, drawn from all: as people ask."""
+"""A name of the map counts as near if it is likely to come first among this many names, drawn from all."""
 SAME = 0.6
-"""Names whose vectors are nearer than this mean the same."""
+"""Names whose vectors have a higher cosine count as the same."""
 PRIOR = 1.4
-"""Added to the log-odds of the detector's class: two thirds of what is asked for in a home are of COCO's classes, a
-third of what it was fitted on."""
+"""Added to the log-odds of the detector's class: two thirds of the things that people ask for in a home are COCO
+classes, but only a third of the data of the fit."""
 
 
 def likeness(features: Float32, dims: int) -> tuple[Float32, Float32]:
-    """mean `(1280,)` and map `(1280, dims)` of roots: principal components, their spread evened by half."""
+    """Return mean `(1280,)` and map `(1280, dims)` of the square roots: principal components, half whitened."""
     seen = roots(features)
     mean = seen.mean(0)
     values, vectors = np.linalg.eigh(np.cov((seen - mean).T))
@@ -68,14 +68,15 @@ def likeness(features: Float32, dims: int) -> tuple[Float32, Float32]:
 
 
 def goals(part: Part, space: NameSpace) -> Float32:
-    """Where the views should lie in the space of names, `(n, D)`."""
+    """Return the targets of the views in the space of names, `(n, D)`."""
     table = np.concatenate([space.vectors, space.imagenet @ space.vectors])
     out: Float32 = (table[part.targets.clip(0)] * part.shares[..., None]).sum(1)
     return out
 
 
 def weights_of(part: Part) -> Float32:
-    """How much each view counts, of sum 1: a name that has many counts by their root; one without a target nothing."""
+    """Return the weights of the views, of sum 1. A name counts by the square root of its number of views; a view
+    without a target counts 0."""
     first = part.targets[:, 0]
     count = np.bincount(first.clip(0))
     weight = np.where(first >= 0, 1 / np.sqrt(count[first.clip(0)]), 0)
@@ -84,8 +85,8 @@ def weights_of(part: Part) -> Float32:
 
 
 def ridge(x: Float32, y: Float32, weight: Float32, strength: float) -> Float32:
-    """`(Dx + 1, Dy)`: W that minimises sum weight |[x 1] W - (y - mean)|^2 + s |W|^2; s: `strength` times the mean
-    variance of x. Without their mean, names that are near all others do not win everywhere."""
+    """`(Dx + 1, Dy)`: Return W that minimises sum weight |[x 1] W - (y - mean)|^2 + s |W|^2; s: `strength` times the
+    mean variance of x. Subtracting the mean keeps names that are close to all others from winning everywhere."""
     weight = weight / weight.sum()
     x = np.concatenate([x, np.ones((len(x), 1), np.float32)], 1)
     product = (x * weight[:, None]).T @ x
@@ -104,8 +105,8 @@ def map_of_photos(parts: Mapping[str, Part], shares: Mapping[str, float], mean: 
 
 
 def gate_of(drawn: Float32, photographs: Float32) -> Float32:
-    """The logistic `(1281,)` that tells drawings from photographs, both `(n, 1280)`: least squares between -1 and 1,
-    made steep."""
+    """Fit the logistic `(1281,)` that separates drawings from photographs, both `(n, 1280)`: least squares to -1 and 1,
+    then scaled by STEEP."""
     x = np.concatenate([drawn, photographs])
     y = np.concatenate([np.ones(len(drawn)), -np.ones(len(photographs))])[:, None].astype(np.float32)
     x1 = np.concatenate([x, np.ones((len(x), 1), np.float32)], 1)
@@ -126,7 +127,7 @@ def logistic(x: Float32, y: NDArray[Any], weight: Float32, strength: float = 1.0
 
 
 def confidence(naming: Naming, parts: Mapping[str, tuple[Part, float]], space: NameSpace) -> dict[str, Float32]:
-    """hint_right, map_near and map_right, on parts with their weights. naming: with a map that saw none of them."""
+    """Fit hint_right, map_near and map_right on parts with their weights. naming: has a map that saw none of them."""
     hint_signs, hint_right, map_signs, map_near, map_right, weights = [], [], [], [], [], []
     for part, weight in parts.values():
         answers = softmax(part.logits)
@@ -161,15 +162,15 @@ def confidence(naming: Naming, parts: Mapping[str, tuple[Part, float]], space: N
 
 
 def first_of(count: int, scores: Float32, mapped: Float32, true: Float32) -> Float32:
-    """`(n,)`: how likely the true name, whose vector is `true (n, D)`, scores highest among itself and `count` - 1
-    drawn from those of `scores (n, K)`."""
+    """`(n,)`: the probability that the true name, with vector `true (n, D)`, scores highest among itself and `count` -
+    1 names drawn from those of `scores (n, K)`."""
     above = (scores > ((mapped * true).sum(1) + 1e-6)[:, None]).mean(1)
     out: Float32 = ((1 - above) ** (count - 1)).astype(np.float32)
     return out
 
 
 def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: bool) -> dict[str, Float32]:
-    """All tensors. parts: caltech, boxes, drawn, and photos where they are to be learned from."""
+    """Fit all tensors. parts: caltech, boxes, drawn, and photos with `with_photos`."""
     taught = {name: p.take(~p.held) for name, p in parts.items()}
     first = len(space.vectors)
     real = np.concatenate([taught[name].features for name in ("caltech", "boxes")])
@@ -211,7 +212,7 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
 
 
 def rates(tokens: Float32, part: Part, names: Sequence[str], space: NameSpace) -> tuple[float, float, int]:
-    """Top 1 and top 5 among `names`, of those views that show one of them."""
+    """Return top-1 and top-5 accuracy among `names`, over the views that show one of them."""
     rows = [space.names.label(n) for n in names]
     place = {row: i for i, row in enumerate(rows)}
     seen = np.array([place.get(int(t), -1) for t in part.targets[:, 0]])
@@ -227,8 +228,9 @@ def tokens_of(naming: Naming, part: Part, blind: bool = False) -> Float32:
 
 
 def report(tensors: Mapping[str, Float32], parts: Mapping[str, Part], space: NameSpace) -> None:
-    """Held-out views: top 1 and top 5 among all names of their source, how many, and the mean length of the token where
-    the first name is right and where it is wrong; likeness, of a poor view to the clear one of the same thing."""
+    """Print for held-out views: top-1 and top-5 accuracy among all names of their source, the number of views, and the
+    mean length of the token where the first name is right and where it is wrong; and the likeness of a poor view to the
+    clear one of the same thing."""
     naming = Naming(tensors)
     for source, part in parts.items():
         tested = part.take(part.held & (part.name != ""))
@@ -257,8 +259,8 @@ def report(tensors: Mapping[str, Float32], parts: Mapping[str, Part], space: Nam
 
 
 def alike(visual: Float32, part: Part) -> tuple[float, float, float]:
-    """Of poor views: how often the nearest of all clear views is of the same picture and name; the mean cosine to it,
-    and the mean of the largest cosine to any other."""
+    """For poor views, return how often the nearest clear view has the same picture and name, the mean cosine to that
+    view, and the mean of the largest cosine to any other."""
     poor = np.flatnonzero(part.kind == "poor")
     clear = np.flatnonzero(part.kind == "box")
     cosine = visual[poor] @ visual[clear].T
@@ -276,7 +278,7 @@ ALSO = {"mug": "cup", "sofa": "couch", "sports ball": "ball"}
 
 
 def few_of_each(part: Part, names: Sequence[str], most: int = 12) -> NDArray[np.bool_]:
-    """As benchmarks/naming.py: at most so many of a household name, for each kind of box."""
+    """Keep at most `most` views of a household name for each kind of box, as benchmarks/naming.py does."""
     count: dict[tuple[str, str], int] = {}
     out = []
     for name, kind in zip(part.name, part.kind, strict=True):
@@ -287,13 +289,13 @@ def few_of_each(part: Part, names: Sequence[str], most: int = 12) -> NDArray[np.
 
 
 def everyday(part: Part, space: NameSpace) -> Part:
-    """Photos under the names of the household list."""
+    """Return the photos whose names are in the household list."""
     name = np.array([ALSO.get(str(n), str(n)) for n in part.name])
     return replace(part, name=name, targets=np.stack([space.labels(name)] * 3, 1))
 
 
 def write(tensors: Mapping[str, Float32], out: Path) -> None:
-    """tiny-names.safetensors in 16 bits but for the logistics, and its hash in the card."""
+    """Write tiny-names.safetensors, in 16 bits but for the logistic regressions, and its hash in tiny.json."""
     exact = ("gate", *LOGISTICS)
     kept = {k: np.ascontiguousarray(v if k in exact else v.astype(np.float16)) for k, v in tensors.items()}
     path = out / NAMES
@@ -310,9 +312,9 @@ def write(tensors: Mapping[str, Float32], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True, help="folder of what view_samples.py wrote")
+    parser.add_argument("--samples", type=Path, required=True, help="folder that view_samples.py wrote to")
     parser.add_argument("--with-photos", action="store_true", help="learn from two thirds of photos.tar too")
-    parser.add_argument("--no-report", action="store_true", help="do not look at what is held out")
+    parser.add_argument("--no-report", action="store_true", help="do not measure the held-out views")
     parser.add_argument("--dims", type=int, default=128, help="of visual tokens")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     args = parser.parse_args()

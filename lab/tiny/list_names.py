@@ -1,6 +1,6 @@
-"""Write the list of names that `tiny` was taught, vidmem/encoders/tiny/names.txt, from the data that taught it.
+"""Write vidmem/encoders/tiny/names.txt, the list of names that `tiny` was taught, from its training data.
 
-A line each: the name, then other names for it. What the table of words cannot read is left out.
+Each line has a name and its synonyms. Names with unknown words are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEAD = """\
 # Caltech-101 and of the drawings. A line each: the name, then other names for it.
 """
 LONGEST = 40
-"""Letters; longer ones are explanations."""
+"""Maximum number of letters; longer entries are explanations."""
 
 
 def lines(data: Path) -> list[str]:

@@ -1,14 +1,14 @@
-"""Trains the second look of `tiny` on a frozen detector: `python -m lab.tiny.masks --detector nanodet-int8.onnx
---walks FOLDER --out FOLDER`.
+"""Train the second look of `tiny` on a frozen detector: `python -m lab.tiny.masks --detector nanodet-int8.onnx --walks
+FOLDER --out FOLDER`.
 
-Of each box that the detector found, a row of numbers (vidmem.encoders.tiny.region_heads) goes through two layers, which
-say how likely it holds a thing, what COCO has a name for or not, and how to mix the mask's prototypes; these are a 1x1
-convolution of the detector's features. A third answer follows a thing from frame to frame: the features of the four
-parts of its box, turned and half whitened so that all directions count (their principal components; nothing learned).
+For each detected box a row of numbers (vidmem.encoders.tiny.region_heads) goes through two layers. They give the
+probability that it holds a thing, whether or not COCO has a name for it, and the coefficients of the mask's prototypes,
+which are a 1x1 convolution of the detector's features. A third output is the token for tracking: the features of the
+four quarters of the box, projected to their principal components and half whitened, without learning.
 
-It writes tiny-detector.onnx (the detector with prototypes for an output) and tiny-look.onnx (row -> answers). What it
-learns from is told in teach.py; a tenth is kept back, and what is printed is of that.
-Some 8 GB of memory; nine epochs take 15 minutes of one busy core.
+It writes tiny-detector.onnx (the detector with the output prototypes) and tiny-look.onnx. The training data are
+described in teach.py; a tenth is held out, and the printed figures are of that. It takes 8 GB of memory, and 15 minutes
+of one core for nine epochs.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from vidmem.records import Float32
 PROTOTYPES, HIDDEN, FOLLOW, PARTS = 32, 256, 128, 512
 RATE, DECAY, BATCH, EPOCHS = 2e-3, 0.02, 8, 9
 UNSURE = 0.05
-"""What a box of a photo counts that nobody taught: it may well hold a thing."""
+"""Weight of unlabelled boxes of photos as negatives; they may well hold a thing."""
 MASKS_OF_PICTURE = 16
 WALKS, FRAMES, WALK_SIZE = range(100, 160), 10, (768, 432)
-"""Seeds of the walks to learn from, frames of each, and their size."""
+"""Seeds of the training walks, frames of each, and their size."""
 FAR = 8.0
-"""Numbers of a row count up to so many standard deviations."""
+"""Numbers of a row are clipped to this many standard deviations."""
 
 
 class Look(nn.Module):
-    """mean, deviation `(F,)`: of the rows."""
+    """The second look. mean, deviation: `(F,)`, of the rows."""
 
     def __init__(self, mean: Float32, deviation: Float32) -> None:
         super().__init__()
@@ -67,12 +67,13 @@ class Look(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logit of a thing `(m,)`, coefficients `(m, K)`, shapes `(m, SHAPE * SHAPE)` of rows `(m, F)`."""
+        """Return the logit of a thing `(m,)`, coefficients `(m, K)` and shapes `(m, SHAPE * SHAPE)` for rows `(m,
+        F)`."""
         hidden = self.body(((rows - self.mean) / self.deviation).clamp(-FAR, FAR))
         return self.thing(hidden)[:, 0], self.mix(hidden), self.shape(hidden)
 
     def masks(self, features: Tensor, mix: Tensor, shape: Tensor, boxes: Float32) -> tuple[Tensor, Tensor]:
-        """Logits `(m, h, w)` of the masks of boxes, and how much of each cell a mask may have."""
+        """Return the mask logits `(m, h, w)` of boxes, and the share of each cell that lies in the box."""
         h, w = features.shape[1:]
         area = widened(boxes, (h * 8, w * 8))
         across = torch.from_numpy(spread(area[:, 0], area[:, 2], w))
@@ -84,7 +85,7 @@ class Look(nn.Module):
 
 
 def losses(net: Look, example: Example, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Of thing or not, and of the masks."""
+    """Return the losses of thing or not, and of the masks."""
     logit, mix, shape = net(torch.from_numpy(example.rows))
     best = example.iou.max(1, initial=0)
     target = torch.from_numpy(((best - 0.3) / 0.5).clip(0, 1).astype(np.float32))
@@ -104,7 +105,7 @@ def losses(net: Look, example: Example, rng: np.random.Generator) -> tuple[Tenso
 
 
 def taught(example: Example) -> NDArray[np.intp]:
-    """The boxes that lie on a thing with an outline."""
+    """Return the boxes that lie on a thing with an outline."""
     if not example.iou.shape[1]:
         return np.zeros(0, np.intp)
     return np.flatnonzero((example.iou.max(1) >= 0.5) & example.outlined[example.iou.argmax(1)])
@@ -119,7 +120,7 @@ def _masks(
 
 
 def judge(net: Look, kept: list[Example]) -> str:
-    """Mean IoU of masks, and of the plain boxes, with the outlines of each source, on the grid."""
+    """Return the mean IoU of masks and of plain boxes with the outlines, for each source, on the grid."""
     found: dict[str, list[tuple[float, float]]] = {}
     net.eval()
     with torch.no_grad():
@@ -145,7 +146,7 @@ def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def train(data: list[Example], kept: list[Example], epochs: int, seed: int = 0) -> Look:
-    """A trained second look; what it does with `kept` is printed."""
+    """Train a second look; print its figures on `kept` after every epoch."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     rows = np.concatenate([e.rows for e in data])
@@ -171,8 +172,8 @@ def train(data: list[Example], kept: list[Example], epochs: int, seed: int = 0) 
 
 
 def follower(rows: Float32) -> tuple[Float32, Float32]:
-    """The mean `(PARTS,)` and the map `(PARTS, FOLLOW)` of the features of the four parts: principal components, each
-    over the root of its deviation."""
+    """Return mean `(PARTS,)` and map `(PARTS, FOLLOW)` of the features of the four parts: principal components, each
+    divided by the root of its deviation."""
     parts = rows[:, :PARTS].astype(np.float64)
     mean = parts.mean(0)
     values, vectors = np.linalg.eigh(np.cov(parts - mean, rowvar=False))
@@ -181,7 +182,7 @@ def follower(rows: Float32) -> tuple[Float32, Float32]:
 
 
 def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
-    """rows (M, F) -> thing (M,), coefficients (M, K), shapes (M, SHAPE * SHAPE), follow (M, FOLLOW)."""
+    """Build the graph rows (M, F) -> thing (M,), coefficients (M, K), shapes (M, SHAPE * SHAPE), follow (M, FOLLOW)."""
     linear = [layer for layer in net.body if isinstance(layer, nn.Linear)]
     first, second = ((layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in linear)
     heads = [net.thing, net.mix, net.shape]
@@ -232,7 +233,7 @@ def look_model(net: Look, mean: Float32, turn: Float32) -> onnx.ModelProto:
 
 
 def with_prototypes(detector: onnx.ModelProto, net: Look) -> onnx.ModelProto:
-    """The detector with `prototypes (N, K, H/8, W/8)` in place of `wide8`."""
+    """Return the detector with the output `prototypes (N, K, H/8, W/8)` in place of `wide8`."""
     graph = detector.graph
     weight, bias = net.prototypes.weight.detach().numpy(), net.prototypes.bias
     assert bias is not None
@@ -265,7 +266,7 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def gather(detector: Path, data: Path, walks: Path) -> list[Example]:
-    """Everything that there is to learn from, as examples."""
+    """Return all training data as examples."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -285,7 +286,7 @@ def gather(detector: Path, data: Path, walks: Path) -> list[Example]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", type=Path, required=True, help="what quantise or convert_detector wrote")
+    parser.add_argument("--detector", type=Path, required=True, help="the file that quantise or convert_detector wrote")
     parser.add_argument("--walks", type=Path, required=True, help="folder for frames of walks; made when missing")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of photos and teacher (../shared/data)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two ONNX files")
@@ -297,7 +298,7 @@ def main() -> int:
 
 
 def export(detector: Path, data: list[Example], epochs: int, out: Path) -> None:
-    """Train on nine tenths of the data, and write both files."""
+    """Train on nine tenths of the data and write both files."""
     kept = data[7::10]
     rest = [e for i, e in enumerate(data) if i % 10 != 7]
     net = train(rest, kept, epochs)

@@ -1,4 +1,4 @@
-"""The names that views are taught, where they lie in the space of texts, and ImageNet's classes among them."""
+"""The names that views learn, their vectors in the text space, and the ImageNet classes among them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from vidmem.errors import UsageError
 from vidmem.records import Float32
 
 OWN = 0.5
-"""Share of an ImageNet class's name in what a picture of it is called; its everyday names have the rest."""
+"""Weight of an ImageNet class's own name in its target; its everyday names share the rest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameSpace:
-    """names: all classes. vectors `(C, Dt)` float32 unit rows, as the shipped table places a question for them.
-    imagenet `(1000, C)`: what a picture of each ImageNet class is called, rows of sum 1. coco: of each of COCO's 80
-    classes its row."""
+    """All names. vectors: `(C, Dt)` float32 unit rows, the text tokens of the names in the shipped table. imagenet
+    `(1000, C)`: target of each ImageNet class, rows of sum 1. coco: the row of each of COCO's 80 classes."""
 
     names: Names
     vectors: Float32
@@ -30,7 +29,7 @@ class NameSpace:
     coco: list[int]
 
     def kinds(self) -> NDArray[np.int64]:
-        """Of each name the row of the COCO class that it is a kind of, -1 where lab.names.KINDS tells none."""
+        """For each name the row of the COCO class that it is a kind of, -1 if lab.names.KINDS has none."""
         out = np.full(len(self.names), -1)
         for name, kind in KINDS.items():
             row, above = self.names.find(name), self.names.find(kind)
@@ -39,7 +38,7 @@ class NameSpace:
         return out
 
     def labels(self, names: np.ndarray) -> np.ndarray:
-        """Rows of these names, -1 where there is none. Raises KeyError for a name that is not among them."""
+        """Return the rows of names, -1 for "". Raises KeyError for an unknown name."""
         return np.array([self.names.label(str(n)) if n else -1 for n in names])
 
 
@@ -51,7 +50,7 @@ def name_space(data: Path, more: list[str]) -> NameSpace:
     for i, known in enumerate(names.classes):
         try:
             vectors[i] = text.encode_text([known.name])[0]
-        except UsageError:  # letters that the table does not read: nobody can ask for it
+        except UsageError:  # unknown letters: nobody can ask for it
             continue
     said = np.zeros((len(of_imagenet), len(names)), np.float32)
     for i, (own, *others) in enumerate(of_imagenet):

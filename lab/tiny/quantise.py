@@ -1,8 +1,8 @@
-"""The detector with its convolutions in int8: `python -m lab.tiny.quantise nanodet.onnx --out nanodet-int8.onnx`.
+"""Quantise the detector's convolutions to int8: `python -m lab.tiny.quantise nanodet.onnx --out nanodet-int8.onnx`.
 
-Static, per channel, in QDQ form (ONNX Runtime's quantize_static). Ranges of activations are those of photos on which
-nothing is measured: doors.tar and Caltech-101 of the data folder. Weights have 7 bits: processors that have AVX2 but
-not VNNI add products of 8 bits up in 16, and these would overflow there.
+Static, per channel, in QDQ form (ONNX Runtime's quantize_static). The ranges of activations come from doors.tar and
+Caltech-101, on which nothing is measured. Weights have 7 bits, since processors with AVX2 but without VNNI add products
+of 8 bits in 16 bits, which would overflow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PHOTOS = 80
 
 
 def pictures(tar: Path, count: int) -> Iterator[NDArray[np.uint8]]:
-    """So many photos of a tar, evenly spread over it, in the detector's working size."""
+    """Yield `count` photos, evenly spread over a tar, in the detector's working size."""
     with tarfile.open(tar) as archive:
         names = sorted(n for n in archive.getnames() if n.endswith(".jpg") and "BACKGROUND" not in n)
         for i in np.linspace(0, len(names) - 1, count).round().astype(int):
@@ -71,10 +71,10 @@ def quantise(source: Path, out: Path, images: Sequence[NDArray[np.uint8]]) -> No
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="what convert_detector wrote")
+    parser.add_argument("source", type=Path, help="the file that convert_detector wrote")
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of doors.tar and caltech101.tar")
-    parser.add_argument("--photos", type=int, default=PHOTOS, help="of each of them half")
+    parser.add_argument("--photos", type=int, default=PHOTOS, help="number of photos, half from each tar")
     args = parser.parse_args()
     images = [i for tar in ("doors.tar", "caltech101.tar") for i in pictures(args.data / tar, args.photos // 2)]
     quantise(args.source, args.out, images)

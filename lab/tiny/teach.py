@@ -1,4 +1,4 @@
-"""What the small heads of `tiny` learn from: pictures in the detector's working size with boxes and masks of things.
+"""Training data of the second look: pictures in the detector's working size with boxes and masks of things.
 
 walks       frames of made-up walks of training seeds; every thing that is drawn in, with its exact mask
 doors       photos of homes (doors.tar, without its boxes): what YOLOX-nano is sure of, outlined by GrabCut
@@ -30,13 +30,13 @@ from vidmem.encoders.tiny.detector import working_size
 from vidmem.records import Float32
 
 LEAST = 8.0
-"""Pixels in the working picture of the shorter side of a thing to learn."""
+"""Minimum shorter side of a thing, in pixels of the working picture."""
 OUTLINED_OF_PHOTO = 3
-"""Boxes of a photo that are outlined by GrabCut at most."""
+"""Maximum number of boxes of a photo that GrabCut outlines."""
 OF_FOLDER = 24
-"""Photos of each Caltech folder."""
+"""Maximum number of photos of a Caltech folder."""
 PASTED, PASTED_ON = (3, 9), 700
-"""How many cut-outs lie on a photo, least and most, and how many such photos there are."""
+"""Range of the number of cut-outs on a photo, and number of such photos."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ def shares(masks: NDArray[np.bool_], width: int, height: int) -> Float32:
 
 
 def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """The box of what a mask holds."""
+    """Return the bounding box of a mask."""
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
@@ -73,7 +73,7 @@ def lesson(
     complete: bool,
     source: str,
 ) -> Lesson:
-    """boxes and masks in pixels of the picture; a mask is None where nobody knows."""
+    """Make a lesson from boxes and masks in pixels of the picture; a mask is None if unknown."""
     w, h = working_size(*picture.size)
     scale = np.array([w / picture.width, h / picture.height] * 2, np.float32)
     scaled = np.array(boxes, np.float32).reshape(-1, 4) * scale
@@ -87,7 +87,7 @@ def lesson(
 
 
 def of_walks(folder: Path) -> Iterator[Lesson]:
-    """Frames that `render_worlds` of lab.train.tren.world wrote."""
+    """Yield the frames that `render_worlds` of lab.train.tren.world wrote."""
     frames = Folder(folder)
     for i in range(len(frames)):
         sample = frames[i]
@@ -146,7 +146,8 @@ def of_pasted(caltech: Path, doors: Path, seed: int = 0) -> Iterator[Lesson]:
 def paste(
     canvas: Image.Image, things: list[Image.Image], rng: np.random.Generator
 ) -> tuple[Image.Image, list[NDArray[np.bool_]]]:
-    """The picture with cut-outs on it, and the masks of what is to be seen of them: at least half."""
+    """Paste cut-outs on a picture; return it with the masks of their visible parts. A cut-out that is less than half
+    visible is removed."""
     whole: list[int] = []
     masks: list[NDArray[np.bool_]] = []
     for thing in things:
@@ -174,21 +175,21 @@ def of_outlined(path: Path) -> Iterator[Lesson]:
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Intersection over union."""
+    """Return the intersection over union."""
     inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
 def outlines(picture: Image.Image, boxes: list[tuple[float, ...]]) -> list[NDArray[np.bool_] | None]:
-    """Masks of the largest boxes of a picture by GrabCut, None for others and where nothing good comes out."""
+    """Segment the largest boxes of a picture by GrabCut; None for other boxes and implausible results."""
     order = sorted(range(len(boxes)), key=lambda i: -(boxes[i][2] - boxes[i][0]) * (boxes[i][3] - boxes[i][1]))
     wanted = set(order[:OUTLINED_OF_PHOTO])
     return [grab_box(picture, box) if i in wanted else None for i, box in enumerate(boxes)]
 
 
 def grab_box(picture: Image.Image, box: tuple[float, ...]) -> NDArray[np.bool_] | None:
-    """The thing in a box by GrabCut (Rother et al. 2004), on a crop of 96 pixels with a margin; None unless it is one
-    piece that fills its box."""
+    """Segment the thing in a box by GrabCut (Rother et al. 2004), on a crop of 96 pixels with a margin; None unless it
+    is one piece that fills its box."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -197,7 +198,7 @@ def grab_box(picture: Image.Image, box: tuple[float, ...]) -> NDArray[np.bool_] 
     cx0, cy0 = max(0, int(x0 - margin)), max(0, int(y0 - margin))
     cx1, cy1 = min(picture.width, int(x1 + margin)), min(picture.height, int(y1 + margin))
     if min(x1 - x0, y1 - y0) < 24 or (cx1 - cx0) * (cy1 - cy0) < 1.15 * (x1 - x0) * (y1 - y0):
-        return None  # too small, or nothing of the surroundings to tell it from
+        return None  # too small, or no background in the crop
     crop = picture.crop((cx0, cy0, cx1, cy1))
     scale = 96 / max(crop.size)
     w, h = max(8, round(crop.width * scale)), max(8, round(crop.height * scale))

@@ -1,7 +1,7 @@
-"""Reading a TensorFlow.js graph model: its nodes, and its weights as numpy arrays.
+"""Read a TensorFlow.js graph model: its nodes, and its weights as numpy arrays.
 
-A graph model is `NAME.json` (a TensorFlow GraphDef as JSON, and a list of the weights) and binary files beside it in
-which the weights lie one after another, some of them as float16 (tensorflow/tfjs, tfjs-converter/docs and
+A graph model is `NAME.json` (a TensorFlow GraphDef as JSON, and a list of the weights) and binary files beside it that
+hold the weights one after another, some of them as float16 (tensorflow/tfjs, tfjs-converter/docs and
 tfjs-core/src/io/io_utils.ts).
 """
 
@@ -28,37 +28,38 @@ class Node:
     attr: dict[str, Any]
 
     def strides(self) -> tuple[int, int]:
-        """Of a convolution or a pooling, rows then columns."""
+        """Strides of a convolution or pooling: rows, columns."""
         _, y, x, _ = (int(s) for s in self.attr["strides"]["list"]["i"])
         return y, x
 
     def kernel(self) -> tuple[int, int]:
-        """Of a pooling, rows then columns."""
+        """Kernel of a pooling: rows, columns."""
         _, y, x, _ = (int(s) for s in self.attr["ksize"]["list"]["i"])
         return y, x
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """nodes by name; weights by name: what Const nodes hold, float32 or int32."""
+    """A graph. nodes: by name. weights: contents of Const nodes by name, float32 or int32."""
 
     nodes: dict[str, Node]
     weights: dict[str, NDArray[Any]]
 
     def input(self, node: Node, at: int = 0) -> Node:
-        """What the node reads, looking through changes of layout."""
+        """Return an input of the node, skipping layout changes."""
         found = self.nodes[node.inputs[at]]
         while found.op in ("Transpose", "Identity"):
             found = self.nodes[found.inputs[0]]
         return found
 
     def weight(self, node: Node, at: int = 1) -> NDArray[Any]:
-        """The constant that the node reads."""
+        """Return a constant input of the node."""
         return self.weights[node.inputs[at]]
 
 
 def read(path: Path) -> Graph:
-    """The graph of `path`, a .json. Raises ModelError when it is none or its weights are cut short."""
+    """Read the graph of `path`, a .json file. Raises ModelError if it is not a graph model or its weights are
+    truncated."""
     try:
         data = json.loads(path.read_text("utf-8"))
         groups = data["weightsManifest"]
@@ -69,13 +70,13 @@ def read(path: Path) -> Graph:
             for n in data["modelTopology"]["node"]
         ]
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"no TensorFlow.js graph model ({error}): {path}") from None
+        raise ModelError(f"not a TensorFlow.js graph model ({error}); choose another file: {path}") from None
     weights, at = {}, 0
     for entry in entries:
         stored = np.dtype(entry.get("quantization", {}).get("dtype", entry["dtype"]))
         count = int(np.prod(entry["shape"], dtype=np.int64))
         if at + count * stored.itemsize > len(raw):
-            raise ModelError(f"the weights are cut short; fetch them again: {path}")
+            raise ModelError(f"the weights are truncated; download them again: {path}")
         values = np.frombuffer(raw, stored, count, at).reshape(entry["shape"])
         weights[entry["name"]] = values.astype(entry["dtype"])
         at += count * stored.itemsize

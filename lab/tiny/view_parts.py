@@ -1,4 +1,4 @@
-"""Samples of views (view_samples.py) as the fit takes them: what was seen, and what it should be called.
+"""Samples of views (view_samples.py) in the form of the fit: network outputs and target names.
 
 A target is a row of a table: the names of a NameSpace, then ImageNet's 1,000 classes. A view has up to three, with
 shares of sum 1.
@@ -20,9 +20,9 @@ from vidmem.encoders.tiny.naming import HINTS, softmax
 from vidmem.records import Float32
 
 CLEAR = 0.3
-"""Least chance of the network's first answer to a clear look, for others to learn it."""
+"""Minimum probability of the network's first answer for a clear view to become a target."""
 EACH, FAR, NOISE = 6, (4.0, 7.0), 0.6
-"""Imagined views of an ImageNet class; how far they lie from the mean, and how much they scatter (see `imagined`)."""
+"""Synthesised views of an ImageNet class: number, range of distances from the mean, and scatter (see `imagined`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,8 @@ class Part:
 
 
 def read(path: Path, space: NameSpace) -> Part:
-    """The views of a file, with their names' rows as targets. Raises KeyError for a name that the space has not."""
+    """Read the views of a file, with the rows of their names as targets. Raises KeyError for a name outside the
+    space."""
     with np.load(path, allow_pickle=False) as kept:
         d = {name: kept[name] for name in kept.files}
     labels = space.labels(d["name"])
@@ -76,9 +77,9 @@ def names_in(path: Path) -> list[str]:
 
 
 def distilled(part: Part, first: int) -> Part:
-    """The views as the network itself names what they show in a clear look, whatever their names: a "poor" view learns
-    from the mean of the clear ones before it. Those of which it is not sure are left out. first: the row of the first
-    ImageNet class in the table of targets."""
+    """Return the views with the network's own answer to a clear view as their target. A "poor" view gets the mean
+    answer of the clear ones before it. Views with unsure answers are left out. first: the row of the first ImageNet
+    class in the table of targets."""
     answers = softmax(part.logits)
     clear: list[Float32] = []
     poor_before = True
@@ -95,9 +96,10 @@ def distilled(part: Part, first: int) -> Part:
 
 
 def imagined(features: Float32, first: int, each: int = EACH, seed: int = 0) -> Part:
-    """Views of ImageNet's classes from the last layer alone: were features normal about the mean of their class with
-    one covariance S, its weights W would be S^-1 (means - mean), so the means lie towards S W (linear discriminant
-    analysis); how far is set so that the network is as sure of them as of real photographs. features: of real views."""
+    """Synthesise views of ImageNet's classes from the last layer alone. If features were normal about the mean of their
+    class with one covariance S, its weights W would be S^-1 (means - mean), so the means lie in the direction S W
+    (linear discriminant analysis). The distance is chosen so that the network is as sure of them as of real
+    photographs. features: of real views."""
     state = published()
     weight, bias = state["_fc.weight"], state["_fc.bias"]
     mean, spread = features.mean(0), np.cov(features.T).astype(np.float32)

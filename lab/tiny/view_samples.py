@@ -1,4 +1,4 @@
-"""Labelled views for `tiny`, looked at once.
+"""Encode labelled views for `tiny`, once.
 
     python -m lab.tiny.view_samples SOURCE --data ../shared/data --out FOLDER
 
@@ -39,18 +39,18 @@ from vidmem.indexer.views import cut, shrink
 from vidmem.records import Float32
 
 SAVED = 1600
-"""Views after which what there is is written: a fit can begin while samples are still made."""
+"""Number of views between saves; a fit can begin before all samples are made."""
 SURE, FITS = 0.6, 0.5
-"""Least probability of a class for the second detector, and IoU of its box with that of the first."""
+"""Minimum probability of a class of the second detector, and minimum IoU of its box with that of the first."""
 EACH, OTHERS, SMALLEST = 6, 4, 16
-"""Boxes with and without a name of a photo at most, and pixels of their shorter side at least."""
+"""Maximum number of boxes of a photo with and without a name; minimum shorter side in pixels."""
 TAUGHT, KEPT_BACK = 24, 8
-"""Photos of a Caltech name at most, to learn from and to measure with."""
+"""Maximum number of photos of a Caltech name, for training and held out."""
 
 
 @dataclass(slots=True)
 class Samples:
-    """Views as they come, looked at in batches."""
+    """Collects views and encodes them in batches."""
 
     net: Any
     path: Path
@@ -87,7 +87,7 @@ class Samples:
                 self.save()
 
     def save(self) -> None:
-        """Write all that was looked at so far; it is there in whole or not at all."""
+        """Write all views so far in one step: the file is complete or absent."""
         self.look()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part.npz")
@@ -99,7 +99,7 @@ class Samples:
 
 
 def doors(data: Path) -> Iterator[Image.Image]:
-    """The photos of doors.tar; the boxes that come with them are left alone."""
+    """Yield the photos of doors.tar; its boxes are not read."""
     with tarfile.open(data / "doors.tar") as tar:
         for name in sorted(n for n in tar.getnames() if n.endswith(".jpg")):
             stream = tar.extractfile(name)
@@ -108,7 +108,7 @@ def doors(data: Path) -> Iterator[Image.Image]:
 
 
 def poorer(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture at a third to all of the detector's resolution."""
+    """Scale the picture to between a third and all of the detector's resolution."""
     scale = float(rng.uniform(130, 420)) / max(image.size)
     if scale >= 1:
         return image
@@ -116,7 +116,7 @@ def poorer(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def view_of(image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8] | None:
-    """The view of a box as the indexer cuts it; None for a box without pixels."""
+    """Cut the view of a box as the indexer does; None for a box without pixels."""
     x0, y0, x1, y1 = (float(v) for v in box)
     if min(x1, image.width) - max(x0, 0) < 1 or min(y1, image.height) - max(y0, 0) < 1:
         return None
@@ -125,7 +125,7 @@ def view_of(image: Image.Image, box: Sequence[float]) -> NDArray[np.uint8] | Non
 
 
 def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 | None:
-    """The classes of the detected box that fits best, None where none does."""
+    """Return the classes of the detected box that fits best, or None."""
     if not len(found.boxes):
         return None
     fits = iou(np.array([box], np.float32), found.boxes)[0]
@@ -134,7 +134,7 @@ def hint_for(box: Sequence[float], found: Found, least: float = 0.4) -> Float32 
 
 
 def scaled(found: Found, size: tuple[int, int], to: tuple[int, int]) -> Found:
-    """Boxes found in a picture of another size."""
+    """Scale detected boxes to another picture size."""
     return Found((found.boxes * np.tile(np.array(to, np.float32) / np.array(size, np.float32), 2)), found.classes)
 
 
@@ -167,7 +167,7 @@ def caltech(data: Path, into: Samples, detect: Regions) -> None:
 
 
 def photographs(data: Path) -> Iterator[Image.Image]:
-    """The indoor photos, then one in eight of Caltech's that may be learned from, which are many and much the same."""
+    """Yield the indoor photos, then one in eight of Caltech's training photos, which are many and similar."""
     yield from doors(data)
     for i, photo in enumerate(read_caltech(data / "caltech101.tar")):
         if not photo.held_out and i % 8 == 0:
@@ -198,7 +198,7 @@ def boxes(data: Path, into: Samples, detect: Regions) -> None:
 
 
 def named_by(second: Found, found: Found) -> NDArray[np.int64]:
-    """The COCO class of each box found that the second detector is sure of, whatever the first says; else -1."""
+    """Return for each detected box the COCO class that the second detector is sure of, else -1."""
     out = np.full(len(found.boxes), -1)
     for box, classes in zip(second.boxes, second.classes, strict=True):
         if classes.max() >= SURE and len(found.boxes):
@@ -234,7 +234,7 @@ def drawn(into: Samples, detect: Regions, rooms: int) -> None:
         boxes = np.array(
             [(*corner(p, s), corner(p, s)[0] + s.width, corner(p, s)[1] + s.height) for p, s in things], np.float32
         )
-        for left in range(0, room.width - 600, 700):  # what a camera sees of it
+        for left in range(0, room.width - 600, 700):  # the camera's view
             zoom = rng.uniform(0.95, 1.28)
             w, h = round(1280 / zoom), round(720 / zoom)
             x, y = min(left, room.width - w), int(rng.integers(max(1, 1000 - h - 200), 1000 - h + 1))
@@ -245,7 +245,7 @@ def drawn(into: Samples, detect: Regions, rooms: int) -> None:
                 if (inside[2:] - inside[:2]).prod() < 0.8 * (box[2:] - box[:2]).prod():
                     continue
                 fit = iou(inside[None], found.boxes)[0]
-                if fit.max(initial=0) > 0.5 and rng.random() < 0.7:  # as it is detected
+                if fit.max(initial=0) > 0.5 and rng.random() < 0.7:  # the detected box
                     inside, hint = found.boxes[fit.argmax()], found.classes[fit.argmax()]
                 else:
                     inside, hint = np.array(shaken(inside.tolist(), rng, 0.06), np.float32), None
