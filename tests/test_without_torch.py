@@ -184,5 +184,5 @@ def test_training_names_its_extra(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.splitlines() == [
-        "lab.train: training needs torch, which cannot be imported here; pip install 'vidmem[train]'"
+        "lab.train: training needs torch, which cannot be imported; pip install -e '.[train]' in the clone"
     ]

@@ -1,6 +1,6 @@
 """`python -m lab.train tren ...`: train a region encoder of your own.
 
-A failure that the user can mend is one line on stderr and an exit code, as in the command line of vidmem."""
+Errors are one line on stderr and an exit code, as in the command line of vidmem."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from vidmem.cli.messages import say, set_option_names, warn
 from vidmem.cli.options import DeviceOption
-from vidmem.errors import UsageError, VidmemError
+from vidmem.errors import ModelError, UsageError, VidmemError
 
 train = typer.Typer(
     no_args_is_help=True,
@@ -22,8 +22,8 @@ train = typer.Typer(
 )
 
 
-def _option(name: str, metavar: str, told: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=told)
+def _option(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text)
 
 
 @train.callback()
@@ -38,7 +38,7 @@ def tren(
         _option(
             "--data",
             "DATA",
-            "What to learn from, may be given again: annotations.json or "
+            "Training data; repeat for more: annotations.json or "
             "annotations.json@images/ (COCO), a folder with images/ and masks/, or lostfound:0:40.",
         ),
     ],
@@ -46,38 +46,37 @@ def tren(
     backbone: Annotated[str, _option("--backbone", "NAME", "Frozen backbone: tiny, dinov3, or dinov3:SIZE.")] = "tiny",
     weights: Annotated[Path | None, _option("--weights", "FOLDER", "Folder of the backbone's weights.")] = None,
     pixels: Annotated[int, _option("--pixels", "N", "Side of the pictures, 0 for the backbone's own.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
     crowd: Annotated[str, _option("--crowd", "skip|keep", "What to do with COCO's crowds.")] = "skip",
     synonyms: Annotated[
-        Path | None, _option("--synonyms", "FILE", "Names that are one class: a line each, parted by tabs.")
+        Path | None, _option("--synonyms", "FILE", "Synonyms: one group a line, separated by tabs.")
     ] = None,
     synonym_cosine: Annotated[
-        float, _option("--synonym-cosine", "T", "Without such a file: text vectors with a higher cosine are one class.")
+        float,
+        _option("--synonym-cosine", "T", "Without such a file: names with a higher cosine are one class."),
     ] = 0.725,
     steps: Annotated[int, _option("--steps", "N", "Steps of the optimiser.")] = 60_000,
     batch: Annotated[int, _option("--batch", "N", "Pictures per step.")] = 16,
-    accumulate: Annotated[int, _option("--accumulate", "N", "Parts that a batch is worked on in, to save memory.")] = 1,
+    accumulate: Annotated[int, _option("--accumulate", "N", "Process a batch in N parts, to save memory.")] = 1,
     points: Annotated[int, _option("--points", "N", "Point prompts per picture.")] = 128,
     sampling: Annotated[
         str, _option("--sampling", "overlap|even", "Points by squared overlap of masks, or evenly over masks.")
     ] = "overlap",
     lr: Annotated[float, _option("--lr", "RATE", "Learning rate after the warm-up.")] = 1e-3,
     warmup: Annotated[int, _option("--warmup", "N", "Steps of linear warm-up.")] = 1500,
-    final: Annotated[float, _option("--final", "SHARE", "Share of the rate that the cosine ends at.")] = 0.5,
-    weight_decay: Annotated[float, _option("--weight-decay", "W", "Of AdamW.")] = 0.01,
-    clip: Annotated[float, _option("--clip", "NORM", "Largest norm of the gradient.")] = 5.0,
-    tau: Annotated[float, _option("--tau", "T", "Temperature of both contrasts.")] = 0.1,
+    final: Annotated[float, _option("--final", "SHARE", "Final learning rate as a share of --lr.")] = 0.5,
+    weight_decay: Annotated[float, _option("--weight-decay", "W", "Weight decay of AdamW.")] = 0.01,
+    clip: Annotated[float, _option("--clip", "NORM", "Maximum norm of the gradient.")] = 5.0,
+    tau: Annotated[float, _option("--tau", "T", "Temperature of the contrastive losses.")] = 0.1,
     visual: Annotated[float, _option("--visual", "W", "Weight of Eq. 1, the visual contrast.")] = 1.0,
     text: Annotated[float, _option("--text", "W", "Weight of Eq. 2, the contrast with names.")] = 1.0,
     distil_visual: Annotated[float, _option("--distil-visual", "W", "Weight of Eq. 3, visual half.")] = 1.0,
     distil_text: Annotated[float, _option("--distil-text", "W", "Weight of Eq. 3, text half.")] = 1.0,
     mask: Annotated[float, _option("--mask", "W", "Weight of Eq. 4, on the attention.")] = 1.0,
     text_form: Annotated[
-        str, _option("--text-form", "paper|infonce", "Eq. 2 as printed, or with the own pair in the denominator.")
+        str, _option("--text-form", "paper|infonce", "Eq. 2 as printed, or with the positive pair in the denominator.")
     ] = "paper",
-    negatives: Annotated[
-        str, _option("--negatives", "batch|vocabulary", "Names that a token is set against.")
-    ] = "batch",
+    negatives: Annotated[str, _option("--negatives", "batch|vocabulary", "Negative names in Eq. 2.")] = "batch",
     text_target: Annotated[
         str,
         _option(
@@ -86,51 +85,53 @@ def tren(
     ] = "head_of_mean",
     bce: Annotated[str, _option("--bce", "plain|balanced", "Cross-entropy of the masks.")] = "plain",
     spare: Annotated[
-        str, _option("--spare", "ignore|repeat", "Predictions without a target: left out, or given the nearest.")
+        str, _option("--spare", "ignore|repeat", "Predictions without a target are ignored, or get the nearest one.")
     ] = "ignore",
     heads: Annotated[int, _option("--heads", "N", "Attention heads.")] = 8,
     layers: Annotated[int, _option("--layers", "N", "Decoder layers.")] = 2,
     k: Annotated[int, _option("--k", "N", "Tokens per point.")] = 3,
-    dropout: Annotated[float, _option("--dropout", "P", "In the text projector.")] = 0.1,
+    dropout: Annotated[float, _option("--dropout", "P", "Dropout in the text projector.")] = 0.1,
     seed_queries: Annotated[
-        bool, typer.Option("--seed-queries", help="Start each query from the patch under its point too.")
+        bool, typer.Option("--seed-queries", help="Add the patch under the point to each query.")
     ] = False,
-    coarse: Annotated[int, _option("--coarse", "N", "Patches a side that decoder layers see averaged.")] = 1,
+    coarse: Annotated[int, _option("--coarse", "N", "Average N x N patches in the decoder layers.")] = 1,
     start: Annotated[
-        str, _option("--start", "random|near_identity", "First weights; near_identity learns faster.")
+        str, _option("--start", "random|near_identity", "Initial weights; near_identity learns faster.")
     ] = "random",
     text_start: Annotated[
-        str, _option("--text-start", "random|head", "First weights of the text projector.")
+        str, _option("--text-start", "random|head", "Initial weights of the text projector.")
     ] = "random",
-    precision: Annotated[str, _option("--precision", "bf16|fp32", "Of the forward pass.")] = "bf16",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Another seed, another training.")] = 0,
-    log_every: Annotated[int, _option("--log-every", "N", "Steps between lines of the log.")] = 50,
+    precision: Annotated[str, _option("--precision", "bf16|fp32", "Precision of the forward pass.")] = "bf16",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")] = 0,
+    log_every: Annotated[int, _option("--log-every", "N", "Steps between log lines.")] = 50,
     checkpoint_every: Annotated[int, _option("--checkpoint-every", "N", "Steps between checkpoints.")] = 500,
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
     ] = 2,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard/--no-tensorboard", help="Also write logs for TensorBoard.")
+        bool, typer.Option("--tensorboard/--no-tensorboard", help="Write logs for TensorBoard too.")
     ] = True,
     device: DeviceOption = None,
 ) -> None:
     """Train a T-REN region encoder on a frozen backbone.
 
-    The defaults are the paper's. An interrupted training goes on with --resume, exactly as if nothing had happened.
+    The defaults are the paper's. --resume continues an interrupted training exactly.
     """
-    from vidmem.encoders.extras import needing
-
-    with needing("train", "training"):
+    try:
         from vidmem.encoders.device import pick_device
 
         from .tren.backbones import load_backbone
         from .tren.config import LossConfig, ModelConfig, TrainConfig
         from .tren.data import open_data
         from .tren.loop import WEIGHTS, fit
+    except ImportError as error:
+        raise ModelError(
+            f"training needs {error.name}, which cannot be imported; pip install -e '.[train]' in the clone"
+        ) from None
 
     if crowd not in ("skip", "keep"):
         raise UsageError(f"--crowd is skip or keep; got {crowd!r}")
-    # Typer hands over plain strings; TrainConfig says which it knows.
+    # Typer passes plain strings; TrainConfig checks them.
     choices: dict[str, Any] = {
         "text_form": text_form,
         "negatives": negatives,
@@ -190,13 +191,13 @@ def tren(
             report=report,
         )
     except KeyboardInterrupt:
-        warn("interrupted; run the same command with --resume to go on from the last checkpoint")
+        warn("interrupted; run the same command with --resume to continue from the last checkpoint")
         raise typer.Exit(130) from None
     print(out / WEIGHTS)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one training; returns the exit code."""
+    """Run one training and return the exit code."""
     try:
         train(argv, prog_name="python -m lab.train")
     except VidmemError as error:

@@ -130,5 +130,5 @@ def test_another_graph_is_refused(tmp_path: Path) -> None:
 def test_an_operation_that_was_not_there(tmp_path: Path) -> None:
     made = Made()
     made.add("odd", "Cos", ["x"])
-    with pytest.raises(ModelError, match="holds a Cos"):
+    with pytest.raises(ModelError, match="holds an unexpected Cos"):
         run(read(made.save(tmp_path)), "odd", np.zeros((1, 32, 32, 3), np.uint8))

@@ -1,4 +1,4 @@
-"""Frozen backbones to train on: patch features, a head that maps them into a text space, and that space's texts."""
+"""Frozen backbones: patch features, a head that maps them into a text space, and text vectors of that space."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What a backbone made of pictures. patches `(B, D, h, w)`; cls `(B, D)` and registers `(B, R, D)`, where it has
-    such tokens and its head wants them."""
+    """Features of pictures. patches: `(B, D, h, w)`. cls `(B, D)`, registers `(B, R, D)`: for backbones whose head
+    needs them."""
 
     patches: Tensor
     cls: Tensor | None = None
     registers: Tensor | None = None
 
     def one(self, picture: int) -> Seen:
-        """Of one picture, as a batch of 1."""
+        """The features of one picture, as a batch of 1."""
         at = slice(picture, picture + 1)
         cls, registers = (None if part is None else part[at] for part in (self.cls, self.registers))
         return Seen(self.patches[at], cls, registers)
 
 
 class Backbone(Protocol):
-    """name: as on the command line. weights: tells two sets of weights apart. dim, text_dim: widths of the features
-    and of the text space. size: (width, height) of the pictures in pixels. grid: (h, w) patches of one."""
+    """A frozen backbone. name: as on the command line. weights: identifies the weights. dim, text_dim: widths of the
+    features and of the text space. size: (width, height) of the pictures in pixels. grid: (h, w) patches of one."""
 
     name: str
     weights: str
@@ -46,32 +46,33 @@ class Backbone(Protocol):
     grid: tuple[int, int]
 
     def features(self, images: Tensor) -> Seen:
-        """Of pictures `(B, 3, H, W)` float32 in [0, 1], without gradients."""
+        """Return features of pictures `(B, 3, H, W)` float32 in [0, 1], without gradients."""
 
     def head(self, tokens: Tensor, seen: Seen) -> Tensor:
-        """Tokens `(B, N, dim)` of those pictures, each by itself, -> `(B, N, text_dim)`, without gradients: the
-        backbone's own way into the text space."""
+        """Map tokens `(B, N, dim)` of those pictures into the text space, each by itself: `(B, N, text_dim)`, without
+        gradients."""
 
     def patch_head(self, seen: Seen) -> Tensor:
-        """All patches in the text space, `(B, h * w, text_dim)`, without gradients, as the head was trained on them."""
+        """Map all patches into the text space together, as the head was trained: `(B, h * w, text_dim)`, without
+        gradients."""
 
     def text(self, names: Sequence[str]) -> Tensor:
-        """`(C, text_dim)` float32 on the CPU, any norm. Raises UsageError for a name that it cannot read."""
+        """Return text vectors `(C, text_dim)` float32 on the CPU, of any norm. Raises UsageError for a name with
+        unknown words."""
 
     def copy_head(self, model: RegionEncoder) -> None:
-        """Give the text projector of `model` the weights of `head`. Raises UsageError when they have another form."""
+        """Copy the weights of `head` to the text projector of `model`. Raises UsageError if their forms differ."""
 
 
 HEAD = "tiny_head.safetensors"
-"""Beside this module; `python -m lab.tiny.fit_head` makes it."""
+"""File beside this module, made by `python -m lab.tiny.fit_head`."""
 
 
 class TinyFeatures:
     """The detector of `tiny`, frozen: the finest level of its neck, each channel centred and scaled, and a linear head
-    into the text space of `tiny`. The head knows what COCO's 80 names can teach; other names are for a training.
+    into the text space of `tiny`. The head knows COCO's 80 names; other names must be learned in training.
 
-    On a GPU the detector runs where ONNX Runtime can, else on the CPU. Raises ModelError when a file is missing or
-    damaged.
+    The detector runs on the GPU if ONNX Runtime can use it. Raises ModelError if a file is missing or damaged.
     """
 
     name, size, grid = "tiny", (448, 256), (32, 56)
@@ -114,8 +115,8 @@ class TinyFeatures:
 
     @torch.no_grad()
     def copy_head(self, model: RegionEncoder) -> None:
-        """Since gelu(x) - gelu(-x) = x, two hidden units a dimension make a linear map of the projector; those that are
-        left over begin without a say."""
+        """Since gelu(x) - gelu(-x) = x, two hidden units per dimension make the projector a linear map; the remaining
+        units start with output weights of 0."""
         first, second, count = model.text1, model.text2, self.text_dim
         if first.in_features != self.dim or second.out_features != count or first.out_features < 2 * count:
             shape = f"{first.in_features} x {first.out_features} x {second.out_features}"
@@ -136,7 +137,7 @@ def _head_file() -> Path:
 
 
 def _head(text_dim: int) -> list[Tensor]:
-    """Mean, spread, weight and bias."""
+    """Read mean, spread, weight and bias."""
     from vidmem.encoders.tensor_file import fail, read_tensors
 
     path, what = _head_file(), "the head of the backbone `tiny`"
@@ -162,12 +163,13 @@ def _dinov3(size: str, weights: Path | None, device: torch.device, pixels: int) 
 
 
 BACKBONES: dict[str, Callable[[str, Path | None, torch.device, int], Backbone]] = {"tiny": _tiny, "dinov3": _dinov3}
-"""Name -> from a size ("" for the usual), a folder of weights, a device, and the side of the pictures in pixels (0 for
-the usual)."""
+"""Loaders by name. Arguments: size ("" for the default), folder of weights, device, side of the pictures in pixels (0
+for the default)."""
 
 
 def load_backbone(name: str, weights: Path | None, device: torch.device, pixels: int = 0) -> Backbone:
-    """The backbone spelled `name` or `name:size`. Raises UsageError when there is none, ModelError for its weights."""
+    """Load the backbone `name` or `name:size`. Raises UsageError if there is none, ModelError if its weights are
+    missing or damaged."""
     kind, _, size = name.partition(":")
     if kind not in BACKBONES:
         raise UsageError(f"no backbone {name!r}; there are: {', '.join(BACKBONES)}")

@@ -1,6 +1,6 @@
-"""Where a training stands, on disk: weights, moments of the optimiser and the step, in one safetensors file.
+"""Checkpoints of a training: weights, moments of the optimiser and the step, in one safetensors file.
 
-Nothing else is needed to go on exactly: the order of the pictures, the points and the dropout follow from the seed and
+Nothing else is needed to resume exactly: the order of the pictures, the points and the dropout follow from the seed and
 the step. No pickle is written or read.
 """
 
@@ -22,9 +22,10 @@ FORMAT = "vidmem-tren-training-1"
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, facts: Mapping[str, Any]) -> None:
-    """Write it in one go: a crash leaves the one before. facts: what the training is of, compared by `restore`.
+    """Write a checkpoint in one step, so that a crash leaves the previous one. facts: the settings that `restore`
+    compares.
 
-    Raises MediaError when it cannot be written.
+    Raises MediaError if it cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -47,10 +48,10 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: i
 
 
 def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]) -> int:
-    """Fill model and optimiser from `path`; returns the number of steps done.
+    """Fill model and optimiser from `path`; return the number of steps done.
 
-    Raises ModelError when the file is damaged or no checkpoint, UsageError when it is of another training: the message
-    names the settings that differ. Nothing is filled before all has been found right.
+    Raises ModelError if the file is damaged or not a checkpoint, UsageError if it is of another training; the message
+    names the settings that differ. Nothing is filled before everything is checked.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -63,18 +64,17 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fact
         step, held = int(header["step"]), json.loads(header["facts"])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"this is no checkpoint of a training, or damaged ({error}); start anew elsewhere: {path}"
+            f"not a checkpoint of a training, or damaged ({error}); start again in another folder: {path}"
         ) from None
     asked = json.loads(json.dumps(facts))
     if changed := differences(held, asked):
         raise UsageError(
-            f"the training differs from the one to go on with in {', '.join(changed)}; give the same "
-            f"settings, or another folder: {path}"
+            f"the training to resume differs in {', '.join(changed)}; give the same settings, or another folder: {path}"
         )
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     expected = {name: value.shape for name, value in model.state_dict().items()}
     if {name: value.shape for name, value in weights.items()} != expected:
-        raise ModelError(f"its tensors are not those of this region encoder; start anew elsewhere: {path}")
+        raise ModelError(f"its tensors do not fit this region encoder; start again in another folder: {path}")
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -86,7 +86,7 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fact
 
 
 def differences(held: Any, asked: Any, place: str = "") -> list[str]:
-    """Where two pieces of plain data differ: "losses.tau (0.1, now 0.2)", in order."""
+    """List the differences of two pieces of plain data: "losses.tau (0.1, now 0.2)", in order."""
     if isinstance(held, dict) and isinstance(asked, dict):
         keys = [*held, *(key for key in asked if key not in held)]
         return [d for k in keys for d in differences(held.get(k), asked.get(k), f"{place}.{k}" if place else str(k))]

@@ -1,6 +1,6 @@
-"""What a training is made of, with the source of every value. What can be done in two ways has a name for each.
+"""The settings of a training, with the source of every value.
 
-The defaults are the paper's. "paper" marks what the paper says in so many words; options that it does not have say so.
+The defaults are the paper's. "paper" marks what it states explicitly; options beyond it say "not in the paper".
 """
 
 from __future__ import annotations
@@ -25,20 +25,18 @@ Precision = Literal["bf16", "fp32"]
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Eq. 5, the sum of the others. A weight of 0 leaves its term out.
+    """Eq. 5, the sum of the other losses. A weight of 0 leaves out its term.
 
-    tau: temperature of both contrasts (appendix A.3: .1).
-    visual, text, distil_visual, distil_text, mask: weights of Eqs. 1, 2, the halves of 3, and 4 (paper: 1 each).
-    text_form: "paper" is Eq. 2 to the letter, whose denominators run over other names only, so that it can fall below
-    0; "infonce" has the token's own pair in them too (the usual form, as in CLIP).
-    negatives: names that a token is set against: those of the "batch" (Eq. 2), or each name of the data once
-    ("vocabulary"; not in the paper; for small batches).
-    text_target: the target of the text half of Eq. 3 is the backbone's text-alignment head on the mask-pooled features
-    ("head_of_mean", section 3.2), or the pooled output of the head on all patches ("mean_of_head", as a head with
-    attention was trained; not in the paper).
-    bce: "plain" is the mean over patches (Eq. 4), "balanced" weighs mask and rest alike (lab.train.losses; ours).
-    spare: predictions for which no target is left are left out ("ignore", section 3.2), or are given the nearest
-    target of their point ("repeat"; ours: where masks seldom overlap, spare tokens then merge instead of straying).
+    tau: temperature of both contrasts (appendix A.3: .1). visual, text, distil_visual, distil_text, mask: weights of
+    Eqs. 1, 2, the halves of 3, and 4 (paper: 1 each). text_form: "paper" is Eq. 2 to the letter, whose denominators run
+    over other names only, so that it can fall below 0; "infonce" has the token's own pair in them too (the usual form,
+    as in CLIP). negatives: the names that a token is contrasted with: those of the "batch" (Eq. 2), or each name of the
+    data once ("vocabulary"; not in the paper; for small batches). text_target: the target of the text half of Eq. 3 is
+    the backbone's text-alignment head on the mask-pooled features ("head_of_mean", section 3.2), or the pooled output
+    of the head on all patches ("mean_of_head", as a head with attention was trained; not in the paper). bce: "plain" is
+    the mean over patches (Eq. 4), "balanced" weighs mask and rest alike (not in the paper). spare: predictions for
+    which no target is left are left out ("ignore", section 3.2), or are given the nearest target of their point
+    ("repeat"; ours: where masks seldom overlap, spare tokens then merge instead of straying).
     """
 
     tau: float = 0.1
@@ -76,17 +74,17 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """One training. What is not said otherwise stands in appendix A.3.
+    """One training. Values are from appendix A.3 unless noted.
 
     points: prompts per picture (128). sampling: a point's chance grows with the squared number of masks over it
     ("overlap"), or every mask has the same share of the points, however small it is ("even"; not in the paper).
-    least_patches: masks that cover fewer patches are left out, since nothing of them can be pooled (not in the paper).
+    least_patches: masks that cover fewer patches are left out, since they give no features to pool (not in the paper).
     synonyms: names whose text vectors have a higher cosine are one class (.725, on all-mpnet-base-v2 in the paper).
-    batch: pictures per step. accumulate: parts that a batch is worked on in; the contrasts then see one part at a time.
-    lr, weight_decay, warmup (steps, linear), steps, clip (norm of the gradient): of AdamW. final: the share of `lr`
-    that the cosine ends at ("cosine decay to 0.5 x").
-    precision: of the forward pass; losses and weights are float32.
-    log_every, checkpoint_every: steps. Two runs with one seed take the same pictures and points in the same order.
+    batch: pictures per step. accumulate: number of parts of a batch that are processed in turn; the contrasts then see
+    one part at a time. lr, weight_decay, warmup (steps, linear), steps, clip (norm of the gradient): of AdamW. final:
+    the share of `lr` that the cosine ends at ("cosine decay to 0.5 x"). precision: of the forward pass; losses and
+    weights are float32. log_every, checkpoint_every: steps. Two runs with one seed take the same pictures and points in
+    the same order.
     """
 
     losses: LossConfig = field(default_factory=LossConfig)
@@ -109,7 +107,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what makes no sense."""
+        """Check the values. Raises UsageError for an invalid one."""
         loss, model = self.losses, self.model
         for name, chosen, allowed in (
             ("text_form", loss.text_form, TextForm),
@@ -123,7 +121,7 @@ class TrainConfig:
             ("precision", self.precision, Precision),
         ):
             if chosen not in get_args(allowed):
-                raise UsageError(f"{name} is one of {', '.join(get_args(allowed))}; got {chosen!r}")
+                raise UsageError(f"`{name}` is one of {', '.join(get_args(allowed))}; got {chosen!r}")
         weights = {n: getattr(loss, n) for n in ("visual", "text", "distil_visual", "distil_text", "mask")}
         for name, weight in weights.items():
             if not (math.isfinite(weight) and weight >= 0):
@@ -157,19 +155,20 @@ class TrainConfig:
             )
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ...: linear warm-up, then a half cosine down to `final` of `lr`."""
+        """Return the learning rate of step 0, 1, ...: linear warm-up, then a half cosine down to `final` * `lr`."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
         return self.lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for checkpoints and logs."""
+        """Return plain data, for checkpoints and logs."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """What `as_dict` gave. Raises UsageError for a field that this version does not know."""
+        """Build the settings from the result of `as_dict`. Raises UsageError for a field that this version does not
+        know."""
         parts = dict(data)
         try:
             parts["losses"] = LossConfig(**parts.get("losses", {}))

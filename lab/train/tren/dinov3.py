@@ -1,4 +1,4 @@
-"""DINOv3 with the dino.txt head and text tower as a frozen backbone: what the paper trains on (section 3.2)."""
+"""DINOv3 with the dino.txt head and text tower as a frozen backbone, as in the paper (section 3.2)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from vidmem.encoders.tren.region_encoder import RegionEncoder
 
 TOKENS = 256
-"""Names that the text tower reads at a time."""
+"""Number of names per batch of the text tower."""
 
 
 class DinoFeatures:
-    """A backbone (see Backbone) of the parts given. pixels: side of the square pictures.
+    """A `Backbone` made of the given parts. pixels: side of the square pictures.
 
     Region tokens go through the vision head one by one, each with the class and register tokens of its picture, as
-    "processing the visual targets using the text-alignment vision block" leaves open what else the block sees: regions
-    of a picture must not depend on which others were outlined. Raises ModelError when the parts are of two widths.
+    "processing the visual targets using the text-alignment vision block" leaves open what else the block sees, and
+    regions of a picture must not depend on which others are annotated. Raises ModelError if the widths of the parts
+    differ.
     """
 
     def __init__(
@@ -89,16 +90,16 @@ class DinoFeatures:
         parts = []
         for first in range(0, len(names), TOKENS):
             ids = self.reader.tokens([tren.PROMPT + name for name in names[first : first + TOKENS]])
-            # T-REN's text tokens are of the patch space: the second half.
+            # T-REN's text tokens are in the patch space, the second half.
             parts.append(self.reader.tower(torch.from_numpy(ids))[:, self.text_dim :])
         return torch.cat(parts) if parts else torch.zeros(0, self.text_dim)
 
     def copy_head(self, model: RegionEncoder) -> None:
-        raise UsageError("the dino.txt head is no MLP for a text projector to start from; leave `text_start` random")
+        raise UsageError("the dino.txt head is not an MLP to start a text projector from; leave `text_start` at random")
 
 
 def load(size: str, weights: Path | None, device: torch.device, pixels: int = 0) -> DinoFeatures:
-    """DINOv3 of a size ("" for ViT-L/16) from a folder of weights. Raises ModelError for what is missing there."""
+    """Load DINOv3 of a size ("" for ViT-L/16) from a folder of weights. Raises ModelError if a file is missing."""
     size, folder = tren.size_of(size), weights_folder(weights)
     wanted = [tren.backbone_file(size), tren.TEXT, tren.VOCABULARY]
     backbone, dinotxt, _ = (locate(each, folder) for each in wanted)

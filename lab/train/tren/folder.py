@@ -29,7 +29,7 @@ INDEX_MODES = frozenset({"L", "P", "I", "I;16", "1"})
 
 
 class Folder:
-    """Raises MediaError when the folder is not laid out as above: a picture without masks, a mask without a picture, a
+    """Training data in the layout above. Raises MediaError for a picture without masks, a mask without a picture, or a
     number without a name."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class Folder:
                 files = [masks / f"{stem}.png"]
                 found |= {name for name in self._numbers(files[0]).values() if name}
             else:
-                raise MediaError(f"this picture has no masks/{stem}.png and no masks/{stem}/*.png: {picture}")
+                raise MediaError(f"a picture has neither masks/{stem}.png nor masks/{stem}/*.png; add it: {picture}")
             self.rows.append((picture, files))
         self.names = tuple(sorted(found))
 
@@ -101,19 +101,19 @@ def _names(path: Path) -> dict[int, str | None]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise MediaError(f"the names cannot be read ({error}); mend the file: {path}") from None
+        raise MediaError(f"the names cannot be read ({error}); correct the file: {path}") from None
     if not isinstance(document, dict):
-        raise MediaError(f'the names are no object such as {{"1": "dog"}}; mend the file: {path}')
+        raise MediaError(f'the names are not an object such as {{"1": "dog"}}; correct the file: {path}')
     out: dict[int, str | None] = {}
     for key, name in document.items():
         if not key.isdecimal() or not (name is None or (isinstance(name, str) and name.strip())):
-            raise MediaError(f"{key!r}: {name!r} is no number with a name or null; mend the file: {path}")
+            raise MediaError(f"{key!r}: {name!r} is not a number with a name or null; correct the file: {path}")
         out[int(key)] = name.strip() if name else None
     return out
 
 
 def _pixels(path: Path, size: tuple[int, int]) -> NDArray[Any]:
-    """Numbers `(H, W)` of a mask, checked against the picture's size."""
+    """Read the numbers `(H, W)` of a mask and check them against the picture's size."""
     picture = open_picture(path)
     if picture.mode not in INDEX_MODES:
         raise MediaError(f"a mask has one number a pixel (grey, palette or 16 bit), this has {picture.mode}: {path}")

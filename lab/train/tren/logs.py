@@ -1,4 +1,4 @@
-"""The course of a training: a JSON object per line in log.jsonl, and the same for TensorBoard."""
+"""The log of a training: one JSON object per line in log.jsonl, and the same for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FILE = "log.jsonl"
 
 
 class Log:
-    """Rows of numbers by step, in `folder`. What an interrupted run wrote after the step it goes on from is taken out
-    of log.jsonl and marked as void for TensorBoard, so that each step is there once.
+    """Rows of numbers by step, in `folder`. On resuming, rows after the checkpoint's step are removed from log.jsonl
+    and purged for TensorBoard, so that each step appears once.
 
-    tensorboard: also write event files. Raises UsageError when tensorboardX is wanted and not installed.
+    tensorboard: also write event files. Raises UsageError if tensorboardX is not installed.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
@@ -27,14 +27,14 @@ class Log:
                 from tensorboardX import SummaryWriter
             except ImportError:
                 raise UsageError(
-                    "logs for TensorBoard need tensorboardX; pip install 'vidmem[train]', or turn `tensorboard` off"
+                    "logs for TensorBoard need tensorboardX; pip install -e '.[train]', or turn `tensorboard` off"
                 ) from None
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         kept = [row for row in read(self.path) if row["step"] <= step] if step else []
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One row, on disk at once."""
+        """Write one row and flush it to disk."""
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **values}) + "\n")
         if self.writer:
@@ -53,7 +53,7 @@ class Log:
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """The rows of a log; a last line that a crash cut short is left out, and a missing file has none."""
+    """Read the rows of a log. A truncated last line is ignored; a missing file has no rows."""
     if not path.exists():
         return []
     rows = []

@@ -1,4 +1,4 @@
-"""The training itself: AdamW, warm-up and cosine, clipping, accumulation, checkpoints (T-REN, appendix A.3)."""
+"""The training loop: AdamW, warm-up and cosine, clipping, accumulation, checkpoints (T-REN, appendix A.3)."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def fit(
     report: Callable[[int, Row], None] | None = None,
     see: Callable[[Batch], Seen] | None = None,
 ) -> RegionEncoder:
-    """Train a region encoder; returns it in eval mode and leaves it in `out` / WEIGHTS.
+    """Train a region encoder; return it in eval mode and save it as `out` / WEIGHTS.
 
-    out: for checkpoints and logs. resume: go on from the checkpoint there; on the CPU, with as many threads, the
-    outcome is that of an uninterrupted run, bit for bit. see: what the backbone sees in a batch, where that is not to
-    be computed every time. report: called with the step and the row of each log line.
+    out: folder for checkpoints and logs. resume: continue from the checkpoint there; on the CPU, with the same number
+    of threads, the result equals that of an uninterrupted run bit for bit. see: returns the backbone's features of a
+    batch, if they are cached. report: called with the step and the row of each log line.
 
-    Raises UsageError when there is nothing to train on or to go on from, MediaError for data that cannot be read.
+    Raises UsageError if there is nothing to train on or to resume, MediaError for data that cannot be read.
     """
     if not len(data):
-        raise UsageError("the data holds no picture; give another")
+        raise UsageError("the data has no pictures; give other data")
     path = out / checkpoint.FILE
     if path.exists() and not resume:
-        raise UsageError(f"a training is there already; go on with it by `resume`, or choose another folder: {out}")
+        raise UsageError(f"the folder holds a training; continue it with `resume`, or choose another folder: {out}")
     if resume and not path.exists():
-        raise UsageError(f"there is no training to go on with; leave `resume` out to start one: {out}")
+        raise UsageError(f"there is no training to resume; leave `resume` out to start one: {out}")
     out.mkdir(parents=True, exist_ok=True)
     texts = read_texts(backbone, data, config, synonyms, device)
     model = build(backbone, config.model, config.seed).to(device)
@@ -109,8 +109,8 @@ def update(
     step: int,
     see: Callable[[Batch], Seen] | None = None,
 ) -> tuple[dict[str, float], float]:
-    """One step of the optimiser. Returns the terms of the loss, means over the parts of the batch, and the norm of the
-    gradient before clipping. Raises UsageError when the loss is not finite, before any weight has changed."""
+    """Take one step of the optimiser. Returns the terms of the loss, as means over the parts of the batch, and the norm
+    of the gradient before clipping. Raises UsageError if the loss is not finite, before any weight changes."""
     optimizer.zero_grad(set_to_none=True)
     generator = torch.Generator(batch.images.device)
     sums: dict[str, float] = {}
@@ -134,7 +134,7 @@ def update(
 
 
 def parts(batch: Batch, count: int) -> list[Batch]:
-    """The batch cut into `count` equal ones."""
+    """Cut the batch into `count` equal parts."""
     names = ("images", "cover", "labels", "points", "targets", "index")
     cut = {name: getattr(batch, name).chunk(count) for name in names}
     return [Batch(**{name: cut[name][i] for name in names}) for i in range(count)]
@@ -143,10 +143,10 @@ def parts(batch: Batch, count: int) -> list[Batch]:
 def read_texts(
     backbone: Backbone, data: Data, config: TrainConfig, synonyms: Path | None, device: torch.device
 ) -> Texts:
-    """Vectors and groups of the names of the data; without any name, of none."""
+    """Return vectors and groups of the names of the data, which may have none."""
     if not data.names:
         if config.losses.text:
-            raise UsageError("no region of the data has a name; give the text contrast no weight (`text` 0)")
+            raise UsageError("no region of the data has a name; set the weight of the text contrast, `text`, to 0")
         return Texts(torch.zeros(0, backbone.text_dim, device=device), torch.zeros(0, dtype=torch.long, device=device))
     vectors = backbone.text(data.names)
     groups = group_by_file(data.names, synonyms) if synonyms else group_by_cosine(vectors.numpy(), config.synonyms)
@@ -154,7 +154,7 @@ def read_texts(
 
 
 def facts_of(backbone: Backbone, data: Data, config: TrainConfig, texts: Texts) -> dict[str, Any]:
-    """What must be the same for a training to go on."""
+    """Return the settings that must be equal to resume a training."""
     names = hashlib.sha256("\n".join(data.names).encode()).hexdigest()[:16]
     groups = hashlib.sha256(texts.groups.cpu().numpy().tobytes()).hexdigest()[:16]
     return {
@@ -168,7 +168,7 @@ def facts_of(backbone: Backbone, data: Data, config: TrainConfig, texts: Texts) 
 
 
 def save_weights(model: RegionEncoder, path: Path) -> None:
-    """The form that `load_region_encoder` reads."""
+    """Save weights in the form that `load_region_encoder` reads."""
     from vidmem.encoders.tren.checkpoint import save_region_encoder
 
     save_region_encoder(model, path)

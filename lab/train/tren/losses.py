@@ -1,4 +1,4 @@
-"""Eqs. 2 and 4 in the forms that LossConfig names; Eqs. 1 and 3 are those of lab.train.losses."""
+"""The losses of T-REN (arXiv 2604.18573, section 3.2), Eqs. 1 to 4, in the forms that LossConfig names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..losses import distillation, mask_loss, visual_contrast
 from .config import Balance, Negatives, TextForm
 
-__all__ = ["attention_loss", "distillation", "text_contrast", "visual_contrast"]
+
+def visual_contrast(tokens: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
+    """Eq. 1: the visual contrast.
+
+    Args:
+        tokens: `(N, D)`.
+        groups: `(N,)` int; tokens of one mask share a group. Tokens alone in their group are left out of the mean.
+        tau: Temperature.
+
+    Returns:
+        A scalar, 0 if no token is left.
+    """
+    z = F.normalize(tokens, dim=-1)
+    logits = (z @ z.T) / tau
+    self_pair = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    same = (groups[:, None] == groups[None]) & ~self_pair
+    logits = logits.masked_fill(self_pair, -torch.inf)
+    positives = logits.masked_fill(~same, -torch.inf)
+    kept = same.any(1)
+    if not kept.any():
+        return tokens.sum() * 0
+    return (logits[kept].logsumexp(1) - positives[kept].logsumexp(1)).mean()
+
+
+def distillation(tokens: Tensor, targets: Tensor) -> Tensor:
+    """Return one of the two halves of Eq. 3: the mean of 1 - cosine of `(N, D)` tokens to their targets."""
+    return (1 - F.cosine_similarity(tokens, targets, dim=-1)).mean()
 
 
 def text_contrast(
@@ -22,12 +47,20 @@ def text_contrast(
     form: TextForm = "paper",
     negatives: Negatives = "batch",
 ) -> Tensor:
-    """Eq. 2. tokens `(N, D)`, texts `(C, D)` of all names, labels `(N,)` in [0, C), groups `(C,)`: names of one group
-    count as one, and are never set against each other.
+    """Eq. 2: the contrast with names.
 
-    "paper": the denominators run over tokens, or names, of other groups alone; where there are none, the term is left
-    out. "infonce": the token's own pair belongs to them too. With negatives "vocabulary", the token-to-name half has
-    each name once. A scalar; 0 when nothing is left.
+    Args:
+        tokens: `(N, D)`.
+        texts: `(C, D)` of all names.
+        labels: `(N,)` in [0, C), the name of each token.
+        groups: `(C,)`; names of one group count as one and are never negatives of each other.
+        tau: Temperature.
+        form: "paper": the denominators run over tokens, or names, of other groups only; a term without any is left
+            out. "infonce": they include the token's own pair.
+        negatives: "vocabulary" gives the token-to-name half each name once, "batch" the names of the tokens.
+
+    Returns:
+        A scalar, 0 if no term is left.
     """
     r, t = F.normalize(tokens, dim=-1), F.normalize(texts, dim=-1)
     own = t[labels]
@@ -51,17 +84,29 @@ def text_contrast(
 
 
 def attention_loss(attention: Tensor, masks: Tensor, balance: Balance = "plain") -> Tensor:
-    """Eq. 4: binary cross-entropy plus DICE between max-normalised attention `(N, P)` and masks `(N, P)` in [0, 1].
+    """Eq. 4: binary cross-entropy plus DICE between max-normalised attention and masks.
 
-    "plain": the cross-entropy is the mean over patches. "balanced": mask and rest count alike (lab.train.losses).
-    DICE with 1 added above and below, so that an empty mask is no division by zero. A scalar; 0 of nothing.
+    DICE has 1 added above and below, so that an empty mask is not a division by zero.
+
+    Args:
+        attention: `(N, P)`.
+        masks: `(N, P)` in [0, 1].
+        balance: "plain": the cross-entropy is the mean over patches. "balanced": mask and rest have equal weight, since
+            most masks are small.
+
+    Returns:
+        A scalar, 0 for N = 0.
     """
     if not len(attention):
         return attention.sum() * 0
-    if balance == "balanced":
-        return mask_loss(attention, masks)
     p = (attention / attention.amax(-1, keepdim=True).clamp_min(1e-12)).clamp(1e-4, 1 - 1e-4)
     # Written out: F.binary_cross_entropy stops a GPU for good where an attention is not a number.
-    bce = -(masks * p.log() + (1 - masks) * (1 - p).log()).mean(-1)
+    inside, outside = masks * p.log(), (1 - masks) * (1 - p).log()
+    if balance == "balanced":
+        inside = inside / masks.sum(-1, keepdim=True).clamp_min(1e-3)
+        outside = outside / (1 - masks).sum(-1, keepdim=True).clamp_min(1e-3)
+        bce = -(inside + outside).sum(-1) / 2
+    else:
+        bce = -(inside + outside).mean(-1)
     dice = 1 - (2 * (p * masks).sum(-1) + 1) / (p.sum(-1) + masks.sum(-1) + 1)
     return (bce + dice).mean()

@@ -1,24 +1,43 @@
-"""Which prediction of a point stands for which of its targets (section 3.2, "Hungarian matching")."""
+"""Assign predictions of a point to its targets (section 3.2, "Hungarian matching")."""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 from torch import Tensor
 
-from ..losses import match
 from .config import Spare
 
 FEW = 4
-"""Predictions per point up to which all orders are tried at once, on the device: 24 at most. SciPy's assignment takes
-one small matrix after the other on the CPU, 2048 a step in the paper's setting, but stays polynomial; it is for more.
-Both are exact."""
+"""Up to this many predictions per point all orders (24 at most) are tried at once, on the device. For more, SciPy's
+assignment is used, which is polynomial but works on the CPU, one small matrix after the other (2,048 a step in the
+paper's setting). Both are exact."""
+
+
+def match(cost: Tensor, valid: Tensor) -> Tensor:
+    """Match k predictions to at most t <= k targets per point, exactly, by trying all orders; for small k.
+
+    cost `(P, k, t)`, valid `(P, t)` bool. Returns `(P, t)` int64: the prediction of each target (meaningless where the
+    target is not valid).
+    """
+    _, k, t = cost.shape
+    orders = torch.tensor(list(itertools.permutations(range(k), t)), device=cost.device)  # (O, t)
+    columns = torch.arange(t, device=cost.device)
+    totals = (cost[:, orders, columns] * valid[:, None]).sum(-1)  # (P, O)
+    return orders[totals.argmin(1)]
 
 
 def assign(cost: Tensor, valid: Tensor, spare: Spare = "ignore") -> Tensor:
-    """One-to-one matching of k predictions to at most t <= k targets that is cheapest in all.
+    """Assign k predictions to at most t <= k targets, one to one, with minimum total cost.
 
-    cost `(P, k, t)`, finite; valid `(P, t)` bool, whether there is such a target. Returns `(P, k)` int64: the target of
-    each prediction, -1 for none. With "repeat", predictions that are left over get the cheapest target of their point.
+    Args:
+        cost: `(P, k, t)`, finite.
+        valid: `(P, t)` bool, True where there is a target.
+        spare: With "repeat", the remaining predictions get the cheapest target of their point.
+
+    Returns:
+        `(P, k)` int64: the target of each prediction, -1 for none.
     """
     points, k, _ = cost.shape
     chosen = match(cost, valid) if k <= FEW else _hungarian(cost, valid)  # (P, t): prediction of each target
@@ -32,7 +51,7 @@ def assign(cost: Tensor, valid: Tensor, spare: Spare = "ignore") -> Tensor:
 
 
 def _hungarian(cost: Tensor, valid: Tensor) -> Tensor:
-    """`(P, t)` as losses.match gives it, point by point with scipy.optimize.linear_sum_assignment."""
+    """Return the same as `match`, point by point with scipy.optimize.linear_sum_assignment."""
     from scipy.optimize import linear_sum_assignment
 
     table, there = cost.detach().double().cpu().numpy(), valid.cpu().numpy()

@@ -1,9 +1,9 @@
-"""What a region encoder has learnt: does it name regions, outline them, and merge into few tokens?
+"""Evaluate a region encoder: does it name regions, segment them, and merge them into few tokens?
 
-Two ways to get a region's token. *By a point* of it, drawn evenly from its patches: a method gets but that point
-(T-REN's mean over the k text tokens of a point, as in its open-vocabulary segmentation; a patch baseline's patch
+A region's token comes from one of two prompts. *By a point* drawn evenly from its patches: the method gets that point
+only (T-REN's mean over the k text tokens of a point, as in its open-vocabulary segmentation; a patch baseline's patch
 there). *After the merge*, from a grid of prompts over the whole picture: the merged region that overlaps it best, which
-asks whether the region is in the memory at all.
+shows whether the region is in the memory at all.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Head = Callable[[Tensor, "Seen"], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Means over regions, but for the last three, over pictures. named: shares of the regions whose name comes first,
-    by a point and after the merge. iou: of the best of a point's k masks, and of the best merged one, with the region.
-    patches, merged, kept: tokens per picture: of the backbone, after the merge as in the paper's code, and with regions
-    that only one token found. None where a method has no such thing."""
+    """Means over regions; the last three are means over pictures. named: share of the regions whose name ranks first,
+    by a point and after the merge. iou: IoU of the region with the best of a point's k masks, and with the best merged
+    mask. patches, merged, kept: tokens per picture of the backbone, after the merge as in the paper's code, and
+    including regions found by a single token. None if it does not apply to a method."""
 
     named_by_point: float
     named_merged: float | None
@@ -54,8 +54,8 @@ class Measured:
 
 
 def asked(batch: Batch, names: int, skip: Sequence[int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What is asked of a batch: rows (picture, region) of the named regions whose label is not in `skip`: two `(Q,)`
-    int64, and a patch of each `(Q,)` (row-major), drawn with the region's share of the patch as its weight."""
+    """Choose the regions to evaluate. Returns picture and region `(Q,)` int64 of the named regions whose label is not
+    in `skip`, and a patch of each `(Q,)` (row-major), drawn by the share of the patch that the region covers."""
     wanted = (batch.labels >= 0) & (batch.labels < names)
     for label in skip:
         wanted &= batch.labels != label
@@ -67,7 +67,7 @@ def asked(batch: Batch, names: int, skip: Sequence[int], seed: int) -> tuple[Ten
 
 
 def overlap(masks: Tensor, regions: Tensor) -> Tensor:
-    """IoU of binarised masks `(..., N)` in {0, 1} with soft regions `(..., N)` in [0, 1]."""
+    """Return the IoU of binarised masks `(..., N)` in {0, 1} with soft regions `(..., N)` in [0, 1]."""
     common = (masks * regions).sum(-1)
     return common / (masks.sum(-1) + regions.sum(-1) - common).clamp_min(1e-6)
 
@@ -86,10 +86,11 @@ def measure(
     mergers: int | None = None,
     seed: int = 0,
 ) -> Measured:
-    """Measure `model` on `batches`, each with what the backbone saw in it, against the names `texts` `(C, Dt)`.
+    """Evaluate `model` on `batches`, with the backbone's features of each, among the names `texts` `(C, Dt)`.
 
-    grid: rows and columns of prompts for the merge. head: into the text space; the model's own projector when None.
-    skip: labels that are not asked for. mergers: pictures that are merged, all when None; it takes the most time.
+    grid: rows and columns of prompts for the merge. head: maps tokens into the text space; by default the model's own
+    projector. skip: labels that are not evaluated. mergers: number of pictures that are merged, by default all; merging
+    takes most of the time.
     """
     into = head or (lambda tokens, _: model.project(tokens))
     names = F.normalize(texts, dim=-1)
@@ -145,8 +146,8 @@ def measure_patches(
     skip: Sequence[int] = (),
     seed: int = 0,
 ) -> Measured:
-    """The baseline: each region named by the patch at the same point. heads: all patches of pictures in the text space,
-    `(B, h * w, Dt)`."""
+    """Evaluate the baseline: each region is named by the patch at the same point. heads: maps all patches of pictures
+    into the text space, `(B, h * w, Dt)`."""
     names = F.normalize(texts, dim=-1)
     hits: list[float] = []
     for number, (batch, view) in enumerate(zip(batches, seen, strict=True)):
@@ -158,7 +159,7 @@ def measure_patches(
 
 
 def regions(model: RegionEncoder, seen: Seen, grid: tuple[int, int], head: Head) -> RegionTokens:
-    """All tokens of one picture from a grid of prompts, not yet merged. Boxes are in patches times 8."""
+    """Return all tokens of one picture from a grid of prompts, before merging. Boxes are in patches times 8."""
     rows, columns = grid
     y, x = torch.meshgrid((torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij")
     points = torch.stack([x, y], -1).reshape(1, -1, 2).to(seen.patches)

@@ -1,7 +1,7 @@
 """From samples to batches: pictures at the backbone's size, shares of patches, point prompts and their targets.
 
-Everything random follows from the seed and the position in the training, so that neither worker processes nor a
-resumption change what comes.
+All random choices follow from the seed and the position in the training, so that neither the number of workers nor an
+interruption changes them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from .sample import Data
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """images `(B, 3, H, W)` float32 in [0, 1]; cover `(B, R, h, w)` float32, the share of each patch that a region
-    covers; labels `(B, R)` int64, the name's index, -1 without a name; points `(B, P, 2)` float32 x, y in [0, 1];
-    targets `(B, P, k)` int64, the regions that a point lies on, -1 for none; index `(B,)` int64, the samples' numbers.
+    """A batch. images `(B, 3, H, W)` float32 in [0, 1]; cover `(B, R, h, w)` float32, the share of each patch that a
+    region covers; labels `(B, R)` int64, the name's index, -1 without a name; points `(B, P, 2)` float32 x, y in [0,
+    1]; targets `(B, P, k)` int64, the regions that a point lies on, -1 for none; index `(B,)` int64, the samples'
+    numbers.
     """
 
     images: Tensor
@@ -38,7 +39,7 @@ class Batch:
     index: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
+        """Return the batch on a device."""
         names = ("images", "cover", "labels", "points", "targets", "index")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
@@ -46,11 +47,12 @@ class Batch:
 def sample_points(
     masks: Masks, count: int, k: int, sampling: Sampling, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Points on masks `(R, H, W)` and their targets: `(count, 2)` x, y in [0, 1] at pixel centres, and `(count, k)`.
+    """Sample points on masks `(R, H, W)`, with their targets: `(count, 2)` x, y in [0, 1] at pixel centres, and
+    `(count, k)`.
 
     "overlap": a pixel's chance is proportional to the squared number of masks on it (section 3.2). "even": a mask is
     drawn first, each with one chance, then a pixel of it. A point under more than k masks gets k of them, at random.
-    Raises ValueError when no mask holds a pixel.
+    Raises ValueError if all masks are empty.
     """
     _, height, width = masks.shape
     over = masks.sum(0, dtype=np.int64)
@@ -74,8 +76,8 @@ def sample_points(
 
 
 def shares(masks: Masks, grid: tuple[int, int]) -> NDArray[np.float32]:
-    """The share of each patch of a (h, w) grid that masks `(R, H, W)` cover, `(R, h, w)`; patches need not be whole
-    pixels."""
+    """Return the share `(R, h, w)` of each patch of a (h, w) grid that masks `(R, H, W)` cover; patches may have
+    fractional sizes."""
     h, w = grid
     out = np.empty((len(masks), h, w), np.float32)
     for row, mask in zip(out, masks, strict=True):
@@ -85,7 +87,7 @@ def shares(masks: Masks, grid: tuple[int, int]) -> NDArray[np.float32]:
 
 
 class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """Samples made ready for a backbone. Its keys are (position, number): where in the training, which sample.
+    """Samples prepared for a backbone. Keys are (position in the training, number of the sample).
 
     Pictures are resized bicubically, masks by nearest neighbour (appendix A.3), to `size` (width, height).
     """
@@ -127,7 +129,7 @@ class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> Batch:
-    """A batch of what Prepared gives; regions are filled up with empty ones without a name."""
+    """Collate items of `Prepared`; regions are padded with empty ones without a name."""
     most = max(len(row["labels"]) for row in rows)
     cover = torch.zeros(len(rows), most, *rows[0]["cover"].shape[1:])
     labels = torch.full((len(rows), most), -1)
@@ -140,7 +142,7 @@ def collate(rows: Sequence[dict[str, Any]]) -> Batch:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Keys of the batches of the steps first .. steps - 1: all samples in another random order each time through."""
+    """Keys of the batches of the steps first .. steps - 1: all samples in a new random order in each epoch."""
 
     size: int
     batch: int

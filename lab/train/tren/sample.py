@@ -1,4 +1,4 @@
-"""Training data: samples (see vidmem/export/coco.py) by number, and several sets as one."""
+"""Training data: samples (see vidmem/export/coco.py) by number, and the concatenation of data sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidmem.export.coco import Sample
 
 
 class Data(Protocol):
-    """Samples by number, and all names that occur, sorted. Reading one again gives the same."""
+    """Samples by number, and all names, sorted. Reading is deterministic."""
 
     names: tuple[str, ...]
 
@@ -22,7 +22,7 @@ class Data(Protocol):
 
 
 class Joined:
-    """Several data sets, one after the other."""
+    """The concatenation of data sets."""
 
     def __init__(self, parts: Sequence[Data]) -> None:
         self.parts = tuple(parts)

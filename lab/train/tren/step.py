@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Texts:
-    """vectors `(C, Dt)` of all names of the data; groups `(C,)` int64, names that count as one."""
+    """The names of the data. vectors: `(C, Dt)`; groups: `(C,)` int64, names that count as one."""
 
     vectors: Tensor
     groups: Tensor
 
 
 def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
-    """A region encoder for the features of `backbone`, its weights drawn from `seed`, in training mode, on the CPU."""
+    """Build a region encoder for the features of `backbone`, with weights drawn from `seed`, in training mode, on the
+    CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RegionEncoder(
@@ -50,8 +51,8 @@ def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
 
 
 def near_identity(regions: RegionEncoder) -> None:
-    """Start the region encoder where a query passes through to the last layer and matches patches like the one under
-    its point: masks then begin as feature similarity instead of noise."""
+    """Initialise the region encoder so that a query passes unchanged to the last layer and matches patches similar to
+    the one under its point. Masks then start as feature similarity instead of noise."""
     with torch.no_grad():
         eye = torch.eye(regions.q_proj.weight.shape[0])
         linears = [regions.q_proj, regions.k_proj]
@@ -62,15 +63,15 @@ def near_identity(regions: RegionEncoder) -> None:
 
 
 def pooled(features: Tensor, cover: Tensor) -> Tensor:
-    """Mask-pooled features, the visual targets of Eq. 3: `(B, D, h, w)`, `(B, R, h, w)` -> `(B, R, D)`. A patch counts
-    by the share of it that the mask covers."""
+    """Return mask-pooled features, the visual targets of Eq. 3: `(B, D, h, w)`, `(B, R, h, w)` -> `(B, R, D)`. Patches
+    are weighted by the share that the mask covers."""
     weights = cover.flatten(2)
     weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
     return torch.bmm(weights.to(features.dtype), features.flatten(2).transpose(1, 2))
 
 
 def project(model: RegionEncoder, tokens: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
-    """The text projector with dropout after its GELU: tokens `(..., D)` -> `(..., Dt)`."""
+    """Apply the text projector with dropout after its GELU: tokens `(..., D)` -> `(..., Dt)`."""
     hidden = F.gelu(model.text1(tokens))
     if dropout and generator is not None:
         kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= dropout
@@ -80,7 +81,8 @@ def project(model: RegionEncoder, tokens: Tensor, dropout: float, generator: tor
 
 
 def text_targets(backbone: Backbone, seen: Seen, cover: Tensor, means: Tensor, config: LossConfig) -> Tensor:
-    """The text targets of Eq. 3 `(B, R, Dt)`, from mask-pooled features `means` `(B, R, D)` or from all patches."""
+    """Return the text targets of Eq. 3 `(B, R, Dt)`, from mask-pooled features `means` `(B, R, D)` or from all
+    patches."""
     if config.text_target == "head_of_mean":
         return backbone.head(means, seen).float()
     patches = backbone.patch_head(seen).float()
@@ -96,9 +98,10 @@ def losses_of(
     config: TrainConfig,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """The weighted terms of Eq. 5 by name, scalars float32; their sum is the loss. Terms of weight 0 are missing.
+    """Return the weighted terms of Eq. 5 by name, scalars float32; their sum is the loss. Terms of weight 0 are left
+    out.
 
-    seen: of the batch's pictures. generator: of the dropout, on their device; None for none.
+    seen: features of the batch's pictures. generator: for the dropout, on their device; None turns dropout off.
     """
     weight, features = config.losses, seen.patches
     device = features.device.type

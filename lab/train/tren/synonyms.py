@@ -1,4 +1,4 @@
-"""Names that mean the same are one class in the text contrast (appendix A.3, "group synonyms")."""
+"""Group synonyms into one class of the text contrast (appendix A.3, "group synonyms")."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vidmem.records import Float32
 
 
 def group_by_cosine(vectors: Float32, threshold: float) -> NDArray[np.int64]:
-    """Groups `(C,)` from text vectors `(C, D)`: connected components of the pairs whose cosine exceeds the threshold,
-    numbered in order of first appearance."""
+    """Return groups `(C,)` of text vectors `(C, D)`: connected components of the pairs whose cosine exceeds the
+    threshold, numbered in order of first appearance."""
     from scipy.sparse.csgraph import connected_components
 
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -23,8 +23,8 @@ def group_by_cosine(vectors: Float32, threshold: float) -> NDArray[np.int64]:
 
 
 def group_by_file(names: Sequence[str], path: Path) -> NDArray[np.int64]:
-    """Groups `(C,)` from a file with the names of one group on a line, parted by tabs; a name in no line is a group of
-    its own. Raises UsageError when it cannot be read or puts a name into two groups."""
+    """Return groups `(C,)` from a file with the names of one group on a line, separated by tabs. A name that is not in
+    the file is a group of its own. Raises UsageError if the file cannot be read or has a name in two groups."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:

@@ -1,8 +1,7 @@
-"""The lostfound worlds as training data: frames and the exact masks of the things in them, from the script.
+"""Lostfound worlds as training data: frames, and the exact masks of their things from the script.
 
-A mask is what is left of a thing's own picture after all that the frame does to it: nearer things cover it, the camera
-crops, scales and smears it with the code that draws the frame, pillars and plants pass before it. A pixel belongs to
-the thing that makes up at least half of it.
+A mask is the visible part of a thing's picture after covering by nearer things and occluders, cropping, scaling and
+motion blur, with the code that renders the frame. A pixel belongs to the thing that makes up at least half of it.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from ...synthetic.script import Script, write_script
 from .folder import Folder
 
 FIRST_HELD_OUT = 5000
-"""Worlds from this seed on are for measurements (calibration 5000.., the benchmark 9000..): nothing may learn them."""
+"""Worlds from this seed on are for measurements only (calibration 5000.., benchmarks 9000..)."""
 SCENERY = "background"
-"""Name of the region that all pixels without a thing make up."""
+"""Name of the region of all pixels without a thing."""
 SECONDS, FPS, FRAMES = 12.0, 15, 10
-"""Length of a world, its frames a second, and how many of them are taken."""
+"""Length of a world in seconds, frames a second, and number of frames used."""
 SIZE = (448, 256)
 DONE = "done.json"
 
 
 def numbers(script: Script, visit: int, k: int) -> NDArray[np.uint8]:
-    """Frame k of a visit as numbers `(H, W)`: 0 scenery, 1 + i the thing `script.things(visit)[i]`.
+    """Return frame k of a visit as numbers `(H, W)`: 0 scenery, 1 + i the thing `script.things(visit)[i]`.
 
-    Not for frames that still show the room before (the first DISSOLVE seconds of a later visit).
+    Not for frames within a cross-fade (the first DISSOLVE seconds of a later visit).
     """
     return next(_numbers(script, visit, [k]))
 
@@ -70,7 +69,7 @@ def _numbers(script: Script, v: int, ks: Sequence[int]) -> Iterator[NDArray[np.u
 
 
 def chosen(script: Script, count: int) -> list[tuple[int, int]]:
-    """Up to `count` (visit, frame of the visit), evenly spread over those that are sharp and show one room alone."""
+    """Choose up to `count` (visit, frame of the visit), evenly spread over sharp frames outside cross-fades."""
     clear = [
         (v, k)
         for v, visit in enumerate(script.visits)
@@ -91,13 +90,13 @@ def render_world(
     seconds: float = SECONDS,
     scenery: str | None = SCENERY,
 ) -> int:
-    """Write the frames of one world into a folder of masks (see folder.py); returns how many.
+    """Write the frames of one world into a folder of masks (see folder.py); return their number.
 
-    scenery: name of what is no thing; None leaves it out. Raises UsageError for a seed that is held out.
+    scenery: name of the background region; None leaves it out. Raises UsageError for a held-out seed.
     """
     if not 0 <= seed < FIRST_HELD_OUT:
         raise UsageError(
-            f"seed {seed} is no training world: those from {FIRST_HELD_OUT} on are for measurements; give 0 to "
+            f"seed {seed} is held out for measurements, as are all from {FIRST_HELD_OUT} on; give 0 to "
             f"{FIRST_HELD_OUT - 1}"
         )
     lens = Lens(*size, FPS)
@@ -127,10 +126,9 @@ def render_world(
 def render_worlds(
     folder: Path, seeds: Sequence[int], *, count: int = FRAMES, size: tuple[int, int] = SIZE, report: bool = False
 ) -> Folder:
-    """The worlds of `seeds` as a folder of masks, rendered (about 4 s each) where that has not been done before.
+    """Return the worlds of `seeds` as a folder of masks; render those that are missing (about 4 s each).
 
-    A run that was cut short goes on with the first world that is not whole. Raises UsageError when the folder holds
-    other worlds.
+    An interrupted run continues with the first incomplete world. Raises UsageError if the folder holds other worlds.
     """
     from vidmem.cli.messages import say
 
@@ -141,7 +139,7 @@ def render_worlds(
     if record.exists():
         state = json.loads(record.read_text("utf-8"))
     if state["asked"] != asked:
-        raise UsageError(f"the folder holds other worlds than those asked for; remove it or choose another: {folder}")
+        raise UsageError(f"the folder holds other worlds; remove it or choose another: {folder}")
     for i, seed in enumerate(seeds):
         if i >= state["done"]:
             render_world(folder, seed, count=count, size=size)
@@ -149,5 +147,5 @@ def render_worlds(
             part.write_text(json.dumps({"asked": asked, "done": i + 1}), "utf-8")
             part.replace(record)
             if report and ((i + 1) % 10 == 0 or i + 1 == len(seeds)):
-                say(f"{i + 1} of {len(seeds)} worlds drawn")
+                say(f"{i + 1} of {len(seeds)} worlds rendered")
     return Folder(folder)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lab.train.losses import distillation, mask_loss, match, visual_contrast
+from lab.train.tren.losses import attention_loss, distillation, visual_contrast
+from lab.train.tren.matching import match
 from needs import needs
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
@@ -20,6 +21,10 @@ EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
 
 def tensor(*rows: tuple[float, ...]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def balanced(attention: Tensor, mask: Tensor) -> Tensor:
+    return attention_loss(attention, mask, "balanced")
 
 
 def test_visual_contrast_by_hand() -> None:
@@ -65,26 +70,26 @@ def test_mask_loss_by_hand() -> None:
     inside = -(math.log(p[0]) + math.log(p[1])) / 2
     outside = -(math.log(1 - p[2]) + math.log(1 - p[3])) / 2
     dice = 1 - (2 * (p[0] + p[1]) + 1) / (sum(p) + 2 + 1)
-    assert mask_loss(attention, mask).item() == pytest.approx((inside + outside) / 2 + dice)
+    assert balanced(attention, mask).item() == pytest.approx((inside + outside) / 2 + dice)
 
 
 def test_mask_loss_depends_on_the_shape_and_not_on_the_scale() -> None:
     mask = tensor((1.0, 1.0, 0.0, 0.0, 0.0))
     right, wrong = tensor((1.0, 1.0, 0.0, 0.0, 0.0)), tensor((0.0, 0.0, 1.0, 1.0, 1.0))
-    assert mask_loss(right, mask) < 0.01
-    assert mask_loss(wrong, mask) > 5
-    torch.testing.assert_close(mask_loss(right * 0.01, mask), mask_loss(right, mask))
+    assert balanced(right, mask) < 0.01
+    assert balanced(wrong, mask) > 5
+    torch.testing.assert_close(balanced(right * 0.01, mask), balanced(right, mask))
 
 
 @pytest.mark.parametrize("mask", [0.0, 1.0])
 def test_mask_loss_is_finite_for_masks_of_nothing_and_of_all(mask: float) -> None:
     attention = torch.rand(3, 6, requires_grad=True)
-    loss = mask_loss(attention, torch.full((3, 6), mask))
+    loss = balanced(attention, torch.full((3, 6), mask))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.isfinite()
     assert attention.grad is not None
     assert attention.grad.isfinite().all()
-    assert mask_loss(torch.zeros(1, 6), torch.full((1, 6), mask)).isfinite()
+    assert balanced(torch.zeros(1, 6), torch.full((1, 6), mask)).isfinite()
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -95,7 +100,7 @@ LABELS = torch.tensor([0, 1, 0, 2, 1])
 LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "visual": (lambda z: visual_contrast(z, LABELS), (random(5, 4),)),
     "distillation": (distillation, (random(5, 4), random(5, 4, seed=1))),
-    "mask": (lambda a: mask_loss(a.softmax(-1), (random(3, 6, seed=1) > 0).double()), (random(3, 6),)),
+    "mask": (lambda a: balanced(a.softmax(-1), (random(3, 6, seed=1) > 0).double()), (random(3, 6),)),
 }
 
 

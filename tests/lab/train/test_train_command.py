@@ -93,10 +93,10 @@ def test_train(run: Run, pictures: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--bce", "heavy"), 2, "bce is one of plain, balanced"),
+        (("--bce", "heavy"), 2, "`bce` is one of plain, balanced"),
         (("--backbone", "huge"), 2, "there are: tiny, dinov3"),
         (("--crowd", "maybe"), 2, "--crowd is skip or keep"),
-        (("--resume",), 2, "no training to go on with"),
+        (("--resume",), 2, "no training to resume"),
         (("--device", "abacus"), 2, "abacus"),
         (("--synonyms", "nowhere.txt"), 2, "nowhere.txt"),
     ],
@@ -114,7 +114,7 @@ def test_train_fails_on_data(run: Run, tmp_path: Path) -> None:
     assert run("tren", "--out", tmp_path / "out").exit_code == 2
     result = run("tren", "--data", "nowhere", "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 2
-    assert "'nowhere' is no data" in result.stderr
+    assert "'nowhere' is not training data" in result.stderr
     (tmp_path / "bad.json").write_text("{}")
     result = run("tren", "--data", tmp_path / "bad.json", "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 4

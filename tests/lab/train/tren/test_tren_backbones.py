@@ -140,7 +140,7 @@ def test_dinov3_with_random_weights() -> None:
     swapped = backbone.head(tokens, Seen(seen.patches, seen.cls.flip(0), seen.registers.flip(0)))  # type: ignore[union-attr]
     assert not torch.allclose(swapped, together)  # the picture does
     assert backbone.text(["a", "bb"]).shape == (2, 64)
-    with pytest.raises(UsageError, match="leave `text_start` random"):
+    with pytest.raises(UsageError, match="leave `text_start` at random"):
         backbone.copy_head(RegionEncoder(64, 64, heads=4))
     with pytest.raises(UsageError, match="multiple of 16"):
         DinoFeatures("x", "0", model, head, reader, 50, CPU)

@@ -202,7 +202,7 @@ def test_folder_fails(tmp_path: Path) -> None:
     (folder / "masks" / "009.png").unlink()
     (folder / "masks" / "001.png").unlink()
     (folder / "names.json").write_text(json.dumps({"1": "red"}))
-    with pytest.raises(MediaError, match=r"has no masks/001\.png.*images/001\.png"):
+    with pytest.raises(MediaError, match=r"neither masks/001\.png.*images/001\.png"):
         Folder(folder)
 
 
@@ -232,7 +232,7 @@ def test_data_by_name(tmp_path: Path, coco: Path) -> None:
 def test_data_without_a_meaning_fails(tmp_path: Path, spec: str) -> None:
     with pytest.raises(UsageError, match=spec):
         open_data([spec], tmp_path)
-    with pytest.raises(UsageError, match="no data"):
+    with pytest.raises(UsageError, match="training data"):
         open_data([], tmp_path)
 
 

@@ -243,7 +243,7 @@ def test_logs_for_tensorboard(backbone: Any, data: Folder, tmp_path: Path) -> No
 
 
 def test_a_training_is_not_overwritten(backbone: Any, data: Folder, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no training to go on with"):
+    with pytest.raises(UsageError, match="no training to resume"):
         fit(backbone, data, SMALL, tmp_path / "none", CPU, resume=True)
     assert not (tmp_path / "none").exists()
     config = replace(SMALL, steps=1)
@@ -262,7 +262,7 @@ def test_damaged_checkpoints_fail(backbone: Any, data: Folder, tmp_path: Path) -
     whole = path.read_bytes()
     for damaged in (whole[:200], whole[: len(whole) // 2], b"", b"\x80\x04N."):
         path.write_bytes(damaged)
-        with pytest.raises(ModelError, match=r"no checkpoint.*training\.safetensors"):
+        with pytest.raises(ModelError, match=r"not a checkpoint.*training\.safetensors"):
             fit(backbone, data, config, tmp_path, CPU, resume=True, tensorboard=False)
     from safetensors.torch import save_file
 
@@ -306,7 +306,7 @@ def test_synonyms_reach_the_loss(backbone: Any, batch: Batch, data: Folder, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"losses": LossConfig(text_form="code")}, "text_form is one of paper, infonce"),  # type: ignore[arg-type]
+        ({"losses": LossConfig(text_form="code")}, "`text_form` is one of paper, infonce"),  # type: ignore[arg-type]
         ({"losses": LossConfig(visual=-1)}, "weight visual"),
         ({"losses": LossConfig(0.1, 0, 0, 0, 0, 0)}, "nothing to learn"),
         ({"losses": LossConfig(tau=0)}, "tau is a number above 0"),
