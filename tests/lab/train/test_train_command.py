@@ -93,7 +93,7 @@ def test_train(run: Run, pictures: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--bce", "heavy"), 2, "`bce` is one of plain, balanced"),
+        (("--bce", "heavy"), 2, "--bce is one of plain, balanced"),
         (("--backbone", "huge"), 2, "there are: tiny, dinov3"),
         (("--crowd", "maybe"), 2, "--crowd is skip or keep"),
         (("--resume",), 2, "no training to resume"),
