@@ -63,11 +63,12 @@ def age(ns: int) -> str:
     seconds = ns // NS
     for size, name in ((365 * 86400, "year"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size * (2 if name == "week" else 1):
-            return _counted(seconds // size, name)
-    return _counted(seconds, "second")
+            return counted(seconds // size, name)
+    return counted(seconds, "second")
 
 
-def _counted(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: 1 thing, 2 things."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 

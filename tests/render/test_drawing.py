@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw
 from vidmem.render.drawing import (
     INNER,
     MARK,
-    TALLEST,
+    MAX_HEIGHT,
     Labels,
-    at_hand,
     close_up,
     colours,
+    fit_page,
     fitted,
     fitted_path,
     length,
@@ -68,11 +68,11 @@ def test_labels_do_not_lie_on_each_other_nor_leave_the_picture() -> None:
 
 @pytest.mark.parametrize("size", [(160, 90), (5000, 2000), (300, 900), (1, 1), (4000, 3)])
 def test_pictures_come_in_the_size_of_a_page(size: tuple[int, int]) -> None:
-    picture, scale = at_hand(np.zeros((size[1], size[0], 3), np.uint8))
+    picture, scale = fit_page(np.zeros((size[1], size[0], 3), np.uint8))
     assert picture.width <= INNER
-    assert picture.height <= TALLEST
-    assert picture.width == INNER or picture.height == TALLEST
-    assert scale == pytest.approx(min(INNER / size[0], TALLEST / size[1]))
+    assert picture.height <= MAX_HEIGHT
+    assert picture.width == INNER or picture.height == MAX_HEIGHT
+    assert scale == pytest.approx(min(INNER / size[0], MAX_HEIGHT / size[1]))
 
 
 @pytest.mark.parametrize("size", [(640, 360), (90, 800), (2, 2), (3000, 40)])

@@ -14,7 +14,7 @@ from vidmem.query.occlusion import Covered, cover
 from vidmem.query.single_image import by_regions
 from vidmem.records import RegionTokens, View
 from vidmem.render.drawing import heading_height
-from vidmem.render.explain import explain, explain_covered
+from vidmem.render.explain import explain_cosines, explain_covered
 
 
 def regions(masks: np.ndarray, text: np.ndarray) -> RegionTokens:
@@ -38,7 +38,7 @@ def test_numbers_beside_the_box_and_colours_over_the_frame() -> None:
     cosines = np.full((4, 6), 0.1, np.float32)
     cosines[1:3, 2:4] = 0.3
     image = np.full((40, 60, 3), 128, np.uint8)
-    explained = explain(image, (20, 10, 40, 30), cosines, "red cup", "patches")
+    explained = explain_cosines(image, (20, 10, 40, 30), cosines, "red cup", "patches")
     assert explained.inside is not None
     assert explained.outside is not None
     assert explained.low == pytest.approx(0.1)
@@ -58,16 +58,18 @@ def test_what_no_region_holds_does_not_count() -> None:
     cosines = np.full((2, 2), np.nan, np.float32)
     cosines[0, 0] = 0.4
     image = np.zeros((20, 20, 3), np.uint8)
-    explained = explain(image, (0, 0, 10, 10), cosines, "cup", "regions")
+    explained = explain_cosines(image, (0, 0, 10, 10), cosines, "cup", "regions")
     assert explained.inside == pytest.approx(0.4)
     assert explained.outside is None
-    assert explain(image, (10, 10, 20, 20), cosines, "cup", "regions").inside is None
-    assert explain(image, (0, 0, 20, 20), np.full((2, 2), 0.2, np.float32), "cup", "patches").outside is None
+    assert explain_cosines(image, (10, 10, 20, 20), cosines, "cup", "regions").inside is None
+    assert explain_cosines(image, (0, 0, 20, 20), np.full((2, 2), 0.2, np.float32), "cup", "patches").outside is None
 
 
 def test_a_frame_without_regions_fails() -> None:
     with pytest.raises(UsageError, match="finds no region in that frame"):
-        explain(np.zeros((20, 20, 3), np.uint8), (0, 0, 5, 5), np.full((2, 2), np.nan, np.float32), "cup", "regions")
+        explain_cosines(
+            np.zeros((20, 20, 3), np.uint8), (0, 0, 5, 5), np.full((2, 2), np.nan, np.float32), "cup", "regions"
+        )
 
 
 class Greens(Encoder, ViewEncoder):

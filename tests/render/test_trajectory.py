@@ -6,7 +6,7 @@ import numpy as np
 
 from vidmem.records import Box, Frame
 from vidmem.render.drawing import MARK
-from vidmem.render.trajectory import box_at, follower
+from vidmem.render.trajectory import box_at, box_drawer
 from vidmem.timecode import NS
 
 MOMENTS: list[tuple[int, Box]] = [(NS, (0, 0, 10, 10)), (2 * NS, (20, 0, 30, 10)), (9 * NS, (0, 0, 10, 10))]
@@ -27,8 +27,8 @@ def test_none_where_it_was_not_in_view() -> None:
 
 def test_drawn_in_the_size_of_the_frame() -> None:
     frame = Frame(np.zeros((120, 200, 3), np.uint8), NS, 0)
-    drawn = follower([(NS, (10, 10, 60, 40))], (100, 60))(frame).image
+    drawn = box_drawer([(NS, (10, 10, 60, 40))], (100, 60))(frame).image
     assert tuple(drawn[50, 20]) == tuple(drawn[20, 80]) == MARK
     assert tuple(drawn[50, 70]) == (0, 0, 0)
     gone = Frame(frame.image, 3 * NS, 1)
-    assert follower([(NS, (10, 10, 60, 40))], (100, 60))(gone) is gone
+    assert box_drawer([(NS, (10, 10, 60, 40))], (100, 60))(gone) is gone

@@ -56,7 +56,7 @@ def ground(
       vidmem ground photo.jpg cup --all --json
     """
     from ..query.single_image import ground as find  # imports Pillow
-    from ..render.grounding import mask_picture, pointed_picture
+    from ..render.grounding import grounding_sheet, mask_image
 
     phrase = " ".join(text).strip()
     if not phrase:
@@ -99,7 +99,7 @@ def ground(
         say_not_saved(save, mask)
         return 1
     if save is not None:
-        write_picture(pointed_picture(image, seen.things, phrase, Path(picture).name), save)
+        write_picture(grounding_sheet(image, seen.things, phrase, Path(picture).name), save)
     if mask is not None:
-        write_picture(mask_picture(seen.things, seen.size), mask)
+        write_picture(mask_image(seen.things, seen.size), mask)
     return 0

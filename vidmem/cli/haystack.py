@@ -186,8 +186,8 @@ def _answer_file(memory: Memory, path: str, show: Show) -> int:
 
 
 def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
-    from ..render.boxes import boxes_picture  # imports Pillow
     from ..render.drawing import INNER, TEXT, fitted
+    from ..render.photo_sheet import photo_sheet
 
     first, second = answer.anchor, answer.target
     assert first is not None
@@ -197,7 +197,7 @@ def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
     if second is not None and answer.verdict == "yes":
         boxes.append((f"{target} {second.score:.2f}", second.box))
     name = fitted(_name(first), TEXT, INNER)
-    sheet = boxes_picture(first.paths[0], f"{anchor}: {target}? {answer.verdict}", [name], boxes)
+    sheet = photo_sheet(first.paths[0], f"{anchor}: {target}? {answer.verdict}", [name], boxes)
     write_picture(sheet, path)
 
 

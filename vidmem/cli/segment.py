@@ -75,7 +75,7 @@ def segment(
     """
 
     from ..query.single_image import segment as label_pixels  # imports Pillow
-    from ..render.grounding import label_picture, segmented_picture
+    from ..render.grounding import label_image, labels_sheet
 
     arguments.share("threshold", threshold)
     if closed and threshold is not None:
@@ -115,9 +115,9 @@ def segment(
     }
     show(Listing(rows, table, document))
     if save is not None:
-        write_picture(segmented_picture(image, found, names, Path(picture).name), save)
+        write_picture(labels_sheet(image, found, names, Path(picture).name), save)
     if png is not None:
-        write_picture(label_picture(found), png)
+        write_picture(label_image(found), png)
     if not rows:
         say("none of the labels is found; --closed gives each region the best of them")
         return 1

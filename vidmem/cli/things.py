@@ -106,19 +106,18 @@ def _title(names: tuple[str, ...]) -> str:
 
 
 def _listing(found: Inventory) -> Listing:
-    from ..render.frames import date_of  # imports PyAV
-    from ..render.grid import seen
+    from ..render.captions import date_text, seen_text
 
     rows = [_row(thing) for thing in found]
-    dated = any(date_of(thing.last) for thing in found)
+    dated = any(date_text(thing.last) for thing in found)
     table = [("thing", "probability", "seen", "last", *(("recorded",) if dated else ()), "source")]
     table += [
         (
             thing.title,
             probability_cell(thing.probability),
-            seen(thing),
+            seen_text(thing),
             "-" if thing.last.picture else clock(thing.last.end_ns),
-            *((date_of(thing.last),) if dated else ()),
+            *((date_text(thing.last),) if dated else ()),
             thing.last.picture or thing.last.source,
         )
         for thing in found

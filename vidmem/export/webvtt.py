@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..address import printable
 from ..records import Sighting
-from ..render.frames import date_of, likely
+from ..render.captions import confidence_text, date_text
 from ..timecode import NS
 
 MIN_NS = NS // 1000
@@ -16,10 +16,12 @@ MIN_NS = NS // 1000
 def chapters(sightings: Sequence[Sighting], title: str) -> str:
     """The text of a WebVTT file, the earliest sighting first. title: what was searched for."""
     cues = []
-    for number, one in enumerate(sorted(sightings, key=lambda s: (s.start_ns, s.end_ns)), 1):
-        end = one.end_ns if one.end_ns - one.start_ns >= MIN_NS else one.start_ns + NS
-        text = ", ".join(part for part in (_escaped(title) or "seen", likely(one), date_of(one)) if part)
-        cues.append(f"{number}\n{stamp(one.start_ns)} --> {stamp(end)}\n{text}\n")
+    for number, sighting in enumerate(sorted(sightings, key=lambda s: (s.start_ns, s.end_ns)), 1):
+        end = sighting.end_ns if sighting.end_ns - sighting.start_ns >= MIN_NS else sighting.start_ns + NS
+        text = ", ".join(
+            part for part in (_escaped(title) or "seen", confidence_text(sighting), date_text(sighting)) if part
+        )
+        cues.append(f"{number}\n{stamp(sighting.start_ns)} --> {stamp(end)}\n{text}\n")
     return "WEBVTT\n\n" + "\n".join(cues)
 
 

@@ -47,21 +47,23 @@ class Pictures:
             MediaError: The video or photo is gone or damaged.
         """
         from ..media import open_source
-        from .boxes import boxes_picture
-        from .contact_sheet import contact_sheet, details, moments
-        from .frames import likely
+        from .captions import confidence_text
+        from .contact_sheet import contact_sheet, details
+        from .photo_sheet import photo_sheet
+        from .trajectory import trajectory
 
         arguments.sighting(sighting)
         arguments.text("title", title)
         arguments.sightings("others", others)
         if sighting.picture is not None:
-            return boxes_picture(sighting.picture, title, details(sighting), [(likely(sighting), sighting.box)])
+            boxes = [(confidence_text(sighting), sighting.box)]
+            return photo_sheet(sighting.picture, title, details(sighting), boxes)
         self._check_readable(sighting)
         duration_ns = self.store.source(sighting.source).duration_ns
-        seen = moments(self.store, sighting)
+        moments = trajectory(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with open_source(sighting.source) as source:
-            return contact_sheet(source, sighting, title, moments=seen, others=same, duration_ns=duration_ns)
+            return contact_sheet(source, sighting, title, moments=moments, others=same, duration_ns=duration_ns)
 
     def sheet(
         self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
@@ -113,13 +115,13 @@ class Pictures:
             An RGB picture, 960 pixels wide.
         """
         from ..query.answers import Thing
-        from .timeline import timeline_picture
+        from .timeline import timeline_sheet
 
         arguments.text("title", title)
         for thing in arguments.made("things", things, (list, tuple), "what `timeline` gives"):
             arguments.made("things", thing, Thing, "what `timeline` gives")
         lengths = {row.uri: row.duration_ns for row in self.store.sources()}
-        return timeline_picture(things, lengths, title, live=self._live())
+        return timeline_sheet(things, lengths, title, live=self._live())
 
     def explain(self, sighting: Sighting, text: str) -> Explained:
         """Show why a sighting matches a text: a heat map over its picture, and numbers inside and outside its box.
@@ -138,19 +140,19 @@ class Pictures:
         """
         from ..query.occlusion import cover
         from ..query.single_image import cosine_map
-        from .explain import explain, explain_covered
-        from .frames import shot_of
+        from .evidence import evidence_of
+        from .explain import explain_cosines, explain_covered
 
         arguments.sighting(sighting)
         arguments.phrase("text", text)
         self._check_readable(sighting)
         encoder, merge = self._query.encoder, self._query.settings().merge
         vector = self._query.text_encoder.encode_text([self._query.reading(text).read_as])[0]
-        image, box = shot_of(sighting)
+        image, box = evidence_of(sighting)
         if not encoder.has_patches and encoder.views is not None:
             return explain_covered(image, box, cover(encoder, image, box, vector, merge), text)
         cosines = cosine_map(encoder, image, vector, merge)
-        return explain(image, box, cosines, text, "patches" if encoder.has_patches else "regions")
+        return explain_cosines(image, box, cosines, text, "patches" if encoder.has_patches else "regions")
 
     def clip(self, sighting: Sighting, path: str | os.PathLike[str], *, margin_ns: int = NS, box: bool = True) -> None:
         """Cut a sighting out of its video into an MP4 file.
@@ -165,8 +167,7 @@ class Pictures:
             MediaError: The sighting is of a photo, the video is gone or damaged, or the file cannot be written.
         """
         from ..media import save_clip
-        from .contact_sheet import moments
-        from .trajectory import follower
+        from .trajectory import box_drawer, trajectory
 
         arguments.sighting(sighting)
         arguments.flags(box=box)
@@ -175,7 +176,7 @@ class Pictures:
         if row.kind.single_pictures:
             raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
         self._check_readable(sighting)
-        draw_box = follower(moments(self.store, sighting), (row.width, row.height)) if box else None
+        draw_box = box_drawer(trajectory(self.store, sighting), (row.width, row.height)) if box else None
         start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
         save_clip(sighting.source, file, start_ns, end_ns, draw_box)
 
