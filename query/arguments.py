@@ -1,6 +1,7 @@
-"""What Memory is given, as people write it: times, boxes, pictures, names, numbers. All of it is checked here, once.
+"""The arguments of `Memory`, as people write them: times, boxes, pictures, names, numbers. They are checked here, once.
 
-The command line takes the same forms, and reads them here. Messages call an argument `name`; it puts its options there.
+Each function returns the value in one form, or raises UsageError. The command line takes the same forms and reads them
+here; messages call an argument `name`, which the command line replaces by its option.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -17,8 +19,6 @@ from ..errors import MediaError, UsageError
 from ..timecode import FORMS, LONGEST_NS, Moment, in_range, moment_of, parse_moment, parse_time
 
 if TYPE_CHECKING:
-    from datetime import date
-
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
@@ -33,62 +33,63 @@ if TYPE_CHECKING:
     Time: TypeAlias = "str | date | Moment"
 
 T = TypeVar("T")
-FARTHEST_APART = 1_000_000
-"""Longest sides of a box, which no picture holds."""
+MAX_GAP = 1_000_000
+"""The largest `apart`, in longest sides of a box; no picture is so wide."""
 _CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
 _CROP_FORMS = "VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60"
 _SHOWN = 60
-"""Letters of what was given instead, in a message."""
+"""How many characters of a wrong value a message shows."""
 _DIGITS = 40
-"""Of an id: no track has more."""
+"""The most digits of the id of a track."""
 
 
 def got(value: object) -> str:
-    """What was given instead, on one short line."""
+    """A wrong value as a message shows it: on one short line."""
     try:
-        told = " ".join(repr(value).split())
-    except Exception:  # whatever an object does when it is asked; also an int of 5,000 digits
+        text = " ".join(repr(value).split())
+    except Exception:  # a repr may raise anything, also that of an int of 5,000 digits
         return type(value).__name__
-    return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}... ({type(value).__name__})"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({type(value).__name__})"
 
 
 def made(name: str, value: Any, kind: type[T] | tuple[type[T], ...], what: str) -> T:
-    """The value, which is of that kind. what: it in words. Raises UsageError for any other."""
+    """The value, if it is of that kind. what: the kind in words. Raises UsageError otherwise."""
     if not isinstance(value, kind):
         raise UsageError(f"`{name}` is {what}; got {got(value)}")
     return value
 
 
 def flags(**named: bool) -> None:
-    """Raises UsageError for one that is neither true nor false."""
+    """Raise UsageError for a value that is neither True nor False."""
     for name, value in named.items():
-        if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):  # NumPy's, which it may lack
+        # NumPy's bool is known by its name: NumPy is slow to import, and the command line starts here.
+        if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
             raise UsageError(f"`{name}` is True or False; got {got(value)}")
 
 
 def calls(**named: object) -> None:
-    """Raises UsageError for one that is neither None nor can be called."""
+    """Raise UsageError for a value that is neither None nor callable."""
     for name, value in named.items():
         if value is not None and not callable(value):
             raise UsageError(f"`{name}` is a function, or None; got {got(value)}")
 
 
 def text(name: str, value: Any) -> str:
-    """A text, maybe an empty one. Raises UsageError."""
+    """A text, possibly empty. Raises UsageError."""
     return made(name, value, str, "a text")
 
 
 def phrase(name: str, value: Any, remedy: str = "name a thing, such as umbrella") -> str:
-    """A text that says something. Raises UsageError."""
+    """A text that is not blank. Raises UsageError."""
     given = text(name, value)
     if not given.strip():
-        what = "the text" if name == "text" else f"`{name}`"  # on the command line it is no option
+        what = "the text" if name == "text" else f"`{name}`"  # not an option on the command line
         raise UsageError(f"{what} is empty; {remedy}")
     return given
 
 
 def path(name: str, value: Any) -> str:
-    """A path or a name. Raises UsageError for an empty one, and for bytes."""
+    """A path or a name. Raises UsageError, also for an empty one and for bytes."""
     try:
         given = os.fspath(value)
     except TypeError:
@@ -101,19 +102,19 @@ def path(name: str, value: Any) -> str:
 
 
 def paths(name: str, value: Sources) -> list[str]:
-    """Paths or names, one or several; none of None. Raises UsageError."""
+    """Paths or names, given as one or several; empty for None. Raises UsageError."""
     return [path(name, one) for one in _several(name, value, "a path or several, such as ['a.mp4', 'b.mp4']")]
 
 
 def phrases(name: str, value: Names, *, needed: bool = False) -> list[str]:
-    """Texts that say something, one or several; none of None, unless they are needed. Raises UsageError."""
+    """Texts that are not blank, given as one or several; empty for None. Raises UsageError, for None if `needed`."""
     if value is None and needed:
         raise UsageError(f"`{name}` is a text or several, such as ['dog', 'cat']; got None")
     return [phrase(name, one) for one in _several(name, value, "a text or several, such as ['dog', 'cat']")]
 
 
 def each(given: Iterable[Any]) -> list[Any]:
-    """What was given one by one, also where that is lists of it."""
+    """A flat list of values that were given one by one, as lists, or both."""
     out: list[Any] = []
     for one in given:
         out += one if isinstance(one, Iterable) and not isinstance(one, str | bytes | os.PathLike | Mapping) else [one]
@@ -131,14 +132,12 @@ def _several(name: str, value: Any, what: str) -> list[Any]:
 
 
 def moment(value: Time | None, name: str = "time") -> Moment | None:
-    """A point in time, as `when.parse_moment` reads it, or a date or datetime, which are local without a zone. Raises
+    """A moment, from a text that `timecode.parse_moment` reads, or a date or datetime (local if it has no zone). Raises
     UsageError."""
     if value is None:
         return None
     if isinstance(value, str):
         return parse_moment(value)
-    from datetime import date
-
     if isinstance(value, date):
         return moment_of(value)
     if not isinstance(value, Moment) or not in_range(value):
@@ -148,8 +147,6 @@ def moment(value: Time | None, name: str = "time") -> Moment | None:
 
 def recording(name: str, value: Any) -> str | date:
     """What tells when something was recorded, as `dating.parse_choice` takes it. Raises UsageError."""
-    from datetime import date
-
     made(name, value, (str, date), "a date, such as 2026-01-31T08:30, a datetime, or what is to tell it")
     return cast("str | date", value)
 
@@ -190,21 +187,22 @@ def _time_ns(value: Any) -> int:
 
 
 def within_ns(value: str) -> int:
-    """Nanoseconds of a length of time such as "2s". Raises UsageError."""
-    # What is added to times of the memory twice must fit 64 bits with them.
+    """Nanoseconds of a duration such as "2s". Raises UsageError."""
+    # It is added to times of the memory twice, which must fit 64 bits.
     return min(parse_time(made("within", value, str, "a text such as '2s' or '0.5s'")), LONGEST_NS >> 1)
 
 
-def whole(name: str, value: Any, least: int | None = None) -> int:
-    """A whole number of 64 bits, from that up. Raises UsageError."""
+def whole(name: str, value: Any, min_value: int | None = None) -> int:
+    """A whole number of 64 bits, at least `min_value`. Raises UsageError."""
     found = _index(value)
-    if found is None or abs(found) > LONGEST_NS or (least is not None and found < least):
-        raise UsageError(f"`{name}` is a whole number{'' if least is None else f' from {least} up'}; got {got(value)}")
+    if found is None or abs(found) > LONGEST_NS or (min_value is not None and found < min_value):
+        limit = "" if min_value is None else f" from {min_value} up"
+        raise UsageError(f"`{name}` is a whole number{limit}; got {got(value)}")
     return found
 
 
 def top(value: int | None) -> int | None:
-    """How many, None for all. Raises UsageError."""
+    """A number of results, None for all. Raises UsageError."""
     found = None if value is None else _index(value)
     if value is not None and (found is None or found < 1):
         raise UsageError(f"`top` is a whole number from 1 up, or None for all; got {got(value)}")
@@ -226,19 +224,19 @@ def _index(value: Any) -> int | None:
         return None
 
 
-def number(name: str, value: Any, what: str, least: float = -math.inf, most: float = math.inf) -> float:
-    """A finite number in that range. what: it in words. Raises UsageError."""
+def number(name: str, value: Any, what: str, min_value: float = -math.inf, max_value: float = math.inf) -> float:
+    """A finite number in a range. what: the range in words. Raises UsageError."""
     try:
         found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an int of 400 digits
         found = math.nan
-    if not math.isfinite(found) or not least <= found <= most:
+    if not math.isfinite(found) or not min_value <= found <= max_value:
         raise UsageError(f"`{name}` is {what}; got {got(value)}")
     return found
 
 
 def share(name: str, value: float | None) -> float | None:
-    """A `threshold` or `min_probability`. Raises UsageError for what can be none."""
+    """A `threshold` or `min_probability`, or None. Raises UsageError."""
     if value is None:
         return None
     if name == "min_probability":
@@ -248,27 +246,29 @@ def share(name: str, value: float | None) -> float | None:
 
 def apart(value: float) -> float:
     """How far things are apart that are near each other, in longest sides of their boxes. Raises UsageError."""
-    return number("apart", value, f"a number of 0 or more, up to {FARTHEST_APART}", 0, FARTHEST_APART)
+    return number("apart", value, f"a number of 0 or more, up to {MAX_GAP}", 0, MAX_GAP)
 
 
 def sighting(value: Any, name: str = "sighting") -> Sighting:
-    """Raises UsageError for anything else."""
-    from ..records import Sighting
+    """A sighting. Raises UsageError."""
+    from ..records import Sighting  # imports NumPy
 
     return made(name, value, Sighting, "a sighting, such as answer[0]")
 
 
 def sightings(name: str, value: Any) -> list[Sighting]:
-    """Raises UsageError for anything else than several of them."""
+    """Several sightings. Raises UsageError."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise UsageError(f"`{name}` is several sightings, such as an answer; got {got(value)}")
     return [sighting(one, name) for one in value]
 
 
 def picture(value: Picture) -> Image.Image:
-    """A picture of a thing: a file, a PIL picture, or an array `(H, W, 3)` uint8 RGB, also with alpha or grey.
+    """A picture of a thing, from a file, a PIL picture, or an array `(H, W, 3)` uint8 RGB, also with alpha or grey.
 
-    Raises UsageError for an array that is no picture, MediaError for a file that cannot be read.
+    Raises:
+        UsageError: the value is not a picture.
+        MediaError: the file cannot be read.
     """
     import numpy as np
     from PIL import Image

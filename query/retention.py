@@ -1,4 +1,4 @@
-"""What to forget: from ages, sources and things to parts of sources. It is told first and done when it is wanted."""
+"""What to forget: from ages, sources and things to parts of sources. `plan` lists it, `carry_out` does it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import UsageError
 from ..store import Loss, Part, SourceRow, Store
 from ..timecode import Moment
+from .reid import seen_again, things
+from .search import find
 
 if TYPE_CHECKING:
     from .query import Query
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """One source and what it loses. whole: all of it, its row as well. part: what goes otherwise."""
+    """What one source loses. whole: everything, its row as well. part: what is removed otherwise. loss: how much."""
 
     source: SourceRow
     whole: bool
@@ -32,13 +36,18 @@ def plan(
     sources: Sequence[str] = (),
     tracks: Mapping[int, Sequence[int]] | None = None,
 ) -> list[Forgetting]:
-    """What would go, source by source; sources that lose nothing are left out.
+    """What would be removed, source by source; sources that lose nothing are left out.
 
-    before: what was seen earlier than that. A source whose recording time is not known counts as recorded when it was
-    added: nothing in it is younger. sources: names, only these; all when empty. tracks: ids by source, only these.
+    Args:
+        store: The memory.
+        before: Remove what was seen earlier than this. A source whose recording time is not known counts as recorded
+            when it was added, since nothing in it is later.
+        sources: Remove from these alone, by name; empty for all.
+        tracks: Remove these alone: ids of tracks by source id.
 
-    Raises UsageError for nothing to go by, a name that is not there, both `before` and `tracks`, video time without a
-    source, and for a part of a source that is not indexed to its end, which could not be gone on with.
+    Raises:
+        UsageError: nothing says what to remove, no such source, both `before` and `tracks`, video time without a
+            source, or a part of a source that is not indexed to its end, as indexing could not be resumed.
     """
     if before is None and tracks is None and not sources:
         raise UsageError("say what to forget: `before`, `sources` or `thing`")
@@ -67,7 +76,7 @@ def plan(
 
 
 def carry_out(store: Store, steps: Sequence[Forgetting]) -> None:
-    """Do what `plan` told. Raises StoreError as `Store.remove_parts` and `Store.remove_source`."""
+    """Remove what `plan` listed. Raises StoreError as `Store.remove_parts` and `Store.remove_source`."""
     if parts := [step.part for step in steps if not step.whole]:
         store.remove_parts(parts)
     for step in steps:
@@ -76,8 +85,11 @@ def carry_out(store: Store, steps: Sequence[Forgetting]) -> None:
 
 
 def removals(store: Store, names: Sequence[str]) -> list[tuple[SourceRow, str | None]]:
-    """The sources of these names, or those that the photos of these names are of, with their paths there. Raises
-    UsageError for a name that is not there."""
+    """The sources with these names, or for names of photos their source and their path in it.
+
+    Raises:
+        UsageError: no such source or photo.
+    """
     out: list[tuple[SourceRow, str | None]] = []
     for name in names:
         try:
@@ -91,9 +103,13 @@ def removals(store: Store, names: Sequence[str]) -> list[tuple[SourceRow, str | 
 
 
 def remove(store: Store, wanted: Sequence[tuple[SourceRow, str | None]]) -> None:
-    """Forget what `removals` found. Raises UsageError for a photo of a source that is not indexed to its end, before
-    anything is removed, and StoreError as `Store.remove_source`."""
-    from ..indexer.pictures import forget_photo
+    """Remove what `removals` found.
+
+    Raises:
+        UsageError: a photo of a source that is not indexed to its end; then nothing is removed.
+        StoreError: as `Store.remove_source`.
+    """
+    from ..indexer.pictures import forget_photo  # imports media, which a question does not need
 
     for row, path in wanted:
         if path is not None and row.state == "open":
@@ -128,28 +144,30 @@ def _whole(store: Store, row: SourceRow) -> Forgetting:
 
 
 def tracks_of(query: Query, thing: str | int) -> dict[int, list[int]]:
-    """Ids of all tracks of a thing, by source: of what is found for a phrase, or of the track with this number, and of
-    all that look like it. Raises UsageError for no such track, and for a phrase that cannot be read as it is said."""
-    import numpy as np
+    """Ids of all tracks of a thing, by source id, and of all tracks that look like one of them.
 
-    from .reid import seen_again, things
-    from .search import find
+    Args:
+        query: The memory.
+        thing: A phrase, or the id of a track.
 
-    cache = query.cache()
+    Raises:
+        UsageError: no such track, or the encoder reads the phrase as another one.
+    """
+    cache, min_cosine = query.cache(), query.calibration.same_thing
     if isinstance(thing, int):
         row = cache.rows_of(np.array([max(-1, min(thing, 1 << 62))], np.int64))
         if row[0] < 0:
             raise UsageError(f"there is no track {thing}; an answer's `tracks` are their numbers, in JSON too")
-        alike = seen_again(cache, row, query.calibration.same_thing)
-        groups = things(query.store, cache, alike, query.calibration.same_thing)
-        rows = next(alike[group] for group in groups if row[0] in alike[group])
+        similar = seen_again(cache, row, min_cosine)
+        groups = things(query.store, cache, similar, min_cosine)
+        rows = next(similar[group] for group in groups if row[0] in similar[group])
     else:
         reading = query.reading(thing)
-        if reading.read_as != thing:  # what is forgotten is gone: nothing may be taken for something else
+        if reading.read_as != thing:  # removal cannot be undone, so nothing is guessed
             raise UsageError(f"{reading.note}; to forget that, name it so: {reading.read_as!r}")
         vector = query.text_encoder.encode_text([thing])[0]
         hits = find(cache, query.calibration, vector, None, query.text_encoder.contrast(vector))
-        rows = seen_again(cache, hits.rows, query.calibration.same_thing)
+        rows = seen_again(cache, hits.rows, min_cosine)
     out: dict[int, list[int]] = {}
     columns = cache.columns
     for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):

@@ -181,3 +181,30 @@ def test_a_timeline_with_what_looks_alike(store: Store) -> None:
     assert len(thing.sightings) == 1
     (thing,) = timeline(store, cache, CALIBRATION, Question(text=axis(DT, CUP)), similar=True)
     assert [s.start_ns for s in thing.sightings] == [20 * NS, 0]
+
+
+def test_a_gap_of_one_longest_side_is_near_and_more_is_not(store: Store) -> None:
+    box = (0.0, 0.0, 10.0, 10.0)
+    source(store, "a.mp4", [(CUP, range(0, 3), box), (LAPTOP, range(0, 3), (30.0, 0.0, 50.0, 10.0))])
+    source(store, "b.mp4", [(CUP, range(0, 3), box), (LAPTOP, range(0, 3), (31.0, 0.0, 51.0, 10.0))])
+    assert [name for name, _, _ in spans(near(store))] == ["a.mp4"]
+    assert [name for name, _, _ in spans(near(store, max_gap=1.1))] == ["b.mp4", "a.mp4"]
+
+
+def test_two_seconds_apart_is_near_and_more_is_not(store: Store) -> None:
+    box = (0.0, 0.0, 10.0, 10.0)
+    source(store, "a.mp4", [(CUP, range(0, 3), box), (LAPTOP, range(4, 6), box)])
+    source(store, "b.mp4", [(CUP, range(0, 3), box), (LAPTOP, range(5, 6), box)])
+    assert spans(near(store)) == [("a.mp4", 2, 2)]
+
+
+def test_boxes_much_larger_than_most_are_no_evidence(store: Store) -> None:
+    row = store.begin_source(info("a.mp4"))
+    sides = [10, 12, 12, 14, 15]  # areas up to 1.5 times the median of 144 count: 14 x 14 and not 15 x 15
+    frames = [
+        FrameRegions(t * NS, np.array([0]), np.array([[0, 0, side, side]], np.float32), np.ones((1, 2, 2), bool))
+        for t, side in enumerate(sides)
+    ]
+    add(store, row.id, [track(0, text=axis(DT, CUP), start_ns=0, end_ns=9 * NS)], frames, state="done")
+    (sighting,) = ask(store, spans={row.id: (0, 8 * NS)})
+    assert (sighting.frame_s, sighting.box) == (3, (0, 0, 14, 14))

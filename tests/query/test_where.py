@@ -16,7 +16,7 @@ from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities
 from vidmem.query.answers import Answer
 from vidmem.query.question import Question
-from vidmem.query.where import NEAR_MISSES, where
+from vidmem.query.where import MUCH_LIKELIER, NEAR_MISSES, where
 from vidmem.records import Float32, FrameRegions
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
@@ -188,6 +188,25 @@ def test_a_likelier_older_one_is_told(store: Store) -> None:
     assert answer.likelier.probability > answer[0].probability + 0.2  # type: ignore[operator]
     source(store, "b.mp4", [seen(0, 0, 0, 9)])
     assert by_picture(store, axis(DV, 0), 1).likelier is None  # the newest is as likely as any
+
+
+def test_a_likelier_one_is_likelier_by_a_fifth_and_older(store: Store) -> None:
+    """Probabilities of .5 + d and .5 by the score alone."""
+    steep = Calibration(0.1, 0.0, 0.1, 0.1, probability=Probabilities(text=Curve(-4.0, 8.0, 0.0, 9, 9, 9)))
+    leans = {score: float(np.sqrt(1 / score**2 - 1)) for score in (0.55, 0.6, 0.9)}
+    source(
+        store,
+        "a.mp4",
+        [seen(0, 0, 0, 9, leans[0.6]), dataclasses.replace(seen(1, 0, 50, 59, leans[0.55]), visual=axis(DV, 5))],
+    )
+    assert ask(store, 1, calibration=steep).likelier is None  # .69 and .60
+    source(store, "b.mp4", [dataclasses.replace(seen(0, 0, 0, 9, leans[0.9]), visual=axis(DV, 6))])
+    assert ask(store, 1, calibration=steep).likelier is None  # .96, but it is the newest
+    source(store, "c.mp4", [dataclasses.replace(seen(0, 0, 0, 9, leans[0.6]), visual=axis(DV, 7))])
+    answer = ask(store, 1, calibration=steep)
+    assert answer.likelier is not None
+    assert Path(answer.likelier.source).name == "b.mp4"
+    assert MUCH_LIKELIER == 0.2
 
 
 def test_a_source_removed_meanwhile_is_left_out(store: Store) -> None:

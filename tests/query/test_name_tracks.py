@@ -68,3 +68,8 @@ def test_what_is_not_probably_meant_has_none(store: Store) -> None:
     assert found[0].probability == pytest.approx(1 / (1 + np.exp(-3)), abs=5e-3)
     assert named(store, PLAIN, 1, CUP)[0].probability is None
     assert named(store, LIKELY, 2, CUP) == {}
+
+
+def test_of_equal_labels_the_first_counts(store: Store) -> None:
+    assert named(store, PLAIN, 1, CUP, CUP)[0].label == 0
+    assert named(store, LIKELY, 1, CUP, CUP)[0].label == 0

@@ -16,7 +16,7 @@ from store.making import DT, DV, MODEL
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import CANDIDATES, Curve, Probabilities
 from vidmem.errors import MediaError, UsageError
-from vidmem.query.calibrate import Known, candidates, load_known
+from vidmem.query.calibrate import SLACK_NS, Known, candidates, load_known
 from vidmem.query.probable import probabilities
 from vidmem.query.question import Phrase, Question
 from vidmem.query.search import find, find_each
@@ -101,6 +101,17 @@ def test_candidates(store: Store) -> None:
         candidates(store, cache, CALIBRATION, [Known("0", "c.mp4", ())], phrase)
     with pytest.raises(UsageError, match="nothing in the memory is like any"):
         candidates(store, cache, CALIBRATION, known[3:], phrase)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize(("beyond", "right"), [(0, True), (1, False)])
+def test_evidence_half_a_second_outside_of_a_span_is_right(store: Store, side: int, beyond: int, right: bool) -> None:
+    assert SLACK_NS == NS // 2
+    source(store, "a.mp4", [seen(0, 0, 8, 12)])  # evidence at 10 s
+    edge = 10 * NS - side * (SLACK_NS + beyond)
+    span = (edge - 3 * NS, edge) if side > 0 else (edge, edge + 3 * NS)
+    found = candidates(store, VectorCache(store), CALIBRATION, [Known("0", "a.mp4", (span,))], phrase)
+    assert found.right.tolist() == [right]
 
 
 def test_probability_decides_alone(store: Store) -> None:
