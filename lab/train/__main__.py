@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         train(argv, prog_name="python -m lab.train")
     except VidmemError as error:
-        set_option_names(typer.main.get_command(train).commands["tren"].params)  # messages name arguments
+        set_option_names(typer.main.get_group(train).commands["tren"].params)  # messages name arguments
         warn(f"lab.train: {error}")
         return error.exit_code
     except SystemExit as done:

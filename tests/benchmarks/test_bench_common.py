@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import common
 from benchmarks.common import box_iou, parse_range, quantile, table, tiou, wilson, write_json
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -60,3 +61,10 @@ def test_table_and_json(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py")))
 def test_every_benchmark_can_be_imported(name: str) -> None:
     importlib.import_module(f"benchmarks.{name}")
+
+
+def test_every_file_has_a_place_in_the_readme() -> None:
+    folder = Path(common.__file__).parent
+    text = (folder / "README.md").read_text("utf-8")
+    for path in folder.glob("*.py"):
+        assert path.name == "__init__.py" or f"`{path.stem}`" in text, path.name
