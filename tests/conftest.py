@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import fakes
 import pytest
 from hypothesis import settings
 
 from needs import needs_gpu
+from vidmem.encoders import registry
 
 settings.register_profile("vidmem", deadline=None)  # a busy machine is no failure
 settings.load_profile("vidmem")
@@ -14,3 +18,10 @@ settings.load_profile("vidmem")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         needs_gpu()
+
+
+@pytest.fixture
+def colours() -> Iterator[None]:
+    """Make the fake encoder `colours` known."""
+    with registry.registered(fakes.SPEC):
+        yield

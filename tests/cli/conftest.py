@@ -24,9 +24,8 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, colours: None) -> None:
     """Register the encoder `colours`, use a memory of this test, and ignore the developer's environment."""
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
     monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "memory"))
     for name in ("VIDMEM_DEBUG", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
@@ -55,11 +54,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def indexed(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A memory of walk.mp4, for reading."""
     folder = tmp_path_factory.mktemp("memories") / "walk"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._registered, "colours", fakes.SPEC)
-        with Memory.open(folder, encoder="colours") as m:
-            m.index(walk)
-            m.cache()
+    with registry.registered(fakes.SPEC), Memory.open(folder, encoder="colours") as m:
+        m.index(walk)
+        m.cache()
     return folder
 
 

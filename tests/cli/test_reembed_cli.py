@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from .conftest import Run
 
 
 @pytest.fixture(autouse=True)
-def looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._registered, "fake", fake.SPEC)
+def looking() -> Iterator[None]:
+    with registry.registered(fake.SPEC):
+        yield
 
 
 @pytest.fixture

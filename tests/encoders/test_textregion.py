@@ -299,8 +299,8 @@ def test_sizes_are_options(small: TextRegion, tmp_path: Path) -> None:
     for wrong, message in [
         ("short=9", "short is from 32 to 2016, got 9"),
         ("crop=50", "crop=50 does not fit .* 48"),
-        ("grid=3", "'grid=3' is no option or is there twice; there are short, crop"),
-        ("crop=48,crop=48", "there twice"),
+        ("grid=3", "'grid=3' is not an option or is given twice; options: short, crop"),
+        ("crop=48,crop=48", "given twice"),
     ]:
         with pytest.raises(UsageError, match=message):
             load(f"textregion:local-dir:{folder},{wrong}", "cpu")

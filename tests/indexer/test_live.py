@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from vidmem.config import IndexConfig
-from vidmem.encoders import registry
 from vidmem.errors import MediaError, ModelError, ModelMismatchError, StoreError, UsageError
 from vidmem.memory import Memory
 from vidmem.timecode import NS
@@ -26,9 +25,7 @@ STEP = NS // 10
 EVERY = IndexConfig(fps=0, still=0)
 
 
-@pytest.fixture(autouse=True)
-def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
+pytestmark = pytest.mark.usefixtures("colours")
 
 
 @pytest.fixture

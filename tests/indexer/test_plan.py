@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vidmem.encoders import registry
 from vidmem.errors import MediaError, UsageError
 from vidmem.indexer.pictures import PicturesReport
 from vidmem.indexer.plan import Album, planned
@@ -34,8 +33,7 @@ def trip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
+def memory(tmp_path: Path, colours: None) -> Iterator[Memory]:
     with Memory.open(tmp_path / "memory", encoder="colours") as memory:
         yield memory
 

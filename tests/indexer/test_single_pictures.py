@@ -13,7 +13,6 @@ import pytest
 from fakes import photo
 
 from vidmem.config import IndexConfig
-from vidmem.encoders import registry
 from vidmem.errors import MediaError, UsageError
 from vidmem.indexer.pictures import PicturesReport, index_pictures
 from vidmem.indexer.plan import Album, planned
@@ -37,8 +36,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
+def memory(tmp_path: Path, colours: None) -> Iterator[Memory]:
     with Memory.open(tmp_path / "memory", encoder="colours") as memory:
         yield memory
 

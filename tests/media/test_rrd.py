@@ -14,7 +14,6 @@ from media import make
 from PIL import Image
 
 from needs import needs
-from vidmem.encoders import registry
 from vidmem.errors import MediaError, UsageError
 from vidmem.media import open_source
 from vidmem.media.logs import open_log
@@ -164,8 +163,7 @@ def test_a_picture_that_is_damaged_is_counted(recording: Recording) -> None:
         assert source.damage.frames == 1
 
 
-def test_what_is_asked_for_is_found(recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
+def test_what_is_asked_for_is_found(recording: Recording, tmp_path: Path, colours: None) -> None:
     for i in range(20):
         recording.at(i)
         image = np.full((fakes.HEIGHT, fakes.WIDTH, 3), fakes.GROUND, np.uint8)
@@ -180,8 +178,7 @@ def test_what_is_asked_for_is_found(recording: Recording, tmp_path: Path, monkey
         assert (sighting.last.time_ns, sighting.last.sequence) == (START + 14 * STEP, 114)
 
 
-def test_what_annotate_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
+def test_what_annotate_writes_can_be_read(tmp_path: Path, colours: None) -> None:
     video = fakes.squares(tmp_path / "walk.mp4", [("red", 0, 2, 8)], 3)
     with Memory.open(tmp_path / "memory", encoder="colours") as memory:
         memory.index(video)

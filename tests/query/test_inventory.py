@@ -11,7 +11,6 @@ import pytest
 from store.making import add, info, track
 
 from vidmem.config import IndexConfig
-from vidmem.encoders import registry
 from vidmem.errors import MediaError, UsageError
 from vidmem.memory import Memory
 from vidmem.query.naming import names_for
@@ -24,8 +23,7 @@ COLOURS = dict(zip(fakes.NAMES, fakes._tokens(), strict=True))
 
 
 @pytest.fixture
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
-    monkeypatch.setitem(registry._registered, "colours", fakes.SPEC)
+def memory(tmp_path: Path, colours: None) -> Iterator[Memory]:
     with Memory.open(tmp_path / "memory", encoder="colours") as memory:
         told = memory.text_encoder.info
         memory.store.set_model(ModelRecord("colours", told.weights, 8, 8, IndexConfig().as_dict()))

@@ -12,9 +12,12 @@ _log = logging.getLogger(__name__)
 
 
 def pick_device(name: str | None = None) -> tuple[torch.device, torch.dtype]:
-    """The device called `name`, by default the best there is (cuda, mps, cpu), and the fastest safe dtype on it.
+    """Choose a device and the fastest safe dtype on it: bfloat16 where the hardware multiplies it, else float32.
 
-    bfloat16 on GPUs and on CPUs that multiply it in hardware; float32 elsewhere. Raises UsageError.
+    name: cuda, mps or cpu; None for the best that works, in this order.
+
+    Raises:
+        UsageError: The device does not work here.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Libraries that come with an extra, and what is said when one is not there."""
+"""Libraries that come with an extra, and the error when one is missing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from importlib.util import find_spec
 from ..errors import ModelError
 
 LIBRARIES = ("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers")
-"""None of them is a dependency of vidmem itself."""
+"""Libraries that only extras bring."""
 
 
 @contextmanager
 def needing(extra: str, what: str) -> Iterator[None]:
-    """For the time in which `what` (for people, such as "`clip`") may import what comes with `extra`. Raises ModelError
-    with the remedy in place of the ImportError of one of LIBRARIES. Serves as a decorator too."""
+    """Turn the ImportError of one of LIBRARIES into a ModelError that names the extra to install.
+
+    A context manager, or a decorator. what: what needs the library, for people, such as "`clip`".
+    """
     try:
         yield
     except ImportError as error:
@@ -28,8 +30,7 @@ def needing(extra: str, what: str) -> Iterator[None]:
 
 
 def require(extra: str, what: str) -> None:
-    """Raises ModelError as `needing` when PyTorch, which all extras of encoders bring, is not installed. Imports
-    nothing."""
+    """Raise ModelError as `needing` if PyTorch, which all extras of encoders bring, is missing. Imports nothing."""
     with needing(extra, what):
         if find_spec("torch") is None:
             raise ModuleNotFoundError(name="torch")

@@ -205,14 +205,14 @@ def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", ane
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     """`weights.json` of the folder, {} when there is none. Raises ModelError when it is damaged."""
     try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
+        record: dict[str, dict[str, Any]] = json.loads((folder / RECORD).read_text("utf-8"))
         if not all(re.fullmatch("[0-9a-f]{64}", entry["sha256"]) for entry in record.values()):
-            raise ValueError("a sha256 is none")
+            raise ValueError("an entry has no sha256")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ModelError(f"the record of weights is damaged ({error}); remove it: {folder / RECORD}") from None
-    return record  # type: ignore[no-any-return]
+    return record
 
 
 def forget(path: Path, folder: Path) -> None:

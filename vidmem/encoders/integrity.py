@@ -1,4 +1,4 @@
-"""Whether a file of weights is whole, as far as the file itself can tell: cheap, and without a word of its tensors."""
+"""Detect damaged files of weights from their size and headers, without reading the tensors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import zipfile
 from pathlib import Path
 
 HEADER = 100 << 20
-"""No header of a safetensors file is longer in bytes; the library has the same limit."""
+"""Maximum length of a safetensors header in bytes, as in the library itself."""
 
 
 def cut_short(path: Path) -> str:
-    """Why a file cannot be whole, "" when nothing speaks against it. By the end of its name: safetensors, JSON, and
-    what torch.save writes (.pth, .pt, .bin); of others only that they are not empty."""
+    """Why a file is not complete, or "" if no fault is found.
+
+    Checks safetensors, JSON, and files of `torch.save` (.pth, .pt, .bin) by suffix; other files must not be empty.
+    """
     try:
         size = path.stat().st_size
         if not size:
@@ -31,7 +33,7 @@ def cut_short(path: Path) -> str:
 
 
 def _safetensors(path: Path, size: int) -> str:
-    """A length, a header of that length with the places of the tensors, the tensors."""
+    """The file has a length, a header of that length with the offsets of the tensors, and the tensors."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER, size - 8):
@@ -46,8 +48,7 @@ def _safetensors(path: Path, size: int) -> str:
 
 
 def _saved(path: Path) -> str:
-    """A zip has its table of contents at the end. Before torch 1.6 there was a bare pickle, which ends with a dot or
-    with tensors: nothing tells."""
+    """A zip has its table of contents at the end. Torch before 1.6 wrote a bare pickle, whose end cannot be checked."""
     with open(path, "rb") as file:
         head = file.read(2)
     if head[:1] == b"\x80":

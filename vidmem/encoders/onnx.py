@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: which device they run on, and what is said when they cannot be made."""
+"""ONNX Runtime sessions: their devices, and errors when one cannot be made."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..errors import ModelError, UsageError
 _log = logging.getLogger(__name__)
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
-"""`--device` -> provider, best first. Apple's is called mps on the command line, as with the other encoders."""
+"""Device -> provider, best first. Apple's is called mps, as for the other encoders."""
 
 
 def providers(device: str | None = None) -> list[str]:
-    """The providers to ask for, for a device called `device`, or the best there is; the CPU stands behind each, for
-    operations that the other lacks.
+    """The providers for a device, None for the best that works. The CPU follows, for operations that the first lacks.
 
-    Raises UsageError for a device that is none or that this ONNX Runtime has no provider for.
+    Raises:
+        UsageError: The device is unknown, or this ONNX Runtime has no provider for it.
     """
     import onnxruntime
 
@@ -40,7 +40,7 @@ def providers(device: str | None = None) -> list[str]:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -54,10 +54,20 @@ def session(
     inputs: Sequence[str] = ("image",),
     outputs: Sequence[str] = (),
 ) -> Any:
-    """A session of the network in `data`.
+    """Load the network in `data`.
 
-    what: its name for people. sha256: what the bytes must hash to. threads: of one call. inputs, outputs: names that it
-    must have. Raises ModelError when it is another file, damaged, or another network; UsageError for the device.
+    Args:
+        data: An ONNX file.
+        what: The network's name in messages.
+        sha256: Of `data`; None to skip the check.
+        threads: Of one call; 0 for all cores.
+        device: As in `providers`.
+        inputs: Names that the network must have.
+        outputs: Names that the network must have.
+
+    Raises:
+        ModelError: The file is another one, damaged, or holds another network.
+        UsageError: The device does not work.
     """
     import onnxruntime
 

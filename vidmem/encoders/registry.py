@@ -49,11 +49,13 @@ def register(spec: EncoderSpec) -> None:
 @contextmanager
 def registered(spec: EncoderSpec) -> Iterator[None]:
     """Make an encoder known for the time of a `with` block. Raises UsageError as `register`."""
+    before = _registered.copy()
     register(spec)
     try:
         yield
     finally:
-        _registered.pop(spec.name, None)
+        _registered.clear()
+        _registered.update(before)
 
 
 def names() -> list[str]:

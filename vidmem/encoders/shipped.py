@@ -1,4 +1,4 @@
-"""The weights that come with vidmem, and the card that says what they are."""
+"""The weights that ship with vidmem, and the card that describes them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..errors import ModelError
 _log = logging.getLogger(__name__)
 
 REGIONS = ("tiny-detector.onnx", "tiny-look.onnx")
-"""The files that find things; `clip` stands on them too."""
+"""Files of the region step, which `clip` uses too."""
 
 
 @functools.cache
 def card() -> dict[str, Any]:
-    """tiny.json: calibration, the hashes of the weights, the names that it was taught. Raises ModelError."""
+    """The content of tiny.json: calibration, sha256 of the weights, names that were taught. Raises ModelError."""
     try:
         data: dict[str, Any] = json.loads((files("vidmem.encoders") / "weights" / "tiny.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -28,7 +28,7 @@ def card() -> dict[str, Any]:
 
 
 def shipped(name: str) -> bytes:
-    """A file of weights that came with the package. Raises ModelError when it is missing or not what the card says."""
+    """Read a file of weights. Raises ModelError if it is missing or its sha256 is not the one in the card."""
     try:
         data = (files("vidmem.encoders") / "weights" / name).read_bytes()
     except OSError as error:
@@ -40,7 +40,7 @@ def shipped(name: str) -> bytes:
 
 
 def regions_hash() -> str:
-    """What tells the region step from another."""
+    """The identity of the region step, for `EncoderInfo.regions`."""
     return "-".join(card()["sha256"][name][:16] for name in REGIONS)
 
 

@@ -1,4 +1,4 @@
-"""Numbers behind the spelling of an encoder or of masks: `NAME,key=512`."""
+"""Options at the end of the spelling of an encoder or of masks: `NAME,key=512`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ _NUMBERS = re.compile(r"(?:,[a-z]+=\d{1,6})*$")
 
 
 def split_options(spec: str, known: Mapping[str, tuple[int, int]]) -> tuple[str, dict[str, int]]:
-    """What stands before the options, and the options.
+    """Split a spelling into what comes before the options, and the options. A folder's name may contain commas.
 
-    known: the least and the most that each may be. A folder's name may have commas of its own. Raises UsageError for an
-    option that is not known, is there twice, or is out of its range.
+    known: Minimum and maximum of each option.
+
+    Raises:
+        UsageError: An option is unknown, given twice or out of range.
     """
     match = _NUMBERS.search(spec)
     assert match is not None  # it may be empty
@@ -22,7 +24,7 @@ def split_options(spec: str, known: Mapping[str, tuple[int, int]]) -> tuple[str,
     for part in filter(None, match[0].split(",")):
         key, number = part.split("=")
         if key not in known or key in options:
-            raise UsageError(f"{part!r} is no option or is there twice; there are {', '.join(known)}: {spec}")
+            raise UsageError(f"{part!r} is not an option or is given twice; options: {', '.join(known)}: {spec}")
         least, most = known[key]
         if not least <= int(number) <= most:
             raise UsageError(f"{key} is from {least} to {most}, got {number}: {spec}")

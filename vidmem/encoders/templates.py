@@ -1,6 +1,6 @@
 """Sentences that a name is put into before it is encoded.
 
-A text tower has seen captions, not names: the mean over many captions of a name is a better vector for it.
+Text towers are trained on captions, so the mean over many captions of a name is a better vector than the bare name's.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ a photo of a small {}.
 a tattoo of the {}.\
 """.splitlines()
 )
-"""The 80 sentences that CLIP was evaluated with on ImageNet (Radford et al., 2021; MIT). TextRegion's too."""
+"""The 80 sentences that CLIP was evaluated with on ImageNet (Radford et al., 2021; MIT). TextRegion uses them too."""
 
 BARE = ("{}",)
-"""A sentence as it is, such as a referring expression."""
+"""For texts that are sentences already, such as referring expressions."""
 
 
 def filled(templates: tuple[str, ...], phrase: str) -> list[str]:
-    """The phrase in each of the templates; braces in it stay as they are."""
+    """Put a phrase into each template. Braces in the phrase are kept."""
     return [template.replace("{}", phrase) for template in templates]

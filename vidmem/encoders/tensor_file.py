@@ -1,4 +1,4 @@
-"""Reading files of weights that others wrote, without ever running what is in them."""
+"""Read files of weights from strangers without running code in them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_TIMES = 4
-"""All tensors of a file together are at most so many times as large as the file: some share their values, as a text
-tower its embeddings, but a file of a few bytes must not claim to be of any size."""
+"""Maximum size of all tensors of a file, in sizes of the file. Some tensors share values, as the embeddings of a text
+tower do, but a file of a few bytes must not claim gigabytes."""
 
 
 def read_tensors(path: Path, what: str, *, inner: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The tensors of a `.pth`, `.bin` or `.safetensors` file by name, on the CPU, mapped and not copied.
 
-    what: of whom, for messages ("the dino.txt weights"). inner: keys under which a pickle may hold the table, beside
-    what else a training keeps. Raises ModelError when the file is missing, damaged, no table of tensors, or a pickle
-    that wants to run code (only `weights_only` is ever used).
+    what: The file's name in messages, such as "the dino.txt weights". inner: Keys under which a training keeps the
+    table in a pickle.
+
+    Raises:
+        ModelError: The file is missing, damaged, not a table of tensors, or a pickle that wants to run code.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -53,7 +55,7 @@ def first_bytes(path: Path, what: str) -> bytes:
 
 
 def is_pickle(head: bytes) -> bool:
-    """Whether `first_bytes` are those of a pickle, in a zip or bare."""
+    """Return True if `first_bytes` belong to a pickle, in a zip or bare."""
     return head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80")
 
 
@@ -130,7 +132,7 @@ def fill(module: torch.nn.Module, state: Mapping[str, Tensor], what: str, path: 
 
 
 def fail(what: str, cause: str, path: Path) -> NoReturn:
-    """Raises ModelError: `path` is not `what`."""
+    """Raise ModelError: `path` cannot be used as `what`."""
     raise ModelError(f"{what} cannot be used: {cause}: {path}")
 
 

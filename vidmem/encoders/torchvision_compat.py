@@ -1,8 +1,7 @@
-"""Lets torchvision be imported beside a PyTorch that its compiled operators do not load with.
+"""Make torchvision importable with a PyTorch that its compiled operators do not load with.
 
-A torchvision that was built for CUDA beside a CPU build of PyTorch leaves its operators out and then fails at its own
-import, and with it open_clip, timm and transformers, none of which needs an operator here. Acts on that very error
-alone; a pair that matches, and any other fault, is left as it is.
+A torchvision built for CUDA fails to import with a CPU build of PyTorch, because its operators are missing. open_clip,
+timm and transformers then fail too, although none needs an operator here. Only this error is handled.
 """
 
 from __future__ import annotations
@@ -10,17 +9,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from typing import Any
 
 THE_ERROR = "operator torchvision::nms does not exist"
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _kept: list[object] = []
-"""The library object: what it defined is gone with it."""
+"""Keeps the library object alive; its operators vanish with it."""
 
 
 def ready() -> bool:
-    """Call it before anything that imports torchvision. True when the missing operators were put in.
+    """Define the missing operators; call this before anything imports torchvision. Returns True if it defined them.
 
-    Not installed is no fault here: who needs it will say so. Raises what torchvision raises, but for THE_ERROR.
+    Does nothing if torchvision is not installed. Raises what torchvision raises, except THE_ERROR.
     """
     if importlib.util.find_spec("torchvision") is None:
         return False
@@ -44,8 +44,9 @@ def _define() -> None:
 
     from .nms import keep_highest
 
-    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    library: Any = torch.library
+    library = library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        library.define(name + _SCHEMA)  # type: ignore[no-untyped-call]
-        library.impl(name, keep_highest, "CPU")  # type: ignore[no-untyped-call]
+        library.define(name + _SCHEMA)
+        library.impl(name, keep_highest, "CPU")
     _kept.append(library)

@@ -1,4 +1,4 @@
-"""Phrases that are longer than a text tower reads: cut at a word, and said so."""
+"""Cut phrases that are longer than a text tower reads, at a word, with a warning."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ _log = logging.getLogger(__name__)
 
 
 class Cutting:
-    """count: how many tokens a phrase comes to, start, end and the longest prompt included; never fewer for more words.
-    most: how many the tower reads."""
+    """Cuts phrases to the length that a text tower reads.
+
+    count: Tokens of a phrase with start, end and the longest prompt; it must not fall when words are added.
+    most: Tokens that the tower reads.
+    """
 
     def __init__(self, count: Callable[[str], int], most: int) -> None:
         self._count, self._most = count, most
@@ -23,8 +26,11 @@ class Cutting:
         return self._count(phrase) <= self._most
 
     def __call__(self, phrase: str) -> str:
-        """The phrase, or as many of its first words as fit; then one line on stderr says so, once for a phrase. Raises
-        UsageError when not even its first word fits."""
+        """The phrase, or as many of its first words as fit. Logs a warning once for each phrase that is cut.
+
+        Raises:
+            UsageError: Not even the first word fits.
+        """
         if self.fits(phrase):
             return phrase
         words = phrase.split()

@@ -1,4 +1,4 @@
-"""Asking an encoder how it reads phrases, and saying so. See Reading and TextEncoder in base.py."""
+"""How an encoder reads phrases, and the messages about it. See Reading and TextEncoder in base.py."""
 
 from __future__ import annotations
 

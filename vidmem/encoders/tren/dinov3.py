@@ -88,12 +88,14 @@ def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Modu
 
 def width(model: nn.Module) -> int:
     """D, the width of its features."""
-    return int(model.config.hidden_size)  # type: ignore[union-attr,arg-type]
+    config: Any = model.config
+    return int(config.hidden_size)
 
 
 def heads(model: nn.Module) -> int:
     """Attention heads of a block."""
-    return int(model.config.num_attention_heads)  # type: ignore[union-attr,arg-type]
+    config: Any = model.config
+    return int(config.num_attention_heads)
 
 
 def features(model: nn.Module, pixels: Tensor) -> Features:
@@ -133,7 +135,7 @@ def _from_meta(path: Path) -> nn.Module:
     if not arguments["key_bias"]:
         tensors = {name: t for name, t in tensors.items() if not name.endswith("k_proj.bias")}
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        model = model_class(config_class(**arguments))
+        model: nn.Module = model_class(config_class(**arguments))
     if any(name.startswith("model.layer.") for name in model.state_dict()):  # since transformers 5
         tensors = {re.sub(r"^layer\.", "model.layer.", name): t for name, t in tensors.items()}
     fill(model, tensors, WHAT, path)
@@ -142,8 +144,9 @@ def _from_meta(path: Path) -> nn.Module:
         periods = arguments["rope_theta"] ** torch.arange(0, 1, 4 / head, dtype=torch.float32)
     if not bool((periods.float() > 0).all() and periods.isfinite().all()):
         fail(WHAT, "rope_embed.periods holds a value that is no period; fetch it again", path)
-    model.rope_embeddings.inv_freq = 1 / periods.float()  # the file's own, whatever they were rounded to
-    return model  # type: ignore[no-any-return]
+    rope: Any = model.rope_embeddings
+    rope.inv_freq = 1 / periods.float()  # the file's own, whatever they were rounded to
+    return model
 
 
 def _size(state: dict[str, Tensor], periods: Tensor | None) -> dict[str, Any]:
@@ -232,4 +235,5 @@ def _from_folder(path: Path) -> nn.Module:
     for name, tensor in model.state_dict().items():
         if not bool(tensor.sum().isfinite()):
             fail(WHAT, f"{name} holds a value that is not finite; fetch it again", path)
-    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+    loaded: nn.Module = model.eval().requires_grad_(False)
+    return loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class FourierPositions(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follows the module to another device, but not to another dtype."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        apply: Any = super()._apply  # PyTorch does not type it
+        apply(fn, recurse)
         device = fn(self.gaussian.new_empty(0)).device
         if device.type != "meta":
             self.gaussian = self.gaussian.to(device)

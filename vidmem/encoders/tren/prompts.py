@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from .region_encoder import RegionEncoder
@@ -100,13 +100,14 @@ class _Written:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Written) and self.tensor is other.tensor and self.at == other.at
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(self.at)
 
 
 def _weights(model: RegionEncoder) -> list[_Written] | None:
     """Those that the prompts depend on. None when PyTorch does not count the writes to them (inference tensors)."""
-    layer: nn.Module = model.layers[0]
-    parts: list[nn.Module] = [layer.query_norm, layer.cross_attn.q_proj, layer.cross_attn.q_norm]  # type: ignore[list-item,union-attr]
+    layer = model.decoders[0]
+    parts = [layer.query_norm, layer.cross_attn.q_proj, layer.cross_attn.q_norm]
     tensors = [model.scale_embeddings.weight, *(p for part in parts for p in part.parameters())]
     if any(tensor.is_inference() for tensor in tensors):
         return None

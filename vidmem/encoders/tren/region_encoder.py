@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,11 @@ class RegionEncoder(nn.Module):
         self.text1, self.text2 = nn.Linear(dim, mlp_dim), nn.Linear(mlp_dim, text_dim)
         self._cache = PromptCache()
 
+    @property
+    def decoders(self) -> list[DecoderLayer]:
+        """`layers` with their type, which a ModuleList does not keep."""
+        return [cast(DecoderLayer, layer) for layer in self.layers]
+
     def forward(self, features: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """features `(B, D, h, w)`, points `(B, P, 2)` x, y in [0, 1], or `(1, P, 2)` for all pictures.
 
@@ -196,8 +201,7 @@ class RegionEncoder(nn.Module):
         if self.seed_queries:
             return Prompts(grid, coarse, positions, queries, None)
         queries = queries + positions
-        first: DecoderLayer = self.layers[0]  # type: ignore[assignment]
-        return Prompts(grid, coarse, positions, queries, first.queries(queries))
+        return Prompts(grid, coarse, positions, queries, self.decoders[0].queries(queries))
 
     def _seeded(self, prompts: Prompts, features: Tensor, points: Tensor) -> Prompts:
         where = 2 * points.to(features.device, torch.float32).unsqueeze(1).expand(len(features), -1, -1, -1) - 1
@@ -211,7 +215,7 @@ class RegionEncoder(nn.Module):
         overview = memory
         if prompts.coarse is not None:
             overview = F.avg_pool2d(features, self.coarse).flatten(2).transpose(1, 2) + prompts.coarse
-        layers = [layer.cross_attn.keys_values(overview) for layer in self.layers]  # type: ignore[union-attr,operator]
+        layers = [layer.cross_attn.keys_values(overview) for layer in self.decoders]
         return Memory(layers, self.k_norm(products(memory, self.k_proj.weight)[0]), patches)
 
     def decode(self, memory: Memory, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
@@ -240,8 +244,8 @@ class RegionEncoder(nn.Module):
         """Have torch.compile (with its `options`) make a graph of what is done for every picture; prompts stay kept.
         Compiling the whole module works as well, as one graph, and computes them anew each time. A copy made later
         would run this module's weights: copy first."""
-        self.decode = torch.compile(self.decode, **options)  # type: ignore[method-assign]
-        self.look_at = torch.compile(self.look_at, **options)  # type: ignore[method-assign]
+        for name in ("decode", "look_at"):
+            setattr(self, name, torch.compile(getattr(self, name), **options))
 
     def project(self, tokens: Tensor) -> Tensor:
         """Visual tokens `(..., D)` into the text space `(..., Dt)` (the text projector). The paper projects merged
