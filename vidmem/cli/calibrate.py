@@ -58,13 +58,13 @@ def calibrate(
             say("fit dropped; the probabilities that come with the encoder apply again")
             return 0
 
-        curve, samples, asked = m.calibrate(questions)
+        curve, samples, question_count = m.calibrate(questions)
     probabilities = left_out(samples)
     known = ~np.isnan(probabilities)
     bins = reliability(probabilities[known], samples.right[known])
     score = brier(probabilities[known], samples.right[known]) if known.any() else None
     document: Row = {
-        "asked": asked,
+        "asked": question_count,
         "questions": curve.questions,
         "right": curve.right,
         "wrong": curve.wrong,
@@ -79,9 +79,9 @@ def calibrate(
         f"fitted to {curve.questions} questions ({curve.right} right and {curve.wrong} wrong candidates); the table "
         "predicts each question from the others" + (f", Brier score {score:.3f}" if score is not None else "")
     )
-    if curve.questions < asked:
-        unused = asked - curve.questions
-        warn(f"{unused} of {asked} questions were not used: no track is at all like them")
+    if curve.questions < question_count:
+        unused = question_count - curve.questions
+        warn(f"{unused} of {question_count} questions were not used: no track is at all like them")
     if curve.questions < FEW_QUESTIONS:
         warn(f"fewer than {FEW_QUESTIONS} questions: the probabilities are only a rough guide")
     return 0

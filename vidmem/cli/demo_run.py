@@ -80,7 +80,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Question]:
     with Memory.open(folder / MEMORY) as memory:
         (report,) = memory.index(video)
         say(f"indexed a synthetic walk, {report.media_s:.1f} s in {report.seconds:.1f} s, {report.tracks} tracks")
-        questions = [_ask(memory, asked, truth, folder) for asked, truth in walk_questions()]
+        questions = [_ask(memory, text, truth, folder) for text, truth in walk_questions()]
         return questions + ask_film(memory, folder, say)
 
 
@@ -102,20 +102,20 @@ def ask_film(memory: Memory, folder: Path, say: Callable[[str], None]) -> list[Q
     return [_ask_of_film(memory, film, question, video) for question in film.questions]
 
 
-def _ask_of_film(memory: Memory, film: Film, asked: FilmQuestion, video: Path) -> Question:
+def _ask_of_film(memory: Memory, film: Film, film_question: FilmQuestion, video: Path) -> Question:
     """Ask one question. The box of the answer is on the thing if its centre is in the annotated box."""
-    question = _ask(memory, asked.text, None, video.parent, "film-", sources=[str(video)])
-    if asked.thing is None:
-        return replace(question, wrong=asked.wrong)
-    shot = film.last(asked.thing)
+    question = _ask(memory, film_question.text, None, video.parent, "film-", sources=[str(video)])
+    if film_question.thing is None:
+        return replace(question, wrong=film_question.wrong)
+    shot = film.last(film_question.thing)
     placed = False
     if question.answer:
         best = question.answer[0]
         x, y = (best.box[0] + best.box[2]) / 2, (best.box[1] + best.box[3]) / 2
-        x0, y0, x1, y1 = shot.box(asked.thing, best.frame_s, film.size)
+        x0, y0, x1, y1 = shot.box(film_question.thing, best.frame_s, film.size)
         placed = shot.start_s <= best.frame_s < shot.end_s and x0 <= x <= x1 and y0 <= y <= y1
     truth = (round(shot.start_s * NS), round(shot.end_s * NS))
-    return replace(question, truth=truth, placed=placed, wrong=asked.wrong)
+    return replace(question, truth=truth, placed=placed, wrong=film_question.wrong)
 
 
 def demo_clips(folder: Path, clips: Path, say: Callable[[str], None]) -> list[Question]:
