@@ -1,4 +1,4 @@
-"""Answers and memories as they show themselves; and that they never fail to."""
+"""How answers and memories are displayed; displaying them never fails."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_in_a_notebook(memory: Memory, clip: Path) -> None:
 
 
 def test_photos_in_a_notebook() -> None:
-    """A photo has a date and no time in a video; a column is there where anything is known for it."""
+    """A photo has a date and no time in a video; the date column is left out if no date is known."""
     photo = Sighting(
         "/p",
         40 * NS,
@@ -118,7 +118,7 @@ def test_photos_have_no_length(tmp_path: Path) -> None:
 
 
 def test_what_is_gone_is_left_out(tmp_path: Path) -> None:
-    """The picture hangs on the video and the folder of the memory, not on the Memory."""
+    """The picture depends on the video and on the memory's folder, not on the open Memory."""
     path = video(tmp_path / "v.mp4", walk())
     with Memory.open(tmp_path / "memory") as m:
         m.index(path)

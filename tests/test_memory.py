@@ -1,4 +1,4 @@
-"""The Python front door: index, ask, forget; and everything that it refuses."""
+"""Memory: index, ask, forget; and what it refuses."""
 
 from __future__ import annotations
 
@@ -393,7 +393,7 @@ def test_no_folder_is_made_for_an_encoder_without_weights(folder: Path, tmp_path
 
 
 def test_what_a_question_may_be_made_of(memory: Memory, clip: Path, tmp_path: Path) -> None:
-    """The same, as texts, paths, arrays and what they stand for."""
+    """Each argument in all of its forms gives the same answer."""
     starts = [s.start_s for s in memory.where("blue", top=2)]
     assert starts == pytest.approx([9.6, 0])
     assert [s.start_s for s in memory.where("blue", top=None, after="5s")] == pytest.approx([9.6])
@@ -438,7 +438,7 @@ def test_arguments_that_make_no_sense_fail(memory: Memory, asked: dict[str, Any]
 
 
 def test_dates_as_python_has_them(memory: Memory) -> None:
-    """For `after`, `before` and `set_recorded`; a date is a day, and what is in it alone."""
+    """For `after`, `before` and `set_recorded`; a date is the whole day."""
     assert memory.set_recorded(Path("walk.mp4"), datetime(2026, 1, 31, 8, 30)).by == "given"
     assert memory.where("blue", after=datetime(2026, 1, 31, 8, 30, 5), before=date(2026, 2, 1), top=None).total == 1
     assert not memory.where("blue", after=datetime(2026, 1, 31, 8, 31))
@@ -541,7 +541,7 @@ def test_what_no_memory_can_be_opened_with_fails(
 
 @pytest.fixture
 def names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder that says which words it does not know."""
+    """An encoder that reports unknown words."""
 
     def reading(self: object, phrase: str) -> Reading:
         unknown = next((word for word in phrase.split() if word not in COLOURS), "")
@@ -552,7 +552,7 @@ def names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("names_alone")
 def test_unknown_words_beside_a_picture(memory: Memory, tmp_path: Path) -> None:
-    """The picture is asked for alone, and that is said; in a timeline nothing could say so."""
+    """`where` uses the picture alone and says so in a note; `timeline` has no notes and raises."""
     thing = save(tmp_path / "thing.png", {"green": (64, 32)})
     alone = memory.where(image=thing)
     answer = memory.where("gripper", image=thing)
@@ -573,7 +573,7 @@ def test_unknown_words_beside_a_picture(memory: Memory, tmp_path: Path) -> None:
 
 
 def test_below_the_commands_nobody_speaks_of_options() -> None:
-    """The command line puts its own words into messages (output.say)."""
+    """Library messages name arguments; the command line replaces them by its options."""
     home = Path(vidmem.__file__).parent
     shared = {"vidmem": home, "indexer": home.parent / "indexer", "query": home.parent / "query"}
     told = []
@@ -592,7 +592,7 @@ def test_below_the_commands_nobody_speaks_of_options() -> None:
 
 
 def test_threads_may_ask_while_one_removes(tmp_path: Path) -> None:
-    """What a question has begun with does not change under it."""
+    """A question is answered from the state in which it began."""
     from concurrent.futures import ThreadPoolExecutor
 
     import fakes

@@ -29,7 +29,7 @@ def test_logits_of_cells_equal_the_authors(golden: dict[str, NDArray[Any]]) -> N
 
 @pytest.mark.golden
 def test_logits_of_a_picture_equal_the_authors(golden: dict[str, NDArray[Any]]) -> None:
-    """Longer side to 256, the rest undecided. Theirs were kept in half precision, whose steps are .004 there."""
+    """The longer side is 256, the rest undecided. The recordings are in half precision, with steps of .004 there."""
     mask = np.unpackbits(golden["mask_upsample"])[: 300 * 420].reshape(300, 420).astype(bool)
     ours, theirs = prompt_logits(mask), golden["sam_logits_nonsquare"][0].astype(np.float32)
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
@@ -57,7 +57,7 @@ def test_points_of_small_and_full_masks() -> None:
 
 
 class Fake:
-    """Answers with three masks, the second of which scores best."""
+    """A predictor that returns three masks, the second with the best score."""
 
     def __init__(self) -> None:
         self.prompts: list[NDArray[np.float32]] = []

@@ -1,4 +1,4 @@
-"""Masks that models wrote, with every kind of slip."""
+"""Masks that models wrote, with all kinds of mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRID = (2, 4)
 
 
 def shown(text: str, names: list[str] | None = None, grid: tuple[int, int] = GRID) -> list[str]:
-    """Each row of the mask, a letter for each cell: the first one of its label, "." for none."""
+    """The rows of the mask, with the first letter of each cell's label, or "." for none."""
     mask = read_answer(text, grid, names).mask
     return ["".join("." if i < 0 else mask.labels[i].name[0] for i in row) for row in mask.cells]
 

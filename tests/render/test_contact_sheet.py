@@ -71,7 +71,7 @@ def test_a_tall_frame_is_kept_on_the_page() -> None:
 
 
 def test_a_box_is_scaled_to_a_picture_of_another_size() -> None:
-    """In a folder each picture has its own size; boxes are in pixels of the first."""
+    """The pictures of a folder differ in size; boxes are in pixels of the first."""
     pixels = sheet(FakeSource(464, 261, shown=(928, 522)), sighting((50, 50, 150, 100)))
     assert red_edges(pixels, (100, 100, 300, 200))
 
@@ -98,7 +98,7 @@ def test_three_of_many_moments_are_shown_close_up() -> None:
 
 
 def test_the_timeline_hides_no_sighting() -> None:
-    """The others have a line of their own, also where they are at the same time."""
+    """Other sightings have their own line, even at the same time."""
     seen = sighting(start_ns=30 * NS, end_ns=45 * NS)
     other = sighting(start_ns=0, end_ns=45 * NS)
     pixels = sheet(FakeSource(928, 522), seen, others=[other, seen], duration_ns=60 * NS)

@@ -1,4 +1,4 @@
-"""Letters that fit, labels that do not lie on each other, pictures in a readable size."""
+"""Text that fits, labels that do not overlap, pictures that fill the page."""
 
 from __future__ import annotations
 

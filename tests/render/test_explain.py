@@ -1,4 +1,4 @@
-"""Why there: cosines over a frame, in colour and in numbers."""
+"""Explanations: heat maps and the numbers beside them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_frame_without_regions_fails() -> None:
 
 
 class Greens(Encoder, ViewEncoder):
-    """Looks at views: a thing is as much asked for as it is green. It finds one region, wherever that is."""
+    """An encoder whose score is the share of green in a view. It finds one region."""
 
     view_pixels, most_views, wants_hint = 64, 1, False
     box = (60.0, 40.0, 120.0, 80.0)
@@ -103,7 +103,7 @@ class Greens(Encoder, ViewEncoder):
 
 
 def test_covering_tells_which_part_it_is() -> None:
-    """Green is the right upper quarter of the box alone; the rest of it is cold."""
+    """Only the upper right quarter of the box is green; the rest stays cold."""
     image = np.full((120, 180, 3), 128, np.uint8)
     image[40:60, 90:120] = (0, 200, 0)
     covered = cover(Greens(), image, Greens.box, np.array([1, 0], np.float32), MergeConfig())

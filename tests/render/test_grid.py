@@ -60,7 +60,7 @@ def thing(*sightings: Sighting) -> Thing:
 
 
 def test_a_lane_for_each_thing_and_nothing_painted_over(photo: Sighting) -> None:
-    """Two things at one time in one video: each has its own bar, in its own colour."""
+    """Two things at the same time in one video have bars of their own, in different colours."""
     one, two = thing(GONE), thing(replace(GONE, start_ns=5 * NS, end_ns=40 * NS))
     lengths = {GONE.source: 60 * NS}
     sheet = np.asarray(timeline_sheet([one, two], lengths, "cup")).astype(int)
