@@ -146,7 +146,7 @@ def moment(value: Time | None, name: str = "time") -> Moment | None:
 
 
 def recording(name: str, value: Any) -> str | date:
-    """What tells when something was recorded, as `dating.parse_choice` takes it. Raises UsageError."""
+    """When something was recorded, as `dating.parse_choice` takes it. Raises UsageError."""
     made(name, value, (str, date), "a date, such as 2026-01-31T08:30, a datetime, or what is to tell it")
     return cast("str | date", value)
 

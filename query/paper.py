@@ -1,7 +1,7 @@
-"""The search of T-REN (arXiv 2604.18573, section 4.3) just as its authors evaluate it, on arrays: preset `paper`.
+"""The search of T-REN (arXiv 2604.18573, section 4.3) exactly as its authors evaluate it, on arrays, for comparison.
 
-vidmem's own search (search.py, sightings.py) says "not found" where this one answers with the best track there is,
-takes two negative cosines for no match, and groups by time instead of frame numbers. This one is for comparing.
+vidmem's own search (search.py, instances.py) differs: it says "not found" where this one answers with the best track
+there is, does not count two negative cosines as a match, and groups by time instead of frame numbers.
 """
 
 from __future__ import annotations
@@ -19,23 +19,32 @@ THRESHOLD = 0.18
 
 
 def similarity(visual: Float32, text: Float32, query_visual: Float32, query_text: Float32) -> Float32:
-    """visual x textual similarity `(n,)` of tracks with tokens visual `(n, Dv)` and text `(n, Dt)` of any norm to the
-    tokens `(Dv,)` and `(Dt,)` of a query."""
+    """Visual x textual similarity `(n,)` of tracks to a query.
+
+    Args:
+        visual: Visual tokens of the tracks `(n, Dv)`, of any norm.
+        text: Their text tokens `(n, Dt)`, of any norm.
+        query_visual: Visual token of the query `(Dv,)`.
+        query_text: Text token of the query `(Dt,)`.
+    """
     return _cosines(visual, query_visual) * _cosines(text, query_text)
 
 
 def select(scores: Float32, threshold: float = THRESHOLD) -> NDArray[np.intp]:
-    """The tracks that are meant, by their scores `(n,)`: those of at least `threshold`, else the single best (the first
-    of equals). Empty only where there are none at all."""
+    """The selected tracks: those with a score `(n,)` of at least `threshold`, else the single best, of equals the
+    first. Empty only if there are no tracks."""
     selected = np.flatnonzero(scores >= np.float32(threshold))
     return selected if len(selected) or not len(scores) else np.array([scores.argmax()])
 
 
 def window(frames: Sequence[NDArray[np.int64]]) -> tuple[int, int] | None:
-    """First and last frame, both inclusive, of the last contiguous run of the union of `frames`, those that each of the
-    selected tracks was seen in. None where they were seen in none.
+    """First and last frame, both inclusive, of the last contiguous run of frames; None if there are no frames.
 
-    The paper says "the temporal window of the last-ending track"; its code takes the union, and so does this.
+    The paper says "the temporal window of the last-ending track"; its code takes the union of the tracks, and so does
+    this.
+
+    Args:
+        frames: The frames that each of the selected tracks was seen in.
     """
     held = np.unique(np.concatenate(frames)) if len(frames) else np.empty(0, np.int64)
     if not len(held):
@@ -46,10 +55,19 @@ def window(frames: Sequence[NDArray[np.int64]]) -> tuple[int, int] | None:
 
 
 def crop_region(masks: Float32, box: Box, width: int, height: int) -> int:
-    """The region whose box has the best IoU with `box`, among masks `(M, h, w)` in [0, 1] of a width x height frame.
+    """The region whose box has the best IoU with `box`, of equals the first.
 
     A region's box bounds the pixels over min(.6, .8 of its maximum) after bilinear stretching to the frame; x1 and y1
-    are the last pixels themselves. The first of equals. Raises ValueError where there is no region.
+    are the last pixels themselves.
+
+    Args:
+        masks: `(M, h, w)` in [0, 1].
+        box: x0, y0, x1, y1 in pixels.
+        width: Of the frame.
+        height: Of the frame.
+
+    Raises:
+        ValueError: there is no region.
     """
     if not len(masks):
         raise ValueError("no region to choose from")

@@ -89,6 +89,11 @@ def test_a_short_gap_is_one_sighting(store: Store) -> None:
     assert spans(ask(store)) == [(0, 9)]
 
 
+def test_a_gap_of_more_than_two_seconds_is_two_sightings(store: Store) -> None:
+    source(store, [seen(0, 0, 3), seen(1, 6, 9)])
+    assert spans(ask(store)) == [(6, 9), (0, 3)]
+
+
 def test_none_goes_over_a_cut(store: Store) -> None:
     source(store, [seen(0, 0, 3), seen(1, 4, 9)], cuts=(4,))
     assert spans(ask(store)) == [(4, 9), (0, 3)]
