@@ -1,4 +1,5 @@
-"""Measured claims: each module is a command that writes JSON. They set themselves up as the command line does."""
+"""Benchmarks: each command writes its figures as JSON. They configure the process as the command line does. See
+README.md."""
 
 from vidmem.cli.app import limit_blas_threads
 

@@ -1,4 +1,4 @@
-"""What crash.py and speed.py start as a process of its own: index one video, say how it goes on stdout, line by line.
+"""The process that crash.py and speed.py start: index one video and report progress on stdout, line by line.
 
     python -m benchmarks._child VIDEO MEMORY [CHECKPOINT_FRAMES]
 
@@ -19,8 +19,8 @@ from vidmem.cli.app import limit_blas_threads
 
 
 def peak_rss() -> int | None:
-    """Most bytes of RAM that this process ever held; of this program alone, unlike `ru_maxrss`, which starts at what
-    the parent held. None where there is no /proc."""
+    """Return the peak RAM of this process in bytes, None without /proc. `ru_maxrss` would start at the parent's
+    peak."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,6 +1,6 @@
-"""What it saves not to encode frames that show nothing new: `python -m benchmarks.adaptive --out FILE.json`.
+"""What skipping still frames saves and costs: `python -m benchmarks.adaptive --out FILE.json`.
 
-Each video is indexed twice side by side, every frame encoded and with still frames passed over, and both memories are
+Each video is indexed twice side by side, with every frame encoded and with still frames skipped, and both memories are
 asked the same questions. Worlds: held-out walks of lostfound in which the camera stands still for a while in every
 room, with fresh noise on each frame. Clips: the parts of real clips in which nothing moves (STILL, by eye), and all
 questions of real.py on both memories of the whole clips. Wanted: at least 3 times fewer frames encoded, and at most .02

@@ -1,4 +1,4 @@
-"""A log larger than memory should be: `python -m benchmarks.biglog --out FILE.json [--gb 5]`.
+"""Memory use for a large log: `python -m benchmarks.biglog --out FILE.json [--gb 5]`.
 
 Writes an MCAP of raw camera pictures (sensor_msgs/Image, one a second), JPEG pictures of a second camera, a laser's
 blobs and poses, as recorders write them (chunks of 4 MB, not packed, or zstd with --packed), then indexes one topic in

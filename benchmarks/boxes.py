@@ -1,7 +1,7 @@
-"""How many things have a region: `python -m benchmarks.boxes --out FILE.json [--data FOLDER] [--networks FOLDER]`.
+"""Share of things that have a region: `python -m benchmarks.boxes --out FILE.json [--data FOLDER] [--networks FOLDER]`.
 
-coco_cc, openimages5    boxes that people drew in the photos of photos.tar; nothing is fitted on these photos
-walks                   boxes of drawn things in made-up walks (worlds.py), of frames 5 a second
+coco_cc, openimages5    annotated boxes in the photos of photos.tar; nothing is fitted on these photos walks boxes of
+things in synthetic walks (worlds.py), of frames 5 a second
 
 A thing is found when one of the frame's regions has an IoU of at least .5 with it; a region serves one thing. Regions
 are taken best first, at most --most. "large" things have a shorter side of at least 24 pixels of a photo of 384, or of

@@ -1,7 +1,7 @@
-"""How probable an answer of `tiny` is: `python -m benchmarks.calibrate --out FILE.json [--write]`.
+"""Probability of an answer of `tiny`: `python -m benchmarks.calibrate --out FILE.json [--write]`.
 
 Fits the curves from scores to probabilities (vidmem/encoders/probability.py) on questions with known answers to
-made-up walks (seeds 5000 to 8999), photographs, real clips and a film of photographs (calibrate_sets.py,
+synthetic walks (seeds 5000 to 8999), photographs, real clips and a film of photographs (calibrate_sets.py,
 calibrate_fit.py). What is more likely meant than not counts as found, so the curves decide that too. --write puts them
 into the card, vidmem/encoders/weights/tiny.json.
 """

@@ -1,4 +1,4 @@
-"""The curves from scores to probabilities, fitted on the questions of calibrate_sets.py, and how true they are.
+"""Fit the curves from scores to probabilities on the questions of calibrate_sets.py, and check them.
 
 Each question gives its best tracks as candidates (vidmem/encoders/probability.py). Sets weigh as WEIGHT says, whatever
 they ask; so do what is there and what is absent, as the share of absent questions says. A higher share makes answers

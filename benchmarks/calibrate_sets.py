@@ -1,9 +1,9 @@
 """The questions with known answers that calibrate.py fits on, each to one memory:
 
-walks    made-up worlds: names, synonyms, pictures, both, and what is absent
-photos   photographs of coco_cc, as a folder of single pictures: the household names among its kinds
-clips    the real clips, all in one memory: the half "fit" of real_present.json
-film     photographs of doors.tar panned over: pictures of what the detector is sure of, cut from the photographs
+walks    synthetic worlds: names, synonyms, pictures, both, and absent things photos   photographs of coco_cc, as a
+folder of single pictures: the household names among its kinds clips    the real clips, all in one memory: the half
+"fit" of real_present.json film     photographs of doors.tar panned over: pictures of what the detector is sure of, cut
+from the photographs
 
 No fit of the networks looks at any of these. Nothing of the half "held", of real_queries.json or of benchmarks.film is
 asked here.

@@ -1,4 +1,4 @@
-"""The CLIP family against its backbone, side by side: `python -m benchmarks.clip --out FILE.json`.
+"""The CLIP encoders compared with their plain backbone: `python -m benchmarks.clip --out FILE.json`.
 
 ViT-B/16 of random weights. GEM and the plain forward of the same tower run in one process, in turns, at 224 and 448
 pixels, in the same number format; TextRegion's filter and pooling on 1,764 patches and 60 regions. `--sam2` adds SAM2

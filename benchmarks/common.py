@@ -1,4 +1,4 @@
-"""What the benchmarks share: overlaps, facts about the machine, JSON, tables, plots."""
+"""Shared parts of the benchmarks: overlaps, facts about the machine, JSON, tables, plots."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vidmem import Memory
+    from vidmem.store.rows import ModelRecord
 
 OUT = Path(__file__).resolve().parent / "out"
 """Where generated worlds, memories and pictures are kept; ignored by git."""
@@ -70,13 +71,13 @@ def parse_range(text: str) -> range:
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The mean, or None of nothing."""
+    """Return the mean, or None for no values."""
     held = list(values)
     return sum(held) / len(held) if held else None
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """The value below which the share q of the values lies, between neighbours by a straight line."""
+    """Return the quantile q of the values, with linear interpolation."""
     held = sorted(values)
     at = (len(held) - 1) * q
     low = int(at)
@@ -85,7 +86,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float] | None:
-    """The 95 % interval of a rate; None when nothing was counted."""
+    """Return the 95 % Wilson interval of a rate, or None if total is 0."""
     if not total:
         return None
     p = right / total
@@ -96,7 +97,7 @@ def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float] | Non
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on. Imports nothing heavy: versions come from the installed packages."""
+    """Describe the machine. Imports no large library: versions come from the installed packages."""
     from importlib.metadata import PackageNotFoundError, version
 
     cpu = platform.processor() or platform.machine()
@@ -121,7 +122,7 @@ def machine() -> dict[str, Any]:
 
 
 def model() -> dict[str, Any]:
-    """Which weights the figures were measured with."""
+    """Describe the weights that the figures were measured with."""
     from vidmem.encoders import load_text
 
     info = load_text().info
@@ -131,7 +132,7 @@ def model() -> dict[str, Any]:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write the result in one go: a run that is cut short leaves no half a file."""
+    """Write the result in one step, so that an interrupted run leaves no partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(data, indent=2) + "\n", "utf-8")
@@ -139,14 +140,14 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def skip(path: Path, result: dict[str, Any], why: str) -> int:
-    """Say that a benchmark lacks its data, in the JSON too; the exit code."""
+    """Report missing data, also in the JSON; return the exit code."""
     write_json(path, result | {"skipped": why})
     print(f"skipped: {why}")
     return 0
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A plain table: the first column to the left, the others to the right; None is a dash."""
+    """Format a table: first column left-aligned, others right-aligned; None is a dash."""
     cells = [list(head), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return "\n".join(
@@ -170,7 +171,7 @@ def _cell(value: object) -> str:
 
 
 def say(text: str) -> None:
-    """Progress, to stderr at once."""
+    """Print progress to stderr at once."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -202,10 +203,10 @@ def plot_bars(
     plt.close(figure)
 
 
-def blank_memory(folder: Path) -> Memory | None:
-    """Open a new memory of the present model in `folder`, for made-up rows.
+def blank_memory(folder: Path) -> tuple[Memory, ModelRecord] | None:
+    """Open a new memory of the present model in `folder`, for synthetic rows; return it with the model's record.
 
-    None if a file `complete` in the folder says that it was made before. What is left of a run cut short is deleted.
+    None if a file `complete` in the folder says that it was made before. The rest of an interrupted run is deleted.
     """
     from vidmem import Memory
     from vidmem.config import IndexConfig
@@ -214,8 +215,9 @@ def blank_memory(folder: Path) -> Memory | None:
         return None
     shutil.rmtree(folder, ignore_errors=True)
     memory = Memory.open(folder)
-    memory.store.set_model(memory.model_record(IndexConfig().as_dict()))
-    return memory
+    record = memory.model_record(IndexConfig().as_dict())
+    memory.store.set_model(record)
+    return memory, record
 
 
 def timing_options(parser: argparse.ArgumentParser) -> None:
@@ -237,8 +239,7 @@ def timed(args: argparse.Namespace, **more: Any) -> tuple[Callable[[], float], d
 
 
 def memory_place(cache: Path, *parts: str) -> Path:
-    """A folder for a memory made by the present weights with the settings of a new memory: others get another folder,
-    and nothing is mixed up."""
+    """Return the folder for a memory of the present weights and default settings; others get another folder."""
     import hashlib
 
     from vidmem.config import preset
@@ -250,8 +251,8 @@ def memory_place(cache: Path, *parts: str) -> Path:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Described:
-    """What the package says of one picture: its regions. boxes `(n, 4)` float64, pixels of the picture; visual
-    `(n, Dv)` and text `(n, Dt)` float32, the tokens that a memory keeps of them."""
+    """The regions of one picture, as the package finds them. boxes `(n, 4)` float64, pixels of the picture; visual `(n,
+    Dv)` and text `(n, Dt)` float32, the tokens that a memory keeps of them."""
 
     boxes: NDArray[np.float64]
     visual: NDArray[np.float32]

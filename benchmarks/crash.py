@@ -1,7 +1,7 @@
-"""Killed and resumed: `python -m benchmarks.crash --out FILE.json [--kills 30]`.
+"""Killing and resuming the indexer: `python -m benchmarks.crash --out FILE.json [--kills 30]`.
 
-A process indexes a short video and is killed (SIGKILL) at a random moment, uniform over the time that indexing takes;
-a new process opens the memory and goes on. Each time, every row of sources, tracks and regions must equal those of an
+A process indexes a short video and is killed (SIGKILL) at a random moment, uniform over the time that indexing takes; a
+new process opens the memory and continues. Each time, every row of sources, tracks and regions must equal those of an
 uninterrupted run (vectors and masks byte for byte; only the times of day may differ), and so must all answers. Every
 third trial is killed twice. At the end the vector cache is cut, garbled and deleted in turn, with the same answers.
 """

@@ -1,9 +1,8 @@
 """A film of photographs: `python -m benchmarks.film --out FILE.json [--data FOLDER]`.
 
-Twenty photographs that nothing learned from (the last third of Caltech-101's folders, CC BY 4.0), of 19 kinds of
-things with everyday names, chosen by eye, are panned over by a seeded camera, three seconds each with a cut between
-the shots; six of them come back later with another move. The film is indexed as any video is, then asked for every
-thing:
+Twenty held-out photographs (the last third of Caltech-101's folders, CC BY 4.0), of 19 kinds of things with everyday
+names, chosen by eye, are panned over by a seeded camera, three seconds each with a cut between the shots; six of them
+come back later with another move. The film is indexed as any video is, then asked for every thing:
 
 picture  by the photograph's middle. Right: the newest sighting overlaps the last shot of it by tIoU >= .25
 name     by its folder's name. `first`: the track whose text token is nearest to the name is seen in a shot of such a

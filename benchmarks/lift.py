@@ -1,9 +1,9 @@
-"""What likeness to a probable thing is worth: `python -m benchmarks.lift --out FILE.json [--seeds 5100:5112]`.
+"""Gain of a track from looking like a probable one: `python -m benchmarks.lift --out FILE.json [--seeds 5100:5112]`.
 
-On the walks that calibrate.py fits on, tracks that are not found by themselves (a probability of .1 to .5) are held
-against those that are. How often one is the thing asked for, by its own probability and by its likeness, gives the
-numbers of `vidmem.encoders.probability.lifted`: logit p + LIFT * u - DOUBT, with u the way of the cosine from
-`same_thing` to 1.
+On the walks that calibrate.py fits on, tracks that are not found by themselves (a probability of .1 to .5) are compared
+with those that are. How often one is the thing asked for, by its own probability and by its likeness, gives the numbers
+of `vidmem.encoders.probability.lifted`: logit p + LIFT * u - DOUBT, with u the way of the cosine from `same_thing` to
+1.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""How well masks fit: `python -m benchmarks.masks --out FILE.json [--data FOLDER] [--networks FOLDER]`.
+"""Fit of masks to outlines: `python -m benchmarks.masks --out FILE.json [--data FOLDER] [--networks FOLDER]`.
 
-Outlines that people drew in the photos of coco_cc (photos.tar), on which nothing is fitted; things whose shorter side
-has at least 24 pixels of a photo of 384. Each is held against the region whose box fits it best: IoU in pixels of the
-mask, stretched to the photo and cut at one half, and of the plain box. `found` are those whose box has an IoU of at
-least .5; what is not found counts among `all` with whatever the best region has. `best`: of all masks of the frame the
-best one.
+Annotated outlines in the photos of coco_cc (photos.tar), on which nothing is fitted; things whose shorter side has at
+least 24 pixels of a photo of 384. Each is compared with the region whose box fits it best: IoU in pixels of the mask,
+stretched to the photo and cut at one half, and of the plain box. `found` are those whose box has an IoU of at least .5;
+what is not found counts among `all` with whatever the best region has. `best`: of all masks of the frame the best one.
 """
 
 from __future__ import annotations

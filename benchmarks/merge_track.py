@@ -1,8 +1,8 @@
-"""Merging and tracking against the plain way, side by side: `python -m benchmarks.merge_track --out FILE.json`.
+"""Merging and tracking compared with a plain implementation: `python -m benchmarks.merge_track --out FILE.json`.
 
-Both run in one process, in turns, on the same tokens, and must give the same answer. The plain way (plain.py, torch)
-has `--threads` threads. vidmem's numpy has `--blas-threads`, 1 by default: it needs no more, and BLAS threads that
-wait for each other take ten times as long on a machine that is busy with something else.
+Both run in one process, in turns, on the same tokens, and must give the same answer. The plain implementation
+(plain.py, torch) has `--threads` threads. vidmem's numpy has `--blas-threads`, 1 by default: it needs no more, and BLAS
+threads that wait for each other take ten times as long on a machine that is busy with something else.
 """
 
 from __future__ import annotations

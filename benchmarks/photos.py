@@ -1,4 +1,4 @@
-"""Things to name: in photographs that nothing learned from, and in the clips; each with its box and its plain name.
+"""Things to name in held-out photographs and in the clips, each with its box and everyday name.
 
 All of photos.tar and the last third of each Caltech-101 folder are held out: no fit of the package may look at them.
 """

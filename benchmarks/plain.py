@@ -1,9 +1,9 @@
-"""The plain way to merge and track, as the facts about T-REN's public code tell it: what vidmem is measured against.
+"""A plain implementation of merging and tracking, after a description of T-REN's public code, for comparison.
 
-Written for this benchmark from a description, no line taken over: tensors in lists, dense n x n matrices, label
-propagation with a cap on its hops, one Python step per group, per pair and per track, and a walk over all tracks
-ever made for each frame. Where the description leaves a choice, the faster one is taken; the authors' own code
-may well be slower than this.
+Written for this benchmark from the description; no code was copied: tensors in lists, dense n x n matrices, label
+propagation with a cap on its hops, one Python step per group, per pair and per track, and a walk over all tracks ever
+made for each frame. Where the description leaves a choice, the faster one is taken; the authors' own code may well be
+slower than this.
 """
 
 from __future__ import annotations

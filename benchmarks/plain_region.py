@@ -1,6 +1,6 @@
-"""The plain way through a T-REN region encoder, as facts about its public code tell it: what vidmem's is measured by.
+"""A plain implementation of the T-REN region encoder, after a description of its public code, for comparison.
 
-Written for this benchmark from a description, no line taken over: everything is computed anew for each picture, every
+Written for this benchmark from the description; no code was copied: everything is computed anew for each picture, every
 attention matrix is written out over all heads and queries at once, float32. Position embeddings are looked up, as
 there. Where the description leaves a choice, the faster one is taken.
 """

@@ -1,4 +1,4 @@
-"""What answers cost once a memory is made: `python -m benchmarks.query --out FILE.json [--only parse] [--quick]`.
+"""Time of answers from a finished memory: `python -m benchmarks.query --out FILE.json [--only parse] [--quick]`.
 
 parse     a video of 10 minutes (3,000 frames, 30 regions each, 6,000 tracks), all of its regions named and the area of
           each label added up, by both ways and with label pictures; nothing is encoded

@@ -1,5 +1,5 @@
-"""Made-up memories for query.py, of the size of real ones, written by the Store itself: frames with regions, tracks,
-single pictures. Text tokens lie about the vectors of names, visual tokens in clumps, masks are ellipses that drift.
+"""Synthetic memories of real size for query.py, written by the Store: frames with regions, tracks, single pictures.
+Text tokens lie about the vectors of names, visual tokens in clumps, masks are ellipses that drift.
 """
 
 from __future__ import annotations
@@ -165,10 +165,9 @@ def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photo
     blank = blank_memory(folder)
     if blank is None:
         return
+    memory, record = blank
     rng = np.random.default_rng(seed)
-    with blank as memory:
-        record = memory.store.model()
-        assert record is not None
+    with memory:
         encoder: Any = memory.text_encoder
         tokens = Tokens(rng, encoder.against, record.visual_dim)
         for number, (frames, tracks, in_view) in enumerate(films):

@@ -1,6 +1,6 @@
 """Real clips: `python -m benchmarks.real --out FILE.json [--clips FOLDER]`.
 
-Indexes every clip into one memory, as people have it (none may fail, AV1 included), then asks it five kinds of things:
+Indexes all clips, AV1 included, into one memory, then asks five kinds of questions:
 
 picture, crop   24 things by a picture that was cut from a clip by hand (real_queries.json), and by the same box as
 both, words     `--crop`; by the picture with its label, and by the label alone. Right: the newest sighting is in the

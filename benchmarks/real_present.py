@@ -1,4 +1,4 @@
-"""Which plain names are in the clips, where, and what an answer to one is worth (real_present.json, by eye).
+"""Everyday names in the clips with their places, judged by eye (real_present.json), and the scoring of answers.
 
 An answer to a name is right when its newest sighting is in a clip that shows the thing, overlaps a time in which it is
 in view, and its evidence box lies on it: IoU of at least .3 with a true box near that time, or its middle inside one

@@ -1,4 +1,4 @@
-"""Sheets of pictures on which a person can check answers: what was answered beside what is true."""
+"""Sheets of pictures for checking answers by eye: the answer beside the truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The region encoder against the plain way, side by side: `python -m benchmarks.region_encoder --out FILE.json`.
+"""The region encoder compared with a plain implementation: `python -m benchmarks.region_encoder --out FILE.json`.
 
 Width 1024, a point on every patch, 3 tokens a point, random weights. Both run in one process, in turns, on the same
 features, and must give the same tokens and masks to 1e-4. A fresh process measures the memory. `--gpu` adds the whole

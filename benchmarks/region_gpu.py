@@ -1,4 +1,4 @@
-"""A whole 512 x 512 frame on a GPU: where its milliseconds go, and how near the products come to the limit."""
+"""A whole 512 x 512 frame on a GPU: time of each part, and use of the GPU's peak throughput."""
 
 from __future__ import annotations
 

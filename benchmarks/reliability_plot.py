@@ -1,4 +1,4 @@
-"""Probabilities told against the share that is right, as a picture."""
+"""Reliability diagram: predicted probabilities against the share that is right."""
 
 from __future__ import annotations
 

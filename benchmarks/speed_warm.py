@@ -31,10 +31,9 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
     blank = blank_memory(folder)
     if blank is None:
         return
+    memory, record = blank
     rng = np.random.default_rng(seed)
-    with blank as memory:
-        record = memory.store.model()
-        assert record is not None
+    with memory:
         names = memory.text_encoder.against  # type: ignore[attr-defined]
         ids = []
         hours = 4 * 3600 * NS

@@ -1,7 +1,7 @@
 """`vidmem things` on ten hours: `python -m benchmarks.ten_hours --out FILE.json [--tracks 60000] [--times 5]`.
 
-A made-up memory (query_memories.py): ten films of an hour, 5 frames a second, 8 things in view on average. Measured is
-the whole command in a process of its own, from its start to its last line, with a warm file cache. Beside it:
+A synthetic memory (query_memories.py): ten films of an hour, 5 frames a second, 8 things in view on average. Measured
+is the whole command in a process of its own, from its start to its last line, with a warm file cache. Beside it:
 
 kept     of 12,000 tracks of 600 things, whose tokens have a cosine of .6 on average, tied from .5 on: the share that
          the ties in cells connect to the same thing as do all ties, compared pair by pair

@@ -1,9 +1,9 @@
-"""Does training a T-REN region encoder pay? `python -m benchmarks.tren_toy --out FILE.json [--quick]`.
+"""Training a T-REN region encoder at small scale: `python -m benchmarks.tren_toy --out FILE.json [--quick]`.
 
-A table like Table 4 of the paper (arXiv 2604.18573) at toy scale: on frames of made-up rooms, a small region encoder is
-trained on the frozen backbone of `tiny`, once in full and once for each part that is left out, all from the same start,
-with the same pictures and points. Measured on rooms and walks that no row has seen. Names are out of all that `tiny`
-was taught (643), not only of those in the picture; "background" is among them but is not asked for.
+A table like Table 4 of the paper (arXiv 2604.18573) at toy scale: on frames of synthetic rooms, a small region encoder
+is trained on the frozen backbone of `tiny`, once in full and once for each part that is left out, all from the same
+start, with the same pictures and points. Measured on rooms and walks that no row has seen. Names are out of all that
+`tiny` was taught (643), not only of those in the picture; "background" is among them but is not asked for.
 
 The first two rows have no region tokens: they name a region by the patch under a point of it, with the head that the
 backbone came with, or with one trained on the same pictures. All others name it by the tokens of the same point.

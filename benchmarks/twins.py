@@ -1,4 +1,4 @@
-"""Which of two like things, and when: `python -m benchmarks.twins --out FILE.json [--seeds 8000:8015]`.
+"""Telling two similar things apart: `python -m benchmarks.twins --out FILE.json [--seeds 8000:8015]`.
 
 Short films of drawn things in painted rooms, four for each seed, each with one question; by name for even seeds, by
 picture for odd ones:

@@ -1,4 +1,4 @@
-"""Made worlds, kept on disk: `python -m benchmarks.worlds --seeds 9100:9120 [--drawings FOLDER]`.
+"""Make worlds and keep them on disk: `python -m benchmarks.worlds --seeds 9100:9120 [--drawings FOLDER]`.
 
 A 60-second world takes some 40 seconds of one core. It is made beside its place and moved there when whole, so a run
 that is cut short leaves nothing behind, and the next one makes only what is missing.

@@ -114,6 +114,13 @@ def test_every_extra_that_is_named_exists(project: dict[str, Any]) -> None:
     assert {"clip", "sam2", "tren", "coco"} <= named
 
 
+def test_links_of_the_readme_work_outside_the_clone() -> None:
+    """The index of packages shows the README without the files beside it."""
+    links = re.findall(r"\]\(([^)]+)\)", (CLONE / "README.md").read_text("utf-8"))
+    assert links
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
 def test_the_project_says_where_it_lives(project: dict[str, Any]) -> None:
     assert {"Homepage", "Documentation", "Source", "Changelog", "Issues"} <= project["urls"].keys()
     assert all(url.startswith("https://") for url in project["urls"].values())
