@@ -137,3 +137,15 @@ def test_a_question_that_nobody_fitted_fails_with_a_floor(store: Store) -> None:
     assert find(cache, bare, ASKED, None, OTHER[None]).rows.tolist() == [0]
     with pytest.raises(Exception, match="not calibrated"):
         find(cache, bare, ASKED, None, OTHER[None], min_probability=0.5)
+
+
+def test_what_is_less_probable_than_two_fifths_of_the_floor_is_not_raised(store: Store) -> None:
+    """Shares by text cosine t against an axis at a right angle to it, at the temperature of .2."""
+
+    def at(share: float) -> float:
+        logit = 0.2 * float(np.log(share / (1 - share)))
+        # cos a - sin a = logit
+        return float(np.cos(np.arccos(logit / np.sqrt(2)) - np.pi / 4))
+
+    looks = leaning(DV, 1.0)
+    assert rows(memory(store, (at(0.99), looks), (at(0.22), looks), (at(0.18), looks))) == [0, 1]
