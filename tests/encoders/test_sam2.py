@@ -37,7 +37,7 @@ def test_the_grid_of_points_is_an_option(sam2_small: Path, source: Sam2Masks) ->
     (image,) = pictures(1)
     np.testing.assert_array_equal(made.of_picture(image), source.of_picture(image))
     assert len(sam2.wanted("tiny,grid=36")) == 1
-    for wrong, message in [("sam2:tiny,grid=0", "grid is from 1 to 128, got 0"), ("sam2,points=3", "there are grid")]:
+    for wrong, message in [("sam2:tiny,grid=0", "grid is from 1 to 128, got 0"), ("sam2,points=3", "options: grid")]:
         with pytest.raises(UsageError, match=message):
             mask_source(wrong, "cpu")
 

@@ -1,9 +1,9 @@
-"""Where weights lie, how they get there, and whether they are still what they were.
+"""The folder of weights, and the record that tells whether they have changed.
 
-All families share one flat folder: `--weights`, else VIDMEM_WEIGHTS, else the platform's folder for data. The sha256
-of each file stands in `weights.json` beside it, from the first pull or the first use on; a file that has another one
-later is refused. A file is read for that only when its size or its time of change differ from the record (reading
-4 GB takes seconds): a change that keeps both goes unnoticed.
+All families share one flat folder: `weights`, else VIDMEM_WEIGHTS, else the platform's folder for data. `weights.json`
+in it has the sha256 of each file, from the first pull or the first use on; a file whose sha256 changes later is
+refused. Reading 4 GB takes seconds, so a file is hashed again only if its size or time of change differs from the
+record. A change that keeps both goes unnoticed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,26 @@ _log = logging.getLogger(__name__)
 
 RECORD = "weights.json"
 INDEX = ".safetensors.index.json"
-"""How the name of an index ends: which part of a large model has which tensor."""
+"""Suffix of the index of a large model, which says which part has which tensor."""
 _CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One file, or folder, of weights. role: what it is, for people. patterns: globs in the folder, the first that
-    finds something counts. licence: its name. access: what to do for it, when it cannot simply be fetched.
-    repo, files: where Hugging Face has it (files go to `repo`'s name as a folder when `nested`); an entry may be some
-    names with "|" between them, of which the first that there is counts, the last "" for none at all. url, sha256:
-    another place, and what its file must be. spec: the encoder that `vidmem models pull` is to be asked for.
+    """A file or folder of weights that an encoder needs.
+
+    Attributes:
+        role: What it is, for people.
+        patterns: Globs in the folder of weights. The first that matches counts.
+        licence: The name of its licence.
+        access: What the user must do if it cannot simply be fetched.
+        repo: Where it is on Hugging Face.
+        files: Files to fetch from `repo`. An entry may name alternatives, separated by "|", best first; a last "" means
+            that none is needed.
+        nested: The files go into a folder with the name of `repo`.
+        url: Where it is on the web, if not on Hugging Face.
+        sha256: Of the file at `url`.
+        spec: The name for `vidmem models pull`.
     """
 
     role: str
@@ -52,7 +61,7 @@ class Wanted:
 
 
 def weights_folder(given: str | os.PathLike[str] | None = None) -> Path:
-    """The folder given, or VIDMEM_WEIGHTS, or `weights` in the platform's folder for data."""
+    """The given folder, else VIDMEM_WEIGHTS, else `weights` in the platform's folder for data."""
     if given is not None or (given := os.environ.get("VIDMEM_WEIGHTS")):
         return Path(given).expanduser()
     import platformdirs
@@ -61,14 +70,13 @@ def weights_folder(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def find(wanted: Wanted, folder: Path) -> Path | None:
-    """Its file or folder, None when it is not there or a file of the folder is missing. Raises ModelError when it could
-    be several."""
+    """The file or folder of `wanted`; None if it, or a file in it, is missing. Raises ModelError if several match."""
     path = place_of(wanted, folder)
     return None if path is None or lacking(wanted, path) else path
 
 
 def lacking(wanted: Wanted, path: Path) -> list[str]:
-    """The files that a folder of Hugging Face lacks, and those of its index; [] for a single file. Empty is missing."""
+    """Files that are missing or empty in a folder from Hugging Face, by its index too; [] for a single file."""
     if not path.is_dir():
         return []
     missing = []
@@ -82,15 +90,17 @@ def lacking(wanted: Wanted, path: Path) -> list[str]:
 
 
 def chosen(entry: str, path: Path) -> Path | None:
-    """The file of the folder that an entry of `Wanted.files` stands for: the first of its names that is there, the
-    folder itself where none need be, None where one is missing."""
+    """The first file in the folder that an entry of `Wanted.files` names; None if there is none.
+
+    The folder itself if there is none and none is needed.
+    """
     names = entry.split("|")
     present = next((path / name for name in names if name and _there(path / name)), None)
     return path if present is None and "" in names else present
 
 
 def parts(index: Path) -> list[str]:
-    """The names of the files that a large model was cut into, from its index; [] when the index is damaged."""
+    """Names of the files of a large model, from its index; [] if the index is damaged."""
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -103,7 +113,7 @@ def _there(path: Path) -> bool:
 
 
 def place_of(wanted: Wanted, folder: Path) -> Path | None:
-    """As `find`, whether the folder is whole or not."""
+    """As `find`, but the folder may be incomplete."""
     for pattern in wanted.patterns:
         found = sorted(path for path in folder.glob(pattern) if not path.name.endswith(".part"))
         if len(found) > 1:
@@ -115,7 +125,7 @@ def place_of(wanted: Wanted, folder: Path) -> Path | None:
 
 
 def locate(wanted: Wanted, folder: Path) -> Path:
-    """Its file or folder. Raises ModelError with what to do when it is not there."""
+    """The file or folder of `wanted`. Raises ModelError with the remedy if it is missing."""
     path = find(wanted, folder)
     if path is None:
         place, state = place_of(wanted, folder), "missing"
@@ -130,7 +140,7 @@ def locate(wanted: Wanted, folder: Path) -> Path:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or what counts in a folder of Hugging Face."""
+    """The file itself, or the files of a folder from Hugging Face that tokens depend on."""
     if not path.is_dir():
         return [path]
     found = sorted(
@@ -142,10 +152,13 @@ def files_of(path: Path) -> list[Path]:
 
 
 def fingerprint(wanted: Sequence[Wanted], folder: Path) -> str:
-    """One sha256 over the sha256 of all files of `wanted`, each under its role. Files that are recorded but not here
-    count as recorded, so that a machine for questions needs no backbone.
+    """One sha256 over roles and sha256 of all files of `wanted`.
 
-    Raises ModelError when a file is missing or not what the record says.
+    Files that are recorded but missing count as recorded, so that a machine that only answers questions needs no
+    backbone.
+
+    Raises:
+        ModelError: A file is neither here nor recorded, or has changed.
     """
     total = hashlib.sha256()
     record = read_record(folder)
@@ -163,7 +176,7 @@ def fingerprint(wanted: Sequence[Wanted], folder: Path) -> str:
 
 
 def recorded(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
-    """The names in the record that are files of `wanted`, of the first pattern that fits any."""
+    """Names of files of `wanted` in the record, by the first pattern that matches any."""
     for pattern in wanted.patterns:
         whole = re.compile(re.escape(pattern).replace(r"\*", "[^/]*") + "(/.*)?")
         if names := sorted(name for name in record if whole.fullmatch(name)):
@@ -172,11 +185,18 @@ def recorded(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
 
 
 def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", anew: bool = False) -> str:
-    """The sha256 of a file in `folder`, recorded now if it was not. origin: where it came from, for the record. anew:
-    write the record again, with that origin.
+    """The sha256 of a file in `folder`, recorded if it was not.
 
-    Raises ModelError when it is not the recorded one, not the given one, or not the one that the file's own name
-    begins to tell, as names from PyTorch's hub do (`name-1a2b3c4d.pth`).
+    Args:
+        path: The file.
+        folder: The folder of weights.
+        origin: Where the file came from, for the record.
+        sha256: What it must be; "" if unknown.
+        anew: Hash the file and write the record again, with `origin`.
+
+    Raises:
+        ModelError: The sha256 is not the recorded one, the given one, or the one in the file's name, which files of
+            PyTorch's hub have (`name-1a2b3c4d.pth`).
     """
     name, stat, record = path.relative_to(folder).as_posix(), path.stat(), read_record(folder)
     entry = record.get(name)
@@ -203,7 +223,7 @@ def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", ane
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """`weights.json` of the folder, {} when there is none. Raises ModelError when it is damaged."""
+    """Read `weights.json`; {} if there is none. Raises ModelError if it is damaged."""
     try:
         record: dict[str, dict[str, Any]] = json.loads((folder / RECORD).read_text("utf-8"))
         if not all(re.fullmatch("[0-9a-f]{64}", entry["sha256"]) for entry in record.values()):
@@ -216,7 +236,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def forget(path: Path, folder: Path) -> None:
-    """Take a file out of the record: what it said is known to be wrong. Raises ModelError."""
+    """Remove a file from the record, because its entry is known to be wrong. Raises ModelError."""
     record = read_record(folder)
     if record.pop(path.relative_to(folder).as_posix(), None) is not None:
         try:
@@ -226,7 +246,7 @@ def forget(path: Path, folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that appears under its name when it is whole. Raises OSError."""
+    """Write a file that appears under its name only when it is complete. Raises OSError."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -2,7 +2,7 @@
 can be asked for.
 
 The default, ViT-B-32/openai, is the one that everybody may use (MIT), that a CPU runs in real time, and whose tokenizer
-comes with open_clip. `clip:MobileCLIP2-S0/dfndr2b` is faster (Apple's licence for research). See clip_files for how
+comes with open_clip. `clip:MobileCLIP2-S0/dfndr2b` is faster (Apple's licence for research). See files.py for how
 models are spelled.
 """
 
@@ -128,7 +128,7 @@ def described(name: str, weights: str, visual_dim: int, text_dim: int) -> Encode
 
 
 def text_files(options: LoadOptions) -> list[Path]:
-    """The files that answers to texts hang on. Raises ModelError when there is no such model."""
+    """The files that vectors of texts depend on. Raises ModelError if there is no such model."""
     from .files import model_files
 
     return model_files(CLIP.name, options.backbone or DEFAULT, options.weights)

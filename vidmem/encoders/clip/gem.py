@@ -1,5 +1,5 @@
 """`gem`: GEM's self-self attention over CLIP (arXiv 2312.00878), regions by clusters of its patches. No training and no
-segmenter; one forward pass per picture. Spelled `gem[:BACKBONE]`, see clip_files.
+segmenter; one forward pass per picture. Spelled `gem[:BACKBONE]`, see files.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIDE = 448
 """Side of the working picture in pixels, the ratio not kept; in whole patches. Towers of timm (EVA) have one of their
 own."""
 CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
-"""Least cosine of patches, least patches, most regions. Ours, not calibrated."""
+"""Least cosine of patches, least patches, most regions. Our choice, not calibrated."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -151,7 +151,7 @@ def described(name: str, weights: str, visual_dim: int, text_dim: int) -> Encode
 
 
 def text_files(options: LoadOptions) -> list[Path]:
-    """The files that answers to texts hang on. Raises ModelError when there is no such model."""
+    """The files that vectors of texts depend on. Raises ModelError if there is no such model."""
     from .files import model_files
 
     return model_files(GEM.name, options.backbone, options.weights)

@@ -32,7 +32,7 @@ CALIBRATION = Calibration(
     product_threshold=0.18,
     temperature=0.01,  # CLIP's logit scale, 100
 )
-"""Not calibrated: there are no weights here to calibrate with. Cosines of CLIP to a fitting text lie at .2 to .3."""
+"""Not calibrated, for lack of weights to calibrate with. Cosines of CLIP to a fitting text lie at .2 to .3."""
 
 
 class ClipText(TextEncoder):

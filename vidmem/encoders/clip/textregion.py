@@ -1,8 +1,8 @@
 """`textregion`: TextRegion over any ViT of open_clip, no training. Spelled `textregion[:BACKBONE[,short=N][,crop=N]]`:
-see clip_files for the backbones and OPTIONS for the rest.
+see files.py for the backbones and OPTIONS for the rest.
 
-Masks are given (`masks`, see masks.py), or clusters of the model's own value vectors: then boundaries are those of
-patches, and nothing but the CLIP model is needed.
+Regions are given masks (see masks/loading.py), or else clusters of the model's own value vectors. Clusters have the
+boundaries of patches, and need nothing but the CLIP model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OPTIONS = {"short": (32, 2016), "crop": (16, 2016)}
 LOW_SHARE_POOLED = 0.5
 """Weight of the whole picture's features for towers with a pooling head (appendix A.3); 1 for the others."""
 CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.85, 4, 64
-"""Clusters in place of masks: least cosine of values, least patches, most regions. Ours, not calibrated."""
+"""Clusters in place of masks: least cosine of values, least patches, most regions. Our choice, not calibrated."""
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
@@ -223,7 +223,7 @@ def described(name: str, weights: str, visual_dim: int, text_dim: int) -> Encode
 
 
 def text_files(options: LoadOptions) -> list[Path]:
-    """The files that answers to texts hang on. Raises ModelError when there is no such model."""
+    """The files that vectors of texts depend on. Raises ModelError if there is no such model."""
     from .files import model_files
 
     return model_files(TEXTREGION.name, split_options(options.backbone, OPTIONS)[0], options.weights)

@@ -1,6 +1,6 @@
-"""Regions that are given: masks from a folder or from SAM2, for encoders that pool features under masks.
+"""Masks in a folder, for encoders that pool features under masks.
 
-`--masks FOLDER`: anyone's masks. For a photo `photo.jpg` the file FOLDER/photo.npz, .npy or .png; for the frames of a
+A folder of masks from any segmenter. For a photo `photo.jpg` the file FOLDER/photo.npz, .npy or .png; for the frames of a
 video `walk.mp4` FOLDER/walk/00000000.npz and on, numbered as they are looked at, from 0. In a .npy, and under the name
 `masks` in a .npz, lie masks `(n, H, W)`, bool or numbers of which more than 0 is inside and 1 wholly; a .png has one
 channel with a number for each region, 0 for none. H and W are those of the upright picture.

@@ -1,4 +1,4 @@
-"""SAM2 as a source of masks (arXiv 2408.00714), by `transformers`: `--masks sam2[:SIZE][,grid=N]`, extra `sam2`.
+"""SAM2 as a source of masks (arXiv 2408.00714), by `transformers`: `sam2[:SIZE][,grid=N]`, extra `sam2`.
 
 A picture by itself is asked at a grid of points, as TextRegion's paper sets it (sam_masks.py). Frames of a video are
 asked so once in KEY_EVERY; from there SAM2's video predictor carries the masks to the frames that follow. A span never

@@ -1,6 +1,6 @@
 """SAM2 asked with points and a mask: SAM2ImagePredictor's interface on `transformers`' model, for export/refine.py.
 
-The weights and their spelling are those of `--masks sam2` (see sam2.py).
+The weights and their spelling are those of `masks` (see sam2.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What `tiny` knows by name, and how it reads a phrase that is none of its names.
+"""The names that `tiny` knows, and how it reads phrases that are not names.
 
-Its words are a table of vectors, so it can place any phrase of English somewhere, and finds nothing there. Whoever asks
-is told what was read. A phrase that is a name is read as it is: the calibration rests on these vectors.
+Its table of word vectors can encode any English phrase, but finds nothing for one that it was not taught. So a message
+says how a phrase was read. A name is read unchanged, because the calibration depends on its vector.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ another own only
 _COUNTS = "zero one two three four five six seven eight nine ten many several few all every each both lots most more"
 _ASKED = "did do does have had has been be see saw put leave left lay go went who what when which that there"
 UNREAD = frozenset(f"{_NOT} {_COLOURS} {_SIZES} {_KINDS} {_COUNTS} {_ASKED}".split())
-"""Words that tell which of several things is meant, or that none is: no token knows of that."""
+"""Words that say which of several things is meant, or that none is. Tokens do not have such facts."""
 _TELLING = re.compile(r".{2,}(?:y|ed|ing|en|ful|less)")
-"""How words end that are mostly no names of things: fluffy, striped, walking, wooden."""
+"""Endings of words that are rarely names of things: fluffy, striped, walking, wooden."""
 _IRREGULAR = {
     "children": "child",
     "feet": "foot",
@@ -49,8 +49,10 @@ _IRREGULAR = {
 
 @functools.cache
 def names() -> dict[str, str]:
-    """Every name, and what it is another name of, empty for a name of its own. Those of synonyms.txt are the ones that
-    also count in the vector (see text.py)."""
+    """Every name, with the name that it is a synonym of, or "".
+
+    Synonyms in synonyms.txt also change the vector (see text.py).
+    """
     out: dict[str, str] = {}
     for file in ("names.txt", "synonyms.txt"):  # the later one holds
         for line in (files("vidmem.encoders.tiny") / file).read_text("utf-8").splitlines():
@@ -64,7 +66,7 @@ def names() -> dict[str, str]:
 
 @functools.cache
 def _keys() -> dict[str, str]:
-    """By the words of a name that count, as it is listed and in the singular: the name."""
+    """Names by their significant words, as listed and in the singular."""
     out = {_key(name): name for name in names()}
     for key in [key for key in out if key.endswith("s")]:
         before, _, last = key.rpartition(" ")
@@ -74,7 +76,7 @@ def _keys() -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """The words that count. Of letters and spaces alone, as most names are, they are told in a tenth of the time."""
+    """The significant words. For names of letters and spaces, as most are, this takes a tenth of the time of `said`."""
     if name.isascii() and name.replace(" ", "").isalpha():
         return " ".join([word for word in name.split() if word not in SKIPPED]) or name
     return " ".join(said(name))
@@ -82,12 +84,12 @@ def _key(name: str) -> str:
 
 @functools.cache
 def _glued() -> dict[str, str]:
-    """By the letters of a name: the name."""
+    """Names by their letters without spaces."""
     return {key.replace(" ", ""): name for key, name in _keys().items()}
 
 
 def name_of(words: Sequence[str]) -> str | None:
-    """The name that these words are, in the plural or not; None for no name."""
+    """The name that these words spell, in the plural or singular; None if they are not a name."""
     *before, last = words
     for form in _singulars(last):
         found = _keys().get(" ".join([*before, form]))
@@ -97,7 +99,7 @@ def name_of(words: Sequence[str]) -> str | None:
 
 
 def reading(phrase: str, vocabulary: Container[str]) -> Reading:
-    """See TextEncoder. vocabulary: whole words that have a vector."""
+    """As `TextEncoder.reading`. vocabulary: whole words that have a vector."""
     words = said(phrase)
     if not words or name_of(words) is not None:
         return Reading(phrase)  # without words, encode_text says so
@@ -115,7 +117,7 @@ def reading(phrase: str, vocabulary: Container[str]) -> Reading:
 
 
 def near(word: str) -> tuple[str, ...]:
-    """The names that are spelled most alike; those with the same letters first, since that is how one mistypes."""
+    """The names with the most similar spelling, those with the same letters first: a frequent typing error."""
     import difflib
 
     swapped = [name for name in names() if len(name) == len(word) and sorted(name) == sorted(word)]
@@ -124,13 +126,13 @@ def near(word: str) -> tuple[str, ...]:
 
 
 def _holding(words: Sequence[str]) -> tuple[str, ...]:
-    """Some names with one of these words in them."""
+    """Some names that contain one of these words."""
     wanted = set(words) - SKIPPED
     return tuple(name for name in names() if wanted & set(name.split()))[:NEAR]
 
 
 def _kept(words: list[str]) -> list[str]:
-    """Without what is not read: no more than needed to come to a name."""
+    """Drop words that are not understood, as few as are needed to reach a name."""
     kept = list(words)
     while len(kept) > 1 and kept[0] in UNREAD and name_of(kept) is None:
         kept = kept[1:]
@@ -154,7 +156,7 @@ def _told(words: Sequence[str], kept: Sequence[str]) -> str:
 
 
 def _parts(words: Sequence[str]) -> list[str]:
-    """The names in it, the longest first that begins at each place; what is none, word by word."""
+    """Split words into names, the longest at each position; other words stand alone."""
     out, start = [], 0
     while start < len(words):
         last = min(len(words), start + _longest())
@@ -166,7 +168,7 @@ def _parts(words: Sequence[str]) -> list[str]:
 
 
 def _known(word: str, vocabulary: Container[str]) -> bool:
-    """Whole words are known, pieces of words are not: any typing error has pieces."""
+    """Return True for whole words that are known. Word pieces do not count: every typing error has some."""
     if word in UNREAD or word in SKIPPED or (word.isdecimal() and word.isascii()):
         return True
     for form in _singulars(word):
@@ -177,7 +179,7 @@ def _known(word: str, vocabulary: Container[str]) -> bool:
 
 @functools.cache
 def _longest() -> int:
-    """Words of the longest name."""
+    """Number of words of the longest name."""
     return max(len(key.split()) for key in _keys())
 
 
@@ -187,7 +189,7 @@ def _name_words() -> frozenset[str]:
 
 
 def _singulars(word: str) -> list[str]:
-    """The word, and what it may be the plural of."""
+    """The word, and words that it may be the plural of."""
     out = [word]
     if word in _IRREGULAR:
         out.append(_IRREGULAR[word])

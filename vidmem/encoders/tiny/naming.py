@@ -69,7 +69,7 @@ class Naming:
 
     def tokens(self, features: Float32, logits: Float32, hints: Float32, facts: Float32) -> Float32:
         """Text tokens `(..., D)` no longer than 1, of features `(..., 1280)`, logits `(..., 1000)`, hints `(..., 80)`,
-        zeros where there is none, and facts `(..., 3)` (see tiny_views.facts_of)."""
+        zeros where there is none, and facts `(..., 3)` (see views.facts_of)."""
         answers = softmax(logits)
         mapped, drawn = self.mapped(roots(features) - self.mean, answers)
         classes = hints / np.maximum(hints.sum(-1, keepdims=True), LEAST_SHARE)

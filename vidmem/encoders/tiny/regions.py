@@ -1,4 +1,4 @@
-"""Regions from the detector that ships with vidmem, for the encoders whose tokens come from views."""
+"""Regions from the shipped detector, for encoders whose tokens come from views."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..shipped import REGIONS, shipped
 from .detector import Detector, working_size
 
 LONGEST = 1920
-"""Pixels of the longest side of a frame that views are cut from; sharper ones would show nothing more of a thing."""
+"""Maximum pixels of the longer side of a frame that views are cut from; more would not help the networks."""
 MOST_WORKERS = 4
-"""Batches at a time on a CPU: with more, one thread that decodes cannot keep up, and memory grows."""
+"""Maximum batches at a time on a CPU. With more, one decoding thread cannot keep up, and memory grows."""
 
 
 class DetectedRegions:
-    """The region half of an encoder: it finds things, and `visual` follows them."""
+    """The region half of an encoder. The `visual` tokens of its regions only serve to track things."""
 
     def __init__(self, device: str | None = None) -> None:
         self.device = device
@@ -30,21 +30,21 @@ class DetectedRegions:
 
     @cached_property
     def detector(self) -> Detector:
-        """Loaded when first asked for: a question by picture does without."""
+        """Loaded on first use: a question by picture does not need it."""
         return Detector(*map(shipped, REGIONS), threads=1 if self._on_cpu else 0, device=self.device)
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        """See Encoder: as large as they are, so that views can be cut."""
+        """As Encoder. Pictures keep their size, so that views can be cut from them."""
         scale = min(1.0, LONGEST / max(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     @contextmanager
     def parallel(self) -> Iterator[int]:
-        """See Encoder: pictures side by side, a thread each, waste less than threads within one picture."""
+        """As Encoder. Pictures side by side, a thread each, are faster than threads within one picture."""
         yield min(cores(), MOST_WORKERS) if self._on_cpu else 1
 
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
-        """See Encoder."""
+        """As Encoder."""
         h, w = images[0].shape[:2]
         size = working_size(w, h)
         small = [image if size == (w, h) else _resized(image, size) for image in images]

@@ -20,13 +20,13 @@ a an the my your our his her its their some any this that these those of on in w
 were where i we you me please find last seen photo picture image
 """
 SKIPPED = frozenset(_FUNCTION_WORDS.split())
-"""Words that say nothing of the thing asked for; kept when the phrase holds nothing else."""
+"""Words that do not describe a thing; kept if the phrase has no others."""
 LONGEST_WORD = 100
-"""Letters; what is longer is no word, and would take seconds to cut into pieces."""
+"""Maximum letters of a word. Longer strings would take seconds to cut into pieces."""
 
 
 def words(phrase: str) -> list[str]:
-    """Lower-case words of letters and digits, accents removed ("Piñata" and "pinata" are one)."""
+    """Lower-case words of letters and digits without accents, so that "Piñata" equals "pinata"."""
     plain = unicodedata.normalize("NFD", phrase.lower())
     plain = "".join(c for c in plain if unicodedata.category(c) != "Mn")
     plain = re.sub(r"'s\b|’s\b", "", plain)
@@ -34,7 +34,7 @@ def words(phrase: str) -> list[str]:
 
 
 def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
-    """Greedy longest-match word pieces; [] when some part of the word is in no piece."""
+    """Greedy longest-match word pieces; [] if a part of the word matches none."""
     if len(word) > LONGEST_WORD:
         return []
     out, start = [], 0
@@ -51,13 +51,13 @@ def pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 def said(phrase: str) -> list[str]:
-    """The words of `phrase` that count: without function words, unless there are no others."""
+    """The words of `phrase` without function words, unless there are no others."""
     every = words(phrase)
     return [w for w in every if w not in SKIPPED] or every
 
 
 def phrase_pieces(phrase: str, vocabulary: dict[str, int]) -> list[int]:
-    """Rows of the table that make up `phrase`; [] when it holds no known word."""
+    """Rows of the table for `phrase`; [] if it has no known word."""
     return [p for w in said(phrase) for p in pieces(w, vocabulary)]
 
 
@@ -72,8 +72,11 @@ class TextTable:
         self.table, self.scale = table, scale
 
     def encode(self, phrases: Sequence[str]) -> Float32:
-        """`(n, D)` float32 unit vectors. Raises UsageError for a phrase without words, or with one that is in no table:
-        what is left of "red ключ" is another question."""
+        """`(n, D)` float32 unit vectors.
+
+        Raises:
+            UsageError: A phrase has no words, or one that is not in the table: the rest would be another question.
+        """
         out = np.empty((len(phrases), self.table.shape[1]), np.float32)
         for i, phrase in enumerate(phrases):
             strange = [w for w in said(phrase) if not pieces(w, self.vocabulary)]

@@ -1,7 +1,7 @@
 """The second step of `tiny`: it looks at the best views of a track.
 
 An ImageNet network (EfficientNet-Lite0) gives features and answers for each view. Likeness is in the features, reduced;
-what the thing is called, tiny_names.py tells from both and from what the detector said of it (the view's hint). Numpy
+what the thing is called, naming.py tells from both and from what the detector said of it (the view's hint). Numpy
 and ONNX Runtime alone.
 """
 

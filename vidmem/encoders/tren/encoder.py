@@ -48,7 +48,7 @@ CALIBRATION = Calibration(
     product_threshold=0.18,  # authors' code, VQ2D
     temperature=0.01,  # the cap of CLIP's logit scale, 100
 )
-"""Not calibrated: there are no weights here to calibrate with. Figures of the paper and of the authors' code."""
+"""Not calibrated, for lack of weights to calibrate with. Figures of the paper and of the authors' code."""
 DEFAULT_SIZE = "vitl16"
 _SHORT = {"7b": "vit7b16", "vit7b": "vit7b16"}
 _META = "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/"
