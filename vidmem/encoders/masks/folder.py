@@ -1,9 +1,10 @@
-"""Masks in a folder, for encoders that pool features under masks.
+"""Masks in a folder, from any segmenter, for encoders that pool features under masks.
 
-A folder of masks from any segmenter. For a photo `photo.jpg` the file FOLDER/photo.npz, .npy or .png; for the frames of a
-video `walk.mp4` FOLDER/walk/00000000.npz and on, numbered as they are looked at, from 0. In a .npy, and under the name
-`masks` in a .npz, lie masks `(n, H, W)`, bool or numbers of which more than 0 is inside and 1 wholly; a .png has one
-channel with a number for each region, 0 for none. H and W are those of the upright picture.
+The masks of a photo `photo.jpg` are in FOLDER/photo.npz, .npy or .png. Those of the frames of a video `walk.mp4` are in
+FOLDER/walk/00000000.npz and so on, numbered from 0 in the order in which frames are encoded.
+
+A .npy, or `masks` in a .npz, has masks `(n, H, W)`: bool, or numbers, of which more than 0 is inside and 1 fully.
+A .png has one channel with a number for each region, 0 for none. H and W are those of the upright picture.
 """
 
 from __future__ import annotations
