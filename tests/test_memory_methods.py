@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vidmem
+from needs import needs
 from vidmem.memory import Memory
 from vidmem.query.query import Query
 from vidmem.render.pictures import Pictures
@@ -71,7 +72,7 @@ def test_a_bound_method_has_no_self(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_mypy_knows_the_arguments(tmp_path: Path) -> None:
     """The folders of the checkout are put together as in the wheel, since mypy reads no mapped package folders."""
-    api = pytest.importorskip("mypy.api")
+    api = needs("mypy.api")
     package = tmp_path / "tree" / "vidmem"
     package.mkdir(parents=True)
     for path in (*(ROOT / "vidmem").iterdir(), ROOT / "query", ROOT / "indexer"):
