@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Only for `make test`: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
 PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: setup demo test test-fast lint types docs dist clean
+.PHONY: setup demo test test-fast lint types docs dist mutate clean
 
 setup: .venv/installed
 
@@ -54,6 +54,12 @@ dist: setup
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
+
+# Do the tests notice mistakes? Takes half an hour and more; not in CI. Another sample: make mutate SAMPLE=0
+SAMPLE ?= 1500
+mutate: setup
+	$(PIP) install -q "mutmut>=3.8"
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutate --out benchmarks/out/mutate.json --sample $(SAMPLE)
 
 clean:
 	rm -rf .venv demo build dist site .cache docs/notebook.md docs/notebook_files *.egg-info
