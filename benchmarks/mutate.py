@@ -30,6 +30,8 @@ only_mutate = ["vidmem/query/*.py", "vidmem/indexer/*.py"]
 do_not_mutate = ["vidmem/query/label_lists.py"]
 # The words of a message are no behaviour; that it is raised, and what it names, is tested where it is raised.
 do_not_mutate_patterns = ['^\s*raise ', '_log\.']
+timeout_multiplier = 4.0
+timeout_constant = 5.0
 also_copy = ["lab", "benchmarks", "docs", "README.md"]
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["-m", "not slow", "-p", "no:cacheprovider"]
