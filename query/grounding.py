@@ -7,7 +7,7 @@ for `where`, so that nothing is found that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,9 +106,7 @@ def all_things(found: RegionTokens, phrases: Phrases, passed: Bools, size: tuple
     mask = heights > -np.inf
     min_pixels = max(MIN_PART * size[0] * size[1] / max(found.masks.shape[1] * found.masks.shape[2], 1), 1)
     out = []
-    labels = parts(mask)
-    for number in np.flatnonzero(np.bincount(labels[mask], minlength=1) >= min_pixels):
-        part = labels == number
+    for part in large_parts(mask, min_pixels):
         box = mask_box(part)
         if box is not None:
             out.append(Pointed(float(heights[part].max()), part, box))
@@ -172,10 +170,14 @@ def mask_box(mask: Bools) -> Box | None:
 def largest_part(mask: Bools) -> Bools:
     """The largest connected part of a mask `(H, W)`, of equals the upper one; corners connect."""
     labels = parts(mask)
-    sizes = np.bincount(labels[mask], minlength=1)
-    if not mask.any():
-        return np.zeros_like(mask)
-    return np.asarray(mask & (labels == sizes.argmax()))
+    return np.asarray(mask & (labels == np.bincount(labels[mask], minlength=1).argmax()))
+
+
+def large_parts(mask: Bools, min_pixels: float) -> Iterator[Bools]:
+    """The connected parts of a mask `(H, W)` that have at least `min_pixels` pixels (> 0), in reading order."""
+    labels = parts(mask)
+    for number in np.flatnonzero(np.bincount(labels[mask]) >= min_pixels):
+        yield labels == number
 
 
 def parts(mask: Bools) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from vidmem.query.grounding import (
     best_thing,
     labelled,
     labelled_closed,
+    large_parts,
     largest_part,
     mask_box,
     parts,
@@ -148,17 +149,37 @@ def test_closed_labels_are_as_recorded(golden: dict[str, NDArray[np.float32]]) -
 
 
 @pytest.mark.golden
-def test_the_largest_part_and_its_box_are_as_recorded(golden: dict[str, NDArray[np.float32]]) -> None:
-    part = largest_part(golden["ref_mask"] > 0)
-    np.testing.assert_array_equal(part, golden["ref_clean"])
-    box = mask_box(part)
-    assert box is not None
-    assert box == tuple(golden["ref_box_xyxy"] + np.array([0, 0, 1, 1]))  # recorded with the last pixel inside
+def test_the_thing_that_is_meant_is_as_recorded(golden: dict[str, NDArray[np.float32]]) -> None:
+    mask = golden["ref_mask"].astype(np.float32)
+    masks, tokens = np.stack([1 - mask, mask]), np.array([[0.1], [0.9]], np.float32)
+    found = RegionTokens(
+        tokens, tokens, masks, np.zeros((2, 2), np.float32), np.zeros((2, 4), np.float32), np.zeros(2, np.float32)
+    )
+    phrases = Phrases(np.ones((1, 1), np.float32), [])
+    (thing,) = best_thing(found, phrases, np.ones((2, 1), bool), (60, 80), whole=True)
+    assert thing.score == pytest.approx(0.9)
+    np.testing.assert_array_equal(thing.mask, golden["ref_clean"])
+    assert thing.box == tuple(golden["ref_box_xyxy"] + np.array([0, 0, 1, 1]))  # recorded with the last pixel inside
     x, y, w, h = golden["ref_props_xywh"].T
     boxes = np.stack([x, y, x + w, y + h], axis=1).astype(np.float32)
     # Their IoU, of a box that ends a pixel early.
-    early = (box[0], box[1], box[2] - 1, box[3] - 1)
+    early = (thing.box[0], thing.box[1], thing.box[2] - 1, thing.box[3] - 1)
     np.testing.assert_allclose(box_iou(boxes, early), golden["ref_ious"], atol=1e-6)
+
+
+@pytest.mark.golden
+def test_without_small_parts_a_mask_is_as_recorded(golden: dict[str, NDArray[np.float32]]) -> None:
+    mask = golden["ref_mask"] > 0
+    large = list(large_parts(mask, 100))
+    np.testing.assert_array_equal(np.any(large, axis=0), golden["ref_clean_min100"])
+    assert mask.sum() > golden["ref_clean_min100"].sum()  # something was left out
+
+
+def test_parts_of_exactly_the_least_size_stay_in_reading_order() -> None:
+    mask = np.array([[0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]], bool)
+    assert [part.sum() for part in large_parts(mask, 2)] == [2, 3]
+    assert [part.sum() for part in large_parts(mask, 2.5)] == [3]
+    assert list(large_parts(np.zeros((2, 2), bool), 1)) == []
 
 
 def test_an_empty_mask_has_no_part_and_no_box() -> None:
