@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import os
 
-from .base import LogReader
+from .base import LogReader, is_bag_folder
+
+__all__ = ["LOG_SUFFIXES", "LogReader", "is_bag_folder", "is_log", "open_log"]
 
 LOG_SUFFIXES = frozenset({".mcap", ".bag", ".db3", ".rrd"})
 """Suffixes of logs. A rosbag2 is a folder of such files with a metadata.yaml."""
-
-
-def is_bag_folder(path: str) -> bool:
-    """Return True if the folder is a rosbag2."""
-    try:
-        with open(os.path.join(path, "metadata.yaml"), "rb") as file:
-            return b"rosbag2_bagfile_information" in file.read(1 << 16)
-    except OSError:
-        return False
 
 
 def is_log(path: str) -> bool:

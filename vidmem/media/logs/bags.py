@@ -11,8 +11,7 @@ from typing import Any
 
 from ...errors import MediaError
 from ..base import Damage
-from . import is_bag_folder
-from .base import Gap, LogReader, Message, Topic, kind_of, missing_library, one_line
+from .base import Gap, LogReader, Message, Topic, is_bag_folder, kind_of, missing_library, one_line
 
 _CDR, _ROS1 = "cdr", "ros1"
 

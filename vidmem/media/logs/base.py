@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
@@ -122,6 +123,15 @@ class LogReader(Reader):
         Raises:
             MediaError: the log cannot be read any more.
         """
+
+
+def is_bag_folder(path: str) -> bool:
+    """Return True if the folder is a rosbag2."""
+    try:
+        with open(os.path.join(path, "metadata.yaml"), "rb") as file:
+            return b"rosbag2_bagfile_information" in file.read(1 << 16)
+    except OSError:
+        return False
 
 
 def one_line(error: Exception) -> str:
