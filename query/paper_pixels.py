@@ -41,7 +41,7 @@ def label_probabilities(
     rows = logits.astype(np.float32)
     if background is not None:
         rows = np.concatenate([rows, np.eye(logits.shape[1], dtype=np.float32)[[background]]])
-        soft = np.concatenate([soft, (~soft.any(axis=0)).astype(np.float32)[None]])
+        soft = np.concatenate([soft, np.asarray(~soft.any(axis=0, keepdims=True), np.float32)])
     scores = temperature * np.einsum("rc,rhw->chw", rows, stretched(soft, *size))
     weights = np.exp(scores - scores.max(axis=0))
     return np.asarray(weights / weights.sum(axis=0), np.float32)
