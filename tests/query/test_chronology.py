@@ -13,9 +13,11 @@ from seeing import axis, seen
 from store.making import DT, MODEL, add, info
 
 from vidmem.encoders import Calibration
+from vidmem.query.chronology import dated, doubt, in_time, mixture
 from vidmem.query.question import Question
+from vidmem.query.scores import Hits
 from vidmem.query.where import each, timeline, where
-from vidmem.records import SourceInfo, SourceKind
+from vidmem.records import Sighting, SourceInfo, SourceKind
 from vidmem.store import PICTURE_NS, Picture, PictureFile, Store, VectorCache
 from vidmem.timecode import NS
 
@@ -153,3 +155,164 @@ def test_a_memory_of_a_stranger(store: Store, start: object) -> None:
     assert sorted(names(answer)) == ["0.jpg", "a.mp4", "b.mp4"]
     assert all(s.recorded_by == "" for s in answer)
     assert timeline(store, VectorCache(store), CALIBRATION, Question(axis(DT, 0)))
+
+
+def hits_in(cache: VectorCache, *rows: int) -> Hits:
+    return Hits(np.array(rows, np.int64), np.ones(len(rows), np.float32))
+
+
+def order(store: Store, *rows: int) -> tuple[list[int], list[int] | None]:
+    """The ranks, and the zeros in s after noon."""
+    cache = VectorCache(store)
+    ranks, zeros = in_time(store, cache, {row.id: row for row in store.sources()}, hits_in(cache, *rows))
+    assert ranks.dtype == np.int64
+    return ranks.tolist(), None if zeros is None else ((zeros - NOON) // NS).tolist()
+
+
+def test_sources_are_ranked_by_date_and_their_zeros_are_on_one_clock(store: Store) -> None:
+    video(store, "late.mp4", 3600)
+    video(store, "early.mp4", 0)
+    video(store, "middle.mp4", 60)
+    assert order(store, 0, 1, 2, 0) == ([2, 0, 1, 2], [3600, 0, 60, 3600])
+    assert order(store, 2, 0) == ([1, 2], [60, 3600])
+    assert order(store) == ([], [])
+
+
+def test_without_all_dates_sources_are_ranked_as_they_were_added(store: Store) -> None:
+    video(store, "late.mp4", 3600)
+    video(store, "early.mp4", 0)
+    video(store, "never.mp4", None)
+    assert order(store, 1, 0, 2) == ([1, 0, 2], None)
+    assert order(store, 1, 0) == ([1, 2], [0, 3600])  # what has no date is before all that have one
+
+
+def test_sources_of_one_date_are_ranked_as_they_were_added(store: Store) -> None:
+    video(store, "a.mp4", 60)
+    video(store, "b.mp4", 60)
+    assert order(store, 1, 0) == ([1, 0], [60, 60])
+
+
+def test_the_zero_of_a_photo_is_its_date_less_its_time(store: Store) -> None:
+    video(store, "a.mp4", 200)
+    photos(store, 500, 100, None)
+    ranks, zeros = order(store, 0, 2, 1)
+    assert ranks == [1, 0, 0]  # a folder has no date of its own
+    assert zeros == [200, 100 - PICTURE_NS // NS, 500]
+    assert order(store, 0, 3, 1) == ([0, 1, 1], None)
+
+
+def test_a_source_that_was_removed_has_no_rank(store: Store) -> None:
+    video(store, "a.mp4", 200)
+    video(store, "b.mp4", 100)
+    cache = VectorCache(store)
+    sources = {row.id: row for row in store.sources() if row.id == 2}
+    ranks, zeros = in_time(store, cache, sources, hits_in(cache, 0, 1))
+    assert ranks.tolist() == [-1, 0]
+    assert zeros is not None
+    assert zeros.tolist() == [0, NOON + 100 * NS]
+
+
+def simulation(store: Store, name: str = "sim") -> int:
+    made = dataclasses.replace(
+        info(f"{name}.mcap#/cam", name), kind=SourceKind.LOG, start_ns=12 * NS, recorded_by="log"
+    )
+    row = store.begin_source(made)
+    add(store, row.id, [seen(0, 0, 1, 2)], state="done")
+    return row.id
+
+
+def test_simulations_have_an_order_among_themselves_and_none_with_the_world(store: Store) -> None:
+    simulation(store, "a")
+    simulation(store, "b")
+    video(store, "c.mp4", 0)
+    cache, sources = VectorCache(store), {row.id: row for row in store.sources()}
+    assert in_time(store, cache, sources, hits_in(cache, 0, 1))[1] is not None
+    assert in_time(store, cache, sources, hits_in(cache, 0, 2))[1] is None
+    del sources[1]
+    assert in_time(store, cache, sources, hits_in(cache, 0, 2))[1] is not None  # it was removed
+
+
+def sighting(source: str, frame_ns: int, picture: str | None = None) -> Sighting:
+    return Sighting(source, frame_ns, frame_ns, 0.5, None, None, frame_ns, (0, 0, 1, 1), picture=picture)
+
+
+def test_a_sighting_is_dated_by_its_source_or_its_photo(store: Store) -> None:
+    video(store, "a.mp4", 60, "name")
+    photos(store, 500, None, by="mtime")
+    simulation(store)
+    given = [
+        sighting("/videos/a.mp4", 5 * NS),
+        sighting("/photos", 0, "/photos/0.jpg"),
+        sighting("/photos", PICTURE_NS, "/photos/1.jpg"),
+        sighting("/videos/sim.mcap#/cam", 5 * NS),
+        sighting("/videos/gone.mp4", 5 * NS),
+    ]
+    found = dated(store, store.sources(), given)
+    assert [(s.recorded_ns, s.recorded_by) for s in found] == [
+        (NOON + 65 * NS, "name"),
+        (NOON + 500 * NS, "mtime"),
+        (None, ""),
+        (None, ""),
+        (None, ""),
+    ]
+    assert [dataclasses.replace(s, recorded_ns=None, recorded_by="") for s in found] == given
+    assert dated(store, store.sources(), []) == []
+
+
+@pytest.mark.parametrize(
+    ("recorded_by", "note"),
+    [
+        ([], None),
+        (["exif"], None),
+        ([None, None], None),
+        (["mtime", "mtime"], None),
+        (["mtime", "day"], None),
+        (["exif", "container", "given"], None),
+        (["exif", None], "the order in time is that of indexing: 1 of 2 recordings has no date; "),
+        ([None, "mtime", None], "the order in time is that of indexing: 2 of 3 recordings have no date; "),
+        (["exif", "mtime"], "the order in time is a guess: 1 of 2 recordings knows the time of the file alone; "),
+        (["day", "day", "exif"], "the order in time is a guess: 2 of 3 recordings know the day alone; "),
+        (
+            ["day", "exif", "mtime"],
+            "the order in time is a guess: 2 of 3 recordings know the time of the file or the day alone; ",
+        ),
+    ],
+)
+def test_a_note_when_dates_differ_in_worth(recorded_by: list[str | None], note: str | None) -> None:
+    assert mixture(recorded_by) == (note and note + "set the dates with `vidmem recorded`")
+
+
+def doubts(store: Store, *questions: tuple[int, ...]) -> str | None:
+    cache = VectorCache(store)
+    found = [hits_in(cache, *rows) for rows in questions]
+    return doubt(store, cache, {row.id: row for row in store.sources()}, found)
+
+
+def test_recordings_are_compared_within_a_question_and_counted_over_all(store: Store) -> None:
+    video(store, "a.mp4", 0)
+    video(store, "b.mp4", 60)
+    video(store, "c.mp4", None)
+    video(store, "d.mp4", None)
+    assert doubts(store, (0, 1)) is None
+    assert doubts(store, (0,), (2,)) is None  # one recording each: there is no order
+    assert "1 of 2 recordings has" in (doubts(store, (0, 2)) or "")
+    assert "2 of 4 recordings have" in (doubts(store, (0, 1), (2, 3)) or "")
+    assert "1 of 3 recordings has" in (doubts(store, (3,), (0, 2), (0, 1)) or "")
+    assert doubts(store) is None
+
+
+def test_each_photo_is_a_recording(store: Store) -> None:
+    photos(store, 500, 100, None)
+    assert doubts(store, (0, 1)) is None
+    assert "1 of 3 recordings has no date" in (doubts(store, (0, 1, 2)) or "")
+    assert "1 of 2 recordings has no date" in (doubts(store, (0, 2)) or "")
+    video(store, "a.mp4", 0, "mtime")
+    assert "1 of 3 recordings knows the time of the file alone" in (doubts(store, (0, 1, 3)) or "")
+
+
+def test_a_source_that_was_removed_is_no_recording(store: Store) -> None:
+    video(store, "a.mp4", 0)
+    video(store, "b.mp4", None)
+    cache = VectorCache(store)
+    sources = {row.id: row for row in store.sources() if row.id == 1}
+    assert doubt(store, cache, sources, [hits_in(cache, 0, 1)]) is None

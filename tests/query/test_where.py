@@ -15,8 +15,8 @@ from store.making import DT, DV, MODEL, add, info
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities
 from vidmem.query.answers import Answer
-from vidmem.query.question import Question
-from vidmem.query.where import MUCH_LIKELIER, NEAR_MISSES, where
+from vidmem.query.question import Phrase, Question
+from vidmem.query.where import MUCH_LIKELIER, NEAR_MISSES, each, timeline, where
 from vidmem.records import Float32, FrameRegions
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
@@ -230,3 +230,178 @@ def test_an_answer_is_a_sequence(store: Store) -> None:
 def test_an_answer_is_hashable(store: Store) -> None:
     source(store, "a.mp4", [seen(0, 0, 0, 9)])
     assert hash(ask(store)) == hash(ask(store))
+
+
+def test_with_nothing_searched_the_note_says_so(store: Store) -> None:
+    a = source(store, "a.mp4", [seen(0, 0, 0, 9)])
+    note = ("nothing was looked at in the times and places asked for",)
+    assert ask(store, spans={}).notes == note
+    assert ask(store, spans={a: (20 * NS, 30 * NS)}).notes == note
+    assert ask(store, text=axis(DT, 5), spans={a: (0, 30 * NS)}).notes == ()  # looked at, not found
+    assert ask(store, text=axis(DT, 5)).notes == ()
+
+
+def test_one_sighting_is_given_unless_more_are_asked_for(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 0, 9), seen(1, 0, 50, 59)])
+    cache, question = VectorCache(store), Question(axis(DT, 0))
+    assert spans(where(store, cache, CALIBRATION, question)) == [("a.mp4", 50, 59)]
+    (answer,) = each(store, cache, CALIBRATION, [question])
+    assert spans(answer) == [("a.mp4", 50, 59)]
+    assert answer.total == 2
+
+
+def test_near_misses_are_one_for_each_thing_and_the_best_come_first(store: Store) -> None:
+    source(
+        store,
+        "a.mp4",
+        [seen(0, 1, 0, 9, 0.25), seen(1, 1, 30, 39, 0.5), seen(2, 1, 31, 38, 0.4), seen(3, 1, 60, 69, 0.1)],
+    )
+    answer = ask(store, text=axis(DT, 0, 0.9))
+    assert [(s.start_s, s.end_s) for s in answer.near_misses] == [(30, 39), (0, 9), (60, 69)]
+    assert answer.near_misses[0].text_score == pytest.approx(answer.near_misses[0].score)
+    assert answer.total == 0
+
+
+def side_by_side(store: Store, gap: float, name: str = "a.mp4", start_ns: int | None = None) -> int:
+    """A thing of kind 0 and one of kind 1 with a gap between their boxes, which are 10 wide, in one frame at 5 s."""
+    row = store.begin_source(dataclasses.replace(info(name, name), start_ns=start_ns))
+    frames = [
+        FrameRegions(
+            5 * NS,
+            np.arange(2),
+            np.array([[0, 0, 10, 10], [10 + gap, 0, 20 + gap, 10]], np.float32),
+            np.ones((2, 2, 2), bool),
+        )
+    ]
+    add(store, row.id, [seen(0, 0, 5, 5), seen(1, 1, 5, 5)], frames, state="done")
+    return row.id
+
+
+def test_what_was_found_but_not_near_is_the_near_miss(store: Store) -> None:
+    side_by_side(store, 11)
+    source(store, "b.mp4", [seen(0, 0, 30, 39, 0.9)])  # cosine .74
+    answer = ask(store, near=(Phrase(axis(DT, 1)),))
+    assert not answer
+    assert [(Path(s.source).name, s.start_s) for s in answer.near_misses] == [("a.mp4", 5), ("b.mp4", 30)]
+    assert ask(store, near=(Phrase(axis(DT, 1)),), max_gap=1.1).total == 1
+
+
+def test_other_things_are_looked_for_in_the_same_spans_with_their_contrast(store: Store) -> None:
+    a = side_by_side(store, 5)
+    assert ask(store, near=(Phrase(axis(DT, 1)),), spans={a: (5 * NS, 5 * NS)})
+    assert not ask(store, near=(Phrase(axis(DT, 1)),), spans={a: (6 * NS, 9 * NS)})
+    strict = dataclasses.replace(CALIBRATION, contrast_probability=0.6)
+    near = Phrase(axis(DT, 1), axis(DT, 1)[None])  # as much as the contrast phrase
+    assert not ask(store, near=(near,), calibration=strict)
+    assert ask(store, near=(Phrase(axis(DT, 1), axis(DT, 2)[None]),), calibration=strict)
+
+
+def test_many_questions_give_what_each_gives_alone(store: Store) -> None:
+    a = source(store, "a.mp4", [seen(0, 0, 0, 9), seen(1, 1, 20, 29), seen(2, 0, 50, 59)])
+    source(store, "b.mp4", [seen(0, 0, 0, 9, 0.5)])
+    cache = VectorCache(store)
+    words = [Question(axis(DT, 0), contrast=axis(DT, 2)[None]), Question(axis(DT, 5)), Question(axis(DT, 1))]
+    within = [dataclasses.replace(question, spans={a: (0, 30 * NS)}) for question in words]
+    pictures = [Question(visual=axis(DV, 1)), Question(axis(DT, 0))]
+    for questions in (words, within, pictures):
+        for top in (1, None):
+            answers = each(store, cache, CALIBRATION, questions, top=top)
+            for question, answer in zip(questions, answers, strict=True):
+                alone = where(store, cache, CALIBRATION, question, top=top)
+                assert (answer.sightings, answer.total) == (alone.sightings, alone.total)
+                assert answer.near_misses == ()
+    assert each(store, cache, CALIBRATION, []) == []
+
+
+def test_many_questions_may_have_probabilities_of_their_own(store: Store) -> None:
+    """.1 for cosines of .74, .5 from .75 on."""
+    fitted = dataclasses.replace(CALIBRATION, probability=Probabilities(text=Curve(-7.5, 10.0, 0.0, 9, 9, 9)))
+    source(store, "a.mp4", [seen(0, 0, 0, 9, 0.9), seen(1, 1, 20, 29, 0.9)])
+    cache = VectorCache(store)
+    limits = [(0.6, 0.3), (0.3, 0.6), (0.3, 0.3), (0.6, 0.6), (None, 0.3)]
+    for first, second in limits:
+        questions = [Question(axis(DT, i), min_probability=p) for i, p in enumerate((first, second))]
+        answers = each(store, cache, fitted, questions)
+        assert [bool(answer) for answer in answers] == [first == 0.3, second == 0.3]
+
+
+def test_a_note_about_dates_is_on_what_was_found_alone(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 0, 9)], start_ns=NS)
+    source(store, "b.mp4", [seen(0, 0, 0, 9), seen(1, 1, 0, 9)])
+    cache = VectorCache(store)
+    found, other, missed = each(
+        store, cache, CALIBRATION, [Question(axis(DT, 0)), Question(axis(DT, 1)), Question(axis(DT, 5))]
+    )
+    assert "1 of 2 recordings has no date" in found.notes[0]
+    assert other.notes == found.notes
+    assert missed.notes == ()
+    assert each(store, cache, CALIBRATION, [Question(axis(DT, 1))])[0].notes == ()
+
+
+def test_a_timeline_gives_the_thing_seen_last_first(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 0, 9), seen(1, 0, 20, 29), seen(2, 0, 40, 49)])
+    row = store.begin_source(info("b.mp4", "b.mp4"))
+    other = [dataclasses.replace(seen(i, 0, *span), visual=axis(DV, 5)) for i, span in enumerate(((0, 9), (30, 39)))]
+    add(store, row.id, other, state="done")
+    cache = VectorCache(store)
+    later, earlier = timeline(store, cache, CALIBRATION, Question(axis(DT, 0)))
+    assert [s.start_s for s in later.sightings] == [30, 0]
+    assert later.tracks == (4, 5)
+    assert [s.start_s for s in earlier.sightings] == [40, 20, 0]
+    assert earlier.tracks == (1, 2, 3)
+    assert timeline(store, cache, CALIBRATION, Question(axis(DT, 9)), similar=True) == []
+
+
+def test_a_timeline_of_what_was_removed_has_no_thing(store: Store) -> None:
+    gone = source(store, "a.mp4", [seen(0, 0, 0, 9)])
+    cache = VectorCache(store)
+    store.remove_source(gone)
+    assert timeline(store, cache, CALIBRATION, Question(axis(DT, 0))) == []
+
+
+def test_what_looks_alike_is_added_with_its_own_scores_and_within_the_filters(store: Store) -> None:
+    """Another view of the thing, which its name does not find: the text token lies elsewhere."""
+
+    def view(ordinal: int, start: float, end: float) -> Any:
+        return dataclasses.replace(seen(ordinal, 3, start, end), visual=axis(DV, 0))
+
+    a = source(store, "a.mp4", [seen(0, 0, 0, 9), view(1, 20, 29)])
+    b = source(store, "b.mp4", [view(0, 0, 9)])
+    cache = VectorCache(store)
+    (thing,) = timeline(store, cache, CALIBRATION, Question(axis(DT, 0)), similar=True)
+    assert thing.tracks == (1, 2, 3)
+    assert [s.score for s in thing.sightings] == [pytest.approx(x, abs=1e-3) for x in (0, 0, 1)]
+    assert [s.text_score for s in thing.sightings] == [s.score for s in thing.sightings]
+    assert [s.visual_score for s in thing.sightings] == [None] * 3
+    (thing,) = timeline(
+        store, cache, CALIBRATION, Question(axis(DT, 0), spans={a: (0, 25 * NS), b: (20 * NS, 30 * NS)}), similar=True
+    )
+    assert [(s.start_s, s.end_s) for s in thing.sightings] == [(0, 9)]  # no frame says that it was in view until 25
+    (thing,) = timeline(store, cache, CALIBRATION, Question(axis(DT, 0), axis(DV, 0)), similar=True)
+    assert [s.visual_score for s in thing.sightings] == [pytest.approx(1, abs=1e-3)] * 3
+
+
+def test_what_looks_alike_has_a_probability_beside_the_best_that_was_found(store: Store) -> None:
+    """1 / (1 + exp(2)) for half of the best score and 1 / 2 for the best, by the picture."""
+    fitted = dataclasses.replace(
+        CALIBRATION, same_thing=0.55, probability=Probabilities(visual=Curve(0.0, 0.0, 0.0, 9, 9, 9, best=4.0))
+    )
+    lean = float(np.sqrt(3))
+    source(store, "a.mp4", [seen(0, 0, 0, 9), dataclasses.replace(seen(1, 5, 20, 29), visual=axis(DV, 0, lean / 1.3))])
+    (thing,) = timeline(store, VectorCache(store), fitted, Question(visual=axis(DV, 0)), similar=True)
+    later, earlier = thing.sightings
+    assert later.visual_score == pytest.approx(1 / np.sqrt(1 + (lean / 1.3) ** 2), abs=1e-3)
+    assert earlier.probability == pytest.approx(0.5)
+    assert later.probability == pytest.approx(1 / (1 + np.exp(-4 * (later.score - 1))), abs=2e-3)
+
+
+def test_what_looks_alike_must_be_near_the_other_things_too(store: Store) -> None:
+    side_by_side(store, 5)
+    row = store.begin_source(info("b.mp4", "b.mp4"))
+    alike = dataclasses.replace(seen(0, 3, 0, 9), visual=axis(DV, 0))
+    add(store, row.id, [alike], state="done")
+    cache, near = VectorCache(store), (Phrase(axis(DT, 1)),)
+    (thing,) = timeline(store, cache, CALIBRATION, Question(axis(DT, 0)), similar=True)
+    assert thing.tracks == (1, 3)
+    (thing,) = timeline(store, cache, CALIBRATION, Question(axis(DT, 0), near=near), similar=True)
+    assert thing.tracks == (1,)
