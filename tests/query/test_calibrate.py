@@ -16,7 +16,7 @@ from store.making import DT, DV, MODEL
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import CANDIDATES, Curve, Probabilities
 from vidmem.errors import MediaError, UsageError
-from vidmem.query.calibrate import SLACK_NS, Known, candidates, load_known
+from vidmem.query.calibrate import SLACK_NS, Known, candidates, fit_curve, load_known
 from vidmem.query.probable import probabilities
 from vidmem.query.question import Phrase, Question
 from vidmem.query.search import find, find_each
@@ -52,6 +52,26 @@ def test_a_file(tmp_path: Path) -> None:
     assert load_known(str(path)) == [Known("зонт", "walk.mp4", ((NS, 2 * NS),))]
 
 
+def test_what_a_line_may_look_like(tmp_path: Path) -> None:
+    path = tmp_path / "known.csv"
+    lines = [
+        "name,source",
+        "  # indented",
+        "   ",
+        "mug, red\tb.mp4\t5-5",
+        "name,source,1",
+        "cup , a.mp4 , ABSENT",
+        "cup,b.mp4,2",
+    ]
+    path.write_text("\n".join(lines), "utf-8-sig")
+    assert load_known(str(path)) == [
+        Known("mug, red", "b.mp4", ((5 * NS, 5 * NS),)),
+        Known("name", "source", ((NS, NS),)),  # a header is in the first line
+        Known("cup", "a.mp4", ()),
+        Known("cup", "b.mp4", ((2 * NS, 2 * NS),)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -59,6 +79,10 @@ def test_a_file(tmp_path: Path) -> None:
         ("# only\n", "there is no question"),
         ("umbrella,walk.mp4\n", "line 1 is not name"),
         ("umbrella,walk.mp4,\n", "line 1 is not name"),
+        (",walk.mp4,1\n", "line 1 is not name"),
+        ("a,b,1,2\n", "line 1 is not name,source,from-to, or name,source,absent: .*known.csv"),
+        ("a,b,1-2\n\na,b,1-\n", "line 3: '' is not a time"),
+        ("a,b,absent\nc,*,absent\na,b,1-2\n", "'a' is absent from b and in view there"),
         ("a,b,1-2\nc,d,soon\n", "line 2: 'soon' is not a time"),
         ("a,b,9-2\n", "line 1 ends before it begins"),
         ("a,*,1-2\n", "line 1 names no source"),
@@ -101,6 +125,55 @@ def test_candidates(store: Store) -> None:
         candidates(store, cache, CALIBRATION, [Known("0", "c.mp4", ())], phrase)
     with pytest.raises(UsageError, match="nothing in the memory is like any"):
         candidates(store, cache, CALIBRATION, known[3:], phrase)
+
+
+def test_candidates_have_score_share_and_the_best_score_of_their_question(store: Store) -> None:
+    source(store, "a.mp4", [seen(0, 0, 0, 4), seen(1, 0, 10, 14, 0.5), seen(2, 1, 20, 24, 0.5), seen(3, 0, 30, 34, 9)])
+    shared = dataclasses.replace(CALIBRATION, temperature=0.5)
+
+    def rival(name: str) -> Phrase:
+        return Phrase(axis(DT, int(name)), np.eye(DT, dtype=np.float32)[-1:])
+
+    found = candidates(store, VectorCache(store), shared, [Known("0", "*", ()), Known("1", "*", ())], rival)
+    near, far = 1 / 1.25**0.5, 0.5 / 1.25**0.5  # cosines of a track that leans by half
+    assert found.score == pytest.approx([1, near, near], abs=2e-3)  # a score of .11 is too low
+    half = 1 / (1 + np.exp((far - near) / 0.5))
+    assert found.share == pytest.approx([1 / (1 + np.exp(-2)), half, half], abs=2e-3)
+    assert found.best == pytest.approx([1, 1, near], abs=2e-3)
+    assert found.question.tolist() == [0, 0, 1]
+    assert [a.dtype for a in (found.score, found.share, found.best, found.right, found.question)] == [
+        np.float64,
+        np.float64,
+        np.float64,
+        bool,
+        np.int64,
+    ]
+
+
+def test_a_curve_is_fitted_to_the_candidates_and_must_be_worth_something(store: Store) -> None:
+    leans = [0.0, 0.9]
+    tracks = [
+        seen(2 * what + k, what, 20 * what + 9 * k, 20 * what + 9 * k + 2, leans[k])
+        for what in range(8)
+        for k in (0, 1)
+    ]
+    source(store, "a.mp4", tracks)
+    cache = VectorCache(store)
+    right = [Known(str(what), "a.mp4", ((20 * what * NS, (20 * what + 2) * NS),)) for what in range(8)]
+    curve, samples = fit_curve(store, cache, CALIBRATION, right, phrase)
+    assert (curve.questions, curve.right, curve.wrong) == (8, 8, 8)
+    assert (int(samples.right.sum()), len(samples)) == (8, 16)
+    at = curve.at(samples.score, samples.share, samples.best)
+    assert at[samples.right].min() > 0.5 > at[~samples.right].max()
+    with pytest.raises(UsageError, match="too few to calibrate with"):
+        fit_curve(store, cache, CALIBRATION, right[:2], phrase)
+    # Right and wrong as chance has it: nothing is learnt from them.
+    mixed = [
+        Known(k.name, k.source, k.spans if i % 2 else ((k.spans[0][0] + 9 * NS, k.spans[0][1] + 9 * NS),))
+        for i, k in enumerate(right)
+    ]
+    with pytest.raises(UsageError, match="nothing is kept"):
+        fit_curve(store, cache, CALIBRATION, mixed, phrase)
 
 
 @pytest.mark.parametrize("side", [-1, 1])

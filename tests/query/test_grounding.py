@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vidmem.encoders.base import Calibration
+from vidmem.encoders.base import Calibration, Reading
+from vidmem.errors import UnknownWordError, UsageError
 from vidmem.geometry import box_iou
 from vidmem.query.grounding import (
     Phrases,
     all_things,
     best_thing,
+    cosines,
+    held_cells,
     labelled,
     labelled_closed,
     large_parts,
@@ -23,6 +27,7 @@ from vidmem.query.grounding import (
     mask_box,
     parts,
     passing,
+    read_phrases,
 )
 from vidmem.records import RegionTokens
 
@@ -58,6 +63,122 @@ def test_a_region_must_be_more_like_the_phrase_than_like_its_contrast() -> None:
     assert passing(found, asked(0), CALIBRATION, 0.95)[:, 0].tolist() == [False] * 4
     alone = asked(0, against=AXES[:0])  # nothing speaks against it
     assert passing(found, alone, CALIBRATION)[:, 0].tolist() == [True, True, True, False]
+
+
+def test_a_score_and_a_share_at_the_threshold_pass() -> None:
+    tokens = np.stack([0.5 * AXES[0], 0.49 * AXES[0], (AXES[0] + AXES[3]) / 2, (AXES[0] + AXES[2] + AXES[3]) / 2])
+    found = regions(*[(0, 1, i, i + 1) for i in range(4)], tokens=tokens.astype(np.float32))
+    assert passing(found, asked(0), CALIBRATION)[:, 0].tolist() == [True, False, True, True]
+    rivals = asked(0, against=AXES[[3, 3]])  # two that are as near leave it a third
+    assert passing(found, rivals, CALIBRATION)[:, 0].tolist() == [True, False, False, False]
+    assert passing(found, asked(0), CALIBRATION, 0.5)[:, 0].tolist() == [True, False, True, True]
+
+
+def test_the_share_depends_on_the_temperature() -> None:
+    token = np.array([[0.6, 0, 0, 0.5]], np.float32)
+    found = regions((0, 1, 0, 1), tokens=token)
+    for temperature, passes in ((0.1 / np.log(3) - 1e-3, True), (0.1 / np.log(3) + 1e-3, False)):
+        calibration = Calibration(0.5, 0.75, 0.5, 0.3, temperature=temperature)
+        assert passing(found, asked(0), calibration).tolist() == [[passes]]
+
+
+def test_each_phrase_has_its_own_contrast() -> None:
+    found = regions((0, 1, 0, 1), tokens=np.array([[0.6, 0.6, 0.7, 0]], np.float32))
+    phrases = Phrases(AXES[:2], [AXES[2:3], AXES[3:]])
+    assert passing(found, phrases, CALIBRATION).tolist() == [[False, True]]
+
+
+def test_a_token_shorter_than_one_counts_less_and_a_longer_one_not_more() -> None:
+    found = regions((0, 1, 0, 1), (0, 1, 1, 2), tokens=np.stack([AXES[0] / 4, AXES[0] * 4]))
+    scores = cosines(found, AXES[:2])
+    assert (scores.dtype, scores.tolist()) == (np.float32, [[0.25, 0], [1, 0]])
+
+
+def test_phrases_are_read_and_have_the_contrast_of_a_single_picture() -> None:
+    class Reads(fakes.Colours):
+        def reading(self, phrase: str) -> Reading:
+            return Reading(phrase.removesuffix("ish")) if phrase != "cup" else Reading("", unknown="cup")
+
+        def contrast_for(self, phrase: str, vector: np.ndarray) -> np.ndarray:
+            return vector[None] * len(phrase)
+
+    encoder = Reads()
+    red, blue = encoder.encode_text(["red", "blue"])
+    phrases = read_phrases(encoder, ["redish", "blue"])
+    np.testing.assert_array_equal(phrases.vectors, [red, blue])
+    np.testing.assert_array_equal(np.concatenate(phrases.contrasts), [3 * red, 4 * blue])
+    with pytest.raises(UnknownWordError):
+        read_phrases(encoder, ["cup"])
+    with pytest.raises(UsageError, match="no colour in 'cup'"):  # taken as it is
+        read_phrases(encoder, ["cup"], guess=True)
+
+
+def test_a_cell_is_held_above_half_of_the_peak() -> None:
+    held = held_cells(np.array([[[0.2, 0.4, 0.21, 0]], [[0, 0, 0, 0]]], np.float32))
+    assert (held.dtype, held.tolist()) == (bool, [[[False, True, True, False]], [[False] * 4]])
+    assert held_cells(np.zeros((0, 2, 3), np.float32)).shape == (0, 2, 3)
+
+
+def test_of_equal_regions_the_first_is_meant() -> None:
+    found = regions((0, 1, 0, 1), (3, 4, 5, 6), tokens=AXES[[0, 0]])
+    (thing,) = best_thing(found, asked(0), np.ones((2, 1), bool), (4, 6))
+    assert thing.box == (0, 0, 1, 1)
+    (thing,) = best_thing(found, asked(0), np.array([[False], [True]]), (4, 6))
+    assert thing.box == (5, 3, 6, 4)
+
+
+def test_a_faint_mask_counts_by_its_own_peak() -> None:
+    found = regions((0, 2, 0, 2), tokens=AXES[:1])
+    found.masks[0] *= 0.2
+    found.masks[0, 0, 0] = 0.1  # exactly half is outside
+    passed = np.ones((1, 1), bool)
+    (thing,) = best_thing(found, asked(0), passed, (4, 6))
+    (other,) = all_things(found, asked(0), passed, (4, 6))
+    labels = labelled(found, asked(0), passed, (4, 6))
+    expected = np.zeros((4, 6), bool)
+    expected[:2, :2] = [[False, True], [True, True]]
+    for mask in (thing.mask, other.mask, labels == 0):
+        np.testing.assert_array_equal(mask, expected)
+    assert (thing.mask.dtype, other.mask.dtype, labels.dtype) == (bool, bool, np.int32)
+
+
+def test_parts_smaller_than_a_quarter_of_a_patch_are_no_things() -> None:
+    """In patches of 8 x 8 pixels."""
+    found = regions((0, 4, 0, 6), tokens=AXES[:1])
+    size = 32, 48
+    for pixels, count in ((16, 1), (15, 0)):
+        shape = np.zeros(size, np.float32)
+        shape[10, 10 : 10 + pixels] = 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vidmem.query.grounding._pixels", lambda mask, size, shape=shape: shape)
+            assert len(all_things(found, asked(0), np.ones((1, 1), bool), size)) == count
+
+
+def test_where_regions_overlap_a_thing_has_the_best_score() -> None:
+    found = regions((0, 2, 0, 4), (0, 2, 2, 6), tokens=np.stack([mixed(0.9, 1), mixed(0.7, 1)]))
+    for order in ([0, 1], [1, 0]):
+        (thing,) = all_things(found.take(np.array(order)), asked(0), np.ones((2, 1), bool), (4, 6))
+        assert (thing.score, thing.box) == (pytest.approx(0.9), (0, 0, 6, 2))
+
+
+def test_of_equal_labels_the_first_region_and_the_first_label_count() -> None:
+    found = regions((0, 2, 0, 4), (0, 2, 2, 6), tokens=np.stack([AXES[0], AXES[1]]))
+    labels = labelled(found, asked(0, 1), np.eye(2, dtype=bool), (4, 6))
+    assert labels[0].tolist() == [0, 0, 0, 0, 1, 1]
+    both = regions((0, 2, 0, 4), tokens=((AXES[:1] + AXES[1:2]) / 2))
+    assert set(labelled(both, asked(0, 1), np.ones((1, 2), bool), (4, 6))[0].tolist()) == {0, -1}
+    low = labelled(both, asked(0, 1), np.array([[False, True]]), (4, 6))
+    assert set(low[0].tolist()) == {1, -1}  # a label that did not pass is not given
+
+
+def test_closed_labels_weigh_masks_that_overlap() -> None:
+    found = regions((0, 4, 0, 6), (0, 4, 0, 3), tokens=np.stack([0.5 * AXES[0], 0.8 * AXES[1]]))
+    found.masks[1] *= 0.5
+    assert labelled_closed(found, asked(0, 1), (4, 6))[0, 0] == 0  # .5 against .4
+    found.masks[1] *= 1.3
+    assert labelled_closed(found, asked(0, 1), (4, 6))[0, 0] == 1  # against .52
+    found.masks[:] = [[[9]], [[2]]]  # clamped to 1
+    assert labelled_closed(found, asked(0, 1), (4, 6))[0, 0] == 1
 
 
 def test_the_one_that_is_meant_is_the_best_part_of_the_best_region() -> None:

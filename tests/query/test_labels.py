@@ -35,6 +35,13 @@ def test_things_and_stuff() -> None:
     assert not known["floor"]
 
 
+def test_commas_and_stars_are_of_the_built_in_lists_alone() -> None:
+    labels = parse_labels(" cup, red \t stuff\n  # no name\nsky*\n", "x")
+    assert labels.names == ("cup, red", "sky*")
+    assert (labels.things.tolist(), labels.things.dtype) == ([False, True], bool)
+    assert all(name == name.strip() and "*" not in name for each in BUILT_IN.values() for name in each.names)
+
+
 def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("﻿# what is in my kitchen\nmug\n\n  чайник \nfloor\tstuff\nред|stop *2\tthing\r\n杯子\n", "utf-8")
@@ -48,7 +55,10 @@ def test_a_file(tmp_path: Path) -> None:
     [
         ("", "there is no label"),
         ("\n# x\n", "there is no label"),
-        ("mug\nmug\n", "'mug' is there twice, again in line 2"),
+        ("mug\nmug\n", "'mug' is there twice, again in line 2: labels.txt"),
+        ("# x\nmug\n\nkey\nmug", "'mug' is there twice, again in line 5"),
+        ("key\nmug\tthing\tred", "line 2 is not a name, or a name, a tab and thing or stuff: labels.txt"),
+        ("mug\t", "line 1 is not a name"),
         ("mug\tstuf", "line 1 is not a name"),
         ("\tthing\n", "line 1 is not a name"),
         ("x" * 201, "line 1 is not a name"),
@@ -60,7 +70,8 @@ def test_bad_lists_fail(text: str, message: str) -> None:
         parse_labels(text, "labels.txt")
 
 
-def test_as_many_as_allowed() -> None:
+def test_as_many_and_as_long_as_allowed() -> None:
+    assert parse_labels("x" * 200, "x").names == ("x" * 200,)
     assert len(parse_labels("\n".join(map(str, range(MAX_LABELS))), "x")) == MAX_LABELS
 
 
