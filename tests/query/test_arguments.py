@@ -15,6 +15,7 @@ from PIL import Image
 
 from vidmem.errors import MediaError, UsageError
 from vidmem.query import arguments
+from vidmem.records import Sighting
 from vidmem.timecode import Moment, parse_moment
 
 RED = np.full((6, 9, 3), (200, 20, 30), np.uint8)
@@ -247,3 +248,156 @@ def test_a_file_that_is_no_picture_fails(tmp_path: Path) -> None:
         arguments.picture("")
     with pytest.raises(MediaError, match="no such picture"):
         arguments.picture(tmp_path / "no.png")
+
+
+def message_of(function: Any, *given_: Any, **named: Any) -> str:
+    with pytest.raises(UsageError) as error:
+        function(*given_, **named)
+    return str(error.value)
+
+
+def test_a_wrong_value_is_shown_up_to_sixty_characters() -> None:
+    assert arguments.got("z" * 58) == repr("z" * 58)  # 60 with its quotes
+    assert arguments.got("z" * 59) == f"'{'z' * 59}... (str)"
+    assert arguments.got(np.zeros((2, 1))) == "array([[0.], [0.]])"
+
+
+def test_messages_name_the_argument_and_what_it_may_be() -> None:
+    assert message_of(arguments.made, "x", 5, str, "a text") == "`x` is a text; got 5"
+    assert message_of(arguments.text, "x", None) == "`x` is a text; got None"
+    assert arguments.text("x", "") == ""
+    assert message_of(arguments.phrase, "text", " ") == "the text is empty; name a thing, such as umbrella"
+    assert message_of(arguments.phrase, "near", "\n") == "`near` is empty; name a thing, such as umbrella"
+    assert message_of(arguments.phrase, "x", "", "say what") == "`x` is empty; say what"
+    assert arguments.phrase("x", " dog ") == " dog "
+    assert message_of(arguments.path, "x", "") == "`x` is empty; give a path or a name"
+    for wrong in (5, b"a", None, "a\0b"):
+        assert message_of(arguments.path, "x", wrong) == f"`x` is a path or a name; got {wrong!r}"
+    assert message_of(arguments.paths, "x", 5) == "`x` is a path or several, such as ['a.mp4', 'b.mp4']; got 5"
+    assert message_of(arguments.phrases, "x", 5) == "`x` is a text or several, such as ['dog', 'cat']; got 5"
+    assert message_of(arguments.phrases, "x", None, needed=True).startswith("`x` is a text or several, such as")
+    assert message_of(arguments.phrases, "x", ["a", 5]) == "`x` is a text; got 5"
+    assert message_of(arguments.paths, "x", ["a", 5]) == "`x` is a path or a name; got 5"
+    assert arguments.phrases("x", None) == []
+    assert arguments.phrases("x", "dog", needed=True) == ["dog"]
+
+
+def test_each_flag_and_each_function_is_checked() -> None:
+    assert message_of(arguments.flags, a=True, b=1) == "`b` is True or False; got 1"
+    assert message_of(arguments.calls, a=print, b="x") == "`b` is a function, or None; got 'x'"
+    arguments.flags(a=np.bool_(False), b=False)  # type: ignore[arg-type]
+    arguments.flags()
+
+
+def test_lists_and_values_become_one_flat_list() -> None:
+    mapping, data = {"a": 1}, b"xy"
+    assert arguments.each([mapping, data, Path("c"), ("d", "e"), 5]) == [mapping, data, Path("c"), "d", "e", 5]
+    assert arguments.each([]) == []
+
+
+def test_a_moment_is_named_as_it_was_given() -> None:
+    assert message_of(arguments.moment, 5).startswith("`time` is a time, as a text or a datetime: 12.5s or ")
+    assert message_of(arguments.moment, 5, "before").startswith("`before` is a time, ")
+    assert message_of(arguments.moment, 5).endswith("; got 5")
+
+
+def test_a_recording_date_is_a_text_or_a_date() -> None:
+    for given_ in ("2026-01-31", date(2026, 1, 31), datetime(2026, 1, 31)):
+        assert arguments.recording("when", given_) is given_
+    for wrong in (5, None, ["2026-01-31"]):
+        assert message_of(arguments.recording, "when", wrong).startswith("`when` is a date, such as 2026-01-31T08:30")
+
+
+def test_a_box_by_its_size_has_its_far_corner() -> None:
+    assert arguments.crop("a.mp4@1:02.5:10,20,30,40") == ("a.mp4", 62_500_000_000, (10, 20, 40, 60))
+    assert arguments.crop("a\nb@1s:-1,.5,2,1e1") == ("a\nb", 1_000_000_000, (-1, 0.5, 1, 10.5))
+    forms = "`crop` is VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60"
+    for wrong in ("a.mp4@1s:1,2,3", "a.mp4@1s:1,2,3,4,5", "a.mp4@1s:1,2,3,x", "@1s:1,2,3,4", "a.mp4@1s:1,2,3,inf"):
+        assert message_of(arguments.crop, wrong) == f"{forms}; got {wrong!r}"
+    for wrong in ("a.mp4@1s:nan,2,3,4", "a.mp4@1s:1,nan,3,4", "a.mp4@1s:1,2,nan,4"):
+        assert message_of(arguments.crop, wrong) == f"{forms}; got {wrong!r}"
+    more = f"{forms}, or (source, t_ns, (x0, y0, x1, y1))"
+    assert message_of(arguments.crop, 5) == f"{more}; got 5"
+    assert message_of(arguments.crop, (5, 1, (1, 2, 3, 4))) == f"{more}; got 5"
+    assert message_of(arguments.crop, ("a", 1, (1, 2, 3, "x"))) == f"{more}; got 'x'"
+    assert message_of(arguments.crop, ("", 1, (1, 2, 3, 4))) == "`crop` is empty; give a path or a name"
+    assert message_of(arguments.crop, "a\0@1s:1,2,3,4") == "`crop` is a path or a name; got 'a\\x00'"
+
+
+def test_the_time_of_a_box_is_whole_and_fits_64_bits() -> None:
+    def at(time: Any) -> int:
+        return arguments.crop(("a", time, (0, 0, 1, 1)))[1]
+
+    assert (at(0), at(-5), at(1 << 62), at(-(1 << 62)), at("0:01"), at(3.0)) == (0, -5, 1 << 62, -(1 << 62), 10**9, 3)
+    assert isinstance(at(3.0), int)
+    for wrong in ((1 << 62) + 1, -(1 << 62) - 1, True, 1.5, [], math.inf, math.nan):
+        message = message_of(at, wrong)
+        assert message.startswith("the time in `crop` is whole nanoseconds or a text such as '12.5s'; got ")
+
+
+def test_a_duration_can_be_added_to_a_time_twice() -> None:
+    assert arguments.within_ns(f"{(1 << 61) - 1}ns") == (1 << 61) - 1
+    assert arguments.within_ns(f"{1 << 62}ns") == 1 << 61
+    assert message_of(arguments.within_ns, 2) == "`within` is a text such as '2s' or '0.5s'; got 2"
+
+
+def test_whole_numbers_have_64_bits_and_a_minimum() -> None:
+    assert arguments.whole("x", -5) == -5
+    assert (arguments.whole("x", np.int64(3)), type(arguments.whole("x", np.int64(3)))) == (3, int)
+    assert arguments.whole("x", 2, 2) == 2
+    assert (arguments.whole("x", 1 << 62), arguments.whole("x", -(1 << 62))) == (1 << 62, -(1 << 62))
+    assert message_of(arguments.whole, "x", 1, 2) == "`x` is a whole number from 2 up; got 1"
+    for wrong in ((1 << 62) + 1, -(1 << 62) - 1, 1.0, "1", True, None):
+        assert message_of(arguments.whole, "x", wrong) == f"`x` is a whole number; got {wrong!r}"
+
+
+def test_a_thing_of_forty_digits_is_a_track_and_of_more_a_phrase() -> None:
+    assert arguments.thing("9" * 40) == int("9" * 40)
+    assert arguments.thing("9" * 41) == "9" * 41
+    assert (arguments.thing(-1), arguments.thing(-2), arguments.thing(0), arguments.thing("0")) == (-1, -1, 0, 0)
+    assert (arguments.thing(10**40), arguments.thing(10**40 + 1)) == (10**40, 10**40)
+    assert isinstance(arguments.thing(np.int64(3)), int)
+    assert arguments.thing("-3") == "-3"
+    assert message_of(arguments.thing, " ") == "`thing` is empty; name a thing, such as umbrella"
+
+
+def test_numbers_are_finite_and_in_their_range() -> None:
+    assert arguments.number("x", 0, "a share", 0, 1) == 0.0
+    assert (arguments.number("x", 1, "a share", 0, 1), type(arguments.number("x", 1, "a share"))) == (1.0, float)
+    assert arguments.number("x", -1e300, "a number") == -1e300
+    assert message_of(arguments.number, "x", -1e-9, "a share", 0, 1) == "`x` is a share; got -1e-09"
+    assert message_of(arguments.number, "x", 1.001, "a share", 0, 1) == "`x` is a share; got 1.001"
+    assert message_of(arguments.number, "x", 10**400, "a share").startswith("`x` is a share; got 1000")
+    assert message_of(arguments.share, "threshold", "x") == "`threshold` is a score, a number between 0 and 1; got 'x'"
+    wrong = "`min_probability` is a probability, between 0 and 1; got -0.1"
+    assert message_of(arguments.share, "min_probability", -0.1) == wrong
+    assert (arguments.share("min_probability", 0), arguments.share("min_probability", 1)) == (0, 1)
+    assert arguments.share("threshold", 1.5) == 1.5
+    assert (arguments.apart(0), arguments.apart(1_000_000)) == (0, 1_000_000)
+    assert message_of(arguments.apart, 1_000_001) == "`apart` is a number of 0 or more, up to 1000000; got 1000001"
+
+
+def test_a_sighting_or_several() -> None:
+    one = Sighting("a.mp4", 0, 0, 0.5, None, None, 0, (0, 0, 1, 1))
+    assert arguments.sighting(one) is one
+    assert message_of(arguments.sighting, 5) == "`sighting` is a sighting, such as answer[0]; got 5"
+    assert message_of(arguments.sighting, 5, "other") == "`other` is a sighting, such as answer[0]; got 5"
+    assert arguments.sightings("others", (one, one)) == [one, one]
+    assert arguments.sightings("others", iter([])) == []
+    assert message_of(arguments.sightings, "others", [one, 5]) == "`others` is a sighting, such as answer[0]; got 5"
+    for wrong in (5, "ab", b"ab", None):
+        message = f"`others` is several sightings, such as an answer; got {wrong!r}"
+        assert message_of(arguments.sightings, "others", wrong) == message
+
+
+def test_a_picture_of_floats_names_its_shape_and_the_remedy() -> None:
+    wrong = "`image` is an array (H, W, 3) of uint8, RGB; got (6, 9, 3) of "
+    remedy = "; multiply by 255 and use astype('uint8')"
+    assert message_of(arguments.picture, RED.astype(np.float64)) == f"{wrong}float64{remedy}"
+    assert message_of(arguments.picture, RED.astype(np.int8)) == f"{wrong}int8"
+    assert message_of(arguments.picture, RED[:, :0]) == "`image` is empty; got (6, 0, 3)"
+    assert message_of(arguments.picture, 7) == (
+        "`image` is a path, a PIL picture or an array (H, W, 3) of uint8; got int"
+    )
+    assert message_of(arguments.picture, np.zeros((2, 2, 5), np.uint8)).endswith("got (2, 2, 5) of uint8")
+    assert message_of(arguments.picture, np.zeros((2, 2, 1, 1), np.uint8)).endswith("got (2, 2, 1, 1) of uint8")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from store.making import DT, DV, MODEL, add, info, track
 
 from vidmem.encoders import Calibration
 from vidmem.query.answers import Answer
+from vidmem.query.filters import Filtered
+from vidmem.query.instances import Instances
 from vidmem.query.question import Question
+from vidmem.query.scores import Hits
 from vidmem.query.where import timeline, where
 from vidmem.records import Float32, FrameRegions, Track
 from vidmem.store import Store, VectorCache
@@ -123,3 +127,124 @@ def test_the_newest_alone_is_the_newest_of_all(store: Store) -> None:
         some = ask(store, top)
         assert spans(some) == spans(every)[:top]
     assert every.total == 2  # stretches of time
+
+
+def instances(
+    store: Store, rows: list[int], ranking: list[float], zero_s: list[int] | None = None, rank: list[int] | None = None
+) -> Instances:
+    """Of hits in these rows with these scores; by default all sources are of one rank."""
+    cache = VectorCache(store)
+    hits = Hits(np.array(rows, np.int64), np.array(ranking, np.float32))
+    zeros = None if zero_s is None else np.array(zero_s, np.int64) * NS
+    order = np.zeros(len(rows), np.int64) if rank is None else np.array(rank, np.int64)
+    return Instances(store, cache, Filtered(hits, cache.columns), order, zeros, 0.8)
+
+
+def film(store: Store, *spans: tuple[int, int], looking: Sequence[int] = (), cuts: Sequence[int] = ()) -> None:
+    """Tracks of these seconds that all are of one thing, or look as said; no frame holds two of them."""
+    row = store.begin_source(info(str(len(store.sources())), str(len(store.sources()))))
+    tracks = [seen(i, *span, visual=looks(looking[i] if looking else 0))[0] for i, span in enumerate(spans)]
+    add(store, row.id, tracks, state="done", cuts=[cut * NS for cut in cuts])
+
+
+def lists(groups: Sequence[Any]) -> list[list[int]]:
+    return [sorted(group.tolist()) for group in groups]
+
+
+def test_the_newest_are_given_with_the_number_of_all_stretches(store: Store) -> None:
+    film(store, (0, 9), (20, 29), (31, 39), (60, 69), (80, 89))
+    made = instances(store, [4, 3, 2, 1, 0], [0.5] * 5)
+    expected = [[0], [1], [2, 3], [4]]
+    for top in (1, 2, 3, 4, 9, None):
+        groups, total = made.newest(top)
+        assert lists(groups) == expected[:top]
+        assert total == 4
+    assert instances(store, [], []).newest(None) == ([], 0)
+    assert instances(store, [], []).newest(1) == ([], 0)
+
+
+def test_a_stretch_of_two_things_has_two_sightings_and_no_older_stretch_is_examined(store: Store) -> None:
+    film(store, (0, 9), (20, 29), (22, 40), (60, 69), looking=(0, 0, 5, 0))
+    made = instances(store, [0, 1, 2, 3], [0.5] * 4)
+    assert lists(made.newest(2)[0]) == [[3], [2]]
+    assert lists(made.newest(3)[0]) == [[3], [2], [1]]
+    assert made.newest(3)[1] == 3
+
+
+def test_of_two_that_ended_at_once_the_likelier_is_newer(store: Store) -> None:
+    film(store, (0, 9), (2, 9), looking=(0, 5))
+    for ranking, expected in (([0.5, 0.75], [[1], [0]]), ([0.75, 0.5], [[0], [1]])):
+        made = instances(store, [0, 1], ranking)
+        assert lists(made.newest(None)[0]) == lists(made.newest(2)[0]) == expected
+        assert lists(made.newest(1)[0]) == expected[:1]
+
+
+def test_newness_is_the_rank_the_end_and_how_likely(store: Store) -> None:
+    film(store, (0, 9), (20, 29))
+    made = instances(store, [1, 0], [0.25, 0.5], rank=[3, 3])
+    assert made.newness(np.array([0, 1])) == (3, 29 * NS, 0.5)
+    assert made.newness(np.array([1])) == (3, 9 * NS, 0.5)
+    made = instances(store, [1, 0], [0.25, 0.5], rank=[3, 3], zero_s=[100, 100])
+    assert made.newness(np.array([0, 1])) == (129 * NS, 3, 0.5)
+    assert made.newness(np.array([1])) == (109 * NS, 3, 0.5)
+
+
+def test_older_is_by_time_whatever_is_likelier(store: Store) -> None:
+    film(store, (0, 9), (0, 9), (20, 29))
+    made = instances(store, [0, 1, 2], [0.25, 0.5, 0.5])
+    first, second, third = (np.array([i]) for i in range(3))
+    assert made.older(first, third)
+    assert not made.older(third, first)
+    assert not made.older(first, second)
+    assert not made.older(second, first)
+
+
+def test_a_sighting_is_found_by_any_of_its_hits(store: Store) -> None:
+    film(store, (0, 9), (20, 29), (31, 39), (30, 50), (80, 89), looking=(0, 0, 0, 5, 0))
+    made = instances(store, [4, 3, 2, 1, 0], [0.5] * 5)
+    found = [sorted(made.holding(i).tolist()) for i in range(5)]
+    assert found == [[0], [1], [2, 3], [2, 3], [4]]
+
+
+def test_the_sightings_of_a_thing_are_split_at_gaps_and_cuts(store: Store) -> None:
+    film(store, (0, 9), (11, 19), (20, 25), (40, 49), cuts=(20,))
+    made = instances(store, [3, 2, 1, 0], [0.5] * 4)
+    assert lists(made.of(np.arange(4))) == [[0], [1], [2, 3]]
+    assert lists(made.of(np.array([3, 1]))) == [[1], [3]]
+    assert lists(made.newest(None)[0]) == [[0], [1], [2, 3]]
+
+
+def test_what_lies_between_two_views_of_a_thing_does_not_join_them(store: Store) -> None:
+    """The other thing makes it one stretch; each thing by itself has a gap."""
+    film(store, (0, 5), (4, 12), (11, 20), looking=(0, 5, 0))
+    made = instances(store, [0, 1, 2], [0.5] * 3)
+    groups, total = made.newest(None)
+    assert lists(groups) == [[2], [1], [0]]
+    assert total == 1
+
+
+def test_sources_on_one_clock_take_turns(store: Store) -> None:
+    film(store, (0, 9), (20, 29))
+    film(store, (0, 9), (40, 49))
+    rows, rank = [0, 1, 2, 3], [0, 0, 1, 1]
+    assert lists(instances(store, rows, [0.5] * 4, rank=rank).newest(None)[0]) == [[3], [2], [1], [0]]
+    made = instances(store, rows, [0.5] * 4, zero_s=[0, 0, 10, 10], rank=rank)
+    assert lists(made.newest(None)[0]) == [[3], [1], [2], [0]]
+    for top in (1, 2, 3, 4):
+        assert lists(made.newest(top)[0]) == [[3], [1], [2], [0]][:top]
+    assert lists(made.of(np.arange(4))) == [[3], [1], [2], [0]]
+    level = instances(store, rows, [0.5] * 4, zero_s=[20, 20, 0, 0], rank=rank)
+    assert lists(level.newest(None)[0]) == [[3], [1], [0], [2]]  # both end at 49: the later source counts as newer
+    assert lists(level.newest(1)[0]) == [[3]]
+
+
+def test_cuts_are_looked_up_once_for_each_source(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(store, (0, 9), (20, 29), cuts=(25,))
+    film(store, (0, 9), (8, 19), cuts=(8,))
+    made = instances(store, [0, 1, 2, 3], [0.5] * 4, rank=[0, 0, 1, 1])
+    read: list[int] = []
+    cuts = store.cuts
+    monkeypatch.setattr(store, "cuts", lambda source: read.append(source) or cuts(source))
+    assert lists(made.newest(None)[0]) == [[3], [2], [1], [0]]
+    made.newest(None)
+    assert read == [2, 1]
