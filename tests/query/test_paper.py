@@ -45,6 +45,16 @@ def test_selection_is_what_passes_else_the_best() -> None:
     assert select(np.empty(0, np.float32)).tolist() == []
 
 
+def test_similarity_is_the_product_of_two_cosines_of_any_norm() -> None:
+    visual, text = np.array([[3, 4], [0, 0], [-2, 0]], np.float32), np.array([[5, 0], [1, 0], [-1, 1]], np.float32)
+    found = similarity(visual, text, np.array([2, 0], np.float32), np.array([7, 7], np.float32))
+    half = 0.5**0.5
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [0.6 * half, 0, 0], atol=1e-6)
+    found = similarity(visual, text, np.array([2, 0], np.float32), np.array([-3, 0], np.float32))
+    np.testing.assert_allclose(found, [-0.6, 0, -half], atol=1e-6)
+
+
 def test_window_is_the_last_run_of_the_union() -> None:
     seen = [np.array(frames) for frames in ([0, 1, 5, 6], [3, 7, 8], [6])]
     assert window(seen) == (5, 8)
@@ -71,6 +81,24 @@ def test_crop_goes_by_four_fifths_of_a_faint_maximum() -> None:
     masks[1, 2:, 2:] = 0.3
     assert crop_region(masks, (0, 0, 16, 16), 32, 32) == 0
     assert crop_region(masks, (16, 16, 32, 32), 32, 32) == 1
+
+
+def test_a_box_ends_at_the_last_pixel_above_the_limit() -> None:
+    """Masks of pixels, so that nothing is stretched; the limit is .6 for a mask that is 1 somewhere."""
+    masks = np.zeros((4, 8, 8), np.float32)
+    masks[0, 1:4, 2:6], masks[1, 1:5, 2:6], masks[2, 1:4, 2:7] = 1, 1, 1
+    masks[3, 1:4, 2:6] = 1
+    masks[3, 4, 2:6], masks[3, 5, 2:6] = 0.61, 0.6
+    assert [crop_region(masks[:3], box, 8, 8) for box in ((2, 1, 5, 3), (2, 1, 5, 4), (2, 1, 6, 3))] == [0, 1, 2]
+    assert crop_region(masks[[0, 3]], (2, 1, 5, 4), 8, 8) == 1
+    assert crop_region(masks[[0, 3]], (2, 1, 5, 5), 8, 8) == 1
+    assert crop_region(masks[[1, 3]], (2, 1, 5, 5), 8, 8) == 0  # they have the same box: the row of .6 is not in it
+    assert crop_region(masks[[3, 3]], (2, 1, 5, 5), 8, 8) == 0
+    faint = 0.5 * masks[:2]
+    faint[0, 4, 2:6], faint[1, 4, 2:6] = 0.39, 0.41  # against .8 of .5
+    assert crop_region(faint, (2, 1, 5, 4), 8, 8) == 1
+    empty = np.concatenate([np.zeros((1, 8, 8), np.float32), masks[:1]])
+    assert crop_region(empty, (0, 0, 5, 3), 8, 8) == 1
 
 
 def test_crop_of_nothing_fails() -> None:

@@ -49,12 +49,31 @@ def test_dense_prediction_equals_the_authors() -> None:
     np.testing.assert_array_equal(best_class(votes, *wanted.shape), wanted)
 
 
+def test_scores_are_cosines_of_any_norm() -> None:
+    tokens, classes = np.array([[3, 4], [0, 0]], np.float32), np.array([[2, 0], [0, 5], [-1, 0]], np.float32)
+    found = class_scores(tokens, classes)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[0.6, 0.8, -0.6], [0, 0, 0]], atol=1e-6)
+
+
+def test_points_are_row_by_row_and_have_the_mean_of_their_tokens() -> None:
+    tokens = np.zeros((6, 2, 2), np.float32)
+    tokens[:, :, 1] = 1
+    tokens[1, 0], tokens[1, 1] = (1, 0), (1, 0)  # row 0, column 1
+    tokens[5, 0] = (1, 0)  # row 1, column 2, one of two
+    found = dense_scores(tokens, np.eye(2, dtype=np.float32), (2, 3))
+    assert (found.shape, found.dtype) == ((2, 2, 3), np.float32)
+    half = 0.5**0.5
+    np.testing.assert_allclose(found, [[[0, 1, 0], [0, 0, half]], [[1, 0, 1], [1, 1, half]]], atol=1e-6)
+
+
 def test_votes_are_means_weighted_by_masks() -> None:
     masks = np.array([[[0.2, 0, 1]], [[0.6, 0, 0]]], np.float32)
     scores = np.array([[1, 0.5], [0, 0.1]], np.float32)
     votes = soft_votes(masks, scores, np.array([0.7, 0.8], np.float32))
     np.testing.assert_allclose(votes, [[[0.25, 0.7, 1]], [[0.2, 0.8, 0.5]]], rtol=1e-6)
     np.testing.assert_allclose(soft_votes(masks, scores)[:, 0, 1], [0.5, 0.3], rtol=1e-6)
+    assert soft_votes(masks, scores).dtype == soft_votes(masks[:0], scores[:0]).dtype == np.float32
     assert soft_votes(masks[:0], scores[:0]).tolist() == [[[0, 0, 0]], [[0, 0, 0]]]
 
 
@@ -62,6 +81,11 @@ def test_hard_labels_are_of_the_strongest_region() -> None:
     masks = np.array([[[0.9, 0.3, 0, 0]], [[0.5, 0.4, 0, 0]]], np.float32)
     scores = np.array([[0, 0.2, 0.1], [0.9, 0, 0]], np.float32)
     assert hard_labels(masks, scores, 1, 4).tolist() == [[1, 0, UNLABELLED, UNLABELLED]]
+    assert hard_labels(masks[[1, 0]], scores, 1, 4).tolist() == [[0, 1, UNLABELLED, UNLABELLED]]
+    assert hard_labels(masks, scores, 1, 4).dtype == best_class(masks, 1, 4).dtype == np.int32
+    assert hard_labels(masks[:0], scores[:0], 2, 2).dtype == np.int32
+    equal = np.full((2, 1, 1), 0.5, np.float32)
+    assert hard_labels(equal, scores, 1, 1).item() == 1  # of the first
     assert hard_labels(masks[:0], scores[:0], 2, 2).tolist() == [[UNLABELLED] * 2] * 2
 
 
