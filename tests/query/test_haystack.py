@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from store.making import DT, MODEL, frame, info, track
+from store.making import DT, MODEL, add, frame, info, track
 
 from vidmem.encoders import Calibration
 from vidmem.errors import MediaError, UsageError
-from vidmem.query.haystack import PAPER_THRESHOLD, Haystack
+from vidmem.query.haystack import PAPER_THRESHOLD, RULES, Haystack, HaystackAnswer, Verdict
 from vidmem.query.question import Phrase
-from vidmem.query.visual_haystacks import PictureNames, ask_all, load_needles
+from vidmem.query.visual_haystacks import Needle, NeedleAnswer, PictureNames, ask_all, load_needles
 from vidmem.records import Float32, SourceInfo, SourceKind
 from vidmem.store import PICTURE_NS, Checkpoint, Picture, PictureFile, Store, VectorCache
 
@@ -164,6 +165,86 @@ def cosine(a: Float32, b: Float32) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
+def test_near_misses_are_the_nearest_pictures_best_first(store: Store) -> None:
+    """Of each picture its best region; a video is no picture, however near it is."""
+    video = store.begin_source(info("walk.mp4"))
+    add(store, video.id, [track(i, text=axis(9, 0.1, 2)) for i in range(60)])
+    leans = {"d": 0.9, "b": 0.5, "a": 0.3, "c": 0.7}
+    fill(store, {f"{name}.jpg": [axis(9, 3 + lean, 2), axis(9, 3 * lean, 2)] for name, lean in leans.items()})
+    strict = Haystack(store, VectorCache(store), replace(CALIBRATION, text_threshold=0.9))
+    answer = strict.ask(Phrase(axis(9)), Phrase(axis(1)))
+    assert (answer.verdict, answer.pictures) == ("not found", 0)
+    assert [near.paths for near in answer.near_misses] == [(f"/photos/{name}.jpg",) for name in "abc"]
+    assert [near.score for near in answer.near_misses] == pytest.approx(
+        [1 / (1 + (3 * leans[name]) ** 2) ** 0.5 for name in "abc"], abs=2e-3
+    )
+    assert [near.box[0] for near in answer.near_misses] == [20] * 3
+    rows = np.array([60, 61, 64, 65])  # pictures d and a
+    answer = strict.ask(Phrase(axis(9)), Phrase(axis(1)), rows=rows)
+    assert [near.paths[0] for near in answer.near_misses] == ["/photos/a.jpg", "/photos/d.jpg"]
+
+
+def test_a_region_that_is_found_comes_before_a_nearer_one_that_is_not(store: Store) -> None:
+    """The nearer one is outdone by a rival."""
+    fill(store, {"a.jpg": [axis(0), axis(1, 0.5, 4), axis(1, 0.6, 5)]})
+    target = Phrase(axis(1), np.stack([axis(4, 1.2, 1)]))
+    answer = haystack(store).ask(Phrase(axis(0)), target)
+    assert answer.target is not None
+    assert (answer.verdict, answer.target.box[0]) == ("yes", 30)
+    nearest = haystack(store).ask(Phrase(axis(0)), Phrase(axis(1, 0.8, 3)))
+    assert nearest.target is not None
+    assert (nearest.verdict, nearest.target.box[0]) == ("yes", 20)
+
+
+def test_of_equal_regions_the_first_counts(store: Store) -> None:
+    fill(store, {"a.jpg": [axis(0), axis(0), axis(1), axis(1)], "b.jpg": [axis(0), axis(1)]})
+    for rule in RULES:
+        for rows in (None, np.arange(6)):
+            answer = haystack(store).ask(Phrase(axis(0)), Phrase(axis(1)), rule, rows)
+            assert answer.anchor is not None
+            assert answer.target is not None
+            assert answer.anchor.paths == answer.target.paths == ("/photos/a.jpg",)
+            assert (answer.anchor.box[0], answer.target.box[0]) == (10, 30)
+
+
+def test_the_papers_target_must_be_above_its_threshold(store: Store) -> None:
+    fill(store, {"a.jpg": [axis(0)]})
+    held = haystack(store)
+    (scored,) = VectorCache(store).scores("text", axis(0, 4, 3), np.array([0]))
+    for threshold, verdict in ((scored, "no"), (np.nextafter(scored, np.float32(0)), "yes")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vidmem.query.haystack.PAPER_THRESHOLD", float(threshold))
+            assert held.ask(Phrase(axis(0)), Phrase(axis(0, 4, 3)), "paper").verdict == verdict
+
+
+def test_rows_are_those_of_the_pictures_of_one_source(store: Store) -> None:
+    source = fill(store, PICTURE_TEXTS)
+    other = fill(store, PICTURE_TEXTS, "/more")
+    held = haystack(store)
+    assert held.rows(source, [0]).tolist() == [0, 1, 2]
+    assert held.rows(source, [2 * PICTURE_NS, 0]).tolist() == [0, 1, 2, 5, 6]
+    assert held.rows(other, [PICTURE_NS]).tolist() == [10, 11]
+    assert held.rows(source, [5]).tolist() == held.rows(source, [5, 6]).tolist() == []
+    assert held.ask(Phrase(axis(0)), Phrase(axis(1))).pictures == 4
+
+
+def test_a_region_knows_when_its_picture_was_taken(store: Store) -> None:
+    row = fill(store, PICTURE_TEXTS)
+    pictures = [Picture(0, b"ab" * 16, 640, 480, 77, "exif")]
+    store.checkpoint(row, Checkpoint(next_t_ns=0, frames_done=3, state="done", pictures=pictures))
+    answer = haystack(store).ask(Phrase(axis(0)), Phrase(axis(1)))
+    assert answer.anchor is not None
+    assert (answer.anchor.recorded_ns, answer.anchor.recorded_by) == (77, "exif")
+
+
+def test_pictures_that_are_removed_meanwhile_are_not_found(store: Store) -> None:
+    row = fill(store, PICTURE_TEXTS)
+    held = haystack(store)
+    store.remove_source(row)
+    assert held.ask(Phrase(axis(0)), Phrase(axis(1))) == HaystackAnswer("not found", None, None, 0)
+    assert held.ask(Phrase(axis(9)), Phrase(axis(1))) == HaystackAnswer("not found", None, None, 0)
+
+
 def test_copies_are_told(store: Store) -> None:
     row = fill(store, PICTURE_TEXTS)
     store.checkpoint(
@@ -194,6 +275,7 @@ def needle(pos: list[str], neg: list[str], anchor: str, target: str, answer: str
     }
 
 
+VERDICTS: tuple[Verdict, Verdict, Verdict] = ("yes", "no", "not found")
 PHRASES = {str(i): Phrase(axis(i)) for i in range(10)}
 
 
@@ -223,6 +305,60 @@ def test_a_file_of_questions(store: Store, tmp_path: Path) -> None:
     assert [a.right("paper") for a in asked] == [True, True, True]
 
 
+def test_a_question_is_read_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "vh.json"
+    first = needle(["a.jpg", "b.jpg"], [], " dog ", " red ball\n", " No. ")
+    second = {**needle([], ["c.jpg"], "x", "y", "YES"), "pos_image": "d.jpg"}
+    path.write_text(json.dumps([first, second]))
+    assert load_needles(str(path)) == [
+        Needle(0, "dog", "red ball", False, ("a.jpg", "b.jpg"), ("a.jpg", "b.jpg")),
+        Needle(1, "x", "y", True, ("d.jpg", "c.jpg"), ("d.jpg",)),
+    ]
+
+
+def test_an_answer_is_right_by_the_rule_that_gave_it() -> None:
+    asked = Needle(0, "x", "y", False, (), ())
+    answers = {rule: HaystackAnswer(verdict, None, None, 0) for rule, verdict in zip("abc", VERDICTS, strict=True)}
+    assert [NeedleAnswer(asked, answers, True).right(rule) for rule in "abc"] == [False, True, False]
+    yes = replace(asked, answer=True)
+    assert [NeedleAnswer(yes, answers, True).right(rule) for rule in "abc"] == [True, False, False]
+
+
+def test_each_question_has_its_own_haystack_over_several_folders(store: Store) -> None:
+    fill(store, {"a.jpg": [axis(0), axis(1)], "b.jpg": [axis(2)]})
+    fill(store, {"c.jpg": [axis(0, 0.5), axis(3)], "empty.jpg": []}, "/more")
+    missing: set[str] = set()
+    needles = [
+        Needle(0, "0", "1", True, ("c.jpg", "a.jpg"), ("a.jpg",)),
+        Needle(1, "0", "1", True, ("c.jpg", "b.jpg"), ("c.jpg",)),
+        Needle(2, "0", "1", True, ("lost.jpg", "a.jpg", "gone.jpg"), ("a.jpg",)),
+        Needle(3, "0", "1", True, ("empty.jpg",), ("empty.jpg",)),
+        Needle(4, "0", "1", True, ("empty.jpg", "c.jpg"), ("empty.jpg",)),
+    ]
+    found = list(ask_all(haystack(store), PictureNames(store), needles, PHRASES, missing))
+    assert [one.needle.number for one in found] == [0, 1, 4]
+    assert [one.answers["default"].verdict for one in found] == ["yes", "no", "no"]
+    assert [one.answers["paper"].pictures for one in found] == [1, 1, 1]
+    assert [one.retrieved for one in found] == [True, True, False]
+    assert missing == {"lost.jpg", "gone.jpg", "empty.jpg"}
+
+
+def test_the_longest_end_of_a_path_decides(store: Store) -> None:
+    fill(store, {"x/a/1.jpg": [axis(0)], "y/a/1.jpg": [axis(1)], "a/1.jpg": [axis(2)]})
+    names = PictureNames(store)
+    assert names.find("x/a/1.jpg") == names.find("coco\\x\\a\\1.jpg") == (1, 0)
+    assert names.find("/photos/y/a/1.jpg") == (1, PICTURE_NS)
+    assert names.find("photos/a/1.jpg") == (1, 2 * PICTURE_NS)
+    assert names.find("a/1.jpg") is None
+    assert names.find("b/1.jpg") is None
+    row = store.sources()[0].id
+    copy = [PictureFile("x/again.jpg", 1, 2, 0), PictureFile("again.jpg", 1, 2, 0), PictureFile("bad.jpg", 1, 2, None)]
+    store.checkpoint(row, Checkpoint(next_t_ns=0, frames_done=3, state="done", files=copy))
+    names = PictureNames(store)
+    assert names.find("again.jpg") == (1, 0)  # two files, one picture
+    assert names.find("bad.jpg") is None
+
+
 def test_names_that_fit_two_pictures_are_none(store: Store) -> None:
     fill(store, {"a/1.jpg": [axis(0)], "b/1.jpg": [axis(1)], "2.jpg": [axis(2)]})
     names = PictureNames(store)
@@ -243,6 +379,11 @@ def test_names_that_fit_two_pictures_are_none(store: Store) -> None:
         (json.dumps([needle(["a"], [], "x", "y", "maybe")]), "neither yes nor no"),
         (json.dumps([needle([], ["b"], "x", "y", "yes")]), "neither yes nor no, or names nothing"),
         (json.dumps([needle(["a"], [3], "x", "y", "yes")]), "question 0 lacks"),
+        (json.dumps([needle(["a", ""], [], "x", "y", "yes")]), "question 0 lacks"),
+        (json.dumps([needle(["a"], [], " ", "y", "yes")]), "names nothing"),
+        (json.dumps([needle(["a"], [], "x", "", "yes")]), "names nothing"),
+        (json.dumps([needle(["a"], [], "x", "y", "yes"), needle(["a"], [], "x", "y", "")]), "question 1 says neither"),
+        (json.dumps([{**needle(["a"], [], "x", "y", "yes"), "conversations": [{"value": "yes"}]}]), "question 0 lacks"),
     ],  # type: ignore[list-item]
 )
 def test_bad_files_fail(tmp_path: Path, text: str, message: str) -> None:

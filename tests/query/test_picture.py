@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,17 @@ from store.making import MODEL, add, frame, info, track
 
 from vidmem.errors import MediaError, UsageError
 from vidmem.geometry import mask_boxes
-from vidmem.query.picture import CANVAS, _token, crop_track, load_picture, picture_token
-from vidmem.records import Box, FrameRegions, RegionTokens
+from vidmem.query.picture import (
+    CANVAS,
+    _best_region,
+    _lay,
+    _token,
+    crop_token,
+    crop_track,
+    load_picture,
+    picture_token,
+)
+from vidmem.records import Box, FrameRegions, RegionTokens, SourceKind
 from vidmem.store import Store, VectorCache
 from vidmem.timecode import NS
 
@@ -134,6 +144,88 @@ def test_a_thing_seen_in_parts_is_the_mean_of_them_by_area() -> None:
     assert _token(alone, box).tolist() == [0, 0, 1, 0]  # nothing is inside: what covers the middle
 
 
+def test_a_region_belongs_to_the_picture_with_more_than_three_quarters() -> None:
+    masks = np.zeros((3, 8, 16), np.float32)
+    masks[0, 0, 5:9], masks[1, 1, 4:9], masks[2, 2, :8] = 1, 0.51, 0.5  # 3 of 4 cells, 4 of 5, and too faint
+    regions = RegionTokens(
+        np.diag([2, 3, 4]).astype(np.float32),
+        np.eye(3, dtype=np.float32),
+        masks,
+        np.zeros((3, 2), np.float32),
+        mask_boxes(masks, *CANVAS),
+        masks.mean((1, 2)),
+    )
+    assert _token(regions, (0.0, 0.0, CANVAS[0] / 2, CANVAS[1])).tolist() == [0, 5, 0]
+
+
+def test_a_picture_is_laid_in_its_heights_on_the_colour_of_its_rim() -> None:
+    picture = Image.new("RGB", (40, 20), (10, 200, 30))
+    picture.paste((250, 0, 0), (1, 1, 39, 19))
+    canvas, boxes = _lay(picture, [100, 200])
+    assert canvas.size == CANVAS
+    # At most 1.6 times the height wide, so that both are lower than their heights.
+    assert boxes == [(267, 320, 427, 400), (693, 280, 1013, 440)]
+    pixels = np.asarray(canvas)
+    assert pixels[0, 0].tolist() == pixels[360, 266].tolist() == pixels[360, 427].tolist() == [10, 200, 30]
+    assert pixels[360, 350].tolist() == pixels[360, 850].tolist() == [250, 0, 0]
+    assert pixels[319, 350].tolist() == pixels[400, 350].tolist() == [10, 200, 30]
+    _, (high,) = _lay(Image.new("RGB", (30, 60)), [180])
+    assert high == (595, 270, 685, 450)
+    _, (thin,) = _lay(Image.new("RGB", (1, 100)), [100])
+    assert thin == (636, 310, 644, 410)  # at least 8 pixels
+
+
+def test_the_rim_is_the_median_of_all_four_sides() -> None:
+    picture = Image.new("RGB", (30, 30), (0, 0, 0))
+    for side in ((0, 0, 30, 1), (0, 29, 30, 30), (0, 0, 1, 30)):
+        picture.paste((90, 80, 70), side)
+    canvas, _ = _lay(picture, [100])
+    assert canvas.getpixel((0, 0)) == (90, 80, 70)
+    picture.paste((0, 0, 0), (0, 29, 30, 30))
+    picture.paste((0, 0, 0), (0, 0, 30, 1))
+    assert _lay(picture, [100])[0].getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_the_best_region_covers_the_middle_and_leaves_the_rim_free() -> None:
+    """On a canvas of 16 x 8 cells of 80 x 90 pixels, a box of 4 x 4 cells; its middle is 2 x 2, its rim one cell."""
+    box = (320.0, 180.0, 640.0, 540.0)
+    masks = np.zeros((5, 8, 16), np.float32)
+    masks[0, 3:5, 5:7] = 1  # the middle: 1 + 4 of 16
+    masks[1, 2:6, 4:8] = 1  # the box: 1 + 1
+    masks[2, 1:7, 3:9] = 1  # the rim too: 1 - 1 + 16 of 36
+    masks[3, 2:6, 4:8] = 0.5  # too faint
+    masks[4, 2:6, 4:7] = 1  # three quarters: 1 + 12 of 16
+    for rows, best in (([2, 0, 3], 1), ([3, 2], 1), ([0, 4, 1], 2), ([1, 1], 0), ([0, 4], 1), ([2, 3, 0], 2)):
+        assert _best_region(masks[rows], box) == best
+
+
+def test_every_size_and_place_counts_the_same() -> None:
+    class Marks(ColourEncoder):
+        """One region over all, whose token is along the axis of the place."""
+
+        def encode(self, images: list[np.ndarray], width: int, height: int) -> list[RegionTokens]:
+            assert (len(images), width, height) == (2, *CANVAS)
+            ones = [np.eye(DV, dtype=np.float32)[k : k + 1] * (k + 1) for k in range(2)]
+            mask, area = np.ones((1, 4, 4), np.float32), np.ones(1, np.float32)
+            boxes = np.array([[0, 0, *CANVAS]], np.float32)
+            return [RegionTokens(one, one[:, :6], mask, boxes[:, :2], boxes, area) for one in ones]
+
+    token = picture_token(Marks(), Image.new("RGB", (64, 64), COLOURS["red"]))
+    assert token.dtype == np.float32
+    np.testing.assert_allclose(token[:2], [0.5**0.5] * 2, atol=1e-6)
+
+
+def test_an_encoder_with_views_looks_at_the_picture_itself() -> None:
+    encoder = fake.LookingEncoder()
+    looker = encoder.views
+    assert isinstance(looker, fake.ColourViews)
+    picture = Image.new("RGB", (200, 100), COLOURS["blue"])
+    token = picture_token(encoder, picture)
+    (view,) = looker.told
+    assert (view.box, view.frame_size, view.image.shape[1]) == ((0, 0, 200, 100), (200, 100), looker.view_pixels)
+    assert (token.argmax(), token.dtype, encoder.calls) == (NAMES.index("blue"), np.float32, [])
+
+
 def test_a_picture_of_nothing_fails() -> None:
     with pytest.raises(UsageError, match="no region stands out in the picture; crop it closer"):
         picture_token(ColourEncoder(), Image.new("RGB", (80, 80), GREY))
@@ -209,6 +301,77 @@ def test_crop_of_nothing_fails(store: Store, t_s: float, box: Box, message: str)
     id_ = fill(store)
     with pytest.raises(UsageError, match=message):
         crop_track(store, VectorCache(store), store.source_by_id(id_), int(t_s * NS), box)
+
+
+def test_the_nearest_frame_within_a_second_counts(store: Store) -> None:
+    source = store.source_by_id(fill(store))
+    cache = VectorCache(store)
+    box = (80, 160, 400, 480)
+    for t_ns, ordinal in ((0, 4), (2 * NS - 1, 4), (2 * NS + 1, 7), (2 * NS, 4)):
+        assert cache.columns.ordinals[crop_track(store, cache, source, t_ns, box)] == ordinal
+    with pytest.raises(UsageError, match=r"within a second of 6\.5 s"):
+        crop_track(store, cache, source, 6 * NS + NS // 2, box)
+
+
+def test_what_hardly_touches_a_region_is_not_it(store: Store) -> None:
+    """A region of 4 x 4 cells of 80 x 80 pixels; the box shares a strip with it."""
+    source = store.source_by_id(fill(store))
+    cache = VectorCache(store)
+    for wide, found in ((20, True), (4, False)):
+        box = (400.0 - wide, 160.0, 720.0 - wide, 480.0)
+        if found:
+            assert cache.columns.ordinals[crop_track(store, cache, source, NS, box)] == 4
+        else:
+            with pytest.raises(UsageError, match="no region was found in that box at 1 s"):
+                crop_track(store, cache, source, NS, box)
+
+
+def test_the_token_of_a_crop_is_that_of_its_track(store: Store) -> None:
+    fill(store)
+    cache = VectorCache(store)
+    box = (800.0, 160.0, 1120.0, 480.0)
+    for t_ns, ordinal in ((NS, 7), (3 * NS, 4)):
+        token = crop_token(store, cache, "walk.mp4", t_ns, box)
+        expected = track(ordinal).visual
+        assert token.shape == (24,)
+        np.testing.assert_allclose(token, expected / np.linalg.norm(expected), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((80, 160, 80, 480), "the crop's box is empty"),
+        ((80, 160, 400, 160), "the crop's box is empty"),
+        ((-1, 160, 400, 480), "reaches beyond the frame, which has 1280 x 720 pixels"),
+        ((80, -1, 400, 480), "reaches beyond the frame"),
+        ((80, 160, 1281, 480), "reaches beyond the frame"),
+        ((80, 160, 400, 721), "reaches beyond the frame"),
+    ],
+)
+def test_a_box_outside_of_the_frame_fails(store: Store, box: Box, message: str) -> None:
+    fill(store)
+    with pytest.raises(UsageError, match=message):
+        crop_token(store, VectorCache(store), "walk.mp4", NS, box)
+    assert crop_token(store, VectorCache(store), "walk.mp4", NS, (0, 0, 1280, 720)).shape == (24,)
+
+
+def test_the_time_of_a_crop_may_be_by_the_clock_of_a_log(store: Store) -> None:
+    masks = np.ones((1, 9, 16), bool)
+    boxes = np.array([[0, 0, 1280, 720]], np.float32)
+    frames = [FrameRegions(0, np.array([0]), boxes, masks), FrameRegions(9 * NS, np.array([1]), boxes, masks)]
+    for name, kind in (("a.mcap", SourceKind.LOG), ("b.mp4", SourceKind.VIDEO)):
+        row = store.begin_source(replace(info(name, name), kind=kind, start_ns=100 * NS))
+        add(store, row.id, [track(0), track(1)], frames)
+    photos = store.begin_source(replace(info("photos", "p"), kind=SourceKind.PICTURES))
+    add(store, photos.id, [track(0)], frames[:1])
+    cache, box = VectorCache(store), (10.0, 10.0, 1270.0, 710.0)
+    tokens = [track(i).visual / np.linalg.norm(track(i).visual) for i in (0, 1)]
+    for t_ns, which in ((0, 0), (9 * NS, 1), (100 * NS, 0), (109 * NS, 1)):
+        np.testing.assert_allclose(crop_token(store, cache, "a.mcap", t_ns, box), tokens[which], atol=2e-3)
+    with pytest.raises(UsageError, match="nothing was indexed within a second of 109 s"):
+        crop_token(store, cache, "b.mp4", 109 * NS, box)
+    with pytest.raises(UsageError, match="a box is taken from a video"):
+        crop_token(store, cache, "photos", 0, box)
 
 
 def test_crop_survives_other_regions(store: Store) -> None:
