@@ -380,3 +380,38 @@ def test_the_most_probable_are_the_ones_that_others_are_compared_with(
     assert find(cache, FITTED, TEXT, None).rows.tolist() == [0, 1, 2, 3]
     monkeypatch.setattr(probable, "ANCHORS", 1)
     assert find(cache, FITTED, TEXT, None).rows.tolist() == [0, 1, 2]
+
+
+def test_by_words_the_index_is_searched_from_the_bound_of_the_share_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(text - m) v >= T (log n + logit s) by Jensen's inequality, for a share s of .75."""
+    cache = memory(store, (0.9, 0.5), (0.6, 0.5))
+    words = replace(PLAIN, probability=Probabilities(Curve(0.0, 0.0, 1.0, 9, 9, 9)))
+    contrast = np.stack([axis(DT, 1), axis(DT, 2)])
+    asked: list[tuple[Float32, float]] = []
+    whole = VectorCache.range_search
+
+    def range_search(self: VectorCache, kind: Any, query: Float32, threshold: float) -> Any:
+        asked.append((query, threshold))
+        return whole(self, kind, query, threshold)
+
+    monkeypatch.setattr(VectorCache, "range_search", range_search)
+    find(cache, words, TEXT, None, contrast, min_probability=0.75)
+    (vector, bound) = asked[0]
+    length = np.sqrt(1.5)  # of text less the mean of the two
+    np.testing.assert_allclose(vector[:4], np.array([1, -0.5, -0.5, 0]) / length, atol=1e-6)
+    assert vector.dtype == np.float32
+    assert bound == pytest.approx(0.5 * (np.log(2) + np.log(3)) / length, abs=1e-3)
+    assert bound < 0.5 * (np.log(2) + np.log(3)) / length
+
+
+def test_with_a_picture_shares_are_computed_of_what_may_reach_the_floor_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = memory(store, *[(t, 0.9) for t in (0.99, 0.9, 0.5, 0.4, 0.3, 0.2)])
+    both = replace(PLAIN, temperature=0.05, probability=Probabilities(product=Curve(0, 0, 1, 9, 9, 9)))
+    looked: list[int] = []
+    monkeypatch.setattr(probable, "share", lambda *args: looked.append(len(args[1])) or share(*args))
+    assert find(cache, both, TEXT, VISUAL, axis(DT, 1)[None]).rows.tolist() == [0, 1]
+    assert looked[0] == 2

@@ -143,6 +143,11 @@ def test_things_are_numbered_by_their_first_track() -> None:
     assert [group.tolist() for group in positions(found)] == [[0, 2], [1, 4], [3]]
 
 
+def test_the_tracks_of_many_things_stay_in_order() -> None:
+    number = np.arange(90) % 3
+    assert [group.tolist() for group in positions(number)] == [list(range(i, 90, 3)) for i in range(3)]
+
+
 def columns_of(*spans: tuple[int, int], source: Sequence[int] | None = None) -> Columns:
     count = np.arange(len(spans))
     start, end = (np.array([span[i] for span in spans], np.int64) for i in (0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,17 @@ def test_cuts_are_looked_up_once_for_each_source(store: Store, monkeypatch: pyte
     assert lists(made.newest(None)[0]) == [[3], [2], [1], [0]]
     made.newest(None)
     assert read == [2, 1]
+
+
+def test_sightings_are_told_apart_by_the_cut_times(store: Store) -> None:
+    """The two are in view together in two places; by the cut times the second comes after the first."""
+    beside = (150, 0, 250, 100)
+    source(store, [seen(0, 0, 9), seen(1, 5, 20, beside, looks(0, 0.1)), seen(2, 0, 20, RIGHT, looks(9))])
+    cache = VectorCache(store)
+    hits = Hits(np.flatnonzero(np.isin(cache.columns.ordinals, (0, 1, 2))), np.ones(3, np.float32))
+    start = cache.columns.start_ns.copy()
+    start[hits.rows[1]] = 11 * NS
+    cut = dataclasses.replace(cache.columns, start_ns=start)
+    for columns, count in ((cache.columns, 3), (cut, 2)):
+        made = Instances(store, cache, Filtered(hits, columns), np.zeros(3, np.int64), None, 0.8)
+        assert len(made.newest(None)[0]) == count

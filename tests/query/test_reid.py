@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,31 @@ def test_what_overlaps_a_thing_at_any_time_is_another(store: Store) -> None:
         ],
     )
     assert groups(store) == [[0, 1], [2]]
+
+
+def test_the_times_that_count_may_be_cut(store: Store) -> None:
+    """In view together in two places; by the cut times one comes after the other."""
+    source(store, "a.mp4", [(seen(0, towards(0), 0, 9), LEFT), (seen(1, towards(0, 0.1), 3, 20), RIGHT)])
+    cache = VectorCache(store)
+    whole = cache.columns
+    cut = replace(whole, start_ns=np.array([0, 15]))
+    assert [g.tolist() for g in things(store, cache, np.arange(2), columns=whole)] == [[0], [1]]
+    assert [g.tolist() for g in things(store, cache, np.arange(2), columns=cut)] == [[0, 1]]
+    assert [g.tolist() for g in things(store, cache, np.array([1]), columns=cut)] == [[0]]
+
+
+def test_by_default_one_thing_has_a_cosine_of_four_fifths(store: Store) -> None:
+    source(
+        store,
+        "a.mp4",
+        [
+            (seen(0, towards(0), 0, 3), LEFT),
+            (seen(1, towards(0, 0.74), 10, 13), LEFT),
+            (seen(2, towards(0, 0.77, to=5), 20, 23), LEFT),
+        ],
+    )
+    cache = VectorCache(store)
+    assert [g.tolist() for g in things(store, cache, np.arange(3))] == [[0, 1], [2]]
+    assert seen_again(cache, np.array([0])).tolist() == [0, 1]
+    assert seen_again(cache, np.array([1, 0])).tolist() == [0, 1]
+    assert seen_again(cache, np.array([0]), 0.7).tolist() == [0, 1, 2]

@@ -135,3 +135,20 @@ def test_the_nearest_come_best_first_and_of_equals_the_older(cache: VectorCache)
     np.testing.assert_allclose(hits.score, hits.text * np.abs(hits.visual), atol=1e-6)
     assert nearest(cache, TEXT, VISUAL, 9, np.array([3, 1])).rows.tolist() == [1, 3]
     assert nearest(cache, TEXT, None, 2, np.array([], np.int64)).rows.tolist() == []
+
+
+def test_of_many_equal_scores_the_older_come_first(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "many", create=True) as store:
+        store.set_model(MODEL)
+        tracks = [track(i, text=leaning(DT, 0.5), visual=leaning(DV, 0.5)) for i in range(60)]
+        add(store, store.begin_source(info()).id, tracks)
+        cache = VectorCache(store)
+    assert nearest(cache, TEXT, VISUAL, 40).rows.tolist() == list(range(40))
+    assert nearest(cache, TEXT, None, 40, np.arange(60)[::-1]).rows.tolist() == list(range(59, 19, -1))
+
+
+def test_one_vector_without_rows_is_searched_in_the_index(cache: VectorCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not look at every track."""
+    monkeypatch.delattr(VectorCache, "scores")
+    assert nearest(cache, TEXT, None, 3).rows.tolist() == [0, 2, 1]
+    assert nearest(cache, None, VISUAL, 1).rows.tolist() == [1]
