@@ -47,3 +47,31 @@ def test_of_two_pictures_that_have_nothing_in_common_nothing_is_told(seed: int) 
 def test_nor_of_plain_ones() -> None:
     plain = np.full((720, 1280, 3), 90, np.uint8)
     assert shift(grey(plain), grey(plain), 1280, 720) is None
+
+
+def test_the_compared_image_is_small_and_grey() -> None:
+    red = np.zeros((36, 64, 3), np.uint8)
+    red[..., 0] = 255
+    small = grey(red)
+    assert (small.shape, small.dtype) == ((72, 128), np.uint8)
+    assert (small == 76).all()  # red is three tenths of the brightness
+
+
+@pytest.mark.parametrize(("right", "down"), [(5, -3), (-7, 4), (0, 0), (64, 0), (0, 36), (-63, 0)])
+def test_a_shift_is_in_pixels_of_the_frame_right_and_down(right: int, down: int) -> None:
+    before = np.random.default_rng(3).integers(0, 255, (72, 128), np.uint8)
+    after = np.roll(before, (down, right), axis=(0, 1))
+    assert shift(before, after, 1280, 1440) == (right * 10, down * 20)
+
+
+def test_light_that_rises_everywhere_does_not_move_the_picture() -> None:
+    before = np.random.default_rng(3).integers(0, 100, (72, 128), np.uint8)
+    assert shift(before, before + np.uint8(100), 128, 72) == (0, 0)
+
+
+def test_a_lamp_that_stays_at_the_border_does_not_hide_a_turn() -> None:
+    """What leaves there comes in on no other side, so the borders count little."""
+    before = np.random.default_rng(3).integers(0, 100, (72, 128), np.uint8)
+    after = np.roll(before, 9, axis=1)
+    before[:, :6] = after[:, :6] = 255
+    assert shift(before, after, 128, 72) == (9, 0)

@@ -99,3 +99,29 @@ def test_cuts_are_kept_and_go_with_their_source(tmp_path: Path) -> None:
         assert store.cuts(1) == [3, 7]
         store.remove_source(1)
         assert store.cuts(1) == []
+
+
+def test_a_colour_is_counted_in_the_bins_of_its_red_green_and_blue() -> None:
+    image = np.zeros((1, 4, 3), np.uint8)
+    image[0] = [(0, 42, 43), (0, 42, 43), (255, 0, 0), (85, 128, 170)]  # a bin has 42 2/3 levels
+    want = np.zeros(BINS**3, np.float32)
+    want[1], want[5 * 36], want[1 * 36 + 3 * 6 + 3] = 0.5, 0.25, 0.25
+    np.testing.assert_array_equal(colours(image), want)
+
+
+@pytest.mark.parametrize(("size", "share"), [((2, 319), 160 / 319), ((320, 2), 1.0), ((2, 479), 1.0)])
+def test_some_160_pixels_of_the_longest_side_are_counted(size: tuple[int, int], share: float) -> None:
+    """Every other pixel of the longest side is white; the first one is black."""
+    image = np.zeros((*size, 3), np.uint8)
+    if size[0] > size[1]:
+        image[1::2] = 255
+    else:
+        image[:, 1::2] = 255
+    assert colours(image)[0] == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("same", "moved"), [(0.6, (0.0, 0.0)), (0.66, None)])
+def test_just_enough_colours_in_common_are_no_cut(same: float, moved: tuple[float, float] | None) -> None:
+    before, after = np.array([1, 0], np.float32), np.array([same, 1 - same], np.float32)
+    assert is_cut(before, after, moved) is False
+    assert is_cut(before, np.nextafter(after, np.float32(0)), moved) is True

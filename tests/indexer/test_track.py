@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -416,3 +417,203 @@ def test_with_a_reach_interrupted_plus_resumed_is_uninterrupted(seed: int, at: i
         went = (float(t % 3), -1.0)
         np.testing.assert_array_equal(whole.update(t, tokens, went), begun.update(t, tokens, went))
     assert whole.state() == begun.state()
+
+
+def sure(*confidences: float, things: tuple[int, ...] = ()) -> RegionTokens:
+    """Things that the encoder is as sure of as that."""
+    return replace(axes(*(things or range(len(confidences)))), confidence=np.array(confidences, np.float32))
+
+
+def test_a_region_too_uncertain_to_start_a_track_may_only_continue_one() -> None:
+    tracker = Tracker(TrackConfig(max_gap=0, start=0.5))
+    assert tracker.update(0, sure(0.5, 0.49, 0.9)).tolist() == [0, -1, 1]
+    assert tracker.update(1, sure(0.1, 0.1, 0.1)).tolist() == [0, -1, 1]
+    assert tracker.born == 2
+    assert tracker.open_ordinals() == {0, 1}
+
+
+def test_the_confidence_of_a_track_is_the_mean_of_its_regions() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, sure(0.25, 1.0))
+    tracker.update(1, sure(0.75, 1.0))
+    assert [track.confidence for track in tracker.drain()] == [0.5, 1.0]
+    tracker.update(2, sure(0.5, 4.0))  # no encoder should say that
+    assert [track.confidence for track in tracker.drain()] == [0.5, 1.0]
+
+
+def test_a_track_is_handed_out_as_plain_numbers_and_float32_means() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(3, axes(0))
+    tracker.update(5, axes(0))
+    (track,) = tracker.drain()
+    assert (track.visual.dtype, track.text.dtype) == (np.float32, np.float32)
+    assert (track.visual.shape, track.text.shape) == ((8,), (1,))
+    assert all(type(value) is int for value in (track.ordinal, track.start_ns, track.end_ns, track.frames))
+    assert all(type(value) is float for value in (*track.best_box, track.confidence))
+    assert (track.best_box, track.text_confidence, track.views) == ((0.0, 0.0, 2.0, 3.0), 1.0, ())
+
+
+def test_ordinals_are_int64_and_empty_for_a_frame_without_regions() -> None:
+    tracker = Tracker(PAPER)
+    for t_ns, tokens in ((0, axes()), (1, axes(0)), (2, axes())):
+        ordinals = tracker.update(t_ns, tokens)
+        assert (ordinals.dtype, ordinals.shape) == (np.int64, (len(tokens),))
+
+
+def test_open_tracks_are_those_that_may_continue() -> None:
+    tracker = Tracker(TrackConfig(max_gap=1))
+    assert tracker.open_ordinals() == set()
+    tracker.update(0, axes(0, 1))
+    tracker.update(1, axes(0))
+    tracker.update(2, axes(0))
+    assert tracker.open_ordinals() == {0, 1}  # 1 is dropped by the next frame, which it cannot be in
+    tracker.update(3, axes(0))
+    assert tracker.open_ordinals() == {0}
+    tracker.close()
+    assert tracker.open_ordinals() == set()
+
+
+def test_tracks_are_handed_out_by_ordinal_also_when_a_later_one_ended_first() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0, 1, 2))
+    for t_ns in (1, 2):
+        tracker.update(t_ns, axes(0, 2))
+    assert [(track.ordinal, track.end_ns) for track in tracker.drain()] == [(0, 2), (1, 0), (2, 2)]
+
+
+def test_close_hands_out_nothing_that_was_drained() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0, 1))
+    tracker.drain()
+    tracker.update(1, axes(1))
+    tracker.close()
+    assert [track.ordinal for track in tracker.drain()] == [1]
+
+
+def test_the_best_frame_is_the_earliest_of_equals_but_the_first() -> None:
+    tracker = Tracker(PAPER)
+    for t_ns in range(4):
+        tracker.update(t_ns, axes(0))
+    assert tracker.drain()[0].best_ns == 1
+
+
+@pytest.mark.parametrize("then", [[-1.0, 0.0], [0.0, 0.0]], ids=["opposite", "zero"])
+def test_a_later_frame_that_does_not_look_like_the_track_is_not_its_best(then: list[float]) -> None:
+    tracker = Tracker(TrackConfig(threshold=-1.0, max_gap=0))
+    for t_ns, (token, side) in enumerate((([1.0, 0.0], 2), (then, 50))):
+        box = np.array([[0, 0, side, side]], np.float32)
+        tracker.update(t_ns, regions(np.array([token], np.float32), boxes=box))
+    (track,) = tracker.drain()
+    assert (track.frames, track.best_ns, track.best_box) == (2, 0, (0.0, 0.0, 2.0, 2.0))
+
+
+def test_a_large_view_that_looks_a_little_otherwise_makes_up_for_it_by_its_area() -> None:
+    """Area times the fourth power of the cosine, here .9: 1.5 times the area is not enough, 1.6 times is."""
+    for width, best in ((15, 1), (16, 2)):
+        tracker = Tracker(TrackConfig(max_gap=0))
+        wide = np.array([[0, 0, width, 10]], np.float32)
+        tracker.update(0, regions(np.array([[1, 0]], np.float32), boxes=np.array([[0, 0, 10, 10]], np.float32)))
+        tracker.update(1, regions(np.array([[1, 0]], np.float32), boxes=np.array([[90, 0, 100, 10]], np.float32)))
+        # Both later boxes leap, so that only area and looks count.
+        other = np.array([[0.9, np.sqrt(1 - 0.81)]], np.float32)
+        tracker.update(2, regions(other, boxes=wide + np.array([[200, 0, 200, 0]], np.float32)))
+        assert tracker.drain()[0].best_ns == best
+
+
+def test_update_fails_on_a_damaged_or_unfitting_text_token_alone() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0))
+    with pytest.raises(ValueError, match="not finite"):
+        tracker.update(1, regions(axes(0).visual, np.full((1, 1), np.inf, np.float32)))
+    with pytest.raises(ValueError, match="does not fit"):
+        tracker.update(1, regions(axes(0).visual, np.ones((1, 2), np.float32)))
+
+
+def altered(state: bytes, **changes: np.ndarray) -> bytes:
+    return save(load(state) | changes)
+
+
+def test_restore_fails_on_parts_that_do_not_fit_together() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes(0, 1))
+    state = tracker.state()
+    parts = load(state)
+    head = parts["head"]
+    for name, values in (("visual", parts["visual"]), ("text", parts["text"])):
+        for wrong in (values.astype(np.float64), values[:1].copy(), values[:, :, None].copy(), values[:, 0].copy()):
+            with pytest.raises(StoreError, match="index again"):
+                Tracker.restore(altered(state, **{name: wrong}), PAPER)
+    for number, value in ((0, head[0] - 1), (4, 3), (4, -1)):  # version; open tracks, of two
+        wrong = head.copy()
+        wrong[number] = value
+        with pytest.raises(StoreError, match="index again"):
+            Tracker.restore(altered(state, head=wrong), PAPER)
+    with pytest.raises(StoreError, match="index again"):
+        Tracker.restore(altered(state, facts=parts["facts"][:-1].copy()), PAPER)
+
+
+def test_a_restored_tracker_knows_the_time_and_what_has_ended_but_was_not_drained() -> None:
+    tracker = Tracker(PAPER)
+    assert Tracker.restore(tracker.state(), PAPER).update(0, axes(0)).tolist() == [0]  # nothing was begun
+    tracker.update(0, axes(0, 1))
+    tracker.update(7, axes(1))
+    tracker.update(8, axes(1))
+    again = Tracker.restore(tracker.state(), PAPER)
+    assert again.born == 2
+    assert again.open_ordinals() == {1}
+    with pytest.raises(ValueError, match="8 ns does not follow 8 ns"):
+        again.update(8, axes(1))
+    assert [(track.ordinal, track.end_ns) for track in again.drain()] == [(0, 0), (1, 8)]
+    assert again.drain() == []
+
+
+def test_time_zero_is_remembered_too() -> None:
+    tracker = Tracker(PAPER)
+    tracker.update(0, axes())
+    with pytest.raises(ValueError, match="0 ns does not follow 0 ns"):
+        Tracker.restore(tracker.state(), PAPER).update(0, axes())
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (720, 1280)])
+@pytest.mark.parametrize(
+    ("step", "within"),
+    [((278, 0), True), ((279, 0), False), ((0, -278), True), ((0, -279), False), ((222, 166), True), ((223, 167), False)],
+)
+def test_reach_is_so_many_longest_sides_and_a_tenth_of_the_frame(
+    size: tuple[int, int], step: tuple[int, int], within: bool
+) -> None:
+    """1.5 * 100 + 128 = 278 pixels, in any direction."""
+    tracker = Tracker(WITHIN, size)
+    (first,) = tracker.update(0, standing({0: (300, 300)}))
+    assert (tracker.update(1, standing({0: (300 + step[0], 300 + step[1])}), STILL).tolist() == [first]) is within
+
+
+@pytest.mark.parametrize(("side", "within"), [(378, True), (380, False)])
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_box_may_grow_and_shrink_as_much_as_a_thing_may_move(side: int, within: bool, grows: bool) -> None:
+    tracker = Tracker(WITHIN, SIZE)
+    half = side / 2
+    boxes = [np.array([[350 - h, 350 - 9, 350 + h, 350 + 9]], np.float32) for h in (50, half)]
+    if not grows:
+        boxes.reverse()
+    (first,) = tracker.update(0, regions(axes(0).visual, boxes=boxes[0]))
+    assert (tracker.update(1, regions(axes(0).visual, boxes=boxes[1]), STILL).tolist() == [first]) is within
+
+
+def test_of_two_alike_the_overlap_counts_as_much_as_its_weight() -> None:
+    """Cosines of 1 and .8; the box of the second one lies on that of the track."""
+    looks = np.array([[1, 0], [0.8, 0.6]], np.float32)
+    boxes = np.array([[50, 50, 60, 60], [0, 0, 10, 10]], np.float32)
+    for weight, ordinals in ((0.1, [0, 1]), (0.3, [1, 0])):
+        tracker = Tracker(TrackConfig(max_gap=0, overlap=weight))
+        tracker.update(0, regions(looks[:1], boxes=boxes[1:]))
+        assert tracker.update(1, regions(looks, boxes=boxes)).tolist() == ordinals
+
+
+def test_overlap_does_not_lift_a_thing_over_the_threshold_and_one_at_it_counts() -> None:
+    box = np.array([[0, 0, 10, 10]], np.float32)
+    for cosine, ordinal in ((0.625, 0), (0.62, 1)):
+        tracker = Tracker(TrackConfig(threshold=0.625, max_gap=0, overlap=0.9))
+        tracker.update(0, regions(np.array([[1, 0]], np.float32), boxes=box))
+        look = np.array([[cosine, np.sqrt(1 - cosine**2)]], np.float32)
+        assert tracker.update(1, regions(look, boxes=box)).tolist() == [ordinal]

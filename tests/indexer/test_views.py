@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from encoders.fake import COLOURS, LookingEncoder, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import load, save
 from store.making import source
 
 from vidmem.config import PRESETS
@@ -19,9 +22,22 @@ from vidmem.encoders import ViewEncoder, ViewTokens
 from vidmem.errors import StoreError
 from vidmem.indexer.picture_step import PictureStep
 from vidmem.indexer.step import FrameStep
-from vidmem.indexer.views import APART_NS, Views, combined, cut, sharpness, shrink, whole_view
+from vidmem.indexer.views import (
+    APART_NS,
+    Sharpness,
+    Views,
+    _place,
+    _Slot,
+    combined,
+    cut,
+    encode_views,
+    sharpness,
+    shrink,
+    view_marks,
+    whole_view,
+)
 from vidmem.media.photos import Listed, Read
-from vidmem.records import Frame, RegionTokens, View
+from vidmem.records import Frame, RegionTokens, Track, View
 from vidmem.timecode import NS
 
 SIZE = (160, 96)
@@ -239,3 +255,343 @@ def test_a_state_of_another_kind_of_encoder_fails(tmp_path: Path) -> None:
     state = step.checkpoint().tracker_state
     with pytest.raises(StoreError, match="encoder of another kind"):
         FrameStep(LookingEncoder(), PRESETS["default"], source(SIZE, tracker_state=state))
+
+
+def coordinates(rows: int, columns: int) -> NDArray[np.uint8]:
+    """An image whose pixels say where they are: their column in red, their row in green."""
+    y, x = np.mgrid[:rows, :columns]
+    return np.stack([x, y, 0 * x], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("box", "columns", "rows"),
+    [
+        ((40, 40, 80, 80), (18, 41), (12, 27)),  # 36 to 84 of 160, 36 to 84 of 96
+        ((41, 41, 79, 79), (18, 40), (12, 27)),  # part of a pixel before counts, of one behind when it is half of it
+        ((0, 0, 160, 96), (0, 79), (0, 31)),
+        ((-50, -50, -40, -40), (0, 0), (0, 0)),  # never nothing
+        ((300, 300, 310, 310), (79, 79), (31, 31)),
+        ((80, 48, 80, 48), (40, 40), (16, 16)),
+    ],
+)
+def test_a_cut_is_of_these_pixels_of_a_smaller_image(
+    box: tuple[float, float, float, float], columns: tuple[int, int], rows: tuple[int, int]
+) -> None:
+    out = cut(coordinates(32, 80), box, SIZE, 200)
+    assert (tuple(out[0, 0, :2]), tuple(out[-1, -1, :2])) == ((columns[0], rows[0]), (columns[1], rows[1]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels", "want"),
+    [
+        ((20, 40), 40, (20, 40)),
+        ((20, 41), 40, (20, 40)),
+        ((61, 30), 40, (40, 20)),
+        ((1, 300), 40, (1, 40)),
+        ((300, 1), 40, (40, 1)),
+    ],
+)
+def test_an_image_is_shrunk_to_its_longest_side(shape: tuple[int, int], pixels: int, want: tuple[int, int]) -> None:
+    out = shrink(np.full((*shape, 3), 7, np.uint8), pixels)
+    assert (out.shape, out.dtype) == ((*want, 3), np.uint8)
+    assert (out == 7).all()
+
+
+def test_an_image_that_is_small_enough_is_returned_as_it_is_in_one_piece() -> None:
+    image = coordinates(40, 80)[10:20, 5:25]
+    out = shrink(image, 20)
+    np.testing.assert_array_equal(out, image)
+    assert out.flags.c_contiguous
+
+
+def stripes(rows: int, columns: int) -> NDArray[np.uint8]:
+    """Every other column is bright in green; red and blue are noise."""
+    image = np.random.default_rng(0).integers(0, 255, (rows, columns, 3), np.uint8)
+    image[..., 1] = np.arange(columns) % 2 * 255
+    return image
+
+
+def sharp_boxes(image: NDArray[np.uint8], *boxes: tuple[float, ...]) -> list[float]:
+    out = Sharpness(image).of(np.array(boxes, np.float32))
+    assert (out.dtype, out.shape) == (np.float32, (len(boxes),))
+    return [float(value) for value in out]
+
+
+def test_sharpness_is_second_differences_against_the_spread() -> None:
+    # Second differences of 510, a spread of 127.5 and 2 for noise; .3 counts as half sharp. At the border none are made.
+    strength = 510 / 129.5
+    assert sharp_boxes(stripes(64, 64), (8, 8, 56, 56)) == pytest.approx([strength / (strength + 0.3)])
+    dot = np.zeros((3, 3, 3), np.uint8)
+    dot[1, 1, 1] = 255
+    strength = 340 / ((255**2 / 9 - (255 / 9) ** 2) ** 0.5 + 2)
+    assert sharp_boxes(dot, (0, 0, 3, 3)) == pytest.approx([strength / (strength + 0.3)])
+    assert sharpness(dot) == pytest.approx(strength / (strength + 0.3))
+
+
+@pytest.mark.parametrize("shape", [(2, 64), (64, 2), (64, 1)])
+def test_an_image_too_narrow_for_second_differences_is_not_sharp(shape: tuple[int, int]) -> None:
+    assert sharpness(stripes(*shape)) == 0
+
+
+def test_sharpness_of_a_large_image_is_measured_on_some_of_its_pixels() -> None:
+    assert sharpness(stripes(16, 480)) > 0.5
+    assert sharpness(stripes(16, 481)) == 0  # every other column
+    wide = np.zeros((64, 960, 3), np.uint8)
+    wide[32:, 480:, 1] = np.arange(480) // 2 % 2 * 255  # stripes of two pixels
+    assert sharp_boxes(wide, (500, 40, 540, 60), (0, 0, 400, 10))[0] > 0.5
+    assert sharp_boxes(wide, (0, 0, 400, 10), (0, 40, 400, 60), (600, 0, 700, 10)) == [0, 0, 0]
+
+
+def test_the_sharpness_of_a_box_is_that_of_the_cells_it_touches() -> None:
+    image = np.zeros((24, 40, 3), np.uint8)
+    image[9:15, 17:23, 1] = np.arange(6) % 2 * 255  # in the third cell of the second row
+    for box, some in (
+        ((18, 10, 19, 11), True),
+        ((16, 8, 24, 16), True),
+        ((0, 8, 16, 16), False),
+        ((0, 8, 16.5, 16), True),
+        ((24, 8, 40, 16), False),
+        ((23.5, 8, 40, 16), True),
+        ((16, 0, 24, 8), False),
+        ((16, 0, 24, 8.5), True),
+        ((16, 16, 24, 24), False),
+        ((16, 15.5, 24, 24), True),
+        ((-90, -90, -80, -80), False),
+        ((90, 90, 99, 99), False),
+        ((-90, -90, 99, 99), True),
+    ):
+        assert (sharp_boxes(image, box)[0] > 0) is some, box
+
+
+def test_a_box_beyond_the_image_is_as_sharp_as_the_cell_at_its_corner() -> None:
+    image = np.zeros((20, 36, 3), np.uint8)
+    image[17:19, 33:35, 1] = [[0, 255], [255, 0]]  # the last cell is cut off by the border
+    assert sharp_boxes(image, (90, 90, 99, 99)) == sharp_boxes(image, (32, 16, 36, 20))
+    assert sharp_boxes(image, (90, 90, 99, 99))[0] > 0
+    image = image[::-1, ::-1].copy()
+    assert sharp_boxes(image, (-9, -9, -8, -8)) == sharp_boxes(image, (0, 0, 8, 8))
+
+
+def plain(t_ns: int) -> Frame:
+    return Frame(np.full((96, 160, 3), 100, np.uint8), t_ns, 0)
+
+
+@pytest.mark.parametrize(
+    ("box", "confidence", "quality"),
+    [
+        ((60, 30, 80, 50), 1.0, 0.25),  # half as large as what is looked at, and half for what is not sharp
+        ((60, 30, 70, 70), 1.0, 0.25),
+        ((60, 30, 80, 50), 0.5, 0.125),
+        ((20, 20, 80, 80), 1.0, 0.5),  # larger than what is looked at: no better
+        ((60, 30, 60.5, 30.5), 1.0, 0.0125),  # as one pixel
+        ((0.6, 30, 20.6, 50), 1.0, 0.125),  # cut off at a border
+        ((0.7, 30, 20.7, 50), 1.0, 0.25),
+        ((60, 0.3, 80, 20.3), 1.0, 0.125),
+        ((60, 0.4, 80, 20.4), 1.0, 0.25),
+        ((139.5, 30, 159.5, 50), 1.0, 0.125),
+        ((139.2, 30, 159.2, 50), 1.0, 0.25),
+        ((60, 75.7, 80, 95.7), 1.0, 0.125),
+        ((60, 75.5, 80, 95.5), 1.0, 0.25),
+    ],
+)
+def test_a_view_is_as_good_as_it_is_large_whole_and_sure(
+    box: tuple[float, float, float, float], confidence: float, quality: float
+) -> None:
+    views = Views(Recorder())
+    views.offer(plain(0), np.array([0]), one(box, confidence), SIZE)
+    assert views._slots[0][0].quality == pytest.approx(quality, rel=1e-5)
+
+
+def test_a_sharp_view_is_up_to_twice_as_good() -> None:
+    views = Views(Recorder())
+    box = (56.0, 24.0, 96.0, 64.0)
+    image = stripes(96, 160)
+    views.offer(Frame(image, 0, 0), np.array([0]), one(box), SIZE)
+    small = np.ascontiguousarray(image[::2])  # the same frame in another size
+    views.offer(Frame(small, 0, 0), np.array([1]), one(box), SIZE)
+    for slots, rows in ((views._slots[0], (24, 64)), (views._slots[1], (12, 32))):
+        (sharp,) = sharp_boxes(image if rows[0] == 24 else small, (56, rows[0], 96, rows[1]))
+        assert sharp > 0.9
+        assert slots[0].quality == pytest.approx(0.5 + 0.5 * sharp)
+        assert slots[0].view is not None
+        assert slots[0].view.sharpness == pytest.approx(sharp)
+
+
+def slot(quality: float, t_ns: int) -> _Slot:
+    return _Slot(quality, t_ns, (0.0, 0.0, 1.0, 1.0), None)
+
+
+@pytest.mark.parametrize(
+    ("slots", "quality", "t_s", "place"),
+    [
+        ([], 0.001, 0, 0),
+        ([(1.0, 0)], 1.31, 1, 0),  # within two seconds: it has to be better by far
+        ([(1.0, 0)], 1.3, 1, None),
+        ([(1.0, 4)], 1.31, 3, 0),
+        ([(1.0, 0)], 0.61, 2, 1),  # a further one
+        ([(1.0, 0)], 0.6, 2, None),
+        ([(1.0, 4)], 0.61, 2, 1),
+        ([(0.5, 0), (1.0, 8)], 0.61, 4, 2),
+        ([(0.5, 0), (1.0, 8)], 0.6, 4, None),
+        ([(1.0, 0), (0.5, 2)], 9.0, 1, None),  # close to two of them
+        ([(1.0, 0), (0.5, 8), (0.7, 12)], 0.66, 4, 1),  # all are taken: the worst one goes
+        ([(1.0, 0), (0.5, 8), (0.7, 12)], 0.65, 4, None),
+        ([(0.5, 0), (0.5, 8), (0.7, 12)], 0.66, 4, 0),
+        ([(1.0, 0), (0.5, 8), (0.7, 12)], 0.95, 13, 2),
+        ([(1.0, 0), (0.5, 8), (0.7, 12)], 0.9, 13, None),
+    ],
+)
+def test_which_view_gives_way_to_a_new_one(
+    slots: list[tuple[float, int]], quality: float, t_s: int, place: int | None
+) -> None:
+    assert _place([slot(q, t * NS) for q, t in slots], quality, t_s * NS, 3) == place
+
+
+def offered(views: Views, t_ns: int, *ordinals: int, side: int = 40) -> None:
+    """Each track of another thing in the frame."""
+    boxes = [(10.0 + 30 * n, 20.0, 10.0 + 30 * n + side, 20.0 + side) for n in range(len(ordinals))]
+    found = [one(box, 0.5 + n / 8) for n, box in enumerate(boxes)]
+    token = np.arange(4 * len(found), dtype=np.float32).reshape(-1, 4)
+    merged = RegionTokens(
+        token,
+        token,
+        np.ones((len(found), 2, 2), np.float32),
+        np.zeros((len(found), 2), np.float32),
+        np.array(boxes, np.float32),
+        np.ones(len(found), np.float32),
+        np.concatenate([f.confidence for f in found]),
+    )
+    views.offer(noisy(t_ns), np.array(ordinals), merged, SIZE)
+
+
+def followed(ordinal: int) -> Track:
+    token = np.zeros(4, np.float32)
+    return Track(ordinal, 0, 9 * NS, 5, token, token, 0, (0.0, 0.0, 1.0, 1.0), 0.5)
+
+
+def test_a_region_goes_to_its_own_track_whatever_comes_before_it() -> None:
+    views = Views(Recorder())
+    offered(views, 0, -1, 7, 0)
+    assert {ordinal: [s.box[0] for s in slots] for ordinal, slots in views._slots.items()} == {7: [40.0], 0: [70.0]}
+    view = views._slots[7][0].view
+    assert view is not None
+    assert (view.hint.tolist(), view.confidence, view.frame_size, view.t_ns) == ([4, 5, 6, 7], 0.625, SIZE, 0)
+
+
+def test_a_poorer_view_is_passed_over_and_the_next_region_is_still_offered() -> None:
+    views = Views(Recorder())
+    offered(views, 0, 0)
+    offered(views, NS, 0, 1)
+    assert {ordinal: [s.t_ns for s in slots] for ordinal, slots in views._slots.items()} == {0: [0], 1: [NS]}
+
+
+def test_tracks_get_the_tokens_of_their_views_the_best_first() -> None:
+    encoder = Recorder()
+    views = Views(encoder)
+    offered(views, 0, 3, 4)
+    offered(views, 5 * NS, 4, 3)  # now 3 is the surer one
+    first, second = views.settle([followed(3), followed(4)])
+    assert [t for t, _ in encoder.shown] == [0, 5 * NS, 0, 5 * NS]
+    assert [mark.t_ns for mark in first.views] == [5 * NS, 0]
+    assert [mark.t_ns for mark in second.views] == [0, 5 * NS]
+    assert (first.best_ns, first.best_box) == (5 * NS, (40.0, 20.0, 80.0, 60.0))
+    assert first.best_box == first.views[0].box
+    assert first.views[0].quality > first.views[1].quality
+    # The views of a track are axes: each weighs as much as its quality.
+    a, b = first.views[1].quality, first.views[0].quality
+    assert first.visual == pytest.approx(np.array([a, b, 0]) / np.hypot(a, b))
+    assert first.text_confidence == pytest.approx(0.5 * np.hypot(a, b) / (a + b))
+    assert (first.ordinal, first.end_ns, first.frames, first.confidence) == (3, 9 * NS, 5, 0.5)
+    assert all(mark.image is None for track in (first, second) for mark in track.views)
+    assert views.settle([followed(3)])[0].visual == pytest.approx(first.visual)
+    assert len(encoder.shown) == 4  # nothing was new
+
+
+def test_settle_without_tracks_asks_nothing_of_the_encoder() -> None:
+    encoder = Recorder()
+    assert Views(encoder).settle([]) == []
+    assert encoder.shown == []
+
+
+def test_kept_pictures_come_once_with_the_hint_and_the_confidence_of_their_view() -> None:
+    views = Views(Recorder(), keep=True)
+    offered(views, 0, 3)
+    ((mark,),) = (track.views for track in views.settle([followed(3)]))
+    assert mark.image is not None
+    with Image.open(io.BytesIO(mark.image)) as image:
+        assert (image.format, image.size) == ("WEBP", (40, 40))
+        near = cut(noisy(0).image, mark.box, SIZE, 40)
+        assert np.abs(np.asarray(image.convert("RGB"), int) - near).mean() < 40
+    assert (mark.hint, mark.confidence) == ((0.0, 1.0, 2.0, 3.0), 0.5)
+    ((again,),) = (track.views for track in views.settle([followed(3)]))
+    assert (again.image, again.hint, again.t_ns, again.box) == (None, (), 0, mark.box)
+
+
+def test_a_state_holds_the_views_of_open_tracks_and_continues() -> None:
+    views = Views(Recorder())
+    offered(views, 0, 3, 4)
+    with pytest.raises(ValueError, match="settle first"):
+        views.state()
+    before = views.settle([followed(3), followed(4)])
+    views.forget({4, 9})
+    again = Views(Recorder())
+    again.restore(views.state())
+    assert list(again._slots) == [4]
+    assert again.state() == views.state()
+    (after,) = again.settle([followed(4)])
+    assert after.visual.tobytes() == before[1].visual.tobytes()
+    assert after.text.tobytes() == before[1].text.tobytes()
+    assert after.views == before[1].views
+    assert type(after.views[0].t_ns) is int
+    assert type(after.views[0].box) is tuple
+    empty = Views(Recorder())
+    empty.restore(Views(Recorder()).state())
+    assert empty._slots == {}
+
+
+def test_restore_fails_on_columns_that_do_not_fit_together() -> None:
+    views = Views(Recorder())
+    offered(views, 0, 3, 4)
+    views.settle([followed(3), followed(4)])
+    parts = load(views.state())
+    short = {name: parts | {name: values[:1].copy()} for name, values in parts.items()}
+    missing = {name: {n: v for n, v in parts.items() if n != name} for name in parts}
+    narrow = {"narrow": parts | {"box": parts["box"][:, :3].copy()}, "flat": parts | {"box": parts["box"][:, 0].copy()}}
+    for damaged in (*short.values(), *missing.values(), *narrow.values()):
+        with pytest.raises(StoreError, match=r"saved views are damaged .* index again"):
+            Views(Recorder()).restore(save(damaged))
+
+
+def test_views_of_a_single_image_say_all_about_their_regions() -> None:
+    encoder, image = Recorder(), noisy(0).image
+    regions = one((20, 20, 60, 60), 0.75)
+    out, (view,) = encode_views(encoder, image, regions, (320, 192))
+    assert (view.t_ns, view.box, view.frame_size, view.confidence) == (0, (20, 20, 60, 60), (320, 192), 0.75)
+    np.testing.assert_array_equal(view.image, cut(image, (20, 20, 60, 60), (320, 192), 40))
+    assert view.hint.tolist() == [1, 1, 1, 1]
+    assert view.hint is not regions.text[0]
+    assert view.sharpness == pytest.approx(sharp_boxes(image, (10, 10, 30, 30))[0])
+    assert (out.visual.tolist(), out.text.tolist()) == ([[1, 0, 0]], [[0.5, 0, 0]])
+    assert out.boxes is regions.boxes
+    (mark,) = view_marks([view])
+    assert (mark.t_ns, mark.box, mark.quality, mark.confidence) == (0, (20, 20, 60, 60), 1.0, 0.75)
+    assert mark.hint == (1.0, 1.0, 1.0, 1.0)
+    assert encode_views(encoder, image, regions, (320, 192), 7)[1][0].t_ns == 7
+
+
+def test_a_query_image_is_a_view_of_a_frame_of_its_own() -> None:
+    image = noisy(0).image
+    view = whole_view(image, 40)
+    assert (view.frame_size, view.t_ns, view.confidence, view.hint.dtype) == (SIZE, 0, 1.0, np.float32)
+    assert view.sharpness == sharpness(view.image)
+
+
+def test_the_tokens_of_a_track_are_means_weighted_by_quality() -> None:
+    visual, text = np.array([[2, 0], [0, 2]], np.float32), np.array([[1, 0], [0, 1]], np.float32)
+    unit, named, sure = combined(visual, text, np.array([3, 1], np.float32))
+    assert unit == pytest.approx(np.array([3, 1]) / 10**0.5)
+    assert named == pytest.approx(np.array([3, 1]) / 10**0.5)
+    assert (unit.dtype, named.dtype) == (np.float32, np.float32)
+    assert sure == pytest.approx(10**0.5 / 4)
+    assert combined(visual, 5 * text, np.array([1, 0], np.float32))[2] == 1.0
+    assert combined(visual, text, np.zeros(2, np.float32))[2] == 0  # no view is any good
