@@ -222,3 +222,123 @@ def test_pictures_too_flat_to_have_a_middle(size: tuple[int, int]) -> None:
     other[:4, :4] = 255
     if flat.size > 3:  # a cell stands out from others, not from itself
         assert not passes(flat, other)
+
+
+def plain(width: int = 448, height: int = 448) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), 100, np.uint8)
+
+
+def with_cell(image: NDArray[np.uint8], change: float, channel: int = 1, row: int = 0) -> NDArray[np.uint8]:
+    """One cell of 4 x 4 pixels in another brightness, to sixteenths of a level."""
+    out, pixels = image.astype(int), np.full(16, int(np.floor(change)))
+    pixels[: round((change - np.floor(change)) * 16)] += 1
+    out[row : row + 4, 40:44, channel] += pixels.reshape(4, 4)
+    return out.astype(np.uint8)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("row", [0, 220])
+@pytest.mark.parametrize(("change", "new"), [(10, False), (10.5, True), (-10, False), (-10.5, True), (25, True)])
+def test_a_cell_is_new_when_it_differs_by_more_than_ten_levels(
+    change: float, new: bool, row: int, channel: int
+) -> None:
+    assert passes(plain(), with_cell(plain(), change, channel, row)) is not new
+
+
+def test_a_cell_is_new_when_its_pixels_changed_though_its_mean_did_not() -> None:
+    for up, new in ((10, False), (11, True)):
+        other = plain()
+        other[:4, :2, 0] += np.uint8(up)
+        other[:4, 2:4, 0] -= np.uint8(up)
+        assert passes(plain(), other) is not new
+
+
+def test_light_that_changes_everywhere_by_one_amount_is_not_new() -> None:
+    for colour in ((40, 40, 40), (0, 40, 0), (20, 0, 40)):
+        brighter = plain() + np.array(colour, np.uint8)
+        assert passes(plain(), brighter)
+        assert passes(brighter, plain())
+        assert passes(plain(), with_cell(brighter, 10, 1))
+        assert not passes(plain(), with_cell(brighter, 11, 1))
+
+
+def restless(level: int) -> NDArray[np.uint8]:
+    """Cells that differ from `plain` by -2, -1, 0, 1 and 2 times the level: half of them by the level and more."""
+    steps = np.arange(112 * 112).reshape(112, 112) % 5 - 2
+    return (plain().astype(int) + level * np.kron(steps, np.ones((4, 4), int))[..., None]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("level", "change", "new"), [(1, 10.25, False), (1, 10.5, True), (2, 20, False), (2, 20.25, True), (3, 20, False)]
+)
+def test_a_cell_stands_out_from_noise_by_seven_spreads_and_at_most_by_twenty_levels(
+    level: int, change: float, new: bool
+) -> None:
+    """The level is the median distance, so its spread is 1.4826 times the level."""
+    other = restless(level)
+    other[:4, 40:44] = 100
+    assert passes(plain(), with_cell(other, change)) is not new
+
+
+def test_where_most_cells_move_they_pass_for_noise_up_to_twenty_levels() -> None:
+    other = restless(10)
+    assert passes(plain(), other)
+    other[:4, 40:44] = 120
+    assert passes(plain(), other)
+    assert not passes(plain(), with_cell(other, 0.25))
+
+
+def test_frames_are_compared_in_no_more_pixels_than_they_need() -> None:
+    """From twice 448 pixels on, fine patterns are averaged."""
+    for width, new in ((895, True), (896, False)):
+        other = plain(width, 32)
+        other[:, :400:2] -= 40
+        other[:, 1:400:2] += 40
+        assert passes(plain(width, 32), other) is not new
+
+
+def test_a_large_frame_is_averaged_by_whole_numbers_of_pixels() -> None:
+    looked = FrameGate(1)
+    assert looked.needs_encoding(plain(1400, 700))
+    assert looked._last is not None
+    assert looked._last.size == (467, 234)  # by 3
+
+
+@pytest.mark.parametrize(("width", "cell"), [(40, 1), (448, 4), (504, 4), (505, 5), (895, 8)])
+def test_a_cell_is_about_a_hundredth_of_the_longer_side(
+    monkeypatch: pytest.MonkeyPatch, width: int, cell: int
+) -> None:
+    cells: list[tuple[int, float]] = []
+    monkeypatch.setattr(module, "_moved", lambda one, other, cell, least: bool(cells.append((cell, least))))
+    assert passes(plain(width, 100), plain(width, 100))
+    assert passes(plain(100, width), plain(100, width))
+    assert cells[-1] == (cell, 10.0)
+    assert {seen for seen, _ in cells} == {cell if width > 100 else 1}
+    assert [least for _, least in cells] == [20.0, 10.0] * 2
+
+
+def test_the_middle_is_a_quarter_of_both_frames_around_their_centre(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def rows(image: Image.Image) -> tuple[int, ...]:
+        pixels = np.asarray(image)
+        return int(pixels[0, 0, 0]), int(pixels[-1, -1, 0]), pixels.shape[1]
+
+    def watched(one: Image.Image, other: Image.Image, cell: int, least: float) -> bool:
+        seen.append((rows(one), rows(other)))
+        return len(seen) == 1
+
+    monkeypatch.setattr(module, "_moved", watched)
+    image = np.repeat(np.arange(224, dtype=np.uint8)[:, None, None], 448, axis=1).repeat(3, axis=2)
+    assert not passes(image, image[::-1])
+    assert seen == [((139, 84, 448), (84, 139, 448))]  # 56 rows of 224, in whole cells of 4
+
+
+def test_a_gate_forgets_only_what_it_was_told_to() -> None:
+    """A frame that is encoded since it is new begins the count of those that are not."""
+    gate = FrameGate(3)
+    other = with_cell(plain(), 90)
+    seen = [gate.needs_encoding(image) for image in (plain(), plain(), plain(), other, other, other, other, other)]
+    assert seen == [True, False, False, True, False, False, False, True]
+    gate.reset()
+    assert [gate.needs_encoding(other) for _ in range(5)] == [True, False, False, False, True]
