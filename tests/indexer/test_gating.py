@@ -305,9 +305,7 @@ def test_a_large_frame_is_averaged_by_whole_numbers_of_pixels() -> None:
 
 
 @pytest.mark.parametrize(("width", "cell"), [(40, 1), (448, 4), (504, 4), (505, 5), (895, 8)])
-def test_a_cell_is_about_a_hundredth_of_the_longer_side(
-    monkeypatch: pytest.MonkeyPatch, width: int, cell: int
-) -> None:
+def test_a_cell_is_about_a_hundredth_of_the_longer_side(monkeypatch: pytest.MonkeyPatch, width: int, cell: int) -> None:
     cells: list[tuple[int, float]] = []
     monkeypatch.setattr(module, "_moved", lambda one, other, cell, least: bool(cells.append((cell, least))))
     assert passes(plain(width, 100), plain(width, 100))

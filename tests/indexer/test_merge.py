@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,120 @@ def test_touching_splits_groups_and_never_joins(seed: int, n: int) -> None:
     anywhere, near = (components(visual, masks, MergeConfig(touching=touching)) for touching in (False, True))
     for group in np.unique(near):
         assert len(np.unique(anywhere[near == group])) == 1
+
+
+def test_confidence_is_the_largest_and_text_the_mean_of_a_group() -> None:
+    visual = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    masks = np.zeros((5, 1, 5), np.float32)
+    masks[np.arange(5), 0, np.arange(5)] = 1
+    text = np.arange(10, dtype=np.float32).reshape(5, 2)
+    tokens = replace(regions(visual, masks, text), confidence=np.array([0.2, 0.9, 0.6, 0.3, 0.5], np.float32))
+    out = merge(tokens, MergeConfig(), frame_width=50, frame_height=10)
+    np.testing.assert_array_equal(out.text, [[2, 3], [4, 5], [8, 9]])
+    np.testing.assert_array_equal(out.confidence, np.array([0.6, 0.9, 0.5], np.float32))
+    np.testing.assert_array_equal(out.masks[0, 0], [0.5, 0, 0.5, 0, 0])
+    np.testing.assert_array_equal(out.boxes[0], [0, 0, 30, 10])
+    np.testing.assert_array_equal(out.area, np.array([0.4, 0.4, 0.125], np.float32))
+    for name in ("visual", "text", "masks", "points", "boxes", "area", "confidence"):
+        assert getattr(out, name).dtype == np.float32
+
+
+def test_of_masks_as_large_the_first_gives_the_point() -> None:
+    masks = np.ones((3, 1, 4), np.float32)
+    masks[2] = 0.5
+    tokens = regions(np.ones((3, 2), np.float32), masks)
+    out = merge(tokens, MergeConfig(), frame_width=4, frame_height=1)
+    np.testing.assert_array_equal(out.points, tokens.points[:1])
+
+
+def test_thresholds_above_one_join_nothing_and_leave_the_tokens_as_they_are() -> None:
+    tokens = regions(np.ones((2, 3), np.float32), np.ones((2, 2, 2), np.float32))
+    for token, mask, groups in ((1.01, 1.01, 2), (1.0, 1.01, 2), (0.9, 1.01, 1), (1.01, 0.9, 1)):
+        out = merge(tokens, MergeConfig(token, mask), frame_width=4, frame_height=4)
+        assert len(out) == groups
+        assert (out is tokens) is (token > 1 and mask > 1)
+    paper = MergeConfig(1.01, 1.01, keep_singletons=False)
+    assert len(merge(tokens, paper, frame_width=4, frame_height=4)) == 1  # all are single: the largest stays
+
+
+def test_binarise_says_what_a_merged_mask_holds() -> None:
+    masks = np.zeros((2, 1, 4), np.float32)
+    masks[0, 0], masks[1, 0] = [1, 1, 0, 0], [1, 1, 1, 0]
+    tokens = regions(np.ones((2, 3), np.float32), masks)
+    for share, area in ((0.4, 0.75), (0.5, 0.5), (0.6, 0.5)):
+        out = merge(tokens, MergeConfig(binarise=share), frame_width=4, frame_height=1)
+        assert out.area.tolist() == [area]
+        assert out.boxes[0, 2] == mask_boxes(out.masks, 4, 1, binarise=share)[0, 2]
+
+
+def test_labels_are_int64_from_zero_in_order_of_appearance() -> None:
+    visual = np.eye(3, dtype=np.float32)[[2, 0, 2, 1, 0]]
+    labels = components(visual, np.zeros((5, 1, 1), np.float32), MergeConfig())
+    assert (labels.tolist(), labels.dtype) == ([0, 1, 0, 2, 1], np.int64)
+    none = components(visual[:0], np.zeros((0, 1, 1), np.float32), MergeConfig())
+    assert (none.shape, none.dtype) == ((0,), np.int64)
+
+
+@pytest.mark.parametrize("other", [(0, 0), (0, 2), (1, 3), (2, 0), (2, 2), (2, 4), (1, 0), (1, 2), (0, 1), (4, 1)])
+def test_masks_touch_in_all_eight_directions_and_no_further(other: tuple[int, int]) -> None:
+    """One patch at row 1, column 1, on a grid of 5 x 9."""
+    masks = np.zeros((2, 5, 9), np.float32)
+    masks[0, 1, 1] = masks[1, other[0], other[1]] = 1
+    touching = max(abs(other[0] - 1), abs(other[1] - 1)) <= 1
+    for order in (masks, masks[::-1], masks[:, ::-1, ::-1]):
+        labels = components(np.ones((2, 3), np.float32), order, MergeConfig(touching=True))
+        assert labels.tolist() == ([0, 0] if touching else [0, 1])
+
+
+def test_more_pairs_than_are_gathered_at_a_time_have_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    visual, masks = cloud(3, 90, 12, 300, (8, 8))
+    for config in (MergeConfig(), MergeConfig(touching=True), MergeConfig(token_threshold=0.9, mask_threshold=0.5)):
+        want = components(visual, masks, config)
+        with monkeypatch.context() as patch:
+            patch.setattr(merging, "GATHER", 7)
+            np.testing.assert_array_equal(components(visual, masks, config), want)
+
+
+@pytest.mark.parametrize("gather", [3, 4096])
+def test_inner_products_of_few_pairs_and_of_many_are_those_of_their_rows(
+    monkeypatch: pytest.MonkeyPatch, gather: int
+) -> None:
+    monkeypatch.setattr(merging, "GATHER", gather)
+    rows = np.random.default_rng(0).integers(-3, 4, (60, 5)).astype(np.float32)
+    full = rows @ rows.T
+    few = np.array([[2, 9], [2, 50], [17, 18], [30, 59]])
+    many = np.array([(i, j) for i in range(5, 30) for j in range(i + 1, 60)])
+    for pairs in (few, many, few[:0]):
+        i, j = pairs.T
+        dots = merging._dots(rows, i, j)
+        assert (dots.dtype, dots.shape) == (np.float32, (len(pairs),))
+        np.testing.assert_array_equal(dots, full[i, j])
+
+
+@pytest.mark.parametrize(("grid", "cells"), [((1, 1), 1), ((2, 3), 6), ((8, 8), 64), ((9, 16), 64), ((16, 3), 24)])
+def test_the_cells_of_a_sketch_are_orthonormal_and_cover_the_grid(grid: tuple[int, int], cells: int) -> None:
+    projection = merging._cells(grid)
+    assert (projection.shape, projection.dtype) == ((grid[0] * grid[1], cells), np.float32)
+    np.testing.assert_allclose(projection.T @ projection, np.eye(cells), atol=1e-6)
+    assert ((projection > 0).sum(axis=1) == 1).all()
+    sizes = (projection > 0).sum(axis=0)
+    assert sizes.max() - sizes.min() <= max(1, -(-grid[0] // 8) * -(-grid[1] // 8) - 1)
+
+
+def test_a_wide_token_is_sketched_by_the_coordinates_that_vary_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Float32] = []
+    link_similar = merging.link_similar
+
+    def watched(roots: Any, sketch: Float32, bound: Float32, test: Any) -> None:
+        seen.append(sketch)
+        link_similar(roots, sketch, bound, test)
+
+    monkeypatch.setattr(merging, "link_similar", watched)
+    masks = np.zeros((40, 1, 1), np.float32)
+    for width, sketched in ((256, 256), (257, 128)):
+        visual = np.full((40, width), 0.001, np.float32)
+        visual[:, 100:130] = np.random.default_rng(0).standard_normal((40, 30))
+        components(visual, masks, MergeConfig())
+        tokens = seen[-1]
+        assert tokens.shape == (40, sketched)
+        np.testing.assert_allclose((tokens**2).sum(axis=1), 1, atol=1e-3)  # almost all of a token

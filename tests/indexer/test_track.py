@@ -577,7 +577,14 @@ def test_time_zero_is_remembered_too() -> None:
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280)])
 @pytest.mark.parametrize(
     ("step", "within"),
-    [((278, 0), True), ((279, 0), False), ((0, -278), True), ((0, -279), False), ((222, 166), True), ((223, 167), False)],
+    [
+        ((278, 0), True),
+        ((279, 0), False),
+        ((0, -278), True),
+        ((0, -279), False),
+        ((222, 166), True),
+        ((223, 167), False),
+    ],
 )
 def test_reach_is_so_many_longest_sides_and_a_tenth_of_the_frame(
     size: tuple[int, int], step: tuple[int, int], within: bool
