@@ -75,3 +75,9 @@ def test_a_lamp_that_stays_at_the_border_does_not_hide_a_turn() -> None:
     after = np.roll(before, 9, axis=1)
     before[:, :6] = after[:, :6] = 255
     assert shift(before, after, 128, 72) == (9, 0)
+
+
+def test_the_compared_image_is_of_means() -> None:
+    fine = np.zeros((144, 256, 3), np.uint8)
+    fine[::2, ::2] = 200
+    assert (grey(fine) == 50).all()

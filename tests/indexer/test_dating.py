@@ -119,9 +119,9 @@ def test_one_date_is_for_one_source_and_a_method_is_for_many() -> None:
     check(given, [])
     check(given, [ONE])
     check(Choice("name"), [ONE, Address("/videos/b.mp4"), Album("/photos")])
-    with pytest.raises(UsageError, match="^2 sources did not begin at one time; .*`vidmem recorded SOURCE WHEN`$"):
+    with pytest.raises(UsageError, match=r"^2 sources did not begin at one time; .*`vidmem recorded SOURCE WHEN`$"):
         check(given, [ONE, ONE])
-    with pytest.raises(UsageError, match="^each photo has a date of its own; `vidmem recorded PHOTO WHEN` sets one$"):
+    with pytest.raises(UsageError, match=r"^each photo has a date of its own; `vidmem recorded PHOTO WHEN` sets one$"):
         check(given, [Album("/photos")])
 
 
@@ -234,7 +234,7 @@ def test_one_photo_is_named_by_its_path_or_the_end_of_it(store: Store, tmp_path:
         assert store.pictures_recorded(album.id)[t_ns] == (7, "given")
         assert apply(store, album, Choice("mtime")).pictures == 3
     for name in ("jpg", "ay/3.jpg", "broken.jpg", "other/3.jpg", "4.jpg"):
-        with pytest.raises(UsageError, match="no source is called|is a photo"):
+        with pytest.raises(UsageError, match=r"no source is called|is a photo"):
             redate(store, name, given)
 
 
@@ -244,7 +244,7 @@ def test_a_name_that_two_photos_have_means_neither(store: Store, tmp_path: Path)
     held = [Picture(t, bytes([t]) * 32, 8, 8) for t in (0, 10, 20)]
     add(store, row.id, [], files=files, pictures=held)
     given = Choice("", Recorded(7, "given"))
-    with pytest.raises(UsageError, match="'1.jpg' is a photo; the source is its folder"):
+    with pytest.raises(UsageError, match=r"'1\.jpg' is a photo; the source is its folder"):
         redate(store, "1.jpg", given)
     assert redate(store, str(tmp_path / "album" / "1.jpg"), given).pictures == 1  # all of its path is clear
     assert store.pictures_recorded(row.id) == {0: (None, ""), 10: (None, ""), 20: (7, "given")}

@@ -318,7 +318,7 @@ def sharp_boxes(image: NDArray[np.uint8], *boxes: tuple[float, ...]) -> list[flo
 
 
 def test_sharpness_is_second_differences_against_the_spread() -> None:
-    # Second differences of 510, a spread of 127.5 and 2 for noise; .3 counts as half sharp. At the border none are made.
+    # Second differences of 510 but at the border, a spread of 127.5 and 2 for noise; .3 counts as half sharp.
     strength = 510 / 129.5
     assert sharp_boxes(stripes(64, 64), (8, 8, 56, 56)) == pytest.approx([strength / (strength + 0.3)])
     dot = np.zeros((3, 3, 3), np.uint8)
@@ -595,3 +595,36 @@ def test_the_tokens_of_a_track_are_means_weighted_by_quality() -> None:
     assert sure == pytest.approx(10**0.5 / 4)
     assert combined(visual, 5 * text, np.array([1, 0], np.float32))[2] == 1.0
     assert combined(visual, text, np.zeros(2, np.float32))[2] == 0  # no view is any good
+
+
+def test_a_shrunk_edge_has_no_halo() -> None:
+    image = np.full((96, 96, 3), 60, np.uint8)
+    image[:, 41:] = 200
+    out = shrink(image, 30)
+    assert (out.min(), out.max()) == (60, 200)
+
+
+def test_a_region_at_the_border_does_not_lower_the_others() -> None:
+    views = Views(Recorder())
+    offered(views, 0, 1, 2, 3, 4, side=70)  # the last one ends outside of the frame
+    *others, last = (views._slots[n][0].quality / (0.5 + (n - 1) / 8) for n in (1, 2, 3, 4))
+    assert min(others) > 1.5 * last
+
+
+def test_tokens_stay_float32_with_views_and_without() -> None:
+    for ordinals in ((3, 4), ()):
+        views = Views(Recorder())
+        if ordinals:
+            offered(views, 0, *ordinals)
+        for track in views.settle([followed(n) for n in ordinals]):
+            assert (track.visual.dtype, track.text.dtype) == (np.float32, np.float32)
+        parts = load(views.state())
+        assert {name: values.dtype for name, values in parts.items()} == {
+            "ordinal": np.int64,
+            "quality": np.float64,
+            "t_ns": np.int64,
+            "box": np.float64,
+            "visual": np.float32,
+            "text": np.float32,
+        }
+        assert parts["box"].shape == (len(ordinals), 4)
