@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -14,14 +15,17 @@ from fakes import photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from store.making import MODEL, add, info
 
+from vidmem.address import Address
 from vidmem.errors import MediaError, UsageError
 from vidmem.indexer.pictures import PicturesReport
 from vidmem.indexer.plan import Album, planned
 from vidmem.media import Photos
+from vidmem.media.photos import Listed
 from vidmem.memory import Memory
 from vidmem.records import SourceKind
-from vidmem.store import Store
+from vidmem.store import Picture, PictureFile, Store
 
 
 @pytest.fixture
@@ -255,3 +259,191 @@ class _Row:
 class _File:
     def __init__(self, path: str) -> None:
         self.path = path
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [
+        ("a.png", False),  # it is there
+        ("b.png", True),
+        ("day/1.png", True),
+        ("day/locked/1.png", False),  # nobody can see
+        ("day/locked", False),
+        ("day/lockedroom/1.png", True),
+        ("days/1.png", False),  # not listed
+        ("day", True),
+    ],
+)
+def test_a_picture_is_gone_where_its_folder_was_listed_and_it_was_not_there(path: str, gone: bool) -> None:
+    album = Album("/trip", {"a.png": Listed("a.png", 1, 1)}, {"day", "b.png"}, {"day/locked": "Permission denied"})
+    assert album.gone(path) is gone
+
+
+def test_of_a_folder_listed_whole_all_are_gone_that_are_not_there() -> None:
+    for top in ("", "."):
+        album = Album("/trip", complete={top})
+        assert album.gone("far/below/1.png")
+    assert not Album("/trip", refused={"": "Permission denied"}, complete={""}).gone("a.png")
+    assert not Album("/trip").gone("a.png")
+
+
+def shots(folder: Path, name: str, count: int = 10) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(folder / f"{name}0.png")
+    for number in range(1, count):
+        shutil.copy(folder / f"{name}0.png", folder / f"{name}{number}.png")
+    return [f"{name}{number}.png" for number in range(count)]
+
+
+def test_a_folder_looks_like_a_film_where_something_in_it_is_to_be_indexed(tmp_path: Path) -> None:
+    few, many = shots(tmp_path, "few", 9), shots(tmp_path / "walk", "frame")
+    paths = [*few, *(f"walk/{name}" for name in many)]
+    files = {path: Listed(path, 1, 1) for path in paths}
+    album = Album(str(tmp_path), files)
+    assert album.film_like(list(files.values())) == str(tmp_path / "walk")
+    assert album.film_like([files["walk/frame3.png"]]) == str(tmp_path / "walk")
+    assert album.film_like([files["few3.png"]]) is None
+    assert album.film_like([]) is None
+    top = Album(str(tmp_path / "walk"), {name: Listed(name, 1, 1) for name in many})
+    assert top.film_like([*top.files.values()]) == str(tmp_path / "walk")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "memory", create=True) as store:
+        store.set_model(MODEL)
+        yield store
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Photos by name alone: nobody reads them here."""
+    folder = tmp_path / "trip"
+    for name in ("1.png", "10.png", "2.png", "day/1.png", "day/far/1.png", "night/1.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+        os.utime(folder / name, ns=(7, 7))
+    return folder
+
+
+def known(store: Store, uri: Path, kind: SourceKind, *paths: str) -> None:
+    row = store.begin_source(replace(info(str(uri), str(uri)), uri=str(uri), kind=kind))
+    held = [Picture(t * 10, bytes([t]) * 32, 8, 8) for t in range(len(paths))]
+    add(store, row.id, [], files=[PictureFile(path, 1, 1, t * 10) for t, path in enumerate(paths)], pictures=held)
+
+
+def plan(store: Store, *found: Path | Address) -> list[tuple[str, list[str]] | str]:
+    """Albums by folder and files, sources by name."""
+    todo = planned([item if isinstance(item, Address) else Photos(str(item)) for item in found], store)
+    return [str(item) if isinstance(item, Address) else (item.folder, list(item.files)) for item in todo]
+
+
+ALL = ["1.png", "2.png", "10.png", "day/1.png", "day/far/1.png", "night/1.png"]
+
+
+def test_what_was_found_is_planned_once_in_its_order(store: Store, files: Path) -> None:
+    walk, other = Address("/videos/walk.mp4"), Address("/videos/other.mp4")
+    assert plan(store, walk, files, other, files / "day" / "1.png", walk) == [str(walk), (str(files), ALL), str(other)]
+    assert plan(store) == []
+
+
+def test_an_album_has_the_files_with_their_sizes_and_what_was_listed(store: Store, files: Path) -> None:
+    (album,) = planned([Photos(str(files))], store)
+    assert isinstance(album, Album)
+    assert album.files["day/far/1.png"] == Listed("day/far/1.png", 13, 7)
+    assert (album.complete, album.refused) == ({""}, {})
+    (album,) = planned([Photos(str(files / "day" / "1.png"))], store)
+    assert isinstance(album, Album)
+    assert (album.folder, album.files) == (str(files / "day"), {"1.png": Listed("1.png", 9, 7)})
+    assert album.complete == set()
+
+
+def test_a_known_album_takes_what_is_named_in_it(store: Store, files: Path) -> None:
+    known(store, files, SourceKind.PICTURES, "day/1.png")
+    assert plan(store, files / "day" / "1.png") == [(str(files), ["day/1.png"])]
+    assert plan(store, files / "day") == [(str(files), ["day/1.png", "day/far/1.png"])]
+    assert plan(store, files / "night") == [(str(files / "night"), ["1.png"])]  # it has none of that folder
+    assert plan(store, files / "night", files) == [(str(files / "night"), ["1.png"]), (str(files), ALL[:-1])]
+    (album,) = planned([Photos(str(files / "day"))], store)
+    assert isinstance(album, Album)
+    assert album.complete == {"day"}
+    assert (album.gone("day/9.png"), album.gone("9.png"), album.gone("daylight.png")) == (True, False, False)
+
+
+def test_the_innermost_album_below_a_folder_keeps_its_files(store: Store, files: Path) -> None:
+    known(store, files / "day", SourceKind.PICTURES, "1.png")
+    todo = planned([Photos(str(files))], store)
+    assert [(item.folder, list(item.files), item.complete) for item in todo if isinstance(item, Album)] == [
+        (str(files), ["1.png", "2.png", "10.png", "night/1.png"], {""}),
+        (str(files / "day"), ["1.png", "far/1.png"], {""}),
+    ]
+
+
+def test_an_album_whose_pictures_were_all_deleted_is_planned_and_a_new_one_without_is_not(
+    store: Store, tmp_path: Path
+) -> None:
+    for name in ("known", "new"):
+        (tmp_path / name).mkdir()
+    known(store, tmp_path / "known", SourceKind.PICTURES, "1.png")
+    assert plan(store, tmp_path / "known", tmp_path / "new") == [(str(tmp_path / "known"), [])]
+
+
+def test_an_album_is_known_by_a_link_to_it_and_keeps_its_name(store: Store, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(files)
+    known(store, tmp_path / "link", SourceKind.PICTURES, "1.png")
+    assert plan(store, files / "2.png", files / "10.png") == [(str(tmp_path / "link"), ["2.png", "10.png"])]
+    assert plan(store, files) == [(str(tmp_path / "link"), ALL)]
+
+
+def test_a_new_album_has_the_name_it_was_given(store: Store, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(files)
+    assert plan(store, tmp_path / "link" / "2.png") == [(str(tmp_path / "link"), ["2.png"])]
+    assert plan(store, tmp_path / "link", files) == [(str(tmp_path / "link"), ALL)]
+
+
+def test_a_film_in_the_memory_stays_one(store: Store, files: Path) -> None:
+    known(store, files / "day", SourceKind.IMAGES)
+    known(store, files / "2.png", SourceKind.IMAGE)
+    day, two = str(files / "day"), str(files / "2.png")
+    assert plan(store, files / "day" / "1.png", files / "2.png") == [day, two]
+    # Below a film each folder is an album of its own.
+    assert plan(store, files / "day") == [day, (str(files / "day" / "far"), ["1.png"])]
+    rest = (str(files), ["1.png", "10.png", "day/far/1.png", "night/1.png"])
+    assert plan(store, files) == [rest, two, day]
+    assert plan(store, Address(day), Address(two)) == [day, two]
+
+
+def test_no_film_is_made_of_pictures_that_were_indexed_one_by_one(store: Store, files: Path) -> None:
+    known(store, files, SourceKind.PICTURES, "day/1.png")
+    for name in ("trip", "trip/day"):
+        film = files.parent / name
+        with pytest.raises(
+            UsageError, match=rf"^these pictures were .*; `vidmem rm {files}` first, or choose another memory: {film}$"
+        ):
+            plan(store, Address(str(film)))
+    assert plan(store, Address(str(files / "night"))) == [str(files / "night")]  # none of these
+    assert plan(store, Address(str(files / "2.png"))) == [str(files / "2.png")]  # a file
+
+
+def test_albums_of_this_run_count_too(store: Store, files: Path) -> None:
+    assert plan(store, files / "1.png", files / "day" / "1.png") == [
+        (str(files), ["1.png"]),
+        (str(files / "day"), ["1.png"]),
+    ]
+    assert plan(store, files, files / "day" / "far") == [(str(files), ALL)]
+    with pytest.raises(UsageError, match="one by one"):
+        plan(store, files, Address(str(files / "day")))
+
+
+def test_a_folder_that_cannot_be_read_is_refused_in_its_album(
+    store: Store, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [Listed(str(files / name), 1, 1) for name in ALL]
+    why = [(str(files / "day" / "locked"), "Permission denied"), (str(files / "cellar"), "Input/output error")]
+    monkeypatch.setattr("vidmem.indexer.plan.list_pictures", lambda folder: (listing, why))
+    known(store, files / "day", SourceKind.PICTURES, "1.png")
+    first, second = planned([Photos(str(files))], store)
+    assert isinstance(first, Album)
+    assert isinstance(second, Album)
+    assert first.refused == {"day/locked": "Permission denied", "cellar": "Input/output error"}
+    assert second.refused == {"locked": "Permission denied"}
