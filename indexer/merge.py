@@ -85,7 +85,8 @@ def _means(rows: Float32, begin: Rows, end: Rows) -> Float32:
     sums = np.empty((len(begin), *rows.shape[1:]), dtype=np.float32)
     for run, a, b in zip(sums, begin.tolist(), end.tolist(), strict=True):
         np.add.reduce(rows[a:b], axis=0, out=run)
-    return np.asarray(sums / (end - begin).astype(np.float32).reshape(-1, *[1] * (rows.ndim - 1)), dtype=np.float32)
+    sums /= (end - begin).astype(np.float32).reshape(-1, *[1] * (rows.ndim - 1))
+    return sums
 
 
 def components(
@@ -123,7 +124,6 @@ def _link_masks(roots: Rows, held: NDArray[np.bool_], grid: tuple[int, ...], thr
     square = area.astype(np.float32)
     sketch = held.astype(np.float32) @ _cells(grid)
     bound = sketch_bound(sketch, square, square * np.float32(threshold / (1 + threshold)))
-    bits = np.packbits(held, axis=1)
 
     def test(i: Rows, j: Rows) -> NDArray[np.bool_]:
         common = np.empty(len(i), dtype=np.int64)
@@ -180,7 +180,7 @@ def _link_tokens(
     norm = np.sqrt(np.einsum("ij,ij->i", visual, visual))
     if not np.isfinite(norm).all():
         raise ValueError("a region token holds a value that is not finite; the encoder's output is damaged")
-    unit = np.asarray(visual / np.maximum(norm, np.finfo(np.float32).tiny)[:, None], dtype=np.float32)
+    unit = visual / np.maximum(norm, np.finfo(np.float32).tiny)[:, None]
     sketch = unit
     if unit.shape[1] > 2 * TOKEN_SKETCH:
         # Any coordinates are an orthogonal projection; those that vary most separate tokens soonest.

@@ -340,3 +340,10 @@ def test_a_gate_forgets_only_what_it_was_told_to() -> None:
     assert seen == [True, False, False, True, False, False, False, True]
     gate.reset()
     assert [gate.needs_encoding(other) for _ in range(5)] == [True, False, False, False, True]
+
+
+def test_noise_in_one_colour_hides_nothing_in_another() -> None:
+    other = plain()
+    other[..., 0] = restless(7)[..., 0]
+    assert passes(plain(), other)
+    assert not passes(plain(), with_cell(other, 11, 1))

@@ -366,7 +366,7 @@ def test_inner_products_of_few_pairs_and_of_many_are_those_of_their_rows(
     monkeypatch.setattr(merging, "GATHER", gather)
     rows = np.random.default_rng(0).integers(-3, 4, (60, 5)).astype(np.float32)
     full = rows @ rows.T
-    few = np.array([[2, 9], [2, 50], [17, 18], [30, 59]])
+    few = np.array([[2, 9], [2, 50], [9, 58], [17, 18], [20, 21], [20, 40], [21, 22], [29, 30], [30, 59]])
     many = np.array([(i, j) for i in range(5, 30) for j in range(i + 1, 60)])
     for pairs in (few, many, few[:0]):
         i, j = pairs.T
