@@ -415,3 +415,41 @@ def test_with_a_picture_shares_are_computed_of_what_may_reach_the_floor_alone(
     monkeypatch.setattr(probable, "share", lambda *args: looked.append(len(args[1])) or share(*args))
     assert find(cache, both, TEXT, VISUAL, axis(DT, 1)[None]).rows.tolist() == [0, 1]
     assert looked[0] == 2
+
+
+def test_the_best_of_a_picture_and_words_is_by_the_picture_and_in_view(store: Store) -> None:
+    """The better looking one is named otherwise, and out of view at the time asked for; by the product it is worse."""
+    row = store.begin_source(info())
+    pairs = ((0.2, 0.95), (0.6, 0.6))
+    tracks = [
+        track(i, text=leaning(DT, t), visual=leaning(DV, v, i + 1), start_ns=0, end_ns=90)
+        for i, (t, v) in enumerate(pairs)
+    ]
+    frames = [frame(t, [0, 1] if t != 50 else [1]) for t in (0, 50, 90)]
+    add(store, row.id, tracks, frames, state="done")
+    cache = VectorCache(store)
+    both = replace(PLAIN, temperature=0.1, probability=Probabilities(product=Curve(5, 0, 2, 9, 9, 9, best=10.0)))
+    question = Question(TEXT, VISUAL, axis(DT, 1)[None])
+    assert found_in_span(store, cache, both, question)[0].hits.rows.tolist() == []
+    hits = found_in_span(store, cache, both, replace(question, spans={row.id: (40, 60)}))[0].hits
+    assert hits.rows.tolist() == [1]
+    assert hits.probability is not None
+    assert hits.probability[0] == pytest.approx(logistic(1), abs=1e-2)
+
+
+def test_what_looks_alike_has_the_probability_of_its_own_share(store: Store) -> None:
+    """Of .26, which is too little to be raised to the .7 that is asked for."""
+    row = store.begin_source(info())
+    tracks = [
+        track(i, text=leaning(DT, t), visual=VISUAL, start_ns=99 * i, end_ns=99 * i) for i, t in enumerate((0.9, 0.4))
+    ]
+    add(store, row.id, tracks, state="done")
+    cache = VectorCache(store)
+    words = replace(PLAIN, same_thing=0.99, probability=Probabilities(Curve(0, 0, 1, 9, 9, 9)))
+    question = Question(TEXT, contrast=axis(DT, 1)[None], min_probability=0.7)
+    result = search.found(store, cache, words, question)
+    assert result.near.hits.rows.tolist() == [0]
+    both = search.with_similar(store, cache, words, question, result).hits
+    assert both.rows.tolist() == [0, 1]
+    assert both.probability is not None
+    assert both.probability[1] == pytest.approx(logistic((0.4 - np.sqrt(0.84)) / 0.5), abs=5e-3)
