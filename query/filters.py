@@ -6,6 +6,7 @@ frame from that part.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,8 +124,8 @@ def _pictures_between(
     dates = store.pictures_recorded(row.id)
     if all(ns is None for ns, _ in dates.values()):
         return None
-    low = -(1 << 63) if after is None else after.ns
-    high = 1 << 63 if before is None else before.ns
+    low = -math.inf if after is None else after.ns
+    high = math.inf if before is None else before.ns
     return np.array(sorted(t for t, (ns, _) in dates.items() if ns is not None and low <= ns < high), np.int64)
 
 
@@ -268,7 +269,7 @@ def _boxes(
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """Time, row and box of every region of the tracks in `by_ordinal` (ordinal: row) from start to end."""
     ordinals = np.array(list(by_ordinal), np.int64)
-    for frame in store.regions(source, max(start, -(1 << 63)), min(end, (1 << 63) - 1)):
+    for frame in store.regions(source, start, end):
         for i in np.flatnonzero(np.isin(frame.tracks, ordinals)).tolist():
             yield frame.t_ns, by_ordinal[int(frame.tracks[i])], frame.boxes[i]
 

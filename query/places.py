@@ -136,7 +136,7 @@ def same_place(a: Float32, b: Float32) -> NDArray[np.bool_]:
     the other."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     common = np.maximum(sides, 0).prod(1)
-    areas = [np.maximum(box[:, 2:] - box[:, :2], 0).prod(1) for box in (a, b)]
+    areas = [(box[:, 2:] - box[:, :2]).prod(1) for box in (a, b)]  # only of boxes with something in common
     joint = areas[0] + areas[1] - common
     return np.asarray((common > 0) & ((common >= SAME_PLACE * joint) | (common >= PART * np.minimum(*areas))))
 

@@ -323,3 +323,17 @@ def test_the_way_of_the_picture_is_the_median_of_what_stays() -> None:
     before = {0: (500.0, 100.0), 5: (300.0, 400.0), 6: (600.0, 400.0), 7: (900.0, 400.0)}
     after = {1: (200.0, 100.0), 5: (0.0, 400.0), 6: (300.0, 400.0), 7: (5000.0, 400.0)}
     assert not elsewhere(before, after)
+
+
+def test_boxes_smaller_than_a_pixel_have_places_too() -> None:
+    a, b = boxes((0, 0, 0.5, 0.5)), boxes((0.25, 0, 0.75, 0.5))
+    assert same_place(a, b).tolist() == [True]
+    assert same_place(a, boxes((0.4, 0.4, 0.9, 0.9))).tolist() == [False]
+
+
+def test_the_last_window_ends_with_time_itself() -> None:
+    last = (1 << 63) - 1
+    columns = columns_of((last - 5, last), (last - 9, last - 3))
+    log = Log((0, last - 4, 0, 0), (0, last - 4, 1, 50))
+    assert found_twice(log, columns, np.arange(2), (np.array([0]), np.array([1]))).tolist() == [False]
+    assert log.asked == [(0, last // places.WINDOW_NS * places.WINDOW_NS, last)]

@@ -369,3 +369,51 @@ def test_the_evidence_is_the_largest_box_that_is_not_much_larger_than_the_others
     assert best(10, 10, 11, 10) == (12, (5, 7, 16, 29))
     assert best(4, 6) == (11, (5, 7, 11, 19))  # areas of 32 and 72: the median is 52
     assert best(2, 6) == (10, (5, 7, 7, 11))
+
+    views = filters._Views([10, 11, 12], [np.array(box) for box in ((9, 0, 39, 2), (60, 50, 70, 60), (0, 7, 2, 47))])
+    assert views.best() == (11, (60, 50, 70, 60))  # areas of 60, 100 and 80
+    views = filters._Views(
+        [10, 11, 12], [np.array(box) for box in ((100, 50, 110, 60), (0, 5, 11, 15), (3, 90, 13, 100))]
+    )
+    assert views.best() == (11, (0, 5, 11, 15))
+
+
+def test_an_empty_memory_has_no_spans_and_no_fault(store: Store) -> None:
+    for moment in (date(1), media(1)):
+        assert spans_of(store, [], moment, None) == ({}, [])
+        assert spans_of(store, [], None, moment) == ({}, [])
+
+
+def test_a_span_of_one_moment_is_searched(store: Store) -> None:
+    a = film(store, [(range(0, 10), BOX), ((4,), BOX)])
+    known = VectorCache(store).columns
+    assert cut(by_time(store, known, hits_of([0, 1]), {a: (4 * NS, 4 * NS)})) == {0: (4, 4), 1: (4, 4)}
+    assert rows_within(known, {a: (4 * NS, 4 * NS)}).tolist() == [0, 1]
+
+
+def test_views_are_compared_in_time_and_not_the_spans_of_their_tracks_alone(store: Store) -> None:
+    film(store, [((20,), BOX), ((0, 23), BOX), ((50,), BOX), ((47, 70), BOX)])
+    for own, other in ((0, 1), (2, 3)):
+        assert nearby(store, [own], [other], within_ns=3 * NS) != {}
+        assert nearby(store, [own], [other], within_ns=3 * NS - 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("box", "other", "gap"),
+    [
+        ((200, 100, 210, 120), (230, 100, 234, 104), 1.0),  # 20 across, the own 20 high
+        ((200, 100, 220, 110), (240, 100, 244, 104), 1.0),  # 20 across, the own 20 wide
+        ((200, 100, 204, 104), (224, 100, 244, 110), 1.0),  # 20 across, the other 20 wide
+        ((200, 100, 204, 104), (224, 100, 234, 120), 1.0),  # 20 across, the other 20 high
+        ((200, 100, 204, 104), (200, 124, 220, 134), 1.0),  # 20 down
+        ((200, 100, 210, 110), (240, 140, 250, 150), np.hypot(30, 30) / 10),
+    ],
+)
+def test_the_gap_is_in_longest_sides_of_the_two(box: Box, other: Box, gap: float) -> None:
+    for a, b in ((box, other), (other, box)):
+        own, others = np.array(a, np.float32), np.array([b], np.float32)
+        assert filters._any_close(own, others, gap)
+        assert not filters._any_close(own, others, gap - 0.01)
+        far = np.array([[9000, 9000, 9001, 9001]], np.float32)
+        assert filters._any_close(own, np.concatenate([far, others]), gap)
+    assert not filters._any_close(own, np.empty((0, 4), np.float32), 99.0)
