@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 
 from benchmarks.calibrate_sets import Asked
 from vidmem.encoders.base import Calibration
-from vidmem.encoders.probability import CANDIDATES, FLOOR, MODES, Curve, Probabilities, Samples, brier, fit, reliability
+from vidmem.encoders.probability import (
+    MAX_CANDIDATES,
+    MIN_PROBABILITY,
+    MODES,
+    Curve,
+    Probabilities,
+    Samples,
+    brier,
+    fit,
+    reliability,
+)
 from vidmem.errors import UsageError
 from vidmem.query.probable import deciding, share
 from vidmem.query.scores import nearest
@@ -49,10 +59,10 @@ def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
     cache = asked.memory.cache()
     out = []
     for q in asked.questions:
-        hits = nearest(cache, q.text, q.visual, CANDIDATES)
+        hits = nearest(cache, q.text, q.visual, MAX_CANDIDATES)
         if q.mode == "product":  # the pictures that are most alike as well, whatever they are called
-            also = nearest(cache, None, q.visual, CANDIDATES).rows
-            hits = nearest(cache, q.text, q.visual, 2 * CANDIDATES, np.union1d(hits.rows, also))
+            also = nearest(cache, None, q.visual, MAX_CANDIDATES).rows
+            hits = nearest(cache, q.text, q.visual, 2 * MAX_CANDIDATES, np.union1d(hits.rows, also))
         rows = asked.memory.store.tracks([int(i) for i in cache.columns.ids[hits.rows]])
         right = [q.right is not None and q.right(row) for row in rows]
         held = None
@@ -101,7 +111,7 @@ def found(curve: Curve, question: Tried) -> tuple[bool, bool]:
         return False, False
     likely = curve.at(question.score, question.share, question.score.max())
     best = int(likely.argmax())
-    hit = bool(likely[best] >= FLOOR)
+    hit = bool(likely[best] >= MIN_PROBABILITY)
     return hit, hit and bool(question.right[best])
 
 

@@ -2,7 +2,7 @@
 
 On the walks that calibrate.py fits on, tracks that are not found by themselves (a probability of .1 to .5) are compared
 with those that are. How often one is the thing asked for, by its own probability and by its likeness, gives the numbers
-of `vidmem.encoders.probability.lifted`: logit p + LIFT * u - DOUBT, with u the way of the cosine from `same_thing` to
+of `vidmem.encoders.probability.lift`: logit p + LIFT * u - DOUBT, with u the way of the cosine from `same_thing` to
 1.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.calibrate_sets import walks
 from benchmarks.common import OUT, machine, model, parse_range, parser_for, table, write_json
-from vidmem.encoders.probability import DOUBT, FLOOR, LIFT
+from vidmem.encoders.probability import DOUBT, LIFT, MIN_PROBABILITY
 from vidmem.query.probable import curve_of, probabilities
 from vidmem.query.scores import nearest
 
@@ -54,7 +54,7 @@ def doubtful(asked: Any) -> list[tuple[float, float, bool]]:
         likely = probabilities(cache, calibration, hits, q.contrast)
         if likely is None:
             continue
-        sure = likely >= FLOOR
+        sure = likely >= MIN_PROBABILITY
         if not sure.any():
             continue
         looks = cache.reconstruct("visual", hits.rows)

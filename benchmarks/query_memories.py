@@ -169,7 +169,7 @@ def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photo
     rng = np.random.default_rng(seed)
     with memory:
         encoder: Any = memory.text_encoder
-        tokens = Tokens(rng, encoder.against, record.visual_dim)
+        tokens = Tokens(rng, encoder.contrast_vectors, record.visual_dim)
         for number, (frames, tracks, in_view) in enumerate(films):
             film(memory.store, tokens, rng, f"{number:03d}", frames, tracks, in_view)
             say(f"made film {number + 1} of {len(films)}")

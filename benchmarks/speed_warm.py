@@ -34,7 +34,7 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
     memory, record = blank
     rng = np.random.default_rng(seed)
     with memory:
-        names = memory.text_encoder.against  # type: ignore[attr-defined]
+        names = memory.text_encoder.contrast_vectors  # type: ignore[attr-defined]
         ids = []
         hours = 4 * 3600 * NS
         for number in range(sources):

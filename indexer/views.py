@@ -222,7 +222,7 @@ class Views:
         quality = _quality(regions, size, pixels, sharp)
         for row in np.flatnonzero(ordinals >= 0).tolist():
             slots, good = self._slots.setdefault(int(ordinals[row]), []), float(quality[row])
-            place = _place(slots, good, frame.t_ns, self._encoder.most_views)
+            place = _place(slots, good, frame.t_ns, self._encoder.max_views)
             if place is None:
                 continue
             view = _view(frame.image, regions, row, size, frame.t_ns, pixels, float(sharp[row]))

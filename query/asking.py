@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..encoders import Reading, TextEncoder
-from ..encoders.vocabulary import few, instead, read, tried
+from ..encoders.vocabulary import first_names, ignored_note, read, try_reading
 from ..encoders.vocabulary import notes as reading_notes
 from ..errors import UnknownWordError, UsageError
 from ..records import Box, Float32
@@ -148,7 +148,7 @@ def question_of(
     )
     read_notes = [reading.note] if reading is not None and reading.note else []
     if unknown is not None:
-        read_notes = [instead(unknown, "asked by the picture alone")]
+        read_notes = [ignored_note(unknown, "asked by the picture alone")]
     read_notes += reading_notes(request.near, other_readings)
     return question, request.as_dict(reading, unknown), [*read_notes, *notes]
 
@@ -159,7 +159,7 @@ def _read(encoder: TextEncoder, request: Request) -> tuple[Reading | None, Unkno
     Raises:
         UnknownWordError: there is an unknown word and no picture.
     """
-    result = None if request.text is None else tried(encoder, request.text)
+    result = None if request.text is None else try_reading(encoder, request.text)
     if not isinstance(result, UnknownWordError):
         return result, None
     if not request.pictured:
@@ -203,7 +203,7 @@ def encoded(encoder: TextEncoder, names: Sequence[str], *, templates: bool = Fal
     try:
         return encode(names)
     except UsageError:
-        unread = few([repr(name[:40]) for name in names if not _can_encode(encode, name)])
+        unread = first_names([repr(name[:40]) for name in names if not _can_encode(encode, name)])
         raise UsageError(f"`{encoder.info.name}` cannot read {unread}; leave them out or say them otherwise") from None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders.base import Calibration
-from ..encoders.probability import CANDIDATES, Curve, Samples, check_worth, fit
+from ..encoders.probability import MAX_CANDIDATES, Curve, Samples, check_fit, fit
 from ..errors import MediaError, UsageError
 from ..store import Store, VectorCache
 from ..timecode import NS, parse_time
@@ -102,11 +102,11 @@ def fit_curve(
     """The curve fitted to the candidates of these questions, and the candidates.
 
     Raises:
-        UsageError: as `candidates`, `fit` and `check_worth`.
+        UsageError: as `candidates`, `fit` and `check_fit`.
     """
     samples = candidates(store, cache, calibration, known, phrase_of)
     curve = fit(samples)
-    check_worth(samples)
+    check_fit(samples)
     return curve, samples
 
 
@@ -117,7 +117,7 @@ def candidates(
     known: Sequence[Known],
     phrase_of: Callable[[str], Phrase],
 ) -> Samples:
-    """The best tracks for each question, at most CANDIDATES each; right when the evidence lies in a known span.
+    """The best tracks for each question, at most MAX_CANDIDATES each; right when the evidence lies in a known span.
 
     Args:
         store: The memory.
@@ -135,7 +135,7 @@ def candidates(
         hits = find(cache, loose(calibration), phrase.text, None)
         if one.source != EVERYWHERE:
             hits = hits.take(cache.columns.source_ids[hits.rows] == store.source(one.source).id)
-        hits = hits.take(np.argsort(-hits.score, kind="stable")[:CANDIDATES])
+        hits = hits.take(np.argsort(-hits.score, kind="stable")[:MAX_CANDIDATES])
         if not len(hits):
             continue
         assert phrase.contrast is not None

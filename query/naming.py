@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..encoders.base import TextEncoder
-from ..encoders.probability import FLOOR, Curve
+from ..encoders.probability import MIN_PROBABILITY, Curve
 from ..records import Float32
 from .labels import load_labels
 
@@ -83,7 +83,7 @@ class Naming:
             probability = self._curve.at(scores[near], shares, None)
             order = np.lexsort((-scores[near], -probability))
             guesses = tuple((self.names[near[k]], float(probability[k])) for k in order)
-            return Guess(guesses, int(near[order[0]]), bool(probability[order[0]] >= np.float32(FLOOR)))
+            return Guess(guesses, int(near[order[0]]), bool(probability[order[0]] >= np.float32(MIN_PROBABILITY)))
         order = np.argsort(-scores[near], kind="stable")
         best = int(order[0])
         named = (

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.base import Calibration
-from ..encoders.probability import FLOOR, Curve, Mode, lifted
+from ..encoders.probability import MIN_PROBABILITY, Curve, Mode, lift
 from ..errors import UsageError
 from ..geometry import unit
 from ..records import Float32
@@ -47,7 +47,7 @@ def probable(
     allowed: Mask | None = None,
 ) -> Hits:
     """All tracks that are meant with at least `min_probability`, by themselves or because they look like one that is
-    (see `encoders.probability.lifted`).
+    (see `encoders.probability.lift`).
 
     Args:
         cache: The vectors of the memory.
@@ -55,7 +55,7 @@ def probable(
         text: Unit text vector `(Dt,)`.
         visual: Unit visual token `(Dv,)`. One of the two may be None.
         contrast: Contrast phrases of the text `(c, Dt)`.
-        min_probability: Minimum probability; None for `FLOOR`.
+        min_probability: Minimum probability; None for `MIN_PROBABILITY`.
         allowed: Which rows may answer; None for all.
 
     Raises:
@@ -67,7 +67,7 @@ def probable(
             "no probability is known, for such questions are not calibrated with this encoder; `vidmem calibrate FILE` "
             "does it for words, or give `threshold`"
         )
-    floor = FLOOR if min_probability is None else min_probability
+    floor = MIN_PROBABILITY if min_probability is None else min_probability
     best = _best_score(cache, curve, text, visual, allowed)
     search = _Search(cache, calibration, curve, text, visual, contrast, best, allowed)
     sure = search.with_probability(search.candidates(floor))
@@ -161,7 +161,7 @@ class _Search:
         n exp((m - text) v / T). By words alone, a share of s therefore needs (text - m) v >= T (log n + logit s),
         which is one range search. With a picture, the same bound thins out what the search for the picture gives.
         """
-        min_score = max(self.curve.least_score(floor, self.best), -1.0)
+        min_score = max(self.curve.min_score(floor, self.best), -1.0)
         if self.text is None:
             return scored(self.cache, None, self.visual, min_score, self.allowed)
         if self.visual is None:
@@ -175,7 +175,7 @@ class _Search:
         if self.contrast is None or not len(self.contrast):
             return scored(self.cache, text, None, min_score, self.allowed)
         direction, length = _away_from(text, self.contrast)
-        min_share = min(self.curve.least_share(floor), 1 - 1e-6)  # float32 may round a share just below 1 up to it
+        min_share = min(self.curve.min_share(floor), 1 - 1e-6)  # float32 may round a share just below 1 up to it
         bound = -1.0
         if min_share > 0:
             logit = np.log(min_share / (1 - min_share))
@@ -210,7 +210,7 @@ def _raised(cache: VectorCache, calibration: Calibration, weak: Hits, anchors: H
     meant."""
     probability = _probability_of(weak).copy()
     for part, cosine in _similarity(cache, weak, anchors):
-        probability[part] = lifted(probability[part], cosine, _probability_of(anchors), calibration.same_thing)
+        probability[part] = lift(probability[part], cosine, _probability_of(anchors), calibration.same_thing)
     return replace(weak, probability=probability).take(probability >= np.float32(floor))
 
 

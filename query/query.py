@@ -11,7 +11,7 @@ from ..config import IndexConfig, preset
 from ..encoders import Calibration, Encoder, Reading, TextEncoder, find, load
 from ..encoders.probability import Probabilities
 from ..encoders.registry import is_known
-from ..encoders.vocabulary import read, tried
+from ..encoders.vocabulary import read, try_reading
 from ..errors import StoreError, UnknownWordError, UsageError
 from ..records import Float32
 from ..store import SourceRow, Store, VectorCache
@@ -134,7 +134,7 @@ class Query:
 
         Raises:
             UsageError: the questions make no sense or are too few, or the curve is worth nothing (see
-                `probability.check_worth`); then nothing changes.
+                `probability.check_fit`); then nothing changes.
             MediaError: the file cannot be read.
         """
         from .calibrate import fit_curve, load_known
@@ -326,7 +326,7 @@ class Query:
         given = arguments.phrases("names", names, needed=True)
         spans, notes = self._spans(sources, after, before)
         encoder = self.text_encoder
-        readings = [tried(encoder, name) for name in given]
+        readings = [try_reading(encoder, name) for name in given]
         known = list(dict.fromkeys(one.read_as for one in readings if isinstance(one, Reading)))
         phrases = with_contrast(encoder, encoded(encoder, known)) if known else []
         questions = [

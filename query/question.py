@@ -23,7 +23,7 @@ class Question:
     text: unit text vector `(Dt,)`, with its contrast phrases `(c, Dt)`. visual: unit visual token `(Dv,)`. With text
     and visual the score is the product of both; one of them is needed.
     threshold: minimum score, in place of the calibrated tests. min_probability: minimum probability, in place of
-    `encoders.probability.FLOOR`.
+    `encoders.probability.MIN_PROBABILITY`.
     spans: the sources and times to search, None for all. near: other things that must be near, within `within_ns` and
     with a gap between the boxes of at most `max_gap` longest sides.
     """

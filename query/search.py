@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..encoders.base import Calibration
-from ..encoders.probability import FLOOR, LOOSE
+from ..encoders.probability import LOOSE_SHARE, MIN_PROBABILITY
 from ..records import Float32
 from ..store import Store, VectorCache
 from .filters import Filtered, Spans, by_time, merged, near, rows_within
@@ -44,7 +44,7 @@ def find(
         visual: Unit visual token `(Dv,)`. One of the two may be None.
         contrast: Contrast phrases of the text `(c, Dt)`.
         threshold: Minimum score; overrides the calibrated tests and the probability.
-        min_probability: Minimum probability; None for `FLOOR`.
+        min_probability: Minimum probability; None for `MIN_PROBABILITY`.
         allowed: Which rows may answer; None for all. Other rows have no effect on the result.
 
     Raises:
@@ -104,7 +104,7 @@ def among(cache: VectorCache, calibration: Calibration, rows: Rows, phrase: Phra
     # Whether a thing is in a picture does not depend on how well another picture shows one: each is its own best.
     probability = probabilities(cache, calibration, hits, phrase.contrast, hits.score)
     if probability is not None:
-        return hits, np.asarray(probability >= np.float32(FLOOR))
+        return hits, np.asarray(probability >= np.float32(MIN_PROBABILITY))
     found = scores >= np.float32(calibration.text_threshold)
     if phrase.contrast is not None and calibration.contrast_probability > 0 and found.any():
         shares = share(cache, hits.take(found), phrase.contrast, calibration.temperature)
@@ -115,10 +115,10 @@ def among(cache: VectorCache, calibration: Calibration, rows: Rows, phrase: Phra
 def loose(calibration: Calibration) -> Calibration:
     """The tests that a track must pass to be a candidate when probabilities are fitted."""
     return Calibration(
-        LOOSE * calibration.text_threshold,
+        LOOSE_SHARE * calibration.text_threshold,
         0,
-        LOOSE * calibration.visual_threshold,
-        LOOSE * calibration.product_threshold,
+        LOOSE_SHARE * calibration.visual_threshold,
+        LOOSE_SHARE * calibration.product_threshold,
         temperature=calibration.temperature,
     )
 

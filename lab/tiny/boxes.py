@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vidmem.encoders.onnx import session
-from vidmem.encoders.tiny.detector import candidates, centres, suppress
+from vidmem.encoders.tiny.detector import anchor_points, best_points, suppress
 from vidmem.encoders.tiny.regions import DetectedRegions
 from vidmem.records import Float32
 
@@ -43,7 +43,7 @@ def iou(a: Float32, b: Float32) -> Float32:
 
 def best(boxes: Float32, classes: Float32, scores: Float32) -> Found:
     """Greedy non-maximum suppression over all classes together."""
-    rows = candidates(scores, 0.0, KEPT * 8)
+    rows = best_points(scores, 0.0, KEPT * 8)
     rows = rows[suppress(boxes[rows], SAME, KEPT)]
     return Found(boxes[rows], classes[rows])
 
@@ -64,7 +64,7 @@ class Yolox:
 
     def __init__(self, path: Path) -> None:
         self.net = session(path.read_bytes(), "YOLOX-nano", inputs=(), device="cpu")
-        places = centres(SIDE, SIDE)
+        places = anchor_points(SIDE, SIDE)
         self.strides = places[:, 2]
         self.cells = places[:, :2] / self.strides[:, None] - 0.5
 

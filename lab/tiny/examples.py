@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.tiny.teach import Lesson
-from vidmem.encoders.tiny.detector import candidates, centres, decode, suppress
-from vidmem.encoders.tiny.region_heads import appearance, opinion
+from vidmem.encoders.tiny.detector import anchor_points, best_points, decode, suppress
+from vidmem.encoders.tiny.region_heads import box_statistics, neck_features
 from vidmem.geometry import box_iou
 from vidmem.records import Float32
 
@@ -49,13 +49,13 @@ def examples(session: Any, lessons: Iterable[Lesson], seed: int = 0) -> Iterator
             image, masks = np.ascontiguousarray(image[:, ::-1]), masks[:, :, ::-1]
             truth = np.stack([w - truth[:, 2], truth[:, 1], w - truth[:, 0], truth[:, 3]], 1)
         scores, bins, *necks, wide = (out[0] for out in session.run(OUTPUTS, {"image": image[None]}))
-        places, best = centres(h, w), scores.max(1)
-        at = candidates(best, FLOOR, CANDIDATES)
+        places, best = anchor_points(h, w), scores.max(1)
+        at = best_points(best, FLOOR, CANDIDATES)
         boxes = decode(bins[at], places[at], (h, w))
         kept = suppress(boxes, SAME_IOU, MOST)
         at, boxes = at[kept], boxes[kept]
-        told = opinion(scores[at], bins[at], boxes, places[at, 2], (h, w))
-        rows = np.concatenate([appearance((necks[0], necks[1], necks[2]), boxes), told], 1)
+        statistics = box_statistics(scores[at], bins[at], boxes, places[at, 2], (h, w))
+        rows = np.concatenate([neck_features((necks[0], necks[1], necks[2]), boxes), statistics], 1)
         features = np.concatenate([necks[0], wide]).astype(np.float16)
         yield Example(
             boxes,

@@ -28,7 +28,7 @@ from lab.tiny.view_samples import doors
 from lab.train.tren import backbones
 from vidmem.encoders.onnx import session
 from vidmem.encoders.shipped import REGIONS, shipped
-from vidmem.encoders.tiny.detector import candidates, centres, decode, suppress, working_size
+from vidmem.encoders.tiny.detector import anchor_points, best_points, decode, suppress, working_size
 from vidmem.encoders.tiny.text import TinyText
 from vidmem.geometry import cell_share
 from vidmem.query.labels import load_labels
@@ -77,8 +77,8 @@ def collect(net: Any, images: Iterator[Image.Image]) -> Samples:
         flat = neck.reshape(len(neck), -1).astype(np.float64)
         sums, squares = (sums, squares) if count else (np.zeros(len(neck)), np.zeros(len(neck)))
         sums, squares, count = sums + flat.sum(1), squares + (flat**2).sum(1), count + flat.shape[1]
-        rows = candidates(scores.max(1), SURE, 100)
-        boxes = decode(bins[rows], centres(h, w)[rows], (h, w))
+        rows = best_points(scores.max(1), SURE, 100)
+        boxes = decode(bins[rows], anchor_points(h, w)[rows], (h, w))
         kept = suppress(boxes, 0.6, MOST)
         for row, box in zip(rows[kept], boxes[kept].tolist(), strict=True):
             mask = cell_share((box[0], box[1], box[2], box[3]), (h // 8, w // 8), w, h)

@@ -33,7 +33,7 @@ from safetensors.numpy import save_file
 
 from lab.tiny.name_space import NameSpace, name_space
 from lab.tiny.view_parts import Part, distilled, imagined, names_in, read
-from vidmem.encoders.tiny.naming import HINT_SIGNS, MAP_SIGNS, Naming, photo_input, roots, softmax
+from vidmem.encoders.tiny.naming import HINT_INPUTS, MAP_INPUTS, Naming, photo_input, roots, softmax
 from vidmem.encoders.tiny.views import NAMES
 from vidmem.geometry import unit
 from vidmem.records import Float32
@@ -128,14 +128,14 @@ def logistic(x: Float32, y: NDArray[Any], weight: Float32, strength: float = 1.0
 
 def confidence(naming: Naming, parts: Mapping[str, tuple[Part, float]], space: NameSpace) -> dict[str, Float32]:
     """Fit hint_right, map_near and map_right on parts with their weights. naming: has a map that saw none of them."""
-    hint_signs, hint_right, map_signs, map_near, map_right, weights = [], [], [], [], [], []
+    hint_inputs, hint_right, map_inputs, map_near, map_right, weights = [], [], [], [], [], []
     for part, weight in parts.values():
         answers = softmax(part.logits)
-        mapped, drawn = naming.mapped(roots(part.features) - naming.mean, answers)
-        hint_signs.append(naming.of_hint(part.hints, part.facts))
+        mapped, drawn = naming.project(roots(part.features) - naming.mean, answers)
+        hint_inputs.append(naming.hint_inputs(part.hints, part.facts))
         said, kinds = np.array(space.coco)[part.hints.argmax(1)], space.kinds()[part.targets[:, 0]]
         hint_right.append((said == part.targets[:, 0]) | (said == kinds))
-        map_signs.append(naming.of_map(mapped, answers, drawn, part.facts))
+        map_inputs.append(naming.map_inputs(mapped, answers, drawn, part.facts))
         scores, true = mapped @ naming.names.T, space.vectors[part.targets[:, 0]]
         map_near.append(first_of(ASKED, scores, mapped, true))
         map_right.append((naming.names[scores.argmax(1)] * true).sum(1) > SAME)
@@ -151,9 +151,9 @@ def confidence(naming: Naming, parts: Mapping[str, tuple[Part, float]], space: N
         )
     w = np.concatenate(weights)
     hinted = np.concatenate([part.hints.max(1) > 0 for part, _ in parts.values()])
-    of_hint = logistic(np.concatenate(hint_signs)[hinted], np.concatenate(hint_right)[hinted], w[hinted])
+    of_hint = logistic(np.concatenate(hint_inputs)[hinted], np.concatenate(hint_right)[hinted], w[hinted])
     of_hint[0] += PRIOR
-    signs = np.concatenate(map_signs)
+    signs = np.concatenate(map_inputs)
     return {
         "hint_right": of_hint,
         "map_near": logistic(signs, np.concatenate(map_near), w),
@@ -195,9 +195,9 @@ def fit(parts: Mapping[str, Part], space: NameSpace, dims: int, with_photos: boo
         "names": space.vectors[rows],
         "drawn": ridge(roots(drawn.features) - mean, goals(drawn, space), weights_of(drawn), RIDGE_DRAWN),
         "gate": gate_of(roots(drawn.features) - mean, roots(real[::3]) - mean),
-        "hint_right": np.zeros(HINT_SIGNS, np.float32),
-        "map_near": np.zeros(MAP_SIGNS, np.float32),
-        "map_right": np.zeros(MAP_SIGNS, np.float32),
+        "hint_right": np.zeros(HINT_INPUTS, np.float32),
+        "map_near": np.zeros(MAP_INPUTS, np.float32),
+        "map_right": np.zeros(MAP_INPUTS, np.float32),
     }
     untaught = Naming(tensors | {"photo": map_of_photos(photographs, UNTAUGHT, mean, space)})
     held = parts["drawn"].take(parts["drawn"].held)

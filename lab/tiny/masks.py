@@ -32,7 +32,7 @@ from lab.tiny.quantise import DATA
 from lab.tiny.teach import of_caltech, of_doors, of_outlined, of_pasted, of_walks
 from lab.tiny.teacher import Teacher
 from lab.train.tren.world import render_worlds
-from vidmem.encoders.tiny.region_heads import SHAPE, covered, spread, widened
+from vidmem.encoders.tiny.region_heads import SHAPE, bilinear_weights, coverage, widen
 from vidmem.records import Float32
 
 PROTOTYPES, HIDDEN, FOLLOW, PARTS = 32, 256, 128, 512
@@ -75,12 +75,12 @@ class Look(nn.Module):
     def masks(self, features: Tensor, mix: Tensor, shape: Tensor, boxes: Float32) -> tuple[Tensor, Tensor]:
         """Return the mask logits `(m, h, w)` of boxes, and the share of each cell that lies in the box."""
         h, w = features.shape[1:]
-        area = widened(boxes, (h * 8, w * 8))
-        across = torch.from_numpy(spread(area[:, 0], area[:, 2], w))
-        down = torch.from_numpy(spread(area[:, 1], area[:, 3], h))
+        area = widen(boxes, (h * 8, w * 8))
+        across = torch.from_numpy(bilinear_weights(area[:, 0], area[:, 2], w))
+        down = torch.from_numpy(bilinear_weights(area[:, 1], area[:, 3], h))
         mixed = (mix @ self.prototypes(features[None])[0].flatten(1)).view(-1, h, w)
         logits = mixed + down @ shape.view(-1, SHAPE, SHAPE) @ across.transpose(1, 2)
-        rows, columns = covered(area[:, 1], area[:, 3], h), covered(area[:, 0], area[:, 2], w)
+        rows, columns = coverage(area[:, 1], area[:, 3], h), coverage(area[:, 0], area[:, 2], w)
         return logits, torch.from_numpy(rows[:, :, None] * columns[:, None])
 
 
@@ -131,7 +131,7 @@ def judge(net: Look, kept: list[Example]) -> str:
                 logits, crop, truth = _masks(net, example, picked, mix, shape)
                 h, w = truth.shape[1:]
                 b = example.boxes[picked]
-                plain = covered(b[:, 1], b[:, 3], h)[:, :, None] * covered(b[:, 0], b[:, 2], w)[:, None]
+                plain = coverage(b[:, 1], b[:, 3], h)[:, :, None] * coverage(b[:, 0], b[:, 2], w)[:, None]
                 true = truth.numpy() > 0.5
                 mine = _iou((torch.sigmoid(logits) * crop).numpy() > 0.5, true), _iou(plain > 0.5, true)
                 some = true.sum((1, 2)) >= 6

@@ -1,4 +1,4 @@
-"""The fit behind `probability.lifted` finds the numbers that made its samples."""
+"""The fit behind `probability.lift` finds the numbers that made its samples."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_worthless_curve_is_refused(run: Run, copy: Path, known: Path) -> None
     wrong.write_text(WRONG)
     result = run("calibrate", wrong, "-m", copy)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "no better than to say .5 each time (Brier score 0." in result.stderr
+    assert "no better than a constant .5 (Brier score 0." in result.stderr
     assert sure() is None
     assert run("calibrate", known, "-m", copy).exit_code == 0
     before = sure()

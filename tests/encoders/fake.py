@@ -97,7 +97,7 @@ class ColourViews(ViewEncoder):
     """Tells the colour in the middle of a view; the larger the view, the surer. seen: sizes of the batches, told: their
     views. stop_at: at this batch it raises KeyboardInterrupt, as Ctrl-C does."""
 
-    most_views, wants_hint = 3, True
+    max_views, wants_hint = 3, True
 
     def __init__(self, view_pixels: int, dim: int, stop_at: int | None = None) -> None:
         self.view_pixels, self._dim, self._stop_at = view_pixels, dim, stop_at

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from vidmem.encoders.tiny import detector as module
-from vidmem.encoders.tiny.detector import Detector, candidates, centres, decode, inside, suppress, working_size
+from vidmem.encoders.tiny.detector import (
+    Detector,
+    anchor_points,
+    best_points,
+    decode,
+    points_inside,
+    suppress,
+    working_size,
+)
 from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import box_iou
 
@@ -39,7 +47,7 @@ def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 
 def test_centres() -> None:
-    places = centres(64, 96)
+    places = anchor_points(64, 96)
     assert places.shape == (8 * 12 + 4 * 6 + 2 * 3, 3)
     assert places[0].tolist() == [4, 4, 8]
     assert places[13].tolist() == [12, 12, 8]  # the second of the second row
@@ -60,8 +68,8 @@ def test_decode_is_the_expectation_of_the_bins() -> None:
 
 def test_candidates_are_the_best_in_order() -> None:
     scores = np.array([0.5, 0.01, 0.9, 0.5, 0.3], np.float32)
-    assert candidates(scores, 0.3, 3).tolist() == [2, 0, 3]
-    assert candidates(scores, 0.95, 3).tolist() == []
+    assert best_points(scores, 0.3, 3).tolist() == [2, 0, 3]
+    assert best_points(scores, 0.95, 3).tolist() == []
 
 
 def test_suppress_by_hand() -> None:
@@ -99,7 +107,7 @@ def test_working_size(size: tuple[int, int]) -> None:
 def test_points_lie_in_the_masks() -> None:
     masks = np.zeros((2, 4, 4), np.float32)
     masks[0, 1, 1] = masks[1, 3, 0] = 1
-    points = inside(masks, np.array([[0, 0, 24, 24], [0, 0, 32, 32]], np.float32))
+    points = points_inside(masks, np.array([[0, 0, 24, 24], [0, 0, 32, 32]], np.float32))
     assert points.tolist() == [[12, 12], [4, 28]]
 
 
@@ -110,7 +118,7 @@ def test_regions(detector: Detector, size: tuple[int, int]) -> None:
     image = np.asarray(Image.fromarray(picture(640, 480)).resize((w, h)))
     (found,) = detector.regions([image], width, height)
     m = len(found)
-    assert 0 < m <= module.MOST
+    assert 0 < m <= module.MAX_REGIONS
     assert found.visual.shape == (m, 128)
     assert found.text.shape == (m, 80)
     assert found.masks.shape == (m, h // 8, w // 8)
@@ -158,7 +166,7 @@ def test_empty_frames(detector: Detector) -> None:
 
 
 def test_nothing_above_the_floor(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FLOOR", 2.0)
+    monkeypatch.setattr(module, "MIN_SCORE", 2.0)
     (found,) = detector.regions([picture(512, 352)], 512, 352)
     assert len(found) == 0
     assert found.visual.shape == (0, 128)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vidmem.encoders import hub
-from vidmem.encoders.hub import RECORD, Wanted, checked, find, fingerprint, locate, read_record, weights_folder
+from vidmem.encoders.hub import RECORD, Wanted, find, fingerprint, locate, read_record, record_sha256, weights_folder
 from vidmem.errors import ModelError
 
 REGION = Wanted("region encoder", ("best.safetensors", "region*.pth"), "MIT")
@@ -64,38 +64,38 @@ def test_missing_fails_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_file_is_read_once(tmp_path: Path, reads: list[Path]) -> None:
     sha = put(tmp_path / "region.pth")
-    assert checked(tmp_path / "region.pth", tmp_path) == sha
-    assert checked(tmp_path / "region.pth", tmp_path) == sha
+    assert record_sha256(tmp_path / "region.pth", tmp_path) == sha
+    assert record_sha256(tmp_path / "region.pth", tmp_path) == sha
     assert len(reads) == 1
     os.utime(tmp_path / "region.pth", ns=(1, 1))  # copied elsewhere: the same bytes at another time
-    assert checked(tmp_path / "region.pth", tmp_path) == sha
-    assert checked(tmp_path / "region.pth", tmp_path) == sha
+    assert record_sha256(tmp_path / "region.pth", tmp_path) == sha
+    assert record_sha256(tmp_path / "region.pth", tmp_path) == sha
     assert len(reads) == 2
 
 
 def test_a_changed_file_fails(tmp_path: Path) -> None:
     checked_path = tmp_path / "region.pth"
     put(checked_path)
-    checked(checked_path, tmp_path)
+    record_sha256(checked_path, tmp_path)
     put(checked_path, b"other")
     for _ in range(2):  # and is not recorded on the way
-        with pytest.raises(ModelError, match=rf"changed since they were recorded .*take region.pth out of {RECORD}"):
-            checked(checked_path, tmp_path)
+        with pytest.raises(ModelError, match=rf"changed since they were recorded .*remove region.pth from {RECORD}"):
+            record_sha256(checked_path, tmp_path)
     record = read_record(tmp_path)
     del record["region.pth"]
     (tmp_path / RECORD).write_text(json.dumps(record))
-    checked(checked_path, tmp_path)
+    record_sha256(checked_path, tmp_path)
 
 
 def test_the_beginning_of_the_sha256_in_the_name_counts(tmp_path: Path) -> None:
     sha = hashlib.sha256(b"weights").hexdigest()
     put(tmp_path / f"model-{sha[:8]}.pth")
-    assert checked(tmp_path / f"model-{sha[:8]}.pth", tmp_path) == sha
+    assert record_sha256(tmp_path / f"model-{sha[:8]}.pth", tmp_path) == sha
     put(tmp_path / "model-00000000.pth")
     with pytest.raises(ModelError, match="not the published ones or were cut short"):
-        checked(tmp_path / "model-00000000.pth", tmp_path)
+        record_sha256(tmp_path / "model-00000000.pth", tmp_path)
     with pytest.raises(ModelError, match="not the published ones"):
-        checked(tmp_path / f"model-{sha[:8]}.pth", tmp_path, sha256="f" * 64)
+        record_sha256(tmp_path / f"model-{sha[:8]}.pth", tmp_path, sha256="f" * 64)
     assert "model-00000000.pth" not in read_record(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_a_read_only_folder_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     sha = put(tmp_path / "region.pth")
     monkeypatch.setattr(hub, "write_atomically", refuse)
-    assert checked(tmp_path / "region.pth", tmp_path) == checked(tmp_path / "region.pth", tmp_path) == sha
+    assert record_sha256(tmp_path / "region.pth", tmp_path) == record_sha256(tmp_path / "region.pth", tmp_path) == sha
     assert len(reads) == 2
 
 
@@ -145,4 +145,4 @@ def test_a_damaged_record_fails(tmp_path: Path, text: str) -> None:
     put(tmp_path / "region.pth")
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(ModelError, match=r"record of weights is damaged .*remove it"):
-        checked(tmp_path / "region.pth", tmp_path)
+        record_sha256(tmp_path / "region.pth", tmp_path)

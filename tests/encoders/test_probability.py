@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidmem.encoders.probability import Curve, Probabilities, Samples, brier, check_worth, fit, left_out, reliability
+from vidmem.encoders.probability import Curve, Probabilities, Samples, brier, check_fit, fit, leave_one_out, reliability
 from vidmem.errors import UsageError
 
 CURVE = Curve(-6.0, 10.0, 0.7, 1, 1, 1)
@@ -98,12 +98,12 @@ def test_too_few_of_either_fail(right: list[bool]) -> None:
 
 def test_each_question_is_told_by_the_others() -> None:
     samples = made(60, per_question=5)
-    told = left_out(samples)
+    told = leave_one_out(samples)
     first = samples.question == 0
     expected = fit(samples.take(~first)).at(samples.score[first], samples.share[first])  # type: ignore[index]
     np.testing.assert_allclose(told[first], expected)
     few = Samples(np.array([0.1, 0.2, 0.3, 0.8, 0.9, 0.7]), None, np.array([0, 0, 0, 1, 1, 1], bool), np.arange(6))
-    assert np.isnan(left_out(few)).all()  # one less of either is not enough
+    assert np.isnan(leave_one_out(few)).all()  # one less of either is not enough
 
 
 def test_bins_and_brier() -> None:
@@ -146,11 +146,11 @@ def test_a_curve_that_tells_nothing_is_refused() -> None:
     def samples(right: Any) -> Samples:
         return Samples(score, None, np.asarray(right, bool), question)
 
-    check_worth(samples(score > 0.5))
-    with pytest.raises(UsageError, match=r"no better than to say .5 each time \(Brier score 0\.\d+, that gets 0.25\)"):
-        check_worth(samples(np.arange(60) % 2 == 0))
-    with pytest.raises(UsageError, match=r"worse than to say 0\.10 each time, the share that is right"):
-        check_worth(samples(np.arange(60) % 10 == 0))
+    check_fit(samples(score > 0.5))
+    with pytest.raises(UsageError, match=r"no better than a constant \.5 \(Brier score 0\.\d+ against 0\.25\)"):
+        check_fit(samples(np.arange(60) % 2 == 0))
+    with pytest.raises(UsageError, match=r"worse than a constant 0\.10, the share of right candidates"):
+        check_fit(samples(np.arange(60) % 10 == 0))
     few = Samples(np.arange(6.0), None, np.arange(6) > 2, np.arange(6))
     with pytest.raises(UsageError, match="too few questions to check the curve"):
-        check_worth(few)
+        check_fit(few)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 
 from needs import needs
-from vidmem.encoders.hub import RECORD, Wanted, checked, find, locate, read_record
+from vidmem.encoders.hub import RECORD, Wanted, find, locate, read_record, record_sha256
 from vidmem.encoders.pull import pull
 from vidmem.errors import ModelError
 
@@ -184,13 +184,13 @@ def test_a_file_that_was_cut_short_is_fetched_anew(full: Hub, tmp_path: Path, si
     (home / "model.safetensors").write_bytes(MODEL[:size])
     if used:
         for name in ("config.json", "model.safetensors"):
-            checked(home / name, tmp_path)
+            record_sha256(home / name, tmp_path)
     said: list[str] = []
     pull(FOLDER, tmp_path, said.append)
     assert full.fetched == ["model.safetensors!"]
     assert (home / "model.safetensors").read_bytes() == MODEL
     assert read_record(tmp_path)["dino-x/model.safetensors"]["sha256"] == hashlib.sha256(MODEL).hexdigest()
-    assert any("fetching it anew" in line for line in said)
+    assert any("fetching it again" in line for line in said)
 
 
 def test_a_folder_that_lacks_one_file_and_has_another_cut(full: Hub, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_what_was_put_there_by_hand_is_compared_once(full: Hub, tmp_path: Path) 
     said: list[str] = []
     pull(FOLDER, tmp_path, said.append)
     assert full.fetched == ["model.safetensors!"]
-    assert "dino-x/model.safetensors: it is not what Hugging Face has; fetching it anew" in said
+    assert "dino-x/model.safetensors: it is not what Hugging Face has; fetching it again" in said
     assert {entry["from"] for entry in read_record(tmp_path).values()} == {"huggingface.co/f/dino-x@c0ffee"}
     asked = len(full.asked)
     pull(FOLDER, tmp_path, said.append)
@@ -363,7 +363,7 @@ def test_what_must_be_put_there_by_hand(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_fails(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match=r"folder for weights cannot be made .*choose another folder as `weights`"):
+    with pytest.raises(ModelError, match=r"folder for weights cannot be created .*choose another folder as `weights`"):
         pull(OPEN, tmp_path / "file" / "below", print)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vidmem.encoders.tiny.box_pooling import part_means
-from vidmem.encoders.tiny.region_heads import SHAPE, covered, drawn, opinion, spread, widened
+from vidmem.encoders.tiny.region_heads import SHAPE, assemble_masks, bilinear_weights, box_statistics, coverage, widen
 from vidmem.geometry import cell_share
 
 
@@ -36,11 +36,11 @@ def test_small_boxes_are_widened_within_the_picture() -> None:
 
 
 def test_spread_puts_the_shape_over_the_box() -> None:
-    weights = spread(np.array([8], np.float32), np.array([8 + 8 * SHAPE], np.float32), SHAPE + 2)
+    weights = bilinear_weights(np.array([8], np.float32), np.array([8 + 8 * SHAPE], np.float32), SHAPE + 2)
     assert np.allclose(weights[0, 1:-1], np.eye(SHAPE))
     assert np.allclose(weights[0, 0], np.eye(SHAPE)[0])
     assert np.allclose(weights[0, -1], np.eye(SHAPE)[-1])
-    assert np.allclose(covered(np.array([4], np.float32), np.array([20], np.float32), 4), [[0.5, 1, 0.5, 0]])
+    assert np.allclose(coverage(np.array([4], np.float32), np.array([20], np.float32), 4), [[0.5, 1, 0.5, 0]])
 
 
 def test_masks_mix_prototypes_within_their_boxes() -> None:
@@ -48,8 +48,8 @@ def test_masks_mix_prototypes_within_their_boxes() -> None:
     prototypes[0, :, 4:], prototypes[1, :, :] = 1, 1
     boxes = np.array([[16, 16, 48, 48], [40, 40, 42, 42]], np.float32)
     mix = np.array([[40, -20], [0, -40]], np.float32)
-    masks = drawn(prototypes, mix, np.zeros((2, SHAPE * SHAPE), np.float32), boxes, (64, 64))
-    edges = widened(boxes, (64, 64))
+    masks = assemble_masks(prototypes, mix, np.zeros((2, SHAPE * SHAPE), np.float32), boxes, (64, 64))
+    edges = widen(boxes, (64, 64))
     assert np.allclose(edges[0], [16 - 7.2, 16 - 7.2, 48 + 7.2, 48 + 7.2])
     held = np.zeros((8, 8), bool)
     held[1:7, 4:7] = True  # 55.2 / 8 = 6.9 cells
@@ -58,12 +58,12 @@ def test_masks_mix_prototypes_within_their_boxes() -> None:
     assert (masks[1] > 0.5).sum() >= 1
 
 
-def test_opinion_has_no_surprises() -> None:
+def test_box_statistics_are_finite() -> None:
     boxes, stride = np.array([[0, 0, 5, 5], [3, 3, 3, 3]], np.float32), np.array([8, 32], np.float32)
-    rows = opinion(np.zeros((2, 80), np.float32), np.zeros((2, 44), np.float32), boxes, stride, (64, 64))
+    rows = box_statistics(np.zeros((2, 80), np.float32), np.zeros((2, 44), np.float32), boxes, stride, (64, 64))
     assert rows.shape == (2, 33)
     assert np.isfinite(rows).all()
-    assert opinion(
+    assert box_statistics(
         np.zeros((0, 80), np.float32),
         np.zeros((0, 44), np.float32),
         np.zeros((0, 4), np.float32),

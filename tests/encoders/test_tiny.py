@@ -23,7 +23,7 @@ from needs import needs
 from vidmem.encoders import load, load_text, shipped
 from vidmem.encoders.base import ViewEncoder
 from vidmem.encoders.shipped import shipped_bytes
-from vidmem.encoders.tiny.detector import MOST
+from vidmem.encoders.tiny.detector import MAX_REGIONS
 from vidmem.encoders.tiny.encoder import Tiny
 from vidmem.encoders.tiny.regions import LONGEST, MOST_WORKERS
 from vidmem.encoders.tiny.text import TinyText
@@ -95,8 +95,8 @@ def test_the_card_is_what_the_weights_are(encoder: Tiny) -> None:
     card, info = shipped.card(), encoder.info
     assert (card["visual_dim"], card["text_dim"]) == (info.visual_dim, info.text_dim)
     assert encoder.views.visual.shape[1] == info.visual_dim
-    assert encoder.views.naming.hints.shape[1] == encoder.against.shape[1] == info.text_dim
-    assert len(encoder.against) <= card["names"]
+    assert encoder.views.naming.hints.shape[1] == encoder.contrast_vectors.shape[1] == info.text_dim
+    assert len(encoder.contrast_vectors) <= card["names"]
     model_card = (SHIPPED / "tiny.md").read_text("utf-8")
     for what in ("COCO", "ImageNet", "Apache-2.0", "licence"):
         assert what.lower() in model_card.lower(), what
@@ -286,10 +286,10 @@ def test_info_says_what_it_is() -> None:
 
 def test_contrast_leaves_out_what_means_the_same() -> None:
     text = TinyText()
-    np.testing.assert_allclose(np.linalg.norm(text.against, axis=1), 1, rtol=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(text.contrast_vectors, axis=1), 1, rtol=2e-3)
     (vector,) = text.encode_text(["umbrella"])
     against = text.contrast(vector)
-    assert 0 < len(against) < len(text.against)
+    assert 0 < len(against) < len(text.contrast_vectors)
     assert (against @ vector).max() < shipped.card()["same_meaning"]
 
 
@@ -319,7 +319,7 @@ def check(found: RegionTokens, width: int, height: int) -> None:
         array = getattr(found, name)
         assert array.dtype == np.float32, name
         assert np.isfinite(array).all(), name
-    assert len(found) <= MOST
+    assert len(found) <= MAX_REGIONS
     assert found.text.shape[1] == HINTS == len(COCO)
     np.testing.assert_allclose(np.linalg.norm(found.visual, axis=1), 1, rtol=1e-4)
     for name in ("text", "masks", "area", "confidence"):

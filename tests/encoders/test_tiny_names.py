@@ -12,7 +12,7 @@ from vidmem.encoders import load_text
 from vidmem.encoders.base import Reading
 from vidmem.encoders.tiny import names
 from vidmem.encoders.tiny.text import TinyText
-from vidmem.encoders.vocabulary import first_few, notes, read, tried
+from vidmem.encoders.vocabulary import first_lines, notes, read, try_reading
 from vidmem.errors import UnknownWordError, UsageError
 from vidmem.query.labels import load_labels
 
@@ -157,11 +157,11 @@ def test_several_are_refused_in_one() -> None:
     guessed = read(TEXT, ["dgo", "cup"], guess=True)
     assert [one.read_as for one in guessed] == ["dgo", "cup"]
     assert notes(["dgo", "cup"], guessed) == ["'dgo': not known, an answer is a guess"]
-    assert first_few(list("abcdefgh")) == [*"abcde", "and 3 more like these"]
+    assert first_lines(list("abcdefgh")) == [*"abcde", "and 3 more like these"]
 
 
 def test_an_encoder_without_a_list_reads_all() -> None:
-    assert tried(fakes.Colours(), "a dgo") == Reading("a dgo")
+    assert try_reading(fakes.Colours(), "a dgo") == Reading("a dgo")
 
 
 def test_names_tell_what_they_stand_for() -> None:
@@ -171,6 +171,6 @@ def test_names_tell_what_they_stand_for() -> None:
 
 def test_what_any_encoder_refuses() -> None:
     """One that reads any phrase cuts a long one itself, up to a length."""
-    assert tried(fakes.Colours(), "cup " * 500) == Reading("cup " * 500)
+    assert try_reading(fakes.Colours(), "cup " * 500) == Reading("cup " * 500)
     with pytest.raises(UsageError, match="is too long; name a thing in no more than 2000 letters"):
-        tried(fakes.Colours(), "d" * 2001)
+        try_reading(fakes.Colours(), "d" * 2001)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vidmem.encoders import shipped as shipped_files
 from vidmem.encoders.base import ViewEncoder
-from vidmem.encoders.tiny.naming import CLASSES, FACTS, FEATURES, HINT_SIGNS, HINTS, MAP_SIGNS, Naming
+from vidmem.encoders.tiny.naming import CLASSES, FACTS, FEATURES, HINT_INPUTS, HINTS, MAP_INPUTS, Naming
 from vidmem.encoders.tiny.text import load_text
 from vidmem.encoders.tiny.views import NAMES, SIDE, TinyViews, facts_of, load, network, square
 from vidmem.errors import ModelError
@@ -44,9 +44,9 @@ def tensors(**other: Any) -> dict[str, np.ndarray]:
         "gate": (FEATURES + 1,),
         "hints": (HINTS, 5),
         "names": (9, 5),
-        "hint_right": (HINT_SIGNS,),
-        "map_near": (MAP_SIGNS,),
-        "map_right": (MAP_SIGNS,),
+        "hint_right": (HINT_INPUTS,),
+        "map_near": (MAP_INPUTS,),
+        "map_right": (MAP_INPUTS,),
     }
     made = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     return made | other
@@ -229,7 +229,7 @@ def test_drawings_have_a_map_of_their_own() -> None:
 
 def test_length_is_the_logistics() -> None:
     features, logits, hints, facts = many(5)
-    sure = np.zeros(MAP_SIGNS, np.float32)
+    sure = np.zeros(MAP_INPUTS, np.float32)
     sure[0] = 2
     t = tensors(map_right=sure, gate=np.zeros(FEATURES + 1, np.float32) - 9)
     length = np.linalg.norm(Naming(t).tokens(features, logits, hints * 0, facts), axis=1)

@@ -63,7 +63,7 @@ def noisy(t_ns: int, seed: int = 0) -> Frame:
 class Recorder(ViewEncoder):
     """A ViewEncoder that keeps what it was shown."""
 
-    view_pixels, most_views, wants_hint = 40, 3, True
+    view_pixels, max_views, wants_hint = 40, 3, True
 
     def __init__(self) -> None:
         self.shown: list[tuple[int, tuple[float, float, float, float]]] = []
@@ -128,7 +128,7 @@ def test_larger_whole_views_far_apart_are_kept() -> None:
     assert NS // 2 in times
     assert 0 not in times
     assert 8 * NS not in times
-    assert len(times) == Recorder.most_views
+    assert len(times) == Recorder.max_views
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(3, 60)), min_size=1, max_size=40))
@@ -138,7 +138,7 @@ def test_views_of_a_track_lie_apart(steps: list[tuple[int, int]]) -> None:
         t_ns += wait * NS // 10
         offered.append((t_ns, (30.0, 20.0, 30.0 + side, 20.0 + side)))
     times = sorted(track(Views(Recorder()), offered))
-    assert 1 <= len(times) <= Recorder.most_views
+    assert 1 <= len(times) <= Recorder.max_views
     assert all(b - a >= APART_NS for a, b in itertools.pairwise(times))
 
 
@@ -202,7 +202,7 @@ def test_a_view_is_looked_at_once() -> None:
     encoder = LookingEncoder()
     pictures = [picture({"red": (40, 20)}) for _ in range(40)]
     run(encoder, pictures, 8, None)
-    assert sum(encoder.views.seen) <= encoder.views.most_views
+    assert sum(encoder.views.seen) <= encoder.views.max_views
 
 
 def test_tokens_of_a_track_are_those_of_its_views() -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from lab.tiny.examples import Example
 from lab.tiny.masks import PARTS, Look, follower, look_model, losses, taught, train, with_prototypes
 from lab.tiny.teach import bounds, grab_box, lesson, paste, shares
-from vidmem.encoders.tiny.region_heads import drawn
+from vidmem.encoders.tiny.region_heads import assemble_masks
 
 ROWS = PARTS + 20
 
@@ -63,7 +63,7 @@ def test_masks_at_run_time_are_those_of_training() -> None:
         logits, crop = made.masks(features, mix, shape, one.boxes)
         prototypes = made.prototypes(features[None])[0].numpy()
     wanted = (torch.sigmoid(logits) * crop).numpy()
-    masks = drawn(prototypes, mix.numpy(), shape.numpy(), one.boxes, (64, 64))
+    masks = assemble_masks(prototypes, mix.numpy(), shape.numpy(), one.boxes, (64, 64))
     sure = wanted.max((1, 2)) > 0.5
     assert sure.any()
     assert np.allclose(masks[sure], wanted[sure], atol=1e-5)

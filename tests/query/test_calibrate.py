@@ -14,7 +14,7 @@ from seeing import axis, seen, source
 from store.making import DT, DV, MODEL
 
 from vidmem.encoders import Calibration
-from vidmem.encoders.probability import CANDIDATES, Curve, Probabilities
+from vidmem.encoders.probability import MAX_CANDIDATES, Curve, Probabilities
 from vidmem.errors import MediaError, UsageError
 from vidmem.query.calibrate import SLACK_NS, Known, candidates, fit_curve, load_known
 from vidmem.query.probable import probabilities
@@ -116,9 +116,9 @@ def test_candidates(store: Store) -> None:
         Known("2", "*", ()),
     ]
     found = candidates(store, cache, CALIBRATION, known, phrase)
-    assert found.question.tolist() == [0] * CANDIDATES + [1, 2]  # nothing is like 2
+    assert found.question.tolist() == [0] * MAX_CANDIDATES + [1, 2]  # nothing is like 2
     assert found.right.tolist() == [True, True] + [False] * 5  # evidence at 2, 12, 22 ...
-    assert (np.diff(found.score[:CANDIDATES]) < 0).all()
+    assert (np.diff(found.score[:MAX_CANDIDATES]) < 0).all()
     assert found.share is not None
     assert found.share.min() > 0.99
     with pytest.raises(UsageError, match=r"no source is called 'c\.mp4'"):
@@ -221,7 +221,7 @@ def test_no_track_below_the_least_score_is_likely_enough(
     curve = Curve(bias, slope, share, 9, 9, 9)
     likely = float(curve.at(np.array([score]), np.array([held]))[0])
     if likely >= least + 1e-6:  # a probability within rounding of the floor may go either way
-        assert score >= curve.least_score(least)
+        assert score >= curve.min_score(least)
 
 
 def test_without_a_fit_it_is_refused(store: Store) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.making import DT, DV, MODEL, add, info, track
 
 from vidmem.encoders import Calibration
-from vidmem.encoders.probability import Curve, Probabilities, lifted
+from vidmem.encoders.probability import Curve, Probabilities, lift
 from vidmem.query.search import find
 from vidmem.records import Float32
 from vidmem.store import Store, VectorCache
@@ -107,9 +107,9 @@ def test_likeness_never_lowers_and_more_of_it_lifts_no_less(
 ) -> None:
     """And what only looks like a thing is never surer than that."""
     low, high = min(a, b), max(a, b)
-    less, more = lifted(np.array([p, p]), np.array([[low], [high]]), np.array([sure]), same)
+    less, more = lift(np.array([p, p]), np.array([[low], [high]]), np.array([sure]), same)
     assert np.float32(p) <= less <= more <= max(np.float32(p), np.float32(sure))
-    same_looks = lifted(np.array([p]), np.array([[same]]), np.array([sure]), same)
+    same_looks = lift(np.array([p]), np.array([[same]]), np.array([sure]), same)
     assert same_looks[0] == pytest.approx(p, abs=1e-4)  # odds are clipped there
 
 
@@ -128,7 +128,7 @@ def test_no_score_below_the_least_one_reaches_the_probability(
     curve = Curve(bias, score, share, 9, 9, 9, best)
     held = np.array([min(s, top) for s in scores])
     told = curve.at(held, np.ones(len(held)), top)
-    assert (held[told >= np.float32(least)] >= curve.least_score(least, top)).all()
+    assert (held[told >= np.float32(least)] >= curve.min_score(least, top)).all()
 
 
 def test_a_question_that_nobody_fitted_fails_with_a_floor(store: Store) -> None:

@@ -75,7 +75,7 @@ def test_a_frame_without_regions_fails() -> None:
 class Greens(Encoder, ViewEncoder):
     """An encoder whose score is the share of green in a view. It finds one region."""
 
-    view_pixels, most_views, wants_hint = 64, 1, False
+    view_pixels, max_views, wants_hint = 64, 1, False
     box = (60.0, 40.0, 120.0, 80.0)
 
     @property

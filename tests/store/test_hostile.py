@@ -497,13 +497,13 @@ def test_texts_of_another_making_are_made_anew(made: Path, sql: str) -> None:
 )
 def test_a_curve_that_was_not_fitted_fails(name: str, value: object) -> None:
     assert Probabilities.from_dict({"text": CURVE})
-    with pytest.raises(ValueError, match=f"'text' has a {name} that is none"):
+    with pytest.raises(ValueError, match=f"'text' has no valid {name}"):
         Probabilities.from_dict({"text": {**CURVE, name: value}})
 
 
 @pytest.mark.parametrize("data", [[], "text", None, {"text": 5}, {"words": CURVE}, {"text": {**CURVE, "more": 1}}])
 def test_curves_of_another_shape_fail(data: Any) -> None:
-    with pytest.raises(ValueError, match="no curve"):
+    with pytest.raises(ValueError, match="not a curve"):
         Probabilities.from_dict(data)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from ..encoders.probability import brier, left_out, reliability
+from ..encoders.probability import brier, leave_one_out, reliability
 from ..errors import UsageError
 from ..memory import Memory
 from .messages import say, warn
@@ -59,7 +59,7 @@ def calibrate(
             return 0
 
         curve, samples, question_count = m.calibrate(questions)
-    probabilities = left_out(samples)
+    probabilities = leave_one_out(samples)
     known = ~np.isnan(probabilities)
     bins = reliability(probabilities[known], samples.right[known])
     score = brier(probabilities[known], samples.right[known]) if known.any() else None

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..encoders import DEFAULT, check, find, knows, load_text
-from ..encoders.hub import Wanted, checked, files_of, weights_folder
+from ..encoders.hub import Wanted, files_of, record_sha256, weights_folder
 from ..encoders.hub import find as find_weights
 from ..encoders.registry import BUILT_IN, names, problems
 from ..errors import ModelError, UsageError
@@ -167,7 +167,7 @@ def _pull(name: str, folder: Path, show: Show) -> int:
                     "role": wanted.role,
                     "file": str(file),
                     "bytes": file.stat().st_size,
-                    "sha256": checked(file, folder),
+                    "sha256": record_sha256(file, folder),
                     "licence": wanted.licence,
                 }
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..encoders.vocabulary import MOST_TOLD, few, notes, read
+from ..encoders.vocabulary import MAX_LISTED, first_names, notes, read
 from ..errors import UsageError
 from ..memory import Memory
 from ..query import arguments
@@ -178,10 +178,10 @@ def say_readings(encoder: TextEncoder, phrases: Sequence[str], *, guess: bool = 
     """
     readings = read(encoder, phrases, guess=guess)
     noted = [repr(phrase) for phrase, reading in zip(phrases, readings, strict=True) if reading.note]
-    if len(noted) > MOST_TOLD:
+    if len(noted) > MAX_LISTED:
         say(
             f"`{encoder.info.name}` does not know {len(noted)} of {len(phrases)} names as they stand, and reads them "
-            f"differently or guesses: {few(noted)}"
+            f"differently or guesses: {first_names(noted)}"
         )
         return
     for line in [reading.note for reading in readings if reading.note] if single else notes(phrases, readings):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..encoders.vocabulary import first_few
+from ..encoders.vocabulary import first_lines
 from ..errors import UnknownWordError
 from ..query.answers import sighting_row
 from ..query.labels import load_labels
@@ -55,7 +55,7 @@ def watch_list(
     with question.memory() as m:
         answers = m.watch(wanted, **question.arguments)
     notes = [note for answer in answers if "unknown" not in answer.query for note in answer.notes]
-    for note in first_few(list(dict.fromkeys(notes))):
+    for note in first_lines(list(dict.fromkeys(notes))):
         warn(note)
     show(_listing(wanted, answers))
     found = sum(answer.found for answer in answers)

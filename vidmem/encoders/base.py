@@ -162,7 +162,7 @@ class ViewEncoder(ABC):
 
     view_pixels: int
     """Longest side of a view in pixels."""
-    most_views: int
+    max_views: int
     """Views of one track that are looked at, the best ones."""
     wants_hint: bool = False
     """True if it reads `View.hint`."""

@@ -1,9 +1,9 @@
-"""The folder of weights, and the record that tells whether they have changed.
+"""The folder of weights, and the record of their checksums.
 
 All families share one flat folder: `weights`, else VIDMEM_WEIGHTS, else the platform's folder for data. `weights.json`
-in it has the sha256 of each file, from the first pull or the first use on; a file whose sha256 changes later is
-refused. Reading 4 GB takes seconds, so a file is hashed again only if its size or time of change differs from the
-record. A change that keeps both goes unnoticed.
+in it has the sha256 of each file from its first download or use on; a file whose sha256 changes later is refused.
+Reading 4 GB takes seconds, so a file is hashed again only if its size or modification time differs from the record. A
+change that keeps both goes unnoticed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 RECORD = "weights.json"
 INDEX = ".safetensors.index.json"
-"""Suffix of the index of a large model, which says which part has which tensor."""
+"""Suffix of the index of a large model, which maps each tensor to its file."""
 _CHUNK = 1 << 22
 
 
@@ -38,13 +38,13 @@ class Wanted:
         role: What it is, for people.
         patterns: Globs in the folder of weights. The first that matches counts.
         licence: The name of its licence.
-        access: What the user must do if it cannot simply be fetched.
+        access: What the user must do if a download needs more than a network.
         repo: Where it is on Hugging Face.
-        files: Files to fetch from `repo`. An entry may name alternatives, separated by "|", best first; a last "" means
-            that none is needed.
+        files: Files to download from `repo`. An entry may list alternatives, separated by "|", best first; a trailing
+            empty one makes the file optional.
         nested: The files go into a folder with the name of `repo`.
         url: Where it is on the web, if not on Hugging Face.
-        sha256: Of the file at `url`.
+        sha256: The sha256 of the file at `url`.
         spec: The name for `vidmem models pull`.
     """
 
@@ -71,35 +71,35 @@ def weights_folder(given: str | os.PathLike[str] | None = None) -> Path:
 
 def find(wanted: Wanted, folder: Path) -> Path | None:
     """The file or folder of `wanted`; None if it, or a file in it, is missing. Raises ModelError if several match."""
-    path = place_of(wanted, folder)
-    return None if path is None or lacking(wanted, path) else path
+    path = find_partial(wanted, folder)
+    return None if path is None or missing_files(wanted, path) else path
 
 
-def lacking(wanted: Wanted, path: Path) -> list[str]:
-    """Files that are missing or empty in a folder from Hugging Face, by its index too; [] for a single file."""
+def missing_files(wanted: Wanted, path: Path) -> list[str]:
+    """Missing or empty files of a folder from Hugging Face, including those of its index; [] for a single file."""
     if not path.is_dir():
         return []
     missing = []
     for entry in wanted.files:
-        present = chosen(entry, path)
+        present = first_present(entry, path)
         if present is None:
             missing.append(entry.split("|")[0])
         elif present.name.endswith(INDEX):
-            missing += [name for name in parts(present) if not _there(path / name)]
+            missing += [name for name in part_names(present) if not _is_present(path / name)]
     return missing
 
 
-def chosen(entry: str, path: Path) -> Path | None:
-    """The first file in the folder that an entry of `Wanted.files` names; None if there is none.
+def first_present(entry: str, path: Path) -> Path | None:
+    """The first file in the folder that an entry of `Wanted.files` lists; None if there is none.
 
-    The folder itself if there is none and none is needed.
+    Returns the folder itself if there is none and the entry is optional.
     """
     names = entry.split("|")
-    present = next((path / name for name in names if name and _there(path / name)), None)
+    present = next((path / name for name in names if name and _is_present(path / name)), None)
     return path if present is None and "" in names else present
 
 
-def parts(index: Path) -> list[str]:
+def part_names(index: Path) -> list[str]:
     """Names of the files of a large model, from its index; [] if the index is damaged."""
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
@@ -108,12 +108,12 @@ def parts(index: Path) -> list[str]:
     return sorted(name for name in names if isinstance(name, str) and Path(name).name == name)
 
 
-def _there(path: Path) -> bool:
+def _is_present(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def place_of(wanted: Wanted, folder: Path) -> Path | None:
-    """As `find`, but the folder may be incomplete."""
+def find_partial(wanted: Wanted, folder: Path) -> Path | None:
+    """As `find`, but a folder may be incomplete."""
     for pattern in wanted.patterns:
         found = sorted(path for path in folder.glob(pattern) if not path.name.endswith(".part"))
         if len(found) > 1:
@@ -128,9 +128,9 @@ def locate(wanted: Wanted, folder: Path) -> Path:
     """The file or folder of `wanted`. Raises ModelError with the remedy if it is missing."""
     path = find(wanted, folder)
     if path is None:
-        place, state = place_of(wanted, folder), "missing"
+        place, state = find_partial(wanted, folder), "missing"
         if place is not None and place.is_dir() and any(place.iterdir()):
-            state = f"incomplete ({lacking(wanted, place)[0]} is not there)"
+            state = f"incomplete ({missing_files(wanted, place)[0]} is not there)"
         remedy = wanted.access or f"`vidmem models pull {wanted.spec}` fetches it"
         raise ModelError(
             f"the {wanted.role} is {state}: {remedy}; `weights` or VIDMEM_WEIGHTS name another folder than {folder}"
@@ -152,10 +152,9 @@ def files_of(path: Path) -> list[Path]:
 
 
 def fingerprint(wanted: Sequence[Wanted], folder: Path) -> str:
-    """One sha256 over roles and sha256 of all files of `wanted`.
+    """One sha256 over the roles and the sha256 of all files of `wanted`.
 
-    Files that are recorded but missing count as recorded, so that a machine that only answers questions needs no
-    backbone.
+    For a missing file the record is used, so that a machine that only answers questions needs no backbone.
 
     Raises:
         ModelError: A file is neither here nor recorded, or has changed.
@@ -165,18 +164,18 @@ def fingerprint(wanted: Sequence[Wanted], folder: Path) -> str:
     for each in wanted:
         path = find(each, folder)
         if path is None:
-            known = recorded(each, record)
+            known = recorded_names(each, record)
             if not known:
                 locate(each, folder)
             hashes = [record[name]["sha256"] for name in known]
         else:
-            hashes = [checked(file, folder) for file in files_of(path)]
+            hashes = [record_sha256(file, folder) for file in files_of(path)]
         total.update("".join(f"{each.role} {sha}\n" for sha in hashes).encode())
     return total.hexdigest()
 
 
-def recorded(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
-    """Names of files of `wanted` in the record, by the first pattern that matches any."""
+def recorded_names(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
+    """Names of the files of `wanted` in the record, by the first pattern that matches any."""
     for pattern in wanted.patterns:
         whole = re.compile(re.escape(pattern).replace(r"\*", "[^/]*") + "(/.*)?")
         if names := sorted(name for name in record if whole.fullmatch(name)):
@@ -184,15 +183,15 @@ def recorded(wanted: Wanted, record: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", anew: bool = False) -> str:
-    """The sha256 of a file in `folder`, recorded if it was not.
+def record_sha256(path: Path, folder: Path, *, origin: str = "", sha256: str = "", again: bool = False) -> str:
+    """Return the sha256 of a file in `folder`, after comparing it with the record, or recording it.
 
     Args:
         path: The file.
         folder: The folder of weights.
         origin: Where the file came from, for the record.
-        sha256: What it must be; "" if unknown.
-        anew: Hash the file and write the record again, with `origin`.
+        sha256: The expected value; "" if unknown.
+        again: Hash the file and write its entry even if the record has one.
 
     Raises:
         ModelError: The sha256 is not the recorded one, the given one, or the one in the file's name, which files of
@@ -201,7 +200,7 @@ def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", ane
     name, stat, record = path.relative_to(folder).as_posix(), path.stat(), read_record(folder)
     entry = record.get(name)
     at = [stat.st_size, stat.st_mtime_ns]
-    if entry and entry.get("at") == at and sha256 in ("", entry["sha256"]) and not anew:
+    if entry and entry.get("at") == at and sha256 in ("", entry["sha256"]) and not again:
         return str(entry["sha256"])
     found = _sha256(path)
     start = match[1] if (match := re.search(r"-([0-9a-f]{8})\.pth$", path.name)) else ""
@@ -213,11 +212,11 @@ def checked(path: Path, folder: Path, *, origin: str = "", sha256: str = "", ane
     if entry and entry["sha256"] != found:
         raise ModelError(
             f"the weights have changed since they were recorded (sha256 {found[:16]}..., recorded "
-            f"{entry['sha256'][:16]}...); fetch them again, or take {name} out of {RECORD} if that was "
-            f"meant: {path}"
+            f"{entry['sha256'][:16]}...); fetch them again, or remove {name} from {RECORD} if you "
+            f"replaced the file: {path}"
         )
     entry = {"sha256": found, "at": at, "from": origin or (entry or {}).get("from", "")}
-    with suppress(OSError):  # a read-only folder: it is read again next time
+    with suppress(OSError):  # in a read-only folder it is hashed again next time
         write_atomically(folder / RECORD, json.dumps(read_record(folder) | {name: entry}, indent=1).encode())
     return found
 
@@ -235,8 +234,8 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     return record
 
 
-def forget(path: Path, folder: Path) -> None:
-    """Remove a file from the record, because its entry is known to be wrong. Raises ModelError."""
+def remove_entry(path: Path, folder: Path) -> None:
+    """Remove the entry of a file from the record. Raises ModelError if the record cannot be written."""
     record = read_record(folder)
     if record.pop(path.relative_to(folder).as_posix(), None) is not None:
         try:

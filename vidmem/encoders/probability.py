@@ -1,8 +1,9 @@
-"""From a score to the probability that a sighting shows the thing asked for, fitted on questions with known answers.
+"""Curves from a score to the probability that a sighting shows what was asked for.
 
-After Platt (1999): a logistic curve over the score and, where words were asked, over the logit of the phrase's share
-among the contrast phrases; two or three numbers, so that some dozen questions are enough, and never falling in either.
-A probability holds for questions like those of the fit: among answers of .7, seven in ten are right.
+Platt scaling (Platt 1999): a logistic curve over the score and, for questions with words, over the logit of the
+phrase's softmax share among the contrast phrases. It has two to four numbers, none of which may make the probability
+fall, so some dozen questions with known answers are enough for a fit. The probabilities hold for questions like those
+of the fit: of the answers with a probability of .7, about seven in ten are right.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from ..records import Float32
 
 Mode = Literal["text", "visual", "product"]
 MODES: tuple[Mode, Mode, Mode] = ("text", "visual", "product")
-"""Asked by words, by a picture, by both."""
+"""Questions with words, with a picture, and with both."""
 
-FLOOR = 0.5
-"""What is more likely meant than not counts as found."""
-LOOSE = 0.6
-"""Tracks with less than this share of the calibrated threshold have no part in a fit."""
-CANDIDATES = 5
-"""Tracks of a question that a fit looks at, the best ones; together they weigh as much as those of any question."""
-EVEN = 0.25
-"""The Brier score of saying .5 each time."""
-LEAST_EACH = 3
-"""A fit needs so many right and so many wrong candidates."""
+MIN_PROBABILITY = 0.5
+"""An answer with at least this probability counts as found."""
+LOOSE_SHARE = 0.6
+"""Tracks that score below this share of the calibrated threshold take no part in a fit."""
+MAX_CANDIDATES = 5
+"""The best tracks of a question that a fit uses. Questions weigh the same, whatever their number of candidates."""
+CONSTANT_BRIER = 0.25
+"""The Brier score of a constant probability of .5."""
+MIN_EACH = 3
+"""Minimum number of right and of wrong candidates for a fit."""
 
 LIFT, DOUBT = 4.7, 0.44
-"""What likeness to a thing that is probably meant adds to the log odds of a track: see `lifted`. From 2,498 tracks of
-twelve walks (seeds 5100 to 5111) with a probability of .1 to .5 by themselves; benchmarks/lift.py prints such a fit."""
+"""Gain in log odds of a track that resembles a probable one; see `lift`. Fitted on 2,498 tracks of twelve walks (seeds
+5100 to 5111) whose own probability is between .1 and .5; benchmarks/lift.py repeats the fit."""
 
 _COUNTS = frozenset({"questions", "right", "wrong"})
-_MOST = 1e9
-"""Of any number of a curve: it is kept in memories, which may come from strangers."""
+_MAX_NUMBER = 1e9
+"""Largest number in a curve. Curves are stored in memories, which may come from strangers."""
 _CLIP = 1e-4
 _RIDGE = 1e-2
 _STEPS = 100
@@ -46,10 +47,20 @@ _STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """p = 1 / (1 + exp(-(bias + score * s + share * logit(c) + best * (s / b - 1)))) for a score s, a share c, and the
-    best score b that the question has among all that may answer: beside a much better one, the same score says less.
-    The score is the cosine to the words, or to the picture where there is one. score, share, best: not negative.
-    questions: that it was fitted on; right, wrong: candidates."""
+    """A logistic curve: p = 1 / (1 + exp(-(bias + score * s + share * logit(c) + best * (s / b - 1)))).
+
+    s is the score: the cosine to the picture if there is one, else to the words. c is the share, and b the best score
+    of any candidate of the question: behind a much better one, the same score means less.
+
+    Attributes:
+        bias: Log odds at a score of 0 and a share of .5.
+        score: Slope of the score, not negative.
+        share: Slope of the share's logit, not negative; 0 without words.
+        questions: Number of questions of the fit.
+        right: Number of right candidates.
+        wrong: Number of wrong candidates.
+        best: Slope of the distance to the best score, not negative.
+    """
 
     bias: float
     score: float
@@ -60,32 +71,41 @@ class Curve:
     best: float = 0.0
 
     def at(self, score: NDArray[Any], share: NDArray[Any] | None, best: NDArray[Any] | float | None = None) -> Float32:
-        """`(n,)` probabilities of scores `(n,)` and shares `(n,)`, None for questions without words. best: the best
-        score of each one's question, None where each is the best."""
+        """Probabilities `(n,)` float32.
+
+        Args:
+            score: `(n,)` scores.
+            share: `(n,)` shares; None for questions without words.
+            best: Best score of each candidate's question; None if every candidate is the best of its own.
+        """
         z = self.bias + self.score * np.asarray(score, np.float64)
         if share is not None:
             z = z + self.share * _logit(share)
         if best is not None:
-            z = z + self.best * _behind(np.asarray(score, np.float64), best)
+            z = z + self.best * _gap_to_best(np.asarray(score, np.float64), best)
         return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
 
-    def least_score(self, probability: float, best: float | None = None) -> float:
-        """No score below it reaches the probability, whatever the share; -inf where even the lowest may. best: the best
-        score of the question, where it is known."""
+    def min_score(self, probability: float, best: float | None = None) -> float:
+        """The score below which no share reaches `probability`; -inf if there is no such bound.
+
+        best: the best score of the question, if known.
+        """
         if probability <= 0 or self.score + self.best < 1e-9:
             return -np.inf
-        wanted = np.log(probability / (1 - probability)) if probability < 1 else 16.0  # float32 tells no 1 below that
+        wanted = (
+            np.log(probability / (1 - probability)) if probability < 1 else 16.0
+        )  # float32 rounds to 1 from there on
         wanted -= self.bias + self.share * float(_logit(np.array(1.0)))
         if best is None or self.best <= 0:
             return -np.inf if self.score < 1e-9 else float(wanted / self.score) - 1e-5
-        # From a score of 0 up to the best one the odds rise by both; below 0 the best has no more say.
+        # From 0 up to the best score both slopes count; below 0 the one of `best` is clipped.
         rising = float((wanted + self.best) / (self.score + self.best / max(best, 1e-6))) - 1e-5
         if rising > 0:
             return rising
         return -np.inf if self.score < 1e-9 else float((wanted + self.best) / self.score) - 1e-5
 
-    def least_share(self, probability: float) -> float:
-        """No track with a lower share reaches the probability, whatever its score; 0 where the share does not tell."""
+    def min_share(self, probability: float) -> float:
+        """The share below which no score reaches `probability`; 0 if the curve does not depend on the share."""
         if probability <= 0 or self.share < 1e-9:
             return 0.0
         wanted = np.log(probability / (1 - probability)) if probability < 1 else 16.0
@@ -95,7 +115,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Probabilities:
-    """A curve for each kind of question; None where none was fitted."""
+    """A curve for each kind of question; None if it was not fitted."""
 
     text: Curve | None = None
     visual: Curve | None = None
@@ -105,32 +125,42 @@ class Probabilities:
         return any(getattr(self, mode) is not None for mode in MODES)
 
     def as_dict(self) -> dict[str, Any]:
+        """The fitted curves, ready for JSON."""
         return {mode: curve for mode, curve in asdict(self).items() if curve is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave. Raises ValueError for anything else."""
+        """The curves that `as_dict` returned. Raises ValueError for anything else."""
         if not isinstance(data, Mapping):
-            raise ValueError("no curves")
+            raise ValueError("not a curve for each mode")
         names = {f.name for f in fields(Curve)}
-        data = {mode: {"best": 0.0, **v} if isinstance(v, Mapping) else v for mode, v in data.items()}  # as of before
+        data = {
+            mode: {"best": 0.0, **v} if isinstance(v, Mapping) else v for mode, v in data.items()
+        }  # older ones lack it
         curves = {}
         for mode, values in data.items():
             if mode not in MODES or not isinstance(values, Mapping) or values.keys() != names:
-                raise ValueError(f"no curve: {mode!r}")
+                raise ValueError(f"not a curve: {mode!r}")
             for name, value in values.items():
                 wanted = int if name in _COUNTS else (int, float)
-                least = -_MOST if name == "bias" else 0
-                if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= _MOST:
-                    raise ValueError(f"the curve {mode!r} has a {name} that is none")
+                lowest = -_MAX_NUMBER if name == "bias" else 0
+                if isinstance(value, bool) or not isinstance(value, wanted) or not lowest <= value <= _MAX_NUMBER:
+                    raise ValueError(f"the curve {mode!r} has no valid {name}")
             curves[mode] = Curve(**values)
         return cls(**curves)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Candidates, `(n,)` each: score, share (None without words), right, question, the number of each one's, and best,
-    the best score of that question (None: each one's own)."""
+    """Candidates of a fit, arrays `(n,)`.
+
+    Attributes:
+        score: Their scores.
+        share: Their shares; None for questions without words.
+        right: Which are right.
+        question: The number of each one's question.
+        best: The best score of that question; None for each one's own.
+    """
 
     score: NDArray[np.float64]
     share: NDArray[np.float64] | None
@@ -142,21 +172,24 @@ class Samples:
         return len(self.score)
 
     def take(self, keep: NDArray[np.bool_]) -> Samples:
+        """The candidates where `keep` `(n,)` is True."""
         share = None if self.share is None else self.share[keep]
         best = None if self.best is None else self.best[keep]
         return Samples(self.score[keep], share, self.right[keep], self.question[keep], best)
 
 
 def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
-    """The curve with the largest likelihood, targets drawn in as Platt's. weight `(n,)`: of each candidate's question,
-    1 by default; it is shared among the candidates of that question.
+    """Fit a curve by maximum likelihood, with Platt's targets.
 
-    Raises UsageError when there are too few right or wrong candidates to tell them apart.
+    weight: `(n,)`, the weight of each candidate's question, by default 1; the candidates of a question share it.
+
+    Raises:
+        UsageError: There are too few right or wrong candidates.
     """
     right, wrong = int(samples.right.sum()), int((~samples.right).sum())
-    if min(right, wrong) < LEAST_EACH:
+    if min(right, wrong) < MIN_EACH:
         raise UsageError(
-            f"{right} right and {wrong} wrong candidates are too few to calibrate with (at least {LEAST_EACH} each); "
+            f"{right} right and {wrong} wrong candidates are too few to calibrate with (at least {MIN_EACH} each); "
             "add questions: things that are there, with all their times, and some that are absent"
         )
     _, place, count = np.unique(samples.question, return_inverse=True, return_counts=True)
@@ -166,10 +199,10 @@ def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
     if samples.share is not None:
         columns["share"] = _logit(samples.share)
     if samples.best is not None:
-        columns["best"] = _behind(samples.score, samples.best)
+        columns["best"] = _gap_to_best(samples.score, samples.best)
     n_right, n_wrong = float(mass[samples.right].sum()), float(mass[~samples.right].sum())
     target = np.where(samples.right, (n_right + 1) / (n_right + 2), 1 / (n_wrong + 2))
-    while True:  # a slope that came out negative is noise: leave it out
+    while True:  # a negative slope is noise: leave its column out
         slopes, bias = _newton(list(columns.values()), target, mass)
         found = dict(zip(columns, slopes, strict=True))
         if all(slope >= 0 for slope in slopes):
@@ -183,7 +216,7 @@ def fit(samples: Samples, weight: NDArray[np.float64] | None = None) -> Curve:
 def _newton(
     columns: list[NDArray[np.float64]], target: NDArray[np.float64], mass: NDArray[np.float64]
 ) -> tuple[list[float], float]:
-    """Slopes and bias of a weighted logistic regression, on columns that are scaled first."""
+    """Slopes and bias of a weighted, ridge-regularized logistic regression on standardized columns."""
     mean = [float(np.average(c, weights=mass)) for c in columns]
     spread = [np.average((c - m) ** 2, weights=mass) for c, m in zip(columns, mean, strict=True)]
     scale = [max(float(np.sqrt(v)), 1e-9) for v in spread]
@@ -196,31 +229,37 @@ def _newton(
         slope = x.T @ (mass * (target - p)) - ridge * w
         curve = (x * (mass * np.maximum(p * (1 - p), 1e-9))[:, None]).T @ x + np.diag(ridge)
         step = np.linalg.solve(curve, slope)
-        w += step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))  # far from the answer Newton overshoots
+        w += step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))  # Newton overshoots far from the optimum
         if np.abs(step).max() < 1e-9:
             break
     slopes = [float(w[i] / s) for i, s in enumerate(scale)]
     return slopes, float(w[-1] - sum(a * m for a, m in zip(slopes, mean, strict=True)))
 
 
-def lifted(probability: NDArray[Any], cosine: NDArray[Any], sure: NDArray[Any], same_thing: float) -> Float32:
-    """The probabilities `(n,)` of tracks that look like some that are probably meant: never lower than they were, and
-    never higher than that of the one that they look like.
+def lift(probability: NDArray[Any], cosine: NDArray[Any], anchors: NDArray[Any], same_thing: float) -> Float32:
+    """Raise the probabilities of tracks that resemble a probable one; never above that of the one they resemble.
 
-    cosine `(n, m)`: of their visual tokens to those; sure `(m,)`: the probabilities of those. same_thing: the cosine
-    from which on two show one thing: the log odds grow by LIFT for the way from there to 1, less DOUBT.
+    Args:
+        probability: `(n,)` probabilities of the tracks.
+        cosine: `(n, m)` cosines of their visual tokens to those of `m` probable tracks.
+        anchors: `(m,)` probabilities of the probable tracks.
+        same_thing: Cosine from which on two tracks show one thing. From there to 1 the log odds grow linearly by LIFT,
+            less DOUBT.
+
+    Returns:
+        `(n,)` float32, nowhere lower than `probability`.
     """
     own = np.asarray(probability, np.float64)[:, None]
     share = np.clip((np.asarray(cosine, np.float64) - same_thing) / max(1 - same_thing, 1e-6), 0, 1)
     z = _logit(own) + LIFT * share - DOUBT
-    like = np.minimum(1 / (1 + np.exp(-z)), np.asarray(sure, np.float64))
+    like = np.minimum(1 / (1 + np.exp(-z)), np.asarray(anchors, np.float64))
     return np.asarray(np.maximum(own[:, 0], like.max(axis=1, initial=0)), np.float32)
 
 
-def left_out(samples: Samples) -> Float32:
-    """For each candidate the probability by the curve of all other questions: what to expect of new ones.
+def leave_one_out(samples: Samples) -> Float32:
+    """Probabilities `(n,)` of the candidates of each question by a curve fitted on all other questions.
 
-    NaN where the others do not make a curve.
+    NaN where the other questions are too few for a curve.
     """
     out = np.full(len(samples), np.nan, np.float32)
     for question in np.unique(samples.question).tolist():
@@ -229,37 +268,40 @@ def left_out(samples: Samples) -> Float32:
             curve = fit(samples.take(~held))
         except UsageError:
             continue
-        one = samples.take(held)
-        out[held] = curve.at(one.score, one.share, one.best)
+        test = samples.take(held)
+        out[held] = curve.at(test.score, test.share, test.best)
     return out
 
 
-def check_worth(samples: Samples) -> None:
-    """Raises UsageError for candidates whose curve tells nothing of new questions: each question told by the curve of
-    the others, its Brier score is no better than that of .5 for everything, or worse than that of the base rate; or
-    there are too few for that."""
-    told = left_out(samples)
-    known = ~np.isnan(told)
+def check_fit(samples: Samples) -> None:
+    """Check that a curve predicts questions that it was not fitted on.
+
+    Raises:
+        UsageError: By leave-one-out, its Brier score is no better than that of a constant .5, or worse than that of the
+            share of right candidates; or there are too few questions to say.
+    """
+    predicted = leave_one_out(samples)
+    known = ~np.isnan(predicted)
     if not known.any():
-        raise UsageError("too few questions to check the curve, each by that of the others; nothing is kept, add some")
+        raise UsageError("too few questions to check the curve by leave-one-out; nothing is saved, add some")
     right = samples.right[known]
-    score, rate = brier(told[known], right), float(right.mean())
+    score, rate = brier(predicted[known], right), float(right.mean())
     base = brier(np.full(len(right), rate), right)
-    remedy = "nothing is kept; check the answers, or add questions"
-    if score >= EVEN:
+    remedy = "nothing is saved; check the answers, or add questions"
+    if score >= CONSTANT_BRIER:
         raise UsageError(
-            f"the curve is no better than to say .5 each time (Brier score {score:.3f}, that gets {EVEN}); {remedy}"
+            f"the curve is no better than a constant .5 (Brier score {score:.3f} against {CONSTANT_BRIER}); {remedy}"
         )
     if score > base:
         raise UsageError(
-            f"the curve is worse than to say {rate:.2f} each time, the share that is right (Brier score "
-            f"{score:.3f}, that gets {base:.3f}); {remedy}"
+            f"the curve is worse than a constant {rate:.2f}, the share of right candidates (Brier score {score:.3f} "
+            f"against {base:.3f}); {remedy}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers with a probability from low to high: how many, their mean probability, and the share that is right."""
+    """Answers with a probability from `low` to `high`: their count, mean probability, and share that is `right`."""
 
     low: float
     high: float
@@ -269,7 +311,7 @@ class Bin:
 
 
 def reliability(probability: NDArray[Any], right: NDArray[Any], bins: int = 5) -> list[Bin]:
-    """The bins that hold anything, of equal width; 1 belongs to the last one."""
+    """Bins of equal width over [0, 1], without the empty ones; 1 belongs to the last."""
     place = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
     out = []
     for i in range(bins):
@@ -288,12 +330,12 @@ def reliability(probability: NDArray[Any], right: NDArray[Any], bins: int = 5) -
 
 
 def brier(probability: NDArray[Any], right: NDArray[Any]) -> float:
-    """Mean squared difference of probability and truth: 0 is perfect, .25 is what .5 for everything gets."""
+    """The Brier score, the mean squared difference of probability and truth: 0 is perfect, a constant .5 gets .25."""
     return float(np.mean((np.asarray(probability, np.float64) - np.asarray(right, np.float64)) ** 2))
 
 
-def _behind(score: NDArray[np.float64], best: NDArray[Any] | float) -> NDArray[np.float64]:
-    """How far scores are behind the best: 0 for it, -1 for none at all."""
+def _gap_to_best(score: NDArray[np.float64], best: NDArray[Any] | float) -> NDArray[np.float64]:
+    """Relative distance of scores to the best: 0 for the best, -1 for a score of 0 or less."""
     top = np.maximum(np.asarray(best, np.float64), 1e-6)
     return np.asarray(np.clip(score / top - 1, -1, 0))
 

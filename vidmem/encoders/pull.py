@@ -1,7 +1,7 @@
-"""Fetching weights: from Hugging Face with `huggingface_hub`, or a plain file from the web; each with its checksum.
+"""Download weights from Hugging Face with `huggingface_hub`, or as a plain file from the web, and check their sha256.
 
-What is there already is looked at file by file: what is missing is fetched, what is damaged is fetched anew, and what
-was never compared with Hugging Face is.
+Files that are present are checked one by one. Missing and damaged ones are downloaded; one that was put there by hand
+is compared with Hugging Face.
 """
 
 from __future__ import annotations
@@ -13,29 +13,48 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .hub import INDEX, Wanted, checked, chosen, files_of, find, forget, parts, place_of, read_record, write_atomically
+from .hub import (
+    INDEX,
+    Wanted,
+    files_of,
+    find,
+    find_partial,
+    first_present,
+    part_names,
+    read_record,
+    record_sha256,
+    remove_entry,
+    write_atomically,
+)
 from .integrity import cut_short
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 20
-_LARGEST_PLAIN = 64 << 20
+_MAX_PLAIN = 64 << 20  # bytes
 
 
 def pull(wanted: Wanted, folder: Path, say: Say) -> Path:
-    """Make `wanted` be in `folder`, whole, and record the sha256 of its files; its path.
+    """Download what is missing or damaged of `wanted`, record the sha256 of its files, and return its path.
 
-    Files that are there and right are kept. A file of Hugging Face is fetched at the revision that the record names,
-    for it or for another file of its folder, else at the newest, which is recorded; a download that broke off goes on
-    where it was. Raises ModelError: it is behind a licence, there is no network, the library is missing, or it is not
-    what it should be; what was fetched of it is then removed.
+    Intact files are kept. From Hugging Face, the revision is the recorded one of the file or of another file of its
+    folder, else the newest, which is then recorded. An interrupted download is resumed.
+
+    Args:
+        wanted: The file or folder of weights.
+        folder: The folder of weights that it goes into.
+        say: Called with each line of progress.
+
+    Raises:
+        ModelError: The weights are behind a licence, there is no network, huggingface_hub is not installed, or a file
+            is not the published one; it is then removed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        cause = f"the folder for weights cannot be made ({error.strerror})"
+        cause = f"the folder for weights cannot be created ({error.strerror})"
         raise ModelError(f"{cause}; choose another folder as `weights`: {folder}") from None
-    path, place = find(wanted, folder), place_of(wanted, folder)
-    bad = _bad(place, wanted, folder, say) if place is not None else []
+    path, present = find(wanted, folder), find_partial(wanted, folder)
+    bad = _damaged(present, wanted, folder, say) if present is not None else []
     if (path is None or bad) and (wanted.repo or wanted.url):
         say(f"fetching the {wanted.role} ({wanted.licence})")
         if wanted.repo:
@@ -46,81 +65,83 @@ def pull(wanted: Wanted, folder: Path, say: Say) -> Path:
     if path is None:
         raise ModelError(f"the {wanted.role} is missing: {wanted.access}; then put it into {folder}")
     for file in files_of(path):
-        sha = checked(file, folder, sha256=wanted.sha256)
+        sha = record_sha256(file, folder, sha256=wanted.sha256)
         say(f"{file.relative_to(folder)}  sha256 {sha}")
     return path
 
 
-def _bad(path: Path, wanted: Wanted, folder: Path, say: Say) -> list[Path]:
-    """Files of what is there that have to be fetched anew, each told of. Raises ModelError for one that cannot be."""
+def _damaged(path: Path, wanted: Wanted, folder: Path, say: Say) -> list[Path]:
+    """The files that must be downloaded again. Raises ModelError for one that cannot be."""
     bad = []
     target = _target(wanted, folder)
     for file in files_of(path):
         name = file.relative_to(folder).as_posix()
         origin = str(read_record(folder).get(name, {}).get("from", ""))
-        cause = _wrong(file, wanted, folder, known=bool(origin))
-        fetched = bool(wanted.url) or file in _fetchable(wanted, target)
-        if not cause and not origin and wanted.repo and fetched:
-            cause = _other_than_published(file, wanted, folder, say)
+        cause = _damage(file, wanted, folder, known=bool(origin))
+        fetchable = bool(wanted.url) or file in _fetchable(wanted, target)
+        if not cause and not origin and wanted.repo and fetchable:
+            cause = _compare_with_hub(file, wanted, folder, say)
         if not cause:
             continue
-        if not fetched:
+        if not fetchable:
             remedy = wanted.access or "remove it and run this again"
             raise ModelError(f"the {wanted.role} is damaged ({cause}): {remedy}: {file}")
-        say(f"{name}: {cause}; fetching it anew")
-        if not origin:  # the record, if there is one, was made of the damaged file
-            forget(file, folder)
+        say(f"{name}: {cause}; fetching it again")
+        if not origin:  # an entry without origin was made from the damaged file
+            remove_entry(file, folder)
         bad.append(file)
     return bad
 
 
-def _wrong(file: Path, wanted: Wanted, folder: Path, *, known: bool) -> str:
-    """Why a file is not what it should be, "" when nothing speaks against it. known: it was compared when fetched."""
+def _damage(file: Path, wanted: Wanted, folder: Path, *, known: bool) -> str:
+    """What is wrong with a file, or "". known: it was downloaded, so the record has the published sha256."""
     try:
-        checked_before = known and bool(checked(file, folder, sha256=wanted.sha256))
+        checked_before = known and bool(record_sha256(file, folder, sha256=wanted.sha256))
         cause = "" if checked_before else cut_short(file)
         if not cause and not checked_before:
-            checked(file, folder, sha256=wanted.sha256)
+            record_sha256(file, folder, sha256=wanted.sha256)
     except ModelError:
         return "it is not what was recorded or published"
     return cause
 
 
-def _other_than_published(file: Path, wanted: Wanted, folder: Path, say: Say) -> str:
-    """Compares a file that was put there by hand with the sha256 that Hugging Face tells; without a network it is
-    only said that nobody did."""
+def _compare_with_hub(file: Path, wanted: Wanted, folder: Path, say: Say) -> str:
+    """What is wrong with a file that was put there by hand, compared with Hugging Face, or "".
+
+    Without a network the file is accepted, with a line that says so.
+    """
     name = file.relative_to(_target(wanted, folder)).as_posix()
     try:
         if _offline():
             raise OSError("HF_HUB_OFFLINE is set")
         facts = _facts(wanted, name, None)
-    except Exception as error:  # each version of the library has its own; the file may be right all the same
+    except Exception as error:  # each version of the library has its own errors; the file may be intact
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         say(f"{file.relative_to(folder)}: not compared with Hugging Face ({reason})")
         return ""
-    told = getattr(facts, "size", None)
-    if told is not None and told != file.stat().st_size:
-        return f"it has {file.stat().st_size:,} bytes, Hugging Face has {told:,}"
+    size = getattr(facts, "size", None)
+    if size is not None and size != file.stat().st_size:
+        return f"it has {file.stat().st_size:,} bytes, Hugging Face has {size:,}"
     try:
-        checked(file, folder, origin=_origin(wanted, facts), sha256=_told(facts), anew=True)
+        record_sha256(file, folder, origin=_origin(wanted, facts), sha256=_published_sha256(facts), again=True)
     except ModelError:
         return "it is not what Hugging Face has"
     return ""
 
 
 def _target(wanted: Wanted, folder: Path) -> Path:
-    """The folder that its files go into."""
+    """The folder that the files of `wanted` go into."""
     return folder / wanted.repo.split("/")[1] if wanted.nested else folder
 
 
 def _fetchable(wanted: Wanted, target: Path) -> list[Path]:
-    """All files that can be fetched by their names."""
+    """All files that can be downloaded, those of an index included."""
     found = [target / name for entry in wanted.files for name in entry.split("|") if name]
-    return found + [target / part for path in found if path.name.endswith(INDEX) for part in parts(path)]
+    return found + [target / part for path in found if path.name.endswith(INDEX) for part in part_names(path)]
 
 
 def offline_remedy(wanted: Wanted, folder: Path) -> str:
-    """What to type on a machine with a network, and what to copy back."""
+    """What to type on a machine with a network, and what to copy from there."""
     if wanted.repo:
         target = wanted.repo.split("/")[1] if wanted.nested else "weights"
         names = [entry.split("|")[0] for entry in wanted.files if "" not in entry.split("|")]
@@ -135,23 +156,23 @@ def offline_remedy(wanted: Wanted, folder: Path) -> str:
 
 
 def _from_hub(wanted: Wanted, folder: Path, bad: Sequence[Path]) -> None:
-    """Files that are missing, and those of `bad`."""
+    """Download missing files and those of `bad`."""
     _library()
     if _offline():
         raise _unreachable("HF_HUB_OFFLINE is set", wanted, folder)
     target = _target(wanted, folder)
     for entry in wanted.files:
-        present = chosen(entry, target)
+        present = first_present(entry, target)
         if present is None or present == target or present in bad:
             present = _first(entry.split("|"), wanted, folder)
         if present is not None and present.name.endswith(INDEX):
-            for name in parts(present):
+            for name in part_names(present):
                 if not (target / name).is_file() or target / name in bad:
                     _first([name], wanted, folder)
 
 
 def _first(names: Sequence[str], wanted: Wanted, folder: Path) -> Path | None:
-    """Fetches the first of the names that Hugging Face has, None for the name ""."""
+    """Download the first of the names that Hugging Face has; None for the name ""."""
     import huggingface_hub as hub
 
     target = _target(wanted, folder)
@@ -162,16 +183,16 @@ def _first(names: Sequence[str], wanted: Wanted, folder: Path) -> Path | None:
         revision = _revision(path, wanted, folder)
         try:
             facts = _facts(wanted, name, revision)
-            # With force what is there is not taken for finished; without, a download that broke off is gone on with.
+            # Forced, a present file is replaced; not forced, an interrupted download is resumed.
             hub.hf_hub_download(
                 wanted.repo, name, revision=facts.commit_hash, local_dir=target, force_download=path.exists()
             )
-        except Exception as error:  # each version of the library, and of the HTTP library below it, has its own
+        except Exception as error:  # each version of the library, and of its HTTP library, has its own
             if _no_such_file(error) and name != names[-1]:
                 continue
             raise _cause(error, wanted, folder) from None
         try:
-            checked(path, folder, origin=_origin(wanted, facts), sha256=_told(facts))
+            record_sha256(path, folder, origin=_origin(wanted, facts), sha256=_published_sha256(facts))
         except ModelError:
             path.unlink(missing_ok=True)
             raise
@@ -185,11 +206,11 @@ def _facts(wanted: Wanted, name: str, revision: str | None) -> Any:
 
 
 def _revision(path: Path, wanted: Wanted, folder: Path) -> str | None:
-    """The recorded revision of a file, or of another of its folder: files of one model belong together."""
+    """The recorded revision of a file, else of another of its folder: the files of a model belong together."""
     record = read_record(folder)
     own = record.get(path.relative_to(folder).as_posix(), {})
-    beside = record.values() if wanted.nested else []
-    for entry in (own, *beside):
+    siblings = record.values() if wanted.nested else []
+    for entry in (own, *siblings):
         place, _, revision = str(entry.get("from", "")).partition("@")
         if revision and place == f"huggingface.co/{wanted.repo}":
             return revision
@@ -200,8 +221,8 @@ def _origin(wanted: Wanted, facts: Any) -> str:
     return f"huggingface.co/{wanted.repo}@{facts.commit_hash}"
 
 
-def _told(facts: Any) -> str:
-    """For large files the Hub's tag is their sha256; small ones are named by git."""
+def _published_sha256(facts: Any) -> str:
+    """The sha256 that the Hub has for a large file; "" for a small one, whose tag is the hash of git."""
     return facts.etag if facts.etag and len(facts.etag) == 64 else ""
 
 
@@ -218,8 +239,8 @@ def _from_web(wanted: Wanted, folder: Path) -> None:
     if _offline():
         raise _unreachable("HF_HUB_OFFLINE is set", wanted, folder)
     try:
-        with urllib.request.urlopen(wanted.url, timeout=_TIMEOUT_S) as answer:  # the addresses are ours
-            data = answer.read(_LARGEST_PLAIN)
+        with urllib.request.urlopen(wanted.url, timeout=_TIMEOUT_S) as answer:  # all addresses are in this package
+            data = answer.read(_MAX_PLAIN)
     except Exception as error:
         raise _cause(error, wanted, folder) from None
     try:
@@ -228,7 +249,7 @@ def _from_web(wanted: Wanted, folder: Path) -> None:
         cause = f"the weights cannot be written ({error.strerror})"
         raise ModelError(f"{cause}; choose another folder as `weights`: {folder}") from None
     try:
-        checked(path, folder, origin=wanted.url, sha256=wanted.sha256)
+        record_sha256(path, folder, origin=wanted.url, sha256=wanted.sha256)
     except ModelError:
         path.unlink(missing_ok=True)
         raise

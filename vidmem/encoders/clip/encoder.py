@@ -49,7 +49,7 @@ def wanted(backbone: str = "") -> list[Wanted]:
 class ClipViews(ViewEncoder):
     """The second step: whole views through the image tower. See base.ViewEncoder."""
 
-    most_views, wants_hint = 2, False  # a look costs ten times what one of `tiny` does
+    max_views, wants_hint = 2, False  # a look costs ten times what one of `tiny` does
 
     def __init__(self, loaded: Loaded, device: str | None) -> None:
         import torch

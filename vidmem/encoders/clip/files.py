@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
-from ..hub import RECORD, Wanted, checked, chosen, find, fingerprint, weights_folder
+from ..hub import RECORD, Wanted, find, fingerprint, first_present, record_sha256, weights_folder
 from ..pull import offline_remedy
 from ..tensor_file import fail, read_tensors
 
@@ -119,11 +119,11 @@ def load_model(family: str, backbone: str, weights: str | os.PathLike[str] | Non
     """Raises ModelError: a file is missing, changed, damaged or does not fit, or open_clip is not installed."""
     if backbone.startswith(_LOCAL):
         home, own = _local(backbone)
-        return _from_config(family, backbone, home, own, checked(own, home))
+        return _from_config(family, backbone, home, own, record_sha256(own, home))
     where = weights_folder(weights)
     (file,) = wanted(family, backbone)
     found = find(file, where)
-    path = None if found is None else chosen(file.files[0], found)
+    path = None if found is None else first_present(file.files[0], found)
     if found is None or path is None:
         raise ModelError(
             f"the {file.role} are missing: `vidmem models pull {file.spec}` fetches them; without a "

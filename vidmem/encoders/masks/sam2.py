@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...errors import ModelError
 from ...records import Frame, SourceInfo, SourceKind
 from ..extras import needing
-from ..hub import Wanted, checked, find, fingerprint, locate, weights_folder
+from ..hub import Wanted, find, fingerprint, locate, record_sha256, weights_folder
 from ..pixels import normalised
 from ..pull import offline_remedy
 from ..spelling import split_options
@@ -96,7 +96,7 @@ def load(size: str = "", device: str | None = None, weights: str | os.PathLike[s
         home = Path(size[len(_LOCAL) :]).expanduser()
         if not (home / "config.json").is_file() or not (home / "model.safetensors").is_file():
             raise ModelError(f"a local SAM2 is a folder with config.json and model.safetensors; there is none: {home}")
-        checked(home / "model.safetensors", home)
+        record_sha256(home / "model.safetensors", home)
     return Sam2Masks(_model(home), *pick_device(device), grid=options.get("grid", GRID))
 
 

@@ -1,4 +1,4 @@
-"""Both sides of `tiny`."""
+"""The encoder `tiny`: regions, views and text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Tiny(DetectedRegions, TinyText, Encoder):
-    """Both sides, on a device of ONNX Runtime."""
+    """Both sides of `tiny`. device: a device of ONNX Runtime; None for the best one."""
 
     def __init__(self, device: str | None = None) -> None:
         TinyText.__init__(self)
@@ -30,7 +30,7 @@ class Tiny(DetectedRegions, TinyText, Encoder):
 
 
 def load(options: LoadOptions) -> Tiny:
-    """Both sides.
+    """Load both sides.
 
     Raises:
         ModelError: A backbone was named, or the weights are missing or damaged.

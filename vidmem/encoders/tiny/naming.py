@@ -1,13 +1,13 @@
-"""What `tiny` calls what it sees in a view, and how sure it is.
+"""The text token of a view: a direction in the space of names, and a length that is its confidence.
 
-Two witnesses. The detector says how likely each of COCO's 80 classes is; a view that nobody pointed at has no hint. The
-ImageNet network's features and answers lie, by a linear map, in the space of names: one map for photographs and one
-for drawings, since what tells a drawn cup from a drawn pot says little of real ones. How likely the detector's first
-class is right, and how likely the map's first name is, two logistics tell from how clear each is, from whether they
-agree, and from how large and sharp the view is. The token is what one then has to expect: the sum of the vectors of
-names, each times the chance that it is right. So its length is the confidence.
+Two sources are combined. The detector gives probabilities of COCO's 80 classes, the view's hint; a picture in a
+question has none. The features and class probabilities of the ImageNet network are mapped linearly into the space of
+names, with one map for photographs and one for drawings, because what separates drawn cups from drawn pots says little
+about real ones. Logistic regressions give the probability that the best class of the detector is right, and that the
+best name of the map is, from how distinct each is and from the size and sharpness of the view. The token is the
+expected name vector: the sum of the vectors, each weighted with the probability that it is right.
 
-All functions take any number of views at a time. lab/tiny/fit_views.py fits the numbers.
+All functions take any number of views at once. lab/tiny/fit_views.py fits the numbers.
 """
 
 from __future__ import annotations
@@ -22,25 +22,33 @@ from ...geometry import unit
 from ...records import Float32
 
 FEATURES, CLASSES, HINTS, FACTS = 1280, 1000, 80, 3
-LOUD = 6.0
-"""How much the root of an answer counts beside the root of a feature: the answers are few and small."""
-LEAST_SHARE = 0.003
-"""What shares are lifted by before their logarithm is taken."""
-SHARP = 12.0
-"""How the cosines to names become shares, where only their spread is of interest."""
-HINT_SIGNS, MAP_SIGNS = 5, 8
-"""How many things the logistics look at, see `Naming.of_hint` and `Naming.of_map`."""
+"""Features and classes of the ImageNet network, classes of the detector, and numbers that `views.facts_of` gives."""
+CLASS_WEIGHT = 6.0
+"""Weight of the roots of class probabilities against those of features; they are few and small."""
+MIN_SHARE = 0.003
+"""Added to shares before their logarithm."""
+SHARPNESS = 12.0
+"""Inverse temperature of the softmax over names whose entropy is an input of the regression."""
+HINT_INPUTS, MAP_INPUTS = 5, 8
+"""Numbers of inputs of the logistic regressions; see `Naming.hint_inputs` and `Naming.map_inputs`."""
 
 
 class Naming:
-    """The numbers of tiny-names.safetensors, those that names are made of; any float, D the dimension of texts.
+    """The maps and regressions of tiny-names.safetensors, in any float type; D is the dimension of texts.
 
-    mean `(1280,)`: taken off the roots of features. photo `(1280 + 1000 + 1, D)`: the map of photographs from these,
-    the roots of the answers, and one. drawn `(1280 + 1, D)`: that of drawings. gate `(1280 + 1,)`: a logistic that says
-    whether it is one. hints `(80, D)`: unit vectors of COCO's names. names `(K, D)`: those of all names that the maps
-    were shown. hint_right, map_near, map_right: logistics, how likely the detector's first class is right,
-    the map's name the best of a few dozen, and of all. Raises ModelError for tensors of other shapes, or that are not
-    finite.
+    Attributes:
+        mean: `(1280,)`, subtracted from the roots of features.
+        photo: `(1280 + 1000 + 1, D)`, the map for photographs; its input is `photo_input`.
+        drawn: `(1280 + 1, D)`, the map for drawings.
+        gate: `(1280 + 1,)`, a logistic regression: is the view a drawing?
+        hints: `(80, D)` unit vectors of COCO's names.
+        names: `(K, D)` unit vectors of all names that the maps were fitted on.
+        hint_right: `(5,)`, a logistic regression: is the best class of the detector right?
+        map_near: `(8,)`, one: is the name of the map the best of a few dozen?
+        map_right: `(8,)`, one: is it the best of all?
+
+    Raises:
+        ModelError: A tensor is missing, has another shape, or is not finite.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[np.floating]]) -> None:
@@ -53,9 +61,9 @@ class Naming:
                 "gate": (FEATURES + 1,),
                 "hints": (HINTS, dim),
                 "names": (len(tensors["names"]), dim),
-                "hint_right": (HINT_SIGNS,),
-                "map_near": (MAP_SIGNS,),
-                "map_right": (MAP_SIGNS,),
+                "hint_right": (HINT_INPUTS,),
+                "map_near": (MAP_INPUTS,),
+                "map_right": (MAP_INPUTS,),
             }
             t = {name: np.asarray(tensors[name], np.float32) for name in shapes}
         except KeyError as error:
@@ -68,48 +76,67 @@ class Naming:
         self.hint_right, self.map_near, self.map_right = t["hint_right"], t["map_near"], t["map_right"]
 
     def tokens(self, features: Float32, logits: Float32, hints: Float32, facts: Float32) -> Float32:
-        """Text tokens `(..., D)` no longer than 1, of features `(..., 1280)`, logits `(..., 1000)`, hints `(..., 80)`,
-        zeros where there is none, and facts `(..., 3)` (see views.facts_of)."""
-        answers = softmax(logits)
-        mapped, drawn = self.mapped(roots(features) - self.mean, answers)
-        classes = hints / np.maximum(hints.sum(-1, keepdims=True), LEAST_SHARE)
-        seen = sigmoid(self.of_hint(hints, facts) @ self.hint_right) * (1 - drawn)
-        seen = np.where(hints.max(-1) > 0, seen, 0)
-        signs = self.of_map(mapped, answers, drawn, facts)
-        near, right = sigmoid(signs @ self.map_near), sigmoid(signs @ self.map_right)
-        toward = seen[..., None] * (classes @ self.hints) + ((1 - seen) * near)[..., None] * mapped
-        sure = seen + (1 - seen) * right
-        out: Float32 = unit(toward) * sure[..., None]
+        """Text tokens `(..., D)` float32 no longer than 1.
+
+        Args:
+            features: `(..., 1280)` of the ImageNet network.
+            logits: `(..., 1000)` of its classes.
+            hints: `(..., 80)` class probabilities of the detector; zeros for no hint.
+            facts: `(..., 3)`, as from `views.facts_of`.
+        """
+        classes = softmax(logits)
+        mapped, drawn = self.project(roots(features) - self.mean, classes)
+        shares = hints / np.maximum(hints.sum(-1, keepdims=True), MIN_SHARE)
+        hint_right = sigmoid(self.hint_inputs(hints, facts) @ self.hint_right) * (1 - drawn)
+        hint_right = np.where(hints.max(-1) > 0, hint_right, 0)
+        inputs = self.map_inputs(mapped, classes, drawn, facts)
+        near, right = sigmoid(inputs @ self.map_near), sigmoid(inputs @ self.map_right)
+        expected = hint_right[..., None] * (shares @ self.hints) + ((1 - hint_right) * near)[..., None] * mapped
+        confidence = hint_right + (1 - hint_right) * right
+        out: Float32 = unit(expected) * confidence[..., None]
         return out
 
-    def mapped(self, centred: Float32, answers: Float32) -> tuple[Float32, Float32]:
-        """The map's direction `(..., D)`, unit rows, and how likely each view shows a drawing `(...,)`."""
+    def project(self, centred: Float32, classes: Float32) -> tuple[Float32, Float32]:
+        """Unit vectors `(..., D)` in the space of names, and the probability `(...,)` that each view is a drawing.
+
+        centred: `(..., 1280)` roots of features without their mean. classes: `(..., 1000)` probabilities.
+        """
         drawn = sigmoid(centred @ self.gate[:-1] + self.gate[-1])
-        photo = unit(photo_input(centred, answers) @ self.photo)
-        other = unit(centred @ self.drawn[:-1] + self.drawn[-1])
-        return unit(drawn[..., None] * other + (1 - drawn[..., None]) * photo), drawn
+        photo = unit(photo_input(centred, classes) @ self.photo)
+        drawing = unit(centred @ self.drawn[:-1] + self.drawn[-1])
+        return unit(drawn[..., None] * drawing + (1 - drawn[..., None]) * photo), drawn
 
-    def of_hint(self, hints: Float32, facts: Float32) -> Float32:
-        """`(..., HINT_SIGNS)`: what tells whether the detector's first class is right. One; the logarithm of that
-        class's share among all that it finds possible; the view's size, shape and sharpness. What the map says is no
-        sign: it is right of photographs of one thing, and they would teach that it always is."""
+    def hint_inputs(self, hints: Float32, facts: Float32) -> Float32:
+        """Inputs `(..., HINT_INPUTS)` of `hint_right`.
+
+        1; the logarithm of the best class's share of all classes; the size, shape and sharpness of the view. The map is
+        not an input: it is right on photographs of single things, from which the fit would learn that it always is.
+        """
         share = hints.max(-1) / (hints.sum(-1) + 1)
-        return _columns(np.ones_like(share), np.log(share + np.float32(LEAST_SHARE)), *np.moveaxis(facts, -1, 0))
+        return _columns(np.ones_like(share), np.log(share + np.float32(MIN_SHARE)), *np.moveaxis(facts, -1, 0))
 
-    def of_map(self, mapped: Float32, answers: Float32, drawn: Float32, facts: Float32) -> Float32:
-        """`(..., MAP_SIGNS)`: what tells whether the map's first name is right. One; its cosine and that of the second
-        beside it; how many names compete (entropy); the network's first answer; whether it is a drawing; the view's
-        size and sharpness."""
+    def map_inputs(self, mapped: Float32, classes: Float32, drawn: Float32, facts: Float32) -> Float32:
+        """Inputs `(..., MAP_INPUTS)` of `map_near` and `map_right`.
+
+        1; the cosine of the best name, and its lead over the second; the entropy over names; the highest class
+        probability; the probability of a drawing; the size and sharpness of the view.
+
+        Args:
+            mapped: `(..., D)`, as from `project`.
+            classes: `(..., 1000)` probabilities.
+            drawn: `(...,)`, as from `project`.
+            facts: `(..., 3)`, as from `views.facts_of`.
+        """
         scores = mapped @ self.names.T
-        two = np.sort(scores, -1)[..., -2:]
-        share = softmax(np.float32(SHARP) * scores)
-        compete = -(share * np.log(share + 1e-9)).sum(-1)
+        best_two = np.sort(scores, -1)[..., -2:]
+        share = softmax(np.float32(SHARPNESS) * scores)
+        entropy = -(share * np.log(share + 1e-9)).sum(-1)
         return _columns(
-            np.ones_like(compete),
-            two[..., 1],
-            two[..., 1] - two[..., 0],
-            compete,
-            answers.max(-1),
+            np.ones_like(entropy),
+            best_two[..., 1],
+            best_two[..., 1] - best_two[..., 0],
+            entropy,
+            classes.max(-1),
             drawn,
             facts[..., 0],
             facts[..., 2],
@@ -117,22 +144,24 @@ class Naming:
 
 
 def roots(features: Float32) -> Float32:
-    """Square roots: a few loud features would drown the rest."""
+    """Square roots, so that a few large features do not dominate the rest."""
     return np.asarray(np.sqrt(np.maximum(features, 0)), np.float32)
 
 
-def photo_input(centred: Float32, answers: Float32) -> Float32:
-    """What the map of photographs takes, `(..., 2281)`: roots of features without their mean, of answers, and one."""
+def photo_input(centred: Float32, classes: Float32) -> Float32:
+    """Input `(..., 2281)` of the map for photographs: centred roots of features, roots of probabilities, and 1."""
     one = np.ones((*centred.shape[:-1], 1), np.float32)
-    return np.concatenate([centred, np.float32(LOUD) * np.sqrt(answers), one], -1, dtype=np.float32)
+    return np.concatenate([centred, np.float32(CLASS_WEIGHT) * np.sqrt(classes), one], -1, dtype=np.float32)
 
 
 def softmax(logits: Float32) -> Float32:
+    """Softmax over the last axis."""
     e = np.exp(logits - logits.max(-1, keepdims=True))
     return np.asarray(e / e.sum(-1, keepdims=True), np.float32)
 
 
 def sigmoid(x: Float32) -> Float32:
+    """The logistic function."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))), np.float32)
 
 

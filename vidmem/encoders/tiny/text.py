@@ -1,4 +1,4 @@
-"""The text side of `tiny`. No network: it is quick to load."""
+"""The text side of `tiny`. It is a table, not a network, so it loads quickly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .text_table import TextTable, said
 
 
 class TinyText(TextEncoder):
-    """The text side of `tiny`. A phrase longer than its limits is not a name, and reading it would be slow."""
+    """The text side of `tiny`. A phrase beyond its limits is not a name, and reading it would be slow."""
 
     max_letters, max_words = 200, 30
 
@@ -32,7 +32,8 @@ class TinyText(TextEncoder):
         tensors = load(shipped("tiny-text.safetensors"))
         vocabulary = shipped("tiny-vocabulary.txt").decode("utf-8").splitlines()
         self.table = TextTable(vocabulary, tensors["table"], tensors["scale"].astype(np.float32))
-        self.against = tensors["names"].astype(np.float32)  # (C, Dt): every taught name and "background", unit rows
+        self.contrast_vectors = tensors["names"].astype(np.float32)
+        """`(C, Dt)` unit rows: every name of the training, and "background"."""
         hashes = facts["sha256"]
         self.info = EncoderInfo(
             name="tiny",
@@ -46,12 +47,12 @@ class TinyText(TextEncoder):
         )
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
-        """See TextEncoder. Another name for what the detector knows ("mug") lies between itself and that ("cup")."""
+        """See TextEncoder. The vector of a synonym ("mug") lies between its own and that of the class ("cup")."""
         own = self.table.encode(phrases)
         heads = [synonyms().get(" ".join(said(phrase))) for phrase in phrases]
-        also = [i for i, head in enumerate(heads) if head is not None]
-        if also:
-            own[also] = unit(own[also] + self.table.encode([head for head in heads if head is not None]))
+        rows = [i for i, head in enumerate(heads) if head is not None]
+        if rows:
+            own[rows] = unit(own[rows] + self.table.encode([head for head in heads if head is not None]))
         return own
 
     def reading(self, phrase: str) -> Reading:
@@ -63,14 +64,14 @@ class TinyText(TextEncoder):
         return names.names()
 
     def contrast(self, vector: Float32) -> Float32:
-        # Names that mean nearly the same as the question do not speak against it.
-        against: Float32 = self.against[self.against @ vector < card()["same_meaning"]]
-        return against
+        """See TextEncoder. Names that mean nearly the same as the phrase are left out."""
+        vectors: Float32 = self.contrast_vectors[self.contrast_vectors @ vector < card()["same_meaning"]]
+        return vectors
 
 
 @functools.cache
 def synonyms() -> dict[str, str]:
-    """Other names of what the detector knows, and how it calls that; both as they are said (`text_table.said`)."""
+    """Synonyms of the detector's classes -> the class, both normalized by `text_table.said`."""
     out = {}
     for line in (files("vidmem.encoders.tiny") / "synonyms.txt").read_text("utf-8").splitlines():
         head, _, others = line.partition(":")
@@ -91,7 +92,7 @@ def _calibration(facts: Mapping[str, Any]) -> Calibration:
 
 
 def load_text(options: LoadOptions | None = None) -> TinyText:
-    """The text side alone. Raises ModelError as `encoder.load`."""
+    """Load the text side only. Raises ModelError as `encoder.load`."""
     check_backbone(options or LoadOptions())
     return TinyText()
 

@@ -1,8 +1,7 @@
-"""The second step of `tiny`: it looks at the best views of a track.
+"""The second step of `tiny`: tokens of the best views of a track. Needs only ONNX Runtime and NumPy.
 
-An ImageNet network (EfficientNet-Lite0) gives features and answers for each view. Likeness is in the features, reduced;
-what the thing is called, naming.py tells from both and from what the detector said of it (the view's hint). Numpy
-and ONNX Runtime alone.
+An ImageNet network (EfficientNet-Lite0) gives features and logits for each view. The visual token is a linear reduction
+of the features; naming.py makes the text token from both and from the detector's class probabilities (the view's hint).
 """
 
 from __future__ import annotations
@@ -25,13 +24,17 @@ from .naming import FEATURES, HINTS, Naming, roots
 
 MODEL, NAMES = "tiny-views.onnx", "tiny-names.safetensors"
 SIDE = 192
-"""Pixels of a side of what the network sees, and of the longest side of a view."""
+"""Side in pixels of the network's input, and longest side of a view."""
 BATCH = 16
+"""Views of one call of the network."""
 
 
 def square(image: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
-    """`image (h, w, 3)` in the middle of `(side, side, 3)`, its longest side scaled to `side`. What is left over has
-    the picture's mean colour: measured, that costs fewer names than grey, edges drawn out, or a squeezed picture."""
+    """Scale a picture `(h, w, 3)` to a longest side of `side` and centre it in `(side, side, 3)`.
+
+    The rest has the picture's mean colour. In measurements that gave more right names than grey, extended edges, or a
+    distorted picture.
+    """
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -47,8 +50,11 @@ def square(image: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
 
 
 def facts_of(image: NDArray[np.uint8]) -> Float32:
-    """`(3,)` float32 of a view `(h, w, 3)`: log2 of its longest side over SIDE; how elongated it is, log2; and its
-    sharpness, the share of its contrast that lies between neighbouring pixels."""
+    """Size, shape and sharpness of a view `(h, w, 3)`, `(3,)` float32.
+
+    log2 of its longest side over SIDE, log2 of its aspect ratio, and the share of its contrast that lies between
+    neighbouring pixels.
+    """
     height, width = image.shape[:2]
     grey = image.mean(2, dtype=np.float32)
     steps = [float(np.abs(np.diff(grey, axis=axis)).mean()) if grey.shape[axis] > 1 else 0.0 for axis in (0, 1)]
@@ -57,8 +63,12 @@ def facts_of(image: NDArray[np.uint8]) -> Float32:
 
 
 def network(data: bytes | None = None, device: str | None = None, threads: int = 1) -> Any:
-    """The ImageNet network as an ONNX Runtime session. data: its file, or None for the one that ships. Raises
-    ModelError and UsageError as `onnx.session`."""
+    """The ImageNet network as an ONNX Runtime session. data: its file; None for the one in the package.
+
+    Raises:
+        ModelError: The file is damaged or missing.
+        UsageError: The device does not work.
+    """
     return session(
         shipped(MODEL) if data is None else data,
         "the view network of `tiny`",
@@ -70,13 +80,13 @@ def network(data: bytes | None = None, device: str | None = None, threads: int =
 
 
 class TinyViews(ViewEncoder):
-    """The look at views. See base.ViewEncoder.
+    """The view encoder of `tiny`.
 
-    net: the session of `network`. tensors, from tiny-names.safetensors: those of `Naming`, and visual `(1280, Dv)`, the
-    reduction of the roots of features, without their mean, to what likeness is measured in.
+    net: the session from `network`. tensors: those of tiny-names.safetensors, which are those of `Naming` and `visual`
+    `(1280, Dv)`, the reduction of centred roots of features to visual tokens.
     """
 
-    view_pixels, most_views = SIDE, 3
+    view_pixels, max_views = SIDE, 3
     wants_hint = True
 
     def __init__(self, net: Any, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -86,31 +96,30 @@ class TinyViews(ViewEncoder):
             raise ModelError(f"the weights of `tiny` are damaged (visual is {self.visual.shape}); reinstall vidmem")
 
     def look(self, views: Sequence[View]) -> ViewTokens:
-        """visual `(n, Dv)` unit rows; text `(n, Dt)` rows of length <= 1. Raises ValueError for a hint that is neither
-        empty nor of COCO's 80 classes."""
+        """See ViewEncoder. Raises ValueError for a hint that is neither empty nor of COCO's 80 classes."""
         dims = self.visual.shape[1], self.naming.hints.shape[1]
         visual, text = (np.empty((len(views), d), np.float32) for d in dims)
 
-        def some(start: int) -> None:
-            part = views[start : start + BATCH]
-            pixels = np.stack([square(view.image) for view in part])
+        def encode_batch(start: int) -> None:
+            batch = views[start : start + BATCH]
+            pixels = np.stack([square(view.image) for view in batch])
             features, logits = self.net.run(["features", "logits"], {"pixels": pixels})
-            for i, view in enumerate(part):  # one by one: products of matrices round otherwise in another company
-                seen: Float32 = roots(features[i]) - self.naming.mean
-                visual[start + i] = unit(np.asarray(seen @ self.visual, np.float32))
+            for i, view in enumerate(batch):  # one by one: a batched product rounds differently with the batch size
+                centred: Float32 = roots(features[i]) - self.naming.mean
+                visual[start + i] = unit(np.asarray(centred @ self.visual, np.float32))
                 text[start + i] = self.naming.tokens(features[i], logits[i], _hint(view.hint), facts_of(view.image))
 
         starts = range(0, len(views), BATCH)
-        if len(starts) > 1:  # batches side by side, a thread each, as the regions of frames
+        if len(starts) > 1:  # batches in parallel, one thread each
             with ThreadPoolExecutor(min(len(starts), cores())) as pool:
-                list(pool.map(some, starts))
+                list(pool.map(encode_batch, starts))
         elif starts:
-            some(0)
+            encode_batch(0)
         return ViewTokens(visual, text)
 
 
 def _hint(hint: Float32) -> Float32:
-    if hint.shape == (0,):  # a picture that somebody asks with
+    if hint.shape == (0,):  # a picture in a question
         return np.zeros(HINTS, np.float32)
     if hint.shape != (HINTS,):
         raise ValueError(f"a view's hint has {HINTS} values or none, not {hint.shape}")
@@ -118,7 +127,7 @@ def _hint(hint: Float32) -> Float32:
 
 
 def load(device: str | None = None, threads: int = 1) -> TinyViews:
-    """With the weights that ship. Raises ModelError when they are missing or damaged."""
+    """Load the weights in the package. Raises ModelError if they are missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as read
 
