@@ -4,15 +4,28 @@
 of its public code. `boxes` is for encoders with a detector (`tiny`, `clip`), which gives each thing one region with a
 confidence: nothing is merged. `patches` and `patches-tracked` are for T-REN's baseline, which merges nothing within a
 frame; `patches-tracked` still links patches over time.
+
+The folder of the default memory is here too, because this module imports nothing slow.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Self
 
 from .errors import StoreError, UsageError
+
+
+def default_folder() -> Path:
+    """The folder of VIDMEM_MEMORY, else `memory` in the platform's folder for data."""
+    if given := os.environ.get("VIDMEM_MEMORY"):
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
 
 
 @dataclass(frozen=True, slots=True)

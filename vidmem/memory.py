@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .address import Address
-from .config import IndexConfig, preset
+from .config import IndexConfig, default_folder, preset
 from .display import memory_html, memory_text
 from .encoders import DEFAULT, Calibration, Encoder, MaskSource, TextEncoder, check, check_masks, find
 from .errors import UsageError
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
     from .query.retention import Forgetting
 
 # Indexing, media and exports are imported where they are used: a question does not need them and starts sooner.
-
-
-def default_folder() -> Path:
-    """The folder that VIDMEM_MEMORY names, or one in the platform's data folder."""
-    if named := os.environ.get("VIDMEM_MEMORY"):
-        return Path(named)
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
 
 
 _P = ParamSpec("_P")

@@ -14,9 +14,8 @@ from pathlib import Path, PurePath
 
 import typer
 
-from ..config import PRESETS
+from ..config import PRESETS, default_folder
 from ..encoders import DEFAULT, find, load_text, registry
-from ..memory import default_folder
 from ..store.source_names import source_names
 
 TIMEOUT_S = 0.35

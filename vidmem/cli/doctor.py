@@ -57,8 +57,8 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
     Examples:
       vidmem doctor
     """
+    from ..config import default_folder
     from ..encoders.registry import problems  # here and below: what is broken must not stop the doctor
-    from ..memory import default_folder
 
     checks = [
         Check("vidmem", __version__),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..config import default_folder
 from ..errors import UsageError
-from ..memory import Memory, default_folder
+from ..memory import Memory
 from ..query.retention import carry_out, plan
 from ..store import Store
 from ..timecode import NS, clock, parse_moment

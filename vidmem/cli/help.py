@@ -95,7 +95,7 @@ def _protected(text: str) -> str:
 
 def write_default_memory(formatter: Any) -> None:
     """Write the path of the memory that a command uses without --memory."""
-    from ..memory import default_folder  # only --help needs it
+    from ..config import default_folder  # only --help needs it
 
     formatter.write_paragraph()
     formatter.write(f"  Default memory: {default_folder()}\n")

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ..config import default_folder
 from ..encoders import DEFAULT, find, load_text
-from ..memory import default_folder
 from ..store import Store
 from ..store.files import DATABASE_NAME
 from . import completion

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..memory import default_folder
+from ..config import default_folder
 from ..store import Store
 from ..timecode import recording_date
 from .messages import say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..memory import default_folder
+from ..config import default_folder
 from ..store import Store
 from ..timecode import NS, is_wall_clock, iso
 from .output import Row
