@@ -114,7 +114,7 @@ def parse_labels(text: str, where: str) -> LabelSet:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, *kinds = (part.strip() for part in line.strip(" \r").split("\t"))
+        name, *kinds = (part.strip() for part in line.split("\t"))
         kind = kinds[0] if kinds else "thing"
         if len(kinds) > 1 or kind not in ("thing", "stuff") or not name or len(name) > MAX_LENGTH:
             raise UsageError(f"line {number} is not a name, or a name, a tab and thing or stuff: {where}")
@@ -125,4 +125,4 @@ def parse_labels(text: str, where: str) -> LabelSet:
         raise UsageError(f"there is no label; write one name a line: {where}")
     if len(names) > MAX_LABELS:
         raise UsageError(f"{len(names)} labels are too many, at most {MAX_LABELS}: {where}")
-    return LabelSet(tuple(names), np.array(list(names.values()), bool))
+    return LabelSet(tuple(names), np.array(list(names.values())))

@@ -116,7 +116,8 @@ def test_phrases_are_read_and_have_the_contrast_of_a_single_picture() -> None:
 def test_a_cell_is_held_above_half_of_the_peak() -> None:
     held = held_cells(np.array([[[0.2, 0.4, 0.21, 0]], [[0, 0, 0, 0]]], np.float32))
     assert (held.dtype, held.tolist()) == (bool, [[[False, True, True, False]], [[False] * 4]])
-    assert held_cells(np.zeros((0, 2, 3), np.float32)).shape == (0, 2, 3)
+    for shape in ((0, 2, 3), (0, 0, 0)):
+        assert held_cells(np.zeros(shape, np.float32)).shape == shape
 
 
 def test_of_equal_regions_the_first_is_meant() -> None:
@@ -177,6 +178,8 @@ def test_closed_labels_weigh_masks_that_overlap() -> None:
     assert labelled_closed(found, asked(0, 1), (4, 6))[0, 0] == 0  # .5 against .4
     found.masks[1] *= 1.3
     assert labelled_closed(found, asked(0, 1), (4, 6))[0, 0] == 1  # against .52
+    found.masks[1] = -9  # clamped to 0
+    assert labelled_closed(found, asked(1, 0), (4, 6))[0, 0] == 1
     found.masks[:] = [[[9]], [[2]]]  # clamped to 1
     assert labelled_closed(found, asked(0, 1), (4, 6))[0, 0] == 1
 
@@ -236,7 +239,9 @@ def test_without_regions_nothing_is_found() -> None:
     assert passed.shape == (0, 1)
     assert best_thing(found, what, passed, size) == all_things(found, what, passed, size) == []
     assert (labelled(found, what, passed, size) == -1).all()
-    assert (labelled_closed(found, what, size) == -1).all()
+    closed = labelled_closed(found, what, size)
+    assert (closed == -1).all()
+    assert (closed.shape, closed.dtype) == (size, np.int32)
 
 
 def test_a_region_of_nothing_is_no_thing() -> None:

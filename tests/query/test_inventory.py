@@ -229,7 +229,17 @@ def test_sightings_of_one_thing_are_added_up(store: Store) -> None:
 
 def test_things_that_are_seen_for_a_moment_have_a_frame(store: Store) -> None:
     axes.source(store, "a.mp4", [axes.seen(0, 3, 2, 2, frames=1), axes.seen(1, 4, 9, 9, frames=1)])
-    assert [(one.name, one.seen_ns, one.frames) for one in listed(store)] == [("3", 0, 1), ("4", 0, 1)]
+    axes.source(store, "b.mp4", [axes.seen(i, 5, 9 * i, 9 * i, frames=1) for i in range(3)])
+    found = [(one.name, one.seen_ns, one.frames, one.sightings) for one in listed(store)]
+    assert found == [("5", 0, 3, 3), ("3", 0, 1, 1), ("4", 0, 1, 1)]
+
+
+def test_by_the_clock_sources_take_turns(store: Store) -> None:
+    axes.source(store, "a.mp4", [axes.seen(0, 3, 0, 1), axes.seen(1, 3, 50, 51)], start_ns=1_700_000_000 * NS)
+    axes.source(store, "b.mp4", [axes.seen(0, 4, 0, 1), axes.seen(1, 3, 5, 6)], start_ns=1_700_000_010 * NS)
+    found = listed(store, newest=True)
+    assert [one.name for one in found] == ["3", "4"]
+    assert (Path(found[0].last.source).name, found[0].last.start_s) == ("a.mp4", 50)
 
 
 def test_what_is_found_twice_in_one_stretch_counts_by_the_stretch(store: Store) -> None:

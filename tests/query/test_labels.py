@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidmem.errors import MediaError, UsageError
-from vidmem.query.labels import BUILT_IN, MAX_LABELS, load_labels, parse_labels
+from vidmem.query.labels import BUILT_IN, MAX_LABELS, _built_in, load_labels, parse_labels
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,12 @@ def test_commas_and_stars_are_of_the_built_in_lists_alone() -> None:
     assert labels.names == ("cup, red", "sky*")
     assert (labels.things.tolist(), labels.things.dtype) == ([False, True], bool)
     assert all(name == name.strip() and "*" not in name for each in BUILT_IN.values() for name in each.names)
+
+
+def test_a_star_marks_stuff_in_the_built_in_lists() -> None:
+    labels = _built_in("\ncup, sky*,\nwheel of X, red flag*\n")
+    assert labels.names == ("cup", "sky", "wheel of X", "red flag")
+    assert labels.things.tolist() == [True, False, True, False]
 
 
 def test_a_file(tmp_path: Path) -> None:

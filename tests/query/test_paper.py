@@ -46,7 +46,10 @@ def test_selection_is_what_passes_else_the_best() -> None:
 
 
 def test_similarity_is_the_product_of_two_cosines_of_any_norm() -> None:
-    visual, text = np.array([[3, 4], [0, 0], [-2, 0]], np.float32), np.array([[5, 0], [1, 0], [-1, 1]], np.float32)
+    visual, text = (
+        np.array([[0.03, 0.04], [0, 0], [-2, 0]], np.float32),
+        np.array([[5, 0], [1, 0], [-1, 1]], np.float32),
+    )
     found = similarity(visual, text, np.array([2, 0], np.float32), np.array([7, 7], np.float32))
     half = 0.5**0.5
     assert found.dtype == np.float32

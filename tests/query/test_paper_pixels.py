@@ -47,6 +47,12 @@ def test_labels_of_one_region_by_hand() -> None:
     np.testing.assert_allclose(found[0], [[*share[:2], background, background]], rtol=1e-6)
 
 
+def test_a_pixel_is_sure_or_not_whatever_the_others_are() -> None:
+    logits, masks = np.array([[1, 0]], np.float32), np.array([[[1, 0]]], np.float32)
+    found = label_probabilities(logits, masks, (1, 2), temperature=500)
+    np.testing.assert_allclose(found, [[[1, 0.5]], [[0, 0.5]]], atol=1e-6)
+
+
 def test_without_regions_all_is_background() -> None:
     logits, masks = np.zeros((0, 3), np.float32), np.zeros((0, 2, 2), np.float32)
     found = label_probabilities(logits, masks, (4, 5), background=2)

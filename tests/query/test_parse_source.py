@@ -142,6 +142,9 @@ def test_what_is_as_much_thing_as_stuff_is_compared_with_both() -> None:
     assert out[0].tolist() == three[0, [0, 2, 2]].tolist()
     assert out[1].tolist() == three[1].tolist()
     assert three[0, 1] == np.float32(0.6)  # what is given stays
+    two = np.array([[0.5, 0.6, 0.4, 0.1], [-9, -9, 9, -9], [0.9, 0.1, 0.5, 0.3]], np.float32)
+    out = decoupled(two, np.array([True, False, True, False]), 1.0)  # each by its own lowest score
+    assert out.tolist() == np.array([[0.5, 0.1, 0.4, 0.1], [-9, -9, 9, -9], [0.9, 0.1, 0.5, 0.1]], np.float32).tolist()
 
 
 def test_a_span_alone(store: Store) -> None:
