@@ -128,3 +128,14 @@ def test_no_more_than_four_threads_work(monkeypatch: pytest.MonkeyPatch) -> None
     assert similar._cores() == 3
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert similar._cores() == 1
+
+
+def test_cosines_that_differ_by_rounding_alone_are_equal() -> None:
+    """They may have been multiplied in blocks of another size."""
+    vectors = np.zeros((3, 3), np.float32)
+    vectors[0, 0] = 1
+    for i, cosine in ((1, 0.5), (2, 0.500003)):
+        vectors[i, 0], vectors[i, i] = cosine, np.sqrt(1 - cosine**2)
+    assert pairs(vectors, 0.4) == [(0, 1), (0, 2)]
+    vectors[2] = (0.50003, 0, np.sqrt(1 - 0.50003**2))
+    assert pairs(vectors, 0.4) == [(0, 2), (0, 1)]
