@@ -405,3 +405,25 @@ def test_what_looks_alike_must_be_near_the_other_things_too(store: Store) -> Non
     assert thing.tracks == (1, 3)
     (thing,) = timeline(store, cache, CALIBRATION, Question(axis(DT, 0), near=near), similar=True)
     assert thing.tracks == (1,)
+
+
+def test_a_probability_is_that_of_the_share_however_a_sighting_was_found(store: Store) -> None:
+    """1 / (1 + exp(-x)) for the logit x of the share, at a temperature of 1: cosines of .9 and .44."""
+    fitted = dataclasses.replace(
+        CALIBRATION, temperature=1.0, probability=Probabilities(text=Curve(-1.0, 0.0, 2.0, 9, 9, 9))
+    )
+    text = np.zeros(DT, np.float32)
+    text[:2] = 0.9, np.sqrt(1 - 0.9**2)
+    source(store, "a.mp4", [dataclasses.replace(seen(0, 0, 0, 9), text=text)])
+    cache, expected = VectorCache(store), pytest.approx(1 / (1 + np.exp(1 - 2 * (0.9 - text[1]))), abs=2e-3)
+    question = Question(axis(DT, 0), contrast=axis(DT, 1)[None])
+    answer = where(store, cache, fitted, question)
+    assert [s.probability for s in answer.near_misses] == [expected]  # of .48
+    by_score = dataclasses.replace(question, threshold=0.5)
+    for found in (
+        where(store, cache, fitted, by_score),
+        timeline(store, cache, fitted, by_score)[0].sightings,
+        where(store, cache, fitted, dataclasses.replace(question, min_probability=0.4)),
+        each(store, cache, fitted, [dataclasses.replace(question, min_probability=0.4)])[0],
+    ):
+        assert [s.probability for s in found] == [expected]
