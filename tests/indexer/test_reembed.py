@@ -16,10 +16,11 @@ from vidmem.indexer.live import Session
 from vidmem.indexer.pictures import index_pictures
 from vidmem.indexer.pipeline import index_source
 from vidmem.indexer.plan import Album, planned
-from vidmem.indexer.reembed import ReembedReport, reembed
+from vidmem.indexer.reembed import ReembedReport, _hint, reembed
+from vidmem.indexer.views import sharpness
 from vidmem.media import Photos, open_source
 from vidmem.memory import Memory
-from vidmem.records import Float32
+from vidmem.records import Float32, RegionTokens
 from vidmem.store import Checkpoint, ModelRecord, Store
 
 CONFIG = PRESETS["default"]
@@ -249,3 +250,72 @@ def test_a_source_not_indexed_to_its_end_fails(clips: list[Path], tmp_path: Path
         store.checkpoint(1, Checkpoint(next_t_ns=1, frames_done=60, state="open", tracker_state=b"x"))
         with pytest.raises(UsageError, match="not indexed to its end; run `vidmem index` on it first"):
             reembed(store, LookingEncoder(), record(LookingEncoder()))
+
+
+def seen(*boxes: tuple[float, float, float, float]) -> RegionTokens:
+    n = len(boxes)
+    text = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+    corners = np.array(boxes, np.float32).reshape(n, 4)
+    sure = np.linspace(0.25, 0.75, n).astype(np.float32)
+    return RegionTokens(
+        text, text, np.ones((n, 1, 1), np.float32), corners[:, :2], corners, np.ones(n, np.float32), sure
+    )
+
+
+def test_a_view_has_the_hint_of_the_region_that_lies_on_its_box() -> None:
+    box = (0.0, 0.0, 10.0, 10.0)
+    hint, sure = _hint(seen((20, 0, 30, 10), (0, 0, 10, 9), (0, 0, 10, 6)), box)
+    assert (hint.tolist(), sure) == ([2, 3], 0.5)
+    assert _hint(seen((0, 0, 10, 5), (20, 0, 30, 10)), box)[0].tolist() == [0, 1]  # half of it is enough
+    for other in (None, seen(), seen((0, 0, 10, 4.9))):
+        hint, sure = _hint(other, box)
+        assert (hint.shape, hint.dtype, sure) == ((0,), np.float32, 1.0)
+    assert _hint(seen((0, 0, 10, 10)), box)[1] == 0.25
+
+
+def test_a_report_counts_tracks_and_views_and_progress_is_told(clips: list[Path], tmp_path: Path) -> None:
+    index(tmp_path / "memory", clips, LookingEncoder())
+    with Store.open(tmp_path / "memory") as store:
+        marks = [sum(map(len, store.views(source).values())) for source in (1, 2)]
+    total = len(tokens(tmp_path / "memory")) + len(tokens(tmp_path / "memory", 2))
+    said: list[tuple[str, int, int]] = []
+    renewed = LookingEncoder("look-2", 16)
+    with Store.open(tmp_path / "memory", write=True) as store:
+        report = reembed(store, renewed, record(renewed), lambda *now: said.append(now))
+    assert (report.tracks, report.before, report.views, report.left) == (total, 0, sum(marks), ())
+    assert 0 < report.seconds < 60
+    assert said[-1] == (str(clips[1]), total, total)
+    assert [done for _, done, _ in said] == sorted(done for _, done, _ in said)
+    assert {uri for uri, _, _ in said} == {str(clip) for clip in clips}
+    assert sum(renewed.views.seen) == sum(marks)
+    assert max(renewed.views.seen) <= 32
+    nothing = again(tmp_path / "memory", LookingEncoder("look-3", 16))
+    assert (nothing.tracks, nothing.before) == (total, 0)
+
+
+def test_a_memory_with_a_source_that_is_not_indexed_to_its_end_is_left_as_it_is(
+    clips: list[Path], tmp_path: Path
+) -> None:
+    index(tmp_path / "memory", clips[:1], LookingEncoder())
+    with Store.open(tmp_path / "memory", write=True) as store:
+        store.checkpoint(1, Checkpoint(next_t_ns=1, frames_done=5, state="open"))
+    with pytest.raises(UsageError, match=rf"^a source is not indexed to its end; run .* on it first: {clips[0]}$"):
+        again(tmp_path / "memory", LookingEncoder("look-2", 16))
+    with Store.open(tmp_path / "memory") as store:
+        assert store.model() == record(LookingEncoder())
+
+
+def test_views_are_cut_anew_from_the_frames_they_came_from(clips: list[Path], tmp_path: Path) -> None:
+    first, renewed = LookingEncoder(), LookingEncoder("look-2", 16)
+    index(tmp_path / "memory", clips[:1], first)
+    with Store.open(tmp_path / "memory") as store:
+        kept = {(mark.t_ns, mark.box) for marks in store.views(1).values() for mark in marks}
+    assert again(tmp_path / "memory", renewed).left == ()
+    before = {(view.t_ns, view.box): view for view in first.views.told}
+    assert {(view.t_ns, view.box) for view in renewed.views.told} == kept
+    for view in renewed.views.told:
+        was = before[view.t_ns, view.box]
+        np.testing.assert_array_equal(view.image, was.image)
+        np.testing.assert_array_equal(view.hint, was.hint)
+        assert (view.frame_size, view.confidence) == (was.frame_size, pytest.approx(0.8))
+        assert view.sharpness == sharpness(view.image)
