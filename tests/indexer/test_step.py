@@ -310,3 +310,22 @@ def test_a_photo_with_views_has_their_tokens_and_keeps_them_when_wanted(keep: bo
     if keep:
         assert (red.views[0].box, blue.views[0].box) == (red.best_box, blue.best_box)
         assert red.views[0].image is not None
+
+
+def test_a_step_counts_what_came_and_has_the_gate_of_the_settings() -> None:
+    step = FrameStep(ColourEncoder(), replace(CONFIG, still=2), source(SIZE))
+    assert [step.gate.needs_encoding(RED) for _ in range(4)] == [True, False, False, True]
+    for t_ns in (0, 1):
+        take(step, t_ns)
+    step.repeat(2)
+    step.repeat(3)
+    assert (step.encoded, step.gated) == (2, 2)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_pictures_of_views_are_handed_out_only_when_wanted(keep: bool) -> None:
+    encoder = LookingEncoder()
+    step = FrameStep(encoder, CONFIG, source(SIZE), keep_views=keep)
+    step.take(Frame(RED, 0, 0), encoder.encode([RED], *SIZE)[0])
+    ((mark,),) = (track.views for track in step.checkpoint().tracks)
+    assert (mark.image is not None) is keep
