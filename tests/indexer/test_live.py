@@ -17,6 +17,7 @@ import pytest
 
 from vidmem.config import IndexConfig
 from vidmem.errors import MediaError, ModelError, ModelMismatchError, StoreError, UsageError
+from vidmem.indexer.live import SessionStats
 from vidmem.memory import Memory
 from vidmem.timecode import NS
 
@@ -243,3 +244,82 @@ def test_closing_the_memory_closes_its_sessions(tmp_path: Path) -> None:
     with Memory.open(tmp_path / "memory", read_only=True) as m:
         assert m.where("red")
         assert m.sources()[0].state == "done"
+
+
+class Counting(fakes.Colours):
+    """Wants half of the size, and notes what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[tuple[int, ...]] = []
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        return width // 2, height // 2
+
+    def encode(self, images: Any, width: int, height: int) -> Any:
+        self.given += [(*image.shape, width, height) for image in images]
+        return super().encode(images, width, height)
+
+
+def test_images_are_scaled_to_what_the_encoder_wants(tmp_path: Path) -> None:
+    encoder = Counting()
+    with Memory.open(tmp_path / "memory") as memory:
+        with memory.session("cam0", config=EVERY, encoder=encoder) as session:
+            session.append(picture("red", 2), START)
+        assert encoder.given == [(fakes.HEIGHT, fakes.WIDTH, 3, 2 * fakes.WIDTH, 2 * fakes.HEIGHT)]
+        (row,) = memory.sources()
+        assert (row.width, row.height, row.recorded_by, row.duration_ns) == (320, 192, "live", 0)
+
+
+def test_a_session_has_no_counts_before_its_first_image(memory: Memory) -> None:
+    with memory.session("cam0") as session:
+        assert session.stats == SessionStats(0, 0, 0, 0, 0, 0, 0, 0)
+        assert not session.closed
+    assert session.closed
+    assert session.stats == SessionStats()
+    assert memory.sources() == []
+
+
+def test_counts_tell_what_became_of_each_image(memory: Memory) -> None:
+    config = IndexConfig(fps=5, still=9)
+    with memory.session("cam0", config=config, depth=100) as session:
+        taken = [session.append(picture("red"), START + t * NS // 10) for t in (0, 1, 2, 2, 4)]
+    assert taken == [True, False, True, False, True]
+    assert session.stats == SessionStats(
+        appended=5, unsampled=1, dropped=0, late=1, encoded=1, still=2, committed=3, waiting=0
+    )
+
+
+def test_a_later_session_samples_on_from_the_last_image(memory: Memory) -> None:
+    config = IndexConfig(fps=5, still=0)
+    for times, taken in (((0, 1), [True, False]), ((1, 2, 3), [False, True, False])):
+        with memory.session("cam0", config=config) as session:
+            assert [session.append(picture(None), START + t * NS // 10) for t in times] == taken
+    assert [frame.t_ns for frame in memory.store.regions(1, 0, NS)] == [0, NS // 5]
+
+
+def test_a_failure_counts_what_waited_as_dropped(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+
+    def fail(*args: Any) -> Any:
+        assert free.wait(60)
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(memory.encoder, "encode", fail)
+    session = memory.session("cam0", config=EVERY)
+    session.append(picture("red"), START)
+    wait_until(lambda: not session.stats.waiting)
+    for i in (1, 2, 3):
+        assert session.append(picture("red"), START + i * STEP)
+    free.set()
+    wait_until(lambda: session._failure is not None)
+    assert (session.stats.dropped, session.stats.waiting) == (3, 0)
+    with pytest.raises(StoreError, match="disk is full"):
+        session.close()
+
+
+def test_an_image_over_the_limits_is_refused_and_not_counted(memory: Memory) -> None:
+    with memory.session("cam0") as session:
+        with pytest.raises(MediaError, match="cam0"):
+            session.append(np.zeros((1, 70_000, 3), np.uint8), START)
+        assert session.stats == SessionStats()
