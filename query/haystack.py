@@ -111,8 +111,8 @@ class Haystack:
             found = scored.score > np.float32(PAPER_THRESHOLD)
         # A region that counts as found comes before one with a higher score that does not; scores are within 1 of 0.
         top = int(np.argmax(np.where(found, scored.score + 4, scored.score)))
-        first = self._regions(hits.take(np.array([best], np.intp)))
-        second = self._regions(scored.take(np.array([top], np.intp)))
+        first = self._regions(hits.take(np.array([best])))
+        second = self._regions(scored.take(np.array([top])))
         if not first or not second:  # removed by another process since the cache was read
             return HaystackAnswer("not found", None, None, 0)
         pictures = 1 if rule == "paper" else len({self._picture(int(row)) for row in hits.rows})

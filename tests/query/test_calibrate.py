@@ -134,13 +134,15 @@ def test_candidates_have_score_share_and_the_best_score_of_their_question(store:
     def rival(name: str) -> Phrase:
         return Phrase(axis(DT, int(name)), np.eye(DT, dtype=np.float32)[-1:])
 
-    found = candidates(store, VectorCache(store), shared, [Known("0", "*", ()), Known("1", "*", ())], rival)
+    found = candidates(
+        store, VectorCache(store), shared, [Known("5", "*", ()), Known("0", "*", ()), Known("1", "*", ())], rival
+    )
     near, far = 1 / 1.25**0.5, 0.5 / 1.25**0.5  # cosines of a track that leans by half
     assert found.score == pytest.approx([1, near, near], abs=2e-3)  # a score of .11 is too low
     half = 1 / (1 + np.exp((far - near) / 0.5))
     assert found.share == pytest.approx([1 / (1 + np.exp(-2)), half, half], abs=2e-3)
     assert found.best == pytest.approx([1, 1, near], abs=2e-3)
-    assert found.question.tolist() == [0, 0, 1]
+    assert found.question.tolist() == [1, 1, 2]  # nothing is like the first
     assert [a.dtype for a in (found.score, found.share, found.best, found.right, found.question)] == [
         np.float64,
         np.float64,
@@ -172,7 +174,7 @@ def test_a_curve_is_fitted_to_the_candidates_and_must_be_worth_something(store: 
         Known(k.name, k.source, k.spans if i % 2 else ((k.spans[0][0] + 9 * NS, k.spans[0][1] + 9 * NS),))
         for i, k in enumerate(right)
     ]
-    with pytest.raises(UsageError, match="nothing is kept"):
+    with pytest.raises(UsageError, match="check the answers, or add questions"):
         fit_curve(store, cache, CALIBRATION, mixed, phrase)
 
 

@@ -304,6 +304,14 @@ def test_a_cut_before_or_at_the_start_of_a_track_parts_it_from_the_one_before(st
         store.remove_source(row.id)
 
 
+def test_cuts_are_those_of_the_own_source(store: Store) -> None:
+    for name, what, cuts in (("a", 3, [int(4.2 * NS)]), ("b", 4, []), ("c", 5, [int(4.2 * NS)]), ("d", 6, [])):
+        row = store.begin_source(info(f"{name}.mp4", name))
+        tracks = [axes.seen(0, what, 0, 4), axes.seen(1, what, 4.5, 6)]
+        add(store, row.id, tracks, cuts=cuts, state="done")
+    assert {one.name: one.sightings for one in listed(store)} == {"3": 2, "4": 1, "5": 2, "6": 1}
+
+
 def test_each_picture_counts_once(store: Store) -> None:
     row = store.begin_source(SourceInfo("/photos", SourceKind.PICTURES, 0, 0, 0, "photos"))
     tracks = [
@@ -318,6 +326,17 @@ def test_each_picture_counts_once(store: Store) -> None:
     (one,) = listed(store)
     assert (one.frames, one.sightings, one.seen_ns) == (3, 3, 0)
     assert one.last.frame_ns == 2 * PICTURE_NS
+
+
+def test_a_picture_without_a_date_makes_the_order_weak(store: Store) -> None:
+    row = store.begin_source(SourceInfo("/photos", SourceKind.PICTURES, 0, 0, 0, "photos"))
+    times = [0, PICTURE_NS]
+    tracks = [replace(axes.seen(i, 3, 0, 0, frames=1), start_ns=t, end_ns=t, best_ns=t) for i, t in enumerate(times)]
+    pictures = [Picture(t, bytes([i]) * 32, 64, 48, *((5, "exif") if i else ())) for i, t in enumerate(times)]
+    files = [PictureFile(f"{i}.jpg", 1, 2, t) for i, t in enumerate(times)]
+    add(store, row.id, tracks, state="done", pictures=pictures, files=files)
+    (note,) = listed(store, newest=True).notes
+    assert "1 of 2 recordings has no date" in note
 
 
 def test_a_weak_order_in_time_is_told_where_it_matters(store: Store) -> None:

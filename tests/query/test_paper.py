@@ -93,6 +93,9 @@ def test_a_box_ends_at_the_last_pixel_above_the_limit() -> None:
     masks[3, 1:4, 2:6] = 1
     masks[3, 4, 2:6], masks[3, 5, 2:6] = 0.61, 0.6
     assert [crop_region(masks[:3], box, 8, 8) for box in ((2, 1, 5, 3), (2, 1, 5, 4), (2, 1, 6, 3))] == [0, 1, 2]
+    later = masks[[0, 0, 0]].copy()
+    later[1, 1], later[2, :, 2] = 0, 0
+    assert [crop_region(later, box, 8, 8) for box in ((2, 1, 5, 3), (2, 2, 5, 3), (3, 1, 5, 3))] == [0, 1, 2]
     assert crop_region(masks[[0, 3]], (2, 1, 5, 4), 8, 8) == 1
     assert crop_region(masks[[0, 3]], (2, 1, 5, 5), 8, 8) == 1
     assert crop_region(masks[[1, 3]], (2, 1, 5, 5), 8, 8) == 0  # they have the same box: the row of .6 is not in it
