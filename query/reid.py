@@ -10,6 +10,7 @@ well (places.py). benchmarks/things.py measures the result, benchmarks/ten_hours
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def numbers(
         groups = _Groups([[]] * len(rows), [[]] * len(rows))
     else:
         groups, pairs = _separated(store, columns, rows, pairs)
-    for i, j in zip(*_lists(pairs), strict=True):
+    for i, j in _each(pairs):
         groups.join(i, j)
     leaders = np.array([groups.leader(i) for i in range(len(rows))], np.intp)
     return np.asarray(np.unique(leaders, return_inverse=True)[1], np.intp)
@@ -86,8 +87,8 @@ def seen_again(cache: VectorCache, rows: Rows, min_cosine: float = MIN_COSINE) -
     return np.unique(np.concatenate(found)) if len(rows) else rows
 
 
-def _lists(pairs: Pairs) -> tuple[list[int], list[int]]:
-    return pairs[0].tolist(), pairs[1].tolist()
+def _each(pairs: Pairs) -> Iterator[tuple[int, int]]:
+    return zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
 
 
 def _separated(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs) -> tuple[_Groups, Pairs]:
@@ -102,7 +103,8 @@ def _separated(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs) -> t
     twice[together] = found_twice(store, columns, rows, (a[together], b[together]))
     separate = together & ~twice
     separate[_elsewhere(store, columns, rows, pairs, together)] = True
-    groups.forbid(*_lists((a[separate], b[separate])))
+    for i, j in _each((a[separate], b[separate])):
+        groups.forbid(i, j)
     _join_twice(groups, (a[twice], b[twice]), source, start, end)
     undecided = ~together & ~separate
     return groups, (a[undecided], b[undecided])
@@ -138,20 +140,20 @@ def _join_twice(
         start: First time in view.
         end: Last time in view.
     """
-    known = set(zip(*_lists(pairs), strict=True))
+    known = set(_each(pairs))
     members: dict[int, list[int]] = {}
 
     def conflict(m: int, n: int) -> bool:
         in_view_together = source[m] == source[n] and max(start[m], start[n]) <= min(end[m], end[n])
         return bool(in_view_together) and (min(m, n), max(m, n)) not in known
 
-    for i, j in zip(*_lists(pairs), strict=True):
+    for i, j in _each(pairs):
         x, y = groups.leader(i), groups.leader(j)
         if x == y:
             continue
         first, second = members.get(x, [x]), members.get(y, [y])
         if len(first) * len(second) > CROWD or any(conflict(m, n) for m in first for n in second):
-            groups.forbid([x], [y])
+            groups.forbid(x, y)
             continue
         groups.join(i, j, overlapping=True)
         if groups.leader(i) == groups.leader(j):  # false if the two were known to be apart
@@ -209,11 +211,10 @@ class _Groups:
             i = leader[i]
         return i
 
-    def forbid(self, a: list[int], b: list[int]) -> None:
-        """Keep pairs of leaders apart from now on."""
-        for i, j in zip(a, b, strict=True):
-            self._apart.setdefault(i, set()).add(j)
-            self._apart.setdefault(j, set()).add(i)
+    def forbid(self, x: int, y: int) -> None:
+        """Keep the groups of two leaders apart from now on."""
+        self._apart.setdefault(x, set()).add(y)
+        self._apart.setdefault(y, set()).add(x)
 
     def join(self, i: int, j: int, overlapping: bool = False) -> None:
         """Join the groups of two tracks, unless they are kept apart, or their times overlap and `overlapping` is
@@ -223,7 +224,7 @@ class _Groups:
             return
         x, y = min(x, y), max(x, y)
         if not overlapping and self._meet(x, y):
-            self.forbid([x], [y])  # which holds for whatever they grow to
+            self.forbid(x, y)  # which holds for whatever they grow to
             return
         self._leader[y] = x
         self._merge_spans(x, y)

@@ -55,7 +55,8 @@ def test_groups_a_moment_apart_do_not_meet() -> None:
 
 def test_what_is_apart_from_one_is_apart_from_all_of_its_group() -> None:
     made = groups((0, 1), (10, 11), (20, 21), (30, 31), (40, 41))
-    made.forbid([0, 2], [1, 1])
+    made.forbid(0, 1)
+    made.forbid(2, 1)
     made.join(0, 3)
     made.join(1, 3)
     assert leaders(made, 5) == [0, 1, 2, 0, 4]

@@ -265,3 +265,15 @@ def test_a_phrase_that_is_read_as_another_is_not_forgotten(coloured: Store) -> N
     query: Any = Asking(coloured)
     with pytest.raises(UsageError, match=r"`crimson` is read as `red`; to forget that, name it so: 'red'"):
         tracks_of(query, "crimson")
+
+
+def test_a_track_that_is_more_of_another_name_is_not_forgotten(coloured: Store) -> None:
+    """It passes the threshold of `red`, and is less red than blue."""
+    row = coloured.begin_source(info("c", "c"))
+    text = vector("red") + 1.2 * vector("blue")
+    text /= np.linalg.norm(text)
+    assert text @ vector("red") > 0.65
+    add(coloured, row.id, [track(0, text=text, visual=vector("white"))], state="done")
+    query: Any = Asking(coloured)
+    assert tracks_of(query, "red") == {1: [1], 2: [3]}
+    assert tracks_of(query, "blue") == {1: [2], 2: [4], 3: [5]}

@@ -152,3 +152,8 @@ def test_one_vector_without_rows_is_searched_in_the_index(cache: VectorCache, mo
     monkeypatch.delattr(VectorCache, "scores")
     assert nearest(cache, TEXT, None, 3).rows.tolist() == [0, 2, 1]
     assert nearest(cache, None, VISUAL, 1).rows.tolist() == [1]
+
+
+def test_the_product_beside_a_factor_of_nothing_is_nothing() -> None:
+    hits = hits_of(np.arange(2), floats([0.0, -0.5]), floats([-0.5, 0.0]))
+    assert hits.score.tolist() == [0, 0]

@@ -139,3 +139,12 @@ def test_cosines_that_differ_by_rounding_alone_are_equal() -> None:
     assert pairs(vectors, 0.4) == [(0, 1), (0, 2)]
     vectors[2] = (0.50003, 0, np.sqrt(1 - 0.50003**2))
     assert pairs(vectors, 0.4) == [(0, 2), (0, 1)]
+
+
+def test_of_a_large_crowd_each_row_keeps_its_best_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similar, "NEIGHBOURS", 5)
+    vectors = np.random.default_rng(3).standard_normal((80, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    nearest = np.argsort(-(vectors @ vectors.T - 3 * np.eye(80)), axis=1)[:, :5].tolist()
+    best = {(min(i, j), max(i, j)) for i, row in enumerate(nearest) for j in row}
+    assert set(pairs(vectors, -1.0)) == best

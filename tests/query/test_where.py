@@ -427,3 +427,19 @@ def test_a_probability_is_that_of_the_share_however_a_sighting_was_found(store: 
         each(store, cache, fitted, [dataclasses.replace(question, min_probability=0.4)])[0],
     ):
         assert [s.probability for s in found] == [expected]
+
+
+def test_near_misses_are_cut_to_the_span(store: Store) -> None:
+    row = store.begin_source(info())
+    boxes, masks = np.array([[0, 0, 9, 9]], np.float32), np.ones((1, 2, 2), bool)
+    frames = [FrameRegions(t * NS, np.array([0]), boxes, masks) for t in range(10)]
+    add(store, row.id, [seen(0, 0, 0, 9)], frames, state="done")
+    answer = ask(store, text=axis(DT, 5), spans={row.id: (3 * NS, 6 * NS)})
+    assert [(s.start_s, s.end_s) for s in answer.near_misses] == [(3, 6)]
+
+
+def test_two_things_that_were_last_seen_at_once_are_both_in_a_timeline(store: Store) -> None:
+    other = dataclasses.replace(seen(1, 0, 0, 9), visual=axis(DV, 5))
+    source(store, "a.mp4", [seen(0, 0, 0, 9), other])
+    found = timeline(store, VectorCache(store), CALIBRATION, Question(axis(DT, 0)))
+    assert [thing.tracks for thing in found] == [(1,), (2,)]
