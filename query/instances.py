@@ -111,7 +111,7 @@ class Instances:
                     return out[:top], len(stretches)
             out += self._split(stretch)
         out.sort(key=self.newness, reverse=True)
-        return out if top is None else out[:top], len(stretches)
+        return out[:top], len(stretches)
 
     def newness(self, members: Members) -> tuple[int, int, float]:
         """A sort key: the last time in view, the newest highest; of equals the one that is more probably meant."""

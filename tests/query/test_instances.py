@@ -263,3 +263,12 @@ def test_sightings_are_told_apart_by_the_cut_times(store: Store) -> None:
     for columns, count in ((cache.columns, 3), (cut, 2)):
         made = Instances(store, cache, Filtered(hits, columns), np.zeros(3, np.int64), None, 0.8)
         assert len(made.newest(None)[0]) == count
+
+
+def test_on_one_clock_the_newest_stretch_is_examined_first(store: Store) -> None:
+    """Whatever the rank of its source: what ended first cannot end the search."""
+    film(store, (0, 9), (20, 29))
+    film(store, (0, 9), (40, 49))
+    made = instances(store, [0, 1, 2, 3], [0.5] * 4, zero_s=[100, 100, 0, 0], rank=[0, 0, 1, 1])
+    for top in (1, 2, 3, 4):
+        assert lists(made.newest(top)[0]) == [[1], [0], [3], [2]][:top]
