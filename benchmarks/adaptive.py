@@ -45,7 +45,7 @@ WAYS = {"every frame": replace(SETTINGS, still=0), "still skipped": SETTINGS}
 
 
 def resting_world(cache: Path, seed: int, seconds: float, rest_s: float) -> World:
-    """A walk of `seconds` with a rest in every visit; made when it is not there."""
+    """A walk of `seconds` with a rest in every visit; generated if it is missing."""
     width, height, fps = SIZE
     folder = cache / "worlds" / "resting" / f"{seed}-{seconds:g}-{rest_s:g}"
     if (world := kept(folder)) is None:
@@ -72,7 +72,7 @@ def costs(report: SourceReport) -> dict[str, Any]:
 
 
 def bench_world(world: World, folder: Path) -> dict[str, Any]:
-    """Both memories of one world, and what they answer."""
+    """Index one world with and without skipping, and ask both memories."""
     out: dict[str, Any] = {"seed": world.truth.seed, "duration_s": world.truth.duration_ns / NS}
     for way, config in WAYS.items():
         place = folder / way.replace(" ", "-")
@@ -116,7 +116,7 @@ class Part(Source):
 
 
 def bench_parts(clips: Path) -> list[dict[str, Any]]:
-    """The still parts of real clips: how many of their frames are encoded."""
+    """Share of frames that are encoded in still parts of real clips."""
     rows = []
     for name, spans in STILL.items():
         for start_s, end_s in spans if (clips / name).exists() else []:
@@ -132,7 +132,7 @@ def bench_parts(clips: Path) -> list[dict[str, Any]]:
 
 
 def bench_clips(clips: Path, folder: Path) -> dict[str, Any]:
-    """All clips, and the questions of real.py, by picture and by box."""
+    """Index all clips both ways, and ask the questions of real.py by picture and by box."""
     found = sorted(clips.glob("*.mp4"))
     asked = [q for q in json.loads(real.QUERIES.read_text("utf-8"))["queries"] if (clips / q["clip"]).exists()]
     out: dict[str, Any] = {"clips": len(found), "queries": len(asked)}
@@ -160,7 +160,7 @@ def bench_clips(clips: Path, folder: Path) -> dict[str, Any]:
 
 
 def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Totals side by side. times_fewer: frames encoded without over with; loss: in the share of right answers."""
+    """Compare the totals. times_fewer: encoded frames without / with skipping; loss: in the share of right answers."""
     plain, sparing = ([row[way] for row in rows] for way in WAYS)
     out: dict[str, Any] = {}
     for key in ("frames", "encoded", "calls", "seconds"):

@@ -57,7 +57,7 @@ LASER_BYTES = 500_000
 
 
 class Cdr:
-    """A message in plain little-endian CDR, beginning with its header."""
+    """A message in little-endian CDR, with its encapsulation header."""
 
     def __init__(self, t_ns: int, frame: str) -> None:
         self._out = bytearray()
@@ -75,7 +75,7 @@ class Cdr:
         return self
 
     def data(self, value: bytes) -> bytes:
-        """The whole message, with this sequence of bytes at its end."""
+        """The whole message, with these bytes at its end."""
         self.pack("I", len(value))
         return b"\0\1\0\0" + bytes(self._out) + value
 
@@ -84,7 +84,7 @@ class Cdr:
 
 
 def pictures(video: Path) -> Iterator[Image.Image]:
-    """Pictures of a walk, one after the other and again from the start."""
+    """Pictures of a walk, repeated from the start without end."""
     while True:
         with open_source(video) as source:
             for frame in source.frames(1):
@@ -92,7 +92,7 @@ def pictures(video: Path) -> Iterator[Image.Image]:
 
 
 def write_log(path: Path, video: Path, size: float, packed: bool) -> dict[str, Any]:
-    """An MCAP of at least `size` bytes; no more than a few messages are in memory."""
+    """Write an MCAP of at least `size` bytes, holding only a few messages in memory."""
     from mcap.writer import CompressionType, Writer
 
     blob = os.urandom(LASER_BYTES)

@@ -39,7 +39,7 @@ WALK_SIDE = 2 * LEAST_SIDE
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """A picture with what is in it. boxes `(n, 4)` float32 in its pixels; photo: where it is from."""
+    """A picture with its true boxes `(n, 4)` float32 in pixels; photo: its source."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -70,7 +70,7 @@ def walk_shots(cache: Path, seeds: Sequence[int], seconds: float) -> Iterator[Sh
 
 
 def found(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which of the true boxes `(n, 4)` have one of `boxes (m, 4)` to themselves, the best pairs first: `(n,)` bool."""
+    """Match true boxes `(n, 4)` with `boxes` `(m, 4)` one to one, best pairs first; `(n,)` bool."""
     iou = box_iou(truth[:, None], boxes[None]) if len(boxes) else np.zeros((len(truth), 0), np.float32)
     out = np.zeros(len(truth), np.bool_)
     taken = np.zeros(len(boxes), np.bool_)
@@ -111,7 +111,7 @@ def measure(shots: Iterator[Shot], find: Finder, most: int) -> dict[str, Any]:
 
 
 def of_encoder() -> Finder:
-    """The regions of the encoder `tiny` as it stands."""
+    """The regions of the installed `tiny`."""
     from vidmem.encoders import load
 
     encoder: Any = load("tiny", "cpu")
@@ -143,7 +143,7 @@ def of_networks(folder: Path, threads: int) -> Finder:
 
 
 def options(about: str | None) -> argparse.ArgumentParser:
-    """What measures of regions have in common."""
+    """Add the options that all measures of regions share."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the photos (../shared/data)")

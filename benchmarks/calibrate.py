@@ -24,7 +24,7 @@ from vidmem.encoders.probability import Probabilities
 
 
 def write(curves: Probabilities) -> Path:
-    """Put the curves into the card of `tiny`, everything else untouched."""
+    """Write the curves into the card of `tiny` and leave the rest of it unchanged."""
     card = Path(str(files("vidmem.encoders") / "weights" / "tiny.json"))
     facts = json.loads(card.read_text("utf-8"))
     facts["probability"] = curves.as_dict()
@@ -64,7 +64,7 @@ def main() -> int:
         take(clips(args.data / "clips", args.cache))
         take(panned(args.data, args.cache))
     else:
-        say(f"no photos in {args.data}: fitted on made-up walks alone")
+        say(f"no photos in {args.data}: fitted on synthetic walks only")
     curves, told = fit_all(questions)
     result["probability"] = told
     write_json(args.out, result)

@@ -41,8 +41,10 @@ WEIGHT = {"photos": 0.5}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
-    """The best tracks of one question: the scores that decide, shares (None without words), and which are right, `(n,)`
-    each; memory: number of the one that was asked."""
+    """The best tracks of one question: scores, shares (None without words) and which are right, `(n,)` each.
+
+    memory: the number of the memory that was asked.
+    """
 
     memory: int
     group: str
@@ -55,7 +57,7 @@ class Tried:
 
 
 def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
-    """Every question of a memory, asked once."""
+    """Ask every question of a memory once."""
     cache = asked.memory.cache()
     out = []
     for q in asked.questions:
@@ -84,7 +86,7 @@ def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
 
 
 def samples(questions: Sequence[Tried], absent: float) -> tuple[Samples, NDArray[np.float64]]:
-    """The candidates of questions of one mode, and what each one's question weighs."""
+    """The candidates of all questions of one mode, and the weight of each question."""
     groups: dict[tuple[str, bool], int] = {}
     for q in questions:
         groups[q.group, q.absent] = groups.get((q.group, q.absent), 0) + 1
@@ -106,7 +108,7 @@ def samples(questions: Sequence[Tried], absent: float) -> tuple[Samples, NDArray
 
 
 def found(curve: Curve, question: Tried) -> tuple[bool, bool]:
-    """Whether anything is found, and whether the likeliest is right."""
+    """Whether anything is found, and whether the most probable track is right."""
     if not len(question.score):
         return False, False
     likely = curve.at(question.score, question.share, question.score.max())
@@ -116,7 +118,7 @@ def found(curve: Curve, question: Tried) -> tuple[bool, bool]:
 
 
 def rates(curve: Curve, questions: Sequence[Tried]) -> dict[str, dict[str, float]]:
-    """By kind of question: how many, the share that finds something, and the share whose likeliest track is right."""
+    """By kind of question: count, share with a result, and share whose most probable track is right."""
     out: dict[str, list[tuple[bool, bool]]] = {}
     for q in questions:
         out.setdefault(f"{q.group}: {q.kind}", []).append(found(curve, q))
@@ -131,7 +133,10 @@ def rates(curve: Curve, questions: Sequence[Tried]) -> dict[str, dict[str, float
 
 
 def fit_mode(questions: Sequence[Tried], limit: Mapping[str, float]) -> tuple[Curve, float]:
-    """The curve, and the share of absent questions that it took. Raises UsageError where there is too little."""
+    """Fit a curve; return it and the weight of absent questions, the smallest of SHARES that keeps to `limit`.
+
+    Raises UsageError for too few candidates.
+    """
     curve: Curve | None = None
     for absent in SHARES:
         curve = fit(*samples(questions, absent))
@@ -146,8 +151,10 @@ def fit_mode(questions: Sequence[Tried], limit: Mapping[str, float]) -> tuple[Cu
 
 
 def fit_all(questions: Sequence[Tried]) -> tuple[Probabilities, dict[str, Any]]:
-    """The curves of every way of asking, with what each gives where it was fitted, and how true it is elsewhere: every
-    memory is told by the curve of the others. A way with too few candidates has none, and says so."""
+    """Fit the curves of all modes, with their results on the data of the fit and by leave-one-memory-out.
+
+    A mode with too few candidates has no curve, which is reported.
+    """
     curves: dict[str, Curve] = {}
     told: dict[str, Any] = {}
     for mode in MODES:

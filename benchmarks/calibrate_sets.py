@@ -52,8 +52,15 @@ Right = Callable[[TrackRow], bool]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """kind: for people. text, visual, contrast: as in `search.find`. right: whether the evidence of a track is what was
-    asked for, None where it is absent."""
+    """A question with a known answer.
+
+    Attributes:
+        kind: For people.
+        text: As in `search.find`.
+        visual: As in `search.find`.
+        contrast: As in `search.find`.
+        right: Whether the evidence of a track shows what was asked for; None for an absent thing.
+    """
 
     kind: str
     asked: str
@@ -75,7 +82,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """One memory with its questions. group: the set that it is of."""
+    """One memory with its questions. group: the data set that it belongs to."""
 
     group: str
     memory: Memory
@@ -85,7 +92,7 @@ class Asked:
 def _worded(
     memory: Memory, kind: str, name: str, right: Right | None, visual: Float32 | None = None
 ) -> Question | None:
-    """None for a name that the encoder cannot read: it is refused, so nothing can be falsely found."""
+    """The question for a name; None if the encoder refuses the name, because then nothing can be found wrongly."""
     try:
         text = memory.text_encoder.encode_text([name])[0]
     except UsageError:
@@ -98,7 +105,7 @@ def _kept(questions: Sequence[Question | None]) -> tuple[Question, ...]:
 
 
 def walks(cache: Path, drawings: Path | None, seeds: Sequence[int], seconds: float, processes: int) -> Iterator[Asked]:
-    """A memory for each world."""
+    """A memory for each synthetic world."""
     unknown = household()
     for world in ensure_all(cache, drawings, seeds, seconds, processes):
         place = memory_place(cache, "calibrate", vendor(drawings), world.folder.name)
@@ -129,14 +136,16 @@ def _world_questions(memory: Memory, world: World, unknown: Sequence[str]) -> It
 
 
 def household() -> list[str]:
-    """The phrases of household.txt that are neither a name nor a synonym of a drawn thing."""
+    """The phrases of household.txt that are neither a name nor a synonym of a thing in the worlds."""
     known = {phrase.lower() for thing in things() for phrase in (thing.name, *thing.synonyms)}
     return [phrase for phrase in lines("household.txt") if phrase.lower() not in known]
 
 
 def absent_phrases(world: World, phrases: Sequence[str]) -> list[str]:
-    """Those that share no word with anything in the world, its furniture included: "violin bow" is no fair question
-    where a violin lies."""
+    """The phrases that share no word with anything in the world, its furniture included.
+
+    "violin bow" would not be a fair question where a violin lies.
+    """
     there = set(world.truth.names()) | {shown.name for shown in world.truth.shown}
     said = {w for thing in things() if thing.name in there for p in (thing.name, *thing.synonyms) for w in words(p)}
     said |= set(FURNITURE_WORDS)
@@ -173,7 +182,7 @@ def photos(data: Path, cache: Path) -> Asked:
 
 
 def clips(folder: Path, cache: Path) -> Asked:
-    """All clips in one memory, and the half "fit" of the names by eye."""
+    """One memory of all clips, with the half "fit" of the names."""
     known = {place.clip for name in facts().names for place in name.places}
     paths = sorted(p for p in folder.glob("*.mp4") if p.name in known)
     made = memory_place(cache, "real")
@@ -193,21 +202,22 @@ def clips(folder: Path, cache: Path) -> Asked:
 
 
 def _cut_out(folder: Path, place: Place) -> Image.Image:
-    """A picture of a thing in a clip: the largest of its boxes."""
+    """A crop of a thing in a clip, from the largest of its boxes."""
     t_s, *box = max(place.boxes, key=lambda b: (b[3] - b[1]) * (b[4] - b[2]))
     picture = frame(folder / place.clip, t_s)
     return picture.crop(_grown((box[0], box[1], box[2], box[3]), picture.size))
 
 
 def _at(uris: Mapping[int, str], places: Sequence[Place], track: TrackRow) -> bool:
-    """Whether the evidence of a track is at one of these places in the clips."""
+    """Return True if the evidence of a track lies at one of these places in the clips."""
     seen = Sighting(uris[track.source_id], track.best_ns, track.best_ns, 0.0, None, None, track.best_ns, track.best_box)
     return worth(seen, places) == "right"
 
 
 def panned(data: Path, cache: Path, seed: int = 7) -> Asked:
-    """A film of SHOTS photographs, asked for pictures of what the detector is sure of in them, cut from them, and for
-    as many that are in none of them."""
+    """A film of SHOTS photographs, with crops of confident detections as questions, and as many crops of photographs
+    that are not in the film.
+    """
     rng = random.Random(seed)
     with tarfile.open(data / "doors.tar") as tar:
         members = sorted((m for m in tar.getmembers() if m.name.endswith(".jpg")), key=lambda m: m.name)
@@ -244,7 +254,7 @@ def _sure_boxes(memory: Memory, picture: Image.Image) -> list[Box]:
 
 
 def _grown(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A person cuts a picture a little wider than the thing."""
+    """Enlarge a box: people crop a little wider than the thing."""
     dx, dy = 0.05 * (box[2] - box[0]), 0.05 * (box[3] - box[1])
     return (
         max(0, round(box[0] - dx)),
@@ -255,7 +265,7 @@ def _grown(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _lies(track: TrackRow, shots: Sequence[film.Shot], shown: Sequence[Image.Image], number: int, box: Box) -> bool:
-    """Does the evidence of a track lie where the box of a photograph is in the film at that time."""
+    """Return True if the evidence of a track lies where the photograph's box is in the film at that time."""
     at = track.best_ns / NS
     shot = shots[min(int(at // film.SHOT_S), len(shots) - 1)]
     if shot.photo != number:

@@ -47,8 +47,10 @@ def main() -> int:
 
 
 def tower(name: str = "ViT-B-16") -> Any:
-    """The image tower of one of open_clip's models, random weights of seed 0, float32. Projections are made wider than
-    at the start of a training, so that attention has peaks."""
+    """The image tower of an open_clip model with random weights of seed 0, float32.
+
+    Projections are larger than at the start of a training, so that attention has peaks.
+    """
     import torch
 
     from vidmem.encoders.clip.files import _open_clip
@@ -63,7 +65,7 @@ def tower(name: str = "ViT-B-16") -> Any:
 
 
 def gem(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
-    """Milliseconds per picture of the plain forward and of GEM on the same tower."""
+    """Milliseconds per picture of the plain forward pass and of GEM on the same tower."""
     import torch
 
     from vidmem.encoders.clip.gem_attention import gem_tokens
@@ -91,8 +93,10 @@ def gem(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
 
 
 def pooling(rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
-    """Milliseconds of the filter and of all pooling: PATCHES values of width 768, REGIONS masks of some hundred patches
-    each, both projections included."""
+    """Milliseconds of the filter and of all pooling, both projections included.
+
+    PATCHES values of width 768, REGIONS masks of some hundred patches each.
+    """
     import torch
 
     from vidmem.encoders.clip.model import ClipTower
@@ -128,8 +132,10 @@ def pooling(rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
 
 
 def sam2(clock: Callable[[], float]) -> dict[str, Any]:
-    """Seconds of SAM2 tiny: a frame by its grid, and frames to which things are carried. Random weights find nothing by
-    themselves, so the things of the key frame are discs; the work is the same."""
+    """Seconds of SAM2 tiny: a frame by its grid, and frames by propagation.
+
+    Random weights find nothing, so the things of the key frame are discs; the work is the same.
+    """
     import numpy as np
     import torch
 
@@ -174,7 +180,7 @@ def _discs_of(count: int, image: Any) -> Any:
 
 
 def discs(count: int, side: int) -> Any:
-    """Soft masks `(count, side, side)`, spread over the picture."""
+    """Soft masks `(count, side, side)`, distributed over the picture."""
     import torch
 
     n = int(count**0.5 + 0.999)

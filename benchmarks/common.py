@@ -56,14 +56,14 @@ def tiou(a: Span, b: Span) -> float:
 
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes x0, y0, x1, y1; 0 when either is empty."""
+    """Intersection over union of two boxes x0, y0, x1, y1; 0 if either is empty."""
     inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
     return float(inter / union) if union > 0 else 0.0
 
 
 def parse_range(text: str) -> range:
-    """ "9000:9020" as range(9000, 9020), "9000" as that one. Raises argparse.ArgumentTypeError."""
+    """Parse "9000:9020" as a range, and "9000" as a range of one. Raises argparse.ArgumentTypeError."""
     first, colon, last = text.partition(":")
     if not first.isdigit() or (colon and not last.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not A:B, such as 9000:9020")
@@ -178,7 +178,7 @@ def say(text: str) -> None:
 def plot_bars(
     path: Path, title: str, bars: Sequence[tuple[str, float, tuple[float, float] | None, float | None, bool]]
 ) -> None:
-    """Rates as bars, saved as a PNG: (label, rate, its interval, the wanted rate, whether that is a ceiling)."""
+    """Save rates as bars in a PNG. A bar is (label, rate, interval, wanted rate, True if that is a maximum)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -204,9 +204,9 @@ def plot_bars(
 
 
 def blank_memory(folder: Path) -> tuple[Memory, ModelRecord] | None:
-    """Open a new memory of the present model in `folder`, for synthetic rows; return it with the model's record.
+    """Open a new memory of the current model in `folder`, for synthetic rows; return it with the record of the model.
 
-    None if a file `complete` in the folder says that it was made before. The rest of an interrupted run is deleted.
+    None if a file `complete` in the folder says that it is finished. The rest of an interrupted run is deleted.
     """
     from vidmem import Memory
     from vidmem.config import IndexConfig
@@ -221,7 +221,7 @@ def blank_memory(folder: Path) -> tuple[Memory, ModelRecord] | None:
 
 
 def timing_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `timed` reads, and the number of rounds."""
+    """Add the options of `timed`, and the number of rounds."""
     parser.add_argument("--threads", type=int, default=2, help="torch threads of both (2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each version; the median counts (7)")
     parser.add_argument(
@@ -230,7 +230,9 @@ def timing_options(parser: argparse.ArgumentParser) -> None:
 
 
 def timed(args: argparse.Namespace, **more: Any) -> tuple[Callable[[], float], dict[str, Any]]:
-    """The clock for `--cpu-time` or wall time, and the head of the result. Gives torch `--threads` threads."""
+    """Return the clock for `--cpu-time` or wall time, and the head of the result. Sets the threads of torch to
+    `--threads`.
+    """
     import torch
 
     torch.set_num_threads(args.threads)
@@ -239,7 +241,7 @@ def timed(args: argparse.Namespace, **more: Any) -> tuple[Callable[[], float], d
 
 
 def memory_place(cache: Path, *parts: str) -> Path:
-    """Return the folder for a memory of the present weights and default settings; others get another folder."""
+    """Return the folder for a memory of the current weights and default settings; other weights get another folder."""
     import hashlib
 
     from vidmem.config import preset
@@ -251,8 +253,13 @@ def memory_place(cache: Path, *parts: str) -> Path:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Described:
-    """The regions of one picture, as the package finds them. boxes `(n, 4)` float64, pixels of the picture; visual `(n,
-    Dv)` and text `(n, Dt)` float32, the tokens that a memory keeps of them."""
+    """The regions of one picture, as the package finds them.
+
+    Attributes:
+        boxes: `(n, 4)` float64, pixels of the picture.
+        visual: `(n, Dv)` float32 tokens, as a memory stores them.
+        text: `(n, Dt)` float32 tokens.
+    """
 
     boxes: NDArray[np.float64]
     visual: NDArray[np.float32]
@@ -262,8 +269,10 @@ class Described:
 def described(
     pictures: Iterable[Image.Image], encoder: str = "tiny", device: str | None = None, *, at_once: int = 400
 ) -> Iterator[Described]:
-    """Each picture as a memory of single pictures keeps it, in their order: whatever steps an encoder has (regions,
-    views), this is what is asked later. Pictures go through a memory in a temporary folder, `at_once` in one."""
+    """Describe pictures as a memory of single pictures stores them, in their order, with all steps of the encoder.
+
+    They are indexed in a temporary memory, `at_once` at a time.
+    """
     left = iter(pictures)
     while some := list(islice(left, at_once)):
         with tempfile.TemporaryDirectory(prefix="vidmem-bench-") as folder:

@@ -57,7 +57,7 @@ def rows(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def difference(a: dict[str, list[tuple[Any, ...]]], b: dict[str, list[tuple[Any, ...]]]) -> str | None:
-    """Where two memories first differ, in words; None when they are equal."""
+    """Describe the first difference of two memories; None if they are equal."""
     for table in TABLES:
         if len(a[table]) != len(b[table]):
             return f"{table}: {len(a[table])} rows, not {len(b[table])}"
@@ -70,7 +70,7 @@ def difference(a: dict[str, list[tuple[Any, ...]]], b: dict[str, list[tuple[Any,
 
 
 def answers(folder: Path, words: Sequence[str]) -> list[Any]:
-    """Everything that is said to these words, scores included: calibrated, and with a threshold that finds a lot."""
+    """All answers to these words with their scores: calibrated, and with a low threshold."""
     out: list[Any] = []
     with Memory.open(folder, read_only=True) as memory:
         for word in words:
@@ -86,7 +86,7 @@ def answers(folder: Path, words: Sequence[str]) -> list[Any]:
 
 
 class Run:
-    """One indexing process. Lines of its stdout are read by a thread."""
+    """One indexing process. A thread reads the lines of its stdout."""
 
     def __init__(self, video: Path, folder: Path) -> None:
         command = [sys.executable, "-m", "benchmarks._child", str(video), str(folder), str(CHECKPOINT)]
@@ -109,7 +109,7 @@ class Run:
         self.ready.set()  # ended, whatever way
 
     def finish(self) -> dict[str, Any]:
-        """Wait for its end; raises when it failed."""
+        """Wait for the end of the process. Raises if it failed."""
         self._reader.join()
         assert self.process.stderr is not None
         errors = self.process.stderr.read()
@@ -118,7 +118,7 @@ class Run:
         return self.last
 
     def kill_after(self, seconds: float) -> bool:
-        """SIGKILL so long after it is ready; whether it was still at work."""
+        """SIGKILL this long after it is ready; return True if it was still at work."""
         self.ready.wait()
         time.sleep(seconds)
         if self.last is not None or self.process.poll() is not None:
@@ -131,7 +131,7 @@ class Run:
 
 
 def state(folder: Path) -> tuple[str, int]:
-    """The source's state and the frames that its last checkpoint holds; what a kill left behind."""
+    """What a kill left: the state of the source, and the frames of its last checkpoint."""
     conn = sqlite3.connect(f"file:{folder / 'memory.sqlite'}?mode=ro", uri=True)
     try:
         row = conn.execute("SELECT state, frames FROM sources").fetchone()
@@ -141,7 +141,7 @@ def state(folder: Path) -> tuple[str, int]:
 
 
 def damage_cache(folder: Path, words: Sequence[str], want: list[Any]) -> list[dict[str, Any]]:
-    """Cut, garble and delete the files of the vector cache: the answers must stay the same."""
+    """Truncate, corrupt and delete the files of the vector cache; the answers must stay the same."""
     out = []
     for what in ("cut", "garbled", "deleted"):
         files = sorted(p for p in (folder / "cache").rglob("*") if p.is_file())

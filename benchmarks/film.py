@@ -77,8 +77,9 @@ class Shot:
 
 
 def choose(photos: Iterable[Photo]) -> list[Photo]:
-    """The photographs of the film, in the order of CHOSEN; those that are missing are left out. Raises ValueError when
-    one is not held out."""
+    """The photographs of the film, in the order of CHOSEN, without missing ones. Raises ValueError if one is not held
+    out.
+    """
     found = {key: photo for photo in photos if (key := photo.name.split("/", 1)[1].removesuffix(".jpg")) in CHOSEN}
     if taught := [key for key, photo in found.items() if not photo.held_out]:
         raise ValueError(f"these may be learned from: {taught}")
@@ -86,7 +87,7 @@ def choose(photos: Iterable[Photo]) -> list[Photo]:
 
 
 def window(size: tuple[int, int], share: float, x: float, y: float) -> tuple[float, float, float, float]:
-    """A window of the film's shape: `share` of the largest that fits, at x, y (0..1) of the room that is left."""
+    """A window of the film's shape: `share` of the largest that fits, at x, y (0 to 1) of the remaining room."""
     width, height = size
     w = share * min(width, height * SIZE[0] / SIZE[1])
     h = w * SIZE[1] / SIZE[0]
@@ -106,7 +107,7 @@ def script(sizes: Sequence[tuple[int, int]], seed: int = SEED, again: int = AGAI
 
 
 def spans_of(shots: Sequence[Shot], photos: Sequence[int]) -> list[Span]:
-    """When one of these photographs is in view, seconds, the last time last."""
+    """When one of these photographs is in view, in seconds, in ascending order."""
     return [(k * SHOT_S, (k + 1) * SHOT_S - 1 / FPS) for k, shot in enumerate(shots) if shot.photo in photos]
 
 
@@ -121,7 +122,7 @@ def frames(shots: Sequence[Shot], photos: Sequence[Image.Image]) -> Iterator[NDA
 
 
 def make(path: Path, shots: Sequence[Shot], photos: Sequence[Image.Image]) -> None:
-    """Write the film, H.264, unless it is there; beside its place first, so that none is left half written."""
+    """Write the film as H.264 unless it exists; under a temporary name first, so that no partial film is left."""
     import av
 
     if path.exists():
@@ -138,7 +139,7 @@ def make(path: Path, shots: Sequence[Shot], photos: Sequence[Image.Image]) -> No
 
 
 def newest(answer: Answer, spans: Sequence[Span]) -> dict[str, Any]:
-    """What the newest sighting of an answer is worth: how far it covers the last of `spans`."""
+    """Judge the newest sighting of an answer: how much of the last of `spans` it covers."""
     if not answer.found:
         return {"found": False, "right": False}
     first = answer[0]
@@ -158,7 +159,7 @@ def newest(answer: Answer, spans: Sequence[Span]) -> dict[str, Any]:
 def nearest(
     texts: NDArray[np.float32], times: NDArray[np.float64], vector: NDArray[np.float32], spans: Sequence[Span]
 ) -> dict[str, Any]:
-    """Is the track with the nearest text token right. texts `(n, Dt)`; times `(n,)`: the tracks' evidence, seconds."""
+    """Judge the track with the nearest text token. texts `(n, Dt)`; times `(n,)`: evidence of the tracks in seconds."""
     if not len(texts):
         return {"right": False}
     scores = texts @ vector
@@ -172,7 +173,7 @@ def nearest(
 def ask(
     memory: Memory, film: Path, photos: Sequence[Photo], shots: Sequence[Shot]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Image.Image]]:
-    """Rows by picture, rows by name, and a tile for each picture."""
+    """Rows for questions by picture and by name, and a tile for each picture."""
     names = [photo.regions[0].name for photo in photos]
     pictures: list[dict[str, Any]] = []
     tiles = []

@@ -68,7 +68,7 @@ class Module:
                 yield token.string
 
     def imports(self) -> Iterator[Import]:
-        """Every import statement but those under `if TYPE_CHECKING:`."""
+        """Every import statement except those under `if TYPE_CHECKING:`."""
         for node, in_function in _walk(self.tree, in_function=False):
             if isinstance(node, ast.Import):
                 yield Import(tuple((alias.name,) for alias in node.names), in_function)
@@ -113,7 +113,7 @@ def read(name: str, path: Path) -> Module:
 
 
 def tracked(tree: Path) -> list[Path]:
-    """The files of a checkout that git tracks and that are there."""
+    """The files of a checkout that git tracks and that exist."""
     listed = subprocess.run(["git", "-C", str(tree), "ls-files", "-z"], capture_output=True, check=True, text=True)
     return [tree / name for name in listed.stdout.split("\0") if name and (tree / name).is_file()]
 
@@ -158,7 +158,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
-    """All nodes to which a path leads from `start`; with `start` itself only if it stands on a circle."""
+    """All nodes that can be reached from `start`; `start` itself only if it lies on a circle."""
     seen: set[str] = set()
     todo = [start]
     while todo:
@@ -169,12 +169,12 @@ def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
 
 
 def top(name: str) -> str:
-    """The part of a module's name that stands directly below the root: vidmem.media.video is in "media"."""
+    """The part of a module's name directly below the root: vidmem.media.video is in "media"."""
     return ".".join(name.split(".")[1:2]) or ROOT
 
 
 def top_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
-    """The same graph between the packages and modules directly below the root."""
+    """The graph between the packages and modules directly below the root."""
     out: dict[str, set[str]] = {top(name): set() for name in graph}
     for name, targets in graph.items():
         out[top(name)] |= {top(target) for target in targets} - {top(name)}
@@ -182,7 +182,7 @@ def top_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def is_typed(function: Function) -> bool:
-    """Whether every argument (but self and cls) and the result have a type."""
+    """Return True if every argument (except self and cls) and the result have a type."""
     args = function.args
     given = [*args.posonlyargs, *args.args]
     if given and given[0].arg in ("self", "cls"):
@@ -203,7 +203,7 @@ def probes(module: Module) -> int:
 
 
 def wheel(tree: Path) -> dict[str, int]:
-    """Build the wheel of the tracked files, in a copy of them: its bytes, files and lines of Python."""
+    """Build the wheel from a copy of the tracked files: its bytes, files and lines of Python."""
     with tempfile.TemporaryDirectory(prefix="vidmem-house-") as folder:
         copy = Path(folder, "tree")
         for path in tracked(tree):
@@ -220,7 +220,7 @@ def wheel(tree: Path) -> dict[str, int]:
 
 
 def measure(tree: Path) -> dict[str, Any]:
-    """Everything about one checkout but its wheel."""
+    """Everything about one checkout except its wheel."""
     modules = package_modules(tree)
     outside = {
         part: [read(part, p) for p in tracked(tree) if p.suffix == ".py" and p.relative_to(tree).parts[0] == part]

@@ -43,7 +43,7 @@ def fit(x: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 
 
 def doubtful(asked: Any) -> list[tuple[float, float, bool]]:
-    """Of each doubtful track of each question: its probability, its likeness u, and whether it is right."""
+    """For each doubtful track of each question: its probability, its similarity u, and whether it is right."""
     out = []
     memory = asked.memory
     cache, calibration = memory.cache(), memory.calibration

@@ -35,7 +35,9 @@ SETTLED = 0.3
 
 
 def camera(video: Path, folder: Path, minutes: float) -> None:
-    """The camera's process. Says "ready", then once a second what the session counts, and at the end all of it."""
+    """The process of the camera. Prints "ready", then the counts of the session each second, and all of them at the
+    end.
+    """
     from vidmem import Memory
     from vidmem.media import open_source
 
@@ -94,7 +96,7 @@ def camera(video: Path, folder: Path, minutes: float) -> None:
 
 
 def asker(folder: Path, words: list[str], rate: float) -> None:
-    """The process that asks, until its stdin is closed; one line of JSON per answer."""
+    """The process that asks until its stdin is closed; one line of JSON for each answer."""
     from vidmem import Memory
 
     closed = threading.Event()
@@ -117,7 +119,7 @@ def asker(folder: Path, words: list[str], rate: float) -> None:
 
 
 class Child:
-    """A process of this module whose lines are kept as they come."""
+    """A process of this module whose output lines are collected."""
 
     def __init__(self, *args: object) -> None:
         command = [sys.executable, "-m", "benchmarks.live", *map(str, args)]
@@ -150,7 +152,7 @@ class Child:
 
 
 def slope(points: list[tuple[float, float]]) -> float:
-    """Of the straight line nearest to the points: y per x."""
+    """Slope of the least-squares line through the points: y per x."""
     n = len(points)
     x0, y0 = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
     spread = sum((x - x0) ** 2 for x, _ in points)

@@ -68,7 +68,7 @@ ABSENT = ("absent", "absent_word", "absent_picture", "absent_name_picture")
 
 
 def true_box_iou(truth: Truth, name: str, frame_ns: int, box: tuple[float, ...]) -> float | None:
-    """Box IoU with the thing where it truly is at that time; None when no true box is near."""
+    """Box IoU with the thing where it truly is at that time; None if no true box is near."""
     best = None
     for shown in truth.shown:
         if shown.name != name:
@@ -80,13 +80,15 @@ def true_box_iou(truth: Truth, name: str, frame_ns: int, box: tuple[float, ...])
 
 
 def shows(truth: Truth, name: str, sighting: Sighting, absent: bool) -> bool:
-    """Whether the evidence of a sighting is the thing asked for: what its probability is of."""
+    """Return True if the evidence of a sighting shows what was asked for; its probability is about this."""
     return not absent and (true_box_iou(truth, name, sighting.frame_ns, sighting.box) or 0.0) >= SHOWN_BOX
 
 
 def probabilities(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """How true the probabilities are, of the newest sighting of each answer and of all sightings, by way of asking:
-    bins, and the Brier score beside that of telling the same for all. Empty where nothing is calibrated."""
+    """Reliability of the probabilities, by mode, for the newest sighting of each answer and for all sightings.
+
+    Bins, and the Brier score next to that of a constant. Empty where nothing is calibrated.
+    """
     out: dict[str, Any] = {}
     for mode, held in (
         ("text", [r for r in rows if r["text"] and not r["picture"]]),
@@ -145,7 +147,7 @@ def score(query: Query, truth: Truth, sightings: list[Sighting]) -> dict[str, An
 
 
 def index_world(world: World, folder: Path) -> dict[str, Any]:
-    """The world's memory, made when it is not there, and what it holds."""
+    """The memory of the world, indexed if it is missing, and its contents."""
     with Memory.open(folder) as memory:
         (report,) = memory.index(world.video)
         memory.cache()  # its file belongs to what a memory costs
@@ -170,7 +172,7 @@ def index_world(world: World, folder: Path) -> dict[str, Any]:
 
 
 def ask_world(world: World, folder: Path) -> list[dict[str, Any]]:
-    """All questions of the world, and each absent picture once more with its name."""
+    """Ask all questions of the world, and each absent picture a second time with its name."""
     rows = []
     with Memory.open(folder, read_only=True) as memory:
         for query in world.queries:
@@ -216,7 +218,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def costs(worlds: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the memories cost, over all worlds."""
+    """Time and size of the memories, over all worlds."""
     total = {key: sum(w[key] for w in worlds) for key in ("frames", "tracks", "regions", "bytes", "duration_s")}
     patches = sum(w["frames"] * w["patches_per_frame"] for w in worlds)
     timed = [w for w in worlds if w["seconds"]]

@@ -111,7 +111,7 @@ def frame_tokens(seed: int, n: int, groups: int) -> Any:
 
 
 def alternate(versions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each version, called in turns, after one call of each to warm up."""
+    """Milliseconds of each version. They are called in turns, after one call of each to warm up."""
     for call in versions.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in versions}
@@ -165,7 +165,7 @@ def bench_merge(rounds: int) -> dict[str, Any]:
 
 
 def bench_track(frames: int, before: int) -> dict[str, Any]:
-    """Follow 380 regions over frames in which 2 % are new, with `before` tracks made before.
+    """Track 380 regions over frames in which 2 % are new, with `before` tracks made before.
 
     5,000 are two minutes of such video at 5 frames a second.
     """
@@ -218,7 +218,7 @@ def bench_track(frames: int, before: int) -> dict[str, Any]:
 
 
 def bench_flat(tracks: int) -> dict[str, Any]:
-    """Time per frame of 380 new regions each, at 1,000 and at `tracks` tracks ever made; the plain way to a tenth."""
+    """Time per frame of 380 new regions each, at 1,000 and at `tracks` tracks; the plain version to a tenth of them."""
     import numpy as np
     import torch
 

@@ -41,7 +41,7 @@ KILLED, SURVIVED, UNTESTED, SLOW = "killed", "survived", "no tests", "timeout"
 
 
 def lay_out(tests: list[str]) -> None:
-    """The package as it is installed, with its tests and the settings of mutmut, in TREE."""
+    """Lay out the package as it is installed, with its tests and the settings of mutmut, in TREE."""
     shutil.rmtree(TREE, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(TREE), str(ROOT)]
     subprocess.run(command, check=True)
@@ -54,7 +54,7 @@ def lay_out(tests: list[str]) -> None:
 
 
 def mutmut(*arguments: str) -> str:
-    """Run mutmut in TREE; its output."""
+    """Run mutmut in TREE; return its output."""
     command = [sys.executable, "-m", "mutmut", *arguments]
     done = subprocess.run(command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
@@ -64,7 +64,7 @@ def mutmut(*arguments: str) -> str:
 
 
 def smallest() -> str:
-    """The smallest module of indexer/ that has a mutant worth the name."""
+    """The smallest module of indexer/ that has mutants."""
     sizes = {
         path.stem: path.stat().st_size for path in (ROOT / "indexer").glob("*.py") if "return " in path.read_text()
     }

@@ -105,7 +105,7 @@ class Floor:
 
 
 def rank_of(scores: np.ndarray, right: int) -> int:
-    """0 when `right` has the highest score; equal ones count against it."""
+    """The rank of `right` by score, 0 for the highest; ties count against it."""
     return int((scores >= scores[right]).sum()) - 1
 
 
@@ -119,7 +119,7 @@ def rates(ranks: Sequence[int]) -> dict[str, Any]:
 
 
 def look(things: Sequence[Thing], device: str | None, what: str) -> list[Described]:
-    """What a memory keeps of the picture of each thing; each picture is looked at once."""
+    """The regions of each thing's picture, as a memory stores them; each picture is encoded once."""
     first: dict[str, Thing] = {}
     for thing in things:
         first.setdefault(thing.where, thing)
@@ -133,8 +133,11 @@ def look(things: Sequence[Thing], device: str | None, what: str) -> list[Describ
 
 
 def name_one(said: Described, thing: Thing, texts: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """The row of one thing: the region that fits it best, and how `names` with the vectors `texts` `(n, Dt)` rank there
-    (the thing's own name: 0 for the first). Where a picture has no region or an unnamed one, the name is last."""
+    """The row of one thing: the region that fits it best, and the ranks of `names` with vectors `texts` `(n, Dt)`
+    there.
+
+    The thing's own name has rank 0 if it is first. Without a region, or with an unnamed one, the name is last.
+    """
     fits = [box_iou(thing.box, box) for box in said.boxes]
     row: dict[str, Any] = {"name": thing.name, "rank": len(names), "iou": 0.0, "said": []}
     if not fits:
@@ -215,7 +218,7 @@ def measure(data: Path, each: int, floor: bool, device: str | None) -> Iterator[
 
 
 def sheet(clips: Path, rows: Sequence[dict[str, Any]]) -> Image.Image:
-    """Every thing of the clips with what was said of it."""
+    """A picture of every thing of the clips with its names."""
     from benchmarks.real_sheet import Mark, grid, tile
 
     tiles = []

@@ -45,8 +45,10 @@ ALSO = {"mug": "cup", "sofa": "couch", "sports ball": "ball"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thing:
-    """Something to name. where: the file in the tar, or clip and time; things of one picture share it. box: in pixels
-    of `image()`."""
+    """Something to name.
+
+    where: the file in the tar, or clip and time; things of one picture share it. box: in pixels of `image()`.
+    """
 
     where: str
     image: Callable[[], Image.Image]
@@ -56,7 +58,7 @@ class Thing:
 
 
 def lines(name: str) -> list[str]:
-    """The lines of a file of names beside this one, without notes."""
+    """The lines of a file of names beside this one, without comments."""
     kept = (HERE / name).read_text("utf-8").splitlines()
     return [line.strip() for line in kept if line.strip() and not line.startswith("#")]
 
@@ -80,8 +82,10 @@ def caltech_things(data: Path, each: int, held_out: bool = True) -> list[Thing]:
 def household_things(
     data: Path, names: Sequence[str], held_out: bool | None = None, most: int = MOST_OF_A_NAME
 ) -> list[Thing]:
-    """Boxes of photos.tar with one of these names, at most `most` of each. held_out: only of the photos whose
-    `Photo.held_out` is this (today's weights learned from the others); None: of all."""
+    """Boxes of photos.tar with one of these names, at most `most` of each.
+
+    held_out: only of photos with this `Photo.held_out` (the current weights were trained on the others); None for all.
+    """
     out, count = [], Counter[str]()
     for photo in read_photos(data / "photos.tar"):
         if held_out is not None and photo.held_out != held_out:
@@ -96,7 +100,7 @@ def household_things(
 
 
 def clip_things(clips: Path) -> list[Thing]:
-    """The things of real_objects.json in the clips that are there."""
+    """The things of real_objects.json in the clips that are present."""
 
     def frame(path: Path, t_ns: int) -> Callable[[], Image.Image]:
         def read() -> Image.Image:

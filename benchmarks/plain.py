@@ -43,7 +43,7 @@ def merge(
 
 
 def edges(tokens: Tensor, masks: Tensor, token_threshold: float, mask_threshold: float) -> Tensor:
-    """Which pairs `(n, n)` bool are one: IoU of the binarised masks or cosine over its threshold."""
+    """Which pairs `(n, n)` bool are merged: IoU of the binarised masks or cosine above its threshold."""
     flat = masks.flatten(1)
     held = (flat / flat.amax(dim=1, keepdim=True).clamp_min(1e-12) > 0.5).float()
     common = held @ held.T
@@ -54,7 +54,7 @@ def edges(tokens: Tensor, masks: Tensor, token_threshold: float, mask_threshold:
 
 
 def propagate(adjacent: Tensor) -> Tensor:
-    """Labels `(n,)`: each takes the least of its neighbours', for at most ceil(log2(n + 1)) + 1 hops."""
+    """Labels `(n,)`: each takes the smallest of its neighbours, for at most ceil(log2(n + 1)) + 1 hops."""
     n = len(adjacent)
     labels = torch.arange(n, dtype=torch.int32)
     adjacent = adjacent | torch.eye(n, dtype=torch.bool)
@@ -69,7 +69,7 @@ def propagate(adjacent: Tensor) -> Tensor:
 
 @dataclass
 class PlainTrack:
-    """One track: running means, and where it was."""
+    """One track: running means, and its last place."""
 
     visual: Tensor
     text: Tensor
@@ -79,13 +79,13 @@ class PlainTrack:
 
 @dataclass
 class PlainTracker:
-    """All tracks ever made, in a list, and each frame compared with every one of them."""
+    """All tracks ever made, in a list; each frame is compared with every one of them."""
 
     threshold: float
     tracks: list[PlainTrack] = field(default_factory=list)
 
     def update(self, frame: int, visual: list[Tensor], text: list[Tensor]) -> list[int]:
-        """The track of each region of the frame; only tracks seen in the frame before may be continued."""
+        """The track of each region of the frame; only tracks of the previous frame may be continued."""
         owner: dict[int, int] = {}
         if self.tracks and visual:
             means = normalize(torch.stack([track.visual for track in self.tracks]), dim=1)

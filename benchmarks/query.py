@@ -6,7 +6,7 @@ haystack  10,000 pictures of 40 regions: warm questions, each checked against br
 timeline  1,000,000 tracks in 30 videos of an hour with all their regions: all sightings, told apart into things
 watch     300 names at once to the same memory, against one question for each
 
-Memories are made up (query_memories.py), by the Store itself, and kept under benchmarks/out. --quick: a tenth of it.
+The memories are synthetic (query_memories.py), written by the Store, and kept in benchmarks/out. --quick: a tenth.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _clock: Callable[[], float] = time.perf_counter
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Milliseconds, and what came back."""
+    """Milliseconds, and the result."""
     began = _clock()
     value = call()
     return (_clock() - began) * 1e3, value
@@ -80,7 +80,7 @@ def bench_parse(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _parse(memory: Memory, source: str, labels: str, way: Any, pictures: str | None) -> None:
-    """What `vidmem parse` does."""
+    """Do what `vidmem parse` does."""
     parsed = memory.parse(source, labels, way=way)
     writers = [] if pictures is None else [LabelPictures(pictures, parsed.source, parsed.labels)]
     count = len(parsed.labels)
@@ -111,8 +111,9 @@ def bench_haystack(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _check_haystack(memory: Memory, truth: dict[str, Any], anchor: str, target: str, rule: str, answer: Any) -> None:
-    """Raises AssertionError unless it is the answer of brute force; scores within float32 of a limit may go either
-    way."""
+    """Raises AssertionError unless the answer is that of brute force; scores within float32 rounding of a limit may
+    differ.
+    """
     first, second = memory.text_encoder.encode_text([anchor, target])
     read = cosines(truth["text"], first)
     counts = read >= -2 if rule == "paper" else _found(memory, truth, first, read)
@@ -148,7 +149,7 @@ def _found(memory: Memory, truth: dict[str, Any], vector: Any, score: Any) -> An
 
 
 def hours_of(folder: Path, quick: bool) -> int:
-    """Make the memory of the timeline; its hours."""
+    """Make the memory of the timeline; return its hours."""
     hours = 3 if quick else 30
     make(folder, 2, [(3600 * 5, 1_000_000 // 30, 12.5)] * hours)
     return hours

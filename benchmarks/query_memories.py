@@ -26,7 +26,7 @@ NAMED = 0.1
 
 
 class Tokens:
-    """Draws visual and text tokens."""
+    """Draws random visual and text tokens."""
 
     def __init__(self, rng: np.random.Generator, names: Float32, dim: int) -> None:
         self._rng, self._names = rng, names
@@ -44,7 +44,7 @@ class Tokens:
 
 
 def ellipses(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The cells `(n, *GRID)` in the ellipse of each box `(n, 4)`; the middle one at least."""
+    """The cells `(n, *GRID)` in the ellipse of each box `(n, 4)`; at least the middle one."""
     h, w = GRID
     x, y = (np.arange(w) + 0.5) * WIDTH / w, (np.arange(h) + 0.5) * HEIGHT / h
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
@@ -130,7 +130,7 @@ def _track(
 
 
 def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int, regions: int) -> None:
-    """A folder of single pictures with so many regions each."""
+    """A folder of single pictures with this many regions each."""
     row = store.begin_source(SourceInfo("/synthetic/photos", SourceKind.PICTURES, 0, 0, 0, "photos"))
     for first in range(0, count, CHECKPOINT):
         last = min(first + CHECKPOINT, count)
@@ -160,8 +160,10 @@ def pictures(store: Store, tokens: Tokens, rng: np.random.Generator, count: int,
 
 
 def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photos: tuple[int, int] = (0, 0)) -> None:
-    """A memory of the present weights in `folder`, unless it is there: films of (frames, tracks, in view), and
-    (pictures, regions each)."""
+    """A memory of the current weights in `folder`, unless it exists.
+
+    Films are given as (frames, tracks, in view), folders as (pictures, regions each).
+    """
     blank = blank_memory(folder)
     if blank is None:
         return

@@ -55,7 +55,7 @@ MOST_THINGS = 2
 
 
 def verdict(answer: Any, clip: str, spans: list[list[float]]) -> dict[str, Any]:
-    """What the first sighting of an answer is worth: in the right clip, and how far it covers the last true span."""
+    """Judge the first sighting of an answer: the right clip, and how much of the last true span it covers."""
     if not answer.found:
         near = answer.near_misses[0] if answer.near_misses else None
         score = None if near is None else round(near.score, 4)
@@ -83,7 +83,7 @@ def verdict(answer: Any, clip: str, spans: list[list[float]]) -> dict[str, Any]:
 
 
 def index(memory: Memory, clips: list[Path]) -> list[dict[str, Any]]:
-    """One row for each clip: what it came to, or why it failed."""
+    """One row for each clip: its figures, or why it failed."""
     rows: list[dict[str, Any]] = []
     for clip in clips:
         try:
@@ -106,7 +106,7 @@ def index(memory: Memory, clips: list[Path]) -> list[dict[str, Any]]:
 
 
 def ask(memory: Memory, clips: Path, queries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Image.Image]]:
-    """By picture and by crop: a row for each thing, and a tile of the answer to its picture."""
+    """Ask by picture and by crop: a row for each thing, and a tile of the answer to its picture."""
     rows, tiles = [], []
     for query in queries:
         path, t_ns = clips / query["clip"], round(query["t_s"] * NS)
@@ -148,7 +148,7 @@ def _tile(
 
 
 def ask_names(memory: Memory, clips: Path, known: Facts) -> tuple[list[dict[str, Any]], list[Image.Image]]:
-    """By name, what is there: a row and a tile for each."""
+    """Ask for present things by name: a row and a tile for each."""
     rows, tiles = [], []
     for name in known.names:
         row: dict[str, Any] = {
@@ -174,7 +174,7 @@ def ask_names(memory: Memory, clips: Path, known: Facts) -> tuple[list[dict[str,
 
 
 def ask_absent(memory: Memory, clips: Path, known: Facts) -> tuple[list[dict[str, Any]], list[Image.Image]]:
-    """By name, what is not there: a row and a tile for each that was found; all are asked in one go, by `watch`."""
+    """Ask for absent things by name, all at once with `watch`: a row each, and a tile for each that was found."""
     rows, tiles = [], []
     for half in HALVES:
         names = known.absent[half]
@@ -188,7 +188,7 @@ def ask_absent(memory: Memory, clips: Path, known: Facts) -> tuple[list[dict[str
 def count_people(
     things: Sequence[Thing], people: Sequence[dict[str, Any]], clips: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """For each clip how many persons are there (`whole` ones, and others) and of how many things the answer tells."""
+    """For each clip the number of persons (`whole` ones, and others) and of things in the answer."""
     rows: list[dict[str, Any]] = []
     for clip in clips:
         mine = [p for p in people if p["clip"] == clip]
@@ -206,7 +206,7 @@ def rate(rows: Sequence[dict[str, Any]], key: str, of: int | None = None) -> dic
 
 
 def summary(result: dict[str, Any], known: Facts) -> dict[str, Any]:
-    """The figures that are wanted, from the rows."""
+    """The figures with a target, from the rows."""
     rows, names, absent, people = (result[k] for k in ("queries", "names", "absent_found", "people"))
     found = [row | {"found": True} for row in absent]
     halves = {half: len(known.absent[half]) for half in HALVES}

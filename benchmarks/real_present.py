@@ -25,8 +25,14 @@ HALVES = ("fit", "held")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A thing, or several of a kind, in one clip. spans: when in view, seconds. boxes: (t_s, x0, y0, x1, y1) in pixels
-    of the upright video. still: every box holds at all times. behind: other things stand before it."""
+    """One thing, or several of a kind, in one clip.
+
+    Attributes:
+        spans: When it is in view, in seconds.
+        boxes: (t_s, x0, y0, x1, y1) in pixels of the upright video.
+        still: Every box holds at all times.
+        behind: Other things stand in front of it.
+    """
 
     id: str
     clip: str
@@ -45,8 +51,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A plain name of something that is there. half: of the names that calibration may see ("fit"), or not ("held").
-    core: of a whole thing that most people would point out; the others are parts, grounds and odd tools."""
+    """A plain name of something that is present.
+
+    Attributes:
+        half: "fit" for names that calibration may use, else "held".
+        core: A whole thing that most people would point out; the others are parts, backgrounds and odd tools.
+    """
 
     name: str
     half: str
@@ -57,7 +67,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """names: of what is there. absent: of what is not, by half."""
+    """names: of present things. absent: of absent ones, by half."""
 
     names: tuple[Name, ...]
     absent: dict[str, tuple[str, ...]]
@@ -67,8 +77,7 @@ class Facts:
 
 
 def facts(clips: Sequence[str] | None = None, path: Path = PRESENT) -> Facts:
-    """What the file says; clips: file names of those at hand, without which a name that is only in others is left
-    out."""
+    """Read the file. clips: names of the files that are present; a name that is only in other clips is left out."""
     held = json.loads(path.read_text("utf-8"))
     places = {
         p["id"]: Place(
@@ -90,14 +99,14 @@ def facts(clips: Sequence[str] | None = None, path: Path = PRESENT) -> Facts:
 
 
 def on_it(box: Sequence[float], true: Sequence[float], behind: bool = False) -> bool:
-    """Does an evidence box lie on a true one; behind: see `Place`."""
+    """Return True if an evidence box lies on a true one; behind: see `Place`."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     inside = true[0] <= x <= true[2] and true[1] <= y <= true[3]
     return box_iou(box, true) >= LEAST_IOU or (inside and not behind)
 
 
 def worth(sighting: Sighting, places: Sequence[Place]) -> str:
-    """ "right", or what is wrong with it first: "wrong clip", "wrong time", "wrong place"."""
+    """ "right", or the first thing that is wrong: "wrong clip", "wrong time", "wrong place"."""
     here = [p for p in places if p.clip == Path(sighting.source).name]
     if not here:
         return "wrong clip"
@@ -109,7 +118,7 @@ def worth(sighting: Sighting, places: Sequence[Place]) -> str:
 
 
 def sighting_row(sighting: Sighting) -> dict[str, Any]:
-    """What is written of a sighting that was answered."""
+    """A sighting of an answer as a row."""
     return {
         "clip": Path(sighting.source).name,
         "start_s": sighting.start_s,
@@ -121,7 +130,7 @@ def sighting_row(sighting: Sighting) -> dict[str, Any]:
 
 
 def judge(answer: Any, places: Sequence[Place]) -> dict[str, Any]:
-    """What an answer of `where` to a name is worth, as a row."""
+    """Judge the answer of `where` to a name, as a row."""
     if not answer.found:
         near = answer.near_misses[0] if answer.near_misses else None
         missed = (

@@ -18,7 +18,7 @@ HEAD = 34
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A box drawn into a picture. true: what a person drew (green), else what was answered (red)."""
+    """A box drawn into a picture. true: drawn by a person (green), else an answer (red)."""
 
     box: Sequence[float]
     true: bool = False
@@ -37,7 +37,7 @@ def tile(
     right: bool,
     asked: Image.Image | None = None,
 ) -> Image.Image:
-    """One answer: its picture with boxes, or none; asked: the picture that was asked with, shown to the left."""
+    """One answer: its picture with boxes, or none; asked: the picture of the question, shown to the left."""
     out = Image.new("RGB", SIZE, PAPER)
     left = 6
     if asked is not None:

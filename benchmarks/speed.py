@@ -77,7 +77,7 @@ class Stopwatch:
 
 @contextmanager
 def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """Attributes replaced for a while."""
+    """Replace attributes within a context."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     try:
         for owner, name, value in changes:
@@ -89,7 +89,7 @@ def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """Index afresh `rounds` times plainly, the median counts; then once with a stopwatch on every stage."""
+    """Index `rounds` times from scratch and take the median; then once with a stopwatch on every stage."""
     from vidmem.indexer import pipeline, step
     from vidmem.indexer.merge import merge
     from vidmem.indexer.track import Tracker
@@ -150,7 +150,7 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def repeat(video: Path, out: Path, times: int) -> Path:
-    """The same compressed pictures `times` over in one file: copied, not encoded again."""
+    """The same compressed pictures `times` times in one file: copied, not encoded again."""
     import av
 
     if out.exists():
@@ -180,7 +180,7 @@ def repeat(video: Path, out: Path, times: int) -> Path:
 
 
 def index_apart(video: Path, folder: Path) -> dict[str, Any]:
-    """Index in a fresh process; what it says of itself."""
+    """Index in a new process; return its own figures."""
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "benchmarks._child", str(video), str(folder)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -208,7 +208,7 @@ def command_line() -> list[str]:
 
 
 def bench_cold(folder: Path, rounds: int) -> dict[str, Any]:
-    """`where` by text as a new process, files in the page cache."""
+    """`where` by text as a new process, with the files in the page cache."""
     asked = ["where", "umbrella", "--json", "--memory", str(folder)]
     times, spent, code, said = [], [], 0, ""
     for _ in range(rounds + 1):  # the first one fills the caches

@@ -17,7 +17,7 @@ NAME = "ViT-B-32"
 
 
 def random_model(folder: Path) -> Path:
-    """A folder for `clip:local-dir:`, made when it is not there."""
+    """A folder for `clip:local-dir:`, made if it is missing."""
     import torch
     from safetensors.torch import save_file
 
@@ -37,7 +37,7 @@ def random_model(folder: Path) -> Path:
 
 
 def bench_clip(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """Index afresh `rounds` times; the median counts."""
+    """Index `rounds` times from scratch; the median counts."""
     model = random_model(folder.parent / f"random-{NAME}")
     speeds = []
     for number in range(rounds):

@@ -25,9 +25,12 @@ from vidmem.timecode import NS
 
 
 def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> None:
-    """A memory of `tracks` tracks: a part of them things with names (text tokens about the name's vector), the rest
-    anything; visual tokens in clumps; spans of seconds over recordings of hours. Made by the Store, but for the rows
-    of tracks, which are written with the Store's own SQL in one transaction."""
+    """A memory of `tracks` synthetic tracks, made by the Store.
+
+    Some are things with names (text tokens near the name's vector), the rest anything; visual tokens are clustered;
+    spans of seconds lie in recordings of hours. The rows of tracks are written with the Store's own SQL in one
+    transaction.
+    """
     blank = blank_memory(folder)
     if blank is None:
         return
@@ -91,8 +94,10 @@ def synthetic(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> No
 
 
 def newest(source: Sequence[int], start: Sequence[int], end: Sequence[int]) -> tuple[int, int, int] | None:
-    """(source, start, end) of the newest sighting of these tracks, by plain loops: the newest source, and in it the
-    tracks up to the last pause of more than the gap. For the brute force that answers are checked against."""
+    """(source, start, end) of the newest sighting of these tracks, by plain loops, to check answers against.
+
+    It is in the newest source, and has its tracks back to the last pause longer than the gap.
+    """
     if not len(source):
         return None
     last = max(source)
@@ -107,7 +112,7 @@ def newest(source: Sequence[int], start: Sequence[int], end: Sequence[int]) -> t
 
 
 def brute(folder: Path) -> dict[str, NDArray[Any]]:
-    """All tracks straight from SQLite, vectors widened and made unit in float64."""
+    """All tracks straight from SQLite, vectors in float64 with unit length."""
     conn = sqlite3.connect(f"file:{folder / 'memory.sqlite'}?mode=ro", uri=True)
     rows = conn.execute("SELECT id, source_id, start_ns, end_ns, text, visual FROM tracks ORDER BY id").fetchall()
     conn.close()
@@ -129,8 +134,11 @@ def cosines(half: NDArray[Any], query: Float32) -> NDArray[np.float64]:
 
 
 def check(answer: Any, truth: dict[str, NDArray[Any]], score: NDArray[np.float64], threshold: float) -> int:
-    """Raises AssertionError unless the answer holds exactly the tracks of brute force (but for those within float32
-    rounding of the threshold) and the same newest sighting. Returns how many matched."""
+    """Check an answer against brute force; return the number of tracks that match.
+
+    Raises AssertionError unless it has exactly those tracks (except within float32 rounding of the threshold) and the
+    same newest sighting.
+    """
     ids = {i for sighting in answer for i in sighting.tracks}
     over, near = score >= threshold, np.abs(score - threshold) < 3e-6
     want = set(truth["id"][over].tolist())
@@ -154,7 +162,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def bench_warm(folder: Path, tracks: int, queries: int, checks: int) -> dict[str, Any]:
-    """Latencies in one process, and what it takes to get there."""
+    """Latencies in one process, and the cost to get there."""
     from lab.synthetic.drawings import things
     from vidmem.query.question import Question
     from vidmem.query.where import where

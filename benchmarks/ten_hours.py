@@ -53,7 +53,7 @@ def command(folder: Path, *options: str) -> tuple[float, float]:
 
 
 def kept(like: float = 0.5) -> float:
-    """See above; groups without regard to time."""
+    """The share of tracks that cells leave in their group, grouped without regard to time; see above."""
     rng = np.random.default_rng(0)
     clumps = unit(rng.standard_normal((600, 128), dtype=np.float32))
     noise = np.float32(0.07) * rng.standard_normal((PART, 128), dtype=np.float32)
@@ -82,7 +82,7 @@ def _components(vectors: Float32, like: float, exact: int) -> np.ndarray[Any, np
 
 
 def t_ren(tracks: int) -> float:
-    """Seconds."""
+    """Seconds with tokens of the width of T-REN."""
     rng = np.random.default_rng(3)
     clumps = unit(rng.standard_normal((3000, T_REN), dtype=np.float32))
     vectors = unit(
@@ -95,7 +95,7 @@ def t_ren(tracks: int) -> float:
 
 
 class _Nothing:
-    """In place of a cache: columns that are not looked at without a store."""
+    """Stands for a cache; without a store its columns are not read."""
 
     class columns:
         source_ids = start_ns = end_ns = np.zeros(1 << 20, np.int64)

@@ -49,7 +49,7 @@ Observation = tuple[int, int]
 
 
 def observations(memory: Memory, truth: Truth) -> list[Observation]:
-    """What the tracks of the one source in a memory show, as far as the truth knows."""
+    """What the tracks of the one source in a memory show, as far as the truth says."""
     (source,) = memory.sources()
     columns = memory.cache().columns
     row_of = {int(o): i for i, o in enumerate(columns.ordinals)}
@@ -66,7 +66,7 @@ def observations(memory: Memory, truth: Truth) -> list[Observation]:
 
 
 def scores(seen: Sequence[Observation], group_of: dict[int, int]) -> tuple[int, int]:
-    """Observations of what most of their group is of, and those in the largest group of their drawing."""
+    """Observations that belong to the majority of their group, and those in the largest group of their drawing."""
     by_group: dict[int, Counter[int]] = defaultdict(Counter)
     by_drawing: dict[int, Counter[int]] = defaultdict(Counter)
     for row, drawing in seen:
@@ -80,7 +80,7 @@ def _most(counters: Iterable[Counter[int]]) -> int:
 
 
 def groups_of(memory: Memory, rows: Sequence[int], like: float | None, look: bool) -> dict[int, int]:
-    """The group of each row: itself for tracks alone (like None), its thing otherwise."""
+    """The group of each row: the track itself for tracks alone (as for None), else its thing."""
     if like is None:
         return {row: row for row in rows}
     held = np.array(sorted(set(rows)), np.int64)
@@ -89,7 +89,7 @@ def groups_of(memory: Memory, rows: Sequence[int], like: float | None, look: boo
 
 
 def measure(world: World, folder: Path, settings: Sequence[tuple[float | None, bool]]) -> list[dict[str, Any]]:
-    """One row for each setting: counts, to be summed over worlds."""
+    """One row of counts for each setting, to be summed over worlds."""
     index_world(world, folder)
     with Memory.open(folder, read_only=True) as memory:
         seen = observations(memory, world.truth)

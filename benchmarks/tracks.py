@@ -34,7 +34,7 @@ def box_at(keys: list[list[float]], t: float) -> list[float]:
 
 
 def kept(store: Store, path: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each time the thing is in view."""
+    """One row for each time that the thing is in view."""
     source = store.source(path["clip"])
     rows = []
     for start, end in path["spans"]:

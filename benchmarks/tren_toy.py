@@ -62,8 +62,14 @@ BASE = TrainConfig(
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """name: of the row. pooling, alignment: whether it trains region pooling and text alignment (the two columns of
-    Table 4). losses: what the row changes of the full training."""
+    """One row of the table.
+
+    Attributes:
+        name: Of the row.
+        pooling: Train region pooling (a column of Table 4).
+        alignment: Train text alignment (a column of Table 4).
+        losses: Changes to the losses of the full training.
+    """
 
     name: str
     pooling: bool
@@ -84,7 +90,7 @@ ROWS = (
 
 
 class Wide:
-    """Data with all the names that the backbone was taught as its vocabulary."""
+    """Data whose vocabulary is all names that the backbone was trained on."""
 
     def __init__(self, data: Data, names: tuple[str, ...]) -> None:
         self.data, self.names = data, names
@@ -97,7 +103,7 @@ class Wide:
 
 
 def look(backbone: Backbone, ready: Prepared) -> tuple[list[Batch], Tensor]:
-    """All pictures in batches of one size, in order, and what the backbone sees in them `(n, D, h, w)`."""
+    """All pictures in batches of one size, in order, and their features `(n, D, h, w)` from the backbone."""
     batches, views = [], []
     for first in range(0, len(ready), 8):
         batch = collate([ready[(i, i)] for i in range(first, min(first + 8, len(ready)))])
@@ -107,8 +113,11 @@ def look(backbone: Backbone, ready: Prepared) -> tuple[list[Batch], Tensor]:
 
 
 def train_head(backbone: Backbone, data: Data, config: TrainConfig, views: Tensor) -> nn.Module:
-    """The row without pooling: the text projector alone, on single patches, towards the name of the region that a patch
-    lies in and the frozen head's view of that region (Eq. 2 and the text half of Eq. 3)."""
+    """Train the row without pooling: only the text projector, on single patches.
+
+    The targets are the name of the patch's region and the frozen head's features of that region (Eq. 2 and the text
+    half of Eq. 3).
+    """
     texts = read_texts(backbone, data, config, None, torch.device("cpu"))
     model = build(backbone, config.model, config.seed)
     parameters = [*model.text1.parameters(), *model.text2.parameters()]
@@ -241,12 +250,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def asked_regions(batches: list[Batch], skip: list[int]) -> int:
-    """Regions that are asked for."""
+    """The regions of the questions."""
     return sum(int(((b.labels >= 0) & ~torch.isin(b.labels, torch.tensor(skip))).sum()) for b in batches)
 
 
 def as_table(result: dict[str, Any]) -> str:
-    """The rows for people."""
+    """The rows as a table for people."""
     head = (
         "",
         "region pooling",
@@ -306,7 +315,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns 0 when both wanted figures are met."""
+    """Returns 0 if both targets are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT / "tren_toy.json", help="result; a table and a plot beside it")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for the pictures")

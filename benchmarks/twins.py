@@ -91,8 +91,14 @@ TOP = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Film:
-    """shots, rooms: as `film.make` takes them. wanted: for each room the box of the right thing in it, None where
-    it does not stand. recorded: when it was, for the container."""
+    """A film of one situation.
+
+    Attributes:
+        shots: As for `film.make`.
+        rooms: As for `film.make`.
+        wanted: For each room the box of the right thing, None if it is not there.
+        recorded: Recording time, for the container.
+    """
 
     shots: tuple[Shot, ...]
     rooms: tuple[Image.Image, ...]
@@ -100,7 +106,7 @@ class Film:
     recorded: datetime | None = None
 
     def box_at(self, t_s: float) -> Box | None:
-        """The right thing's box in the picture at t_s, None where less than half of it is in view."""
+        """The right thing's box in the picture at t_s; None if less than half of it is in view."""
         shot = self.shots[min(int(t_s // SHOT_S), len(self.shots) - 1)]
         true = self.wanted[shot.photo]
         if true is None:
@@ -114,7 +120,7 @@ class Film:
         return held if area >= 0.5 * (box[2] - box[0]) * (box[3] - box[1]) else None
 
     def last_span(self) -> tuple[float, float]:
-        """The last time in which the right thing is in view, seconds."""
+        """The last span in which the right thing is in view, in seconds."""
         count = len(self.shots) * SHOT_S * FPS
         seen = [i for i in range(count) if self.box_at(i / FPS) is not None]
         first = seen[-1]
@@ -124,7 +130,7 @@ class Film:
 
 
 def stand(seed: int, drawing: Drawing, xs: tuple[float, ...]) -> tuple[Image.Image, list[Box]]:
-    """The room of a seed with the thing at each of xs, shares of the room's width; and the boxes."""
+    """The room of a seed with the thing at each of `xs`, shares of the room's width; and the boxes."""
     room = make_room(np.random.default_rng([seed, 70]), occluders=0)
     things = []
     for x in xs:
@@ -138,14 +144,13 @@ def stand(seed: int, drawing: Drawing, xs: tuple[float, ...]) -> tuple[Image.Ima
 
 
 def view(panorama: Image.Image, x: float) -> tuple[float, float, float, float]:
-    """A window of the film's size whose middle is at x, a share of the panorama's width, as far as that goes."""
+    """A window of the film's size, centred at x, a share of the panorama's width, as far as possible."""
     left = min(max(x * panorama.width - SIZE[0] / 2, 0), panorama.width - SIZE[0])
     return left, TOP, left + SIZE[0], TOP + SIZE[1]
 
 
 def films(kind: str, seed: int, drawing: Drawing) -> list[Film]:
-    """The films of one situation, in the order in which they are indexed; the right thing is in the last or only one
-    of those that were recorded."""
+    """The films of one situation in the order of indexing; the right thing is in the one that was recorded last."""
     if kind == "like":
         room, boxes = stand(seed, drawing, (0.36, 0.60))
         both, right, away = view(room, 0.48), view(room, 0.74), view(room, 0.99)
@@ -178,7 +183,7 @@ SITUATIONS = ("like", "moved", "cut", "dated")
 
 
 def write(film: Film, path: Path) -> None:
-    """The film as MP4, with the time of its recording."""
+    """Write the film as MP4, with its recording time."""
     bare = path.with_name("bare-" + path.name)
     make(bare, film.shots, film.rooms)
     if path.exists():

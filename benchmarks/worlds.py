@@ -1,7 +1,7 @@
-"""Make worlds and keep them on disk: `python -m benchmarks.worlds --seeds 9100:9120 [--drawings FOLDER]`.
+"""Generate synthetic worlds on disk: `python -m benchmarks.worlds --seeds 9100:9120 [--drawings FOLDER]`.
 
-A 60-second world takes some 40 seconds of one core. It is made beside its place and moved there when whole, so a run
-that is cut short leaves nothing behind, and the next one makes only what is missing.
+A world of 60 seconds takes about 40 seconds of one core. It is generated in a temporary folder and moved when complete,
+so an interrupted run leaves nothing behind, and the next one makes only what is missing.
 
 Seeds: 9000 and above are held out for lostfound.py, 5000..8999 are for calibrate.py; training uses seeds below 5000.
 """
@@ -26,7 +26,7 @@ SIZE = (1280, 720, 30)
 
 
 def vendor(drawings: Path | None) -> str:
-    """The name of the drawings: "noto" for those that ship, else the folder's name."""
+    """The name of the drawings: "noto" for those of this checkout, else the name of the folder."""
     return "noto" if drawings is None else drawings.resolve().name
 
 
@@ -37,7 +37,7 @@ def place(cache: Path, drawings: Path | None, seed: int, seconds: float, size: t
 
 
 def kept(folder: Path) -> World | None:
-    """The world in the folder, or None when it is missing or was cut short. truth.json is written last."""
+    """The world in the folder; None if it is missing or incomplete. truth.json is written last."""
     try:
         world = load(folder)
     except MediaError:
@@ -46,14 +46,14 @@ def kept(folder: Path) -> World | None:
 
 
 def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float, size: tuple[int, int, int] = SIZE) -> World:
-    """The world, made when it is not there."""
+    """Return the world; generate it if it is missing."""
     folder = place(cache, drawings, seed, seconds, size)
     if world := kept(folder):
         return world
     from lab.synthetic.drawings import load_drawings, load_folder
 
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    for left in folder.parent.glob(f".{folder.name}.*"):  # by processes that were killed
+    for left in folder.parent.glob(f".{folder.name}.*"):  # left by killed processes
         if not Path("/proc", left.suffix[1:]).exists() or left == part:
             shutil.rmtree(left, ignore_errors=True)
     began = time.perf_counter()
@@ -73,7 +73,7 @@ def ensure(cache: Path, drawings: Path | None, seed: int, seconds: float, size: 
             part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    say(f"made {folder} in {time.perf_counter() - began:.0f} s")
+    say(f"generated {folder} in {time.perf_counter() - began:.0f} s")
     return load(folder)
 
 
@@ -83,16 +83,16 @@ def _ensure(job: tuple[Path, Path | None, int, float]) -> int:
 
 
 def ensure_all(cache: Path, drawings: Path | None, seeds: Sequence[int], seconds: float, processes: int) -> list[World]:
-    """All of them, in order; those that are missing are made by so many processes."""
+    """Return all worlds in order; `processes` processes generate the missing ones."""
     missing = [s for s in seeds if kept(place(cache, drawings, s, seconds)) is None]
     if missing:
-        say(f"making {len(missing)} of {len(seeds)} worlds ({vendor(drawings)}, {seconds:g} s each)")
+        say(f"generating {len(missing)} of {len(seeds)} worlds ({vendor(drawings)}, {seconds:g} s each)")
         jobs = [(cache, drawings, seed, seconds) for seed in missing]
         if processes <= 1 or len(jobs) == 1:
             for job in jobs:
                 _ensure(job)
         else:
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the children: one core each
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # inherited by the children: one core each
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
                 for _ in pool.imap_unordered(_ensure, jobs):
                     pass
@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=parse_range, default=range(9100, 9120), help="A:B, B excluded (9100:9120)")
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--drawings", type=Path, help="folder of another vendor's drawings (second_vendor.py)")
-    parser.add_argument("--cache", type=Path, default=OUT, help="folder for what is made (benchmarks/out)")
+    parser.add_argument("--cache", type=Path, default=OUT, help="folder of the generated worlds (benchmarks/out)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     ensure_all(args.cache, args.drawings, args.seeds, args.seconds, args.processes)

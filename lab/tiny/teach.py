@@ -1,6 +1,6 @@
 """Training data of the second look: pictures in the detector's working size with boxes and masks of things.
 
-walks       frames of made-up walks of training seeds; every thing that is drawn in, with its exact mask
+walks       frames of synthetic walks of training seeds; every thing that is drawn in, with its exact mask
 doors       photos of homes (doors.tar, without its boxes): what YOLOX-nano is sure of, outlined by GrabCut
 caltech     photos of Caltech-101 that may be learned from: the same, and the one thing of each that GrabCut finds
 pasted      things cut from Caltech's photos, laid on photos of homes at random sizes: every one with its exact mask

@@ -47,7 +47,7 @@ def test_names_are_read_as_they_are(phrase: str) -> None:
 
 
 def test_every_listed_name_is_read_as_it_is() -> None:
-    """And so are the things of the made-up walks and COCO's, on which the calibration rests."""
+    """And so are the things of the synthetic walks and COCO's, on which the calibration rests."""
     drawn = [name for thing in things() for name in (thing.name, *thing.synonyms)]
     for name in (*TEXT.names(), *drawn, *load_labels("coco").names):
         assert TEXT.reading(name) == Reading(name)

@@ -21,7 +21,7 @@ UP = np.array([1, 0], np.float32)
 class Sees(Encoder, ViewEncoder):
     """Its score is the share of white pixels in the frame, which it remembers from the detection, or as set."""
 
-    view_pixels, most_views, wants_hint = 32, 1, True
+    view_pixels, max_views, wants_hint = 32, 1, True
 
     def __init__(self, *boxes: Box, confidence: Sequence[float] | None = None) -> None:
         self.boxes = np.array(boxes, np.float32).reshape(-1, 4)

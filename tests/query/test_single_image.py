@@ -86,7 +86,7 @@ def test_equal_regions_are_merged_as_configured() -> None:
 
 def test_an_encoder_with_views_looks_at_each_region() -> None:
     class Looks(ViewEncoder):
-        view_pixels, most_views = 8, 1
+        view_pixels, max_views = 8, 1
 
         def __init__(self) -> None:
             self.views: list[View] = []

@@ -1,4 +1,4 @@
-"""Lostfound worlds as training data: frames, and the exact masks of their things from the script.
+"""Synthetic worlds as training data: frames, and the exact masks of their things from the script.
 
 A mask is the visible part of a thing's picture after covering by nearer things and occluders, cropping, scaling and
 motion blur, with the code that renders the frame. A pixel belongs to the thing that makes up at least half of it.
@@ -26,7 +26,7 @@ from ...synthetic.script import Script, write_script
 from .folder import Folder
 
 FIRST_HELD_OUT = 5000
-"""Worlds from this seed on are for measurements only (calibration 5000.., benchmarks 9000..)."""
+"""Worlds with this seed and above are for measurements only (calibration 5000.., benchmarks 9000..)."""
 SCENERY = "background"
 """Name of the region of all pixels without a thing."""
 SECONDS, FPS, FRAMES = 12.0, 15, 10
