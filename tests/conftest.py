@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import fakes
 import pytest
+from encoders import fake
 from hypothesis import settings
 
 from needs import needs_gpu
@@ -18,6 +19,14 @@ settings.load_profile("vidmem")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         needs_gpu()
+
+
+@pytest.fixture
+def default_fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the fake encoder `fake` known, and the default of memories."""
+    monkeypatch.setattr("vidmem.memory.DEFAULT", "fake")
+    with registry.registered(fake.SPEC):
+        yield
 
 
 @pytest.fixture

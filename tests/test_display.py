@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from encoders import fake
 from encoders.fake import save, video, walk
 from PIL import Image
 
@@ -25,10 +24,7 @@ from vidmem.query.answers import COLUMNS, Answer
 from vidmem.records import Sighting
 from vidmem.timecode import NS, relative_date
 
-
-@pytest.fixture(autouse=True)
-def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("default_fake")
 
 
 @pytest.fixture(scope="module")

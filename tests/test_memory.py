@@ -38,9 +38,7 @@ from vidmem.timecode import NS, parse_moment
 CONFIG = IndexConfig(checkpoint_frames=8)
 
 
-@pytest.fixture(autouse=True)
-def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("default_fake")
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +170,10 @@ def test_another_encoders_memory_fails(memory: Memory, folder: Path, monkeypatch
     for read_only in (False, True):
         with pytest.raises(ModelMismatchError, match=r"encoder \(fake in .*, tiny asked for\).*use `encoder` fake"):
             Memory.open(folder, encoder="tiny", read_only=read_only)
-    monkeypatch.setattr("encoders.fake.load_text", lambda options: fake.ColourEncoder("fake-2"))
-    with pytest.raises(ModelMismatchError, match=r"weights \(fake-1 in the memory, fake-2 asked for\)"):
-        Memory.open(folder)
-    monkeypatch.undo()
-    fake.register(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("encoders.fake.load_text", lambda options: fake.ColourEncoder("fake-2"))
+        with pytest.raises(ModelMismatchError, match=r"weights \(fake-1 in the memory, fake-2 asked for\)"):
+            Memory.open(folder)
     Memory.open(folder).close()  # the lock was let go of each time
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +21,6 @@ from vidmem.encoders import (
     ViewEncoder,
     ViewTokens,
     lazy,
-    registry,
 )
 from vidmem.errors import ModelError, UsageError
 from vidmem.geometry import mask_boxes
@@ -157,12 +155,6 @@ def load_text(options: LoadOptions) -> ColourEncoder:
 
 
 SPEC = EncoderSpec(name="fake", load=lazy(f"{__name__}:load"), load_text=lazy(f"{__name__}:load_text"))
-
-
-def register(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make it the default encoder of this test."""
-    monkeypatch.setitem(registry._registered, "fake", SPEC)
-    monkeypatch.setattr("vidmem.memory.DEFAULT", "fake")
 
 
 def picture(places: Places, size: tuple[int, int] = (160, 96), side: int = 32) -> NDArray[np.uint8]:

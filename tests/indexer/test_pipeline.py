@@ -18,7 +18,7 @@ from vidmem.config import IndexConfig, TrackConfig
 from vidmem.errors import MediaError, StoreError
 from vidmem.geometry import mask_boxes
 from vidmem.indexer.pipeline import SourceReport, index_source
-from vidmem.media import Damage, open_source
+from vidmem.media import Source, open_source
 from vidmem.records import Frame, RegionTokens, SourceInfo, SourceKind
 from vidmem.store import ModelRecord, Store
 from vidmem.timecode import NS
@@ -187,12 +187,12 @@ def test_a_gap_is_bridged_or_not_as_configured(clip: Path, folder: Path) -> None
         assert (red.start_ns, red.frames) == (0, 56)
 
 
-class Fake:
+class Fake(Source):
     """A source of given frames that loses `damaged` packets before frame number `at`."""
 
     def __init__(self, frames: list[Frame], damaged: int = 0, fail: bool = False, at: int = 0) -> None:
-        self.info = SourceInfo("/v/fake.mp4", SourceKind.VIDEO, 160, 96, 10 * NS, "fake")
-        self.damage = Damage()
+        super().__init__("/v/fake.mp4")
+        self.info = SourceInfo(self.path, SourceKind.VIDEO, 160, 96, 10 * NS, "fake")
         self._frames, self._damaged, self._fail, self._at = frames, damaged, fail, at
 
     def frames(self, fps: float, start_ns: int = 0, **_: object) -> Iterator[Frame]:
@@ -207,15 +207,6 @@ class Fake:
 
     def frame_at(self, t_ns: int) -> Frame:
         raise NotImplementedError
-
-    def trail(self, topic: str | None = None) -> None: ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Fake:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def frames(number: int) -> list[Frame]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders.fake import DT, LookingEncoder, register, save, video, walk
+from encoders.fake import DT, LookingEncoder, save, video, walk
 
 from vidmem.config import PRESETS
 from vidmem.errors import UsageError
@@ -233,8 +233,8 @@ def test_a_view_that_cannot_be_decoded_again_leaves_the_others(clips: list[Path]
     assert again(tmp_path / "memory", LookingEncoder("look-2", 16)).left == ()
 
 
-def test_an_encoder_without_views_fails(clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch)
+@pytest.mark.usefixtures("default_fake")
+def test_an_encoder_without_views_fails(clips: list[Path], tmp_path: Path) -> None:
     with Memory.open(tmp_path / "memory", encoder="fake:look") as memory:
         memory.index(clips[1])
         with pytest.raises(UsageError, match="`fake` looks at whole frames, not at views; index again"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from vidmem.errors import MediaError
+from vidmem.media import Source
 from vidmem.records import Box, Frame, Sighting, SourceInfo, SourceKind
 from vidmem.render.contact_sheet import contact_sheet, details
 from vidmem.render.drawing import WIDTH, heading_height
@@ -18,13 +20,17 @@ LEFT, TOP = 16, heading_height([""])
 """Where the frame lies on the sheet."""
 
 
-class FakeSource:
+class FakeSource(Source):
     """A grey picture whose brightness is its second."""
 
     def __init__(self, width: int, height: int, shown: tuple[int, int] | None = None) -> None:
-        self.info = SourceInfo("/videos/fake.mp4", SourceKind.VIDEO, width, height, 60 * NS, "f")
+        super().__init__("/videos/fake.mp4")
+        self.info = SourceInfo(self.path, SourceKind.VIDEO, width, height, 60 * NS, "f")
         self.shown = shown or (width, height)
         self.asked: list[int] = []
+
+    def frames(self, *_: object, **__: object) -> Iterator[Frame]:
+        raise NotImplementedError
 
     def frame_at(self, t_ns: int) -> Frame:
         self.asked.append(t_ns)
