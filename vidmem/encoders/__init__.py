@@ -1,8 +1,8 @@
 """Encoders: a picture in, region tokens out; a phrase in, a vector out.
 
-`tiny` and `clip` work in two steps: the detector that ships with vidmem finds regions in frames, and a second network
-looks at the best views of each track, which gives the track's tokens. The others have dense features; the means of a
-track's region tokens are its tokens.
+`tiny` and `clip` work in two steps: the detector in the package finds regions in frames, and a second network encodes
+the best views of each track, which gives the track's tokens. The others pool dense features; the tokens of a track are
+the means of its region tokens.
 
 base.py has the contracts of a loaded encoder, spec.py what is known before it is loaded, and registry.py finds an
 encoder by its name. docs/guides/your-own-encoder.md shows how a package adds one.

@@ -1,6 +1,6 @@
-"""The contracts of an encoder: what it gives to the rest of vidmem, and what it may leave out.
+"""The base classes of encoders: what an encoder must implement, and what has a default.
 
-No encoder knows the store, and no other part of vidmem knows an encoder by name.
+An encoder knows nothing of the store, and no other part of vidmem knows an encoder by name.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .probability import Probabilities
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The scores from which an answer counts as found, fitted per encoder (benchmarks/calibrate.py for `tiny`).
+    """Thresholds above which an answer counts as found, fitted per encoder (benchmarks/calibrate.py for `tiny`).
 
-    Where `probability` has a curve for a question, the curve decides in place of the thresholds.
+    If `probability` has a curve for a kind of question, it replaces the thresholds.
 
     Attributes:
         text_threshold: Minimum cosine of a track's text token to the phrase.
@@ -32,7 +32,7 @@ class Calibration:
         visual_threshold: Minimum cosine of a track's visual token to the token of a picture.
         product_threshold: Minimum product of both cosines when words and a picture are given (.18 in T-REN's code).
         contrast_probability_product: Minimum share when words and a picture are given.
-        temperature: Of the softmax over the phrase and the contrast phrases.
+        temperature: Temperature of the softmax over the phrase and the contrast phrases.
         same_thing: Minimum cosine of two visual tokens that show one thing (query/reid.py).
         probability: Curves from scores to probabilities; None if none were fitted.
     """
@@ -53,12 +53,12 @@ class EncoderInfo:
 
     Attributes:
         name: Its spelling on the command line, with the backbone, such as `clip:ViT-B-32/openai`.
-        weights: sha256 over the weights that tokens come from. Memories with the same value are comparable.
+        weights: sha256 over the weights that tokens depend on. Memories with the same value are comparable.
         visual_dim: Width Dv of a track's visual token.
         text_dim: Width Dt of a track's text token.
         knows: What it can name, in one line for people.
         open_vocabulary: True if it reads any phrase.
-        calibration: When an answer counts as found.
+        calibration: Thresholds above which an answer counts as found.
         regions: sha256 over the weights that find regions, if those are another network; else empty.
     """
 
@@ -90,7 +90,7 @@ class Reading:
 
 
 class TextEncoder(ABC):
-    """The text side of an encoder. Questions in words load nothing else, so it must be quick to load."""
+    """The text side of an encoder. A question in words loads only this side, so it should load quickly."""
 
     info: EncoderInfo
     max_letters: int = 2000
@@ -116,7 +116,7 @@ class TextEncoder(ABC):
         """
 
     def contrast_for(self, phrase: str, vector: Float32) -> Float32:
-        """As `contrast`, for a phrase that is looked for in a single picture. vector: the phrase's."""
+        """As `contrast`, for a phrase in a question about a single picture. vector: that of the phrase."""
         return self.contrast(vector)
 
     def encode_names(self, names: Sequence[str]) -> Float32:
@@ -128,7 +128,7 @@ class TextEncoder(ABC):
         raise UsageError(f"`{self.info.name}` reads no sentences; leave `templates` out")
 
     def reading(self, phrase: str) -> Reading:
-        """How a phrase is read, by default as it is. Never raises.
+        """How a phrase is read; by default unchanged. Must not raise.
 
         An encoder with a closed vocabulary should say what it does not understand, and leave the vectors of phrases
         that it knows unchanged.
@@ -158,14 +158,14 @@ class ViewTokens:
 
 
 class ViewEncoder(ABC):
-    """The second step of an encoder: it looks once at the best views of a track and gives the track's tokens."""
+    """The second step of an encoder: it encodes the best views of each track once, which gives the track's tokens."""
 
     view_pixels: int
     """Longest side of a view in pixels."""
     max_views: int
-    """Views of one track that are looked at, the best ones."""
+    """Maximum number of views of a track that are encoded, the best ones."""
     wants_hint: bool = False
-    """True if it reads `View.hint`."""
+    """True if it uses `View.hint`."""
 
     @abstractmethod
     def look(self, views: Sequence[View]) -> ViewTokens:
@@ -177,9 +177,9 @@ class MaskSource(Protocol):
     """A source of regions for encoders that pool features under masks."""
 
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
-        """Masks `(n, h, w)` of each of some consecutive frames of a source; n may be 0.
+        """Masks `(n, h, w)` of each frame; the frames are consecutive frames of one source. n may be 0.
 
-        h and w are those of the frame's picture or of the source.
+        h and w are the size of the frame's picture or of the source.
 
         Raises:
             ModelError: Masks are missing or damaged.
@@ -212,20 +212,20 @@ class Encoder(TextEncoder):
 
     @abstractmethod
     def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
-        """Region tokens, not yet merged, of pictures `(h, w, 3)` uint8 RGB of one working size.
+        """Region tokens, before merging, of pictures `(h, w, 3)` uint8 RGB of one working size.
 
-        Points and boxes are in pixels of the `width` x `height` original.
+        Points and boxes must be in pixels of the `width` x `height` original.
         """
 
     @property
     def views(self) -> ViewEncoder | None:
-        """The second step; None if regions carry their tokens themselves."""
+        """The second step; None if regions already carry the tokens of their track."""
         return None
 
     def parallel(self) -> AbstractContextManager[int]:
-        """A context in which so many calls of `encode` may run at a time; by default 1.
+        """A context manager that gives the number of calls of `encode` that may run in parallel; by default 1.
 
-        On a CPU, whole batches side by side waste less time than threads within one operation.
+        On a CPU, parallel batches are faster than threads within one operation.
         """
         return nullcontext(1)
 

@@ -48,7 +48,7 @@ def register(spec: EncoderSpec) -> None:
 
 @contextmanager
 def registered(spec: EncoderSpec) -> Iterator[None]:
-    """Make an encoder known for the time of a `with` block. Raises UsageError as `register`."""
+    """Make an encoder known within a `with` block. Raises UsageError as `register`."""
     before = _registered.copy()
     register(spec)
     try:
@@ -64,7 +64,7 @@ def names() -> list[str]:
 
 
 def is_known(spelling: str) -> bool:
-    """Return True if there is an encoder of this name; its backbone is not looked at."""
+    """Return True if there is an encoder of this name; the backbone is not checked."""
     name = spelling.partition(":")[0]
     return name in BUILT_IN or name in _registered or any(entry.name == name for entry in _entry_points())
 

@@ -1,4 +1,4 @@
-"""What is known of an encoder before it is loaded."""
+"""What is known about an encoder before it is loaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowText:
-    """What it takes to answer a question asked before without loading a slow text side (see query/text_cache.py).
+    """How to answer a repeated question without loading a slow text side (see query/text_cache.py).
 
     Attributes:
         files: The files that vectors of texts depend on. Raises ModelError.
@@ -56,17 +56,17 @@ class EncoderSpec:
 
     Attributes:
         name: Its name on the command line. A spelling is `name` or `name:backbone`.
-        load: Both sides. Raises ModelError for weights and backbones, UsageError for the device.
-        load_text: The text side alone, quick to load. Raises ModelError as `load`.
+        load: Loads both sides. Raises ModelError for weights and backbones, UsageError for the device.
+        load_text: Loads only the text side, which should be quick. Raises ModelError as `load`.
         knows: What it can name, in one line for people; empty to take it from the `info` of its text side.
         open_vocabulary: True if it reads any phrase.
-        licence: Of its weights.
+        licence: Licence of its weights.
         preset: Settings of a new memory, a name in config.PRESETS.
         takes_masks: True if its regions can be given as masks.
         extra: The extra of vidmem that brings the libraries it needs.
         wanted: Files of weights of a backbone, if they are not shipped. Raises ModelError for an unknown backbone.
         shipped_bytes: Size of the weights that are shipped with the package.
-        slow_text: How to do without the text side, if that is slow to load.
+        slow_text: How to answer a repeated question without the text side, if that is slow to load.
     """
 
     name: str
