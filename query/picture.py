@@ -90,7 +90,7 @@ def _token(regions: RegionTokens, box: Box) -> Float32:
     """The token of the thing in a box of the canvas, of any norm."""
     held = (regions.masks > 0.5).astype(np.float32)
     area = held.sum((1, 2))
-    inside = np.tensordot(held, cell_share(box, (held.shape[1], held.shape[2]), *CANVAS), 2)
+    inside = np.tensordot(held, cell_share(box, (held.shape[1], held.shape[2]), *CANVAS))
     weight = np.where(inside > INSIDE * area, area, 0)
     out: Float32 = weight @ unit(regions.visual) if weight.any() else regions.visual[_best_region(regions.masks, box)]
     return out
@@ -157,7 +157,7 @@ def crop_token(store: Store, cache: VectorCache, name: str, t_ns: int, box: Box)
             f"the crop's box reaches beyond the frame, which has {source.width} x {source.height} pixels; it is X,Y,W,H"
         )
     row = crop_track(store, cache, source, t_ns, box)
-    return cast(Float32, cache.reconstruct("visual", np.array([row], np.int64))[0])
+    return cast(Float32, cache.reconstruct("visual", np.array([row]))[0])
 
 
 def crop_track(

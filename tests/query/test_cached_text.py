@@ -124,6 +124,7 @@ def test_contrasts_are_kept_by_their_vectors(home: Home, store: Store) -> None:
         for size in (3, 8):
             vector = np.array([size, 1, 0, 0], np.float32)
             np.testing.assert_array_equal(side.contrast(vector), np.add.outer([1, 2, 3], vector))
+    text_side("slow:big", None, store).contrast(vector.astype(np.float64))
     assert ENCODED == ["against 3", "against 8"]
 
 

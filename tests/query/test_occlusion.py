@@ -88,11 +88,12 @@ def test_a_patch_covers_three_cells_within_the_area() -> None:
     ]
 
 
-def test_each_cell_has_the_mean_fall_of_the_patches_that_held_it() -> None:
+@pytest.mark.parametrize("corner", ["upper right", "lower left"])
+def test_each_cell_has_the_mean_fall_of_the_patches_that_held_it(corner: str) -> None:
     """A white pixel in one cell: all patches over that cell make the score fall by the whole, and no other does."""
     image = np.zeros((32, 32, 3), np.uint8)
     box = (8.0, 8.0, 24.0, 24.0)  # the area is 4 to 28, in cells of 3 pixels
-    image[5, 26] = 255
+    image[(5, 26) if corner == "upper right" else (26, 5)] = 255
     found = cover(Sees(), image, box, UP, PLAIN)
     assert found.area == (4, 4, 28, 28)
     assert found.patch == 9
@@ -102,7 +103,8 @@ def test_each_cell_has_the_mean_fall_of_the_patches_that_held_it() -> None:
     for row, column in np.ndindex(3, 3):
         # Of the nine patches that hold a cell, those that reach the corner as well.
         expected[row, 7 - column] = (3 - row) * (3 - column) / 9 / 1024
-    np.testing.assert_allclose(found.falls, expected, atol=1e-7)
+    falls = found.falls if corner == "upper right" else found.falls[::-1, ::-1]
+    np.testing.assert_allclose(falls, expected, atol=1e-7)
 
 
 def test_cells_are_at_least_a_pixel_and_as_square_as_the_area_lets_them_be() -> None:

@@ -170,6 +170,7 @@ def test_a_source_without_tracks_has_no_labels(store: Store) -> None:
     for way in ways:
         (scene,) = parse(store, row, LABELS, np.eye(DT, dtype=np.float32)[:3], way=way).frames(store)
         assert (scene.labels == UNLABELLED).all()
+        assert scene.labels.dtype == np.int32
 
 
 def test_an_unknown_way_fails(store: Store) -> None:

@@ -199,6 +199,16 @@ def test_the_best_region_covers_the_middle_and_leaves_the_rim_free() -> None:
         assert _best_region(masks[rows], box) == best
 
 
+def test_a_region_that_spills_does_not_win_by_one_cell_more() -> None:
+    box = (320.0, 180.0, 640.0, 540.0)
+    masks = np.zeros((2, 8, 16), np.float32)
+    masks[:, 3:5, 5:7] = 1  # the middle
+    masks[1, 3, 4] = 1
+    masks[1, 1:7, 3], masks[1, 1, 3:7] = 1, 1  # and a part of the rim
+    assert _best_region(masks, box) == 0
+    assert _best_region(masks[::-1], box) == 1
+
+
 def test_every_size_and_place_counts_the_same() -> None:
     class Marks(ColourEncoder):
         """One region over all, whose token is along the axis of the place."""
@@ -311,6 +321,17 @@ def test_the_nearest_frame_within_a_second_counts(store: Store) -> None:
         assert cache.columns.ordinals[crop_track(store, cache, source, t_ns, box)] == ordinal
     with pytest.raises(UsageError, match=r"within a second of 6\.5 s"):
         crop_track(store, cache, source, 6 * NS + NS // 2, box)
+
+
+def test_of_two_frames_within_a_second_the_nearer_counts(store: Store) -> None:
+    row = store.begin_source(info())
+    boxes, masks = np.array([[0, 0, 1280, 720]], np.float32), np.ones((1, 9, 16), bool)
+    frames = [FrameRegions(t * NS // 10, np.array([i]), boxes, masks) for i, t in enumerate((10, 18))]
+    add(store, row.id, [track(0), track(1)], frames)
+    cache, source = VectorCache(store), store.source_by_id(row.id)
+    for tenths, ordinal in ((13, 0), (15, 1), (19, 1), (9, 0)):
+        found = crop_track(store, cache, source, tenths * NS // 10, (0, 0, 1280, 720))
+        assert cache.columns.ordinals[found] == ordinal
 
 
 def test_what_hardly_touches_a_region_is_not_it(store: Store) -> None:

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vidmem.config import MergeConfig
-from vidmem.encoders import Calibration, Encoder, EncoderInfo, ViewEncoder, ViewTokens
+from vidmem.encoders import Calibration, Encoder, EncoderInfo, Reading, ViewEncoder, ViewTokens
+from vidmem.errors import UnknownWordError
 from vidmem.query.single_image import by_regions, cosine_map, ground, regions_of, segment, small
 from vidmem.records import Float32, Frame, RegionTokens, SourceInfo, SourceKind, View
 
@@ -184,6 +185,18 @@ def test_segments_are_labelled_by_what_passes_or_all_of_them() -> None:
     assert (closed[0, 0], closed[7, 11], closed[0, 11]) == (0, 0, -1)
     assert segment(encoder, IMAGE, names, APART, threshold=0.81)[0, 0] == -1
     assert segment(encoder, IMAGE, ["key"], APART, threshold=0.15)[7, 11] == 0
+
+
+def test_names_that_are_not_known_are_guessed_only_where_that_is_said() -> None:
+    class Closed(Given):
+        def reading(self, phrase: str) -> Reading:
+            return Reading("", unknown=phrase) if phrase == "pen" else Reading(phrase)
+
+    with pytest.raises(UnknownWordError):
+        segment(Closed(TWO), IMAGE, ["pen", "key"], APART)
+    assert segment(Closed(TWO), IMAGE, ["pen", "key"], APART, guess=True)[7, 11] == 1
+    with pytest.raises(UnknownWordError):
+        ground(Closed(TWO), IMAGE, "pen", APART)
 
 
 def test_segments_and_things_are_of_the_masks_of_the_file() -> None:
