@@ -153,10 +153,10 @@ def sam2(clock: Callable[[], float]) -> dict[str, Any]:
         model.get_image_embeddings(source.pixels(images[0]))
         out["image_encoder_s"] = clock() - began
     for count in CARRIED:
-        source.asked = partial(_discs_of, count)  # type: ignore[method-assign]  # random weights would find nothing
+        source.segment = partial(_discs_of, count)  # type: ignore[method-assign]  # random weights would find nothing
         spans: list[float] = []
         began = clock()
-        for _ in source.carried(images):
+        for _ in source.propagate(images):
             spans.append(clock() - began)
             began = clock()
         per_frame = statistics.median(spans[1:])

@@ -33,7 +33,7 @@ def backbone(device: Any, dtype: Any, **options: Any) -> Any:
     ready()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-    from vidmem.encoders.tren.dinov3 import place
+    from vidmem.encoders.tren.dinov3 import to_device
 
     large: dict[str, Any] = {
         "hidden_size": 1024,
@@ -44,7 +44,7 @@ def backbone(device: Any, dtype: Any, **options: Any) -> Any:
         "attn_implementation": "sdpa",
     }
     torch.manual_seed(0)
-    return place(DINOv3ViTModel(DINOv3ViTConfig(**(large | options))).eval(), device, dtype)
+    return to_device(DINOv3ViTModel(DINOv3ViTConfig(**(large | options))).eval(), device, dtype)
 
 
 def measure(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from needs import needs
-from vidmem.encoders.tren.dinov3 import features, heads, load_backbone, place, width
+from vidmem.encoders.tren.dinov3 import features, heads, load_backbone, to_device, width
 from vidmem.errors import ModelError
 
 needs("transformers")
@@ -104,7 +104,7 @@ def test_a_gated_mlp_and_no_bias_as_in_the_largest(tmp_path: Path) -> None:
 def test_positions_keep_their_precision(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
     exact = load_backbone(file)
     frequencies = exact.rope_embeddings.inv_freq.clone()  # type: ignore[union-attr,operator]
-    model = place(load_backbone(file), torch.device("cpu"), torch.bfloat16)
+    model = to_device(load_backbone(file), torch.device("cpu"), torch.bfloat16)
     assert next(model.parameters()).dtype == torch.bfloat16
     torch.testing.assert_close(model.rope_embeddings.inv_freq, frequencies, atol=0, rtol=0)  # type: ignore[union-attr]
     with torch.inference_mode():

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vidmem.encoders import load, load_text
 from vidmem.encoders.clip.gem import Gem
 from vidmem.encoders.clip.gem_attention import gem_tokens, inverse_temperature, self_self
-from vidmem.encoders.clip.model import ClipTower, stretched
+from vidmem.encoders.clip.model import ClipTower, resize_positions
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_attention_is_as_recorded(golden: dict[str, Tensor], name: str, iteratio
 @pytest.mark.golden
 @pytest.mark.parametrize("grid", [(28, 28), (10, 14)])
 def test_positions_are_stretched_as_recorded(golden: dict[str, Tensor], grid: tuple[int, int]) -> None:
-    out = stretched(golden["pe_in"][0], (14, 14), grid, "antialiased")
+    out = resize_positions(golden["pe_in"][0], (14, 14), grid, "antialiased")
     torch.testing.assert_close(out, golden[f"pe_{grid[0]}x{grid[1]}"][0], atol=1e-6, rtol=0)
 
 

@@ -32,9 +32,9 @@ def test_things_are_found() -> None:
 
 
 def test_small_and_surplus_regions_are_joined() -> None:
-    assert cluster(scene(), threshold=0.8, least=2).max() == 1
-    assert cluster(scene(), threshold=0.8, most=2).max() == 1
-    assert cluster(scene(), threshold=0.8, most=1).max() == 0
+    assert cluster(scene(), threshold=0.8, min_patches=2).max() == 1
+    assert cluster(scene(), threshold=0.8, max_regions=2).max() == 1
+    assert cluster(scene(), threshold=0.8, max_regions=1).max() == 0
     assert cluster(np.zeros((3, 3, 4), np.float32), threshold=0.5).max() == 8  # no direction: nothing is alike
     assert cluster(np.ones((1, 1, 4), np.float32), threshold=0.5).tolist() == [[0]]
 
@@ -43,8 +43,10 @@ def test_small_and_surplus_regions_are_joined() -> None:
 def test_regions_are_whole_and_the_same_each_time(seed: int, threshold: float, least: int, most: int | None) -> None:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(6, 7, 5)).astype(np.float32)
-    labels = cluster(features, threshold=threshold, least=least, most=most)
-    np.testing.assert_array_equal(labels, cluster(features.copy(), threshold=threshold, least=least, most=most))
+    labels = cluster(features, threshold=threshold, min_patches=least, max_regions=most)
+    np.testing.assert_array_equal(
+        labels, cluster(features.copy(), threshold=threshold, min_patches=least, max_regions=most)
+    )
     sizes = np.bincount(labels.ravel())
     assert (sizes >= least).all()
     assert most is None or len(sizes) <= most

@@ -196,7 +196,7 @@ def test_other_kernels_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         tokens, attention, queries = model(features, points)
         text = model.project(tokens)
         monkeypatch.setattr(cpu_kernels, "WIDE", 8)
-        assert cpu_kernels.quick(tokens)
+        assert cpu_kernels.use_fast_kernels(tokens)
         assert cpu_kernels._LINEAR is not None
         same(model(features, points), (tokens, attention, queries), 2e-5)
         same((model.project(tokens),), (text,), 1e-5)

@@ -125,7 +125,7 @@ def test_what_is_out_of_view_is_dropped(source: Sam2Masks, two: list[int], monke
         before = head.bias.clone()
         head.bias.fill_(-100.0)
     try:
-        found = list(source.carried(pictures(3)))
+        found = list(source.propagate(pictures(3)))
     finally:
         with torch.no_grad():
             head.bias.copy_(before)
@@ -134,7 +134,7 @@ def test_what_is_out_of_view_is_dropped(source: Sam2Masks, two: list[int], monke
 
 def test_nothing_found_is_nothing_carried(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "asked", lambda image: torch.zeros(0, H, W))
-    assert [m.shape for m in source.carried(pictures(3))] == [(0, H, W)] * 3
+    assert [m.shape for m in source.propagate(pictures(3))] == [(0, H, W)] * 3
 
 
 def test_an_unknown_size_fails() -> None:
@@ -150,7 +150,7 @@ def test_missing_weights_are_told_how_to_get(tmp_path: Path, monkeypatch: pytest
         sam2.load("tiny", "cpu", tmp_path)
     command = "hf download facebook/sam2.1-hiera-tiny model.safetensors config.json --local-dir sam2.1-hiera-tiny"
     assert f"run `{command}` and copy sam2.1-hiera-tiny into {tmp_path}" in str(caught.value)
-    with pytest.raises(ModelError, match="there is none: /nowhere"):
+    with pytest.raises(ModelError, match="check the path: /nowhere"):
         sam2.load("local-dir:/nowhere", "cpu")
 
 

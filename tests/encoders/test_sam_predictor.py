@@ -10,7 +10,7 @@ import torch
 from encoders import sam2_folder
 from torch.nn import functional as F
 
-from vidmem.encoders.masks.sam_predictor import LOW, Sam2Predictor, load_predictor
+from vidmem.encoders.masks.sam_predictor import LOGITS_SIDE, Sam2Predictor, load_predictor
 from vidmem.errors import UsageError
 from vidmem.export.refine import prompt_logits, prompt_points, refine
 
@@ -50,7 +50,7 @@ def test_prompts_are_read_as_the_library_does(sam2_small: Path, predictor: Sam2P
         )
     low = out.pred_masks[0]
     np.testing.assert_allclose(scores, out.iou_scores[0, 0].numpy(), atol=1e-5)
-    wanted = F.interpolate(low, (LOW, LOW), mode="bilinear")[0].numpy()
+    wanted = F.interpolate(low, (LOGITS_SIDE, LOGITS_SIDE), mode="bilinear")[0].numpy()
     np.testing.assert_allclose(logits, wanted, atol=1e-3 * np.abs(wanted).max())
     assert masks.shape == (3, H, W)
     assert (masks == (F.interpolate(low, (H, W), mode="bilinear")[0] > 0).numpy()).mean() > 0.999

@@ -276,7 +276,7 @@ def test_patches_of_another_width_or_encoder_fail(copy: Path) -> None:
     torch.save(tren_files.text_state(64), copy / tren_files.TEXT)
     with pytest.raises(ModelError, match="features of width 64, the backbone gives 96; only vitl16 has"):
         patches.load(LoadOptions("tren", "cpu", copy))
-    with pytest.raises(ModelError, match="no patches of 'tiny'; the encoder is called patches:tren"):
+    with pytest.raises(ModelError, match="no patches of 'tiny'; use patches:tren"):
         encoders.check("patches:tiny")
 
 

@@ -54,7 +54,7 @@ class DinoFeatures:
             )
         self.size, self.grid = (pixels, pixels), (pixels // dinov3.PATCH, pixels // dinov3.PATCH)
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        self.model, self.vision = dinov3.place(model, device, dtype), head.to(device, dtype)
+        self.model, self.vision = dinov3.to_device(model, device, dtype), head.to(device, dtype)
         self.reader = text
         mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (tren.MEAN, tren.STD))
         self.mean, self.std, self.dtype = mean, std, dtype

@@ -1,16 +1,14 @@
-"""`clip[:MODEL]`: the regions of `tiny`, their views through the image tower of any open_clip model, so that any phrase
-can be asked for.
+"""`clip[:MODEL]`: the regions of `tiny`, and the image tower of any open_clip model for their views.
 
-The default, ViT-B-32/openai, is the one that everybody may use (MIT), that a CPU runs in real time, and whose tokenizer
-comes with open_clip. `clip:MobileCLIP2-S0/dfndr2b` is faster (Apple's licence for research). See files.py for how
-models are spelled.
+It reads any phrase. The default is ViT-B-32/openai: its licence (MIT) lets everybody use it, a CPU runs it in real
+time, and its tokenizer comes with open_clip. `clip:MobileCLIP2-S0/dfndr2b` is faster (Apple's licence for research).
+See files.py for how models are spelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,33 +21,36 @@ from ..shipped import regions_hash
 from ..spec import LoadOptions
 from ..templates import PLAIN
 from ..tiny.regions import DetectedRegions
+from .family import Family
 from .spec import CLIP
-from .text import CALIBRATION, ClipText, text_dim
+from .text import ClipText, text_dim
 
 if TYPE_CHECKING:
     from .files import Loaded
 
 DEFAULT = "ViT-B-32/openai"
 BATCH = 8
+"""Views that go through the image tower at a time."""
+FAMILY = Family(spec=CLIP, prompts=PLAIN, default=DEFAULT, regions=regions_hash)
+load_text, described, text_files = FAMILY.load_text, FAMILY.described, FAMILY.text_files
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
-    """All files of `clip:backbone`. Raises ModelError for one that is not there."""
+    """All files of `clip:backbone`. Raises ModelError if there is no such model."""
     from .files import WEIGHTS
-    from .files import wanted as files
 
     if backbone in ("", DEFAULT):  # known without open_clip
         name = "vit_base_patch32_clip_224.openai"
         return [
             Wanted("CLIP model", (name,), "MIT", repo=f"timm/{name}", files=(WEIGHTS,), nested=True, spec=CLIP.name)
         ]
-    return files(CLIP.name, backbone)
+    return FAMILY.wanted(backbone)
 
 
 class ClipViews(ViewEncoder):
-    """The second step: whole views through the image tower. See base.ViewEncoder."""
+    """The second step: the image tower looks at whole views. See `base.ViewEncoder`."""
 
-    max_views, wants_hint = 2, False  # a look costs ten times what one of `tiny` does
+    max_views, wants_hint = 2, False  # a view costs ten times as much as with `tiny`
 
     def __init__(self, loaded: Loaded, device: str | None) -> None:
         import torch
@@ -65,8 +66,10 @@ class ClipViews(ViewEncoder):
         self.view_pixels = int(size if isinstance(size, int) else max(size))
 
     def look(self, views: Sequence[View]) -> ViewTokens:
-        """Both tokens of a view are its vector in the space of texts, of unit length: the tower does not say how sure
-        it is."""
+        """As `ViewEncoder.look`. Both tokens of a view are its unit vector in the space of texts.
+
+        The text token always has length 1, since the tower does not say how sure it is.
+        """
         import torch
         from torch.nn import functional as F
 
@@ -84,11 +87,11 @@ class ClipViews(ViewEncoder):
 
 
 class Clip(DetectedRegions, ClipText, Encoder):
-    """Both sides."""
+    """Both sides of `clip`."""
 
     def __init__(self, info: EncoderInfo, loaded: Loaded, device: str | None) -> None:
         ClipText.__init__(self, info, loaded, PLAIN)
-        # PyTorch may have a GPU that ONNX Runtime has not: the detector then runs on the CPU, which is fast enough.
+        # ONNX Runtime may not find the GPU that PyTorch uses. The detector then runs on the CPU, which is fast enough.
         DetectedRegions.__init__(self, "cpu" if device == "cpu" else None)
         self._torch_device = device
 
@@ -99,36 +102,9 @@ class Clip(DetectedRegions, ClipText, Encoder):
 
 
 def load(options: LoadOptions) -> Clip:
-    """Both sides. Raises ModelError as `files.load_model`, UsageError for the device."""
+    """Load both sides. Raises ModelError as `files.load_model`, UsageError for the device."""
     from ..device import pick_device
 
-    pick_device(options.device)  # before anything long is done
-    info, loaded = _known(options)
+    pick_device(options.device)  # fails before the slow part
+    info, loaded = FAMILY.load_model(options)
     return Clip(info, loaded, options.device)
-
-
-def load_text(options: LoadOptions) -> ClipText:
-    """The text side alone, without the image tower. Raises ModelError as `load`."""
-    info, loaded = _known(options)
-    loaded.model.visual = None
-    return ClipText(info, loaded, PLAIN)
-
-
-def _known(options: LoadOptions) -> tuple[EncoderInfo, Loaded]:
-    from .files import load_model
-
-    loaded = load_model(CLIP.name, options.backbone or DEFAULT, options.weights)
-    dim = text_dim(loaded)
-    return described(loaded.name, loaded.weights, dim, dim), loaded
-
-
-def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
-    """The facts about a model of this family."""
-    return EncoderInfo(name, weights, visual_dim, text_dim, CLIP.knows, True, CALIBRATION, regions_hash())
-
-
-def text_files(options: LoadOptions) -> list[Path]:
-    """The files that vectors of texts depend on. Raises ModelError if there is no such model."""
-    from .files import model_files
-
-    return model_files(CLIP.name, options.backbone or DEFAULT, options.weights)

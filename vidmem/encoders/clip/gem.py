@@ -1,11 +1,11 @@
-"""`gem`: GEM's self-self attention over CLIP (arXiv 2312.00878), regions by clusters of its patches. No training and no
-segmenter; one forward pass per picture. Spelled `gem[:BACKBONE]`, see files.py.
+"""`gem[:BACKBONE]`: GEM's self-self attention over CLIP (arXiv 2312.00878), with clusters of its patches as regions.
+
+It needs no training and no segmenter, and one forward pass per picture. See files.py for the backbones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,35 +14,28 @@ from numpy.typing import NDArray
 from ...errors import ModelError
 from ...records import Float32, RegionTokens
 from ..base import EncoderInfo, MaskSource
-from ..hub import Wanted
 from ..masks.fitting import fitted_masks
 from ..masks.pooling import MaskPooling
 from ..pixels import normalised
 from ..spec import LoadOptions
 from ..templates import PLAIN
+from .family import Family
 from .pixels import regions
 from .spec import GEM
-from .text import CALIBRATION, ClipText, text_dim
+from .text import ClipText
 
 if TYPE_CHECKING:
     from .files import Loaded
 
 SIDE = 448
-"""Side of the working picture in pixels, the ratio not kept; in whole patches. Towers of timm (EVA) have one of their
-own."""
-CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.9, 4, 48
-"""Least cosine of patches, least patches, most regions. Our choice, not calibrated."""
-
-
-def wanted(backbone: str = "") -> list[Wanted]:
-    """All files of `gem:backbone`. Raises ModelError for one that is not there."""
-    from .files import wanted as files
-
-    return files(GEM.name, backbone)
+"""Side of the working picture in pixels, rounded down to whole patches; the picture is squashed to a square. Towers of
+timm (EVA) have a fixed side."""
+MIN_COSINE, MIN_PATCHES, MAX_REGIONS = 0.9, 4, 48
+"""Settings of `clusters.cluster`. Our choice, not calibrated."""
 
 
 class Gem(ClipText, MaskPooling):
-    """Both sides. masks: where regions come from, None for clusters."""
+    """Both sides of `gem`. masks: Where regions come from; None for clusters of patches."""
 
     has_patches = True
 
@@ -67,11 +60,11 @@ class Gem(ClipText, MaskPooling):
         from ..masks.clusters import cluster, one_hot
 
         if self.masks is not None:
-            given = [fitted_masks(self.masks.of_picture(i), i.shape[1], i.shape[0]) for i in images]
-            return [self.under(i, width, height, masks) for i, masks in zip(images, given, strict=True)]
+            fitted = [fitted_masks(self.masks.of_picture(i), i.shape[1], i.shape[0]) for i in images]
+            return [self.under(i, width, height, masks) for i, masks in zip(images, fitted, strict=True)]
         found = []
         for patches in self.patches(images):
-            labels = cluster(patches, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
+            labels = cluster(patches, threshold=MIN_COSINE, min_patches=MIN_PATCHES, max_regions=MAX_REGIONS)
             masks = one_hot(labels)
             found.append(regions(_pooled(patches, masks), masks, width, height))
         return found
@@ -86,12 +79,14 @@ class Gem(ClipText, MaskPooling):
         (patches,) = self.patches([image])
         grid = patches.shape[0], patches.shape[1]
         small = patch_masks(torch.from_numpy(masks), grid).reshape(-1, *grid).numpy()
-        kept = small.any(axis=(1, 2))  # a mask between the middles of patches holds none
+        kept = small.any(axis=(1, 2))  # a thin mask may miss the centres of all patches
         return regions(_pooled(patches, small[kept]), masks[kept] if fine else small[kept], width, height)
 
     def patches(self, images: Sequence[NDArray[np.uint8]]) -> Float32:
-        """GEM's patch features, unit vectors in the space of texts: pictures `(h, w, 3)` of one size, in whole patches
-        -> `(B, rows, columns, Dt)` float32."""
+        """GEM's patch features as unit vectors in the space of texts, `(B, rows, columns, Dt)` float32.
+
+        images: Pictures `(h, w, 3)` of one size, in whole patches.
+        """
         import torch
         from torch.nn import functional as F
 
@@ -106,52 +101,34 @@ class Gem(ClipText, MaskPooling):
 
 
 def _pooled(patches: Float32, masks: Float32) -> Float32:
-    """Unit means `(n, D)` of the patches `(h, w, D)`, weighted by masks `(n, h, w)`."""
+    """Unit vectors `(n, D)` of the means of the patches `(h, w, D)`, weighted by masks `(n, h, w)`."""
     flat = patches.reshape(-1, patches.shape[-1])
     sums = masks.reshape(len(masks), len(flat)) @ flat
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def load(options: LoadOptions) -> Gem:
-    """Both sides. Raises ModelError as `files.load_model`, UsageError for the device."""
+    """Load both sides. Raises ModelError as `files.load_model`, UsageError for the device."""
     from ..device import pick_device
 
-    pick_device(options.device)  # before anything long is done
-    info, loaded = _known(options)
+    pick_device(options.device)  # fails before the slow part
+    info, loaded = FAMILY.load_model(options)
     return Gem(info, loaded, options.device, masks=options.masks)
 
 
-def load_text(options: LoadOptions) -> ClipText:
-    """The text side alone, without the image tower. Raises ModelError as `load`."""
-    info, loaded = _known(options)
-    loaded.model.visual = None
-    return ClipText(info, loaded, PLAIN)
-
-
-def _known(options: LoadOptions) -> tuple[EncoderInfo, Loaded]:
-    from .files import load_model
+def _check(loaded: Loaded, backbone: str) -> None:
+    """Raise ModelError for a tower that GEM cannot use."""
     from .model import ClipTower
 
-    loaded = load_model(GEM.name, options.backbone, options.weights)
-    tower, backbone = ClipTower(loaded.model.visual), options.backbone
-    other = f"use textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai"
+    tower = ClipTower(loaded.model.visual)
+    remedy = f"use textregion:{backbone}, or gem with a backbone such as ViT-B-16/openai"
     if not tower.blocks:
-        raise ModelError(f"GEM is for vision transformers of CLIP with a class token; {backbone} has none: {other}")
+        raise ModelError(f"GEM needs a vision transformer with a class token, and {backbone} has none; {remedy}")
     if tower.blocks[-1].post_norm:
         raise ModelError(
-            f"GEM takes its temperature from the norm before attention, which {backbone} has behind it: {other}"
+            f"GEM takes its temperature from the norm before attention, and {backbone} has its norm after it; {remedy}"
         )
-    dim = text_dim(loaded)
-    return described(loaded.name, loaded.weights, dim, dim), loaded
 
 
-def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
-    """The facts about a model of this family."""
-    return EncoderInfo(name, weights, visual_dim, text_dim, GEM.knows, True, CALIBRATION)
-
-
-def text_files(options: LoadOptions) -> list[Path]:
-    """The files that vectors of texts depend on. Raises ModelError if there is no such model."""
-    from .files import model_files
-
-    return model_files(GEM.name, options.backbone, options.weights)
+FAMILY = Family(spec=GEM, prompts=PLAIN, check=_check)
+wanted, load_text, described, text_files = FAMILY.wanted, FAMILY.load_text, FAMILY.described, FAMILY.text_files

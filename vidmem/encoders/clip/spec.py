@@ -1,4 +1,4 @@
-"""`clip`, `gem` and `textregion` before they are loaded."""
+"""Specs of `clip`, `gem` and `textregion`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text side of every open_clip model: phrases, alone or in prompts, to unit vectors."""
+"""The text side of all open_clip models: turns phrases into unit vectors, with or without prompts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .files import Loaded
 
 BATCH = 128
-"""Texts at a time: 80 prompts of one phrase are one batch, and memory stays small for thousands."""
+"""Number of texts that are encoded at a time. The 80 prompts of a phrase fit."""
 CONTRAST = ("background, any other thing",)
-"""TextRegion's contrast phrase: a track that is rather this than the question does not count as found."""
+"""TextRegion's contrast phrase. A track that is more similar to it than to the question does not count as found."""
 CONTRAST_NAME, NAME_WORDS = "background, anything but {}", 5
-"""Its contrast phrase in one picture, for a name: for phrases of at most so many words. The number is ours: appendix
-A.4 says that long ones burden the text encoder."""
+"""TextRegion's contrast phrase for a name in a single picture, and the maximum number of words of a name. The paper
+says only that long phrases overload the text encoder (appendix A.4); the number is our choice."""
 SAME_MEANING = 0.95
-"""A contrast phrase whose cosine to the question is above this does not speak against it."""
+"""A contrast phrase whose cosine to the question is at least this means the same and is left out."""
 CALIBRATION = Calibration(
     text_threshold=0.2,
     contrast_probability=0.5,  # the phrase against CONTRAST
@@ -32,38 +32,43 @@ CALIBRATION = Calibration(
     product_threshold=0.18,
     temperature=0.01,  # CLIP's logit scale, 100
 )
-"""Not calibrated, for lack of weights to calibrate with. Cosines of CLIP to a fitting text lie at .2 to .3."""
+"""Not calibrated, for lack of weights to calibrate with. CLIP's cosine to a fitting text is .2 to .3."""
 
 
 class ClipText(TextEncoder):
-    """The text side, float32 on the CPU wherever pictures are encoded: a question gives one answer everywhere.
+    """The text side. It runs in float32 on the CPU, so that a question has the same answer on every device.
 
-    prompts: templates that each phrase is put into; the unit mean of their unit vectors is its vector.
+    prompts: Templates that phrases are put into. A phrase's vector is the mean of its unit vectors, normalised.
     """
 
     has_templates = True
 
     def __init__(self, info: EncoderInfo, loaded: Loaded, prompts: tuple[str, ...]) -> None:
         self.info, self._loaded, self._prompts = info, loaded, prompts
-        self._against: Float32 | None = None
+        self._contrast: Float32 | None = None
         self._cuttings: dict[tuple[str, ...], Cutting] = {}
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
-        """As TextEncoder. Of a phrase that does not fit with its longest prompt the first words count, see Cutting."""
+        """As `TextEncoder.encode_text`. A phrase that does not fit with its longest prompt is cut; see `Cutting`."""
         return self.encode_in(phrases, self._prompts)
 
     def fits(self, phrase: str) -> bool:
-        """Whether all of a phrase counts."""
+        """As `TextEncoder.fits`."""
         return self._cutting(self._prompts).fits(phrase)
 
     def encode_names(self, names: Sequence[str]) -> Float32:
-        """`(n, Dt)` unit vectors of names, each in the 80 sentences of IMAGENET: slower, and better for what is to be
-        told apart from many others."""
+        """`(n, Dt)` unit vectors of names, each from the 80 sentences of IMAGENET.
+
+        Slower than `encode_text`, and better at telling many names apart.
+        """
         return self.encode_in(names, IMAGENET)
 
     def encode_in(self, phrases: Sequence[str], prompts: tuple[str, ...] = BARE) -> Float32:
-        """`(n, Dt)` unit vectors of the phrases in `prompts`. Raises UsageError for one that is empty, or whose first
-        word is too long."""
+        """`(n, Dt)` unit vectors of phrases that are put into `prompts`.
+
+        Raises:
+            UsageError: A phrase is empty, or its first word is too long.
+        """
         if any(not phrase.strip() for phrase in phrases):
             raise UsageError("the phrase is empty; name a thing")
         phrases = [self._cutting(prompts)(phrase) for phrase in phrases]
@@ -72,20 +77,19 @@ class ClipText(TextEncoder):
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
     def contrast(self, vector: Float32) -> Float32:
-        if self._against is None:
-            self._against = self.encode_in(CONTRAST)
-        against: Float32 = self._against[self._against @ vector < SAME_MEANING]
-        return against
+        if self._contrast is None:
+            self._contrast = self.encode_in(CONTRAST)
+        different: Float32 = self._contrast[self._contrast @ vector < SAME_MEANING]
+        return different
 
     def contrast_for(self, phrase: str, vector: Float32) -> Float32:
-        """What speaks against a phrase in one picture, `(1, Dt)`: "background, anything but ..." for a name, and
-        CONTRAST for a sentence."""
+        """As `TextEncoder.contrast_for`, `(1, Dt)`: CONTRAST_NAME for a name, CONTRAST for a sentence."""
         if len(phrase.split()) > NAME_WORDS:
             return self.encode_in(CONTRAST)
         return self.encode_in([CONTRAST_NAME.format(phrase)])
 
     def _cutting(self, prompts: tuple[str, ...]) -> Cutting:
-        """Prompts of many words are not those of many tokens, so each is counted; all are short."""
+        """Cuts phrases so that each prompt fits. The longest prompt in words need not be the longest in tokens."""
         if prompts not in self._cuttings:
             count = self._loaded.count
             self._cuttings[prompts] = Cutting(
@@ -94,7 +98,7 @@ class ClipText(TextEncoder):
         return self._cuttings[prompts]
 
     def _vectors(self, texts: list[str]) -> Float32:
-        """Unit vectors of texts as they are, `(n, Dt)`."""
+        """Unit vectors `(n, Dt)` of texts."""
         import torch
         from torch.nn import functional as F
 
@@ -107,7 +111,7 @@ class ClipText(TextEncoder):
 
 
 def text_dim(loaded: Loaded) -> int:
-    """Dt: measured on one text, since each kind of tower names it otherwise."""
+    """Dt, measured on a text, since towers have no common name for it."""
     import torch
 
     with torch.inference_mode():

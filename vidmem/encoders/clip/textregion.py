@@ -1,15 +1,13 @@
-"""`textregion`: TextRegion over any ViT of open_clip, no training. Spelled `textregion[:BACKBONE[,short=N][,crop=N]]`:
-see files.py for the backbones and OPTIONS for the rest.
+"""`textregion[:BACKBONE[,short=N][,crop=N]]`: TextRegion over any ViT of open_clip, without training.
 
-Regions are given masks (see masks/loading.py), or else clusters of the model's own value vectors. Clusters have the
-boundaries of patches, and need nothing but the CLIP model.
+See files.py for the backbones and OPTIONS for the rest. Regions are given masks (see masks/loading.py), or clusters of
+the model's value vectors. Clusters need only the CLIP model, and follow the borders of patches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +16,16 @@ from numpy.typing import NDArray
 from ...errors import UsageError
 from ...records import Float32, RegionTokens
 from ..base import EncoderInfo, MaskSource
-from ..hub import Wanted
 from ..masks.fitting import checked_masks, fitted_masks
 from ..masks.pooling import MaskPooling
 from ..pixels import normalised
 from ..spec import LoadOptions
 from ..spelling import split_options
 from ..templates import IMAGENET
+from .family import Family
 from .pixels import regions, short_side
 from .spec import TEXTREGION
-from .text import CALIBRATION, ClipText, text_dim
+from .text import ClipText
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,30 +34,32 @@ if TYPE_CHECKING:
     from .textregion_pooling import Pooling
 
 SIDE = 336
-"""Pixels of a crop's side for towers that take any size; others have one of their own (appendix A.2)."""
+"""Side of a crop in pixels, for towers that take any size; the others have a fixed side (appendix A.2)."""
 SHORT_SIDES = 2
-"""Crops along the shorter side of a working picture: 672 pixels, as the paper has for most sets. It has 896 for
-COCO-Stuff and 1344 for Cityscapes (section 4.1): `short=896`."""
+"""Crops along the shorter side of a working picture: 672 pixels, as in the paper for most datasets. For COCO-Stuff it
+uses 896 pixels and for Cityscapes 1344 (section 4.1), which is `short=896` here."""
 OPTIONS = {"short": (32, 2016), "crop": (16, 2016)}
-"""Pixels of the shorter side of a working picture, and of a crop's side, from and to."""
+"""Minimum and maximum in pixels of the shorter side of a working picture, and of the side of a crop."""
 LOW_SHARE_POOLED = 0.5
 """Weight of the whole picture's features for towers with a pooling head (appendix A.3); 1 for the others."""
-CLUSTER_THRESHOLD, CLUSTER_LEAST, CLUSTER_MOST = 0.85, 4, 64
-"""Clusters in place of masks: least cosine of values, least patches, most regions. Our choice, not calibrated."""
-
-
-def wanted(backbone: str = "") -> list[Wanted]:
-    """All files of `textregion:backbone`. Raises ModelError for one that is not there, UsageError for its options."""
-    from .files import wanted as files
-
-    return files(TEXTREGION.name, split_options(backbone, OPTIONS)[0])
+MIN_COSINE, MIN_PATCHES, MAX_REGIONS = 0.85, 4, 64
+"""Settings of `clusters.cluster`. Our choice, not calibrated."""
 
 
 class TextRegion(ClipText, MaskPooling):
-    """Both sides. masks: where regions come from, None for clusters. pooling: see Pooling, None for its defaults. short
-    and crop: as in OPTIONS, None for SHORT_SIDES crops and for SIDE.
+    """Both sides of `textregion`.
 
-    Raises UsageError for a crop of another size than the only one that the tower takes.
+    Args:
+        info: The facts about the model.
+        loaded: The model.
+        device: cuda, mps or cpu; None for the best that works.
+        masks: Where regions come from; None for clusters of patches.
+        pooling: Settings of the pooling; None for the defaults.
+        short: Shorter side of a working picture in pixels; None for SHORT_SIDES crops.
+        crop: Side of a crop in pixels; None for SIDE.
+
+    Raises:
+        UsageError: The tower does not take crops of this size.
     """
 
     def __init__(
@@ -90,8 +90,10 @@ class TextRegion(ClipText, MaskPooling):
         return short_side(width, height, self.short)
 
     def referring(self) -> TextRegion:
-        """The same for the question which region a phrase refers to: with the last block's MLP, as the authors' code
-        has it there and not for naming regions. It shares all weights."""
+        """The encoder for `ground`: the same weights, and the last block's MLP after the pooling.
+
+        The authors' code uses the MLP for referring expressions, and not for naming regions.
+        """
         from dataclasses import replace
 
         other = copy(self)
@@ -111,10 +113,16 @@ class TextRegion(ClipText, MaskPooling):
     def regions(
         self, image: NDArray[np.uint8], width: int, height: int, masks: NDArray[np.generic] | None = None
     ) -> RegionTokens:
-        """Tokens of one picture `(h, w, 3)` under `masks` `(R, h, w)`, by default its clusters; points and boxes in the
-        pixels of a `width` x `height` picture. A region none of whose patches is left by the filter is left out.
+        """Tokens of the regions of one picture. Regions without a patch after the filter are left out.
 
-        Raises ModelError for masks of another size, or when there are none.
+        Args:
+            image: The working picture `(h, w, 3)`.
+            width: Width of the original, in whose pixels points and boxes are given.
+            height: Height of the original.
+            masks: Masks `(R, h, w)` of the regions; None for clusters of patches.
+
+        Raises:
+            ModelError: The masks have another size than the picture, or there are none.
         """
         import torch
 
@@ -126,7 +134,7 @@ class TextRegion(ClipText, MaskPooling):
             features = self.features(image)
             h, w, _ = features.shape
             found = features.cpu().numpy()
-            labels = cluster(found, threshold=CLUSTER_THRESHOLD, least=CLUSTER_LEAST, most=CLUSTER_MOST)
+            labels = cluster(found, threshold=MIN_COSINE, min_patches=MIN_PATCHES, max_regions=MAX_REGIONS)
             small = torch.from_numpy(one_hot(labels)).flatten(1)
             tokens, kept = self.tokens(features, small.to(self.device))
         return regions(tokens.cpu().numpy(), small[kept.cpu()].reshape(-1, h, w).numpy(), width, height)
@@ -143,13 +151,15 @@ class TextRegion(ClipText, MaskPooling):
             h, w, _ = features.shape
             small = patch_masks(torch.from_numpy(masks), (h, w))
             tokens, kept = self.tokens(features, small.to(self.device))
-        chosen = kept.cpu()
-        shown = masks[chosen.numpy()] if fine else small[chosen].reshape(-1, h, w).numpy()
-        return regions(tokens.cpu().numpy(), shown, width, height)
+        rows = kept.cpu()
+        kept_masks = masks[rows.numpy()] if fine else small[rows].reshape(-1, h, w).numpy()
+        return regions(tokens.cpu().numpy(), kept_masks, width, height)
 
     def features(self, image: NDArray[np.uint8]) -> Tensor:
-        """V_final of one picture `(h, w, 3)`: `(rows, columns, D)` float32 on the device; for a tower with a pooling
-        head its input."""
+        """V_final of one picture `(h, w, 3)`: `(rows, columns, D)` float32 on the device.
+
+        For a tower with a pooling head, the input of the head.
+        """
         import torch
 
         from .textregion_pooling import crop_grid, crops, fuse_resolutions
@@ -169,7 +179,10 @@ class TextRegion(ClipText, MaskPooling):
             return fuse_resolutions(maps.float().reshape(len(maps), n, n, -1), *grid, low_share=share)
 
     def tokens(self, features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """features `(h, w, D)` of `features`, masks `(R, h * w)` in [0, 1] -> unit tokens `(R', dim)`, kept `(R,)`."""
+        """Unit tokens `(n, dim)` of regions, and which of the regions these are, `(R,)` bool.
+
+        features: `(h, w, D)` as from `features`. masks: `(R, h * w)` in [0, 1].
+        """
         from .textregion_pooling import attention_pool, pool
 
         tower, flat = self.tower, features.flatten(0, 1)
@@ -185,45 +198,28 @@ class TextRegion(ClipText, MaskPooling):
 
 
 def load(options: LoadOptions) -> TextRegion:
-    """Both sides. Raises ModelError as `files.load_model`, UsageError for the device and for the options behind the
-    backbone."""
+    """Load both sides.
+
+    Raises:
+        ModelError: As `files.load_model`.
+        UsageError: The device does not work, or an option behind the backbone is wrong.
+    """
     from ..device import pick_device
 
-    pick_device(options.device)  # before anything long is done
-    info, loaded = _known(options)
+    pick_device(options.device)  # fails before the slow part
+    info, loaded = FAMILY.load_model(options)
     sizes = split_options(options.backbone, OPTIONS)[1]
     return TextRegion(
         info, loaded, options.device, masks=options.masks, short=sizes.get("short"), crop=sizes.get("crop")
     )
 
 
-def load_text(options: LoadOptions) -> ClipText:
-    """The text side alone, without the image tower. Raises ModelError as `load`."""
-    info, loaded = _known(options)
-    loaded.model.visual = None
-    return ClipText(info, loaded, IMAGENET)
-
-
-def _known(options: LoadOptions) -> tuple[EncoderInfo, Loaded]:
-    from .files import load_model
+def _check(loaded: Loaded, backbone: str) -> None:
+    """Raise ModelError for a tower without patches, when only the text side is loaded, too."""
     from .model import ClipTower
 
-    backbone = options.backbone
-    plain, _ = split_options(backbone, OPTIONS)
-    loaded = load_model(TEXTREGION.name, plain, options.weights)
-    ClipTower(loaded.model.visual)  # raises for a tower without patches, on the text side too
-    dim = text_dim(loaded)
-    # Tokens of another size of picture are others: the options belong to the name.
-    return described(loaded.name + backbone[len(plain) :], loaded.weights, dim, dim), loaded
+    ClipTower(loaded.model.visual)
 
 
-def described(name: str, weights: str, visual_dim: int, text_dim: int) -> EncoderInfo:
-    """The facts about a model of this family."""
-    return EncoderInfo(name, weights, visual_dim, text_dim, TEXTREGION.knows, True, CALIBRATION)
-
-
-def text_files(options: LoadOptions) -> list[Path]:
-    """The files that vectors of texts depend on. Raises ModelError if there is no such model."""
-    from .files import model_files
-
-    return model_files(TEXTREGION.name, split_options(options.backbone, OPTIONS)[0], options.weights)
+FAMILY = Family(spec=TEXTREGION, prompts=IMAGENET, options=OPTIONS, check=_check)
+wanted, load_text, described, text_files = FAMILY.wanted, FAMILY.load_text, FAMILY.described, FAMILY.text_files

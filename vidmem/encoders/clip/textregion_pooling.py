@@ -1,7 +1,8 @@
-"""TextRegion: text-aligned region tokens from a frozen image-text model, by pooling values under masks.
+"""TextRegion: pool the values of a frozen image-text model under masks, to get region tokens in the space of texts.
 
 Pure functions of tensors. V are the value vectors of the last block (CLIP) or the input of the pooling head (SigLIP2,
-PE), fused over resolutions; m are masks on V's grid. Equations are the paper's; where its code does otherwise, said so.
+PE), fused over resolutions. m are masks on V's grid. Numbers of equations are those of the paper; where the authors'
+code differs from it, the function says so.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Project = Callable[[Tensor], Tensor]
-"""`(R, D)` pooled -> `(R, dim)` in the space of texts, any norm."""
+"""Maps pooled features `(R, D)` into the space of texts, `(R, dim)`, not normalised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """filter_tau: tau of Eq. 5, patches whose local similarity is below it belong to no region; None keeps all. mlp:
-    whether the last block's MLP follows (the code's referring path: yes, its semantic path: no). unit_values: pool
-    unit vectors in place of V (the code does so whenever it filters)."""
+    """Settings of the pooling.
+
+    Attributes:
+        filter_tau: tau of Eq. 5. Patches whose local similarity is lower belong to no region; None to keep all.
+        mlp: Apply the last block's MLP after the pooling. The authors' code does so for referring expressions only.
+        unit_values: Pool unit vectors in place of V. The authors' code does so whenever it filters.
+    """
 
     filter_tau: float | None = 0.07
     mlp: bool = False
@@ -29,14 +34,16 @@ class Pooling:
 
 
 def crop_grid(height: int, width: int, side: int) -> tuple[int, int]:
-    """Rows and columns of crops of a picture: as many of `side` as fit, at least one each."""
+    """Rows and columns of the crops of a picture: as many of `side` pixels as fit, at least one."""
     return max(height // side, 1), max(width // side, 1)
 
 
 def crops(picture: Tensor, side: int) -> Tensor:
-    """The whole picture, then its crops row by row, each squashed to a square: `(3, H, W)` -> `(1 + rows * columns, 3,
-    side, side)`. All crops are of one size; where that does not divide a side, the last of them lies at the edge and
-    over the one before it, by a pixel or so, as in the authors' code."""
+    """The whole picture `(3, H, W)` and its crops row by row, squashed: `(1 + rows * columns, 3, side, side)`.
+
+    All crops have one size. If that does not divide the picture, the last crop lies at the edge and overlaps the one
+    before it by a pixel or so, as in the authors' code.
+    """
     height, width = picture.shape[-2:]
     rows, columns = crop_grid(height, width, side)
     parts = [picture]
@@ -47,15 +54,21 @@ def crops(picture: Tensor, side: int) -> Tensor:
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
-    """`count` stretches of one length that cover `length`."""
+    """Start and end of `count` spans of one length that cover `length`."""
     size = -(-length // count)
     ends = [min((i + 1) * size, length) for i in range(count)]
     return [(end - size, end) for end in ends]
 
 
 def fuse_resolutions(maps: Tensor, rows: int, columns: int, *, low_share: float = 1.0) -> Tensor:
-    """V_final = V_high + low_share upsample(V_low): maps `(1 + rows * columns, h, w, D)` of `crops` -> `(rows * h,
-    columns * w, D)`. low_share: 1 for CLIP, .5 for SigLIP2 and PE (appendix A.3)."""
+    """V_final = V_high + low_share upsample(V_low), `(rows * h, columns * w, D)`.
+
+    Args:
+        maps: `(1 + rows * columns, h, w, D)`, features of `crops`.
+        rows: Rows of crops.
+        columns: Columns of crops.
+        low_share: 1 for CLIP, .5 for SigLIP2 and PE (appendix A.3).
+    """
     _, h, w, dim = maps.shape
     high = maps[1:].reshape(rows, columns, h, w, dim).transpose(1, 2).reshape(rows * h, columns * w, dim)
     low = F.interpolate(maps[:1].permute(0, 3, 1, 2), high.shape[:2], mode="bilinear")
@@ -63,22 +76,22 @@ def fuse_resolutions(maps: Tensor, rows: int, columns: int, *, low_share: float 
 
 
 def patch_masks(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Soft masks `(R, H, W)` of the picture, 0 outside, -> `(R, h * w)` float32 in [0, 1] on the patch grid."""
+    """Scale soft masks `(R, H, W)` of the picture, 0 outside, to the patch grid: `(R, h * w)` float32 in [0, 1]."""
     if not len(masks):
         return masks.new_zeros(0, grid[0] * grid[1], dtype=torch.float32)
     return F.interpolate(masks.float()[None], grid, mode="bilinear")[0].clamp(0, 1).flatten(1)
 
 
 def local_similarity(values: Tensor, masks: Tensor) -> Tensor:
-    """S_local of Eq. 5 as the code has it, per patch: values `(N, D)`, masks `(R, N)` -> `(N,)`.
+    """S_local of Eq. 5 for each patch, as in the authors' code: values `(N, D)`, masks `(R, N)` -> `(N,)`.
 
-    The mean cosine of the patch to the patches of a region, averaged over the regions that hold it, less the same over
-    those that do not. Empty masks are no regions. With no region on one side, that side counts 0.
+    The mean cosine of the patch to the patches of a region, averaged over the regions that contain the patch, minus
+    the average over the regions that do not. An average over no region is 0. Empty masks do not count as regions.
     """
     unit = F.normalize(values.float(), dim=-1)
     held = (masks > 0).float()
     held = held[held.any(1)]
-    # The mean of cosines is the cosine to the mean: N x N similarities are never built.
+    # The mean of the cosines is the product with the mean vector, so the N x N similarities are never built.
     to_region = (held @ unit / held.sum(1, keepdim=True)) @ unit.T
     count = held.sum(0)
     inside = (to_region * held).sum(0)
@@ -87,13 +100,23 @@ def local_similarity(values: Tensor, masks: Tensor) -> Tensor:
 
 
 def without_global(values: Tensor, masks: Tensor, tau: float) -> Tensor:
-    """The masks with patches of S_local < tau taken out of every region."""
+    """The masks without the patches whose S_local is below tau."""
     return masks * (local_similarity(values, masks) >= tau)
 
 
 def pool(values: Tensor, masks: Tensor, project: Project, settings: Pooling) -> tuple[Tensor, Tensor]:
-    """Eq. 2: values `(N, D)`, masks `(R, N)` in [0, 1] -> unit tokens `(R', dim)` float32 and which regions they are,
-    `(R,)` bool: one without any patch, or with none left by the filter, has no token."""
+    """Pool values under masks (Eq. 2).
+
+    Args:
+        values: `(N, D)`.
+        masks: `(R, N)` in [0, 1].
+        project: Maps the sums into the space of texts.
+        settings: See `Pooling`.
+
+    Returns:
+        Unit tokens `(n, dim)` float32, and which of the regions these are, `(R,)` bool. A region without a patch after
+        the filter has no token.
+    """
     values, masks = values.float(), masks.float()
     if settings.filter_tau is not None:
         masks = without_global(values, masks, settings.filter_tau)
@@ -105,10 +128,20 @@ def pool(values: Tensor, masks: Tensor, project: Project, settings: Pooling) -> 
 def attention_pool(
     inputs: Tensor, masks: Tensor, values: Project, project: Project, filter_tau: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 7, for models with a pooling head: inputs `(N, D)` of the head, masks `(R, N)` -> as `pool`.
+    """Pool under masks for models with a pooling head (Eq. 7).
 
-    Its keys are all the mean patch, so each patch with mask > 0 has the same attention: what is left is the plain mean
-    of `values(inputs)` `(N, D)` over them, whatever the query.
+    All keys are the mean patch, so all patches with mask > 0 get the same attention. What remains is the mean of
+    `values(inputs)` over these patches, for every query.
+
+    Args:
+        inputs: Input `(N, D)` of the head.
+        masks: `(R, N)`.
+        values: The head's value projection.
+        project: Maps the means into the space of texts.
+        filter_tau: See `Pooling`.
+
+    Returns:
+        As `pool`.
     """
     if filter_tau is not None:
         masks = without_global(inputs, masks, filter_tau)

@@ -1,8 +1,8 @@
-"""SAM2 as a source of masks (arXiv 2408.00714), by `transformers`: `sam2[:SIZE][,grid=N]`, extra `sam2`.
+"""SAM2 (arXiv 2408.00714) as a source of masks: `sam2[:SIZE][,grid=N]`. Needs the extra `sam2` (`transformers`).
 
-A picture by itself is asked at a grid of points, as TextRegion's paper sets it (sam_masks.py). Frames of a video are
-asked so once in KEY_EVERY; from there SAM2's video predictor carries the masks to the frames that follow. A span never
-goes beyond a batch of the indexer, so that a run that was interrupted comes to the same masks.
+SAM2 is prompted with a grid of points, as in TextRegion's paper (sam_masks.py). This is done for each single picture
+and for every KEY_EVERY-th frame of a video; SAM2's video predictor propagates the masks to the frames in between. It
+starts anew with each batch of the indexer, so that an interrupted run gives the same masks.
 """
 
 from __future__ import annotations
@@ -33,25 +33,32 @@ if TYPE_CHECKING:
 
 SIZES = ("tiny", "small", "base-plus", "large")
 DEFAULT = "large"
-"""The paper's."""
+"""The size in TextRegion's paper."""
 GRID = 16
-"""Points a side, in the middles of GRID x GRID cells (appendix A.2). The paper has 36 for Cityscapes: `grid=36`."""
+"""The points are the centres of GRID x GRID cells (appendix A.2). For Cityscapes the paper has 36: `grid=36`."""
 OPTIONS = {"grid": (1, 128)}
-"""From and to."""
+"""Minimum and maximum of each option."""
 POINT_BATCH = 64
+"""Points that the mask decoder takes at a time."""
 KEY_EVERY = 8
-"""Frames from one key frame to the next, at most."""
+"""Maximum number of frames from one key frame to the next."""
 SIDE = 256
-"""Pixels a side of SAM2's own masks."""
+"""Side of SAM2's masks in pixels."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, of RGB in [0, 1]."""
 WHAT = "the SAM2 weights"
+"""Their name in messages."""
 LICENCE = "Apache-2.0"
 _LOCAL = "local-dir:"
 
 
 def wanted(size: str = "") -> list[Wanted]:
-    """The files of a size, none for `local-dir:FOLDER`. Raises ModelError when there is no such size, UsageError for an
-    option behind it."""
+    """The files of a size; none for `local-dir:FOLDER`.
+
+    Raises:
+        ModelError: There is no such size.
+        UsageError: An option behind the size is wrong.
+    """
     size, _ = split_options(size, OPTIONS)
     if size.startswith(_LOCAL):
         return []
@@ -74,11 +81,17 @@ def wanted(size: str = "") -> list[Wanted]:
 
 @needing("sam2", "SAM2")
 def load(size: str = "", device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Sam2Masks:
-    """SAM2 of a size, or from `local-dir:FOLDER` with config.json and model.safetensors as Hugging Face has them; with
-    OPTIONS behind it or not.
+    """Load SAM2.
 
-    Raises ModelError: the files or `transformers` are missing, the files are damaged or not the recorded ones. Raises
-    UsageError for an option.
+    Args:
+        size: One of SIZES, or `local-dir:FOLDER` with config.json and model.safetensors as on Hugging Face; OPTIONS may
+            follow.
+        device: cuda, mps or cpu; None for the best that works.
+        weights: Folder of weights; see `hub.weights_folder`.
+
+    Raises:
+        ModelError: The files or `transformers` are missing, or the files are damaged or have changed.
+        UsageError: The device does not work, or an option is wrong.
     """
     from ..device import pick_device
 
@@ -95,7 +108,9 @@ def load(size: str = "", device: str | None = None, weights: str | os.PathLike[s
     else:
         home = Path(size[len(_LOCAL) :]).expanduser()
         if not (home / "config.json").is_file() or not (home / "model.safetensors").is_file():
-            raise ModelError(f"a local SAM2 is a folder with config.json and model.safetensors; there is none: {home}")
+            raise ModelError(
+                f"not a local SAM2, which is a folder with config.json and model.safetensors; check the path: {home}"
+            )
         record_sha256(home / "model.safetensors", home)
     return Sam2Masks(_model(home), *pick_device(device), grid=options.get("grid", GRID))
 
@@ -115,22 +130,30 @@ def _model(home: Path) -> Any:
         if kind not in ("sam2", "sam2_video"):
             fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'sam2_video'", home)
         with quiet():
-            model, told = model_class.from_pretrained(
+            model, loading = model_class.from_pretrained(
                 home, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except ModelError:
         raise
-    except Exception as error:  # whatever the library meets in a damaged folder
+    except Exception as error:  # the library raises many kinds of errors for a damaged folder
         text = str(error).splitlines() or [type(error).__name__]
         fail(WHAT, f"transformers cannot load it ({text[0][:120]}); fetch it again", home)
-    wrong = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in told.get(kind, ()))
+    wrong = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in loading.get(kind, ()))
     if wrong:
         fail(WHAT, f"{len(wrong)} tensors are missing or do not fit, such as {wrong[0]}; fetch it again", home)
     return model.eval().requires_grad_(False)
 
 
 class Sam2Masks:
-    """A MaskSource. model: Sam2VideoModel of transformers. key_every: see KEY_EVERY; 1 asks at every frame."""
+    """A `MaskSource`.
+
+    Args:
+        model: A Sam2VideoModel of transformers.
+        device: Where it runs.
+        dtype: The number format on a GPU.
+        grid: See GRID.
+        key_every: See KEY_EVERY; 1 makes every frame a key frame.
+    """
 
     def __init__(
         self, model: Any, device: torch.device, dtype: torch.dtype, *, grid: int = GRID, key_every: int = KEY_EVERY
@@ -138,7 +161,7 @@ class Sam2Masks:
         import torch
 
         self.device = device
-        # On a CPU in float32 whatever it multiplies fast: the video predictor mixes formats.
+        # Always float32 on a CPU, since the video predictor mixes formats.
         self.dtype = dtype if device.type == "cuda" else torch.float32
         self.model = model.to(device)
         size = model.config.image_size
@@ -146,28 +169,30 @@ class Sam2Masks:
         self.grid, self.key_every = grid, key_every
 
     def of_frames(self, frames: Sequence[Frame], info: SourceInfo) -> Iterable[NDArray[np.generic]]:
-        if info.kind in (SourceKind.PICTURE, SourceKind.IMAGES):  # pictures of a folder need not follow each other
+        if info.kind in (SourceKind.PICTURE, SourceKind.IMAGES):  # not consecutive frames
             for frame in frames:
                 yield self.of_picture(frame.image)
             return
         for start in range(0, len(frames), self.key_every):
-            yield from self.carried([frame.image for frame in frames[start : start + self.key_every]])
+            yield from self.propagate([frame.image for frame in frames[start : start + self.key_every]])
 
     def of_picture(self, image: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """Soft masks `(n, h, w)` float32 in [0, 3] of a picture `(h, w, 3)`: of the grid of points."""
-        return np.asarray(self.asked(image).cpu().numpy())
+        """Soft masks `(n, h, w)` float32 in [0, 3] of a picture `(h, w, 3)`, from the grid of points."""
+        return np.asarray(self.segment(image).cpu().numpy())
 
-    def carried(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.generic]]:
-        """Masks of pictures of one size that follow each other, `(n, h, w)` float32 in [0, 3] each: those of the first
-        are asked for, and carried to the others while the thing is in view."""
+    def propagate(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.generic]]:
+        """Soft masks `(n, h, w)` float32 in [0, 3] of each of some consecutive pictures of one size.
+
+        The first picture is segmented. Its masks are propagated to the others as long as their objects are in view.
+        """
         import torch
         from torch.nn import functional as F
 
-        first = self.asked(images[0])
+        first = self.segment(images[0])
         yield first.cpu().numpy()
         if len(images) < 2:
             return
-        if not len(first):  # there is nothing to carry
+        if not len(first):  # nothing to propagate
             for image in images[1:]:
                 yield first.new_zeros(0, *image.shape[:2]).cpu().numpy()
             return
@@ -184,9 +209,9 @@ class Sam2Masks:
         for image in images[1:]:
             with torch.inference_mode(), self.autocast():
                 out = self.model(inference_session=session, frame=self.pixels(image)[0])
-                yield self._followed(out, image.shape[0], image.shape[1]).cpu().numpy()
+                yield self._visible_masks(out, image.shape[0], image.shape[1]).cpu().numpy()
 
-    def asked(self, image: NDArray[np.uint8]) -> Tensor:
+    def segment(self, image: NDArray[np.uint8]) -> Tensor:
         """As `of_picture`, on the device."""
         import torch
 
@@ -195,18 +220,18 @@ class Sam2Masks:
         model, step = self.model, self.side / self.grid
         with torch.inference_mode(), self.autocast():
             maps = model.get_image_embeddings(self.pixels(image))
-            places = model.get_image_wide_positional_embeddings()
+            positions = model.get_image_wide_positional_embeddings()
             centres = (torch.arange(self.grid, device=self.device) + 0.5) * step
             points = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1).reshape(1, -1, 1, 2)
             logits, scores = [], []
             for part in torch.split(points, POINT_BATCH, dim=1):
                 labels = torch.ones(part.shape[:3], dtype=torch.int64, device=self.device)
-                sparse, plain = model.prompt_encoder(part, labels, None, None)
+                sparse, dense = model.prompt_encoder(part, labels, None, None)
                 masks, quality, *_ = model.mask_decoder(
                     image_embeddings=maps[-1],
-                    image_positional_embeddings=places,
+                    image_positional_embeddings=positions,
                     sparse_prompt_embeddings=sparse,
-                    dense_prompt_embeddings=plain,
+                    dense_prompt_embeddings=dense,
                     multimask_output=True,
                     high_resolution_features=maps[:-1],
                 )
@@ -214,16 +239,16 @@ class Sam2Masks:
                 scores.append(quality[0].float().cpu())
             return fuse(pick(torch.cat(logits), torch.cat(scores)), image.shape[0], image.shape[1])
 
-    def _followed(self, out: Any, height: int, width: int) -> Tensor:
-        """What is left of the masks: those that the predictor still sees, larger than specks."""
+    def _visible_masks(self, out: Any, height: int, width: int) -> Tensor:
+        """The masks in the predictor's output whose objects are in view, without tiny ones."""
         from torch.nn import functional as F
 
         from .sam_masks import SamLimits
 
         logits: Tensor = out.pred_masks[:, 0].float()
-        seen = out.object_score_logits.reshape(len(logits)) > 0
-        share = SamLimits().pixels / SIDE**2
-        kept = logits[seen & ((logits > 0).float().mean((1, 2)) > share)]
+        visible = out.object_score_logits.reshape(len(logits)) > 0
+        min_share = SamLimits().pixels / SIDE**2
+        kept = logits[visible & ((logits > 0).float().mean((1, 2)) > min_share)]
         if not len(kept):
             return logits.new_zeros(0, height, width)
         return F.interpolate(kept.clamp(0, 3)[None], (height, width), mode="bilinear")[0]
@@ -242,16 +267,17 @@ class Sam2Masks:
         )
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """`(1, 3, side, side)`: squashed to a square, normalised."""
+        """Squash a picture `(h, w, 3)` to a square and normalise it: `(1, 3, side, side)`."""
         import torch
         from torch.nn import functional as F
 
         picture = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1).float()[None]
         square = F.interpolate(picture, (self.side, self.side), mode="bilinear", antialias=True)
-        whole = square.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
-        return normalised([whole], MEAN, STD, self.device)
+        rounded = square.round().clamp(0, 255).byte()[0].permute(1, 2, 0).cpu().numpy()
+        return normalised([rounded], MEAN, STD, self.device)
 
     def autocast(self) -> Any:
+        """A context in which the model runs in `dtype`."""
         import torch
 
         if self.dtype == torch.float32:

@@ -1,7 +1,7 @@
-"""From what SAM2 answers to a grid of points to the masks of TextRegion (section 3.2 and appendix A.2, and its code).
+"""Turn SAM2's masks for a grid of points into those of TextRegion (section 3.2, appendix A.2 and the authors' code).
 
-Pure functions of tensors: they need no SAM2. Each point has three answers, from the smallest thing under it (level 0)
-to the largest (level 2), as logits on 256 x 256.
+Pure functions of tensors, without SAM2. Each point has three masks, from the smallest object under it (level 0) to the
+largest (level 2), as logits on 256 x 256 pixels.
 """
 
 from __future__ import annotations
@@ -17,10 +17,20 @@ from ..nms import box_ious, keep_highest
 
 @dataclass(frozen=True, slots=True)
 class SamLimits:
-    """iou: least quality that SAM2 foresees, exclusive. stability, offset: least share of the area that is left when
-    the threshold of the logits moves from -offset to +offset. nms: box IoU above which the worse of two goes. pixels:
-    masks of at most so many of the 256 x 256 go. contained, box_iou: two masks are one when the smaller lies in the
-    other by more than `contained` (the paper calls it IoU > .8) and their boxes' IoU exceeds `box_iou`."""
+    """Which masks are kept, and which are fused.
+
+    Two masks are fused if both `contained` and `box_iou` are exceeded.
+
+    Attributes:
+        iou: The IoU that SAM2 predicts for a mask must be higher.
+        stability: Minimum share of a mask's area that is left when the threshold of its logits rises from -offset to
+            +offset.
+        offset: See `stability`.
+        nms: Box IoU above which the worse of two masks is dropped.
+        pixels: Masks of at most this many of the 256 x 256 pixels are dropped.
+        contained: Share of the smaller mask that lies in the other one. The paper calls it IoU > .8.
+        box_iou: IoU of the boxes of the two masks.
+    """
 
     iou: float = 0.6
     stability: float = 0.6
@@ -33,8 +43,15 @@ class SamLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SamMasks:
-    """Masks that passed, best first. logits `(n, 256, 256)` float32 in [-32, 32]; iou, stability `(n,)` float32; level
-    `(n,)` int64, 0 to 2; boxes `(n, 4)` int64 x0, y0, x1, y1 in their pixels, x1 and y1 the last ones inside."""
+    """Masks that are kept, best first.
+
+    Attributes:
+        logits: `(n, 256, 256)` float32 in [-32, 32].
+        iou: Predicted IoU, `(n,)` float32.
+        stability: `(n,)` float32; see `SamLimits`.
+        level: `(n,)` int64, 0 to 2.
+        boxes: `(n, 4)` int64 x0, y0, x1, y1 in the masks' pixels; x1 and y1 are the last column and row inside.
+    """
 
     logits: Tensor
     iou: Tensor
@@ -46,11 +63,12 @@ class SamMasks:
         return len(self.iou)
 
     def take(self, rows: Tensor) -> SamMasks:
+        """The masks with the numbers in `rows`."""
         return SamMasks(self.logits[rows], self.iou[rows], self.stability[rows], self.level[rows], self.boxes[rows])
 
 
 def pick(logits: Tensor, iou: Tensor, limits: SamLimits | None = None) -> SamMasks:
-    """The answers worth keeping: logits `(points, 3, h, w)`, iou `(points, 3)`. May be none."""
+    """The masks that satisfy the limits; there may be none. logits: `(points, 3, h, w)`. iou: `(points, 3)`."""
     limits = limits or SamLimits()
     level = torch.arange(logits.shape[1]).expand(len(logits), -1).flatten()
     flat, quality = logits.flatten(0, 1).float().clamp(-32, 32), iou.flatten().float()
@@ -65,38 +83,38 @@ def pick(logits: Tensor, iou: Tensor, limits: SamLimits | None = None) -> SamMas
 
 
 def fuse(found: SamMasks, height: int, width: int, limits: SamLimits | None = None) -> Tensor:
-    """Soft masks `(m, height, width)` float32 in [0, 3] of the picture, those that are one joined by the maximum.
+    """Scale the masks to the picture and fuse those of one object: `(m, height, width)` float32 in [0, 3].
 
-    Wholes come first, then parts, then parts of parts, each by quality; a mask joins the first before it that it fits.
+    Whole objects come first, then parts, then parts of parts, each by quality. A mask is fused by maximum with the
+    first mask before it that satisfies the limits.
     """
     limits = limits or SamLimits()
     if not len(found):
         return found.logits.new_zeros(0, height, width)
-    # Clamped before it is stretched; the other way round edges would be sharper.
+    # Clamp before scaling; the other way round gives sharper edges.
     soft = F.interpolate(found.logits.clamp(0, 3)[None], (height, width), mode="bilinear")[0]
     boxes = mask_extents(soft > 0).float()
-    joined: list[Tensor] = []
-    where: list[Tensor] = []
+    fused: list[Tensor] = []
+    fused_boxes: list[Tensor] = []
     for i in found.level.argsort(descending=True, stable=True).tolist():
         if not bool(soft[i].any()):  # too thin for so small a picture
             continue
-        near = box_ious(boxes[i], torch.stack(where)) > limits.box_iou if where else soft.new_zeros(0)
+        near = box_ious(boxes[i], torch.stack(fused_boxes)) > limits.box_iou if fused_boxes else soft.new_zeros(0)
         for j in near.nonzero().flatten().tolist():
-            shared = torch.minimum(joined[j], soft[i]).sum() / torch.minimum(joined[j].sum(), soft[i].sum())
+            shared = torch.minimum(fused[j], soft[i]).sum() / torch.minimum(fused[j].sum(), soft[i].sum())
             if shared > limits.contained:
-                joined[j] = torch.maximum(joined[j], soft[i])
-                low, high = torch.minimum(where[j][:2], boxes[i, :2]), torch.maximum(where[j][2:], boxes[i, 2:])
-                where[j] = torch.cat([low, high])
+                fused[j] = torch.maximum(fused[j], soft[i])
+                low = torch.minimum(fused_boxes[j][:2], boxes[i, :2])
+                fused_boxes[j] = torch.cat([low, torch.maximum(fused_boxes[j][2:], boxes[i, 2:])])
                 break
         else:
-            joined.append(soft[i])
-            where.append(boxes[i])
-    return torch.stack(joined) if joined else soft[:0]
+            fused.append(soft[i])
+            fused_boxes.append(boxes[i])
+    return torch.stack(fused) if fused else soft[:0]
 
 
 def mask_extents(masks: Tensor) -> Tensor:
-    """Masks `(n, h, w)` bool -> `(n, 4)` int64 x0, y0, x1, y1, the first and last columns and rows that hold any; 0 for
-    an empty one."""
+    """First and last columns and rows of masks `(n, h, w)` bool: `(n, 4)` int64 x0, y0, x1, y1; 0 for an empty mask."""
     ends = []
     for side in (masks.any(1), masks.any(2)):
         ends += [side.int().argmax(1), (side.shape[1] - 1 - side.flip(1).int().argmax(1)) * side.any(1)]

@@ -1,6 +1,6 @@
-"""SAM2 asked with points and a mask: SAM2ImagePredictor's interface on `transformers`' model, for export/refine.py.
+"""Prompt SAM2 with points and a mask: SAM2ImagePredictor's interface to the model of `transformers`.
 
-The weights and their spelling are those of `masks` (see sam2.py).
+export/refine.py uses it. Weights and spelling are those of `masks` (see sam2.py).
 """
 
 from __future__ import annotations
@@ -15,22 +15,32 @@ from ...errors import UsageError
 from ...records import Float32
 from .sam2 import Sam2Masks, load
 
-LOW = 256
-"""Pixels a side of the logits that come back and of a mask prompt, as in SAM2's own."""
+LOGITS_SIDE = 256
+"""Side in pixels of the logits that are returned and of a mask prompt, as in SAM2's code."""
 
 
 def load_predictor(
     spec: str, device: str | None = None, weights: str | os.PathLike[str] | None = None
 ) -> Sam2Predictor:
-    """spec: sam2, sam2:SIZE or sam2:local-dir:FOLDER. Raises UsageError for another, ModelError as `sam2.load`."""
+    """Load a predictor.
+
+    Args:
+        spec: `sam2`, `sam2:SIZE` or `sam2:local-dir:FOLDER`.
+        device: As for `sam2.load`.
+        weights: As for `sam2.load`.
+
+    Raises:
+        UsageError: The spec is of another form.
+        ModelError: As `sam2.load`.
+    """
     name, _, size = spec.partition(":")
     if name != "sam2":
-        raise UsageError(f"`refine` is sam2 or sam2:SIZE, with the sizes of `masks`; got {spec!r}")
+        raise UsageError(f"`refine` is sam2 or sam2:SIZE, with the same sizes as `masks`; got {spec!r}")
     return Sam2Predictor(load(size, device, weights))
 
 
 class Sam2Predictor:
-    """An ImagePredictor of vidmem/export/refine.py."""
+    """An `ImagePredictor` of vidmem/export/refine.py."""
 
     def __init__(self, source: Sam2Masks) -> None:
         self.source = source
@@ -38,7 +48,7 @@ class Sam2Predictor:
         self._size = (0, 0)
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
-        """The picture `(H, W, 3)` RGB that the next prompts are about."""
+        """Set the picture `(H, W, 3)` uint8 RGB for the next prompts."""
         import torch
 
         self._size = (image.shape[0], image.shape[1])
@@ -52,8 +62,17 @@ class Sam2Predictor:
         mask_input: Float32,
         multimask_output: bool,
     ) -> tuple[NDArray[np.bool_], Float32, Float32]:
-        """Masks `(n, H, W)`, the IoU expected of each `(n,)` and their logits `(n, LOW, LOW)`; n is 3 with
-        `multimask_output`, else 1. point_coords: x, y in pixels `(p, 2)`; mask_input: logits `(1, LOW, LOW)`."""
+        """Segment what the prompts mark.
+
+        Args:
+            point_coords: x, y in pixels, `(p, 2)`.
+            point_labels: `(p,)`, 1 for points inside and 0 for points outside.
+            mask_input: Logits `(1, LOGITS_SIDE, LOGITS_SIDE)`.
+            multimask_output: Return 3 masks, else 1.
+
+        Returns:
+            Masks `(n, H, W)`, the predicted IoU of each `(n,)`, and their logits `(n, LOGITS_SIDE, LOGITS_SIDE)`.
+        """
         import torch
         from torch.nn import functional as F
 
@@ -63,9 +82,9 @@ class Sam2Predictor:
         labels = torch.from_numpy(point_labels.astype(np.int64))[None, None].to(device)
         mask = torch.from_numpy(np.asarray(mask_input, np.float32))[None].to(device)
         with torch.inference_mode(), self.source.autocast():
-            wanted = model.prompt_encoder.mask_input_size
-            if mask.shape[-2:] != wanted:
-                mask = F.interpolate(mask, wanted, mode="bilinear", align_corners=False, antialias=True)
+            size = model.prompt_encoder.mask_input_size
+            if mask.shape[-2:] != size:
+                mask = F.interpolate(mask, size, mode="bilinear", align_corners=False, antialias=True)
             sparse, dense = model.prompt_encoder(points, labels, None, mask)
             low, quality, *_ = model.mask_decoder(
                 image_embeddings=self._maps[-1],
@@ -76,6 +95,6 @@ class Sam2Predictor:
                 high_resolution_features=self._maps[:-1],
             )
             low = low[0].float()  # (1, n, h, w): one prompt
-            logits = F.interpolate(low, (LOW, LOW), mode="bilinear", align_corners=False)[0]
+            logits = F.interpolate(low, (LOGITS_SIDE, LOGITS_SIDE), mode="bilinear", align_corners=False)[0]
             masks = F.interpolate(low, self._size, mode="bilinear", align_corners=False)[0] > 0
         return masks.cpu().numpy(), quality[0, 0].float().cpu().numpy(), logits.cpu().numpy()

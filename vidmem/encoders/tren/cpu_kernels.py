@@ -1,10 +1,10 @@
-"""Products with weights, and attention over a few keys, by the quickest kernels that there are for them on a CPU.
+"""Linear layers and attention over a few keys with faster kernels on a CPU.
 
-In float32 PyTorch multiplies with MKL, which on CPUs that are not Intel's is slower than oneDNN. The operator that
-PyTorch's own compiler puts in place of a linear layer reaches oneDNN without a copy: T-REN's region encoder of width
-1024 on 16 x 16 patches takes .22 s of one core of an AMD EPYC, with F.linear .41 (benchmarks/region_encoder.py measures
-all of it). Only for wide rows and without gradients; the sums are taken in another order, no more (some 1e-6 at width
-1024).
+PyTorch multiplies float32 with MKL, which is slower than oneDNN on CPUs that are not from Intel. The operator that
+PyTorch's compiler uses for linear layers calls oneDNN without a copy. With it, T-REN's region encoder of width 1024
+takes .22 s for 16 x 16 patches on one core of an AMD EPYC, and .41 s with F.linear (see benchmarks/region_encoder.py).
+It is used for wide rows without gradients only. Sums are taken in another order, so results differ by about 1e-6 at
+width 1024.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDE = 512
-"""Columns from which it pays."""
+MIN_WIDTH = 512
+"""Minimum number of columns for which the kernels are faster."""
 _LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch._C._has_mkldnn else None
-"""x, weight, bias, what to apply, its numbers, its algorithm. PyTorch does not promise it; else F.linear does."""
+"""Takes x, weight, bias, an activation, its arguments and its algorithm. PyTorch may drop it; then F.linear is used."""
 
 
 def products(x: Tensor, *weights: Tensor) -> list[Tensor]:
-    """`x @ w.T` for each of `weights` `(out, in)`: x `(..., in)` -> `(..., out)` each."""
-    if quick(x) and _LINEAR is not None:
+    """`x @ w.T` `(..., out)` for each `w` `(out, in)` of `weights`, with x `(..., in)`."""
+    if use_fast_kernels(x) and _LINEAR is not None:
         return [_LINEAR(x, weight, None, "none", [], "") for weight in weights]
     return [F.linear(x, weight) for weight in weights]
 
 
-def pairs(x: Tensor, rows: Tensor) -> Tensor:
-    """`x @ rows.T` picture by picture: x `(B, Q, D)`, rows `(B, N, D)` -> `(B, Q, N)`."""
-    if len(x) == 1 and quick(x):
+def batch_product(x: Tensor, rows: Tensor) -> Tensor:
+    """`x @ rows.T` for each picture of a batch: x `(B, Q, D)`, rows `(B, N, D)` -> `(B, Q, N)`."""
+    if len(x) == 1 and use_fast_kernels(x):
         return products(x, rows[0])[0]
     return x @ rows.transpose(1, 2)
 
 
 def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
-    """`second(gelu(first(x)))`, x `(..., in)` -> `(..., out)`."""
-    if quick(x) and _LINEAR is not None:
+    """`second(gelu(first(x)))`: x `(..., in)` -> `(..., out)`."""
+    if use_fast_kernels(x) and _LINEAR is not None:
         hidden = _LINEAR(x, first.weight, first.bias, "gelu", [], "none")
         fused: Tensor = _LINEAR(hidden, second.weight, second.bias, "none", [], "")
         return fused
@@ -46,12 +46,14 @@ def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
 
 
 def attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of q over the few keys k with values v, all `(B, n, heads, d)`, n of k and v alike -> as q.
+    """Attention over a few keys, in the shape of `q`.
 
-    Thousands of attentions over three keys: the fused kernel takes longer, and products of such small matrices spend
-    more on copying the heads apart than on the sums, which are written out here where the copies can be spared.
+    For thousands of attentions over three keys, the fused kernel is slower. Products of such small matrices spend most
+    of their time on copies that separate the heads, so the sums are written out instead.
+
+    q, k, v: `(B, n, heads, d)`; n is the same for k and v.
     """
-    if not quick(q.flatten(-2)):
+    if not use_fast_kernels(q.flatten(-2)):
         q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
         weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)
         return (weights @ v).transpose(-3, -2)
@@ -64,13 +66,13 @@ def attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out
 
 
-def quick(x: Tensor) -> bool:
-    """Whether x is float32 on a CPU, wide, and neither recorded for gradients, nor cast, nor compiled."""
+def use_fast_kernels(x: Tensor) -> bool:
+    """Return True if x is wide, float32, on a CPU, without gradients, and neither under autocast nor in a compiler."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and x.shape[-1] >= WIDE
-        and not torch.compiler.is_compiling()  # chooses kernels of its own
+        and x.shape[-1] >= MIN_WIDTH
+        and not torch.compiler.is_compiling()  # the compiler chooses kernels
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )

@@ -1,7 +1,7 @@
-"""dino.txt (arXiv 2412.16334) for DINOv3: the text tower, and the vision head that puts patches into the text space.
+"""dino.txt (arXiv 2412.16334) for DINOv3: the text tower, and the vision head that maps patches into the text space.
 
 Written from the published facts. The text embedding has two halves, `[class half | patch half]`, each as wide as the
-backbone: the first was trained against the head's class token, the second against the mean of its patches.
+backbone. The first was trained with the head's class token, the second with the mean of its patches.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from ..tensor_file import fail, fill, read_tensors
 from .dinov3 import Features
 
 WHAT = "the dino.txt weights"
-HEAD = 64
-"""Numbers per attention head of the published text tower (1280 / 20); no tensor tells."""
-TEXT, HEAD_OF_TEXT, VISION = "text_model.backbone.", "text_model.head.", "visual_model.head."
-"""Where Meta's file has what; `visual_model.backbone.`, if there, is the frozen backbone."""
+"""Their name in messages."""
+HEAD_DIM = 64
+"""Width of an attention head of the published text tower (1280 / 20). The tensors do not show it."""
+TEXT, TEXT_HEAD, VISION = "text_model.backbone.", "text_model.head.", "visual_model.head."
+"""Prefixes of the names in Meta's file. The prefix of the frozen backbone, if it is included, is
+`visual_model.backbone.`."""
 
 
 class _Attention(nn.Module):
-    """Multi-head self-attention with a fused projection without bias. `(B, N, D) -> (B, N, D)`."""
+    """Multi-head self-attention with a fused projection without bias: `(B, N, D) -> (B, N, D)`."""
 
     def __init__(self, dim: int, heads: int, *, causal: bool) -> None:
         super().__init__()
@@ -38,7 +40,7 @@ class _Attention(nn.Module):
 
 
 class _Gelu(nn.Module):
-    """Two layers with GELU between."""
+    """Two linear layers with GELU in between."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class _Gelu(nn.Module):
 
 
 class _SwiGlu(nn.Module):
-    """w3(silu(w1 x) * w2 x) (Shazeer, 2020)."""
+    """w3(silu(w1 x) * w2 x) (Shazeer, arXiv 2002.05202)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -73,7 +75,7 @@ class _Scale(nn.Module):
 
 
 class _TextBlock(nn.Module):
-    """Pre-norm, causal, no layer scale."""
+    """A causal pre-norm block without layer scale."""
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class _TextBlock(nn.Module):
 
 
 class _VisionBlock(nn.Module):
-    """Pre-norm with layer scale, no positions."""
+    """A pre-norm block with layer scale, without positions."""
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -102,9 +104,10 @@ class _VisionBlock(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Token ids `(n, L)` int64, L <= `context` -> embeddings `(n, 2 D)`, not normalised.
+    """The text tower: token ids `(n, L)` int64 with L <= `context` -> embeddings `(n, 2 D)`, not normalised.
 
-    Pooled at the largest id of a row, which is the end of the text; what follows it does not count (causal).
+    The embedding is the token with the largest id of a row, which is the end of the text. Later tokens have no
+    influence, since attention is causal.
     """
 
     def __init__(self, vocabulary: int, context: int, dim: int, layers: int, heads: int, hidden: int, out: int) -> None:
@@ -121,7 +124,7 @@ class TextTower(nn.Module):
         return pooled
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """All tokens after the last norm, `(n, L, dim)`."""
+        """All tokens `(n, L, dim)` after the last norm."""
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         for block in self.blocks:
             x = block(x)
@@ -130,8 +133,10 @@ class TextTower(nn.Module):
 
 
 class VisionHead(nn.Module):
-    """Class, register and patch tokens of the backbone -> class token `(B, D)` and patches `(B, D, h, w)` in the text
-    space: the class token belongs to the first half of the text embedding, patches to the second."""
+    """The vision head: tokens of the backbone -> class token `(B, D)` and patches `(B, D, h, w)` in the text space.
+
+    The class token is comparable with the first half of the text embedding, patches with the second.
+    """
 
     def __init__(self, dim: int, layers: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -150,17 +155,18 @@ class VisionHead(nn.Module):
 
 
 def load_text_tower(path: Path, *, heads: int | None = None) -> TextTower:
-    """The text tower in Meta's file, float32 on the CPU. heads: by default width / 64, as published.
+    """Load the text tower from Meta's file, float32 on the CPU. heads: None for width / 64, as published.
 
-    Raises ModelError when the file is missing, damaged, holds no text tower, or wants to run code.
+    Raises:
+        ModelError: The file is missing, damaged, has no text tower, or wants to run code.
     """
-    whole = read_tensors(path, WHAT)
-    state = _under(whole, TEXT) | _under(whole, HEAD_OF_TEXT)
+    tensors = read_tensors(path, WHAT)
+    state = _with_prefix(tensors, TEXT) | _with_prefix(tensors, TEXT_HEAD)
     try:
         vocabulary, dim = state["token_embedding.weight"].shape
         context, out = state["positional_embedding"].shape[0], state["linear_projection.weight"].shape[0]
         hidden = state["blocks.0.feed_forward.fc1.weight"].shape[0]
-        heads = heads or dim // HEAD
+        heads = heads or dim // HEAD_DIM
         if dim % heads or out % 2:
             raise ValueError("heads or halves")
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
@@ -172,11 +178,11 @@ def load_text_tower(path: Path, *, heads: int | None = None) -> TextTower:
 
 
 def load_vision_head(path: Path, *, heads: int) -> VisionHead:
-    """The vision head in Meta's file, float32 on the CPU. heads: as many as the backbone has.
+    """Load the vision head from Meta's file, float32 on the CPU. heads: The number of heads of the backbone.
 
     Raises ModelError as `load_text_tower`.
     """
-    state = _under(read_tensors(path, WHAT), VISION)
+    state = _with_prefix(read_tensors(path, WHAT), VISION)
     try:
         dim, hidden = state["ln_final.weight"].shape[0], state["blocks.0.mlp.w1.weight"].shape[0]
         if dim % heads:
@@ -189,7 +195,7 @@ def load_vision_head(path: Path, *, heads: int) -> VisionHead:
     return head
 
 
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 

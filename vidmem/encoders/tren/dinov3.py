@@ -1,7 +1,7 @@
-"""DINOv3 vision transformers (arXiv 2508.10104) through `transformers`, from Meta's files or Hugging Face folders.
+"""DINOv3 vision transformers (arXiv 2508.10104) of `transformers`, from Meta's files or folders of Hugging Face.
 
-Meta's `.pth` files are renamed on load: the fused query-key-value projection is split, the bias of the keys, which
-their `bias_mask` sets to zero, is left out, and the size is read off the tensors. Nothing of Meta's code is needed.
+The tensors of Meta's `.pth` files are renamed and the fused query-key-value projection is split. The bias of the keys,
+which the file's `bias_mask` sets to zero, is dropped. The size is read from the tensors. Meta's code is not needed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from ..tensor_file import fail, fill, read_tensors
 from ..transformers_compat import quiet
 
 WHAT = "the DINOv3 backbone"
+"""Its name in messages."""
 PATCH = 16
 """Pixels per patch of every published DINOv3 vision transformer."""
-NAMES = {
+WIDTHS = {
     "vits16": 384,
     "vits16plus": 384,
     "vitb16": 768,
@@ -52,12 +53,18 @@ _IN_BLOCK = {
     "mlp.w2": "mlp.up_proj",
     "mlp.w3": "mlp.down_proj",
 }
-"""Meta's names and those of `transformers`; weight and bias follow."""
+"""Meta's names of modules and those of `transformers`; `.weight` and `.bias` follow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """The last layer after the final norm: patches `(B, D, h, w)`, cls `(B, D)`, registers `(B, R, D)`."""
+    """Output of the last layer after the final norm.
+
+    Attributes:
+        patches: `(B, D, h, w)`.
+        cls: Class token `(B, D)`.
+        registers: Register tokens `(B, R, D)`.
+    """
 
     patches: Tensor
     cls: Tensor
@@ -65,20 +72,21 @@ class Features:
 
 
 def load_backbone(path: Path) -> nn.Module:
-    """The model in `path` on the CPU, float32, in eval mode, its weights without gradients.
+    """Load a backbone on the CPU, float32, in eval mode, with weights without gradients.
 
-    path: Meta's `.pth` (also the whole dino.txt state dict, whose `visual_model.backbone.` is taken), or a folder with
-    config.json and model.safetensors as Hugging Face has it.
+    path: Meta's `.pth`, which may be the whole dino.txt state dict with the prefix `visual_model.backbone.`, or a
+    folder with config.json and model.safetensors as on Hugging Face.
 
-    Raises ModelError when `transformers` is missing, or the file is: missing, damaged, of another model, a pickle that
-    wants to run code. Nothing is half loaded: every tensor must have its place and every place its tensor.
+    Raises:
+        ModelError: `transformers` is missing; the file is missing, damaged, of another model, or a pickle that wants
+            to run code; or a tensor is missing or unknown.
     """
     _transformers()
     return _from_folder(path) if path.is_dir() else _from_meta(path)
 
 
-def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Move it to `device` in `dtype`, but the frequencies of positions in float32: rounded, they shift patches."""
+def to_device(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move a backbone to `device` in `dtype`. The frequencies of its positions stay float32: rounding moves patches."""
     rope: Any = model.rope_embeddings
     frequencies = rope.inv_freq
     model = model.to(device, dtype)
@@ -87,19 +95,22 @@ def place(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Modu
 
 
 def width(model: nn.Module) -> int:
-    """D, the width of its features."""
+    """D, the width of the features of a backbone."""
     config: Any = model.config
     return int(config.hidden_size)
 
 
 def heads(model: nn.Module) -> int:
-    """Attention heads of a block."""
+    """Number of attention heads of a backbone."""
     config: Any = model.config
     return int(config.num_attention_heads)
 
 
 def features(model: nn.Module, pixels: Tensor) -> Features:
-    """pixels `(B, 3, H, W)`, normalised, H and W multiples of 16 -> features in the model's dtype, h = H / 16."""
+    """Run a backbone. The features have the model's dtype, with h = H / 16 and w = W / 16.
+
+    pixels: `(B, 3, H, W)`, normalised; H and W are multiples of 16.
+    """
     out = model(pixels).last_hidden_state
     h, w = pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
     first = out.shape[1] - h * w  # class and register tokens come before the patches
@@ -130,41 +141,41 @@ def _from_meta(path: Path) -> nn.Module:
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
         fail(WHAT, "it holds no DINOv3 vision transformer; fetch the published dinov3_vit*.pth", path)
     tensors = _renamed(state, path)
-    # Meta multiplies the bias by a mask that is 0 for the keys; without the mask a key bias would count.
+    # Meta multiplies the bias by a mask that is 0 for the keys. A file without the mask has a key bias.
     arguments["key_bias"] = any(bool(t.any()) for name, t in tensors.items() if name.endswith("k_proj.bias"))
     if not arguments["key_bias"]:
         tensors = {name: t for name, t in tensors.items() if not name.endswith("k_proj.bias")}
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+    with torch.device("meta"):  # saves memory and random numbers for weights that are replaced
         model: nn.Module = model_class(config_class(**arguments))
     if any(name.startswith("model.layer.") for name in model.state_dict()):  # since transformers 5
         tensors = {re.sub(r"^layer\.", "model.layer.", name): t for name, t in tensors.items()}
     fill(model, tensors, WHAT, path)
-    head = arguments["hidden_size"] // arguments["num_attention_heads"]
+    head_dim = arguments["hidden_size"] // arguments["num_attention_heads"]
     if periods is None:
-        periods = arguments["rope_theta"] ** torch.arange(0, 1, 4 / head, dtype=torch.float32)
+        periods = arguments["rope_theta"] ** torch.arange(0, 1, 4 / head_dim, dtype=torch.float32)
     if not bool((periods.float() > 0).all() and periods.isfinite().all()):
-        fail(WHAT, "rope_embed.periods holds a value that is no period; fetch it again", path)
+        fail(WHAT, "rope_embed.periods holds a value that is not a period; fetch it again", path)
     rope: Any = model.rope_embeddings
-    rope.inv_freq = 1 / periods.float()  # the file's own, whatever they were rounded to
+    rope.inv_freq = 1 / periods.float()  # from the file, rounded as there
     return model
 
 
 def _size(state: dict[str, Tensor], periods: Tensor | None) -> dict[str, Any]:
-    """Arguments of the configuration, read off the tensors."""
+    """Arguments of the configuration, from the shapes of the tensors."""
     dim, channels, patch, _ = state["patch_embed.proj.weight"].shape
     layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     gated = "blocks.0.mlp.w1.weight" in state
     mlp = "blocks.0.mlp.w1" if gated else "blocks.0.mlp.fc1"
-    # A head has four times as many numbers as periods (two axes, sine and cosine); published heads have 64, of 7B 128.
-    head = 4 * len(periods) if periods is not None else 128 if dim == NAMES["vit7b16"] else 64
-    if patch != PATCH or dim % head:
+    # A head is four times as wide as there are periods (two axes, sine and cosine): 64 in published files, 128 in 7B.
+    head_dim = 4 * len(periods) if periods is not None else 128 if dim == WIDTHS["vit7b16"] else 64
+    if patch != PATCH or dim % head_dim:
         raise ValueError("patch or head")
     return {
         "hidden_size": dim,
         "num_channels": channels,
         "patch_size": patch,
         "num_hidden_layers": layers,
-        "num_attention_heads": dim // head,
+        "num_attention_heads": dim // head_dim,
         "num_register_tokens": state["storage_tokens"].shape[1],
         "intermediate_size": state[f"{mlp}.weight"].shape[0],
         "use_gated_mlp": gated,
@@ -180,14 +191,14 @@ def _size(state: dict[str, Tensor], periods: Tensor | None) -> dict[str, Any]:
 
 
 def _renamed(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Meta's tensors under the names of `transformers`, fused projections split, biases masked."""
+    """Meta's tensors by their names in `transformers`, with fused projections split and biases masked."""
     out: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name in _TOP:
             out[_TOP[name]] = tensor[None] if name == "mask_token" and tensor.ndim == 2 else tensor
             continue
         if name.startswith("local_cls_norm."):
-            continue  # a second norm for the local crops of training; evaluation never uses it
+            continue  # a second norm for local crops, used in training only
         match = re.fullmatch(r"blocks\.(\d+)\.(.+?)(\.weight|\.bias|\.bias_mask|)", name)
         if match and match[2] == "attn.qkv":
             if match[3] == ".bias_mask":
@@ -211,7 +222,7 @@ def _from_folder(path: Path) -> nn.Module:
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = f"config.json is missing or damaged ({type(error).__name__})"
-        fail(WHAT, f"{cause}; it is a folder with config.json and model.safetensors", path)
+        fail(WHAT, f"{cause}; give a folder with config.json and model.safetensors", path)
     if kind != "dinov3_vit":
         fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'dinov3_vit'; give a DINOv3 vision transformer", path)
     try:
@@ -223,7 +234,7 @@ def _from_folder(path: Path) -> nn.Module:
                 output_loading_info=True,
                 torch_dtype=torch.float32,
             )
-    except Exception as error:  # whatever the library meets in a damaged folder
+    except Exception as error:  # the library raises many kinds of errors for a damaged folder
         text = str(error).splitlines() or [type(error).__name__]
         fail(WHAT, f"transformers cannot load it ({text[0][:120]}); fetch it again", path)
     kinds = "missing_keys", "unexpected_keys", "mismatched_keys"

@@ -1,7 +1,9 @@
-"""`tren`: T-REN as published (arXiv 2604.18573), the reference system. DINOv3 features, the T-REN region encoder on a
-grid of points, dino.txt for text. Spelled `tren` (ViT-L/16) or `tren:SIZE`; weights as docs/tren.md says.
+"""`tren[:SIZE]`: T-REN as published (arXiv 2604.18573), the reference system.
 
-Everything heavy is imported when it is needed; the text side loads the text tower alone, never the backbone.
+It has DINOv3 features, the T-REN region encoder on a grid of points, and dino.txt for text. The default size is
+ViT-L/16; docs/tren.md says where the weights come from.
+
+Heavy libraries are imported when they are needed. The text side loads the text tower, never the backbone.
 """
 
 from __future__ import annotations
@@ -32,25 +34,26 @@ if TYPE_CHECKING:
     from .tokenizer import Tokens
 
 SIZE = 512
-"""Side of the working picture in pixels; the ratio is not kept. Paper and code: 512, a grid of 32 x 32 patches."""
+"""Side of the working picture in pixels, as in the paper and the code: 32 x 32 patches. The picture is squashed."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, of RGB in [0, 1], as DINOv3 was trained."""
+"""ImageNet's, of RGB in [0, 1], with which DINOv3 was trained."""
 PROMPT = "photo of a "
-"""What the authors' code puts before a name."""
+"""The authors' code puts it before a name."""
 CONTRAST = ("photo of background", "photo of some other thing")
-"""A track that is rather one of these than the phrase does not count as found. Ours; the authors have none."""
+"""A track that is more similar to one of these than to the phrase does not count as found. Our choice; the authors have
+no contrast phrases."""
 SAME_MEANING = 0.95
-"""A contrast phrase whose cosine to the question is above this does not speak against it."""
+"""A contrast phrase whose cosine to the question is at least this means the same and is left out."""
 CALIBRATION = Calibration(
-    text_threshold=0.23,  # authors' code, Visual Haystacks: yes if the best text cosine exceeds it
-    contrast_probability=0.5,  # the phrase against CONTRAST: ours
-    visual_threshold=0.65,  # tau_track, from which two tokens are one thing
+    text_threshold=0.23,  # authors' code for Visual Haystacks: "yes" if the best text cosine is higher
+    contrast_probability=0.5,  # the phrase against CONTRAST; our choice
+    visual_threshold=0.65,  # tau_track: minimum cosine of two tokens of one object
     product_threshold=0.18,  # authors' code, VQ2D
     temperature=0.01,  # the cap of CLIP's logit scale, 100
 )
-"""Not calibrated, for lack of weights to calibrate with. Figures of the paper and of the authors' code."""
+"""Not calibrated, for lack of weights to calibrate with. From the paper and the authors' code."""
 DEFAULT_SIZE = "vitl16"
-_SHORT = {"7b": "vit7b16", "vit7b": "vit7b16"}
+_ALIASES = {"7b": "vit7b16", "vit7b": "vit7b16"}
 _META = "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/"
 _PUBLISHED = {
     "vits16": "08c60483",
@@ -60,13 +63,13 @@ _PUBLISHED = {
     "vith16plus": "7c1da9a5",
     "vit7b16": "a955f4ea",
 }
-"""Sizes, and how the sha256 of Meta's file begins, as its name tells."""
+"""Sizes, and the first digits of the sha256 of Meta's file, which are part of its name."""
 
 TEXT = Wanted(
     "dino.txt text tower and vision head",
     ("*dinotxt*.pth", "*dinotxt*.safetensors"),
     "DINOv3 licence",
-    access=f"ask Meta for access at {_META}, from the mailed links take "
+    access=f"ask Meta for access at {_META}, and from the links in its mail take "
     "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth",
 )
 VOCABULARY = Wanted(
@@ -79,15 +82,15 @@ VOCABULARY = Wanted(
 
 
 def size_of(backbone: str) -> str:
-    """The published name of a size, `vitl16` for "". Raises ModelError when there is none."""
-    size = _SHORT.get(backbone, backbone) or DEFAULT_SIZE
+    """The published name of a size; `vitl16` for "". Raises ModelError if there is no such size."""
+    size = _ALIASES.get(backbone, backbone) or DEFAULT_SIZE
     if size not in _PUBLISHED:
         raise ModelError(f"no DINOv3 backbone {backbone!r}; there are: {', '.join(_PUBLISHED)}")
     return size
 
 
 def backbone_file(size: str) -> Wanted:
-    """Meta's file, or a folder in the layout of Hugging Face."""
+    """The backbone of a size: Meta's file, or a folder as on Hugging Face."""
     repo = f"facebook/dinov3-{size}-pretrain-lvd1689m"
     return Wanted(
         "DINOv3 backbone",
@@ -102,70 +105,70 @@ def backbone_file(size: str) -> Wanted:
 
 
 def region_file(size: str) -> Wanted:
-    """The region encoder: of a size's own name, else the authors', which is for ViT-L/16."""
+    """The region encoder of a size: a file with the size in its name, or the authors', which is for ViT-L/16."""
     common = ("tren_region_encoder.safetensors", "tren_region_encoder.pth")
     if size == DEFAULT_SIZE:
         return Wanted("region encoder", common, "MIT", repo="savyak2/T-REN", files=("tren_region_encoder.pth",))
-    own = f"tren_region_encoder_{size}.safetensors"
+    name = f"tren_region_encoder_{size}.safetensors"
     return Wanted(
         "region encoder",
-        (own, *common),
+        (name, *common),
         "MIT",
-        access=f"the published one is for {DEFAULT_SIZE}; train one (docs/tren.md) and name it {own}",
+        access=f"the published one is for {DEFAULT_SIZE}; train one (docs/tren.md) and name it {name}",
     )
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
-    """All files of `tren:backbone`. Raises ModelError for a size that is not there."""
+    """All files of `tren:backbone`. Raises ModelError if there is no such size."""
     size = size_of(backbone)
     return [region_file(size), backbone_file(size), TEXT, VOCABULARY]
 
 
 class TextSide(NamedTuple):
-    """What turns phrases into vectors."""
+    """The text tower and its tokenizer."""
 
     tower: TextTower
     tokens: Tokens
 
     @property
     def dim(self) -> int:
-        """Dt: the half of the text embedding that belongs to patches."""
+        """Dt, the width of the half of the text embedding that is for patches."""
         return self.tower.out // 2
 
 
 class TrenText(TextEncoder):
-    """The text side, in float32 on the CPU wherever pictures are encoded: a question gives one answer everywhere."""
+    """The text side. It runs in float32 on the CPU, so that a question has the same answer on every device."""
 
     has_templates = True
 
     def __init__(self, info: EncoderInfo, text: TextSide) -> None:
         self.info, self._text = info, text
-        self._against: Float32 | None = None
+        self._contrast: Float32 | None = None
         tokens = text.tokens
         self._cut = Cutting(lambda phrase: tokens.count(PROMPT + phrase), tokens.context)
         self._cut_name = Cutting(lambda name: max(map(tokens.count, filled(IMAGENET, name))), tokens.context)
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
-        """As TextEncoder. Of a phrase that does not fit with PROMPT the first words count, see Cutting."""
+        """As `TextEncoder.encode_text`. A phrase that does not fit with PROMPT is cut; see `Cutting`."""
         if any(not phrase.strip() for phrase in phrases):
             raise UsageError("the phrase is empty; name a thing")
         return self._encode([PROMPT + self._cut(phrase) for phrase in phrases])
 
     def encode_names(self, names: Sequence[str]) -> Float32:
-        """`(n, Dt)` unit vectors of names, each the mean over the 80 sentences of IMAGENET: as the authors parse."""
+        """`(n, Dt)` unit vectors of names, each the mean over the 80 sentences of IMAGENET, as in the authors' code."""
         if any(not name.strip() for name in names):
             raise UsageError("the name is empty; name a thing")
         parts = [np.empty((0, self._text.dim), np.float32)]
-        for name in names:  # one by one: 80 sentences are a batch, and thousands of names stay small
+        for name in names:  # the 80 sentences of one name are a batch
             mean = self._encode(filled(IMAGENET, self._cut_name(name))).mean(axis=0, keepdims=True)
             parts.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return np.concatenate(parts)
 
     def contrast(self, vector: Float32) -> Float32:
-        if self._against is None:
-            self._against = self._encode(CONTRAST)
-        against: Float32 = self._against[self._against @ vector < SAME_MEANING]
-        return against
+        if self._contrast is None:
+            self._contrast = self._encode(CONTRAST)
+        different: Float32 = self._contrast[self._contrast @ vector < SAME_MEANING]
+        return different
 
     def _encode(self, texts: Sequence[str]) -> Float32:
         import torch
@@ -174,24 +177,24 @@ class TrenText(TextEncoder):
         if not texts:
             return np.empty((0, self._text.dim), np.float32)
         with torch.inference_mode():
-            whole = self._text.tower(torch.from_numpy(self._text.tokens(texts)))
-            # T-REN's text tokens are of the patch space: the second half.
-            unit: Float32 = F.normalize(whole[:, self._text.dim :], dim=1).numpy()
+            embeddings = self._text.tower(torch.from_numpy(self._text.tokens(texts)))
+            # T-REN's text tokens are in the space of patches, which is the second half.
+            unit: Float32 = F.normalize(embeddings[:, self._text.dim :], dim=1).numpy()
         return unit
 
 
 class Tren(TrenText, Encoder):
-    """Both sides."""
+    """Both sides of `tren`."""
 
     def __init__(
         self, info: EncoderInfo, text: TextSide, backbone: nn.Module, region: RegionEncoder, device: str | None
     ) -> None:
         from ..device import pick_device
-        from .dinov3 import place
+        from .dinov3 import to_device
 
         super().__init__(info, text)
         self.device, self.dtype = pick_device(device)
-        self.backbone = place(backbone, self.device, self.dtype)
+        self.backbone = to_device(backbone, self.device, self.dtype)
         self.region = region.to(self.device, self.dtype)
         self._points: dict[tuple[int, int], Tensor] = {}
 
@@ -206,24 +209,26 @@ class Tren(TrenText, Encoder):
         with torch.inference_mode():
             patches = features(self.backbone, normalised(images, MEAN, STD, self.device)).patches
             grid = int(patches.shape[-2]), int(patches.shape[-1])
-            if grid not in self._points:  # the same tensor each time: what depends on it alone is computed once
-                self._points[grid] = grid_points(*grid)  # on the CPU, where comparing them waits for no GPU
+            if grid not in self._points:  # reuse the tensor, so that the region encoder can cache its prompts
+                self._points[grid] = grid_points(*grid)  # on the CPU, so that the cache's test does not wait for a GPU
             points = self._points[grid]
             tokens, attention, _ = self.region(patches, points[None])
             peaks = attention.float()
             parts = tokens, self.region.project(tokens), peaks / peaks.amax(-1, keepdim=True).clamp_min(1e-12)
             visual, text, masks = (part.flatten(1, 2).float().cpu().numpy() for part in parts)
         size = np.array([width, height], np.float32)
-        places = np.repeat(points.numpy(), self.region.k, axis=0) * size  # k tokens of a point side by side
+        centres = np.repeat(points.numpy(), self.region.k, axis=0) * size  # a point has k tokens in a row
         return [
-            _regions(v, t, m.reshape(-1, *grid), places, width, height)
+            _regions(v, t, m.reshape(-1, *grid), centres, width, height)
             for v, t, m in zip(visual, text, masks, strict=True)
         ]
 
 
 def grid_points(height: int, width: int) -> Tensor:
-    """One point per patch, `(height * width, 2)` x, y in [0, 1], rows first: the centre of pixel 16 i + 8, which at
-    512 pixels is the authors' grid (y, x) = linspace(8, 504, 32)."""
+    """One point per patch: `(height * width, 2)` x, y in [0, 1], rows first.
+
+    The point of patch i is the centre of pixel 16 i + 8. At 512 pixels this is the authors' grid, linspace(8, 504, 32).
+    """
     import torch
 
     from .dinov3 import PATCH
@@ -239,7 +244,7 @@ def _regions(visual: Float32, text: Float32, masks: Float32, points: Float32, wi
 
 
 def load_text_side(folder: Path) -> TextSide:
-    """Raises ModelError when a file is missing or damaged."""
+    """Load the text tower and its tokenizer. Raises ModelError if a file is missing or damaged."""
     vocabulary, tower = locate(VOCABULARY, folder), locate(TEXT, folder)
     from .dinotxt import load_text_tower
     from .tokenizer import load_tokens
@@ -249,17 +254,19 @@ def load_text_side(folder: Path) -> TextSide:
 
 
 def load(options: LoadOptions) -> Tren:
-    """Both sides.
+    """Load both sides.
 
-    Raises ModelError: a file is missing, changed, damaged, or does not fit the others; UsageError for the device.
+    Raises:
+        ModelError: A file is missing, changed, damaged, or does not fit the others.
+        UsageError: The device does not work.
     """
     from ..device import pick_device
     from .dinov3 import load_backbone, width
 
-    pick_device(options.device)  # before gigabytes are read
+    pick_device(options.device)  # fails before the slow part
     size, folder = size_of(options.backbone), weights_folder(options.weights)
     file = locate(backbone_file(size), folder)
-    text, region, info = _known(size, folder)
+    text, region, info = _load_all_but_backbone(size, folder)
     model = load_backbone(file)
     if width(model) != info.visual_dim:
         raise ModelError(
@@ -270,17 +277,17 @@ def load(options: LoadOptions) -> Tren:
 
 
 def load_text(options: LoadOptions) -> TrenText:
-    """The text side alone. The backbone's file may be elsewhere if it is recorded. Raises ModelError as `load`."""
-    text, _, info = _known(size_of(options.backbone), weights_folder(options.weights))
+    """Load the text side. The backbone's file may be missing if it is recorded. Raises ModelError as `load`."""
+    text, _, info = _load_all_but_backbone(size_of(options.backbone), weights_folder(options.weights))
     return TrenText(info, text)
 
 
-def _known(size: str, folder: Path) -> tuple[TextSide, RegionEncoder, EncoderInfo]:
-    """All but the backbone, each checked and fitting the others."""
+def _load_all_but_backbone(size: str, folder: Path) -> tuple[TextSide, RegionEncoder, EncoderInfo]:
+    """The text side, the region encoder and the facts. Raises ModelError if they do not fit each other."""
     files = wanted(size)
     region_path = locate(files[0], folder)
     for each in (TEXT, VOCABULARY):
-        locate(each, folder)  # what is missing is told before anything long is done
+        locate(each, folder)  # fails before the slow part
     weights = fingerprint(files, folder)
     from .checkpoint import load_region_encoder
 

@@ -1,8 +1,8 @@
-"""`patches:tren`: the frozen backbone's patch tokens without regions, the baseline that T-REN compares itself with.
+"""`patches:tren[:SIZE]`: patch tokens of the frozen backbone without regions, T-REN's baseline.
 
-Each patch is a region of one cell: its visual token is the DINOv3 feature, its text token that of dino.txt's vision
-head. With the presets that it comes with nothing is merged, so what a memory costs and finds can be set beside one of
-`tren`: `patches` keeps every patch of every frame, `patches-tracked` follows them as if they were regions.
+Each patch is a region of one cell. Its visual token is the DINOv3 feature, and its text token comes from dino.txt's
+vision head. Its presets merge nothing, for comparisons with `tren`: `patches` keeps every patch of every frame, and
+`patches-tracked` tracks patches as if they were regions.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
 
 
 def size_of(backbone: str) -> str:
-    """The size in `tren` or `tren:SIZE`; the default for "". Raises ModelError when there is none."""
+    """The size in `tren` or `tren:SIZE`; the default for "". Raises ModelError if there is no such size."""
     name, _, size = backbone.partition(":")
     if name not in ("", "tren"):
-        raise ModelError(f"no patches of {name!r}; the encoder is called patches:tren")
+        raise ModelError(f"no patches of {name!r}; use patches:tren")
     return tren.size_of(size)
 
 
 def wanted(backbone: str = "") -> list[Wanted]:
-    """All files of `patches:backbone`."""
+    """All files of `patches:backbone`. Raises ModelError if there is no such size."""
     return [tren.backbone_file(size_of(backbone)), tren.TEXT, tren.VOCABULARY]
 
 
 class Patches(tren.TrenText, Encoder):
-    """Both sides."""
+    """Both sides of `patches`."""
 
     def __init__(
         self, info: EncoderInfo, text: tren.TextSide, backbone: nn.Module, head: VisionHead, device: str | None
     ) -> None:
         from ..device import pick_device
-        from .dinov3 import place
+        from .dinov3 import to_device
 
         super().__init__(info, text)
         self.device, self.dtype = pick_device(device)
-        self.backbone = place(backbone, self.device, self.dtype)
+        self.backbone = to_device(backbone, self.device, self.dtype)
         self.head = head.to(self.device, self.dtype)
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
@@ -77,14 +77,14 @@ class Patches(tren.TrenText, Encoder):
 
 
 def _cells(h: int, w: int, width: int, height: int) -> Float32:
-    """Boxes `(h * w, 4)` of the cells in pixels, rows first."""
+    """Boxes `(h * w, 4)` of the cells in pixels of a `width` x `height` picture, rows first."""
     y, x = (n.reshape(-1) for n in np.mgrid[:h, :w])
     scale = np.array([width / w, height / h] * 2, np.float32)
     return np.asarray(np.stack([x, y, x + 1, y + 1], axis=1) * scale, np.float32)
 
 
 def load(options: LoadOptions) -> Patches:
-    """Both sides. Raises ModelError and UsageError as `tren.load`."""
+    """Load both sides. Raises ModelError and UsageError as `tren.load`."""
     from ..device import pick_device
     from .dinotxt import load_vision_head
     from .dinov3 import heads, load_backbone, width
@@ -92,7 +92,7 @@ def load(options: LoadOptions) -> Patches:
     pick_device(options.device)
     size, folder = size_of(options.backbone), weights_folder(options.weights)
     files = locate(tren.backbone_file(size), folder), locate(tren.TEXT, folder)
-    text, info = _known(size, folder)
+    text, info = _load_text(size, folder)
     model = load_backbone(files[0])
     if width(model) != info.visual_dim:
         raise ModelError(
@@ -103,14 +103,14 @@ def load(options: LoadOptions) -> Patches:
 
 
 def load_text(options: LoadOptions) -> tren.TrenText:
-    """The text side alone. Raises ModelError as `load`."""
-    text, info = _known(size_of(options.backbone), weights_folder(options.weights))
+    """Load the text side. Raises ModelError as `load`."""
+    text, info = _load_text(size_of(options.backbone), weights_folder(options.weights))
     return tren.TrenText(info, text)
 
 
-def _known(size: str, folder: Path) -> tuple[tren.TextSide, EncoderInfo]:
+def _load_text(size: str, folder: Path) -> tuple[tren.TextSide, EncoderInfo]:
     for each in (tren.TEXT, tren.VOCABULARY):
-        locate(each, folder)
+        locate(each, folder)  # fails before the slow part
     weights = fingerprint(wanted(f"tren:{size}"), folder)
     text = tren.load_text_side(folder)
     name = "patches:tren" if size == tren.DEFAULT_SIZE else f"patches:tren:{size}"

@@ -1,4 +1,4 @@
-"""Where things are, as Gaussian random Fourier features (T-REN, arXiv 2604.18573, section 3.1; Tancik et al., 2020)."""
+"""Positions as Gaussian random Fourier features (T-REN, arXiv 2604.18573, section 3.1; Tancik et al., 2020)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Kind = Literal["exact", "resized"]
+"""How features are computed; see `FourierPositions`."""
 
 
 class FourierPositions(nn.Module):
-    """Features of positions in [0, 1]^2, float32 whatever the model's dtype: `(..., 2)` x, y -> `(..., dim)`.
+    """Features of positions in [0, 1]^2: `(..., 2)` x, y -> `(..., dim)`, float32 whatever the model's dtype.
 
-    The matrix `(2, dim / 2)` is drawn from seed 42 and is no weight, so every model of one width shares it.
+    The matrix `(2, dim / 2)` is drawn from seed 42 and is not a weight, so all models of one width share it.
 
-    kind "exact": the features of the very position. kind "resized": as the authors' code has it for pictures of
-    another size, tables made for `pixels` x `pixels` and for `side` x `side` patches, stretched bilinearly (pixel
-    centres on pixel centres, no antialiasing). Both are the same at the centres of those pixels and patches, which
-    are all that the weights have seen; in between, the stretched ones are shorter, the more so the higher the
-    frequency.
+    The two kinds are equal at the centres of the pixels and patches of training, which are all that the weights have
+    seen. In between, resized features are shorter, the more so the higher the frequency.
+
+    Args:
+        dim: Width of the features; even.
+        kind: "exact" for the features of the position itself. "resized" for tables of `pixels` x `pixels` pixels and
+            `side` x `side` patches that are resized bilinearly (pixel centres on pixel centres, no antialiasing), as in
+            the authors' code for pictures of another size.
+        side: Patches along a side of the pictures in training.
+        pixels: Pixels along a side of the pictures in training.
     """
 
     gaussian: Tensor
@@ -34,11 +40,11 @@ class FourierPositions(nn.Module):
         if dim % 2 or side < 1 or pixels < 1:
             raise ValueError(f"a width of {dim} must be even, {side} patches and {pixels} pixels a side positive")
         self.kind, self.side, self.pixels = kind, side, pixels
-        # No buffer: bfloat16 would turn the high frequencies by a tenth of a radian.
+        # Not a buffer: rounding to bfloat16 changes the angles of high frequencies by a tenth of a radian.
         self.gaussian = torch.randn((2, dim // 2), generator=torch.Generator().manual_seed(42), device="cpu")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follows the module to another device, but not to another dtype."""
+        """Move the matrix to the module's device, but keep its dtype."""
         apply: Any = super()._apply  # PyTorch does not type it
         apply(fn, recurse)
         device = fn(self.gaussian.new_empty(0)).device
@@ -62,7 +68,7 @@ class FourierPositions(nn.Module):
         return above.lerp(at(low, high).lerp(at(high, high), right), down)
 
     def grid(self, height: int, width: int) -> Tensor:
-        """Features of the centres of a patch grid, `(height * width, dim)`, rows first."""
+        """Features of the centres of the patches of a grid: `(height * width, dim)`, rows first."""
         if self.kind == "exact" or (height, width) == (self.side, self.side):
             return self._at(self._centres(height, width))
         table = self._at(self._centres(self.side, self.side)).T.reshape(1, -1, self.side, self.side)

@@ -1,9 +1,9 @@
-"""What a region encoder needs of its point prompts and not of the picture, and when it may be kept.
+"""What a region encoder computes from its point prompts alone, and a cache of it.
 
-For a grid of points that is the same for every frame, the Fourier features, the queries of the first layer with their
-norm, projection and per-head norm are constants: computed once, 30 MB at width 1024 with 1024 points x 3 in float32.
-Keeping the keys' position part projected as well would save no product (the patches must be projected anyway), only
-one addition, and cost as much again; the positions alone are kept.
+If the grid of points is the same for every frame, the Fourier features and the queries of the first layer, with norm,
+projection and per-head norm, are constants. They are computed once and take 30 MB at width 1024 with 1024 x 3 points in
+float32. The projected positions of the keys are not kept: they would take as much memory again and save only one
+addition, since the patches must be projected anyway.
 """
 
 from __future__ import annotations
@@ -18,43 +18,51 @@ if TYPE_CHECKING:
 
 
 class Prompts(NamedTuple):
-    """grid `(N, D)`: positions of the patches; coarse: those of the averaged patches, or None. positions
-    `(B or 1, P, 1, D)`; queries `(B or 1, P, k, D)` as layer 0 gets them; asked `(B or 1, P * k, heads, D / heads)`:
-    what its cross-attention asks with, or None where the picture has a say in it."""
+    """What a region encoder computes from points and the size of the patch grid.
+
+    Attributes:
+        grid: Positions of the patches, `(N, D)`.
+        coarse: Positions of the averaged patches; None if patches are not averaged.
+        positions: Positions of the points, `(B or 1, P, 1, D)`.
+        queries: Input of layer 0, `(B or 1, P, k, D)`.
+        projected: Queries of the cross-attention of layer 0, `(B or 1, P * k, heads, D / heads)`; None if they depend
+            on the picture.
+    """
 
     grid: Tensor
     coarse: Tensor | None
     positions: Tensor
     queries: Tensor
-    asked: Tensor | None
+    projected: Tensor | None
 
     def of(self, picture: int) -> Prompts:
-        """One picture's, as a batch of 1."""
+        """The prompts of one picture, as a batch of 1."""
 
-        def one(x: Tensor) -> Tensor:
+        def select(x: Tensor) -> Tensor:
             return x if len(x) == 1 else x[picture : picture + 1]
 
-        asked = None if self.asked is None else one(self.asked)
-        return Prompts(self.grid, self.coarse, one(self.positions), one(self.queries), asked)
+        projected = None if self.projected is None else select(self.projected)
+        return Prompts(self.grid, self.coarse, select(self.positions), select(self.queries), projected)
 
     def part(self, points: slice, k: int) -> Prompts:
-        """Those of some of the points."""
-        asked = self.asked if self.asked is None else self.asked[:, points.start * k : points.stop * k]
-        return Prompts(self.grid, self.coarse, self.positions[:, points], self.queries[:, points], asked)
+        """The prompts of some of the points."""
+        projected = None if self.projected is None else self.projected[:, points.start * k : points.stop * k]
+        return Prompts(self.grid, self.coarse, self.positions[:, points], self.queries[:, points], projected)
 
 
 class PromptCache:
-    """The prompts of the last call. Kept while points, size of the grid, dtype, device and weights are the same.
+    """Keeps the prompts of the last call, for the same points, size of the grid, dtype, device and weights.
 
-    Nothing is kept while gradients are recorded, in training, under autocast, in a compiled graph, where queries start
-    from the picture, and where points differ from picture to picture. A weight counts as changed when it is another
-    tensor or was written to; only a write through `.data`, which PyTorch does not count, must be followed by `clear`.
+    Nothing is kept with gradients, in training, under autocast, in a compiled graph, if queries start from the picture,
+    or if pictures have different points. A weight has changed if it is another tensor or was written to. PyTorch does
+    not count writes through `.data`; call `clear` after them.
     """
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
+        """Drop the prompts."""
         self._key: tuple[Any, ...] | None = None
         self._points: Tensor | None = None
         self._prompts: Prompts | None = None
@@ -66,7 +74,7 @@ class PromptCache:
         return {"_key": None, "_points": None, "_prompts": None}
 
     def get(self, model: RegionEncoder, points: Tensor, features: Tensor) -> Prompts | None:
-        """The prompts of these points, kept or made; None where they must not be kept."""
+        """The prompts of `points`, from the cache if possible; None if they must not be kept."""
         if torch.compiler.is_compiling():
             return None
         keep = not (torch.is_grad_enabled() or model.training or model.seed_queries or len(points) > 1)
@@ -74,41 +82,40 @@ class PromptCache:
         if weights is None:
             self.clear()
             return None
-        found = (model.positions.kind, model.positions.side, model.positions.pixels)
-        key = (weights, found, tuple(features.shape[-2:]), features.dtype, features.device)
+        positions = (model.positions.kind, model.positions.side, model.positions.pixels)
+        key = (weights, positions, tuple(features.shape[-2:]), features.dtype, features.device)
         if self._prompts is None or self._key != key or not self._same(points):
             self._prompts = model.prompts(points, features)
             self._points, self._key = points.clone(), key
         return self._prompts
 
     def _same(self, points: Tensor) -> bool:
-        """By value: some kB to compare, on the device where the points are. Keep them on the CPU, and a GPU is not
-        waited for."""
+        """Compare by value, a few kB on the device of the points. Points on the CPU avoid a wait for the GPU."""
         old = self._points
         if old is None or old.shape != points.shape or (old.device, old.dtype) != (points.device, points.dtype):
             return False
         return torch.equal(old, points)
 
 
-class _Written:
-    """A weight as it was at one time; equal to another when it is the same tensor, not written to since."""
+class _WeightVersion:
+    """The state of a weight. Two are equal if they are of the same tensor and it was not written to in between."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
-        self.at = (tensor._version, tensor.data_ptr(), tensor.dtype, tensor.device)
+        self.version = (tensor._version, tensor.data_ptr(), tensor.dtype, tensor.device)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Written) and self.tensor is other.tensor and self.at == other.at
+        return isinstance(other, _WeightVersion) and self.tensor is other.tensor and self.version == other.version
 
     def __hash__(self) -> int:
-        return hash(self.at)
+        return hash(self.version)
 
 
-def _weights(model: RegionEncoder) -> list[_Written] | None:
-    """Those that the prompts depend on. None when PyTorch does not count the writes to them (inference tensors)."""
+def _weights(model: RegionEncoder) -> list[_WeightVersion] | None:
+    """The weights that prompts depend on; None if PyTorch does not count writes to them (inference tensors)."""
     layer = model.decoders[0]
     parts = [layer.query_norm, layer.cross_attn.q_proj, layer.cross_attn.q_norm]
     tensors = [model.scale_embeddings.weight, *(p for part in parts for p in part.parameters())]
     if any(tensor.is_inference() for tensor in tensors):
         return None
-    return [_Written(tensor) for tensor in tensors]
+    return [_WeightVersion(tensor) for tensor in tensors]

@@ -1,12 +1,12 @@
-"""The T-REN region encoder (arXiv 2604.18573, section 3.1 and appendix A.3) as a plain module of any width.
+"""The T-REN region encoder (arXiv 2604.18573, section 3.1 and appendix A.3) as a module of any width.
 
-Point prompts become k queries each; L decoder layers let them look at patch features; a last single-head
-cross-attention without value or output projection pools the patch features of one region per query. Details that
-the paper leaves out follow the authors' public code: queries and keys are layer-normed per head, attention has no
-biases, the self-attention over the k queries of a point has no residual.
+Each point prompt becomes k queries. L decoder layers attend from the queries to patch features. A last single-head
+cross-attention without value or output projection pools the patch features of one region per query. Details that are
+not in the paper follow the authors' public code: queries and keys have a layer norm per head, attention has no biases,
+and the self-attention over the k queries of a point has no residual.
 
-What does not depend on the picture is computed once for the same points (see prompts.py), and on a CPU points go
-through the decoder in parts that stay in its cache: no point sees another, so the result is the same.
+What does not depend on the picture is computed once for the same points (see prompts.py). On a CPU, points go through
+the decoder in parts that fit its cache. Points do not see each other, so the result is the same.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cpu_kernels import attend_few, mlp, pairs, products
+from .cpu_kernels import attend_few, batch_product, mlp, products
 from .positions import FourierPositions, Kind
 from .prompts import PromptCache, Prompts
 
 FEW = 8
-"""Keys up to which attention is written out."""
+"""Maximum number of keys for `attend_few`."""
 PART = 384
-"""Points at a time on a CPU: with 3 queries each of width 1024 an activation is 5 MB."""
+"""Points in a part on a CPU. With 3 queries each, an activation of width 1024 has 5 MB."""
 
 
 class Attention(nn.Module):
-    """Multi-head attention, no biases, per-head layer norm on queries and keys. `(B, Q, D), (B, N, D) -> (B, Q, D)`."""
+    """Multi-head attention `(B, Q, D), (B, N, D) -> (B, Q, D)` without biases; queries and keys are normed per head."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -45,18 +45,21 @@ class Attention(nn.Module):
         return self.mix(self.queries(query), *self.keys_values(memory))
 
     def queries(self, query: Tensor) -> Tensor:
-        """Normed queries `(B, Q, heads, D / heads)`."""
+        """Normalised queries `(B, Q, heads, D / heads)` of `query` `(B, Q, D)`."""
         normed: Tensor = self.q_norm(self._split(products(query, self.q_proj.weight)[0]))
         return normed
 
     def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Normed keys and values `(B, N, heads, D / heads)`."""
+        """Normalised keys, and values, `(B, N, heads, D / heads)` of `memory` `(B, N, D)`."""
         k, v = products(memory, self.k_proj.weight, self.v_proj.weight)
         return self.k_norm(self._split(k)), self._split(v)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """What the queries take from the values, `(B, Q, D)`. Norms come before the heads change places with the rows:
-        the fused kernel reads and writes rows with their heads side by side, so nothing is ever copied."""
+        """Attend from queries to keys and values, `(B, Q, D)`.
+
+        The norms come before heads and rows are swapped. The fused kernel reads and writes rows with their heads side
+        by side, so nothing is copied.
+        """
         if k.shape[-3] <= FEW:
             out = attend_few(q, k, v)
         else:
@@ -69,7 +72,7 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Cross-attention to the patches, an MLP, then self-attention among the k queries of each point."""
+    """Cross-attention to the patches, an MLP, and self-attention among the k queries of each point."""
 
     def __init__(self, dim: int, heads: int, mlp_dim: int) -> None:
         super().__init__()
@@ -80,18 +83,22 @@ class DecoderLayer(nn.Module):
         self.prompt_attn = Attention(dim, heads)
 
     def queries(self, queries: Tensor) -> Tensor:
-        """The queries `(B, P, k, D)` as the cross-attention asks with them, `(B, P * k, heads, D / heads)`."""
+        """Queries of the cross-attention, `(B, P * k, heads, D / heads)`, of the layer's input `(B, P, k, D)`."""
         return self.cross_attn.queries(self.query_norm(queries.flatten(1, 2)))
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, asked: Tensor | None = None) -> Tensor:
-        """queries `(B, P, k, D)`, keys and values of the patches (see Attention.keys_values) -> `(B, P, k, D)`.
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, projected: Tensor | None = None) -> Tensor:
+        """Run the layer, `(B, P, k, D)`.
 
-        asked: `self.queries(queries)`, where it is known. Both may have a batch of 1 for all pictures.
+        Args:
+            queries: `(B or 1, P, k, D)`.
+            keys: Keys of the patches; see `Attention.keys_values`.
+            values: Values of the patches.
+            projected: `self.queries(queries)`; None to compute it.
         """
         _, points, k, dim = queries.shape
-        if asked is None:
-            asked = self.queries(queries)
-        x = queries.flatten(1, 2) + self.cross_attn.mix(asked.expand(len(keys), -1, -1, -1), keys, values)
+        if projected is None:
+            projected = self.queries(queries)
+        x = queries.flatten(1, 2) + self.cross_attn.mix(projected.expand(len(keys), -1, -1, -1), keys, values)
         x = self.out_norm(mlp(self.mlp_norm(x), self.linear1, self.linear2)) + x
         x = self.region_norm(x).view(-1, k, dim)
         out: Tensor = self.prompt_norm(self.prompt_attn(x, x))
@@ -99,26 +106,43 @@ class DecoderLayer(nn.Module):
 
 
 class Memory(NamedTuple):
-    """What the queries look at: keys and values for every layer; keys `(B, N, D)` and patches `(B, D, N)` to pool."""
+    """What the queries attend to.
+
+    Attributes:
+        layers: Keys and values of each layer.
+        keys: Keys of the pooling, `(B, N, D)`.
+        patches: Patch features that are pooled, `(B, D, N)`.
+    """
 
     layers: list[tuple[Tensor, Tensor]]
     keys: Tensor
     patches: Tensor
 
     def of(self, picture: int) -> Memory:
-        """One picture's, as a batch of 1."""
-        one = slice(picture, picture + 1)
-        return Memory([(k[one], v[one]) for k, v in self.layers], self.keys[one], self.patches[one])
+        """The memory of one picture, as a batch of 1."""
+        row = slice(picture, picture + 1)
+        return Memory([(k[row], v[row]) for k, v in self.layers], self.keys[row], self.patches[row])
 
 
 class RegionEncoder(nn.Module):
-    """Patch features and point prompts -> k region tokens and attention masks per point.
+    """Gives k region tokens and attention masks for each point prompt on patch features.
 
-    dim: width of the patch features and of the visual tokens; text_dim: width of the text space; k: tokens per point
-    (paper 3); layers: L (paper 2). positions: see FourierPositions; native: patches and pixels a side that the weights
-    were trained on. Two options that the paper does not have, for small models. seed_queries: start each
-    query from the patch feature under its point as well; masks then begin as feature similarity. coarse: the decoder
-    layers look at features averaged over so many patches a side; the pooling at the end always sees every patch.
+    Args:
+        dim: Width of the patch features and of the visual tokens.
+        text_dim: Width of the text space.
+        heads: Attention heads.
+        layers: Number L of decoder layers; 2 in the paper.
+        k: Tokens per point; 3 in the paper.
+        mlp_dim: Width of the hidden layers; None for 2 dim.
+        seed_queries: Add the patch feature under its point to each query, so that masks start as similarity of
+            features. Not in the paper; for small models.
+        coarse: The decoder layers see features that are averaged over this many patches along each side; the final
+            pooling sees every patch. Not in the paper; for small models.
+        positions: See `FourierPositions`.
+        native: Patches and pixels along a side of the pictures in training.
+
+    Raises:
+        ValueError: The numbers do not fit together.
     """
 
     def __init__(
@@ -137,7 +161,7 @@ class RegionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if heads < 1 or dim % heads or layers < 1 or k < 1 or coarse < 1:
-            raise ValueError(f"width {dim}, {heads} heads, {layers} layers, k {k}, coarse {coarse} make no encoder")
+            raise ValueError(f"width {dim}, {heads} heads, {layers} layers, k {k}, coarse {coarse} do not fit together")
         mlp_dim = mlp_dim or 2 * dim
         self.dim, self.text_dim, self.heads, self.mlp_dim, self.k = dim, text_dim, heads, mlp_dim, k
         self.seed_queries, self.coarse = seed_queries, coarse
@@ -151,15 +175,19 @@ class RegionEncoder(nn.Module):
 
     @property
     def decoders(self) -> list[DecoderLayer]:
-        """`layers` with their type, which a ModuleList does not keep."""
+        """`layers` with their type, which is lost in a ModuleList."""
         return [cast(DecoderLayer, layer) for layer in self.layers]
 
     def forward(self, features: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """features `(B, D, h, w)`, points `(B, P, 2)` x, y in [0, 1], or `(1, P, 2)` for all pictures.
+        """Encode regions. Prompts of the same points as in the last call are reused; see `PromptCache`.
 
-        Returns tokens `(B, P, k, D)` in the space of the features, attention `(B, P, k, h * w)` that sums to 1, and
-        the queries `(B, P, k, D)` that the last layer pooled with. Points that are the same as in the last call
-        cost nothing again (without gradients, outside training).
+        Args:
+            features: `(B, D, h, w)`.
+            points: x, y in [0, 1], `(B, P, 2)`, or `(1, P, 2)` for all pictures.
+
+        Returns:
+            Tokens `(B, P, k, D)` in the space of the features, attention `(B, P, k, h * w)` that sums to 1, and the
+            queries `(B, P, k, D)` of the final pooling.
         """
         memory, prompts = self.prepare(features, points)
         count = points.shape[1]
@@ -168,15 +196,16 @@ class RegionEncoder(nn.Module):
         widths = self.dim, memory.keys.shape[1], self.dim
         outs = tuple(features.new_empty(len(features), count, self.k, width) for width in widths)
         for b in range(len(features)):
-            one, mine = memory.of(b), prompts.of(b)
+            picture_memory, picture_prompts = memory.of(b), prompts.of(b)
             for start in range(0, count, PART):
                 part = slice(start, start + PART)
-                for out, value in zip(outs, self.decode(one, mine.part(part, self.k)), strict=True):
+                values = self.decode(picture_memory, picture_prompts.part(part, self.k))
+                for out, value in zip(outs, values, strict=True):
                     out[b, part] = value[0]
         return outs[0], outs[1], outs[2]
 
     def prepare(self, features: Tensor, points: Tensor) -> tuple[Memory, Prompts]:
-        """What `decode` and `ask` take, of what `forward` takes."""
+        """The arguments of `decode` from those of `forward`. Raises RuntimeError for features of another width."""
         if features.ndim != 4 or features.shape[1] != self.dim:
             raise RuntimeError(f"features are (B, {self.dim}, h, w), not {tuple(features.shape)}")
         if points.shape[0] > 1 and points.stride(0) == 0:
@@ -186,10 +215,10 @@ class RegionEncoder(nn.Module):
             prompts = self.prompts(points, features)
         if self.seed_queries:
             prompts = self._seeded(prompts, features, points)
-        return self.look_at(features, prompts), prompts
+        return self.make_memory(features, prompts), prompts
 
     def prompts(self, points: Tensor, features: Tensor) -> Prompts:
-        """All that depends on the points and on the size of the patch grid alone. points `(B or 1, P, 2)`."""
+        """What depends on the points `(B or 1, P, 2)` and the size of the patch grid alone."""
         height, width = features.shape[-2:]
         dtype = features.dtype
         grid = self.positions.grid(height, width).to(dtype)
@@ -204,14 +233,15 @@ class RegionEncoder(nn.Module):
         return Prompts(grid, coarse, positions, queries, self.decoders[0].queries(queries))
 
     def _seeded(self, prompts: Prompts, features: Tensor, points: Tensor) -> Prompts:
-        where = 2 * points.to(features.device, torch.float32).unsqueeze(1).expand(len(features), -1, -1, -1) - 1
-        at = F.grid_sample(features.float(), where, align_corners=False).squeeze(2).transpose(1, 2).unsqueeze(2)
-        return prompts._replace(queries=prompts.queries + at.to(prompts.queries.dtype) + prompts.positions)
+        """The prompts with the features under the points added to the queries."""
+        grid = 2 * points.to(features.device, torch.float32).unsqueeze(1).expand(len(features), -1, -1, -1) - 1
+        seeds = F.grid_sample(features.float(), grid, align_corners=False).squeeze(2).transpose(1, 2).unsqueeze(2)
+        return prompts._replace(queries=prompts.queries + seeds.to(prompts.queries.dtype) + prompts.positions)
 
-    def look_at(self, features: Tensor, prompts: Prompts) -> Memory:
-        """Keys and values of the patches, for all layers and for the pooling; each is computed once for all points."""
+    def make_memory(self, features: Tensor, prompts: Prompts) -> Memory:
+        """Keys and values of the patches for all layers and the pooling, computed once for all points."""
         patches = features.flatten(2)
-        memory = torch.add(patches.transpose(1, 2), prompts.grid).contiguous()  # it would keep the columns together
+        memory = torch.add(patches.transpose(1, 2), prompts.grid).contiguous()  # else columns would stay contiguous
         overview = memory
         if prompts.coarse is not None:
             overview = F.avg_pool2d(features, self.coarse).flatten(2).transpose(1, 2) + prompts.coarse
@@ -219,41 +249,45 @@ class RegionEncoder(nn.Module):
         return Memory(layers, self.k_norm(products(memory, self.k_proj.weight)[0]), patches)
 
     def decode(self, memory: Memory, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, attention and queries of the points in `prompts`; see `forward`. One graph for torch.compile."""
-        queries = self.ask(memory, prompts)
+        """Tokens, attention and queries of the points in `prompts`, as in `forward`. One graph for torch.compile."""
+        queries = self.run_layers(memory, prompts)
         tokens, attention = self.pool(memory, queries.flatten(1, 2))
         shape = *queries.shape[:3], -1
         return tokens.view(shape), attention.view(shape), queries
 
-    def ask(self, memory: Memory, prompts: Prompts) -> Tensor:
+    def run_layers(self, memory: Memory, prompts: Prompts) -> Tensor:
         """The queries `(B, P, k, D)` of the points in `prompts` after the last layer."""
-        queries, asked = prompts.queries, prompts.asked
+        queries, projected = prompts.queries, prompts.projected
         for i, layer in enumerate(self.layers):
-            if i:  # the position is injected anew before every layer
-                queries, asked = queries + prompts.positions, None
-            queries = layer(queries, *memory.layers[i], asked)
+            if i:  # positions are added before every layer
+                queries, projected = queries + prompts.positions, None
+            queries = layer(queries, *memory.layers[i], projected)
         return queries
 
     def pool(self, memory: Memory, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens `(B, Q, D)` and attention `(B, Q, N)` of queries `(B, Q, D)`: any of those that `ask` gives."""
+        """Tokens `(B, Q, D)` and attention `(B, Q, N)` of queries `(B, Q, D)` from `run_layers`."""
         q = self.q_norm(products(queries, self.q_proj.weight)[0])
-        attention = pairs(q / math.sqrt(self.dim), memory.keys).softmax(-1)
-        return pairs(attention, memory.patches), attention
+        attention = batch_product(q / math.sqrt(self.dim), memory.keys).softmax(-1)
+        return batch_product(attention, memory.patches), attention
 
     def compile_decoder(self, **options: Any) -> None:
-        """Have torch.compile (with its `options`) make a graph of what is done for every picture; prompts stay kept.
-        Compiling the whole module works as well, as one graph, and computes them anew each time. A copy made later
-        would run this module's weights: copy first."""
-        for name in ("decode", "look_at"):
+        """Compile what runs for every picture, with torch.compile and its `options`. Prompts stay cached.
+
+        The whole module can be compiled as well, as one graph, which computes the prompts every time. Copy a module
+        before it is compiled: a later copy runs this module's weights.
+        """
+        for name in ("decode", "make_memory"):
             setattr(self, name, torch.compile(getattr(self, name), **options))
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Visual tokens `(..., D)` into the text space `(..., Dt)` (the text projector). The paper projects merged
-        tokens, the authors' code all of them and then averages: 3,072 a frame for some 100."""
+        """Project visual tokens `(..., D)` into the text space `(..., Dt)` (the text projector).
+
+        The paper projects the merged tokens, about 100 a frame. The authors' code projects all 3,072 and then averages.
+        """
         return mlp(tokens, self.text1, self.text2)
 
     def options(self) -> dict[str, Any]:
-        """What makes the module, as arguments of it."""
+        """The options of the module, for the metadata of a file."""
         return {
             "dim": self.dim,
             "text_dim": self.text_dim,
@@ -269,8 +303,11 @@ class RegionEncoder(nn.Module):
         }
 
     @staticmethod
-    def more_options(texts: Mapping[str, str]) -> dict[str, Any]:
-        """Those of `options` that the shapes of the weights do not tell, as keyword arguments, from their texts."""
+    def options_from_metadata(texts: Mapping[str, str]) -> dict[str, Any]:
+        """Keyword arguments for the options that the shapes of the weights do not show.
+
+        texts: The metadata of a file; see `options`.
+        """
         flags = {"True": True, "False": False}
         return {
             "seed_queries": flags[texts.get("seed_queries", "False")],

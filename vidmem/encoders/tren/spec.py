@@ -1,4 +1,4 @@
-"""`tren` and `patches` before they are loaded."""
+"""Specs of `tren` and `patches`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """CLIP's byte-pair tokens (Radford et al., 2021), from the vocabulary file that CLIP and dino.txt share.
 
-The file is `bpe_simple_vocab_16e6.txt.gz`: one merge per line, best first. Ids: 256 bytes, 256 bytes that end a word,
-48,894 merges, start, end. The pairing itself is done by the `tokenizers` library.
+The file `bpe_simple_vocab_16e6.txt.gz` has one merge per line, best first. The ids are 256 bytes, 256 bytes that end a
+word, 48,894 merges, start and end. The `tokenizers` library does the merging.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from ...errors import ModelError, UsageError
 
 MERGES = 49152 - 256 - 2
-"""Merges that CLIP uses of the 262,144 lines in the file."""
+"""Number of merges that CLIP uses, of the 262,144 in the file."""
 CONTEXT = 77
-"""Most tokens of a text, start and end included."""
-_LARGEST = 16 << 20
-"""Unpacked bytes: the file has 3 MB, and a packed one may be made to hold anything."""
+"""Maximum number of tokens of a text, start and end included."""
+_MAX_BYTES = 16 << 20
+"""Maximum size of the unpacked file. The real one has 3 MB; a damaged one could claim far more."""
 _WORDS = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
-_ODD = [
+_COMPATIBILITY = [
     0x132,
     0x133,
     0x149,
@@ -35,25 +35,35 @@ _ODD = [
     *range(0xFB00, 0xFB07),
     *range(0xFF01, 0xFFF0),
 ]
-_PLAIN = {code: unicodedata.normalize("NFKC", chr(code)) for code in _ODD}
+_PLAIN = {code: unicodedata.normalize("NFKC", chr(code)) for code in _COMPATIBILITY}
 _PLAIN |= dict.fromkeys((0x2BC, 0x2018, 0x2019, 0x201B), "'") | dict.fromkeys((0x201C, 0x201D, 0x201F), '"')
 _PLAIN[0x149] = "'n"
-"""Ligatures, full-width letters and curly quotes to plain ones, as CLIP's cleaning does."""
+"""Plain forms of ligatures, full-width letters and curly quotes, as in CLIP's cleaning."""
 
 
 class Tokens:
-    """From phrases to ids. ids: of one phrase, without start and end, whose ids are given; context: most that fit."""
+    """Turns phrases into ids.
+
+    Args:
+        ids: Returns the ids of a phrase, without start and end.
+        start: Id of the start.
+        end: Id of the end.
+        context: Maximum number of tokens.
+    """
 
     def __init__(self, ids: Callable[[str], list[int]], start: int, end: int, context: int) -> None:
         self._ids, self._start, self._end, self.context = ids, start, end, context
 
     def count(self, phrase: str) -> int:
-        """Tokens of a phrase, start and end included."""
+        """Number of tokens of a phrase, start and end included."""
         return len(self._ids(phrase)) + 2
 
     def __call__(self, phrases: Sequence[str]) -> NDArray[np.int64]:
-        """Ids `(n, L)` int64: start, the phrase, end, zeros; L is as long as the longest needs. Raises UsageError for a
-        phrase of more than `context` tokens, which is not cut here, and for one without any."""
+        """Ids `(n, L)` int64: start, the phrase, end, zeros. L is the number of tokens of the longest phrase.
+
+        Raises:
+            UsageError: A phrase has no tokens, or more than `context`.
+        """
         rows = [self._ids(phrase) for phrase in phrases]
         for phrase, row in zip(phrases, rows, strict=True):
             if not row:
@@ -68,10 +78,10 @@ class Tokens:
 
 
 def load_tokens(path: Path, *, context: int = CONTEXT) -> Tokens:
-    """CLIP's tokens, from the vocabulary file.
+    """Load CLIP's tokens from the vocabulary file.
 
-    Cleaned as in CLIP: HTML entities, quotes, ligatures, full-width letters, white space, case; the repair of wrongly
-    decoded text (ftfy) is left out. Raises ModelError when the file or the library is missing or damaged.
+    Phrases are cleaned as in CLIP: HTML entities, quotes, ligatures, full-width letters, white space and case. Wrongly
+    decoded text is not repaired (ftfy). Raises ModelError if the file or the library is missing or damaged.
     """
     try:
         from tokenizers import Regex, Tokenizer, pre_tokenizers
@@ -96,7 +106,7 @@ def load_tokens(path: Path, *, context: int = CONTEXT) -> Tokens:
 
 
 def clean(phrase: str) -> str:
-    """The phrase in lower case with single spaces, entities and odd letters resolved, in Unicode's composed form."""
+    """The phrase in lower case and composed Unicode, with single spaces, and without entities and unusual letters."""
     plain = html.unescape(html.unescape(unicodedata.normalize("NFC", phrase).translate(_PLAIN)))
     return " ".join(plain.split()).lower()
 
@@ -104,8 +114,8 @@ def clean(phrase: str) -> str:
 def _merges(path: Path) -> list[tuple[str, str]]:
     try:
         with gzip.open(path) as file:
-            text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
             raise ValueError("too long")
         lines = text.decode("utf-8").split("\n")[1 : MERGES + 1]  # the first line is a heading
         pairs = [(a, b) for a, b in (line.split() for line in lines)]
@@ -119,7 +129,7 @@ def _merges(path: Path) -> list[tuple[str, str]]:
 
 
 def _byte_letters() -> list[str]:
-    """A printable letter for each byte, in the order of the ids: bytes that print stand for themselves."""
+    """A printable letter for each byte, in the order of the ids. Printable bytes stand for themselves."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     rest = 256 - len(plain)
     return [*map(chr, plain), *(chr(256 + i) for i in range(rest))]
