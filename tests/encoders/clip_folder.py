@@ -1,4 +1,4 @@
-"""Small random models of open_clip as folders, to test with what cannot be had, and the golden models' weights."""
+"""Small random models of open_clip, since published ones cannot be downloaded in tests, and the golden weights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ CONFIGURATION: dict[str, Any] = {
 
 
 def required() -> None:
-    """Skips where the extra `clip` is not installed."""
+    """Skip the test if the extra `clip` is not installed."""
     ready()
     needs("open_clip")
 
 
 def write(folder: Path, **changes: Any) -> Path:
-    """A folder for `local-dir:`, random weights of seed 0."""
+    """A folder for `local-dir:` with random weights of seed 0."""
     oc = _open_clip()
     folder.mkdir(parents=True, exist_ok=True)
     told = {"model_cfg": CONFIGURATION | changes, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
@@ -45,13 +45,13 @@ def write(folder: Path, **changes: Any) -> Path:
     (folder / f"{name}.json").unlink()
     with torch.no_grad():
         for tensor in model.parameters():
-            tensor.add_(torch.randn_like(tensor) * 0.05)  # no layer norm of ones, no bias of zeros
+            tensor.add_(torch.randn_like(tensor) * 0.05)  # changes the ones of layer norms and the zeros of biases
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
     return folder
 
 
 def model(**changes: Any) -> Any:
-    """Such a model in memory, seed 0."""
+    """The same model in memory."""
     oc = _open_clip()
     import tempfile
 
@@ -67,8 +67,7 @@ def model(**changes: Any) -> Any:
 
 
 def sequence_first(visual: nn.Module) -> nn.Module:
-    """The same tower with blocks in the layout that open_clip had before 2.26: `(L, B, D)`, and no word of it on the
-    transformer."""
+    """The same tower with blocks that take `(L, B, D)`, as in open_clip before 2.26."""
     from copy import deepcopy
 
     changed: Any = deepcopy(visual)
@@ -80,7 +79,7 @@ def sequence_first(visual: nn.Module) -> nn.Module:
 
 
 def seed_weights(module: nn.Module, prefix: str = "") -> None:
-    """Fills each tensor from the checksum of its name, as tests/golden/README.md says of the golden models."""
+    """Fill each tensor from the checksum of its name; see tests/golden/README.md."""
     state = module.state_dict()
     for short in sorted(state):
         tensor, name = state[short], prefix + short
@@ -106,7 +105,7 @@ def seed_weights(module: nn.Module, prefix: str = "") -> None:
 
 
 def golden_tower(name: str) -> Any:
-    """The image tower of one of open_clip's own models with the golden weights."""
+    """The image tower of a model of open_clip with the golden weights."""
     oc = _open_clip()
     made = oc.model._build_vision_tower(
         **{k: v for k, v in oc.get_model_config(name).items() if k in ("embed_dim", "vision_cfg", "quick_gelu")}

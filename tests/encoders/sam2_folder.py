@@ -1,4 +1,4 @@
-"""A small random SAM2 as a folder, to test with what cannot be had."""
+"""A small random SAM2, since the published ones cannot be downloaded in tests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SIDE = 256
 
 
 def required() -> None:
-    """Skips where the extra `sam2` is not installed."""
+    """Skip the test if the extra `sam2` is not installed."""
     ready()
     needs("transformers")
 
 
 def configuration() -> Any:
-    """256 pixels a side, masks of 64 x 64, features of 16 x 16, narrow."""
+    """A narrow model with pictures of 256 x 256 pixels, masks of 64 x 64 and features of 16 x 16."""
     from transformers import Sam2VideoConfig
 
     backbone = {
@@ -60,7 +60,7 @@ def configuration() -> Any:
 
 
 def write(folder: Path) -> Path:
-    """A folder for `sam2:local-dir:`, random weights of seed 0."""
+    """A folder for `sam2:local-dir:` with random weights of seed 0."""
     from transformers import Sam2VideoModel
 
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ def write(folder: Path) -> Path:
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.add_(torch.randn_like(tensor) * 0.1)
-        decoder = model.mask_decoder  # masks with clear edges that it is sure of, as trained ones are
+        decoder = model.mask_decoder  # gives masks with clear edges and high scores, as a trained one does
         decoder.iou_prediction_head.proj_out.bias.fill_(2.0)
         decoder.pred_obj_score_head.proj_out.bias.fill_(5.0)
         for head in decoder.output_hypernetworks_mlps:

@@ -1,4 +1,4 @@
-"""Which model a spec names, what goes wrong with its files, and its text side."""
+"""Names of models, errors in their files, and the text side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """The same, to do harm to."""
+    """A copy that a test may damage."""
     return Path(shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns(RECORD)))
 
 
@@ -44,7 +44,7 @@ def text(folder: Path) -> ClipText:
     return made
 
 
-def test_templates_are_open_clips() -> None:
+def test_templates_equal_those_of_open_clip() -> None:
     import open_clip
 
     assert list(IMAGENET) == [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
@@ -61,11 +61,11 @@ def test_a_phrase_is_the_mean_of_its_prompts(text: ClipText) -> None:
     np.testing.assert_allclose(text.encode_in(["red cup"])[0], want / np.linalg.norm(want), atol=1e-6)
 
 
-def test_names_of_classes_are_in_80_sentences(text: ClipText) -> None:
+def test_names_are_encoded_in_80_sentences(text: ClipText) -> None:
     np.testing.assert_array_equal(text.encode_names(["red cup", "key"]), text.encode_in(["red cup", "key"], IMAGENET))
 
 
-def test_many_phrases_at_once_are_the_same(text: ClipText, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_change_vectors(text: ClipText, monkeypatch: pytest.MonkeyPatch) -> None:
     phrases = ["a cup", "my keys", "the red ball under a table"]
     monkeypatch.setattr("vidmem.encoders.clip.text.BATCH", 7)
     together = text.encode_text(phrases)
@@ -74,7 +74,7 @@ def test_many_phrases_at_once_are_the_same(text: ClipText, monkeypatch: pytest.M
     assert text.encode_text([]).shape == (0, 24)
 
 
-def test_contrast_leaves_out_what_means_the_same(text: ClipText) -> None:
+def test_contrast_leaves_out_phrases_of_the_same_meaning(text: ClipText) -> None:
     (background,) = text.encode_in(["background, any other thing"])
     assert text.contrast(background).shape == (0, 24)
     assert text.contrast(-background).shape == (1, 24)
@@ -86,7 +86,7 @@ def test_an_empty_phrase_fails(text: ClipText, phrase: str) -> None:
         text.encode_text(["cup", phrase])
 
 
-def test_a_text_of_500_words_is_cut_and_said_so(text: ClipText, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_text_of_500_words_is_cut_with_a_warning(text: ClipText, caplog: pytest.LogCaptureFixture) -> None:
     short = text.encode_in(["cup " * 75], BARE)
     assert caplog.messages == []
     for count in (76, 500):
@@ -95,13 +95,13 @@ def test_a_text_of_500_words_is_cut_and_said_so(text: ClipText, caplog: pytest.L
         assert caplog.messages == [f"{cause}; its first 75 words count, up to 'cup cup cup'"]
         caplog.clear()
     text.encode_in(["cup " * 500], BARE)
-    assert caplog.messages == []  # it is said once
+    assert caplog.messages == []  # warned once
     assert not text.fits("cup " * 75)
     assert text.fits("cup " * 60)
 
 
-def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, caplog: pytest.LogCaptureFixture) -> None:
-    """Every prompt has the same words of the phrase, and none is cut itself."""
+def test_a_phrase_is_cut_so_that_its_longest_prompt_fits(text: ClipText, caplog: pytest.LogCaptureFixture) -> None:
+    """All prompts have the same words of the phrase, and none is cut."""
     phrase = "red thing, old blue thing, new " * 14
     (found,) = text.encode_text([phrase])
     words = phrase.split()
@@ -112,7 +112,7 @@ def test_it_is_cut_where_its_longest_prompt_fits(text: ClipText, caplog: pytest.
     assert f"its first {fit[-1]} words count" in caplog.text
 
 
-def test_one_endless_word_fails(text: ClipText) -> None:
+def test_a_word_that_is_too_long_fails(text: ClipText) -> None:
     with pytest.raises(UsageError, match=r"the phrase's first word alone has .* at most 77 fit; shorten it: 'x1x1x1"):
         text.encode_text(["x1" * 300 + " cup"])
 
@@ -132,7 +132,7 @@ def test_an_unknown_model_fails(spec: str, message: str) -> None:
         check(spec)
 
 
-def test_weights_that_are_missing_are_told_how_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_have_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     command = (
         "on a machine with a network run `hf download timm/vit_base_patch16_clip_224.openai "
@@ -172,8 +172,8 @@ FORMS: dict[str, tuple[str, Callable[[State], object]]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_weights_are_taken_as_open_clip_takes_them(folder: Path, copy: Path, text: ClipText, form: str) -> None:
-    """Against the model of the safetensors file, and against open_clip's own loading of the same file."""
+def test_weights_are_loaded_as_in_open_clip(folder: Path, copy: Path, text: ClipText, form: str) -> None:
+    """Compared with the safetensors file, and with the same file loaded by open_clip."""
     from open_clip import factory
 
     name, make = FORMS[form]
@@ -191,15 +191,15 @@ def test_weights_are_taken_as_open_clip_takes_them(folder: Path, copy: Path, tex
     np.testing.assert_allclose(found.encode_in(["a red cup"])[0], want / np.linalg.norm(want), atol=1e-6)
 
 
-def test_half_precision_is_taken(folder: Path, copy: Path, text: ClipText) -> None:
+def test_half_precision_is_loaded(folder: Path, copy: Path, text: ClipText) -> None:
     (copy / WEIGHTS).unlink()
     torch.save({n: t.half() for n, t in load_file(folder / WEIGHTS).items()}, copy / "open_clip_pytorch_model.bin")
     found = load_text(f"gem:local-dir:{copy}")
     np.testing.assert_allclose(found.encode_text(["cup"]) @ text.encode_in(["a photo of a cup."]).T, 1, atol=1e-3)
 
 
-def test_an_old_file_for_a_model_with_its_text_in_a_part(folder: Path, tmp_path: Path) -> None:
-    """Text tower at the top of the file, below `text.` in the model; a bias that the file does not have is 0."""
+def test_an_old_file_with_its_text_tower_at_the_top_level(folder: Path, tmp_path: Path) -> None:
+    """The text tower is at the top level in the file and under `text.` in the model. A missing bias is 0."""
     home = clip_folder.write(tmp_path / "custom", custom_text=True, init_logit_bias=-10.0)
     state = load_file(home / WEIGHTS)
     old = {n.removeprefix("text."): t for n, t in state.items() if n != "logit_bias"}
@@ -212,19 +212,19 @@ def test_an_old_file_for_a_model_with_its_text_in_a_part(folder: Path, tmp_path:
     assert all(torch.equal(held[n], t) for n, t in state.items() if n.startswith("text."))
 
 
-def test_positions_of_another_size_are_stretched(folder: Path, copy: Path) -> None:
+def test_positions_of_another_size_are_resized(folder: Path, copy: Path) -> None:
     from open_clip import factory
 
-    told = json.loads((copy / CONFIG).read_text())
-    told["model_cfg"]["vision_cfg"]["image_size"] = 48
-    (copy / CONFIG).write_text(json.dumps(told))
+    config = json.loads((copy / CONFIG).read_text())
+    config["model_cfg"]["vision_cfg"]["image_size"] = 48
+    (copy / CONFIG).write_text(json.dumps(config))
     made = load(f"gem:local-dir:{copy}", "cpu")
-    theirs = clip_folder.model(vision_cfg=told["model_cfg"]["vision_cfg"])
+    theirs = clip_folder.model(vision_cfg=config["model_cfg"]["vision_cfg"])
     factory.load_checkpoint(theirs, str(copy / WEIGHTS))
     torch.testing.assert_close(made._loaded.model.visual.positional_embedding, theirs.visual.positional_embedding)  # type: ignore[attr-defined]
 
 
-def test_of_several_files_open_clips_choice_counts(folder: Path, copy: Path) -> None:
+def test_the_file_that_open_clip_prefers_is_loaded(folder: Path, copy: Path) -> None:
     torch.save({"a": torch.zeros(1)}, copy / "open_clip_pytorch_model.bin")
     (copy / "other.safetensors").write_bytes(b"")
     load_text(f"gem:local-dir:{copy}")  # open_clip_model.safetensors
@@ -238,7 +238,7 @@ class Code:
         return print, ("ran",)
 
 
-def test_a_pickle_that_wants_code_runs_nothing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pickle_with_code_runs_nothing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copy / WEIGHTS).unlink()
     torch.save({"state_dict": {"a": Code()}}, copy / "open_clip_pytorch_model.bin")
     with pytest.raises(ModelError, match="the CLIP weights cannot be used: its pickle wants to run code"):
@@ -246,8 +246,8 @@ def test_a_pickle_that_wants_code_runs_nothing(copy: Path, capsys: pytest.Captur
     assert "ran" not in capsys.readouterr().out
 
 
-def test_a_published_pickle_is_taken_and_counted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Hugging Face has no safetensors: the sha256 is that of the pickle."""
+def test_a_published_pickle_is_loaded_and_hashed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Hugging Face has no safetensors, the sha256 is that of the pickle."""
     home = tmp_path / "CLIP-ViT-B-32-laion2B-s34B-b79K"
     home.mkdir()
     torch.save(load_file(folder / WEIGHTS), home / PICKLED)
@@ -257,7 +257,7 @@ def test_a_published_pickle_is_taken_and_counted(folder: Path, tmp_path: Path, m
     assert made.info.weights == hashlib.sha256(f"CLIP weights {sha}\n".encode()).hexdigest()
 
 
-def test_a_published_model_comes_from_its_folder(tmp_path: Path) -> None:
+def test_a_published_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
     (file,) = wanted("gem", "ViT-B-32/laion2b_s34b_b79k")
     assert (file.repo, file.files, file.spec) == (
         "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
@@ -283,7 +283,7 @@ def test_changed_weights_are_refused(copy: Path) -> None:
 
 def test_damaged_files_fail(folder: Path, copy: Path) -> None:
     whole = (copy / WEIGHTS).read_bytes()
-    state = load_file(folder / WEIGHTS)  # mapped: not the file that is written to
+    state = load_file(folder / WEIGHTS)  # mapped, and not the file that is written to
 
     def fails(message: str) -> None:
         (copy / RECORD).unlink(missing_ok=True)
@@ -309,14 +309,14 @@ def test_damaged_files_fail(folder: Path, copy: Path) -> None:
 
 
 def test_a_model_that_cannot_be_built_fails(copy: Path) -> None:
-    told = json.loads((copy / CONFIG).read_text())
-    told["model_cfg"]["vision_cfg"]["banana"] = 1
-    (copy / CONFIG).write_text(json.dumps(told))
+    config = json.loads((copy / CONFIG).read_text())
+    config["model_cfg"]["vision_cfg"]["banana"] = 1
+    (copy / CONFIG).write_text(json.dumps(config))
     with pytest.raises(ModelError, match="open_clip cannot build the model"):
         load_text(f"gem:local-dir:{copy}")
 
 
-def test_gem_wants_a_class_token(tmp_path: Path) -> None:
+def test_gem_needs_a_class_token(tmp_path: Path) -> None:
     vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16, "patch_size": None}
     folder = clip_folder.write(tmp_path / "resnet", vision_cfg=vision)
     with pytest.raises(ModelError, match="has no patches; choose a ViT"):

@@ -1,4 +1,4 @@
-"""The inside of open_clip's towers: both layouts, with a class token and with a pooling head."""
+"""The inside of open_clip's towers: both layouts, towers with a class token and with a pooling head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pixels() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layout", ["batch first", "sequence first"])
-def test_all_blocks_give_what_open_clip_gives(small: Any, pixels: torch.Tensor, layout: str) -> None:
+def test_all_blocks_equal_open_clip(small: Any, pixels: torch.Tensor, layout: str) -> None:
     visual = small.visual if layout == "batch first" else clip_folder.sequence_first(small.visual)
     tower = ClipTower(visual)
     assert [block.sequence_first for block in tower.blocks] == [layout != "batch first"] * 4
@@ -44,7 +44,7 @@ def test_all_blocks_give_what_open_clip_gives(small: Any, pixels: torch.Tensor, 
 
 
 @pytest.mark.parametrize("layout", ["batch first", "sequence first"])
-def test_a_block_is_its_parts(small: Any, pixels: torch.Tensor, layout: str) -> None:
+def test_the_parts_of_a_block_give_the_block(small: Any, pixels: torch.Tensor, layout: str) -> None:
     tower = ClipTower(small.visual if layout == "batch first" else clip_folder.sequence_first(small.visual))
     with torch.inference_mode():
         block, x = next(tower.last_blocks(pixels, 2, "offset"))
@@ -56,12 +56,12 @@ def test_a_block_is_its_parts(small: Any, pixels: torch.Tensor, layout: str) -> 
         torch.testing.assert_close(block.mlp(x + block.out(attended)), block(x), atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_of_another_size_have_stretched_positions(small: Any) -> None:
+def test_pictures_of_another_size_have_resized_positions(small: Any) -> None:
     tower = ClipTower(small.visual)
     wide = torch.randn(1, 3, 40, 56)
     with torch.inference_mode():
-        for stretch in ("offset", "antialiased"):
-            _, x = next(tower.last_blocks(wide, 1, stretch))
+        for resizing in ("offset", "antialiased"):
+            _, x = next(tower.last_blocks(wide, 1, resizing))
             assert x.shape == (1, 1 + 5 * 7, 32)
     table = torch.arange(17.0)[:, None].expand(17, 3)
     assert resize_positions(table, (4, 4), (4, 4), "offset") is table
@@ -100,7 +100,7 @@ def test_a_pooling_head_over_all_patches_is_timms_with_one_key(pixels: torch.Ten
         inputs = tower.pool_inputs(pixels)
         assert inputs.shape == (2, 16, 32)
         ours = tower.pool_head(tower.pool_values(inputs).mean(dim=1))
-        # timm's own, with keys that are all the mean patch and without its MLP.
+        # timm's head without its MLP, with the mean patch as all keys.
         pool = siglip.attn_pool
         mean = inputs.mean(dim=1, keepdim=True).expand_as(inputs)
         q = pool.q(pool.latent.expand(2, -1, -1)).unflatten(-1, (2, 16)).transpose(1, 2)
@@ -139,7 +139,7 @@ def test_other_towers_are_refused(small: Any) -> None:
 
 
 def eva(**changes: Any) -> Any:
-    """timm's EVA with a class token, 4 x 4 patches, random weights; as EVA02-CLIP unless told otherwise."""
+    """timm's EVA with a class token, 4 x 4 patches, random weights; as EVA02-CLIP by default."""
     from timm.models.eva import Eva
 
     torch.manual_seed(4)
@@ -177,9 +177,8 @@ EVAS = {
 
 
 @pytest.mark.parametrize("kind", EVAS)
-def test_towers_of_eva_are_timms(pixels: torch.Tensor, kind: str) -> None:
-    """The whole tower, and each block in its parts: biases that lie beside the projection, places that turn queries and
-    keys, norms in odd places."""
+def test_towers_of_eva_equal_timm(pixels: torch.Tensor, kind: str) -> None:
+    """The whole tower, and the parts of each block: separate biases, rotary positions, additional norms."""
     visual = Wrapped(eva(**EVAS[kind]), 32)
     attn = visual.trunk.blocks[0].attn
     if kind == "EVA01":
@@ -202,7 +201,7 @@ def test_towers_of_eva_are_timms(pixels: torch.Tensor, kind: str) -> None:
             torch.testing.assert_close(tower.head(block(x))[:, 0], visual(pixels), atol=2e-5, rtol=1e-5)
 
 
-def test_places_turn_queries_and_keys_and_no_values(pixels: torch.Tensor) -> None:
+def test_positions_rotate_queries_and_keys_only(pixels: torch.Tensor) -> None:
     tower = ClipTower(Wrapped(eva(), 32))
     with torch.inference_mode():
         block, x = next(tower.last_blocks(pixels, 1, "offset"))
@@ -211,13 +210,13 @@ def test_places_turn_queries_and_keys_and_no_values(pixels: torch.Tensor) -> Non
         block.rope = None
         plain = block.queries_keys_values(block.normed(x))
     for i, (a, b) in enumerate(zip(turned, plain, strict=True)):
-        assert torch.equal(a[:, 0], b[:, 0])  # the class token has no place
+        assert torch.equal(a[:, 0], b[:, 0])  # the class token has no position
         assert torch.equal(a, b) == (i == 2)
         torch.testing.assert_close(a.norm(dim=-1), b.norm(dim=-1))
 
 
 @pytest.mark.parametrize("changes", [{"rope_type": "mixed"}, {"num_reg_tokens": 2}])
-def test_towers_of_eva_that_do_more_are_refused(changes: dict[str, Any]) -> None:
+def test_unsupported_towers_of_eva_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="this tower"):
         ClipTower(Wrapped(eva(**changes), 32))
 

@@ -1,4 +1,4 @@
-"""CLIP's tokens against a plain form of byte-pair encoding, on a vocabulary made up here."""
+"""CLIP's tokens against a plain byte-pair encoder, on a small vocabulary."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ranks() -> dict[tuple[str, str], int]:
 
 
 def pieces(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
-    """Join the best pair, the first of it, again and again (Sennrich et al., 2016)."""
+    """Merge the best pair until none is left (Sennrich et al., 2016)."""
     parts = [*word[:-1], word[-1] + "</w>"]
     while len(parts) > 1:
         best = min(itertools.pairwise(parts), key=lambda pair: ranks.get(pair, MERGES))
@@ -52,7 +52,7 @@ def pieces(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
 
 
 def number(piece: str, ranks: dict[tuple[str, str], int]) -> int:
-    """Ids of lower-case letters, alone and at the end of a word, and of merges."""
+    """Ids of lower-case letters, inside and at the end of a word, and of merges."""
     letter = piece.removesuffix("</w>")
     if len(letter) == 1:
         return ord(letter) - ord("!") + (256 if piece.endswith("</w>") else 0)
@@ -73,7 +73,7 @@ def test_words_of_letters(tokens: Tokens, ranks: dict[tuple[str, str], int], wor
             assert token == number(piece, ranks)
 
 
-def test_numbers_are_split_and_bytes_have_places(tokens: Tokens) -> None:
+def test_numbers_are_split_and_bytes_have_ids(tokens: Tokens) -> None:
     one, three = ord("1") - ord("!") + 256, ord("3") - ord("!") + 256
     assert tokens(["13"]).tolist() == [[START, one, three, END]]
     assert tokens(["!"]).tolist() == [[START, 256, END]]
@@ -85,7 +85,7 @@ def test_short_rows_are_filled_with_zeros(tokens: Tokens) -> None:
     found = tokens(["a", "a b c"])
     assert found.shape == (2, 5)
     assert found[0].tolist()[2:] == [END, 0, 0]
-    assert found.argmax(1).tolist() == [2, 4]  # where the text tower pools
+    assert found.argmax(1).tolist() == [2, 4]  # the position that the text tower pools
     assert tokens([]).shape[0] == 0
 
 
@@ -105,12 +105,12 @@ def test_phrases_are_cleaned_as_in_clip(tokens: Tokens, phrase: str, same: str) 
     assert tokens([phrase]).tolist() == tokens([same]).tolist()
 
 
-def test_end_of_text_in_a_phrase_is_no_end(tokens: Tokens) -> None:
+def test_end_of_text_in_a_phrase_does_not_end_it(tokens: Tokens) -> None:
     found = tokens(["<|endoftext|> a"])[0].tolist()
     assert found.count(END) == 1
 
 
-def test_a_phrase_too_long_is_not_cut_here(tokens: Tokens) -> None:
+def test_a_phrase_that_is_too_long_fails(tokens: Tokens) -> None:
     assert tokens(["1 " * 75]).shape == (1, 77)
     assert tokens.count("1 " * 75) == 77
     with pytest.raises(UsageError, match="the phrase has 78 tokens, at most 77 fit; shorten it"):
@@ -118,7 +118,7 @@ def test_a_phrase_too_long_is_not_cut_here(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize("phrase", ["", "  ", "\n"])
-def test_nothing_fails(tokens: Tokens, phrase: str) -> None:
+def test_a_phrase_without_words_fails(tokens: Tokens, phrase: str) -> None:
     with pytest.raises(UsageError, match="no word"):
         tokens(["mug", phrase])
 

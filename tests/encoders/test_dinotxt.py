@@ -29,7 +29,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.golden
-def test_text_equals_metas(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
+def test_text_equals_meta(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
     tower = load_text_tower(file, heads=4)
     ids = torch.from_numpy(golden["tokens"])
     with torch.inference_mode():
@@ -38,7 +38,7 @@ def test_text_equals_metas(file: Path, golden: dict[str, NDArray[np.float32]]) -
 
 
 @pytest.mark.golden
-def test_what_follows_the_end_does_not_count(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
+def test_tokens_after_the_end_do_not_count(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
     tower = load_text_tower(file, heads=4)
     for row, ids in enumerate(golden["tokens"]):
         short = torch.from_numpy(ids[: ids.argmax() + 1])[None]
@@ -47,7 +47,7 @@ def test_what_follows_the_end_does_not_count(file: Path, golden: dict[str, NDArr
 
 
 @pytest.mark.golden
-def test_pictures_equal_metas(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
+def test_pictures_equal_meta(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
     head = load_vision_head(file, heads=3)
     patches = torch.from_numpy(golden["backbone_patch"]).transpose(1, 2).unflatten(2, (4, 6))
     given = Features(patches, *(torch.from_numpy(golden[f"backbone_{part}"]) for part in ("class", "register")))
@@ -65,7 +65,7 @@ def test_order_of_words_matters(file: Path) -> None:
     assert (one - other).abs().max() > 0.01
 
 
-def test_files_without_a_part_fail(file: Path, tmp_path: Path) -> None:
+def test_incomplete_files_fail(file: Path, tmp_path: Path) -> None:
     vision = {name: t for name, t in tren_files.meta_state().items() if name.startswith("visual_model")}
     torch.save(vision, tmp_path / "vision.pth")
     load_vision_head(tmp_path / "vision.pth", heads=3)
@@ -79,7 +79,7 @@ def test_files_without_a_part_fail(file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["text_model.backbone.blocks.1.feed_forward.fc2.bias", "text_model.backbone.extra"])
-def test_a_tensor_missing_or_unknown_fails(tmp_path: Path, name: str) -> None:
+def test_a_missing_or_unknown_tensor_fails(tmp_path: Path, name: str) -> None:
     state = tren_files.meta_state()
     if name in state:
         del state[name]

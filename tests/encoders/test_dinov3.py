@@ -43,7 +43,7 @@ def compare(model: nn.Module, golden: dict[str, NDArray[np.float32]]) -> None:
 
 
 @pytest.mark.golden
-def test_metas_file_gives_what_metas_code_gives(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
+def test_metas_file_equals_metas_code(file: Path, golden: dict[str, NDArray[np.float32]]) -> None:
     model = load_backbone(file)
     assert (width(model), heads(model)) == (96, 3)
     assert not model.training
@@ -52,7 +52,7 @@ def test_metas_file_gives_what_metas_code_gives(file: Path, golden: dict[str, ND
 
 
 @pytest.mark.golden
-def test_the_whole_state_dict_will_do(tmp_path: Path, golden: dict[str, NDArray[np.float32]]) -> None:
+def test_the_whole_state_dict_is_accepted(tmp_path: Path, golden: dict[str, NDArray[np.float32]]) -> None:
     torch.save(tren_files.meta_state(), tmp_path / "whole.pth")
     compare(load_backbone(tmp_path / "whole.pth"), golden)
 
@@ -67,7 +67,7 @@ def test_a_folder_of_hugging_face_is_the_same(
 
 @pytest.mark.golden
 def test_the_masked_bias_of_the_keys_matters(tmp_path: Path, golden: dict[str, NDArray[np.float32]]) -> None:
-    """Without the mask the bias counts: added to all keys it would change no softmax, but the positions turn it."""
+    """Without the mask the bias counts: rotary positions make it differ from key to key, so it changes the softmax."""
     state = {name: t for name, t in tren_files.backbone_state().items() if not name.endswith("bias_mask")}
     torch.save(state, tmp_path / "unmasked.pth")
     model = load_backbone(tmp_path / "unmasked.pth")
@@ -78,7 +78,7 @@ def test_the_masked_bias_of_the_keys_matters(tmp_path: Path, golden: dict[str, N
 
 
 def test_a_gated_mlp_and_no_bias_as_in_the_largest(tmp_path: Path) -> None:
-    """SwiGLU is w3(silu(w1 x) * w2 x); what the published 7B has beside it finds its place."""
+    """SwiGLU is w3(silu(w1 x) * w2 x). The other tensors of the published 7B are loaded, too."""
     state: dict[str, Tensor] = {}
     for name, tensor in tren_files.backbone_state().items():
         if ".mlp." not in name and ".qkv.bias" not in name and name != "rope_embed.periods":

@@ -25,7 +25,7 @@ EVA = {
     "timm_pool": "token",
     "timm_proj": None,
 }
-"""timm's smallest of the kind, in the form of open_clip's EVA02-B-16: 12 blocks, 16 x 16 patches."""
+"""timm's smallest EVA model in the form of open_clip's EVA02-B-16: 12 blocks, 16 x 16 patches."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_gem_over_eva(folder: Path) -> None:
     patches = made.patches([image])
     assert patches.shape == (1, 16, 16, 24)
     np.testing.assert_allclose(np.linalg.norm(patches, axis=-1), 1, atol=1e-5)
-    # The same by hand from timm's own parts: per block, what its queries, keys and values say of themselves.
+    # Computed from timm's parts: self-self attention of the queries, keys and values of each block.
     visual = made._loaded.model.visual
     trunk = visual.trunk
     with torch.inference_mode():
@@ -72,7 +72,7 @@ def test_gem_over_eva(folder: Path) -> None:
 
 
 def turned(x: torch.Tensor, rope: torch.Tensor) -> torch.Tensor:
-    """timm's own rotation, of all but the class token."""
+    """timm's rotation of all tokens but the class token."""
     from timm.layers import apply_rot_embed_cat
 
     return torch.cat([x[:, :, :1], apply_rot_embed_cat(x[:, :, 1:], rope)], dim=2)
@@ -100,8 +100,8 @@ def test_textregion_over_eva(folder: Path) -> None:
     np.testing.assert_allclose(found.text[0], want.numpy(), atol=1e-5)
 
 
-def test_gem_wants_the_norm_before_attention(folder: Path, tmp_path: Path) -> None:
-    """EVA02-E has it behind: TextRegion is defined for it, GEM's temperature is not."""
+def test_gem_needs_the_norm_before_attention(folder: Path, tmp_path: Path) -> None:
+    """EVA02-E has the norm after attention. TextRegion works with it; GEM's temperature is not defined."""
     from timm.models import eva, register_model
 
     def eva_post_norm_test(pretrained: bool = False, **more: object) -> object:

@@ -39,7 +39,7 @@ def test_attention_is_as_recorded(golden: dict[str, Tensor], name: str, iteratio
 
 @pytest.mark.golden
 @pytest.mark.parametrize("grid", [(28, 28), (10, 14)])
-def test_positions_are_stretched_as_recorded(golden: dict[str, Tensor], grid: tuple[int, int]) -> None:
+def test_positions_are_resized_as_recorded(golden: dict[str, Tensor], grid: tuple[int, int]) -> None:
     out = resize_positions(golden["pe_in"][0], (14, 14), grid, "antialiased")
     torch.testing.assert_close(out, golden[f"pe_{grid[0]}x{grid[1]}"][0], atol=1e-6, rtol=0)
 
@@ -87,7 +87,7 @@ def test_patches_and_regions(gem: Gem) -> None:
     np.testing.assert_allclose(gem.patches(images[1:])[0], patches[1], atol=1e-5)
     for found, own in zip(gem.encode(images, 640, 480), patches, strict=True):
         assert found.text.shape == (len(found), gem.info.text_dim) == (len(found), 24)
-        np.testing.assert_array_equal(found.masks.sum(0), 1)  # clusters part the picture
+        np.testing.assert_array_equal(found.masks.sum(0), 1)  # clusters cover the picture
         for token, mask in zip(found.text, found.masks, strict=True):
             mean = own[mask > 0].mean(0)
             np.testing.assert_allclose(token, mean / np.linalg.norm(mean), atol=1e-5)
@@ -95,7 +95,7 @@ def test_patches_and_regions(gem: Gem) -> None:
         assert found.boxes.max(0).tolist()[2:] == pytest.approx([640, 480])
 
 
-def test_text_alone_is_the_same(gem: Gem, folder: Path) -> None:
+def test_the_text_side_gives_the_same_vectors(gem: Gem, folder: Path) -> None:
     text = load_text(f"gem:local-dir:{folder}")
     assert text.info == gem.info
     assert not hasattr(text, "tower")

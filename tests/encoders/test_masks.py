@@ -44,7 +44,7 @@ def test_each_kind_of_file(tmp_path: Path) -> None:
     assert read_masks(tmp_path / "d.png").shape == (0, H, W)
 
 
-def test_files_that_hold_no_masks_fail(tmp_path: Path) -> None:
+def test_files_without_masks_fail(tmp_path: Path) -> None:
     def fails(name: str, message: str) -> None:
         with pytest.raises(ModelError, match=message):
             read_masks(tmp_path / name)
@@ -67,7 +67,7 @@ def test_files_that_hold_no_masks_fail(tmp_path: Path) -> None:
     fails("g.png", "cannot be read")
 
 
-def one(image: np.ndarray, kind: SourceKind = SourceKind.VIDEO, index: int = 0) -> tuple[list[Frame], SourceInfo]:
+def single(image: np.ndarray, kind: SourceKind = SourceKind.VIDEO, index: int = 0) -> tuple[list[Frame], SourceInfo]:
     height, width = image.shape[:2]
     return [Frame(image, 0, index)], SourceInfo("/videos/walk.mp4", kind, width, height, 0, "f")
 
@@ -78,22 +78,22 @@ def test_the_layout_of_a_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "walk" / "00000012.npy", masks(3))
     np.save(tmp_path / "walk.npy", masks(4))
     source = FolderMasks(tmp_path)
-    (found,) = source.of_frames(*one(image, index=12))
+    (found,) = source.of_frames(*single(image, index=12))
     assert len(found) == 3
-    (found,) = source.of_frames(*one(image, SourceKind.PICTURE))
+    (found,) = source.of_frames(*single(image, SourceKind.PICTURE))
     assert len(found) == 4
     with pytest.raises(ModelError, match=r"no masks for walk/00000013: put 00000013.npz, .npy or .png"):
-        list(source.of_frames(*one(image, index=13)))
+        list(source.of_frames(*single(image, index=13)))
     with pytest.raises(UsageError, match="belongs to the frames of files"):
         source.of_picture(image)
     with pytest.raises(UsageError, match="there is no such folder: /nowhere"):
         mask_source("/nowhere", None)
 
 
-def test_masks_of_a_wrong_size_are_one_line(tmp_path: Path) -> None:
+def test_masks_of_a_wrong_size_fail_in_one_line(tmp_path: Path) -> None:
     np.save(tmp_path / "walk.npy", masks(2, H + 1, W))
     with pytest.raises(ModelError) as caught:
-        list(FolderMasks(tmp_path).of_frames(*one(np.zeros((H, W, 3), np.uint8), SourceKind.PICTURE)))
+        list(FolderMasks(tmp_path).of_frames(*single(np.zeros((H, W, 3), np.uint8), SourceKind.PICTURE)))
     assert str(caught.value) == (
         f"the masks have 64 x 49 pixels, the picture 64 x 48; make them from the same picture, neither scaled nor "
         f"turned: {tmp_path}/walk.npy"
@@ -114,7 +114,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("family", ["gem", "textregion"])
 def test_regions_are_those_of_the_masks(family: str, model: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "walk.npy", masks(2, 128, 128))  # of the original; it is looked at in 64 x 64
+    np.save(tmp_path / "walk.npy", masks(2, 128, 128))  # in the size of the original; the working picture is 64 x 64
     encoder: Any = load(f"{family}:local-dir:{model}", "cpu", masks=tmp_path)
     encoder.dtype = torch.float32
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -227,7 +227,7 @@ def test_ground_under_masks(model: Path, tmp_path: Path) -> None:
     assert (result.exit_code, "no masks found" in result.stderr) == (4, True)
 
 
-def test_an_encoder_with_regions_of_its_own_fails(tmp_path: Path) -> None:
+def test_an_encoder_that_finds_regions_itself_fails(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="`tiny` finds its regions itself; `masks` is for textregion and gem"):
         load("tiny", "cpu", masks=tmp_path)
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Regions by joining patches that are alike."""
+"""Regions from clusters of similar patches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidmem.encoders.masks.clusters import cluster, one_hot
 
 
 def scene() -> np.ndarray:
-    """A 2 x 3 thing and a single patch on a background, with a little noise."""
+    """An object of 2 x 3 patches and a single patch on a background, with a little noise."""
     kinds = np.zeros((6, 8), int)
     kinds[1:3, 1:4] = 1
     kinds[4, 6] = 2
@@ -19,7 +19,7 @@ def scene() -> np.ndarray:
     return (np.eye(3, 16)[kinds] + noise).astype(np.float32)
 
 
-def test_things_are_found() -> None:
+def test_objects_are_found() -> None:
     labels = cluster(scene(), threshold=0.8)
     assert labels.max() == 2
     assert labels[0, 0] == 0
@@ -31,25 +31,29 @@ def test_things_are_found() -> None:
     np.testing.assert_array_equal(masks.sum(0), 1)
 
 
-def test_small_and_surplus_regions_are_joined() -> None:
+def test_small_and_surplus_regions_are_merged() -> None:
     assert cluster(scene(), threshold=0.8, min_patches=2).max() == 1
     assert cluster(scene(), threshold=0.8, max_regions=2).max() == 1
     assert cluster(scene(), threshold=0.8, max_regions=1).max() == 0
-    assert cluster(np.zeros((3, 3, 4), np.float32), threshold=0.5).max() == 8  # no direction: nothing is alike
+    assert (
+        cluster(np.zeros((3, 3, 4), np.float32), threshold=0.5).max() == 8
+    )  # zero vectors are not similar to anything
     assert cluster(np.ones((1, 1, 4), np.float32), threshold=0.5).tolist() == [[0]]
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-0.5, 0.9), st.integers(1, 4), st.none() | st.integers(1, 9))
-def test_regions_are_whole_and_the_same_each_time(seed: int, threshold: float, least: int, most: int | None) -> None:
+def test_regions_are_connected_and_deterministic(
+    seed: int, threshold: float, min_patches: int, max_regions: int | None
+) -> None:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(6, 7, 5)).astype(np.float32)
-    labels = cluster(features, threshold=threshold, min_patches=least, max_regions=most)
+    labels = cluster(features, threshold=threshold, min_patches=min_patches, max_regions=max_regions)
     np.testing.assert_array_equal(
-        labels, cluster(features.copy(), threshold=threshold, min_patches=least, max_regions=most)
+        labels, cluster(features.copy(), threshold=threshold, min_patches=min_patches, max_regions=max_regions)
     )
     sizes = np.bincount(labels.ravel())
-    assert (sizes >= least).all()
-    assert most is None or len(sizes) <= most
+    assert (sizes >= min_patches).all()
+    assert max_regions is None or len(sizes) <= max_regions
     first = [int(np.flatnonzero(labels.ravel() == i)[0]) for i in range(len(sizes))]
     assert first == sorted(first)
     for i in range(len(sizes)):
@@ -66,7 +70,7 @@ def test_regions_are_whole_and_the_same_each_time(seed: int, threshold: float, l
         assert (reached == inside).all()
 
 
-def test_alike_neighbours_end_in_one() -> None:
+def test_similar_neighbours_end_in_one_region() -> None:
     row = np.array([[1, 0], [0.99, 0.14], [0.95, 0.3], [0, 1]], np.float32)[None]
     assert cluster(row, threshold=0.9).tolist() == [[0, 0, 0, 1]]
     assert pytest.approx(1) == np.linalg.norm(row[0, 0])

@@ -1,4 +1,4 @@
-"""The T-REN region encoder against recordings of the authors' code, and what else it promises."""
+"""The T-REN region encoder against recordings of the authors' code, and its other properties."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIXELS = 128
 
 
 def points_of(pixels_yx: NDArray[np.int64], size: int) -> Tensor:
-    """(y, x) pixels as x, y in [0, 1]."""
+    """Turn (y, x) in pixels into x, y in [0, 1]."""
     return (torch.from_numpy(pixels_yx).flip(-1).float() + 0.5) / size
 
 
@@ -43,7 +43,7 @@ def state() -> dict[str, NDArray[np.float32]]:
 @pytest.fixture(scope="module")
 def model(state: dict[str, NDArray[np.float32]]) -> Iterator[RegionEncoder]:
     model = RegionEncoder(64, 48).eval()
-    # strict: every tensor of theirs but the regenerable one has a place of ours, and none of ours is left over
+    # strict: all of the authors' tensors but the computed ones have a name here, and the other way round
     ours = {our_name(k): torch.from_numpy(v) for k, v in state.items() if k != "feature_embeddings"}
     model.load_state_dict(ours)
     with torch.inference_mode():
@@ -118,7 +118,7 @@ def test_encoded_and_merged_equals_the_authors(model: RegionEncoder, golden: dic
         )
         for keep, name in ((False, f"merged_{b}"), (True, f"merged_keepsingle_{b}")):
             out = merge(given, MergeConfig(keep_singletons=keep), frame_width=PIXELS, frame_height=PIXELS)
-            # The authors list groups in an order of their own: compare as sets, each with its nearest.
+            # The authors' order of groups differs, so compare each group with its nearest.
             theirs = golden[f"{name}_pred_tokens"]
             assert len(out) == len(theirs)
             order = np.abs(out.visual[None] - theirs[:, None]).max(-1).argmin(1)
@@ -146,7 +146,7 @@ def test_positions_equal_the_authors(state: dict[str, NDArray[np.float32]]) -> N
     np.testing.assert_allclose(every_16th, golden["location_64_res128"], **close)
 
 
-def test_positions_are_no_weights() -> None:
+def test_positions_are_not_weights() -> None:
     assert not [name for name in RegionEncoder(32, 16, heads=4).state_dict() if "gaussian" in name]
 
 

@@ -1,4 +1,4 @@
-"""What makes the region encoder quick must not be seen in its results: kept prompts, parts, other kernels, dtypes."""
+"""Cached prompts, parts, faster kernels and dtypes must not change the results of the region encoder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def small(**options: Any) -> RegionEncoder:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often prompts were made."""
+    """Count how often prompts are computed."""
     made: list[int] = []
     prompts = RegionEncoder.prompts
 
@@ -47,7 +47,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def fresh(model: RegionEncoder, features: Tensor, points: Tensor) -> tuple[Tensor, ...]:
-    """The result of a copy that has kept nothing."""
+    """The result of a copy with an empty cache."""
     return tuple(copy.deepcopy(model)(features, points))
 
 
@@ -56,7 +56,7 @@ def same(a: tuple[Tensor, ...], b: tuple[Tensor, ...], atol: float = 0) -> None:
         torch.testing.assert_close(mine, other, atol=atol, rtol=0)
 
 
-def test_prompts_of_the_same_points_are_made_once(counted: list[int]) -> None:
+def test_prompts_of_the_same_points_are_computed_once(counted: list[int]) -> None:
     model, points = small(), points_of()
     with torch.inference_mode():
         first = model(features_of(), points)
@@ -123,9 +123,7 @@ def train_a_step(model: RegionEncoder, state: dict[str, Tensor]) -> None:
         train_a_step,
     ],
 )
-def test_what_changes_is_noticed(
-    counted: list[int], change: Callable[[RegionEncoder, dict[str, Tensor]], None]
-) -> None:
+def test_changes_are_noticed(counted: list[int], change: Callable[[RegionEncoder, dict[str, Tensor]], None]) -> None:
     model, state = small(), {"points": points_of(), "features": features_of()}
     with torch.no_grad():
         before = model(state["features"], state["points"])
@@ -160,7 +158,7 @@ def test_nothing_is_kept_of_weights_whose_writes_are_not_counted(counted: list[i
     assert not torch.equal(before, after)
 
 
-def test_kept_prompts_are_in_no_state_and_no_copy() -> None:
+def test_cached_prompts_are_not_in_states_and_copies() -> None:
     model = small()
     names = set(model.state_dict())
     with torch.no_grad():
@@ -182,7 +180,7 @@ def test_parts_give_the_same(monkeypatch: pytest.MonkeyPatch, options: dict[str,
         same(model(features, points), whole, 1e-5)
 
 
-def test_a_batch_is_its_pictures() -> None:
+def test_a_batch_equals_its_pictures() -> None:
     model, features = small(), features_of(3)
     with torch.no_grad():
         together = model(features, points_of())
@@ -237,8 +235,8 @@ def test_bfloat16_is_near_and_its_positions_are_exact() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_compiled_without_a_break(whole: bool) -> None:
-    """As one graph: the whole module, or the part behind the kept prompts. A backend that generates no code is quick
-    and finds breaks just as well."""
+    """One graph of the whole module, or of the part after the prompts. A backend without code generation is faster and
+    finds the same graph breaks."""
     model, features, points = small(), features_of(), points_of()
     with torch.no_grad():
         wanted = model(features, points)
@@ -252,8 +250,8 @@ def test_compiled_without_a_break(whole: bool) -> None:
     same(found, wanted, 1e-5)
 
 
-def test_stretched_positions_are_the_stretched_tables() -> None:
-    """Pictures of 48 pixels and 3 patches a side, tables of 64 pixels and 4 patches, by torch's own resizing."""
+def test_resized_positions_equal_resized_tables() -> None:
+    """Pictures of 48 pixels and 3 patches a side, and tables of 64 pixels and 4 patches, resized by torch."""
     exact = FourierPositions(16)
     resized = FourierPositions(16, "resized", side=4, pixels=64)
     for grid in ((3, 3), (6, 5), (4, 4)):
@@ -269,7 +267,7 @@ def test_stretched_positions_are_the_stretched_tables() -> None:
     assert (resized.grid(3, 3) - exact.grid(3, 3)).abs().max() > 0.01
 
 
-def test_encoders_that_make_no_sense_fail() -> None:
+def test_invalid_options_fail() -> None:
     with pytest.raises(ValueError, match="positions are exact or resized, not 'rough'"):
         FourierPositions(16, "rough")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="width 64, 5 heads"):

@@ -55,7 +55,7 @@ def frames(images: list[np.ndarray]) -> list[Frame]:
     return [Frame(image, i * 10**8, i) for i, image in enumerate(images)]
 
 
-def test_a_grid_of_points_is_asked_as_the_library_does(sam2_small: Path, source: Sam2Masks) -> None:
+def test_a_grid_of_points_is_prompted_as_in_the_library(sam2_small: Path, source: Sam2Masks) -> None:
     from transformers import Sam2Model
 
     own = Sam2Model.from_pretrained(sam2_small).eval()
@@ -87,7 +87,7 @@ def test_pixels_are_squashed_and_normalised(source: Sam2Masks) -> None:
 
 @pytest.fixture
 def two(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The grid finds two things; how often it was asked."""
+    """The grid finds two objects. Returns a list that grows with each call."""
     asked: list[int] = []
 
     def find(image: np.ndarray) -> torch.Tensor:
@@ -101,25 +101,27 @@ def two(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-def test_masks_are_carried_from_key_frames(source: Sam2Masks, two: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_propagated_from_key_frames(
+    source: Sam2Masks, two: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(source, "key_every", 3)
     found = list(source.of_frames(frames(pictures(5)), info()))
     assert len(two) == 2  # frames 0 and 3
     assert [m.shape for m in found] == [(2, H, W)] * 5
     assert all(m.dtype == np.float32 and m.min() >= 0 and m.max() <= 3.001 for m in found)
     np.testing.assert_array_equal(found[0], found[3])
-    assert not np.array_equal(found[0], found[1])  # the predictor's own
+    assert not np.array_equal(found[0], found[1])  # from the predictor
     again = list(source.of_frames(frames(pictures(5))[:2], info()))
-    np.testing.assert_allclose(again[1], found[1], atol=1e-4)  # what follows changes nothing
+    np.testing.assert_allclose(again[1], found[1], atol=1e-4)  # later frames do not change it
 
 
-def test_pictures_that_do_not_follow_each_other_are_each_asked(source: Sam2Masks, two: list[int]) -> None:
+def test_pictures_that_are_not_consecutive_are_segmented_one_by_one(source: Sam2Masks, two: list[int]) -> None:
     for kind in (SourceKind.IMAGES, SourceKind.PICTURE):
         two.clear()
         assert len(list(source.of_frames(frames(pictures(3)), info(kind)))) == len(two) == 3
 
 
-def test_what_is_out_of_view_is_dropped(source: Sam2Masks, two: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_out_of_view_are_dropped(source: Sam2Masks, two: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     head = source.model.mask_decoder.pred_obj_score_head.proj_out
     with torch.no_grad():
         before = head.bias.clone()
@@ -132,7 +134,7 @@ def test_what_is_out_of_view_is_dropped(source: Sam2Masks, two: list[int], monke
     assert [len(m) for m in found] == [2, 0, 0]
 
 
-def test_nothing_found_is_nothing_carried(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_masks_nothing_is_propagated(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "asked", lambda image: torch.zeros(0, H, W))
     assert [m.shape for m in source.propagate(pictures(3))] == [(0, H, W)] * 3
 
@@ -144,7 +146,7 @@ def test_an_unknown_size_fails() -> None:
     assert (file.repo, file.spec) == ("facebook/sam2.1-hiera-large", "sam2:large")
 
 
-def test_missing_weights_are_told_how_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_have_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="`vidmem models pull sam2:tiny` fetches them") as caught:
         sam2.load("tiny", "cpu", tmp_path)
@@ -168,10 +170,10 @@ def test_damaged_files_fail(sam2_small: Path, tmp_path: Path) -> None:
         sam2.load(f"local-dir:{copy}", "cpu")
     (copy / "weights.json").unlink()
     weights.write_bytes(data)
-    told = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(told | {"memory_attention_num_layers": 2}))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"memory_attention_num_layers": 2}))
     with pytest.raises(ModelError, match="tensors are missing or do not fit"):
         sam2.load(f"local-dir:{copy}", "cpu")
-    (copy / "config.json").write_text(json.dumps(told | {"model_type": "bert"}))
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     with pytest.raises(ModelError, match="says 'bert', not 'sam2_video'"):
         sam2.load(f"local-dir:{copy}", "cpu")

@@ -1,4 +1,4 @@
-"""Masks out of SAM2's answers, against recordings of TextRegion's code."""
+"""Masks from SAM2's output, against recordings of TextRegion's code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from vidmem.encoders.nms import keep_highest
 
 
 def cones(params: Tensor) -> Tensor:
-    """What the recording was made from: `(n, 5)` centre x, y, radius, height and aspect -> logits `(n, 256, 256)`, kept
-    in half precision."""
+    """Input of the recording: logits `(n, 256, 256)` in half precision.
+
+    From `(n, 5)` centre x, y, radius, height and aspect.
+    """
     u = torch.linspace(0, 1, 256, dtype=torch.float64)
     y, x = torch.meshgrid(u, u, indexing="ij")
     cx, cy, radius, height, aspect = (c[:, None, None] for c in params.unbind(1))
@@ -51,35 +53,35 @@ def disc(x: float, y: float, radius: float, height: float = 20) -> Tensor:
     return cones(torch.tensor([[x, y, radius, height, 1.0]], dtype=torch.float64))[0]
 
 
-def test_small_unsure_and_unstable_masks_go() -> None:
+def test_small_unsure_and_unstable_masks_are_dropped() -> None:
     logits = torch.stack([disc(0.2, 0.2, 0.1), disc(0.8, 0.2, 0.1), disc(0.2, 0.8, 0.1, 3), disc(0.8, 0.8, 0.015)])
     iou = torch.tensor([0.9, 0.6, 0.9, 0.9])
     found = pick(logits[:, None], iou[:, None])
     assert found.boxes[:, :2].tolist() == [[26, 26]]
 
 
-def test_of_two_masks_with_one_box_the_better_stays() -> None:
+def test_the_better_of_two_masks_with_the_same_box_is_kept() -> None:
     logits = torch.stack([disc(0.5, 0.5, 0.2), disc(0.5, 0.5, 0.201)])
     found = pick(logits[:, None], torch.tensor([[0.7], [0.8]]))
     assert found.iou.tolist() == pytest.approx([0.8])
 
 
-def test_a_part_joins_its_whole_unless_it_is_small() -> None:
+def test_a_part_is_fused_with_its_whole_unless_it_is_small() -> None:
     logits = torch.stack([torch.stack([disc(0.5, 0.5, 0.1), disc(0.5, 0.5, 0.25), disc(0.5, 0.5, 0.4)])])
     found = pick(logits, torch.full((1, 3), 0.9))
     fused = fuse(found, 128, 128)
-    assert len(fused) == 2  # the smallest one's box is too small a share of the largest one's
+    assert len(fused) == 2  # the smallest mask's box is too small a share of the largest's
     assert len(fuse(found, 128, 128, SamLimits(box_iou=0))) == 1
     assert fused.amax() == 3
 
 
-def test_nothing_found_is_no_crash() -> None:
+def test_no_masks() -> None:
     found = pick(torch.full((4, 3, 256, 256), -5.0), torch.full((4, 3), 0.9))
     assert len(found) == 0
     assert fuse(found, 30, 40).shape == (0, 30, 40)
 
 
-def test_boxes_that_overlap_too_much_go() -> None:
+def test_boxes_that_overlap_too_much_are_dropped() -> None:
     boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30], [0, 0, 0, 0]])
     scores = torch.tensor([0.5, 0.9, 0.1, 0.05])
     assert keep_highest(boxes, scores, 0.5).tolist() == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""SAM2 asked with points and a mask, against the library's own model on a small random one."""
+"""SAM2 prompted with points and a mask, against the library, on a small random model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mask() -> np.ndarray:
     return out
 
 
-def test_prompts_are_read_as_the_library_does(sam2_small: Path, predictor: Sam2Predictor, mask: np.ndarray) -> None:
+def test_prompts_are_read_as_in_the_library(sam2_small: Path, predictor: Sam2Predictor, mask: np.ndarray) -> None:
     from transformers import Sam2Model
 
     own = Sam2Model.from_pretrained(sam2_small).eval()
@@ -56,7 +56,7 @@ def test_prompts_are_read_as_the_library_does(sam2_small: Path, predictor: Sam2P
     assert (masks == (F.interpolate(low, (H, W), mode="bilinear")[0] > 0).numpy()).mean() > 0.999
 
 
-def test_a_mask_comes_back_at_the_size_of_the_picture(predictor: Sam2Predictor, mask: np.ndarray) -> None:
+def test_masks_have_the_size_of_the_picture(predictor: Sam2Predictor, mask: np.ndarray) -> None:
     refined = refine(predictor, mask)
     assert refined.shape == (H, W)
     assert refined.dtype == bool

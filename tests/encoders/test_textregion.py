@@ -71,7 +71,7 @@ def test_crops_are_as_recorded(golden: dict[str, Tensor]) -> None:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
     assert crop_grid(h, w, 112) == (2, 2)
     found = crops((small / 255 - mean) / std, 112)
-    # The recorded picture was rounded to whole numbers after it was made smaller: half a step is .0075.
+    # The recorded picture was rounded to integers after it was scaled down; half a step is .0075.
     torch.testing.assert_close(found, golden["named_c112_rm1_clip_inputs"].float(), atol=0.012, rtol=0)
 
 
@@ -81,7 +81,7 @@ def test_the_backbone_is_as_recorded(golden: dict[str, Tensor], tower: ClipTower
     pixels = golden["named_c112_rm1_clip_inputs"].float()
     with torch.inference_mode():
         _, x = next(tower.last_blocks(pixels, 1, "offset"))
-    # The recorded pixels are in half precision, the activations go to 16: .01 of that is 1e-3 of their size.
+    # The recorded pixels are in half precision. Activations go up to 16, so .01 is less than 1e-3 of them.
     torch.testing.assert_close(x.transpose(0, 1), golden["named_c112_rm1_last_blk_in"], atol=0.01, rtol=0)
 
 
@@ -112,12 +112,12 @@ def test_tokens_are_as_recorded(
 
 @pytest.mark.golden
 @pytest.mark.slow
-def test_tokens_of_the_whole_way_are_as_recorded(golden: dict[str, Tensor], tower: ClipTower) -> None:
-    """From the picture to the tokens, in crops of 336 pixels of a picture that 2 does not divide: 941 pixels wide."""
+def test_tokens_from_the_picture_are_as_recorded(golden: dict[str, Tensor], tower: ClipTower) -> None:
+    """Crops of 336 pixels of a picture with an odd width, 941 pixels."""
     cv2 = needs("cv2")
     h, w = golden["named_default_resized_hw"].tolist()
     assert crop_grid(h, w, 336) == tuple(golden["named_default_crops_grid"].tolist()[:2]) == (2, 2)
-    # Their resizing is OpenCV's, in whole numbers.
+    # The authors resize with OpenCV, in integers.
     image = cv2.resize(golden["image_u8"].numpy(), (w, h), interpolation=cv2.INTER_LINEAR)
     block, masks = tower.blocks[-1], golden["named_default_feature_masks"].float()
     with torch.inference_mode():
@@ -141,7 +141,7 @@ def test_tokens_of_the_whole_way_are_as_recorded(golden: dict[str, Tensor], towe
 def test_the_semantic_path_is_as_recorded(
     golden: dict[str, Tensor], tower: ClipTower, values: Tensor, name: str, tau: float | None, unit: bool
 ) -> None:
-    if name == "thrmed":  # the score of one of the patches, whose last bit hangs on the order of sums; it is kept
+    if name == "thrmed":  # the score of a patch, whose last bit depends on the order of sums; it is kept
         tau = float(golden["named_c112_thr_median"]) - 1e-6
     masks = golden["named_c112_rm1_feature_masks"]
     with torch.inference_mode():
@@ -159,14 +159,14 @@ def test_crops_cover_the_picture() -> None:
     assert crop_grid(1, 1, 336) == (1, 1)
 
 
-def test_the_last_crop_lies_over_the_one_before_it() -> None:
-    """Of 7 columns and 5 rows in crops of 3 x 3: columns 0 to 2, 3 to 5, 4 to 6; rows 0 to 2, 2 to 4."""
+def test_the_last_crop_overlaps_the_one_before_it() -> None:
+    """7 columns and 5 rows in crops of 3 x 3 have columns 0 to 2, 3 to 5, 4 to 6, and rows 0 to 2, 2 to 4."""
     picture = torch.arange(5 * 7.0).reshape(1, 5, 7).expand(3, 5, 7)
     found = crops(picture, 2)
     for i, (y, x) in enumerate([(0, 0), (0, 3), (0, 4), (2, 0), (2, 3), (2, 4)]):
         part = picture[None, :, y : y + 3, x : x + 3]
         assert torch.equal(found[1 + i], F.interpolate(part, (2, 2), mode="bicubic", antialias=True)[0])
-    even = crops(torch.rand(3, 4, 8), 4)  # what divides is cut without overlap
+    even = crops(torch.rand(3, 4, 8), 4)  # no overlap if the size divides the picture
     assert even.shape == (3, 3, 4, 4)
 
 
@@ -178,11 +178,11 @@ def test_both_resolutions_count() -> None:
     assert fused[..., 0].tolist() == [[5, 5, 5, 5], [5, 5, 5, 5], [5, 5, 6, 6], [5, 5, 6, 6]]
 
 
-def test_local_similarity_is_what_the_sums_say() -> None:
+def test_local_similarity_equals_plain_sums() -> None:
     seed = torch.Generator().manual_seed(3)
     values, masks = torch.randn(9, 5, generator=seed), (torch.rand(4, 9, generator=seed) > 0.5).float()
-    masks[3] = 0  # an empty mask is no region
-    masks[:3, 0], masks[:, 1] = 1, 0  # a patch of every region, one of none
+    masks[3] = 0  # an empty mask is not a region
+    masks[:3, 0], masks[:, 1] = 1, 0  # a patch in all regions, and a patch in none
     unit = F.normalize(values, dim=1)
     for i in range(9):
         of = {True: [0.0], False: [0.0]}
@@ -208,7 +208,7 @@ def test_regions_without_patches_have_no_token() -> None:
     assert patch_masks(torch.zeros(0, 8, 8), (2, 2)).shape == (0, 4)
 
 
-def test_a_pooling_head_averages_what_the_mask_holds() -> None:
+def test_a_pooling_head_averages_patches_in_the_mask() -> None:
     values, masks = torch.randn(6, 4), torch.zeros(2, 6)
     masks[0, :3] = torch.tensor([0.1, 1.0, 0.5])
     masks[1, 5] = 1
@@ -218,7 +218,7 @@ def test_a_pooling_head_averages_what_the_mask_holds() -> None:
     torch.testing.assert_close(tokens[1], F.normalize(values[5], dim=0))
 
 
-def test_masks_come_to_the_grid() -> None:
+def test_masks_are_scaled_to_the_grid() -> None:
     mask = torch.zeros(1, 8, 8)
     mask[0, :4, :4] = 3
     assert patch_masks(mask, (2, 2)).tolist() == [[1, 0, 0, 0]]
@@ -253,11 +253,11 @@ def test_an_encoder_with_clusters(small: TextRegion) -> None:
     assert found.boxes.max() <= 1920
 
 
-def test_what_is_referred_to_is_pooled_with_the_mlp(small: TextRegion, tmp_path: Path) -> None:
-    """`ground` goes the referring way of the authors' code, `segment` the semantic one."""
+def test_referring_pools_with_the_mlp(small: TextRegion, tmp_path: Path) -> None:
+    """`ground` uses the referring path of the authors' code, `segment` the semantic path."""
     image, masks = picture(80, 80), np.zeros((2, 80, 80), np.float32)
     masks[0, :40, :40], masks[1, 40:] = 1, 1
-    masks[0, :40, 40:50] = 0.2  # softly inside
+    masks[0, :40, 40:50] = 0.2  # partly inside
     np.save(tmp_path / "photo.npy", masks)
     plain = small.regions(image, 80, 80, masks)
     other = small.referring()
@@ -306,7 +306,7 @@ def test_sizes_are_options(small: TextRegion, tmp_path: Path) -> None:
             load(f"textregion:local-dir:{folder},{wrong}", "cpu")
 
 
-def test_a_panorama_has_an_end(small: TextRegion) -> None:
+def test_a_panorama_is_limited(small: TextRegion) -> None:
     assert short_side(4000, 500, 672) == (2016, 672)
     assert short_side(2048, 1024, 1344) == (2688, 1344)
 

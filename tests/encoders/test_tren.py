@@ -1,4 +1,4 @@
-"""`tren` and its baseline `patches:tren`, whole, on small random weights in the layouts of the published files."""
+"""`tren` and its baseline `patches:tren`, on small random weights in the layouts of the published files."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """The same, to do harm to."""
+    """A copy that a test may damage."""
     return Path(shutil.copytree(folder, tmp_path / "weights", ignore=shutil.ignore_patterns(RECORD)))
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of 64 x 64, so 4 x 4 points; float32, to compare."""
+    """64 x 64 pixels, so 4 x 4 points, in float32."""
     monkeypatch.setattr(tren, "SIZE", SIDE)
     monkeypatch.setattr("vidmem.encoders.device.pick_device", lambda name=None: (torch.device("cpu"), torch.float32))
     monkeypatch.delenv("VIDMEM_WEIGHTS", raising=False)
@@ -68,12 +68,12 @@ def picture(seed: int = 0) -> np.ndarray:
 
 
 def pixels(image: np.ndarray) -> torch.Tensor:
-    """Normalised in float64, written out."""
+    """Normalise in float64."""
     rgb = (image / 255.0 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     return torch.from_numpy(rgb.transpose(2, 0, 1)[None].astype(np.float32))
 
 
-def test_regions_are_those_of_the_parts(whole: Tren, folder: Path) -> None:
+def test_regions_equal_those_of_the_parts(whole: Tren, folder: Path) -> None:
     (found,) = whole.encode([picture()], 640, 480)
     backbone = load_backbone(folder / tren_files.BACKBONE)
     region = load_region_encoder(folder / tren_files.REGION)
@@ -95,7 +95,7 @@ def test_regions_are_those_of_the_parts(whole: Tren, folder: Path) -> None:
         assert np.isfinite(getattr(found, name)).all()
 
 
-def test_a_batch_gives_what_its_pictures_give(whole: Tren) -> None:
+def test_a_batch_equals_its_pictures(whole: Tren) -> None:
     images = [picture(seed) for seed in range(3)]
     for image, batched in zip(images, whole.encode(images, 64, 64), strict=True):
         (alone,) = whole.encode([image], 64, 64)
@@ -103,7 +103,7 @@ def test_a_batch_gives_what_its_pictures_give(whole: Tren) -> None:
     assert np.abs(whole.encode(images, 64, 64)[0].visual - whole.encode(images, 64, 64)[1].visual).max() > 1e-3
 
 
-def test_points_at_512_are_the_authors() -> None:
+def test_points_at_512_equal_the_authors() -> None:
     lines = np.linspace(8, 504, 32).astype(int)
     y, x = np.meshgrid(lines, lines, indexing="ij")
     expected = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / 512
@@ -126,11 +126,11 @@ def test_text_is_the_second_half_after_the_prompt(whole: Tren, folder: Path) -> 
     assert whole.encode_text([]).shape == (0, 96)
 
 
-def test_names_of_classes_are_in_80_sentences(whole: Tren) -> None:
+def test_names_are_encoded_in_80_sentences(whole: Tren) -> None:
     names = ["red mug", "key"]
     found = whole.encode_names(names)
     for name, vector in zip(names, found, strict=True):
-        # The tower alone: `encode_text` puts its own words before a phrase.
+        # The tower directly, since `encode_text` puts words before a phrase.
         mean = whole._encode([sentence.replace("{}", name) for sentence in IMAGENET]).mean(0)
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
     assert not np.allclose(found, whole.encode_text(names), atol=1e-3)
@@ -139,7 +139,7 @@ def test_names_of_classes_are_in_80_sentences(whole: Tren) -> None:
         whole.encode_names(["mug", " "])
 
 
-def test_contrast_leaves_out_what_means_the_same(whole: Tren) -> None:
+def test_contrast_leaves_out_phrases_of_the_same_meaning(whole: Tren) -> None:
     (vector,) = whole.encode_text(["mug"])
     assert len(whole.contrast(vector)) == 2
     background = whole.contrast(vector)[0]
@@ -152,7 +152,7 @@ def test_an_unreadable_phrase_fails(whole: Tren, phrase: str, message: str) -> N
         whole.encode_text(["mug", phrase])
 
 
-def test_a_phrase_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_phrase_that_is_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.CaptureFixture[str]) -> None:
     long = "11 " * 40
     count = whole._text.tokens.count
     kept = next(n for n in range(40, 0, -1) if count("photo of a " + "11 " * n) <= 77)
@@ -160,7 +160,7 @@ def test_a_phrase_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.CaptureF
     cut, short = whole.encode_text([long, "11 " * kept])
     np.testing.assert_array_equal(cut, short)
     whole.encode_text([long])
-    (line,) = capsys.readouterr().err.splitlines()  # said once
+    (line,) = capsys.readouterr().err.splitlines()  # warned once
     told = count("photo of a " + long)
     cause = f"the phrase has {told} tokens with its prompt, at most 77 fit"
     assert line == f"{cause}; its first {kept} words count, up to '11 11 11'"
@@ -168,8 +168,8 @@ def test_a_phrase_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.CaptureF
     assert "words count, up to '11 11 11'" in capsys.readouterr().err
 
 
-def test_the_text_side_alone_is_the_same_and_needs_no_backbone(whole: Tren, copy: Path) -> None:
-    assert load_text("tren", copy).info == whole.info  # which also records the files
+def test_the_text_side_is_the_same_and_needs_no_backbone(whole: Tren, copy: Path) -> None:
+    assert load_text("tren", copy).info == whole.info  # also records the files
     (copy / tren_files.BACKBONE).unlink()
     code = f"""
 import sys
@@ -204,7 +204,7 @@ def test_other_weights_are_another_model(whole: Tren, copy: Path) -> None:
 def test_the_folder_of_the_environment(whole: Tren, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDMEM_WEIGHTS", str(folder))
     assert load_text("tren").info == whole.info
-    encoders.load_text("tiny")  # which has none, and does not mind
+    encoders.load_text("tiny")  # has no folder of weights and does not look at it
     with pytest.raises(UsageError, match="`tiny` has no folder of weights; leave `weights` out"):
         encoders.load_text("tiny", folder)
 
@@ -255,7 +255,7 @@ def test_sizes_by_name(copy: Path) -> None:
             use("tren:vitx")
 
 
-def test_patches_are_the_backbones_and_the_vision_heads(folder: Path) -> None:
+def test_patches_equal_the_backbone_and_the_vision_head(folder: Path) -> None:
     encoder = load("patches:tren", "cpu", folder)
     assert isinstance(encoder, Patches)
     assert encoder.info.name == load_text("patches", folder).info.name == "patches:tren"
@@ -281,7 +281,7 @@ def test_patches_of_another_width_or_encoder_fail(copy: Path) -> None:
 
 
 def test_a_memory_of_each(folder: Path, tmp_path: Path) -> None:
-    """Indexed, asked, opened again; the baseline keeps every patch of every frame, regions become tracks."""
+    """Index, search, reopen. The baseline keeps every patch of every frame; regions become tracks."""
     clip = video(tmp_path / "walk.mp4", [{"red": (4 * i, 8)} for i in range(6)])
     counts = {}
     for spec, name in (("tren", "default"), ("patches:tren", "patches")):
@@ -308,7 +308,7 @@ def test_patches_can_be_tracked(folder: Path, tmp_path: Path) -> None:
         assert memory.stats().regions == 6 * 16
 
 
-def test_bfloat16_is_near(whole: Tren, folder: Path) -> None:
+def test_bfloat16_is_close(whole: Tren, folder: Path) -> None:
     text, region, info = tren._known("vitl16", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vidmem.encoders.device.pick_device", lambda name=None: (torch.device("cpu"), torch.bfloat16))

@@ -1,4 +1,4 @@
-"""Files of region-encoder weights: read whole and right, or not at all."""
+"""Files of region encoders are loaded completely or refused."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_the_authors_file_is_loaded(tmp_path: Path, authors: State) -> None:
 
 
 class Authors(torch.nn.Module):
-    """The authors' state dict as their module holds it: `location_embeddings` is a parameter that was made as pixels
-    with their channels and turned about, so that its values lie in another order than its axes."""
+    """The authors' state dict with its memory layout: `location_embeddings` is a transposed view, with contiguous
+    channels."""
 
     def __init__(self, state: State) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Authors(torch.nn.Module):
         return {**super().state_dict(), **{name: torch.nn.Parameter(t) for name, t in self.rest.items()}}
 
 
-def test_a_file_saved_as_the_authors_save_it_is_loaded(tmp_path: Path, authors: State) -> None:
+def test_a_file_in_the_authors_layout_is_loaded(tmp_path: Path, authors: State) -> None:
     state = Authors(authors).state_dict()
     assert state["location_embeddings"].stride() == (1, 128 * 64, 64)
     path = tmp_path / "tren.pth"
@@ -99,7 +99,7 @@ def test_a_file_saved_as_the_authors_save_it_is_loaded(tmp_path: Path, authors: 
 
 
 @pytest.mark.parametrize("change", [lambda t: t.transpose(1, 2), lambda t: t.roll(1, 0), lambda t: t.flip(2)])
-def test_positions_of_another_seed_are_seen_however_they_lie(
+def test_positions_of_another_seed_fail_in_any_layout(
     tmp_path: Path, authors: State, change: Callable[[Tensor], Tensor]
 ) -> None:
     state = Authors({**authors, "location_embeddings": change(authors["location_embeddings"])}).state_dict()
@@ -107,7 +107,7 @@ def test_positions_of_another_seed_are_seen_however_they_lie(
         load_region_encoder(write(tmp_path / "tren.pth", state))
 
 
-def test_any_tensor_may_be_turned_about(tmp_path: Path, authors: State) -> None:
+def test_any_tensor_may_be_transposed(tmp_path: Path, authors: State) -> None:
     turned = {name: t.T.contiguous().T if t.ndim == 2 else t for name, t in authors.items()}
     assert not turned["scale_embeddings.weight"].is_contiguous()
     model = load_region_encoder(write(tmp_path / "tren.pth", turned))
@@ -116,7 +116,7 @@ def test_any_tensor_may_be_turned_about(tmp_path: Path, authors: State) -> None:
 
 
 def test_a_packed_file_fails(tmp_path: Path, authors: State) -> None:
-    """What unpacks to more than it is: torch never writes it."""
+    """A zip with compressed parts, which torch never writes."""
     path = tmp_path / "packed.pth"
     with (
         zipfile.ZipFile(write(tmp_path / "tren.pth", authors)) as whole,
@@ -128,7 +128,7 @@ def test_a_packed_file_fails(tmp_path: Path, authors: State) -> None:
         load_region_encoder(path)
 
 
-def test_the_file_may_go_once_it_is_loaded(tmp_path: Path, authors: State) -> None:
+def test_the_file_may_be_removed_once_it_is_loaded(tmp_path: Path, authors: State) -> None:
     path = write(tmp_path / "tren.pth", authors)
     model = load_region_encoder(path)
     before = model.text2.weight.clone()
@@ -137,7 +137,7 @@ def test_the_file_may_go_once_it_is_loaded(tmp_path: Path, authors: State) -> No
     assert torch.equal(model.text2.weight, before)
 
 
-def test_a_file_without_the_regenerable_tensors_is_loaded(tmp_path: Path, authors: State) -> None:
+def test_a_file_without_position_embeddings_is_loaded(tmp_path: Path, authors: State) -> None:
     state = {n: t for n, t in authors.items() if n not in ("location_embeddings", "feature_embeddings")}
     assert load_region_encoder(write(tmp_path / "tren.pth", state)).options()["pixels"] == 512
 
@@ -173,7 +173,7 @@ def test_the_kind_of_positions_can_be_chosen(tmp_path: Path, authors: State) -> 
     assert load_region_encoder(tmp_path / "own", positions="exact").options()["positions"] == "exact"
 
 
-def test_a_folder_that_is_missing_fails(tmp_path: Path) -> None:
+def test_a_missing_folder_fails(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot be written .*; choose another folder"):
         save_region_encoder(RegionEncoder(16, 8, heads=2), tmp_path / "no" / "own.safetensors")
 
@@ -236,7 +236,7 @@ class Code:
 
 
 @pytest.mark.parametrize("bare", [True, False])
-def test_a_pickle_that_wants_code_fails_and_runs_nothing(tmp_path: Path, bare: bool) -> None:
+def test_a_pickle_with_code_fails_and_runs_nothing(tmp_path: Path, bare: bool) -> None:
     ran = tmp_path / "ran"
     path = tmp_path / "evil.pth"
     if bare:
@@ -266,7 +266,7 @@ def test_a_missing_file_or_a_folder_fails(tmp_path: Path) -> None:
             load_region_encoder(path)
 
 
-def test_safetensors_of_others_fail(tmp_path: Path) -> None:
+def test_other_safetensors_fail(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match=f"its format is None, not '{FORMAT}'"):
         load_region_encoder(tmp_path / "a.safetensors")
@@ -286,8 +286,8 @@ def test_a_header_that_contradicts_the_tensors_fails(tmp_path: Path) -> None:
             load_region_encoder(path)
 
 
-def test_a_length_that_looks_like_another_kind_of_file_is_none(tmp_path: Path) -> None:
-    """safetensors begin with the length of their header: 0x80 begins a pickle too, "PK" a zip."""
+def test_a_length_that_looks_like_a_pickle_or_zip(tmp_path: Path) -> None:
+    """safetensors begin with the length of the header, which may start like a pickle (0x80) or a zip ("PK")."""
     path = tmp_path / "own.safetensors"
     model = RegionEncoder(16, 8, heads=2)
     save_region_encoder(model, path)

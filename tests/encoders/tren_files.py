@@ -1,4 +1,4 @@
-"""A folder of small random weights in the layouts of the published files, to test with what cannot be had."""
+"""Small random weights in the layouts of the published files, which cannot be downloaded in tests."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ WIDTH = 96
 
 
 def meta_state() -> dict[str, Tensor]:
-    """The recorded small model under Meta's names."""
+    """The recorded small model, with Meta's names."""
     with np.load(GOLDEN / "dinotxt_small_state_dict.npz", allow_pickle=False) as file:
         return {name: torch.from_numpy(file[name]) for name in file}
 
 
 def backbone_state() -> dict[str, Tensor]:
-    """Its backbone, named as in the backbone's own file."""
+    """Its backbone, named as in the file of a backbone."""
     prefix = "visual_model.backbone."
     return {name.removeprefix(prefix): t for name, t in meta_state().items() if name.startswith(prefix)}
 
 
 def text_state(width: int = WIDTH) -> dict[str, Tensor]:
-    """As the published dino.txt file: vision head and a text tower that takes CLIP's ids, no backbone."""
+    """A file like the published dino.txt: a vision head and a text tower for CLIP's ids, without backbone."""
     seed = torch.Generator().manual_seed(3)
 
     def draw(*shape: int) -> Tensor:
@@ -51,7 +51,7 @@ def text_state(width: int = WIDTH) -> dict[str, Tensor]:
 
 
 def merges() -> list[tuple[str, str]]:
-    """As many merges as CLIP has: all pairs and triples of letters, inside and at the end of a word, then fours."""
+    """As many merges as CLIP has: pairs and triples of letters, inside and at the end of a word, then some of four."""
     letters = string.ascii_lowercase
     ends = [letter + "</w>" for letter in letters]
     pairs = ["".join(pair) for pair in itertools.product(letters, repeat=2)]
