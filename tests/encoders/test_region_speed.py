@@ -193,7 +193,7 @@ def test_other_kernels_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.no_grad():
         tokens, attention, queries = model(features, points)
         text = model.project(tokens)
-        monkeypatch.setattr(cpu_kernels, "WIDE", 8)
+        monkeypatch.setattr(cpu_kernels, "MIN_WIDTH", 8)
         assert cpu_kernels.use_fast_kernels(tokens)
         assert cpu_kernels._LINEAR is not None
         same(model(features, points), (tokens, attention, queries), 2e-5)

@@ -97,7 +97,7 @@ def two(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         masks[1, 24:40, 40:72] = 3
         return masks
 
-    monkeypatch.setattr(source, "asked", find)
+    monkeypatch.setattr(source, "segment", find)
     return asked
 
 
@@ -135,7 +135,7 @@ def test_objects_out_of_view_are_dropped(source: Sam2Masks, two: list[int], monk
 
 
 def test_without_masks_nothing_is_propagated(source: Sam2Masks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "asked", lambda image: torch.zeros(0, H, W))
+    monkeypatch.setattr(source, "segment", lambda image: torch.zeros(0, H, W))
     assert [m.shape for m in source.propagate(pictures(3))] == [(0, H, W)] * 3
 
 

@@ -309,7 +309,7 @@ def test_patches_can_be_tracked(folder: Path, tmp_path: Path) -> None:
 
 
 def test_bfloat16_is_close(whole: Tren, folder: Path) -> None:
-    text, region, info = tren._known("vitl16", folder)
+    text, region, info = tren._load_all_but_backbone("vitl16", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vidmem.encoders.device.pick_device", lambda name=None: (torch.device("cpu"), torch.bfloat16))
         half = Tren(info, text, load_backbone(folder / tren_files.BACKBONE), region, "cpu")

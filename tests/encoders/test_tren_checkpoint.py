@@ -278,8 +278,8 @@ def test_a_header_that_contradicts_the_tensors_fails(tmp_path: Path) -> None:
     state = load_file(path)
     for header, message in (
         ({"dim": "32"}, "dim is 16 by its tensors and 32 by its header"),
-        ({"coarse": "many"}, "no module can be made of it"),
-        ({"positions": "guessed"}, "no module can be made of it"),
+        ({"coarse": "many"}, "the module cannot be made"),
+        ({"positions": "guessed"}, "the module cannot be made"),
     ):
         save_file(state, path, {"format": FORMAT, **header})
         with pytest.raises(ModelError, match=message):
