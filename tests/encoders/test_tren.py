@@ -152,7 +152,7 @@ def test_an_unreadable_phrase_fails(whole: Tren, phrase: str, message: str) -> N
         whole.encode_text(["mug", phrase])
 
 
-def test_a_phrase_that_is_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_phrase_that_is_too_long_is_cut_at_a_word(whole: Tren, caplog: pytest.LogCaptureFixture) -> None:
     long = "11 " * 40
     count = whole._text.tokens.count
     kept = next(n for n in range(40, 0, -1) if count("photo of a " + "11 " * n) <= 77)
@@ -160,12 +160,12 @@ def test_a_phrase_that_is_too_long_is_cut_at_a_word(whole: Tren, capsys: pytest.
     cut, short = whole.encode_text([long, "11 " * kept])
     np.testing.assert_array_equal(cut, short)
     whole.encode_text([long])
-    (line,) = capsys.readouterr().err.splitlines()  # warned once
-    told = count("photo of a " + long)
-    cause = f"the phrase has {told} tokens with its prompt, at most 77 fit"
-    assert line == f"{cause}; its first {kept} words count, up to '11 11 11'"
+    (message,) = caplog.messages  # warned once
+    tokens = count("photo of a " + long)
+    cause = f"the phrase has {tokens} tokens with its prompt, at most 77 fit"
+    assert message == f"{cause}; its first {kept} words count, up to '11 11 11'"
     whole.encode_names([long])  # in the longest of the sentences
-    assert "words count, up to '11 11 11'" in capsys.readouterr().err
+    assert "words count, up to '11 11 11'" in caplog.messages[-1]
 
 
 def test_the_text_side_is_the_same_and_needs_no_backbone(whole: Tren, copy: Path) -> None:
