@@ -56,8 +56,7 @@ class CachedText(TextEncoder):
             for i, row in zip(missing, new, strict=True):
                 found[i] = row[None]
             # A phrase that is cut is not cached: the warning must come each time.
-            rows_of = zip(missing, new, strict=True)
-            self._texts.put([(keys[i], row[None]) for i, row in rows_of if real.fits(phrases[i])])
+            self._texts.put([(keys[i], new[k : k + 1]) for k, i in enumerate(missing) if real.fits(phrases[i])])
         rows = [row for row in found if row is not None]
         return np.concatenate([np.empty((0, self.info.text_dim), np.float32), *rows])
 

@@ -225,6 +225,24 @@ def test_files_of_another_form_are_not_believed(home: Home, store: Store, files:
     assert len(LOADED) == 2
 
 
+def test_a_folder_of_weights_is_passed_on(home: Home, store: Store, tmp_path: Path) -> None:
+    given: list[LoadOptions] = []
+    made = home.spec()
+    assert made.slow_text is not None
+
+    def files(options: LoadOptions) -> Sequence[Path]:
+        given.append(options)
+        return [home.file]
+
+    slow = replace(made.slow_text, files=files)
+    for each in (slow, None):
+        LOADED.clear()
+        with registry.registered(replace(made, slow_text=each, wanted=lambda backbone: [])):
+            text_side("slow:big", tmp_path, store).encode_text(["key"])
+        assert [(options.backbone, options.weights) for options in LOADED] == [("big", tmp_path)]
+    assert [(options.backbone, options.device, options.weights) for options in given] == [("big", None, tmp_path)]
+
+
 def test_a_quick_text_side_is_not_cached(home: Home, store: Store) -> None:
     quick = replace(home.spec(), slow_text=None)
     with registry.registered(quick):

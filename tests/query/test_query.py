@@ -248,6 +248,38 @@ def test_a_timeline_has_all_sightings_of_each_thing(store: Store) -> None:
         asked.timeline("red", alike=1)  # type: ignore[arg-type]
 
 
+def test_a_timeline_may_be_of_a_picture_or_by_a_threshold(store: Store) -> None:
+    video(store, "a.mp4", seen(0, "red", 0, 1), seen(1, "blue", 9, 10))
+    asked = query(store)
+    (blue,) = asked.timeline(image=Image.new("RGB", (64, 64), fakes.COLOURS["blue"]))
+    assert [s.start_s for s in blue.sightings] == [9]
+    (red,) = asked.timeline(crop=("a.mp4", 0, (0.0, 0.0, 320.0, 720.0)))
+    assert [s.start_s for s in red.sightings] == [0]
+    assert len(asked.timeline("green", threshold=0.05)) == 2
+    assert asked.timeline("green") == []
+
+
+def test_by_default_the_newest_sighting_is_given(store: Store) -> None:
+    video(store, "a.mp4", *(seen(i, "red", 9 * i, 9 * i + 1) for i in range(3)))
+    asked = query(store)
+    assert [[s.start_s for s in asked.where("red", **more)] for more in ({}, {"top": 2}, {"top": None})] == [
+        [18],
+        [18, 9],
+        [18, 9, 0],
+    ]
+
+
+def test_a_probability_may_be_asked_for(store: Store) -> None:
+    video(store, "a.mp4", seen(0, "red", 0, 1))
+    asked = query(store)
+    curve = Curve(-6, 8, 0, 9, 9, 9)  # .88 at a score of 1
+    store.set_fitted(asked.text_encoder.info.weights, Probabilities(curve).as_dict())
+    for least, count in ((0.8, 1), (0.95, 0)):
+        assert len(asked.where("red", min_probability=least)) == count
+        assert len(asked.timeline("red", min_probability=least)) == count
+        assert [len(answer) for answer in asked.watch("red", min_probability=least)] == [count]
+
+
 def test_many_names_are_asked_together_and_answered_one_by_one(store: Store) -> None:
     video(store, "a.mp4", seen(0, "red", 0, 1), seen(1, "blue", 9, 10))
     red, mauve, redish, green, blue = query(store).watch(["red", "mauve", "redish", "green", "blue"], sources="a.mp4")
