@@ -82,6 +82,7 @@ def test_deleted_and_renamed_pictures(store: Store, photos: Path) -> None:
     (row,) = store.sources()
     assert [file.path for file in store.picture_files(row.id)] == ["4.png", "9.png"]
     assert (row.state, row.frames) == ("done", 2)
+    assert (row.width, row.height) == (0, 0)  # each picture has a size of its own
     assert sorted(t.start_ns for t in store.source_tracks(row.id)) == sorted(p.t_ns for p in store.pictures(row.id))
 
 
@@ -266,3 +267,12 @@ def test_paths_lead_to_sources_and_photos(photos: Path, tmp_path: Path) -> None:
     assert find_sources([Photos(str(tmp_path / "one.png"))], (), film=False, clock="log", pose=None) == [
         Photos(str(tmp_path / "one.png"))
     ]
+
+
+def test_a_folder_that_became_unreadable_is_forgotten_without_an_error(store: Store, photos: Path) -> None:
+    index(store, photos)
+    for name in ("1.png", "2.png", "3.png", "4.png"):
+        (photos / name).write_text("no picture any more")
+    report = index(store, photos)
+    assert (report.frames, report.gone, report.damaged) == (0, 3, 4)
+    assert store.sources() == []

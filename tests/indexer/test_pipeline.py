@@ -347,3 +347,12 @@ def test_an_encoder_that_breaks_leaves_what_came_before(folder: Path, tmp_path: 
     run(folder, Fake(frames(30)), encoder=Parallel())
     run(tmp_path / "one", Fake(frames(30)))
     assert rows(folder) == rows(tmp_path / "one")
+
+
+@pytest.mark.parametrize(("duration_ns", "kept"), [(10 * NS, 10 * NS), (0, 4 * NS)])
+def test_a_length_that_is_not_known_is_that_of_what_was_watched(folder: Path, duration_ns: int, kept: int) -> None:
+    source = Fake(frames(5))
+    source.info = dataclasses.replace(source.info, duration_ns=duration_ns)
+    run(folder, source)
+    with Store.open(folder) as store:
+        assert store.sources()[0].duration_ns == kept

@@ -319,3 +319,17 @@ def test_views_are_cut_anew_from_the_frames_they_came_from(clips: list[Path], tm
         np.testing.assert_array_equal(view.hint, was.hint)
         assert (view.frame_size, view.confidence) == (was.frame_size, pytest.approx(0.8))
         assert view.sharpness == sharpness(view.image)
+
+
+def test_views_that_are_encoded_in_many_batches_give_the_same(
+    clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "many"):
+        index(tmp_path / name, clips[:1], LookingEncoder())
+    whole = again(tmp_path / "one", LookingEncoder("look-2", 16))
+    monkeypatch.setattr("vidmem.indexer.reembed.BATCH", 2)
+    renewed = LookingEncoder("look-2", 16)
+    parts = again(tmp_path / "many", renewed)
+    assert (parts.tracks, parts.views) == (whole.tracks, whole.views)
+    assert set(renewed.views.seen[:-1]) == {2}
+    assert same(tokens(tmp_path / "one"), tokens(tmp_path / "many"))
