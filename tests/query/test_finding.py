@@ -415,6 +415,9 @@ def test_with_a_picture_shares_are_computed_of_what_may_reach_the_floor_alone(
     monkeypatch.setattr(probable, "share", lambda *args: looked.append(len(args[1])) or share(*args))
     assert find(cache, both, TEXT, VISUAL, axis(DT, 1)[None]).rows.tolist() == [0, 1]
     assert looked[0] == 2
+    looked.clear()
+    assert find(cache, both, TEXT, VISUAL, leaning(DT, 0.6)[None]).rows.tolist() == [0, 1]  # a nearer phrase
+    assert looked[0] == 2
 
 
 def test_the_best_of_a_picture_and_words_is_by_the_picture_and_in_view(store: Store) -> None:

@@ -83,6 +83,14 @@ def test_tracks_that_overlap_are_joined_where_that_is_allowed() -> None:
     assert (made._starts[3], made._ends[3]) == ([], [])
 
 
+def test_a_span_across_several_joins_them() -> None:
+    made = groups((0, 1), (4, 5), (0, 4))
+    made.join(0, 1)
+    assert (made._starts[0], made._ends[0]) == ([0, 4], [1, 5])
+    made.join(0, 2, overlapping=True)
+    assert (made._starts[0], made._ends[0]) == ([0], [5])
+
+
 def test_a_join_of_one_group_changes_nothing() -> None:
     made = groups((0, 1), (10, 11))
     made.join(0, 1)

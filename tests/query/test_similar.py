@@ -143,8 +143,8 @@ def test_cosines_that_differ_by_rounding_alone_are_equal() -> None:
 
 def test_of_a_large_crowd_each_row_keeps_its_best_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similar, "NEIGHBOURS", 5)
-    vectors = np.random.default_rng(3).standard_normal((80, 4)).astype(np.float32)
+    vectors = np.random.default_rng(3).standard_normal((400, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    nearest = np.argsort(-(vectors @ vectors.T - 3 * np.eye(80)), axis=1)[:, :5].tolist()
+    nearest = np.argsort(-(vectors @ vectors.T - 3 * np.eye(400)), axis=1)[:, :5].tolist()
     best = {(min(i, j), max(i, j)) for i, row in enumerate(nearest) for j in row}
     assert set(pairs(vectors, -1.0)) == best
