@@ -14,6 +14,8 @@ from typing import Any
 import fakes
 import numpy as np
 import pytest
+from encoders.fake import LookingEncoder
+from encoders.fake import picture as square
 
 from vidmem.config import IndexConfig
 from vidmem.errors import MediaError, ModelError, ModelMismatchError, StoreError, UsageError
@@ -323,3 +325,19 @@ def test_an_image_over_the_limits_is_refused_and_not_counted(memory: Memory) -> 
         with pytest.raises(MediaError, match="cam0"):
             session.append(np.zeros((1, 70_000, 3), np.uint8), START)
         assert session.stats == SessionStats()
+
+
+def test_a_later_session_takes_no_image_of_the_last_time_again(memory: Memory) -> None:
+    for t_ns, taken in ((5, True), (5, False), (6, True)):
+        with memory.session("cam0", config=EVERY, depth=1) as session:
+            assert session.append(picture(None), START + t_ns) is taken
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_pictures_of_views_are_kept_when_wanted(tmp_path: Path, keep: bool) -> None:
+    encoder = LookingEncoder()
+    with Memory.open(tmp_path / "memory") as memory:
+        with memory.session("cam0", config=EVERY, encoder=encoder, keep_views=keep) as session:
+            session.append(square({"red": (40, 24)}), START)
+        marks = [mark for views in memory.store.views(1).values() for mark in views]
+    assert [mark.image is not None for mark in marks] == [keep]
