@@ -76,7 +76,7 @@ class LabelSet:
 
 
 def _built_in(text: str) -> LabelSet:
-    marked = [name.strip() for name in text.replace("\n", " ").split(",")]
+    marked = [name.strip() for name in text.split(",")]
     names = tuple(name.removesuffix("*") for name in marked)
     return LabelSet(names, np.array([not name.endswith("*") for name in marked], bool))
 

@@ -173,6 +173,8 @@ def test_a_picture_is_laid_in_its_heights_on_the_colour_of_its_rim() -> None:
     assert high == (595, 270, 685, 450)
     _, (thin,) = _lay(Image.new("RGB", (1, 100)), [100])
     assert thin == (636, 310, 644, 410)  # at least 8 pixels
+    _, (flat,) = _lay(Image.new("RGB", (100, 1)), [100])
+    assert flat == (560, 356, 720, 364)
 
 
 def test_the_rim_is_the_median_of_all_four_sides() -> None:
