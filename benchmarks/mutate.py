@@ -27,7 +27,6 @@ SETTINGS = r"""
 [tool.mutmut]
 source_paths = ["vidmem"]
 only_mutate = ["vidmem/query/*.py", "vidmem/indexer/*.py"]
-do_not_mutate = ["vidmem/query/label_lists.py"]
 # The words of a message are no behaviour; that it is raised, and what it names, is tested where it is raised.
 do_not_mutate_patterns = ['^\s*raise ', '_log\.']
 timeout_multiplier = 4.0

@@ -37,7 +37,9 @@ class Choice:
 
     def matches(self, by: str) -> bool:
         """Return True if a time that is known by `by` may come from this choice."""
-        return by in {"container": ("container", "exif"), "name": ("name", "day")}.get(self.method, (by,))
+        return by in {"container": ("container", "exif"), "name": ("name", "day"), "mtime": ("mtime",)}.get(
+            self.method, (by,)
+        )
 
 
 @dataclass(frozen=True, slots=True)

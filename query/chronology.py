@@ -143,8 +143,8 @@ def mixture(recorded_by: Collection[str | None]) -> str | None:
         has = "has" if undated == 1 else "have"
         return f"the order in time is that of indexing: {undated} of {total} recordings {has} no date; {REMEDY}"
     if 0 < guessed < total:
-        causes = {"mtime": "the time of the file", "day": "the day"}
+        causes = {"mtime": "the file time", "day": "the day"}
         cause = " or ".join(causes[by] for by in causes if by in recorded_by)
-        know = "knows" if guessed == 1 else "know"
-        return f"the order in time is a guess: {guessed} of {total} recordings {know} {cause} alone; {REMEDY}"
+        are = "is" if guessed == 1 else "are"
+        return f"the order in time is a guess: {guessed} of {total} recordings {are} dated only by {cause}; {REMEDY}"
     return None

@@ -10,8 +10,8 @@ To draw the sheet again:
 
 from __future__ import annotations
 
+import argparse
 import functools
-import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -139,4 +139,6 @@ def _trim(picture: Image.Image) -> Image.Image:
 
 
 if __name__ == "__main__":
-    make_sheet(Path(sys.argv[1]), Path(__file__).with_name("drawings.webp"))
+    parser = argparse.ArgumentParser(description="Draw the sheet of drawings that ships with the generator.")
+    parser.add_argument("font", type=Path, help="NotoColorEmoji.ttf")
+    make_sheet(parser.parse_args().font, Path(__file__).with_name("drawings.webp"))

@@ -29,7 +29,7 @@ def test_models(run: Run) -> None:
     assert not rows["colours"]["shipped"]
     table = run("models").stdout
     assert "tiny (default)" in table
-    assert "needs download" in table
+    assert "nothing to download" in table
 
 
 def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
         "textregion": "1 of 1 missing",
         "gem": "1 of 1 missing",
         "clip": "1 of 1 missing",
-        "colours": "needs download",
+        "colours": "nothing to download",
     }
     (tmp_path / "y_dinotxt.pth").touch()
     assert "not clear, see `pull`" in run("models", "--weights", tmp_path).stdout

@@ -95,7 +95,7 @@ def test_stdin_without_paths_fails(run: Run, holiday: Path, tmp_path: Path) -> N
     for text in ("", "\n \n"):
         result = run("index", "-", holiday, *COLOURS, input=text)
         assert result.exit_code == 2
-        assert "reads paths from stdin, one a line, but stdin is empty" in result.stderr
+        assert "reads paths from stdin, one per line, but stdin is empty" in result.stderr
     assert not (tmp_path / "memory").exists()
     result = run("index", "-", *COLOURS, input=f"nowhere.jpg\n{holiday / '1.png'}\n")
     assert result.exit_code == 3

@@ -66,7 +66,7 @@ def test_a_mixture_is_said(run: Run, both: Path) -> None:
     result = run("where", "red")
     assert EARLY in result.stdout
     assert result.stdout.splitlines()[1].startswith("~today ")
-    assert "the order in time is a guess: 1 of 2 recordings knows the time of the file alone" in result.stderr
+    assert "the order in time is a guess: 1 of 2 recordings is dated only by the file time" in result.stderr
     assert run("recorded", LATE, "none").exit_code == 0
     result = run("where", "red")
     assert "the order in time is that of indexing: 1 of 2 recordings has no date; set" in result.stderr

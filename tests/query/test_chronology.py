@@ -97,7 +97,7 @@ def test_dates_of_different_worth_are_told(store: Store) -> None:
     answer = ask(store, top=1)
     assert names(answer) == ["c.mp4"]
     assert answer.notes == (
-        "the order in time is a guess: 2 of 3 recordings know the time of the file alone; "
+        "the order in time is a guess: 2 of 3 recordings are dated only by the file time; "
         "set the dates with `vidmem recorded`",
     )
     (one,) = each(store, VectorCache(store), CALIBRATION, [Question(axis(DT, 0), contrast=axis(DT, 1)[None])])
@@ -270,11 +270,11 @@ def test_a_sighting_is_dated_by_its_source_or_its_photo(store: Store) -> None:
         (["exif", "container", "given"], None),
         (["exif", None], "the order in time is that of indexing: 1 of 2 recordings has no date; "),
         ([None, "mtime", None], "the order in time is that of indexing: 2 of 3 recordings have no date; "),
-        (["exif", "mtime"], "the order in time is a guess: 1 of 2 recordings knows the time of the file alone; "),
-        (["day", "day", "exif"], "the order in time is a guess: 2 of 3 recordings know the day alone; "),
+        (["exif", "mtime"], "the order in time is a guess: 1 of 2 recordings is dated only by the file time; "),
+        (["day", "day", "exif"], "the order in time is a guess: 2 of 3 recordings are dated only by the day; "),
         (
             ["day", "exif", "mtime"],
-            "the order in time is a guess: 2 of 3 recordings know the time of the file or the day alone; ",
+            "the order in time is a guess: 2 of 3 recordings are dated only by the file time or the day; ",
         ),
     ],
 )
@@ -307,7 +307,7 @@ def test_each_photo_is_a_recording(store: Store) -> None:
     assert "1 of 3 recordings has no date" in (doubts(store, (0, 1, 2)) or "")
     assert "1 of 2 recordings has no date" in (doubts(store, (0, 2)) or "")
     video(store, "a.mp4", 0, "mtime")
-    assert "1 of 3 recordings knows the time of the file alone" in (doubts(store, (0, 1, 3)) or "")
+    assert "1 of 3 recordings is dated only by the file time" in (doubts(store, (0, 1, 3)) or "")
 
 
 def test_a_source_that_was_removed_is_no_recording(store: Store) -> None:

@@ -28,7 +28,7 @@ def calibrate(
         str | None,
         typer.Argument(
             metavar="FILE",
-            help="Questions with answers, one a line: name,source,from-to or name,source,absent.",
+            help="Questions with answers, one per line: name,source,from-to or name,source,absent.",
         ),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Drop the fit of this memory.")] = False,

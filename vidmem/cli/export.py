@@ -80,7 +80,9 @@ def export(
     ] = None,
     labels: Annotated[
         str | None,
-        labels_option("Labels for the regions of a memory; with --vspw its classes, if it has other ones."),
+        labels_option(
+            "Labels for the regions of a memory; with --vspw the names of its classes, if not the standard ones."
+        ),
     ] = None,
     everything: Annotated[
         bool,

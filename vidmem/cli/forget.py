@@ -31,8 +31,8 @@ def forget(
         typer.Option(
             "--before",
             metavar="TIME",
-            help="What was seen before this time: an age (30d, 12h, 90min, 4w), a date, or a date with a time; with "
-            "--source also a time in the video.",
+            help="Remove what was seen before this time: an age (30d, 12h, 90min, 4w), a date, or a date with a time; "
+            "with --source also a time in the video.",
         ),
     ] = None,
     source: Annotated[
@@ -58,7 +58,7 @@ def forget(
 ) -> int:
     """Remove what is old, whole videos, or a thing.
 
-    Prints what would be removed, and asks for confirmation. Nothing of it remains in the memory; the videos stay.
+    Prints what would be removed, and asks for confirmation. It is erased from the memory; the files are not touched.
 
     \b
     Examples:

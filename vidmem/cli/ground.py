@@ -29,7 +29,7 @@ def ground(
             metavar="TEXT", help="What to look for, in words.", show_default=False, autocompletion=completion.words
         ),
     ],
-    everything: Annotated[bool, typer.Option("--all", help="Find all such things, not only the best match.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Find every match, not only the best match.")] = False,
     threshold: CosineOption = None,
     save: Annotated[
         str | None,

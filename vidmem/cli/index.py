@@ -50,7 +50,7 @@ def index(
         typer.Argument(
             metavar="PATH",
             show_default=False,
-            help="Videos, logs, photos, folders, or patterns such as '*.mp4'. - reads paths from stdin, one a line.",
+            help="Videos, logs, photos, folders, or patterns such as '*.mp4'. - reads paths from stdin, one per line.",
         ),
     ],
     fps: Annotated[
@@ -191,12 +191,12 @@ def _expand_stdin(paths: Sequence[str]) -> list[str]:
     if STDIN not in paths:
         return list(paths)
     if sys.stdin.isatty():
-        say("reading paths from the terminal, one a line; end with Ctrl-D")
+        say("reading paths from the terminal, one per line; end with Ctrl-D")
     data = sys.stdin.buffer.read()
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     read = [os.fsdecode(line) for line in lines if line.strip()]
     if not read:
-        raise UsageError("- reads paths from stdin, one a line, but stdin is empty")
+        raise UsageError("- reads paths from stdin, one per line, but stdin is empty")
     place = paths.index(STDIN)
     return [*paths[:place], *read, *(path for path in paths[place:] if path != STDIN)]
 

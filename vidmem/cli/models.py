@@ -105,7 +105,7 @@ def _row(name: str, folder: Path) -> Row:
         state, total, missing = _state(spec.wanted(""), folder)
         return _fill(name, state=state, missing=missing, bytes=total or None, **facts)
     shipped_bytes = None if spec.shipped_bytes is None else spec.shipped_bytes()
-    state = "needs download" if shipped_bytes is None else "shipped"
+    state = "nothing to download" if shipped_bytes is None else "shipped"
     return _fill(name, state=state, bytes=shipped_bytes or None, weights=load_text(name).info.weights, **facts)
 
 

@@ -46,7 +46,7 @@ def parse(
     ] = "track",
     apart: Annotated[
         bool,
-        typer.Option("--things-apart", help="Compare regions that look like things with things only."),
+        typer.Option("--things-apart", help="Compare regions that look like objects only with labels of objects."),
     ] = False,
     templates: Annotated[
         bool,

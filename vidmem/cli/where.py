@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @asks(TEXT, PICTURE, TESTS, FILTERS, OPENING)
 def where(
     everything: Annotated[
-        bool, typer.Option("--all", help="Print all sightings, newest first, instead of the newest.")
+        bool, typer.Option("--all", help="Print all sightings, newest first, instead of only the newest.")
     ] = False,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="Print the N newest sightings.")] = None,
     save: Annotated[

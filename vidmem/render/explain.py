@@ -106,7 +106,7 @@ def explain_covered(image: NDArray[np.uint8], box: Box, covered: Covered, title:
     crop = heated[window[1] : window[3], window[0] : window[2]]
     moved = box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]
     details = [
-        f"drop of the score {covered.score:.2f} when a patch of {covered.patch:.0f} pixels covers a place",
+        f"drop in the score ({covered.score:.2f}) when a {covered.patch:.0f}-pixel patch covers a spot",
         f"mean {_number(inside)} inside the box, {_number(outside)} around it; highest {high:.3f}",
     ]
     overview = with_box(image, box, 260, 180)

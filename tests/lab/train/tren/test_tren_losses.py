@@ -1,4 +1,4 @@
-"""The losses that have two forms, by hand and by their gradients; what they share is in tests/train/test_losses.py."""
+"""The losses that have two forms, by hand and by their gradients (see also tests/lab/train/test_losses.py)."""
 
 from __future__ import annotations
 
