@@ -117,7 +117,7 @@ def test_help_and_lists_work(args: tuple[str, ...], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_runs(tmp_path: Path) -> None:
-    done = vidmem("demo", tmp_path / "demo", "--seconds", "10")
+    done = vidmem("demo", tmp_path / "demo")
     assert done.returncode in (0, 1), done.stderr  # how well it sees is not asked here
     assert len(done.stdout.splitlines()) >= 4
 

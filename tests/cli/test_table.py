@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vidmem.cli.table import GAP, MIN_NAME, cells, is_path, layout, shortened, wrapped
@@ -46,6 +46,7 @@ def test_without_a_width_all_of_it_is_there(rows: list[list[str]]) -> None:
 
 
 @given(st.lists(PATHS, min_size=1, max_size=8), st.integers(MIN_NAME, 60))
+@example(["/d/d_____.mp4", "/____/d_____.mp4", "/____/d/d_____.mp4"], 16)
 def test_shortened_paths_tell_the_paths_apart(paths: list[str], width: int) -> None:
     short = shortened(paths, width)
     assert [paths.index(path) for path in paths] == [short.index(form) for form in short]

@@ -93,6 +93,7 @@ def shortened(paths: Sequence[str], width: int, min_width: int = MIN_NAME) -> li
         return [str(middle[path]) for path in paths]
     counts = Counter(end for path in known for end in _ends(path))
     whole = {path: next((end for end in _ends(path) if counts[end] == 1), path) for path in known}
+    whole = {path: min(end, path, key=cells) for path, end in whole.items()}  # "…/" is longer than "/"
     short = {path: _squeezed(end, max(width, min_width)) for path, end in whole.items()}
     uses = Counter(short.values())
     return [short[path] if uses[short[path]] == 1 else whole[path] for path in paths]
