@@ -47,7 +47,7 @@ lint: types
 docs: types
 	$(BIN)/python -m nbconvert --to markdown --execute docs/notebook.ipynb
 	$(BIN)/zensical build --strict --clean
-	$(BIN)/python -m pytest tests/docs/test_site.py
+	$(BIN)/python -m pytest -qq tests/docs/test_site.py
 
 # The sdist, and the wheel built from it. setuptools comes with the extra `dev`, so nothing is downloaded here.
 dist: setup
