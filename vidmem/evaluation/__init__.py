@@ -1,0 +1,1 @@
+"""Metrics and data sets of the field's benchmarks."""
