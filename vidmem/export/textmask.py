@@ -2,7 +2,8 @@
 
 A picture is a small grid of cells; each cell has a label, or `others` for background. Runs of a row are written
 `label *count`, joined by "| "; rows are joined by a line break and a space, and the text ends with a line break
-(row-wise run lengths, section 3.2 of the paper).
+(row-wise run lengths, section 3.2 of the paper). textlayout.py has the two other ways of writing that the paper
+compares with it.
 
 There are two forms. "legacy" is exactly what the paper's code writes; labels with "|" or "*" and a thing called
 `others` cannot be written. "strict" is the same text for all other labels and escapes these, so that `decode` returns
@@ -166,7 +167,7 @@ def numbered(names: Sequence[str]) -> list[Label]:
 
 def encode(mask: TextMask, form: Form = "strict") -> str:
     """The text of a mask. Raises UsageError for a label that the legacy form cannot hold."""
-    words = [_written(label, form) for label in mask.labels]
+    words = [written(label, form) for label in mask.labels]
     rows = []
     for row in mask.cells.tolist():
         runs = ((index, sum(1 for _ in run)) for index, run in groupby(row))
@@ -194,7 +195,7 @@ def decode(text: str, grid: Grid | None = None) -> TextMask:
             raise UsageError(f"row {number} of the mask does not begin with a space")
         row: list[int] = []
         for item in line[number > 1 :].split("| "):
-            label, count = _item(item, number)
+            label, count = read_item(item, number)
             if (cells := cells + count) > MAX_CELLS:
                 raise UsageError(f"the mask claims more than {MAX_CELLS} cells in row {number}")
             row += [BACKGROUND if label is None else order.setdefault(label, len(order))] * count
@@ -206,7 +207,11 @@ def decode(text: str, grid: Grid | None = None) -> TextMask:
     return TextMask(np.array(rows, np.int32), tuple(order))
 
 
-def _item(item: str, row: int) -> tuple[Label | None, int]:
+def read_item(item: str, row: int = 1) -> tuple[Label | None, int]:
+    """Label and count of a run `label *count` in the strict form; None is background.
+
+    Raises UsageError for anything else; the message names the row.
+    """
     match = _ITEM.fullmatch(item)
     if match is None:
         raise UsageError(f"{item[:40]!r} in row {row} of the mask is not `label *count`")
@@ -216,7 +221,8 @@ def _item(item: str, row: int) -> tuple[Label | None, int]:
     return Label(unescape(match["name"]), int(match["instance"] or 0)), count
 
 
-def _written(label: Label, form: Form) -> str:
+def written(label: Label, form: Form = "strict") -> str:
+    """A label with its number, as a form writes it. Raises UsageError for one that the legacy form cannot hold."""
     suffix = f" #{label.instance}" if label.instance else ""
     if form == "strict":
         return escape(label.name) + suffix
