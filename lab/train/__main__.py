@@ -1,207 +1,49 @@
-"""`python -m lab.train tren ...`: train a region encoder of your own.
+"""`python -m lab.train COMMAND ...`: train models of your own.
 
-Errors are one line on stderr and an exit code, as in the command line of vidmem."""
+Each package here with a module `command` is a command. The module has a function with the name of the package. It
+imports PyTorch and the package's other modules only when the function runs.
+
+Errors are one line on stderr and an exit code, as in the command line of vidmem.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 
-from vidmem.cli.messages import say, set_option_names, warn
-from vidmem.cli.options import DeviceOption
-from vidmem.errors import ModelError, UsageError, VidmemError
+from vidmem.cli.messages import set_option_names, warn
+from vidmem.errors import VidmemError
+
+COMMANDS = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/command.py")))
 
 train = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Train a region encoder of your own.",
+    help="Train models of your own.",
 )
-
-
-def _option(name: str, metavar: str, text: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=text)
 
 
 @train.callback()
 def _root() -> None:
-    """Train a region encoder of your own."""
+    """Train models of your own."""
 
 
-@train.command("tren")
-def tren(
-    data: Annotated[
-        list[str],
-        _option(
-            "--data",
-            "DATA",
-            "Training data; repeat for more: annotations.json or "
-            "annotations.json@images/ (COCO), a folder with images/ and masks/, or lostfound:0:40.",
-        ),
-    ],
-    out: Annotated[Path, _option("--out", "FOLDER", "Folder for weights, checkpoints and logs.")],
-    backbone: Annotated[str, _option("--backbone", "NAME", "Frozen backbone: tiny, dinov3, or dinov3:SIZE.")] = "tiny",
-    weights: Annotated[Path | None, _option("--weights", "FOLDER", "Folder of the backbone's weights.")] = None,
-    pixels: Annotated[int, _option("--pixels", "N", "Side of the pictures, 0 for the backbone's own.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
-    crowd: Annotated[str, _option("--crowd", "skip|keep", "What to do with COCO's crowds.")] = "skip",
-    synonyms: Annotated[
-        Path | None, _option("--synonyms", "FILE", "Synonyms: one group a line, separated by tabs.")
-    ] = None,
-    synonym_cosine: Annotated[
-        float,
-        _option("--synonym-cosine", "T", "Without such a file: names with a higher cosine are one class."),
-    ] = 0.725,
-    steps: Annotated[int, _option("--steps", "N", "Steps of the optimiser.")] = 60_000,
-    batch: Annotated[int, _option("--batch", "N", "Pictures per step.")] = 16,
-    accumulate: Annotated[int, _option("--accumulate", "N", "Process a batch in N parts, to save memory.")] = 1,
-    points: Annotated[int, _option("--points", "N", "Point prompts per picture.")] = 128,
-    sampling: Annotated[
-        str, _option("--sampling", "overlap|even", "Points by squared overlap of masks, or evenly over masks.")
-    ] = "overlap",
-    lr: Annotated[float, _option("--lr", "RATE", "Learning rate after the warm-up.")] = 1e-3,
-    warmup: Annotated[int, _option("--warmup", "N", "Steps of linear warm-up.")] = 1500,
-    final: Annotated[float, _option("--final", "SHARE", "Final learning rate as a share of --lr.")] = 0.5,
-    weight_decay: Annotated[float, _option("--weight-decay", "W", "Weight decay of AdamW.")] = 0.01,
-    clip: Annotated[float, _option("--clip", "NORM", "Maximum norm of the gradient.")] = 5.0,
-    tau: Annotated[float, _option("--tau", "T", "Temperature of the contrastive losses.")] = 0.1,
-    visual: Annotated[float, _option("--visual", "W", "Weight of Eq. 1, the visual contrast.")] = 1.0,
-    text: Annotated[float, _option("--text", "W", "Weight of Eq. 2, the contrast with names.")] = 1.0,
-    distil_visual: Annotated[float, _option("--distil-visual", "W", "Weight of Eq. 3, visual half.")] = 1.0,
-    distil_text: Annotated[float, _option("--distil-text", "W", "Weight of Eq. 3, text half.")] = 1.0,
-    mask: Annotated[float, _option("--mask", "W", "Weight of Eq. 4, on the attention.")] = 1.0,
-    text_form: Annotated[
-        str, _option("--text-form", "paper|infonce", "Eq. 2 as printed, or with the positive pair in the denominator.")
-    ] = "paper",
-    negatives: Annotated[str, _option("--negatives", "batch|vocabulary", "Negative names in Eq. 2.")] = "batch",
-    text_target: Annotated[
-        str,
-        _option(
-            "--text-target", "head_of_mean|mean_of_head", "The head on mask-pooled features, or its pooled output."
-        ),
-    ] = "head_of_mean",
-    bce: Annotated[str, _option("--bce", "plain|balanced", "Cross-entropy of the masks.")] = "plain",
-    spare: Annotated[
-        str, _option("--spare", "ignore|repeat", "Predictions without a target are ignored, or get the nearest one.")
-    ] = "ignore",
-    heads: Annotated[int, _option("--heads", "N", "Attention heads.")] = 8,
-    layers: Annotated[int, _option("--layers", "N", "Decoder layers.")] = 2,
-    k: Annotated[int, _option("--k", "N", "Tokens per point.")] = 3,
-    dropout: Annotated[float, _option("--dropout", "P", "Dropout in the text projector.")] = 0.1,
-    seed_queries: Annotated[
-        bool, typer.Option("--seed-queries", help="Add the patch under the point to each query.")
-    ] = False,
-    coarse: Annotated[int, _option("--coarse", "N", "Average N x N patches in the decoder layers.")] = 1,
-    start: Annotated[
-        str, _option("--start", "random|near_identity", "Initial weights; near_identity learns faster.")
-    ] = "random",
-    text_start: Annotated[
-        str, _option("--text-start", "random|head", "Initial weights of the text projector.")
-    ] = "random",
-    precision: Annotated[str, _option("--precision", "bf16|fp32", "Precision of the forward pass.")] = "bf16",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")] = 0,
-    log_every: Annotated[int, _option("--log-every", "N", "Steps between log lines.")] = 50,
-    checkpoint_every: Annotated[int, _option("--checkpoint-every", "N", "Steps between checkpoints.")] = 500,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
-    ] = 2,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard/--no-tensorboard", help="Write logs for TensorBoard too.")
-    ] = True,
-    device: DeviceOption = None,
-) -> None:
-    """Train a T-REN region encoder on a frozen backbone.
-
-    The defaults are the paper's. --resume continues an interrupted training exactly.
-    """
-    try:
-        from vidmem.encoders.device import pick_device
-
-        from .tren.backbones import load_backbone
-        from .tren.config import LossConfig, ModelConfig, TrainConfig
-        from .tren.data import open_data
-        from .tren.loop import WEIGHTS, fit
-    except ImportError as error:
-        raise ModelError(
-            f"training needs {error.name}, which cannot be imported; pip install -e '.[train]' in the clone"
-        ) from None
-
-    if crowd not in ("skip", "keep"):
-        raise UsageError(f"--crowd is skip or keep; got {crowd!r}")
-    # Typer passes plain strings; TrainConfig checks them.
-    choices: dict[str, Any] = {
-        "text_form": text_form,
-        "negatives": negatives,
-        "text_target": text_target,
-        "bce": bce,
-        "spare": spare,
-    }
-    more: dict[str, Any] = {"start": start, "text_start": text_start}
-    how: dict[str, Any] = {"sampling": sampling, "precision": precision}
-    config = TrainConfig(
-        losses=LossConfig(
-            tau=tau,
-            visual=visual,
-            text=text,
-            distil_visual=distil_visual,
-            distil_text=distil_text,
-            mask=mask,
-            **choices,
-        ),
-        model=ModelConfig(
-            heads=heads, layers=layers, k=k, dropout=dropout, seed_queries=seed_queries, coarse=coarse, **more
-        ),
-        points=points,
-        synonyms=synonym_cosine,
-        batch=batch,
-        accumulate=accumulate,
-        lr=lr,
-        weight_decay=weight_decay,
-        warmup=warmup,
-        steps=steps,
-        final=final,
-        clip=clip,
-        log_every=log_every,
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-        **how,
-    )
-    where, _ = pick_device(device)
-    frozen = load_backbone(backbone, weights, where, pixels)
-    found = open_data(data, out / "data", crowd="keep" if crowd == "keep" else "skip", size=frozen.size)
-    say(f"{len(found)} pictures, {len(found.names)} names, backbone {frozen.name} on {where}")
-
-    def report(step: int, row: Any) -> None:
-        say(f"step {step} of {steps}  loss {row['loss']:.4f}  {row['steps_per_second']:.2f} steps/s")
-
-    try:
-        fit(
-            frozen,
-            found,
-            config,
-            out,
-            where,
-            resume=resume,
-            synonyms=synonyms,
-            workers=workers,
-            tensorboard=tensorboard,
-            report=report,
-        )
-    except KeyboardInterrupt:
-        warn("interrupted; run the same command with --resume to continue from the last checkpoint")
-        raise typer.Exit(130) from None
-    print(out / WEIGHTS)
+for _name in COMMANDS:
+    train.command(_name)(getattr(import_module(f"lab.train.{_name}.command"), _name))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one training and return the exit code."""
+    words = sys.argv[1:] if argv is None else argv
     try:
-        train(argv, prog_name="python -m lab.train")
+        train(words, prog_name="python -m lab.train")
     except VidmemError as error:
-        set_option_names(typer.main.get_group(train).commands["tren"].params)  # messages name arguments
+        command = typer.main.get_group(train).commands.get(words[0]) if words else None
+        set_option_names(command.params if command else ())  # messages name arguments
         warn(f"lab.train: {error}")
         return error.exit_code
     except SystemExit as done:

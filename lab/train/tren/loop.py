@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from vidmem.encoders.tren.region_encoder import RegionEncoder
 from vidmem.errors import UsageError
 
-from . import checkpoint
+from .. import checkpoint
+from ..logs import Log
 from .config import TrainConfig
-from .logs import Log
 from .prepare import Batch, Order, Prepared, collate
 from .sample import Data
 from .step import Texts, build, losses_of
@@ -27,6 +27,8 @@ from .synonyms import group_by_cosine, group_by_file
 if TYPE_CHECKING:
     from .backbones import Backbone, Seen
 
+FORMAT = "vidmem-tren-training-1"
+"""Of its checkpoints."""
 WEIGHTS = "region_encoder.safetensors"
 Row = Mapping[str, float]
 
@@ -55,17 +57,13 @@ def fit(
     """
     if not len(data):
         raise UsageError("the data has no pictures; give other data")
-    path = out / checkpoint.FILE
-    if path.exists() and not resume:
-        raise UsageError(f"the folder holds a training; continue it with `resume`, or choose another folder: {out}")
-    if resume and not path.exists():
-        raise UsageError(f"there is no training to resume; leave `resume` out to start one: {out}")
+    path = checkpoint.may_start(out, resume)
     out.mkdir(parents=True, exist_ok=True)
     texts = read_texts(backbone, data, config, synonyms, device)
     model = build(backbone, config.model, config.seed).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     facts = facts_of(backbone, data, config, texts)
-    first = checkpoint.restore(path, model, optimizer, facts) if resume else 0
+    first = checkpoint.restore(path, model.state_dict(), optimizer, facts, FORMAT) if resume else 0
     ready = Prepared(data, backbone.size, backbone.grid, config)
     loader = DataLoader(
         ready,
@@ -93,7 +91,7 @@ def fit(
                     report(done, {**row, "steps_per_second": pace})
                 sums, since, began = {}, done, time.monotonic()
             if done % config.checkpoint_every == 0 or done == config.steps:
-                checkpoint.save(path, model, optimizer, done, facts)
+                checkpoint.save(path, model.state_dict(), optimizer, done, facts, FORMAT)
     model.eval().requires_grad_(False)
     save_weights(model, out / WEIGHTS)
     return model

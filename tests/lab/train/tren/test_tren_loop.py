@@ -11,11 +11,12 @@ import pytest
 import torch
 from making import COLOURS, SMALL, Squares, squares
 
-from lab.train.tren import checkpoint, loop
+from lab.train import checkpoint
+from lab.train.logs import FILE, read
+from lab.train.tren import loop
 from lab.train.tren.backbones import Seen
 from lab.train.tren.config import LossConfig, ModelConfig, TrainConfig
 from lab.train.tren.folder import Folder
-from lab.train.tren.logs import FILE, read
 from lab.train.tren.loop import fit, read_texts, update
 from lab.train.tren.measure import measure, measure_patches
 from lab.train.tren.prepare import Batch, Order, Prepared, collate

@@ -1,0 +1,162 @@
+"""Checkpoints of a training: weights, state of the optimiser and the step, in one safetensors file.
+
+Nothing else is needed to resume exactly, if the order of the data and everything random follow from the seed and the
+step. No pickle is written or read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidmem.errors import MediaError, ModelError, UsageError
+
+FILE = "training.safetensors"
+_NUMBER = "number:"
+"""Before the name of a value of the optimiser that is a plain integer."""
+
+
+def may_start(out: Path, resume: bool) -> Path:
+    """Return the path of the checkpoint in the folder `out`.
+
+    Raises UsageError if a training is to start where there is one, or to be resumed where there is none.
+    """
+    path = out / FILE
+    if path.exists() and not resume:
+        raise UsageError(f"the folder holds a training; continue it with `resume`, or choose another folder: {out}")
+    if resume and not path.exists():
+        raise UsageError(f"there is no training to resume; leave `resume` out to start one: {out}")
+    return path
+
+
+def save(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    facts: Mapping[str, Any],
+    form: str,
+) -> None:
+    """Write a checkpoint atomically, so that a crash leaves the previous one.
+
+    Args:
+        path: File to write.
+        weights: What is trained, by name, such as `model.state_dict()`.
+        optimizer: Its state is a table of tensors and integers for each parameter.
+        step: Steps done.
+        facts: Settings that `restore` compares, as plain data.
+        form: Name of the kind of training and the version of its checkpoints.
+
+    Raises:
+        MediaError: The file cannot be written.
+    """
+    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value.detach().cpu().contiguous()
+            else:
+                tensors[f"optimizer.{index}.{_NUMBER}{name}"] = torch.tensor(int(value))
+    write_tensors(path, tensors, {"format": form, "step": str(step), "facts": json.dumps(facts)}, "the checkpoint")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str], what: str) -> None:
+    """Write a safetensors file and move it into place when it is complete.
+
+    Args:
+        path: File to write.
+        tensors: On the CPU and contiguous.
+        facts: Header of the file.
+        what: What the file is, for messages.
+
+    Raises:
+        MediaError: The file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(dict(tensors), part, dict(facts))
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise MediaError(f"{what} cannot be written ({error}); make room or choose another folder: {path}") from None
+
+
+def restore(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    facts: Mapping[str, Any],
+    form: str,
+) -> int:
+    """Fill weights and optimiser from a checkpoint. Nothing is filled before everything is checked.
+
+    Args:
+        path: File to read.
+        weights: As for `save`. They are changed in place.
+        optimizer: An optimiser with the same parameters.
+        facts: As for `save`.
+        form: As for `save`.
+
+    Returns:
+        The number of steps done.
+
+    Raises:
+        ModelError: The file is damaged or not such a checkpoint.
+        UsageError: It is of another training. The message names the settings that differ.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        if header.get("format") != form:
+            raise ValueError(f"its format is {header.get('format')!r}")
+        step, held = int(header["step"]), json.loads(header["facts"])
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"not a checkpoint of a training, or damaged ({error}); start again in another folder: {path}"
+        ) from None
+    asked = json.loads(json.dumps(facts))
+    if changed := differences(held, asked):
+        raise UsageError(
+            f"the training to resume differs in {', '.join(changed)}; give the same settings, or another folder: {path}"
+        )
+    found = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if {name: value.shape for name, value in found.items()} != {n: value.shape for n, value in weights.items()}:
+        raise ModelError(f"its tensors do not fit this model; start again in another folder: {path}")
+    states: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            number = key.startswith(_NUMBER)
+            states.setdefault(int(index), {})[key.removeprefix(_NUMBER)] = int(value) if number else value
+    with torch.no_grad():
+        for name, value in found.items():
+            weights[name].copy_(value)
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def differences(held: Any, asked: Any, place: str = "") -> list[str]:
+    """List the differences of two pieces of plain data: "losses.tau (0.1, now 0.2)", in order."""
+    if isinstance(held, dict) and isinstance(asked, dict):
+        keys = [*held, *(key for key in asked if key not in held)]
+        return [d for k in keys for d in differences(held.get(k), asked.get(k), f"{place}.{k}" if place else str(k))]
+    return [] if held == asked else [f"{place} ({_short(held)}, now {_short(asked)})"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

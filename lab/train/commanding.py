@@ -1,0 +1,38 @@
+"""What the commands of `python -m lab.train` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from vidmem.cli.messages import warn
+from vidmem.errors import ModelError
+
+
+def option(name: str, metavar: str, text: str) -> Any:
+    """An option of a command: its flag, what stands for its value in the help, and its help."""
+    return typer.Option(name, metavar=metavar, help=text)
+
+
+@contextmanager
+def libraries() -> Iterator[None]:
+    """Turn the ImportError of a library that training needs into a ModelError that says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise ModelError(
+            f"training needs {error.name}, which cannot be imported; pip install -e '.[train]' in the clone"
+        ) from None
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say how to go on when the user interrupts the training, and exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn("interrupted; run the same command with --resume to continue from the last checkpoint")
+        raise typer.Exit(130) from None
