@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from ..errors import ModelError
 
-LIBRARIES = ("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers")
+LIBRARIES = ("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft")
 """Libraries that only extras bring."""
 
 
