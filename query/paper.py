@@ -27,7 +27,7 @@ def similarity(visual: Float32, text: Float32, query_visual: Float32, query_text
         query_visual: Visual token of the query `(Dv,)`.
         query_text: Text token of the query `(Dt,)`.
     """
-    return _cosines(visual, query_visual) * _cosines(text, query_text)
+    return cosines(visual, query_visual) * cosines(text, query_text)
 
 
 def select(scores: Float32, threshold: float = THRESHOLD) -> NDArray[np.intp]:
@@ -82,6 +82,7 @@ def crop_region(masks: Float32, box: Box, width: int, height: int) -> int:
     return int(box_iou(boxes, box).argmax())
 
 
-def _cosines(rows: Float32, vector: Float32) -> Float32:
+def cosines(rows: Float32, vector: Float32) -> Float32:
+    """Cosines `(n,)` of rows `(n, D)` to a vector `(D,)`, of any norm; 0 for a zero vector."""
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(vector)
     return np.asarray(rows @ vector / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -11,10 +11,11 @@ from encoders import clip_folder
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidmem.encoders import load, load_text
+from vidmem.encoders import check, load, load_text
 from vidmem.encoders.clip.gem import Gem
 from vidmem.encoders.clip.gem_attention import gem_tokens, inverse_temperature, self_self
 from vidmem.encoders.clip.model import ClipTower, resize_positions
+from vidmem.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def test_features_are_as_recorded(golden: dict[str, Tensor], layout: str) -> Non
     tower = ClipTower(visual if layout == "batch first" else clip_folder.sequence_first(visual))
     pixels = golden["x_160x224"].float()[None]
     with torch.inference_mode():
-        for depth, blocks in ((7, 6), (5, 4)):
-            found = gem_tokens(tower, pixels, blocks=blocks)[0]
+        for depth in (7, 5):
+            found = gem_tokens(tower, pixels, depth=depth)[0]
             torch.testing.assert_close(found, golden[f"named_d{depth}_feat_gem"], atol=1e-5, rtol=0)
         for block, x in tower.last_blocks(pixels, 1, "antialiased"):
             torch.testing.assert_close(tower.head(block(x))[0], golden["named_feat_ori"], atol=1e-5, rtol=0)
@@ -100,3 +101,57 @@ def test_the_text_side_gives_the_same_vectors(gem: Gem, folder: Path) -> None:
     assert text.info == gem.info
     assert not hasattr(text, "tower")
     np.testing.assert_allclose(text.encode_text(["a red cup"]), gem.encode_text(["a red cup"]), atol=1e-6)
+
+
+def test_pooled_attention_moves_rows_towards_means_of_patches() -> None:
+    torch.manual_seed(0)
+    grid = (3, 5)
+    q, k, v = (torch.randn(2, 3, 1 + 15, 4) for _ in range(3))
+    beta = torch.tensor([2.0, 5.0])
+    found = self_self(q, k, v, beta, pool=2, grid=grid)
+    total = torch.zeros_like(v)
+    for projection in (q, k, v):
+        p = F.normalize(projection, dim=-1)
+        maps = p[:, :, 1:].unflatten(2, grid)
+        means = [maps[:, :, y : y + 2, x : x + 2].flatten(2, 3).mean(2) for y in (0, 2) for x in (0, 2, 4)]
+        targets = torch.stack([p[:, :, 0], *means], dim=2)
+        hot = beta.view(-1, 1, 1, 1)
+        p = F.normalize((hot * p @ targets.transpose(-1, -2)).softmax(-1) @ targets, dim=-1)
+        total += (hot * p @ p.transpose(-1, -2)).softmax(-1) @ v
+    torch.testing.assert_close(found, total / 3, atol=1e-5, rtol=0)
+    exact = self_self(q, k, v, beta)
+    torch.testing.assert_close(self_self(q, k, v, beta, pool=1, grid=grid), exact, atol=0, rtol=0)
+    assert (found - exact).abs().max() > 1e-3
+
+
+def test_depth_iterations_and_pool_are_options(gem: Gem, folder: Path) -> None:
+    images = [picture(0, 48, 64)]
+    plain = gem.patches(images)
+    spelled = {}
+    for option in ("depth=2", "iterations=2", "pool=2"):
+        made = load(f"gem:local-dir:{folder},{option}", "cpu")
+        assert isinstance(made, Gem)
+        assert made.info.name == f"gem:local-dir:{folder},{option}"  # part of the name: a memory is asked as it was made
+        assert load_text(made.info.name).info == made.info
+        made.dtype = torch.float32
+        spelled[option] = made.patches(images)
+        assert np.abs(spelled[option] - plain).max() > 1e-4
+    same = load(f"gem:local-dir:{folder},depth={len(gem.tower.blocks) + 1},iterations=1,pool=1", "cpu")
+    assert isinstance(same, Gem)
+    same.dtype = torch.float32
+    np.testing.assert_array_equal(same.patches(images), plain)
+    check(same.info.name)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("depth=1", "depth is from 2 to 41, got 1"),
+        ("depth=40", "depth=40 does not fit this tower, which has . blocks; give at most ."),
+        ("pool=9", "pool is from 1 to 8"),
+        ("short=96", "'short=96' is not an option or is given twice; options: depth, iterations, pool"),
+    ],
+)
+def test_wrong_options_are_refused(folder: Path, wrong: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(f"gem:local-dir:{folder},{wrong}", "cpu")

@@ -31,6 +31,7 @@ from vidmem.encoders.clip.textregion_pooling import (
 )
 from vidmem.encoders.masks.folder import FolderMasks
 from vidmem.encoders.pixels import normalised
+from vidmem.encoders.torchvision_compat import ready
 from vidmem.errors import ModelError, UsageError
 from vidmem.query.single_image import ground, segment
 
@@ -216,6 +217,38 @@ def test_a_pooling_head_averages_patches_in_the_mask() -> None:
     assert kept.all()
     torch.testing.assert_close(tokens[0], F.normalize(values[:3].mean(0), dim=0))
     torch.testing.assert_close(tokens[1], F.normalize(values[5], dim=0))
+
+
+@pytest.mark.parametrize("kind", ["siglip2", "pe"])
+def test_pooling_equals_the_models_own_head_with_equal_keys(kind: str) -> None:
+    """Eq. 7: where all keys are the mean patch, the head's attention is even over the patches in the mask.
+
+    So timm's own head, with the weights of its keys at zero and given only these patches, must give the same token.
+    """
+    needs("timm")
+    ready()
+    from timm.layers import AttentionPoolLatent
+
+    torch.manual_seed(3)
+    dim, out = 24, 16
+    pool = AttentionPoolLatent(dim, num_heads=4, mlp_ratio=2.0, qk_norm=False)
+    after = torch.nn.LayerNorm(dim) if kind == "siglip2" else torch.nn.Linear(dim, out, bias=False)
+    torch.nn.init.normal_(after.weight)
+    trunk = torch.nn.Module()
+    trunk.attn_pool = pool
+    setattr(trunk, "fc_norm" if kind == "siglip2" else "head", after)
+    tower = ClipTower.__new__(ClipTower)  # only its head is of interest here
+    tower.trunk, tower.visual = trunk, torch.nn.Module()
+    inputs = torch.randn(20, dim)
+    masks = (torch.rand(5, 20) > 0.6).float() * torch.rand(5, 20).clamp_min(0.1)
+    with torch.no_grad():
+        tokens, kept = attention_pool(inputs, masks, tower.pool_values, tower.pool_head, None)
+        assert kept.all()
+        pool.kv.weight[:dim] = 0
+        pool.kv.bias[:dim] = 0
+        pool.mlp = None  # the paper's Eq. 7 ends before the head's MLP
+        wanted = [after(pool(inputs[mask > 0][None]))[0] for mask in masks]
+    torch.testing.assert_close(tokens, F.normalize(torch.stack(wanted), dim=-1), atol=2e-7, rtol=0)
 
 
 def test_masks_are_scaled_to_the_grid() -> None:

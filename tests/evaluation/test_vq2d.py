@@ -1,0 +1,153 @@
+"""VQ2D: the published files, and answers from a memory of a clip with a known course."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+
+from vidmem.encoders.registry import registered
+from vidmem.errors import MediaError, UnknownWordError, UsageError
+from vidmem.evaluation.vq2d import Answered, answer
+from vidmem.evaluation.vq2d_files import FrameBox, Response, VisualQuery, load_annotations, predictions, queries
+from vidmem.memory import Memory
+
+SIZE = (fakes.WIDTH, fakes.HEIGHT)
+RED = (2, 9, 33, 30, 30)
+"""A crop of the red square in frame 2: frame, x, y, width, height."""
+
+
+def entry(title: str, asked: int, crop: tuple[int, int, int, int, int]) -> dict[str, Any]:
+    frame, x, y, w, h = crop
+    box = {"x": x, "y": y, "width": w, "height": h, "original_width": SIZE[0], "original_height": SIZE[1]}
+    return {
+        "is_valid": True,
+        "query_frame": asked,
+        "object_title": title,
+        "visual_crop": {"frame_number": frame, **box},
+        "response_track": [{"frame_number": 7, **box}, {"frame_number": 6, **box}],
+    }
+
+
+def document(*sets: dict[str, Any]) -> dict[str, Any]:
+    annotation = {"annotation_uid": "a0", "query_sets": {str(i): one for i, one in enumerate(sets, 1)}}
+    clip = {"clip_uid": None, "clip_fps": 5.0, "annotations": [annotation]}
+    return {"version": "1.0.5", "videos": [{"video_uid": "v0", "clips": [clip]}]}
+
+
+def test_a_file_is_read_as_it_is_published(tmp_path: Path) -> None:
+    path = tmp_path / "vq_val.json"
+    path.write_text(json.dumps(document(entry("red", 40, (3, 10, 20, 30, 40)))))
+    (query,) = queries(load_annotations(path))
+    assert query == VisualQuery(
+        clip=None,
+        key=("a0", "1"),
+        title="red",
+        frame=40,
+        crop=FrameBox(3, (10, 20, 40, 60), SIZE),
+        response=(FrameBox(6, (10, 20, 40, 60), SIZE), FrameBox(7, (10, 20, 40, 60), SIZE)),  # sorted by frame
+        fps=5.0,
+        valid=True,
+    )
+    assert query.crop.scaled(2 * SIZE[0], SIZE[1]) == (20, 20, 80, 60)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "have a list `videos`"),
+        ('{"videos": {}}', "have a list `videos`"),
+    ],
+)
+def test_another_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "vq.json"
+    path.write_text(text)
+    with pytest.raises(MediaError, match=message):
+        load_annotations(path)
+    with pytest.raises(MediaError, match="cannot be read"):
+        load_annotations(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("name", ["visual_crop", "query_frame", "object_title"])
+def test_an_entry_that_lacks_a_part_is_named(name: str) -> None:
+    broken = entry("red", 40, (3, 10, 20, 30, 40))
+    del broken[name]
+    with pytest.raises(MediaError, match="query 1 of annotation a0"):
+        list(queries(document(broken)))
+
+
+def test_a_document_without_clips_or_pixels_is_refused() -> None:
+    with pytest.raises(MediaError, match="no list `clips`"):
+        list(queries({"videos": [{}]}))
+    empty = entry("red", 40, (3, 10, 20, 30, 40))
+    empty["visual_crop"]["original_width"] = 0
+    with pytest.raises(MediaError, match="0 x 96 pixels"):
+        list(queries(document(empty)))
+
+
+def test_predictions_keep_order_and_length() -> None:
+    annotations = document(entry("red", 40, (3, 1, 2, 3, 4)), entry("blue", 9, (3, 1, 2, 3, 4)))
+    found = predictions(annotations, {("a0", "2"): Response(5, ((1.4, 2.6, 3, 4), (2, 3, 4, 5)), 0.5)})
+    (clip,) = found["results"]["videos"][0]["clips"]
+    (one,) = clip["predictions"]
+    assert (found["challenge"], found["version"], clip["clip_uid"]) == ("ego4d_vq2d_challenge", "1.0.5", None)
+    assert list(one["query_sets"]) == ["1", "2"]
+    assert one["query_sets"]["1"] == {"bboxes": [], "score": 0.0}
+    boxes = [{"fno": 5, "x1": 1, "y1": 3, "x2": 3, "y2": 4}, {"fno": 6, "x1": 2, "y1": 3, "x2": 4, "y2": 5}]
+    assert one["query_sets"]["2"] == {"bboxes": boxes, "score": 0.5}
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    """Red is in view from 0 to 2 s at the left and from 4 to 6 s at the right; blue always, in the middle."""
+    folder = tmp_path_factory.mktemp("vq2d")
+    video = fakes.squares(folder / "clip.mp4", [("red", 0, 2, 8), ("red", 4, 6, 120), ("blue", 0, 9, 64)], 8)
+    with registered(fakes.SPEC), Memory.open(folder / "m", encoder="colours") as made:
+        made.index(video)
+        yield made
+
+
+def ask(memory: Memory, title: str, asked: int, crop: tuple[int, int, int, int, int]) -> Answered:
+    (query,) = queries(document(entry(title, asked, crop)))
+    (source,) = memory.store.sources()
+    return answer(memory, source, query)
+
+
+def span(found: Answered) -> tuple[int, int]:
+    assert found.response is not None
+    return found.response.first, found.response.last
+
+
+def test_the_last_appearance_before_the_query_is_the_answer(memory: Memory) -> None:
+    late = ask(memory, "red", 38, RED)
+    assert (span(late), late.note) == ((20, 29), "")
+    assert late.response is not None
+    assert late.response.boxes[0] == pytest.approx((120, 32, 152, 64), abs=8)  # cells are 8 pixels
+    assert span(ask(memory, "red", 18, RED)) == (0, 9)
+    assert span(ask(memory, "red", 25, RED)) == (20, 24)  # frame 25 is not searched
+    assert span(ask(memory, "blue", 38, (2, 64, 32, 32, 32)))[1] == 37
+
+
+def test_a_word_that_is_not_known_leaves_the_crop(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(phrases: list[str]) -> None:
+        raise UnknownWordError(phrases[0])
+
+    monkeypatch.setattr(memory.query.text_encoder, "encode_text", unknown)
+    found = ask(memory, "widget", 38, RED)
+    assert span(found) == (20, 29)
+    assert found.note == "by the crop alone, since the encoder does not know 'widget'"
+
+
+def test_no_answer_says_why(memory: Memory) -> None:
+    far = ask(memory, "red", 38, (400, 9, 33, 30, 30))
+    assert far.response is None
+    assert "nothing was indexed within a second" in far.note
+    assert ask(memory, "red", 0, RED).note == "nothing was seen before the query"
+    with pytest.raises(UsageError, match="no colour"):
+        ask(memory, " ", 38, RED)

@@ -1,0 +1,117 @@
+"""Answers to Ego4D's visual queries (VQ2D) by T-REN's search (arXiv 2604.18573, section 4.3), from a memory.
+
+The paper's search encodes a video for each query. Here the video is in the memory and no frame is encoded again. What
+differs: the token of the crop is that of its track and not of one region of one frame, and the token of a track is the
+mean over the whole video, also after the frame at which is asked. Only what was seen before that frame is searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UnknownWordError, UsageError
+from ..memory import Memory
+from ..query.paper import THRESHOLD, cosines, select, similarity, window
+from ..query.picture import crop_track
+from ..records import Float32
+from ..store import SourceRow
+from .vq2d_files import Response, VisualQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A query with its answer.
+
+    Attributes:
+        response: None if there is no answer.
+        selected: Number of tracks that were selected.
+        note: Why there is no answer, or what was left out; empty otherwise.
+    """
+
+    response: Response | None
+    selected: int = 0
+    note: str = ""
+
+
+def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: float = THRESHOLD) -> Answered:
+    """Answer a query about an indexed clip.
+
+    The tracks seen before the query's frame are scored by `paper.similarity`, selected by `paper.select`, and the answer
+    is the last run of frames of them (`paper.window`). Its box in a frame is that of the selected track there with the
+    best score. Between sampled frames boxes are interpolated, so that the answer has every frame of the clip.
+
+    Args:
+        memory: Holds the clip.
+        source: The clip.
+        query: What is asked.
+        threshold: tau_sim of `paper.select`. If the encoder does not know the title, the crop decides alone, by the
+            encoder's threshold for pictures, and the note says so.
+
+    Raises:
+        UsageError: The title is empty.
+        StoreError: The memory is damaged.
+    """
+    store, cache = memory.store, memory.query.cache()
+    crop_ns, asked_ns = (round(number / query.fps * 1e9) for number in (query.crop.frame, query.frame))
+    try:
+        crop = crop_track(
+            store, cache, source, crop_ns, query.crop.scaled(source.width, source.height), rule="paper"
+        )
+    except UsageError as error:
+        return Answered(None, note=f"no token for the crop: {error}")
+    columns = cache.columns
+    rows = np.flatnonzero((columns.source_ids == source.id) & (columns.start_ns < asked_ns))
+    if not len(rows):
+        return Answered(None, note="nothing was seen before the query")
+    visual = cache.reconstruct("visual", rows)
+    query_visual = cache.reconstruct("visual", np.array([crop]))[0]
+    note = ""
+    try:
+        text = memory.query.text_encoder.encode_text([query.title])[0]
+        scores = similarity(visual, cache.reconstruct("text", rows), query_visual, text)
+    except UnknownWordError as error:
+        note = f"by the crop alone, since the encoder does not know {error.word!r}"
+        scores, threshold = cosines(visual, query_visual), memory.query.calibration.visual_threshold
+    chosen = select(scores, threshold)
+    times, ordinals, boxes = store.boxes(source.id, 0, asked_ns - 1)
+    mine = np.isin(ordinals, columns.ordinals[rows[chosen]])
+    if not mine.any():
+        return Answered(None, len(chosen), "the selected tracks were seen only later")
+    times, ordinals, boxes = times[mine], ordinals[mine], boxes[mine]
+    by_ordinal = dict(zip(columns.ordinals[rows[chosen]].tolist(), scores[chosen].tolist(), strict=True))
+    rank = np.array([by_ordinal[int(ordinal)] for ordinal in ordinals], np.float32)
+    frames = sampled(times, memory.query.settings().fps or query.fps)
+    span = window([frames])
+    assert span is not None  # there are frames
+    inside = (frames >= span[0]) & (frames <= span[1])
+    first, found = _each_frame(times[inside], boxes[inside], rank[inside], query)
+    return Answered(Response(first, found, float(scores[chosen].max())), len(chosen), note)
+
+
+def sampled(times: NDArray[np.int64], fps: float) -> NDArray[np.int64]:
+    """Numbers `(n,)` of sampled frames from their times `(n,)` in ns, so that neighbours differ by 1.
+
+    fps: Frames per second at which the video was sampled.
+    """
+    return np.rint(times * (fps / 1e9)).astype(np.int64)
+
+
+def _each_frame(
+    times: NDArray[np.int64], boxes: Float32, rank: Float32, query: VisualQuery
+) -> tuple[int, tuple[tuple[float, float, float, float], ...]]:
+    """First frame of the clip and a box for each frame up to the last, from boxes `(n, 4)` at `times` `(n,)`.
+
+    rank: `(n,)`; of several boxes at one time the one with the highest is taken.
+    """
+    order = np.lexsort((-rank, times))
+    best = order[np.concatenate([[True], np.diff(times[order]) > 0])]
+    at = times[best] * (query.fps / 1e9)
+    numbers = np.arange(int(np.rint(at[0])), min(int(np.rint(at[-1])), query.frame - 1) + 1)
+    if not len(numbers):  # the first frame rounds up to the one at which is asked
+        numbers = np.array([query.frame - 1])
+    columns = [np.interp(numbers, at, boxes[best, i]) for i in range(4)]
+    found = tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in zip(*columns, strict=True))
+    return int(numbers[0]), found

@@ -1,0 +1,186 @@
+"""Files of Ego4D's visual queries (VQ2D): the annotations, and predictions in the layout of the challenge.
+
+Frames are counted at the rate of the clip, which is 5 per second. Boxes of the files are x, y, width, height in pixels
+of the picture size that stands beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MediaError
+from ..records import Box
+
+CHALLENGE = "ego4d_vq2d_challenge"
+CLIP_FPS = 5.0
+"""The rate at which the clips of Ego4D's visual queries are annotated, in frames per second."""
+
+Key = tuple[str, str]
+"""annotation_uid and the number of the query set, which name a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBox:
+    """A box in a frame.
+
+    Attributes:
+        frame: Number of the frame in the clip.
+        box: x0, y0, x1, y1 in pixels of a picture of `size`.
+        size: Width and height in pixels.
+    """
+
+    frame: int
+    box: Box
+    size: tuple[int, int]
+
+    def scaled(self, width: int, height: int) -> Box:
+        """The box in pixels of a picture of another size."""
+        x, y = width / self.size[0], height / self.size[1]
+        return self.box[0] * x, self.box[1] * y, self.box[2] * x, self.box[3] * y
+
+
+@dataclass(frozen=True, slots=True)
+class VisualQuery:
+    """A query: where was this thing last seen before that frame?
+
+    Attributes:
+        clip: clip_uid; None in some files.
+        key: See `Key`.
+        title: The name of the thing.
+        frame: Number of the frame at which is asked; the answer lies before it.
+        crop: The picture of the thing, cut out of a frame of the clip.
+        response: The last appearance, ascending by frame; empty in files without answers.
+        fps: Frames per second of the clip.
+        valid: False for queries that the benchmark leaves out.
+    """
+
+    clip: str | None
+    key: Key
+    title: str
+    frame: int
+    crop: FrameBox
+    response: tuple[FrameBox, ...]
+    fps: float
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer to a query.
+
+    Attributes:
+        boxes: x0, y0, x1, y1 in pixels of the original, one for each frame from `first` on, without a gap.
+        first: Number of the first frame.
+        score: The higher the more certain.
+    """
+
+    first: int
+    boxes: tuple[Box, ...]
+    score: float
+
+    @property
+    def last(self) -> int:
+        """Number of the last frame, inclusive."""
+        return self.first + len(self.boxes) - 1
+
+
+def load_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a file of annotations (`vq_val.json`).
+
+    Raises:
+        MediaError: The file cannot be read or has another form.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except OSError as error:
+        raise MediaError(f"the annotations cannot be read ({error.strerror}); check the path: {path}") from None
+    except (ValueError, RecursionError) as error:
+        raise MediaError(f"the annotations are not JSON ({error}); fetch the file again: {path}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("videos"), list):
+        raise MediaError(f"annotations of VQ2D have a list `videos`, and this file does not: {path}")
+    return found
+
+
+def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
+    """Yield the queries of a file in its order.
+
+    Raises:
+        MediaError: An entry lacks a part; the message names it.
+    """
+    for video in annotations["videos"]:
+        for clip in _list(video, "clips", "a video"):
+            fps = float(clip.get("clip_fps") or CLIP_FPS)
+            for annotation in _list(clip, "annotations", "a clip"):
+                uid = annotation.get("annotation_uid")
+                for number, entry in annotation.get("query_sets", {}).items():
+                    yield _query(clip.get("clip_uid"), (str(uid), str(number)), entry, fps)
+
+
+def predictions(annotations: Mapping[str, Any], answers: Mapping[Key, Response | None]) -> dict[str, Any]:
+    """Predictions in the layout of the challenge, in the order of the annotations.
+
+    A query without an answer has no boxes and the score 0. Coordinates are rounded to whole pixels.
+    """
+    videos = []
+    for video in annotations["videos"]:
+        clips = []
+        for clip in video["clips"]:
+            entries = []
+            for annotation in clip["annotations"]:
+                uid = str(annotation["annotation_uid"])
+                sets = {number: _entry(answers.get((uid, str(number)))) for number in annotation["query_sets"]}
+                entries.append({"annotation_uid": annotation["annotation_uid"], "query_sets": sets})
+            clips.append({"clip_uid": clip.get("clip_uid"), "predictions": entries})
+        videos.append({"video_uid": video.get("video_uid"), "clips": clips})
+    return {"version": annotations.get("version"), "challenge": CHALLENGE, "results": {"videos": videos}}
+
+
+def _entry(answer: Response | None) -> dict[str, Any]:
+    if answer is None:
+        return {"bboxes": [], "score": 0.0}
+    boxes = [
+        {"fno": answer.first + i, "x1": round(x0), "y1": round(y0), "x2": round(x1), "y2": round(y1)}
+        for i, (x0, y0, x1, y1) in enumerate(answer.boxes)
+    ]
+    return {"bboxes": boxes, "score": answer.score}
+
+
+def _list(entry: Any, name: str, owner: str) -> Sequence[Any]:
+    found = entry.get(name) if isinstance(entry, dict) else None
+    if not isinstance(found, list):
+        raise MediaError(f"{owner} of the annotations has no list `{name}`; is it a file of VQ2D?")
+    return found
+
+
+def _query(clip: str | None, key: Key, entry: Any, fps: float) -> VisualQuery:
+    try:
+        track = sorted((_box(one) for one in entry.get("response_track", ())), key=lambda one: one.frame)
+        return VisualQuery(
+            clip=clip,
+            key=key,
+            title=str(entry["object_title"]),
+            frame=int(entry["query_frame"]),
+            crop=_box(entry["visual_crop"]),
+            response=tuple(track),
+            fps=fps,
+            valid=bool(entry.get("is_valid", True)),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise MediaError(
+            f"query {key[1]} of annotation {key[0]} lacks a part or has a wrong one ({error}); fetch the file again"
+        ) from None
+
+
+def _box(entry: Mapping[str, Any]) -> FrameBox:
+    x, y = float(entry["x"]), float(entry["y"])
+    size = int(entry["original_width"]), int(entry["original_height"])
+    if min(size) < 1:
+        raise ValueError(f"a picture of {size[0]} x {size[1]} pixels")
+    return FrameBox(
+        int(entry["frame_number"]), (x, y, x + float(entry["width"]), y + float(entry["height"])), size
+    )
