@@ -131,7 +131,7 @@ def test_depth_iterations_and_pool_are_options(gem: Gem, folder: Path) -> None:
     for option in ("depth=2", "iterations=2", "pool=2"):
         made = load(f"gem:local-dir:{folder},{option}", "cpu")
         assert isinstance(made, Gem)
-        assert made.info.name == f"gem:local-dir:{folder},{option}"  # part of the name: a memory is asked as it was made
+        assert made.info.name == f"gem:local-dir:{folder},{option}"
         assert load_text(made.info.name).info == made.info
         made.dtype = torch.float32
         spelled[option] = made.patches(images)

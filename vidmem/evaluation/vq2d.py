@@ -39,8 +39,8 @@ class Answered:
 def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: float = THRESHOLD) -> Answered:
     """Answer a query about an indexed clip.
 
-    The tracks seen before the query's frame are scored by `paper.similarity`, selected by `paper.select`, and the answer
-    is the last run of frames of them (`paper.window`). Its box in a frame is that of the selected track there with the
+    Tracks seen before the query's frame are scored by `paper.similarity` and selected by `paper.select`; the answer is
+    the last run of frames of these (`paper.window`). Its box in a frame is that of the selected track there with the
     best score. Between sampled frames boxes are interpolated, so that the answer has every frame of the clip.
 
     Args:
@@ -57,9 +57,7 @@ def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: 
     store, cache = memory.store, memory.query.cache()
     crop_ns, asked_ns = (round(number / query.fps * 1e9) for number in (query.crop.frame, query.frame))
     try:
-        crop = crop_track(
-            store, cache, source, crop_ns, query.crop.scaled(source.width, source.height), rule="paper"
-        )
+        crop = crop_track(store, cache, source, crop_ns, query.crop.scaled(source.width, source.height), rule="paper")
     except UsageError as error:
         return Answered(None, note=f"no token for the crop: {error}")
     columns = cache.columns

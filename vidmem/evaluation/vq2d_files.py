@@ -181,6 +181,4 @@ def _box(entry: Mapping[str, Any]) -> FrameBox:
     size = int(entry["original_width"]), int(entry["original_height"])
     if min(size) < 1:
         raise ValueError(f"a picture of {size[0]} x {size[1]} pixels")
-    return FrameBox(
-        int(entry["frame_number"]), (x, y, x + float(entry["width"]), y + float(entry["height"])), size
-    )
+    return FrameBox(int(entry["frame_number"]), (x, y, x + float(entry["width"]), y + float(entry["height"])), size)

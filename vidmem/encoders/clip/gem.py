@@ -124,9 +124,7 @@ class Gem(ClipText, MaskPooling):
 
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             pixels = normalised(images, self._loaded.mean, self._loaded.std, self.device)
-            tokens = gem_tokens(
-                self.tower, pixels, depth=self.depth, iterations=self.iterations, pool=self.pool
-            )[:, 1:]
+            tokens = gem_tokens(self.tower, pixels, depth=self.depth, iterations=self.iterations, pool=self.pool)[:, 1:]
         rows = images[0].shape[0] // self.tower.patch
         unit: Float32 = F.normalize(tokens.float(), dim=-1).cpu().numpy()
         return unit.reshape(len(unit), rows, -1, unit.shape[-1])
