@@ -94,7 +94,7 @@ def sampled(times: NDArray[np.int64], fps: float) -> NDArray[np.int64]:
 
     fps: Frames per second at which the video was sampled.
     """
-    return np.rint(times * (fps / 1e9)).astype(np.int64)
+    return np.asarray(np.rint(times * (fps / 1e9)), np.int64)
 
 
 def _each_frame(

@@ -56,9 +56,9 @@ def _pooled(p: Tensor, grid: tuple[int, int], pool: int) -> Tensor:
     """The rows `(..., L, d)` with means of pool x pool patches in place of patches; less at the right and bottom."""
     patches = grid[0] * grid[1]
     first, rows = p[..., :-patches, :], p[..., -patches:, :]
-    maps = rows.flatten(0, -3).transpose(1, 2).unflatten(-1, grid)
+    maps = rows.flatten(0, -3).transpose(1, 2).reshape(-1, rows.shape[-1], *grid)
     means = F.avg_pool2d(maps, pool, ceil_mode=True).flatten(2).transpose(1, 2)
-    return torch.cat([first, means.unflatten(0, rows.shape[:-2])], dim=-2)
+    return torch.cat([first, means.reshape(*rows.shape[:-2], -1, rows.shape[-1])], dim=-2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
