@@ -10,6 +10,7 @@ Tokens are `(B, L, D)` here. Blocks of open_clip before 2.26 take `(L, B, D)`, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -19,9 +20,10 @@ from torch.nn import functional as F
 from ...errors import ModelError
 from .block import Block, apply_present
 
-Resizing = Literal["offset", "antialiased"]
-"""How position embeddings are resized to another grid; both are bicubic. "offset" (TextRegion's code) scales by the
-factor (n + .1) / n_native without antialiasing, as DINO does. "antialiased" (GEM's code) resizes to the exact size."""
+Resizing = Literal["offset", "antialiased", "plain"]
+"""How position embeddings are resized to another grid; all are bicubic. "offset" (TextRegion's code) scales by the
+factor (n + .1) / n_native without antialiasing, as DINO does. "antialiased" (GEM's code) and "plain" (DenseVLM's code,
+without antialiasing) resize to the exact size."""
 
 
 class ClipTower:
@@ -33,7 +35,8 @@ class ClipTower:
         native: Rows and columns of patches that it was trained on.
         dim: Width of its outputs, which is that of the space of texts.
         pools: True if it has a pooling head (SigLIP2, PE), False if a class token.
-        resizable: True if it takes pictures of any size.
+        resizable: True if it takes pictures of any size as it is.
+        stretchable: True if `last_blocks` takes pictures of any size, because its positions can be stretched as well.
         blocks: Its transformer blocks; empty if it has a pooling head.
 
     Raises:
@@ -51,7 +54,9 @@ class ClipTower:
         else:
             raise _without_patches(self.trunk)
         self.resizable = self.trunk is None
+        self.stretchable = self.resizable or (not self.pools and _has_table(self.trunk, self.native))
         self._positions: dict[tuple[int, int, Resizing], Tensor] = {}
+        self._rotations: dict[tuple[int, int], Tensor] = {}
 
     def _read_open_clip(self) -> None:
         visual = self.visual
@@ -110,16 +115,16 @@ class ClipTower:
             resizing: How position embeddings are resized.
 
         Raises:
-            ModelError: The tower has a pooling head, or fewer blocks.
+            ModelError: The tower has a pooling head, fewer blocks, or takes only pictures of its own size.
         """
         if self.pools:
             raise ModelError("this backbone has a pooling head and no class token; use it with textregion")
         if not 1 <= count <= len(self.blocks):
             raise ModelError(f"the tower has {len(self.blocks)} blocks, not {count}")
-        if self.trunk is not None:
+        if self.trunk is not None and self._grid(pixels) == self.native:
             x = self._timm_input(pixels, len(self.blocks) - count)
         else:
-            x = self._embed(pixels, resizing)
+            x = self._embed(pixels, resizing) if self.trunk is None else self._embed_timm(pixels, resizing)
             for block in self.blocks[:-count]:
                 x = block(x)
         for i, block in enumerate(self.blocks[-count:]):
@@ -168,6 +173,39 @@ class ClipTower:
         x = visual.ln_pre(x)
         return x
 
+    def _grid(self, pixels: Tensor) -> tuple[int, int]:
+        return pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
+
+    def _embed_timm(self, pixels: Tensor, resizing: Resizing) -> Tensor:
+        """The input of the first block of a timm tower, with its positions stretched to the picture's grid."""
+        trunk = self.trunk
+        if not self.stretchable:
+            raise ModelError(f"this tower takes pictures of {self.side} x {self.side} pixels only")
+        patches = trunk.patch_embed.proj(pixels)
+        grid = int(patches.shape[-2]), int(patches.shape[-1])
+        patches = trunk.patch_embed.norm(patches.flatten(2).transpose(1, 2))
+        x = torch.cat([trunk.cls_token.to(patches.dtype).expand(len(patches), -1, -1), patches], dim=1)
+        x = x + self._position_embeddings(grid, resizing).to(x.dtype)
+        x = apply_present(trunk.pos_drop(x), trunk, "norm_pre")
+        rope = self._rotary(grid)
+        for block in self.blocks:
+            block.rope = rope
+        return x
+
+    def _rotary(self, grid: tuple[int, int]) -> Tensor | None:
+        """Rotary positions of another grid, `(N, 2 d)`; None if the tower has none.
+
+        EVA divides the range of its first training (16 x 16) into as many steps as the grid has.
+        """
+        rope = getattr(self.trunk, "rope", None)
+        if rope is None:
+            return None
+        if grid not in self._rotations:
+            other = deepcopy(rope)
+            other.update_feat_shape(list(grid))
+            self._rotations[grid] = other.get_embed().detach()
+        return self._rotations[grid]
+
     def _timm_input(self, pixels: Tensor, number: int) -> Tensor:
         """The input of block `number` of a timm tower. Also sets the rotary positions of all blocks.
 
@@ -195,12 +233,15 @@ class ClipTower:
         return x
 
     def _position_embeddings(self, grid: tuple[int, int], resizing: Resizing) -> Tensor:
-        key = (*grid, resizing)
-        table: Tensor = self.visual.positional_embedding
+        table: Tensor = self.visual.positional_embedding if self.trunk is None else self.trunk.pos_embed[0]
         if grid == self.native:
             return table
-        if key not in self._positions:
+        if table.requires_grad:  # it changes while it is trained
             with torch.autocast(table.device.type, enabled=False):
+                return resize_positions(table.float(), self.native, grid, resizing)
+        key = (*grid, resizing)
+        if key not in self._positions:
+            with torch.inference_mode(False), torch.autocast(table.device.type, enabled=False):
                 self._positions[key] = resize_positions(table.detach().float(), self.native, grid, resizing)
         return self._positions[key]
 
@@ -220,12 +261,25 @@ def resize_positions(table: Tensor, native: tuple[int, ...], grid: tuple[int, in
     if tuple(native) == grid:
         return table
     patches = table[1:].reshape(*native, -1).permute(2, 0, 1)[None]
-    if resizing == "antialiased":
-        patches = F.interpolate(patches, grid, mode="bicubic", antialias=True)
+    if resizing != "offset":
+        patches = F.interpolate(patches, grid, mode="bicubic", antialias=resizing == "antialiased")
     else:
         factors = ((grid[0] + 0.1) / native[0], (grid[1] + 0.1) / native[1])
         patches = F.interpolate(patches, scale_factor=factors, mode="bicubic", recompute_scale_factor=False)
     return torch.cat([table[:1], patches[0].flatten(1).T])
+
+
+def _has_table(trunk: Any, native: tuple[int, ...]) -> bool:
+    """Whether a timm tower embeds patches by one convolution and adds a table of class token and patches."""
+    embed, table = trunk.patch_embed, getattr(trunk, "pos_embed", None)
+    return (
+        isinstance(getattr(embed, "proj", None), nn.Conv2d)
+        and isinstance(getattr(embed, "norm", None), nn.Module)
+        and isinstance(table, Tensor)
+        and table.ndim == 3
+        and table.shape[1] == 1 + native[0] * native[1]
+        and getattr(trunk, "cls_token", None) is not None
+    )
 
 
 def _width(head: Any, default: int) -> int:
