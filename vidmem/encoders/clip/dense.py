@@ -39,7 +39,7 @@ def dense_features(tower: ClipTower, pixels: Tensor) -> Tensor:
     block, x = next(tower.last_blocks(pixels, 1, "plain"))
     x = x[:, 1:]
     tokens = F.normalize(tower.head(block.mlp(x + block.out(block.values(block.normed(x))))), dim=-1)
-    return tokens.transpose(1, 2).unflatten(2, (height // tower.patch, width // tower.patch))
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, height // tower.patch, width // tower.patch)
 
 
 def roi_align(features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
