@@ -28,7 +28,7 @@ class LoraSettings:
     """
 
     rank: int = 64
-    alpha: float = 128
+    alpha: int = 128
     dropout: float = 0.05
     connector: Connector = "lora"
 
