@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated
 
 import typer
 
-from ..errors import MediaError, UsageError
-from ..export.instruct import records
-from ..memory import Memory
-from ..query.labels import load_labels
-from ..timecode import parse_time
-from .messages import warn
+from ..errors import UsageError
+from ..export.instruct import STYLES
+from .export_file import write_single_file
+from .export_set import DISTRACTORS, SetOptions, parse_grids, write_training_set
+from .export_sources import Input
 from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_option
-from .output import Listing, Row, Show, listing
-from .saving import cannot_write
-
-if TYPE_CHECKING:
-    from ..export.instruct import Ask, Style
-    from ..export.labelled_images import LabelledImage
-    from ..export.textmask import Form
+from .output import Show, listing
 
 FORMATS = ("text4seg",)
 FORMS = ("strict", "legacy")
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """Where pictures come from: options of the command by the same names. missing: files that were not there."""
-
-    coco: str | None
-    vspw: str | None
-    split: str | None
-    source: list[str] | None
-    labels: str | None
-    everything: bool
-    every: str
-    refine: str | None
-    instances: bool
-    grid: tuple[int, int]
-    images: Path
-    memory: str | None
-    encoder: str | None
-    weights: str | None
-    missing: list[str] = field(default_factory=list)
-
-
 @listing
 def export(
     out: Annotated[
-        str, typer.Option("--out", metavar="FOLDER", help="Folder for data.jsonl and, from a memory, pictures.")
+        str, typer.Option("--out", metavar="FOLDER", help="Folder for the records and, from a memory, pictures.")
     ],
     format_: Annotated[
         str, typer.Option("--format", metavar="text4seg", help="Format of the answers: masks as text.")
     ] = "text4seg",
     style: Annotated[
-        str, typer.Option("--style", metavar="internvl|llava|qwen", help="How a record refers to its picture.")
+        str, typer.Option("--style", metavar="internvl|llava|qwen|messages", help="How a record refers to its picture.")
     ] = "internvl",
     source: Annotated[
         list[str] | None,
@@ -76,7 +42,8 @@ def export(
         str | None, typer.Option("--vspw", metavar="FOLDER", help="Read VSPW's folders instead of a memory.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="NAME", help="With --vspw: only videos of this split.")
+        str | None,
+        typer.Option("--split", metavar="NAME", help="Only this split, of --vspw or --refcoco (default there: train)."),
     ] = None,
     labels: Annotated[
         str | None,
@@ -112,15 +79,117 @@ def export(
         bool, typer.Option("--instances", help="With --coco: number the instances of a label.")
     ] = False,
     grid: Annotated[
-        int, typer.Option("--grid", metavar="N", min=1, max=256, help="Cells on each side of a mask.")
-    ] = 16,
+        str,
+        typer.Option(
+            "--grid",
+            metavar="N[,N...]",
+            help="Cells on each side of a mask, from 1 to 256. With several, such as 16,24,32, each record has one.",
+        ),
+    ] = "16",
     form: Annotated[
         str,
         typer.Option(
             "--form", metavar="strict|legacy", help="strict can write every label; legacy is the text of the paper."
         ),
     ] = "strict",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for the wording of questions.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Seed for the wording of questions, and for all other choices.")
+    ] = 0,
+    refcoco: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--refcoco",
+            metavar="PLACE[@IMAGES]",
+            help="Expressions about things: a folder with refs(...).p and instances.json, or a COCO file with phrases. "
+            "Repeatable.",
+        ),
+    ] = None,
+    refs: Annotated[
+        str | None,
+        typer.Option("--refs", metavar="unc|google|umd", help="Which list of --refcoco, if a folder has several."),
+    ] = None,
+    label_images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label-images",
+            metavar="FOLDER@IMAGES",
+            help="Label pictures (.png), as of COCO-Stuff or ADE20K, and their pictures; --labels names the labels. "
+            "Repeatable.",
+        ),
+    ] = None,
+    first_label: Annotated[
+        int,
+        typer.Option(
+            "--first-label",
+            metavar="N",
+            min=0,
+            max=1,
+            help="Value of the first label in --label-images: 1 for ADE20K, 0 for COCO-Stuff. 255 is no label.",
+        ),
+    ] = 1,
+    chat: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--chat",
+            metavar="FILE[@IMAGES]",
+            help="Conversations in LLaVA's JSON that are mixed in as they are. Repeatable.",
+        ),
+    ] = None,
+    chat_share: Annotated[
+        float | None,
+        typer.Option(
+            "--chat-share",
+            metavar="SHARE",
+            help="Share of the records that are conversations, from 0 to 1. Default: each conversation once.",
+        ),
+    ] = None,
+    mix: Annotated[
+        str | None,
+        typer.Option(
+            "--mix",
+            metavar="TASK=WEIGHT,...",
+            help="Weights of the tasks refer, open, part, given and absent. Default: refer=1,open=1,part=3,given=6.",
+        ),
+    ] = None,
+    distractors: Annotated[
+        int,
+        typer.Option(
+            "--distractors", metavar="N", min=0, help="Absent labels in the list of a question (task given), at most."
+        ),
+    ] = DISTRACTORS,
+    turns: Annotated[
+        int,
+        typer.Option("--turns", metavar="N", min=1, max=100, help="Questions about a picture in a record, at most."),
+    ] = 1,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            "--repeat", metavar="N", min=1, max=1000, help="Use each picture or expression N times, in other words."
+        ),
+    ] = 1,
+    random_crop: Annotated[
+        float,
+        typer.Option(
+            "--crop",
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Share of the pictures with labels that are cropped at random; the parts are saved to FOLDER/images.",
+        ),
+    ] = 0.0,
+    shards: Annotated[
+        int | None, typer.Option("--shards", metavar="N", min=1, max=99_999, help="Number of files of the set.")
+    ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option("--shard-size", metavar="N", min=1, help="Records in a file, at most. Default: 10,000."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, max=256, help="Processes that write. Default: one for each processor core."
+        ),
+    ] = None,
     memory: MemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
@@ -130,23 +199,24 @@ def export(
     """Write instruction data for models that segment.
 
     Each record is a picture, a question, and an answer with masks as text. Pictures come from a memory, whose regions
-    are named by --labels, or from annotations. The exit code is 3 if some pictures are missing.
+    are named by --labels, or from annotations. Any option under "Training sets" writes a set of several files with a
+    manifest instead of data.jsonl; there, sources can be combined, and a set that was interrupted goes on when the same
+    command is given again. The exit code is 3 if something is missing or damaged and was left out.
 
     \b
     Examples:
       vidmem export --out data/ --labels coco --style llava
       vidmem export --out data/ --coco instances.json@images/ --ask each
       vidmem export --out data/ --vspw VSPW/ --split train --grid 24
+      vidmem export --out set/ --refcoco refcoco@train2014 --refs unc --mix absent=0.1 --shards 8
+      vidmem export --out set/ --label-images stuff@train2017 --labels stuff.txt --first-label 0 --grid 16,24,32
     """
     for name, value, known in (("--format", format_, FORMATS), ("--form", form, FORMS)):
         if value not in known:
             raise UsageError(f"{name} is {' or '.join(known)}; got {value}")
-    if (coco is not None) + (vspw is not None) + bool(source) > 1:
-        raise UsageError("--coco, --vspw and --source are three places to take pictures from; give one of them")
-    if everything and (coco is not None or vspw is not None):
-        raise UsageError("--all is for the regions of a memory; annotations have their own labels")
-    if refine is not None and (coco is not None or vspw is not None):
-        raise UsageError("--refine is for the regions of a memory; annotations have their own masks")
+    if style not in STYLES:
+        raise UsageError(f"--style is one of {', '.join(STYLES)}; got {style}")
+    grids = parse_grids(grid)
     given = Input(
         coco=coco,
         vspw=vspw,
@@ -157,91 +227,37 @@ def export(
         every=every,
         refine=refine,
         instances=instances,
-        grid=(grid, grid),
+        grid=(grids[0], grids[0]),
         images=Path(out) / "images",
         memory=memory,
         encoder=encoder,
         weights=weights,
     )
-    pictures, names = _open(given)
-    first = next(pictures, None)  # most mistakes show here, before anything is written
-    if first is None:
-        hint = "" if everything or coco or vspw else "; --all also uses improbable labels"
-        raise MediaError(f"there is no picture with a mask; index a video or give annotations{hint}")
-    path, part = Path(out) / "data.jsonl", Path(out) / "data.jsonl.part"
-    picture_count = record_count = 0
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        with open(part, "w", encoding="utf-8") as file:
-            for item in chain([first], pictures):
-                present = {label.name for label in item.mask.labels}
-                others = [name for name in names if name not in present]
-                made: list[dict[str, Any]] = records(
-                    item.mask,
-                    item.path,
-                    style=cast("Style", style),  # `records` checks both
-                    ask=cast("Ask", ask),
-                    absent=random.Random(f"{seed} {item.path} absent").sample(others, min(absent, len(others))),
-                    form=cast("Form", form),  # checked above
-                    seed=seed,
-                )
-                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in made)
-                record_count += len(made)
-                picture_count += 1
-        os.replace(part, path)
-    except OSError as error:
-        raise cannot_write("the data", error, out) from None
-    finally:
-        part.unlink(missing_ok=True)
-    row: Row = {"data": str(path), "pictures": picture_count, "records": record_count}
-    table = [("data", "pictures", "records"), (str(path), str(picture_count), str(record_count))]
-    show(Listing([row], table, row))
-    return 3 if given.missing else 0
-
-
-def _open(given: Input) -> tuple[Iterator[LabelledImage], tuple[str, ...]]:
-    """The pictures, read lazily, and all label names."""
-    from ..export.labelled_images import from_coco, from_vspw  # imports PyAV
-
-    if given.coco is not None:
-        from ..export.coco import Coco, require_pycocotools  # needs the extra `coco`
-
-        require_pycocotools()
-        file, _, images = given.coco.partition("@")
-        folder = Path(images) if images else None
-        return from_coco(Path(file), folder, given.grid, given.instances), Coco(Path(file), folder).names
-    if given.vspw is not None:
-        known = load_labels(given.labels or "vspw")
-        return from_vspw(Path(given.vspw), given.split, known, given.grid), known.names
-    if given.labels is None:
-        raise UsageError("regions of a memory need labels; give --labels FILE, vspw, ade20k or coco")
-    parse_time(given.every)  # fails before anything is read
-    return _from_memory(given, given.labels), load_labels(given.labels).names
-
-
-def _from_memory(given: Input, labels: str) -> Iterator[LabelledImage]:
-    from ..export.labelled_images import from_photos, from_video  # imports PyAV
-
-    predictor = None
-    if given.refine is not None:
-        from ..encoders.masks.sam_predictor import load_predictor  # imports torch
-
-        predictor = load_predictor(given.refine, weights=given.weights)
-    with Memory.open(given.memory, encoder=given.encoder, weights=given.weights, read_only=True) as m:
-        rows = [row for name in given.source or () for row in m.store.parts(name)] or m.sources()
-        for row in rows:
-            if not row.address.exists():
-                warn(f"left out, the video is no longer there: {row.uri}")
-                given.missing.append(row.uri)
-                continue
-            parsed = m.parse(row.uri, labels, meant=not given.everything, pictures=True)
-            if not row.kind.single_pictures:
-                every_ns = parse_time(given.every)
-                yield from from_video(m.store, parsed, given.images, every_ns, given.grid, predictor)
-                continue
-            missing: list[str] = []
-            yield from from_photos(m.store, parsed, given.grid, missing, predictor)
-            if missing:
-                others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                warn(f"left out, no longer there: {missing[0]}{others}")
-                given.missing.extend(missing)
+    more = SetOptions(
+        refcoco=refcoco or [],
+        refs=refs,
+        label_images=label_images or [],
+        first_label=first_label,
+        chat=chat or [],
+        chat_share=chat_share,
+        mix=mix,
+        distractors=distractors,
+        turns=turns,
+        repeat=repeat,
+        crop=random_crop,
+        shards=shards,
+        shard_size=shard_size,
+        workers=workers,
+        grids=grids,
+    )
+    if more.wanted:
+        if ask != "all" or absent:
+            raise UsageError("--ask and --absent are for a single file; a training set has --mix, such as absent=1")
+        return write_training_set(given, more, Path(out), style=style, form=form, seed=seed, show=show)
+    if (coco is not None) + (vspw is not None) + bool(source) > 1:
+        raise UsageError("--coco, --vspw and --source are three places to take pictures from; give one of them")
+    if everything and (coco is not None or vspw is not None):
+        raise UsageError("--all is for the regions of a memory; annotations have their own labels")
+    if refine is not None and (coco is not None or vspw is not None):
+        raise UsageError("--refine is for the regions of a memory; annotations have their own masks")
+    return write_single_file(given, Path(out), style=style, ask=ask, absent=absent, form=form, seed=seed, show=show)

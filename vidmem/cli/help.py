@@ -12,6 +12,10 @@ from typer.core import TyperCommand
 from .messages import set_option_names
 
 SECTIONS = {
+    "Training sets": (
+        *("refcoco", "refs", "label_images", "first_label", "chat", "chat_share", "mix", "distractors", "turns"),
+        *("repeat", "random_crop", "shards", "shard_size", "workers"),
+    ),
     "Memory and encoder": ("memory", "encoder", "masks", "device", "weights"),
     "Output": ("open_saved", "as_json", "as_csv", "as_lines", "wide", "quiet", "verbose", "help"),
 }

@@ -2,7 +2,8 @@
 
 After Text4Seg (Fig. 4 and section 3.3), with questions and answers in our own words. Styles are those of the training
 frameworks: `internvl` is {query, response, images}; `llava` is the same with <image> before the question; `qwen` has
-the path of the picture in the question, between <img> and </img>.
+the path of the picture in the question, between <img> and </img>; `messages` is {messages, images} with the roles user
+and assistant. Earlier questions and answers about the picture are in `history`, or are earlier messages.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any, Literal
 from ..errors import UsageError
 from .textmask import Form, Label, TextMask, build, encode, wrap
 
-Style = Literal["internvl", "llava", "qwen"]
-STYLES: tuple[Style, ...] = ("internvl", "llava", "qwen")
+Style = Literal["internvl", "llava", "qwen", "messages"]
+STYLES: tuple[Style, ...] = ("internvl", "llava", "qwen", "messages")
 Ask = Literal["all", "each"]
 ASKS: tuple[Ask, ...] = ("all", "each")
 
@@ -46,6 +47,7 @@ def records(
     absent: Sequence[str] = (),
     form: Form = "strict",
     seed: int = 0,
+    key: str | None = None,
 ) -> list[dict[str, Any]]:
     """Questions and answers about one picture. A mask without labels gives none, except for `absent`.
 
@@ -56,28 +58,29 @@ def records(
         ask: One question about all labels, or one about each.
         absent: Names that are not in the picture. Each is asked for once, and the answer is an empty mask.
         form: How masks are written.
-        seed: The wording depends on it and on the path of the picture only.
+        seed: The wording depends on it and on `key` only.
+        key: Identifies the picture, wherever its file lies. Default: the path.
 
     Raises:
         UsageError: An unknown `style` or `ask`, or a label that the legacy form cannot hold.
     """
     if style not in STYLES or ask not in ASKS:
         raise UsageError(f"`style` is one of {', '.join(STYLES)}, and `ask` {' or '.join(ASKS)}; got {style}, {ask}")
-    rng = random.Random(f"{seed} {picture}")
+    rng = random.Random(f"{seed} {picture if key is None else key}")
     names = list(dict.fromkeys(label.name for label in mask.labels))
     out = []
     if names and ask == "all":
         shuffled = names[:]
         rng.shuffle(shuffled)  # so that the order says nothing about the picture
-        question = rng.choice(ALL).format_map(_Names(names=", ".join(shuffled)))
+        question = rng.choice(ALL).format_map(Names(names=", ".join(shuffled)))
         out.append(_record(style, picture, question, _answer(rng, ANSWERS, mask, form, "")))
     for name in names if ask == "each" else ():
-        question = rng.choice(ONE).format_map(_Names(name=name))
+        question = rng.choice(ONE).format_map(Names(name=name))
         out.append(_record(style, picture, question, _answer(rng, ANSWERS, only_named(mask, name), form, name)))
     for name in absent:
         if name in names:
             continue
-        question = rng.choice(ONE).format_map(_Names(name=name))
+        question = rng.choice(ONE).format_map(Names(name=name))
         out.append(_record(style, picture, question, _answer(rng, NOT_THERE, only_named(mask, name), form, name)))
     return out
 
@@ -92,16 +95,36 @@ def only_named(mask: TextMask, name: str) -> TextMask:
     return build(cells, kept)
 
 
-class _Names(dict[str, str]):
+class Names(dict[str, str]):
     """The values for format_map, which unlike `format` does not read braces in a name."""
 
 
 def _answer(rng: random.Random, wordings: Sequence[str], mask: TextMask, form: Form, name: str) -> str:
-    return rng.choice(wordings).format_map(_Names(mask=wrap(encode(mask, form)), name=name))
+    return rng.choice(wordings).format_map(Names(mask=wrap(encode(mask, form)), name=name))
 
 
 def _record(style: Style, picture: str, question: str, answer: str) -> dict[str, Any]:
-    if style == "qwen":
-        return {"query": f"<img>{picture}</img>\n{question}", "response": answer}
-    query = f"<image>\n{question}" if style == "llava" else question
-    return {"query": query, "response": answer, "images": [picture]}
+    return record(style, picture, [(question, answer)])
+
+
+def record(style: Style, picture: str | None, turns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Questions and answers about one picture as a style writes them. picture: its path; None for text alone."""
+    (first, answer), *rest = turns
+    if picture is not None:
+        first = {"internvl": "", "llava": "<image>\n", "qwen": f"<img>{picture}</img>\n", "messages": "<image>"}[
+            style
+        ] + first
+    said = [(first, answer), *rest]
+    if style == "messages":
+        messages = [
+            {"role": role, "content": text}
+            for turn in said
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        return {"messages": messages} | ({} if picture is None else {"images": [picture]})
+    out: dict[str, Any] = {"query": said[-1][0], "response": said[-1][1]}
+    if len(said) > 1:
+        out["history"] = [list(turn) for turn in said[:-1]]
+    if picture is not None and style != "qwen":
+        out["images"] = [picture]
+    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,19 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
-    """An image file and what is in it. path: of the file. mask: its labels."""
+    """An image file and what is in it.
+
+    Attributes:
+        path: Of the file.
+        mask: Its labels.
+        key: Identifies the image, wherever its file lies.
+        present: All names that are in it, also those that the mask has lost because they are smaller than a cell.
+    """
 
     path: str
     mask: TextMask
+    key: str
+    present: frozenset[str]
 
 
 def from_video(
@@ -68,7 +77,7 @@ def from_video(
                 mask = _refined_mask(predictor, image, scene, parsed, grid)
             with writing(str(path), "the picture"):
                 Image.fromarray(image).save(path, quality=JPEG_QUALITY)
-            yield LabelledImage(str(path), mask)
+            yield LabelledImage(str(path), mask, path.name, _names(parsed, scene))
 
 
 def from_photos(
@@ -89,7 +98,12 @@ def from_photos(
             continue
         if predictor is not None:
             mask = _refined_mask(predictor, np.asarray(load_picture(path)), scene, parsed, grid)
-        yield LabelledImage(path, mask)
+        yield LabelledImage(path, mask, path, _names(parsed, scene))
+
+
+def _names(parsed: Parse, scene: Scene) -> frozenset[str]:
+    used = np.unique(scene.labels)
+    return frozenset(parsed.labels.names[i] for i in used[used >= 0].tolist())
 
 
 def _refined_mask(
@@ -107,7 +121,7 @@ def from_coco(annotations: Path, images: Path | None, grid: Grid, instances: boo
         sample = data[index]
         names = [name or "" for name in sample.names]
         mask = from_masks(sample.masks, numbered(names) if instances else names, grid)
-        yield LabelledImage(sample.source, mask)
+        yield LabelledImage(sample.source, mask, data.rows[index][0], data.shown[index])
 
 
 def from_vspw(folder: Path, split: str | None, labels: LabelSet, grid: Grid) -> Iterator[LabelledImage]:
@@ -120,18 +134,35 @@ def from_vspw(folder: Path, split: str | None, labels: LabelSet, grid: Grid) -> 
         MediaError: The layout is different, a picture has no mask, or their sizes differ.
         UsageError: `labels` has no name for a class.
     """
+    for video, picture in vspw_pictures(folder, split):
+        classes = _classes(video / "mask" / f"{picture.stem}.png", picture)
+        if classes.max(initial=-1) >= len(labels):
+            raise UsageError(
+                f"class {int(classes.max())} is in the mask and there are {len(labels)} labels; give the labels "
+                f"of this data set with `labels`: {video / 'mask' / picture.stem}.png"
+            )
+        mask = from_classes(classes, labels.names, grid)
+        present = frozenset(labels.names[i] for i in np.unique(classes[classes >= 0]).tolist())
+        yield LabelledImage(str(picture), mask, f"{video.name}/{picture.name}", present)
+
+
+def vspw_pictures(
+    folder: Path, split: str | None, bad: Callable[[str], None] | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """The folder of each video in VSPW's layout, with each of its pictures.
+
+    bad: is told of videos without pictures, and they are left out; by default the first one is an error.
+
+    Raises MediaError when the layout is different.
+    """
     for video in _videos(folder, split):
         pictures = sorted(p for p in (video / "origin").glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
         if not pictures:
-            raise MediaError(f"the video has no pictures in origin/; fetch it again: {video}")
-        for picture in pictures:
-            classes = _classes(video / "mask" / f"{picture.stem}.png", picture)
-            if classes.max(initial=-1) >= len(labels):
-                raise UsageError(
-                    f"class {int(classes.max())} is in the mask and there are {len(labels)} labels; give the labels "
-                    f"of this data set with `labels`: {video / 'mask' / picture.stem}.png"
-                )
-            yield LabelledImage(str(picture), from_classes(classes, labels.names, grid))
+            message = f"the video has no pictures in origin/; fetch it again: {video}"
+            if bad is None:
+                raise MediaError(message)
+            bad(message)
+        yield from ((video, picture) for picture in pictures)
 
 
 def _videos(folder: Path, split: str | None) -> Sequence[Path]:

@@ -1,0 +1,94 @@
+"""Pickles with plain data are read, and no other: nothing in a file is ever called."""
+
+from __future__ import annotations
+
+import collections
+import os
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidmem.errors import MediaError
+from vidmem.export.trainset import pickles
+from vidmem.export.trainset.pickles import load_plain
+
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3) | st.tuples(inner),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "refs(unc).p"
+
+
+@given(PLAIN, st.integers(2, pickle.HIGHEST_PROTOCOL))
+def test_plain_data_comes_back(tmp_path_factory: pytest.TempPathFactory, data: Any, protocol: int) -> None:
+    if protocol < 3 and b"c_" in pickle.dumps(data, protocol):
+        return  # bytes, which such an old pickle writes as a call
+    path = tmp_path_factory.getbasetemp() / "plain.p"
+    path.write_bytes(pickle.dumps(data, protocol))
+    assert load_plain(path) == data
+
+
+def test_text_of_python_2_is_text(path: Path) -> None:
+    path.write_bytes(b"(dp0\nS'sent'\np1\nS'red cup'\np2\ns.")  # protocol 0, byte strings
+    assert load_plain(path) == {"sent": "red cup"}
+
+
+class Calls:
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_nothing_is_called(path: Path, protocol: int) -> None:
+    witness = path.parent / "witness"
+    for harmful in (Calls(os.mkdir, str(witness)), Calls(eval, f"__import__('os').mkdir({str(witness)!r})")):
+        path.write_bytes(pickle.dumps([harmful], protocol))
+        with pytest.raises(MediaError, match="only plain data is read"):
+            load_plain(path)
+        assert not witness.exists()
+        pickle.loads(path.read_bytes())  # it would have been
+        assert witness.exists()
+        witness.rmdir()
+
+
+def test_classes_are_refused_even_harmless_ones(path: Path) -> None:
+    path.write_bytes(pickle.dumps(collections.OrderedDict(a=1)))
+    with pytest.raises(MediaError, match=r"collections\.OrderedDict, and only plain data"):
+        load_plain(path)
+
+
+def test_damaged_files_fail_in_words(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MediaError, match=r"cannot be read \(No such file"):
+        load_plain(path)
+    whole = pickle.dumps([{"sentences": [{"sent": "a"}] * 3}] * 20, 2)
+    assert len(list(pickletools.genops(whole))) > 20
+    for end in range(0, len(whole) - 1, 7):
+        path.write_bytes(whole[:end])
+        with pytest.raises(MediaError, match="the pickle cannot be read"):
+            load_plain(path)
+    monkeypatch.setattr(pickles, "MAX_BYTES", 10)
+    with pytest.raises(MediaError, match="larger than"):
+        load_plain(path)
+
+
+@given(st.binary(max_size=40))
+def test_noise_fails_in_words(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "noise.p"
+    path.write_bytes(noise)
+    try:
+        load_plain(path)
+    except MediaError:
+        return

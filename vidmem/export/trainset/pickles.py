@@ -1,0 +1,42 @@
+"""Reads pickles that hold plain data, such as RefCOCO's `refs(unc).p`, and nothing else.
+
+A pickle can call any function of any module. This reader refuses every name of a module, so only what has an opcode of
+its own can come out: None, numbers, text, bytes, lists, tuples, dicts and sets.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...errors import MediaError
+
+MAX_BYTES = 1 << 30
+"""Larger files are refused; RefCOCO's have a few MB."""
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it names {module}.{name}, and only plain data is read")
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise pickle.UnpicklingError("it points to data outside of the file")
+
+
+def load_plain(path: Path) -> Any:
+    """The plain data in a pickle. Text that Python 2 wrote as bytes is read as UTF-8.
+
+    Raises MediaError when the file cannot be read, is damaged, or holds anything else than plain data.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise MediaError(f"the pickle is larger than {MAX_BYTES >> 20} MB; it is not a list of expressions: {path}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise MediaError(f"the file cannot be read ({error.strerror}); check the path: {path}") from None
+    try:
+        return _Plain(io.BytesIO(data), encoding="utf-8", errors="replace").load()
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise MediaError(f"the pickle cannot be read ({error}); fetch it again: {path}") from None
