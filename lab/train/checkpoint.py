@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,22 @@ def save(
     """
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
+        for name, value in _flat(state):
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{name}"] = value.detach().cpu().contiguous()
             else:
                 tensors[f"optimizer.{index}.{_NUMBER}{name}"] = torch.tensor(int(value))
     write_tensors(path, tensors, {"format": form, "step": str(step), "facts": json.dumps(facts)}, "the checkpoint")
+
+
+def _flat(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The values of a parameter's state. bitsandbytes puts small ones into a table within, and reads them without it;
+    all parameters share them, which safetensors does not allow."""
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            yield from ((key, part.clone() if isinstance(part, Tensor) else part) for key, part in value.items())
+        else:
+            yield name, value
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str], what: str) -> None:

@@ -25,7 +25,7 @@ def adamw(
         lr: Learning rate, until a schedule sets another.
         weight_decay: Decoupled decay.
         betas: Decay of both moments.
-        eight_bit: Keep the moments in 8 bits (Dettmers et al., ICLR 2022), which needs a GPU.
+        eight_bit: Keep the moments in 8 bits (Dettmers et al., ICLR 2022).
 
     Raises:
         ModelError: `eight_bit`, and bitsandbytes is missing.

@@ -62,7 +62,12 @@ def encode(local: LocalModel, image: NDArray[np.uint8], text: str) -> Any:
     from PIL import Image
 
     try:
-        inputs = local.processor(text=[text], images=[Image.fromarray(image)], return_tensors="pt")
+        inputs = local.processor(
+            text=[text],
+            images=[Image.fromarray(image)],
+            add_special_tokens=adds_special(local.tokenizer, text),
+            return_tensors="pt",
+        )
     except Exception as error:  # processors raise many kinds of errors when text and pictures do not fit
         raise _unusable(error, local) from None
     token = getattr(local.processor, "image_token_id", None)
@@ -72,6 +77,12 @@ def encode(local: LocalModel, image: NDArray[np.uint8], text: str) -> Any:
             f"the chat template has no place for a picture; take the one of the published model: {local.folder}"
         )
     return inputs
+
+
+def adds_special(tokenizer: Any, text: str) -> bool:
+    """Whether the tokenizer adds its first token to a rendered text: not if the template has written it."""
+    first = tokenizer.bos_token
+    return first is None or not text.startswith(first)
 
 
 def _unusable(error: Exception, local: LocalModel) -> ModelError:

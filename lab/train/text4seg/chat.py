@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vidmem.errors import MediaError, ModelError
 from vidmem.export.coco import open_picture
+from vidmem.vlm.chat import adds_special
 from vidmem.vlm.local import LocalModel
 
 from .records import Conversation, Turn
@@ -159,7 +160,7 @@ class Chat:
             inputs = self.processor(
                 text=[text],
                 images=list(pictures) or None,
-                add_special_tokens=self._special(text),
+                add_special_tokens=adds_special(self.processor.tokenizer, text),
                 return_tensors="pt",
             )
         except Exception as error:  # processors raise many kinds of errors when text and pictures do not fit
@@ -168,13 +169,9 @@ class Chat:
 
     def _tokens(self, text: str) -> list[int]:
         """The tokens of a text in which each picture is still one mark."""
-        found = self.processor.tokenizer(text, add_special_tokens=self._special(text))["input_ids"]
+        tokenizer = self.processor.tokenizer
+        found = tokenizer(text, add_special_tokens=adds_special(tokenizer, text))["input_ids"]
         return [int(token) for token in found]
-
-    def _special(self, text: str) -> bool:
-        """Whether the tokenizer adds its first token: not if the template wrote it (as apply_chat_template does)."""
-        first = self.processor.tokenizer.bos_token
-        return first is None or not text.startswith(first)
 
     def _span(self, raw: list[int], text: str, start: int, end: int) -> tuple[int, int]:
         """Which tokens the characters from `start` to `end` are."""

@@ -190,11 +190,21 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         for pattern in ("data-*.jsonl", "data.jsonl", "*.jsonl"):
             if found := sorted(path.glob(pattern)):
+                _check_complete(found)
                 return found
         raise MediaError(f"there is no *.jsonl in the folder; `vidmem export` writes some: {path}")
     if not path.is_file():
         raise MediaError(f"the data is missing; check the path: {path}")
     return [path]
+
+
+def _check_complete(files: Sequence[Path]) -> None:
+    """Raise MediaError if files of a set are missing, whose names say how many there are (data-00000-of-00008)."""
+    totals = {int(match[1]) for file in files if (match := re.fullmatch(r"data-\d+-of-(\d+)", file.stem))}
+    if totals and totals != {len(files)}:
+        raise MediaError(
+            f"the set has {len(files)} of {max(totals)} files; finish it by the same `vidmem export`: {files[0].parent}"
+        )
 
 
 def _read(line: bytes, file: Path, number: int) -> Conversation:

@@ -43,15 +43,16 @@ THINKING_TEMPLATE = (
 
 
 def louder(folder: Path) -> Path:
-    """Make the output layer of a tiny model louder."""
-    from safetensors.torch import load_file, save_file
+    """Make the output layer of a tiny model louder, and one of its own where it is that of the input."""
+    import torch
+    from transformers import AutoModelForImageTextToText
 
-    path = folder / "model.safetensors"
-    weights = load_file(path)
-    found = {end: name for name in weights for end in ("lm_head.weight", "embed_tokens.weight") if name.endswith(end)}
-    name = found.get("lm_head.weight", found["embed_tokens.weight"])  # they are one in some models
-    weights[name] = weights[name] * LOUD
-    save_file(weights, path, {"format": "pt"})
+    loader: Any = AutoModelForImageTextToText
+    model = loader.from_pretrained(folder, local_files_only=True)
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() * LOUD)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -69,9 +70,11 @@ def with_template(folder: Path, template: str | None, out: Path) -> Path:
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (50, 40)) -> Path:
-    """A picture of noise."""
+    """A picture of noise around a colour."""
     rng = np.random.default_rng(seed)
-    Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
+    colour = rng.integers(0, 156, 3)
+    noise = rng.integers(0, 100, (size[1], size[0], 3))
+    Image.fromarray((noise + colour).astype(np.uint8)).save(path)
     return path
 
 

@@ -16,6 +16,7 @@ from lab.train.text4seg.chat import IGNORED, Chat, Unusable
 from lab.train.text4seg.records import Conversation, Turn, parse
 from vidmem.errors import ModelError
 from vidmem.export.textmask import decode
+from vidmem.vlm import chat as use
 from vidmem.vlm.local import load
 
 Folder = Callable[..., Path]
@@ -145,6 +146,37 @@ def test_a_template_may_forget_earlier_turns_if_records_have_one(tiny: Folder, d
     assert Chat(local, 1).encode(ask(data), 256).answers > 1
     with pytest.raises(ModelError, match="does not keep prefixes"):
         Chat(local, 2)
+
+
+@pytest.mark.parametrize("layout", tiny_models.LAYOUTS)
+def test_training_and_use_ask_in_the_same_way(layout: str, chats: Any, data: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    local, chat = chats(layout)
+    image = np.asarray(Image.open(data / "0.png"))
+    text = use.render(local, use.messages(image, "Where is the cup?"), prompt=True)
+    used, trained = use.encode(local, image, text), chat.prompt(ask(data))
+    assert {name: value.tolist() for name, value in used.items()} == {n: v.tolist() for n, v in trained.items()}
+
+
+@pytest.mark.parametrize("template", [None, talking.LLAVA_TEMPLATE])
+def test_the_first_token_is_there_once(template: str | None, tiny: Folder, data: Path, tmp_path: Path) -> None:
+    """Whether the template writes it or the tokenizer adds it."""
+    from tokenizers.processors import TemplateProcessing
+
+    template = template or tiny_models.chat_template("llava")
+    local = load(talking.with_template(tiny(), template, tmp_path / "model"), "cpu")
+    first = "<|im_start|>"
+    number = local.tokenizer.convert_tokens_to_ids(first)
+    local.tokenizer.bos_token = first
+    local.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, number)]
+    )
+    example = Chat(local).encode(ask(data), 256)
+    assert example.ids[0] == number
+    assert example.ids[1] != number
+    assert told(local, example.labels).endswith(talking.answer(0) + END)
 
 
 def test_a_model_without_a_template_says_what_to_do(tiny: Folder, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import further
 import pytest
 import talking
 import torch
@@ -18,8 +19,9 @@ from lab.train.text4seg.chat import IGNORED, Chat, Example
 from lab.train.text4seg.model import adapt, answer_loss, form_of, positions_of, trained
 from lab.train.text4seg.packing import batches, fit_rows, joined, packed, padded
 from lab.train.text4seg.records import parse
+from needs import needs
 from vidmem.errors import UsageError
-from vidmem.vlm.local import load
+from vidmem.vlm.local import LocalModel, load
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(50, 120))
@@ -78,13 +80,8 @@ def test_pictures_of_several_sizes_are_joined() -> None:
     assert found["grid"].tolist() == [[1]]
 
 
-@pytest.mark.parametrize("layout", tiny_models.LAYOUTS)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_packed_and_unpacked_losses_and_gradients_are_equal(
-    layout: str, attention: str, tiny: Callable[..., Path], data: Path
-) -> None:
-    local = load(tiny(layout), "cpu")
-    local.model.set_attn_implementation(attention)
+def examples_of(local: LocalModel, data: Path) -> list[Example]:
+    """Records with one picture and two, one turn and two, and with text alone."""
     chat = Chat(local, 2)
     records = [
         talking.record(0),
@@ -93,32 +90,56 @@ def test_packed_and_unpacked_losses_and_gradients_are_equal(
         talking.record(2, images=["2.png", "3.png"]),
         talking.record(3),
     ]
-    examples = [chat.encode(parse(item, data, ""), 256) for item in records]
+    return [chat.encode(parse(item, data, ""), 256) for item in records]
+
+
+def check_that_packing_changes_nothing(local: LocalModel, examples: list[Example], room: int) -> None:
+    """Loss and gradients of records alone, padded together, in packed rows, and in two packed rows a pass."""
     model, _ = adapt(local, talking.SMALL.lora, 0)
     weights = trained(model)
+    torch.manual_seed(0)
     with torch.no_grad():
         for name, value in weights.items():
             if "lora_B" in name:  # they begin as zeros, and those of lora_A would get no gradient
                 value.normal_(std=0.05)
     found = []
-    for positions, rows, room in (
-        (None, 1, 256),
-        (None, 3, 256),
-        (positions_of(model), 1, 90),
-        (positions_of(model), 2, 90),
-    ):
+    packs = positions_of(model)
+    for positions, rows in ((None, 1), (None, 3), (packs, 1), (packs, 2)):
         model.zero_grad()
         cut = batches(examples, pad=0, rows=rows, room=room, positions=positions, form=form_of(model))
         loss = sum((answer_loss(model, batch) for batch in cut), torch.zeros(()))
         loss.backward()  # type: ignore[no-untyped-call]
         found.append((len(cut), loss.detach(), {n: v.grad.clone() for n, v in weights.items() if v.grad is not None}))
-    assert [len_ for len_, _, _ in found] == [5, 2, 3, 2]
+    assert found[0][0] == len(examples)
+    assert found[3][0] < found[2][0] < found[0][0]
     for _, loss, grads in found[1:]:
         torch.testing.assert_close(loss, found[0][1], rtol=1e-5, atol=1e-4)
         assert grads.keys() == weights.keys()
         for name, value in grads.items():
-            torch.testing.assert_close(value, found[0][2][name], rtol=1e-3, atol=2e-4, msg=name)
-    assert any(float(grad.abs().max()) > 1e-2 for grad in found[0][2].values())
+            torch.testing.assert_close(value, found[0][2][name], rtol=1e-3, atol=5e-4, msg=name)
+    assert any(float(grad.abs().max()) > 1 for grad in found[0][2].values())
+
+
+@pytest.mark.parametrize("layout", tiny_models.LAYOUTS)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_and_unpacked_losses_and_gradients_are_equal(
+    layout: str, attention: str, tiny: Callable[..., Path], data: Path
+) -> None:
+    local = load(tiny(layout), "cpu")
+    local.model.set_attn_implementation(attention)
+    check_that_packing_changes_nothing(local, examples_of(local, data), 90)
+
+
+@pytest.mark.parametrize("make", further.MODELS)
+def test_packing_of_further_layouts(make: Any, data: Path, tmp_path: Path) -> None:
+    tiny_models.required()
+    needs("peft")
+    local = load(further.build(make, tmp_path), "cpu")
+    examples = examples_of(local, data)
+    check_that_packing_changes_nothing(local, examples, 130)
+    model, _ = adapt(load(tmp_path, "cpu"), talking.SMALL.lora, 0)
+    done, why = probe.packing(model, local, [examples[0], examples[-1]], talking.SMALL)
+    assert (done, why) == (True, "several records a row, up to 256 tokens")
 
 
 def tried(local: Any, model: Any, data: Path, **changes: Any) -> tuple[bool, str]:

@@ -143,6 +143,15 @@ def test_records_by_number(tmp_path: Path) -> None:
     assert Records([tmp_path / "data-00000.jsonl", tmp_path / "data-00001.jsonl"]).digest == found.digest
 
 
+def test_a_set_of_several_files_is_whole(tmp_path: Path) -> None:
+    for n in (0, 2):
+        talking.write(tmp_path / f"data-{n:05d}-of-00003.jsonl", [talking.record(n)])
+    with pytest.raises(MediaError, match="the set has 2 of 3 files"):
+        Records([tmp_path])
+    talking.write(tmp_path / "data-00001-of-00003.jsonl", [talking.record(1)])
+    assert [Records([tmp_path])[n].turns[0].answer for n in range(3)] == [talking.answer(n) for n in range(3)]
+
+
 def test_data_that_cannot_be_read_fails(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no training data"):
         Records([])
