@@ -32,7 +32,8 @@ from lab.train.tren.config import LossConfig, ModelConfig, TrainConfig
 from lab.train.tren.loop import fit, read_texts
 from lab.train.tren.losses import distillation, text_contrast
 from lab.train.tren.measure import measure, measure_patches
-from lab.train.tren.prepare import Batch, Order, Prepared, collate
+from lab.train.tren.order import Order
+from lab.train.tren.prepare import Batch, Prepared, collate
 from lab.train.tren.sample import Data
 from lab.train.tren.step import build, pooled, project
 from lab.train.tren.world import SCENERY, render_worlds

@@ -52,6 +52,11 @@ class Backbone(Protocol):
         """Map tokens `(B, N, dim)` of those pictures into the text space, each by itself: `(B, N, text_dim)`, without
         gradients."""
 
+    def head_together(self, tokens: Tensor, seen: Seen, there: Tensor) -> Tensor:
+        """Map tokens `(B, N, dim)` of those pictures into the text space, all of a picture together, in the place of
+        its patches: `(B, N, text_dim)`, without gradients. there `(B, N)` bool: the others take no part, and what is
+        returned for them has no meaning."""
+
     def patch_head(self, seen: Seen) -> Tensor:
         """Map all patches into the text space together, as the head was trained: `(B, h * w, text_dim)`, without
         gradients."""
@@ -106,6 +111,9 @@ class TinyFeatures:
     @torch.no_grad()
     def head(self, tokens: Tensor, seen: Seen) -> Tensor:
         return F.linear(tokens, self.weight, self.bias)
+
+    def head_together(self, tokens: Tensor, seen: Seen, there: Tensor) -> Tensor:
+        return self.head(tokens, seen)
 
     def patch_head(self, seen: Seen) -> Tensor:
         return self.head(seen.patches.flatten(2).transpose(1, 2), seen)

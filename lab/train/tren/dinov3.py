@@ -78,6 +78,19 @@ class DinoFeatures:
         return out.reshape(len(tokens), count, -1).float()
 
     @torch.no_grad()
+    def head_together(self, tokens: Tensor, seen: Seen, there: Tensor) -> Tensor:
+        assert seen.cls is not None
+        assert seen.registers is not None
+        out = torch.zeros(*tokens.shape[:2], self.text_dim, device=tokens.device)
+        for i, own in enumerate(there):  # their number differs from picture to picture
+            if own.any():
+                alone = seen.one(i)
+                held = tokens[i, own].T[None, :, :, None]
+                parts = (part.to(self.dtype) for part in (held, alone.cls, alone.registers) if part is not None)
+                out[i, own] = self.vision(dinov3.Features(*parts))[1].flatten(2)[0].T.float()
+        return out
+
+    @torch.no_grad()
     def patch_head(self, seen: Seen) -> Tensor:
         assert seen.cls is not None
         assert seen.registers is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ from vidmem.errors import UsageError
 from .. import checkpoint
 from ..logs import Log
 from .config import TrainConfig
-from .prepare import Batch, Order, Prepared, collate
-from .sample import Data
+from .order import order_of
+from .prepare import Batch, Prepared, collate_step
+from .sample import Data, pools_of
 from .step import Texts, build, losses_of
 from .synonyms import group_by_cosine, group_by_file
 
@@ -67,18 +68,20 @@ def fit(
     ready = Prepared(data, backbone.size, backbone.grid, config)
     loader = DataLoader(
         ready,
-        batch_sampler=Order(len(data), config.batch, first, config.steps, config.seed),
-        collate_fn=collate,
+        batch_sampler=order_of(data, config, first),
+        collate_fn=collate_step,
         num_workers=workers,
     )
     sums: dict[str, float] = {}
     began, since = time.monotonic(), first
     with Log(out, first, tensorboard) as log:
-        for step, batch in enumerate(loader, first):
+        for step, batches in enumerate(loader, first):
             rate = config.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            terms, norm = update(model, backbone, optimizer, batch.to(device), texts, config, step, see)
+            terms, norm = update(
+                model, backbone, optimizer, [batch.to(device) for batch in batches], texts, config, step, see
+            )
             for name, value in {**terms, "norm": norm}.items():
                 sums[name] = sums.get(name, 0.0) + value
             done = step + 1
@@ -101,18 +104,20 @@ def update(
     model: RegionEncoder,
     backbone: Backbone,
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
+    batches: Sequence[Batch],
     texts: Texts,
     config: TrainConfig,
     step: int,
     see: Callable[[Batch], Seen] | None = None,
 ) -> tuple[dict[str, float], float]:
-    """Take one step of the optimiser. Returns the terms of the loss, as means over the parts of the batch, and the norm
-    of the gradient before clipping. Raises UsageError if the loss is not finite, before any weight changes."""
+    """Take one step of the optimiser; its loss is the sum of those of the batches. Returns the terms of the loss, as
+    means over the parts of a batch, and the norm of the gradient before clipping. Raises UsageError if the loss is not
+    finite, before any weight changes."""
     optimizer.zero_grad(set_to_none=True)
-    generator = torch.Generator(batch.images.device)
+    generator = torch.Generator(batches[0].images.device)
     sums: dict[str, float] = {}
-    for number, part in enumerate(parts(batch, config.accumulate)):
+    parts = [part for batch in batches for part in batch.chunk(config.accumulate)]
+    for number, part in enumerate(parts):
         generator.manual_seed((config.seed * 1_000_003 + step) * 1_009 + number)
         terms = losses_of(
             model, backbone, part, see(part) if see else backbone.features(part.images), texts, config, generator
@@ -129,13 +134,6 @@ def update(
         )
     optimizer.step()
     return sums, norm
-
-
-def parts(batch: Batch, count: int) -> list[Batch]:
-    """Cut the batch into `count` equal parts."""
-    names = ("images", "cover", "labels", "points", "targets", "index")
-    cut = {name: getattr(batch, name).chunk(count) for name in names}
-    return [Batch(**{name: cut[name][i] for name in names}) for i in range(count)]
 
 
 def read_texts(
@@ -159,6 +157,7 @@ def facts_of(backbone: Backbone, data: Data, config: TrainConfig, texts: Texts) 
         "backbone": backbone.name,
         "backbone_weights": backbone.weights,
         "pictures": len(data),
+        "pools": [[pool.size, pool.weight, pool.kind] for pool in pools_of(data)],
         "names": names,
         "synonyms": groups,
         **config.as_dict(),

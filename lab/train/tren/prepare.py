@@ -6,7 +6,7 @@ interruption changes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,18 +17,28 @@ from PIL import Image
 from torch import Tensor
 
 from vidmem.errors import MediaError
-from vidmem.export.coco import Masks
+from vidmem.export.coco import Masks, Sample
 
+from .augment import View, coarse_masks, draw_view, view_masks, view_picture, whole
 from .config import Sampling, TrainConfig
-from .sample import Data
+from .order import Key
+from .sample import Data, Kind
+
+TRIES = 10
+"""Crops that are drawn until one shows a region; then the whole picture is taken."""
+ROWS = ("images", "cover", "labels", "points", "targets", "index")
+KINDS: tuple[Kind, ...] = ("both", "regions", "texts")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A batch. images `(B, 3, H, W)` float32 in [0, 1]; cover `(B, R, h, w)` float32, the share of each patch that a
-    region covers; labels `(B, R)` int64, the name's index, -1 without a name; points `(B, P, 2)` float32 x, y in [0,
-    1]; targets `(B, P, k)` int64, the regions that a point lies on, -1 for none; index `(B,)` int64, the samples'
-    numbers.
+    """A batch of P pictures in V views each: B = P * V rows, the views of a picture one after the other.
+
+    images `(B, 3, H, W)` float32 in [0, 1]; cover `(B, R, h, w)` float32, the share of each patch that a region covers
+    (region r is the same in all views of a picture, and empty where a view does not show it); labels `(B, R)` int64,
+    the name's index, -1 without a name; points `(B, N, 2)` float32 x, y in [0, 1]; targets `(B, N, k)` int64, the
+    regions that a point lies on, -1 for none; index `(B,)` int64, the samples' numbers. views: V. kind: the losses it
+    is for.
     """
 
     images: Tensor
@@ -37,11 +47,17 @@ class Batch:
     points: Tensor
     targets: Tensor
     index: Tensor
+    views: int = 1
+    kind: Kind = "both"
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        names = ("images", "cover", "labels", "points", "targets", "index")
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in ROWS})
+
+    def chunk(self, count: int) -> list[Batch]:
+        """Cut the batch into `count` parts of equally many pictures; their number must be a multiple of `count`."""
+        cut = {name: getattr(self, name).chunk(count) for name in ROWS}
+        return [replace(self, **{name: cut[name][i] for name in ROWS}) for i in range(count)]
 
 
 def sample_points(
@@ -86,8 +102,19 @@ def shares(masks: Masks, grid: tuple[int, int]) -> NDArray[np.float32]:
     return out
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """One view of a sample: its masks `(R, H, W)` at the backbone's size, their shares of patches, and `(R,)` which are
+    large enough."""
+
+    view: View
+    masks: Masks
+    cover: NDArray[np.float32]
+    there: NDArray[np.bool_]
+
+
 class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """Samples prepared for a backbone. Keys are (position in the training, number of the sample).
+    """Samples prepared for a backbone. Keys are (position in the training, number of the sample) and the kind of batch.
 
     Pictures are resized bicubically, masks by nearest neighbour (appendix A.3), to `size` (width, height).
     """
@@ -99,67 +126,67 @@ class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        position, number = key
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        position, number, kind = (*key, "both")[:3]
         sample = self.data[number]
-        width, height = self.size
-        picture = Image.fromarray(sample.image).resize(self.size, Image.Resampling.BICUBIC)
-        rows = (np.arange(height) * 2 + 1) * sample.image.shape[0] // (2 * height)
-        columns = (np.arange(width) * 2 + 1) * sample.image.shape[1] // (2 * width)
-        masks = sample.masks[:, rows[:, None], columns[None, :]]
-        cover = shares(masks, self.grid)
-        kept = np.flatnonzero((cover.sum((1, 2)) >= self.config.least_patches) & masks.any((1, 2)))
+        config, stream = self.config, KINDS.index(kind)
+        count = config.points_text if kind == "texts" else config.points
+        seeds = [[position, stream, v] for v in range(config.views.count)]
+        shown = [self._show(sample, np.random.default_rng([config.seed, 19, *seed])) for seed in seeds]
+        kept = np.flatnonzero(np.any([each.there for each in shown], 0))
         if not len(kept):
-            least, (h, w) = self.config.least_patches, self.grid
+            least, (h, w) = config.least_patches, self.grid
             raise MediaError(
                 f"no mask of this picture covers {least:g} of the {w}x{h} patches; "
                 f"leave the picture out, or lower least_patches: {sample.source}"
             )
-        rng = np.random.default_rng([self.config.seed, 11, position])
-        points, targets = sample_points(masks[kept], self.config.points, self.config.model.k, self.config.sampling, rng)
+        pairs = []
+        for each, seed in zip(shown, seeds, strict=True):
+            masks = each.masks[kept] & each.there[kept, None, None]
+            if config.point_grid and (coarse := coarse_masks(masks, config.point_grid)).any():
+                masks = coarse
+            rng = np.random.default_rng([config.seed, 11, *seed])
+            pairs.append(sample_points(masks, count, config.model.k, config.sampling, rng))
         labels = [-1 if (name := sample.names[i]) is None else self.place[name] for i in kept]
+        pictures = np.stack([view_picture(sample.image, each.view, self.size) for each in shown])
         return {
-            "images": torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255,
-            "cover": torch.from_numpy(cover[kept]),
-            "labels": torch.tensor(labels),
-            "points": torch.from_numpy(points),
-            "targets": torch.from_numpy(targets),
-            "index": torch.tensor(number),
+            "images": torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(),
+            "cover": torch.from_numpy(np.stack([each.cover[kept] * each.there[kept, None, None] for each in shown])),
+            "labels": torch.tensor([labels] * len(shown)),
+            "points": torch.from_numpy(np.stack([points for points, _ in pairs])),
+            "targets": torch.from_numpy(np.stack([targets for _, targets in pairs])),
+            "index": torch.full((len(shown),), number),
+            "kind": kind,
         }
+
+    def _show(self, sample: Sample, rng: np.random.Generator) -> _Shown:
+        """Draw a view that shows a region; the whole picture after TRIES crops without one."""
+        height, width = sample.image.shape[:2]
+        views = self.config.views
+        drawn = [draw_view(views, width, height, rng) for _ in range(TRIES if views.crop < 1 else 1)]
+        last = replace(drawn[-1], box=whole(width, height).box)
+        for view in [*drawn, last] if views.crop < 1 else drawn:
+            masks = view_masks(sample.masks, view, self.size)
+            cover = shares(masks, self.grid)
+            there = (cover.sum((1, 2)) >= self.config.least_patches) & masks.any((1, 2))
+            if there.any():
+                break
+        return _Shown(view, masks, cover, there)
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> Batch:
-    """Collate items of `Prepared`; regions are padded with empty ones without a name."""
-    most = max(len(row["labels"]) for row in rows)
-    cover = torch.zeros(len(rows), most, *rows[0]["cover"].shape[1:])
-    labels = torch.full((len(rows), most), -1)
+    """Collate items of `Prepared` of one kind; regions are padded with empty ones without a name."""
+    most = max(row["labels"].shape[1] for row in rows)
+    views = len(rows[0]["labels"])
+    cover = torch.zeros(len(rows), views, most, *rows[0]["cover"].shape[2:])
+    labels = torch.full((len(rows), views, most), -1)
     for i, row in enumerate(rows):
-        cover[i, : len(row["cover"])] = row["cover"]
-        labels[i, : len(row["labels"])] = row["labels"]
-    stacked = {name: torch.stack([row[name] for row in rows]) for name in ("images", "points", "targets", "index")}
-    return Batch(cover=cover, labels=labels, **stacked)
+        count = row["labels"].shape[1]
+        cover[i, :, :count], labels[i, :, :count] = row["cover"], row["labels"]
+    stacked = {name: torch.cat([row[name] for row in rows]) for name in ("images", "points", "targets", "index")}
+    return Batch(cover=cover.flatten(0, 1), labels=labels.flatten(0, 1), views=views, kind=rows[0]["kind"], **stacked)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Keys of the batches of the steps first .. steps - 1: all samples in a new random order in each epoch."""
-
-    size: int
-    batch: int
-    first: int
-    steps: int
-    seed: int
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        turn, shuffled = -1, np.empty(0, np.int64)
-        for step in range(self.first, self.steps):
-            keys = []
-            for position in range(step * self.batch, (step + 1) * self.batch):
-                if position // self.size != turn:
-                    turn = position // self.size
-                    shuffled = np.random.default_rng([self.seed, 13, turn]).permutation(self.size)
-                keys.append((position, int(shuffled[position % self.size])))
-            yield keys
-
-    def __len__(self) -> int:
-        return max(0, self.steps - self.first)
+def collate_step(rows: Sequence[dict[str, Any]]) -> list[Batch]:
+    """Collate the items of a step into one batch for each kind among them."""
+    return [collate(own) for kind in KINDS if (own := [row for row in rows if row["kind"] == kind])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from vidmem.encoders.tren.region_encoder import RegionEncoder
 
 from .config import LossConfig, ModelConfig, TrainConfig
-from .losses import attention_loss, distillation, text_contrast, visual_contrast
+from .losses import attention_loss, distillation, similarity_loss, text_contrast, visual_contrast
 from .matching import assign
 from .prepare import Batch
 
@@ -81,12 +82,23 @@ def project(model: RegionEncoder, tokens: Tensor, dropout: float, generator: tor
 
 
 def text_targets(backbone: Backbone, seen: Seen, cover: Tensor, means: Tensor, config: LossConfig) -> Tensor:
-    """Return the text targets of Eq. 3 `(B, R, Dt)`, from mask-pooled features `means` `(B, R, D)` or from all
-    patches."""
+    """Return the text targets of Eq. 3 `(B, R, Dt)`, in the form of `config.text_target`. means: mask-pooled features
+    `(B, R, D)`. Regions with an empty mask have targets without a meaning."""
     if config.text_target == "head_of_mean":
         return backbone.head(means, seen).float()
+    if config.text_target == "summed":
+        area = cover.sum((2, 3))[..., None]
+        return backbone.head_together(means * area, seen, area[..., 0] > 0).float() / area.clamp_min(1e-6)
     patches = backbone.patch_head(seen).float()
     return pooled(patches.transpose(1, 2).reshape(*patches.shape[::2], *seen.patches.shape[-2:]), cover)
+
+
+def over_views(loss: Callable[[Tensor], Tensor], view: Tensor, views: int) -> Tensor:
+    """Return the mean of a loss over the views. loss: is called with which tokens `(N,)` bool to take. view: of each
+    token."""
+    if views == 1:
+        return loss(torch.ones_like(view, dtype=torch.bool))
+    return torch.stack([loss(view == v) for v in range(views)]).mean()
 
 
 def losses_of(
@@ -100,6 +112,8 @@ def losses_of(
 ) -> dict[str, Tensor]:
     """Return the weighted terms of Eq. 5 by name, scalars float32; their sum is the loss. Terms of weight 0 are left
     out.
+
+    A batch of kind "regions" has no term "text", one of kind "texts" no term "visual".
 
     seen: features of the batch's pictures. generator: for the dropout, on their device; None turns dropout off.
     """
@@ -122,30 +136,50 @@ def losses_of(
     region, goal = regions[b, p, column], goals[b, p, column]
     token, mask = tokens[b, p, j], attention[b, p, j]
     label = batch.labels[b, region]
+    views = batch.views
+    picture, view = b // views, b % views
 
     out: dict[str, Tensor] = {}
-    if weight.visual:
-        out["visual"] = weight.visual * visual_contrast(token, b * batch.cover.shape[1] + region, weight.tau)
-    if weight.text or weight.distil_text:
+    if weight.visual and batch.kind != "texts":
+        group = picture * batch.cover.shape[1] + region
+        alone = picture if weight.contrast_scope == "image" else None
+        out["visual"] = weight.visual * visual_contrast(token, group, weight.tau, alone)
+    named = weight.text and batch.kind != "regions"
+    if named or weight.distil_text:
         with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
             written = project(model, token, config.model.dropout, generator)
         written = written.float()
-    if weight.text:
-        named = label >= 0
-        out["text"] = weight.text * text_contrast(
-            written[named],
-            texts.vectors,
-            label[named],
-            texts.groups,
-            tau=weight.tau,
-            form=weight.text_form,
-            negatives=weight.negatives,
-        )
-    if weight.distil_visual:
-        out["distil_visual"] = weight.distil_visual * distillation(token, goal)
+    if named:
+
+        def of_names(own: Tensor) -> Tensor:
+            here = own & (label >= 0)
+            return text_contrast(
+                written[here],
+                texts.vectors,
+                label[here],
+                texts.groups,
+                tau=weight.tau,
+                form=weight.text_form,
+                negatives=weight.negatives,
+            )
+
+        out["text"] = weight.text * over_views(of_names, view, views)
+    halves = [("visual", weight.distil_visual, token, goal)] if weight.distil_visual else []
     if weight.distil_text:
         target = text_targets(backbone, seen, batch.cover, means, weight)[b, region]
-        out["distil_text"] = weight.distil_text * distillation(written, target)
+        halves.append(("text", weight.distil_text, written, target))
+    for name, share, given, wanted in halves:
+        # Bound as defaults: the loop goes on.
+        def distil(own: Tensor, given: Tensor = given, wanted: Tensor = wanted) -> Tensor:
+            return distillation(given[own], wanted[own])
+
+        out[f"distil_{name}"] = share * over_views(distil, view, views)
+        if weight.similarity and views > 1:
+            apart = similarity_loss(given, wanted, view, picture)
+            out[f"similar_{name}"] = share * weight.similarity * apart
     if weight.mask:
-        out["mask"] = weight.mask * attention_loss(mask, batch.cover[b, region].flatten(1), weight.bce)
+        covered = batch.cover[b, region].flatten(1)
+        out["mask"] = weight.mask * over_views(
+            lambda own: attention_loss(mask[own], covered[own], weight.bce, weight.mask_loss), view, views
+        )
     return out

@@ -11,14 +11,24 @@ from numpy.typing import NDArray
 from vidmem.errors import UsageError
 from vidmem.records import Float32
 
+ROWS = 4096
+"""Names that are compared with all others at a time: their cosines are ROWS x C float32 in memory."""
+
 
 def group_by_cosine(vectors: Float32, threshold: float) -> NDArray[np.int64]:
     """Return groups `(C,)` of text vectors `(C, D)`: connected components of the pairs whose cosine exceeds the
     threshold, numbered in order of first appearance."""
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    _, labels = connected_components(unit @ unit.T > threshold, directed=False)
+    pairs = []
+    for first in range(0, len(unit), ROWS):
+        rows, columns = np.nonzero(unit[first : first + ROWS] @ unit.T > threshold)
+        pairs.append(np.stack([rows + first, columns])[:, rows + first < columns])
+    row, column = np.concatenate(pairs, 1) if pairs else np.zeros((2, 0), np.int64)
+    edges = coo_array((np.ones(len(row), np.bool_), (row, column)), shape=(len(unit), len(unit)))
+    _, labels = connected_components(edges, directed=False)
     return _renumbered(labels)
 
 

@@ -19,7 +19,8 @@ from lab.train.tren.config import LossConfig, ModelConfig, TrainConfig
 from lab.train.tren.folder import Folder
 from lab.train.tren.loop import fit, read_texts, update
 from lab.train.tren.measure import measure, measure_patches
-from lab.train.tren.prepare import Batch, Order, Prepared, collate
+from lab.train.tren.order import Order
+from lab.train.tren.prepare import Batch, Prepared, collate
 from lab.train.tren.step import Texts, build, losses_of, pooled, project
 from needs import needs
 from vidmem.errors import ModelError, UsageError
@@ -166,7 +167,7 @@ def test_parts_of_a_batch_give_the_mean_gradient(backbone: Any, batch: Batch, da
     config = replace(SMALL, losses=LossConfig(visual=0, text=0, distil_text=0), clip=1e9, accumulate=2)
     texts = read_texts(backbone, data, config, None, CPU)
     grads = []
-    for parts in (loop.parts(batch, 1), loop.parts(batch, 2)):
+    for parts in (batch.chunk(1), batch.chunk(2)):
         model = build(backbone, config.model, 0)
         total = torch.zeros(())
         for part in parts:
@@ -279,7 +280,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(backbone: Any
     texts = read_texts(backbone, data, SMALL, None, CPU)
     blind = Seen(torch.full((4, 16, 6, 8), float("nan")))
     with pytest.raises(UsageError, match="loss of step 8 is not finite"):
-        update(model, backbone, optimizer, batch, texts, SMALL, 7, lambda _: blind)
+        update(model, backbone, optimizer, [batch], texts, SMALL, 7, lambda _: blind)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -307,7 +308,7 @@ def test_synonyms_reach_the_loss(backbone: Any, batch: Batch, data: Folder, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"losses": LossConfig(text_form="code")}, "`text_form` is one of paper, infonce"),  # type: ignore[arg-type]
+        ({"losses": LossConfig(text_form="code")}, "`text_form` is one of paper, all, infonce"),  # type: ignore[arg-type]
         ({"losses": LossConfig(visual=-1)}, "weight visual"),
         ({"losses": LossConfig(0.1, 0, 0, 0, 0, 0)}, "nothing to learn"),
         ({"losses": LossConfig(tau=0)}, "tau is a number above 0"),
