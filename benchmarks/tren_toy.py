@@ -1,26 +1,32 @@
 """Training a T-REN region encoder at small scale: `python -m benchmarks.tren_toy --out FILE.json [--quick]`.
 
 A table like Table 4 of the paper (arXiv 2604.18573) at toy scale: on frames of synthetic rooms, a small region encoder
-is trained on the frozen backbone of `tiny`, once in full and once for each part that is left out, all from the same
-start, with the same pictures and points. Measured on rooms and walks that no row has seen. Names are out of all that
-`tiny` was taught (643), not only of those in the picture; "background" is among them but is not asked for.
+is trained on the frozen backbone of `tiny`, in the paper's form and in that of the authors' code, in full and with
+parts left out, all with the same number of steps. Measured on rooms and walks that no row has seen. Names are out of
+all that the worlds can draw (643), not only of those in the picture; "background" is among them but is not asked for.
 
 The first two rows have no region tokens: they name a region by the patch under a point of it, with the head that the
 backbone came with, or with one trained on the same pictures. All others name it by the tokens of the same point.
+
+Finished rows are kept beside the result, so an interrupted run continues with the first that is missing. `--seeds 2`
+trains the two full rows with two seeds; their difference says how much of the others is chance.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -28,7 +34,8 @@ from torch import Tensor, nn
 
 from benchmarks.common import OUT, machine, say, table, write_json
 from lab.train.tren.backbones import Backbone, Seen, TinyFeatures
-from lab.train.tren.config import LossConfig, ModelConfig, TrainConfig
+from lab.train.tren.config import TrainConfig
+from lab.train.tren.forms import configure
 from lab.train.tren.loop import fit, read_texts
 from lab.train.tren.losses import distillation, text_contrast
 from lab.train.tren.measure import measure, measure_patches
@@ -44,21 +51,32 @@ PROMPTS = (16, 28)
 """Grid of point prompts for the merge: one for each 2 x 2 patches of the 32 x 56."""
 LEAST_GAIN, LEAST_COMPRESSION = 0.05, 20.0
 """What the full row must have over the frozen patches at naming by a point, and patches per merged token."""
-BASE = TrainConfig(
-    losses=LossConfig(spare="repeat", bce="balanced"),
-    model=ModelConfig(heads=4, seed_queries=True, coarse=2, start="near_identity", text_start="head"),
-    points=64,
-    sampling="even",
-    least_patches=1.0,
-    batch=8,
-    lr=1e-3,
-    warmup=30,
-    steps=240,
-    final=0.02,
-    precision="fp32",
-    log_every=50,
-    checkpoint_every=250,
-)
+SETTINGS: dict[str, Any] = {
+    "spare": "repeat",
+    "bce": "balanced",
+    "heads": 4,
+    "seed_queries": True,
+    "coarse": 2,
+    "start": "near_identity",
+    "text_start": "head",
+    "sampling": "even",
+    "least_patches": 1.0,
+    "batch": 8,
+    "lr": 1e-3,
+    "warmup": 30,
+    "steps": 240,
+    "precision": "fp32",
+    "log_every": 50,
+    "checkpoint_every": 250,
+}
+"""Of all rows: what lets a small encoder learn in minutes."""
+FORMS: dict[str, dict[str, Any]] = {
+    "paper": {"points": 64, "final": 0.02},
+    "code": {"points": 32, "points_text": 8},
+}
+"""Of the rows of a form: half the points of the paper, and of the code."""
+ONE_VIEW = {"views": 1, "similarity": 0.0, "crop": 1.0, "flip": False, "jitter": 0.0}
+BASE = configure("paper", **SETTINGS, **FORMS["paper"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +87,41 @@ class Variant:
         name: Of the row.
         pooling: Train region pooling (a column of Table 4).
         alignment: Train text alignment (a column of Table 4).
-        losses: Changes to the losses of the full training.
+        form: Form of the training, see lab/train/tren/forms.py.
+        change: Settings that differ from the full training of that form.
+        main: Train it with every seed.
     """
 
     name: str
-    pooling: bool
-    alignment: bool
-    losses: LossConfig | None
+    pooling: bool = True
+    alignment: bool = True
+    form: str = "paper"
+    change: Mapping[str, Any] = field(default_factory=dict)
+    main: bool = False
+
+    def config(self, steps: int, seed: int) -> TrainConfig:
+        """The settings of the row."""
+        own = {"steps": steps, "checkpoint_every": -(-steps // 50) * 50, "seed": seed}
+        return configure(self.form, **{**SETTINGS, **FORMS[self.form], **own, **self.change})
 
 
-FULL = BASE.losses
 ROWS = (
-    Variant("patches, frozen head", False, False, None),
-    Variant("patches, head trained", False, True, None),
-    Variant("pooling alone, frozen head", True, False, replace(FULL, text=0.0, distil_text=0.0)),
-    Variant("full", True, True, FULL),
-    Variant("full without mask loss", True, True, replace(FULL, mask=0.0)),
-    Variant("full without visual contrast", True, True, replace(FULL, visual=0.0)),
-    Variant("full without text distillation", True, True, replace(FULL, distil_text=0.0)),
+    Variant("patches, frozen head", pooling=False, alignment=False),
+    Variant("patches, head trained", pooling=False),
+    Variant("pooling alone, frozen head", alignment=False, change={"text": 0.0, "distil_text": 0.0}),
+    Variant("full", main=True),
+    Variant("code: full", form="code", main=True),
+    Variant("full without mask loss", change={"mask": 0.0}),
+    Variant("full without visual contrast", change={"visual": 0.0}),
+    Variant("full without text distillation", change={"distil_text": 0.0}),
+    Variant("code: without similarity", form="code", change={"similarity": 0.0}),
+    Variant(
+        "code: one view, whole",
+        form="code",
+        change={"views": 1, "similarity": 0.0, "crop": 1.0, "flip": False, "jitter": 0.0},
+    ),
+    Variant("code: with cross-entropy", form="code", change={"mask_loss": "bce"}),
+    Variant("code: Eq. 2 as in the paper", form="code", change={"text_form": "paper"}),
 )
 
 
@@ -161,9 +196,31 @@ def _projected(model: Any, view: Seen) -> Tensor:
     return projected
 
 
+class Kept:
+    """Finished rows, one JSON object a line, each with the print of all that it depends on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            for line in path.read_text("utf-8").splitlines():
+                row = json.loads(line)
+                self.rows[row.pop("print")] = row
+
+    def row(self, facts: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The row of these facts: a kept one, or made and kept."""
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        if key not in self.rows:
+            self.rows[key] = make()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"print": key, **self.rows[key]}) + "\n")
+        return self.rows[key]
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
-    config = replace(BASE, steps=args.steps, checkpoint_every=-(-args.steps // 50) * 50, seed=args.seed)
+    config = replace(BASE, steps=args.steps, seed=args.seed, checkpoint_every=-(-args.steps // 50) * 50)
     began = time.monotonic()
     device = torch.device("cpu")
     backbone = TinyFeatures(device)
@@ -180,24 +237,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     seen = [Seen(part) for part in test_views.split(8)]
     texts = backbone.text(vocabulary)
     skip = [vocabulary.index(SCENERY)]
-    rows = []
-    for variant in ROWS:
+
+    def train_row(variant: Variant, own: TrainConfig) -> dict[str, Any]:
         start = time.monotonic()
-        own = replace(config, losses=variant.losses or FULL)
         if not variant.pooling:
             heads: Callable[[Seen], Tensor] = backbone.patch_head
             if variant.alignment:
-                model = train_head(backbone, train, own, views)
-
-                heads = partial(_projected, model)
-
+                heads = partial(_projected, train_head(backbone, train, own, views))
             measured = measure_patches(batches, seen, texts, heads, skip=skip, seed=args.seed)
         else:
             folder = Path(tempfile.mkdtemp(prefix="tren_toy-"))
+            cached = None if own.views.crop < 1 else lambda batch: Seen(views[batch.index])
             try:
-                encoder = fit(
-                    backbone, train, own, folder, device, tensorboard=False, see=lambda batch: Seen(views[batch.index])
-                )
+                encoder = fit(backbone, train, own, folder, device, tensorboard=False, see=cached)
             finally:
                 shutil.rmtree(folder)
             head = None if variant.alignment else backbone.head
@@ -214,21 +266,26 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 seed=args.seed,
             )
         seconds = time.monotonic() - start
-        rows.append(
-            {
+        say(f"{variant.name}, seed {own.seed}: {measured.named_by_point:.3f} named, {seconds:.0f} s")
+        return {**asdict(measured), "compression": measured.compression, "seconds": round(seconds, 1)}
+
+    kept, rows = Kept(args.out.with_suffix(".rows.jsonl")), []
+    for seed in range(args.seed, args.seed + args.seeds):
+        for variant in ROWS:
+            wanted = not args.only or variant.name in args.only
+            if not wanted or not (variant.main or seed == args.seed):
+                continue
+            own = variant.config(args.steps, seed)
+            facts = {
                 "row": variant.name,
-                "pooling": variant.pooling,
-                "alignment": variant.alignment,
-                **asdict(measured),
-                "compression": measured.compression,
-                "seconds": round(seconds, 1),
+                "weights": backbone.weights,
+                "config": own.as_dict(),
+                "data": [args.worlds, args.tests, args.mergers, args.seed],
             }
-        )
-        say(f"{variant.name}: {measured.named_by_point:.3f} named, {seconds:.0f} s")
-    by_name = {row["row"]: row for row in rows}
-    full, patches = by_name["full"], by_name["patches, frozen head"]
-    gain = full["named_by_point"] - patches["named_by_point"]
-    return {
+            row = kept.row(facts, partial(train_row, variant, own))
+            name = {"row": variant.name, "seed": seed, "pooling": variant.pooling, "alignment": variant.alignment}
+            rows.append({**name, **row})
+    result = {
         "benchmark": "tren_toy",
         "machine": machine(),
         "config": config.as_dict(),
@@ -238,15 +295,26 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "vocabulary": len(vocabulary),
         "prompts": PROMPTS,
         "rows": rows,
-        "wanted": {
-            "gain": {"least": LEAST_GAIN, "measured": gain, "met": gain >= LEAST_GAIN},
-            "compression": {
-                "least": LEAST_COMPRESSION,
-                "measured": full["compression"],
-                "met": full["compression"] >= LEAST_COMPRESSION,
-            },
+        "minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
+    }
+    return result | {"wanted": wanted_of(rows)}
+
+
+def wanted_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the full row of the paper's form must reach, where it was trained; means over its seeds."""
+    full = [row for row in rows if row["row"] == "full"]
+    patches = [row for row in rows if row["row"] == "patches, frozen head"]
+    if not full or not patches:
+        return {}
+    gain = mean(row["named_by_point"] for row in full) - patches[0]["named_by_point"]
+    compression = mean(row["compression"] for row in full)
+    return {
+        "gain": {"least": LEAST_GAIN, "measured": gain, "met": gain >= LEAST_GAIN},
+        "compression": {
+            "least": LEAST_COMPRESSION,
+            "measured": compression,
+            "met": compression >= LEAST_COMPRESSION,
         },
-        "minutes": round((time.monotonic() - began) / 60, 1),
     }
 
 
@@ -259,6 +327,7 @@ def as_table(result: dict[str, Any]) -> str:
     """The rows as a table for people."""
     head = (
         "",
+        "seed",
         "region pooling",
         "text alignment",
         "named by a point",
@@ -272,6 +341,7 @@ def as_table(result: dict[str, Any]) -> str:
     rows = [
         (
             r["row"],
+            str(r["seed"]),
             "yes" if r["pooling"] else "-",
             "yes" if r["alignment"] else "-",
             r["named_by_point"],
@@ -295,21 +365,25 @@ def plot(path: Path, result: dict[str, Any]) -> None:
     import matplotlib.pyplot as plt
 
     rows = result["rows"][::-1]
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(11, 1 + 0.3 * len(rows)), sharey=True, layout="constrained")
     panels = (
         ("named_by_point", "regions named by a point"),
         ("iou_by_point", "mask IoU"),
         ("compression", "patches per merged token"),
     )
-    for axis, (field, title) in zip(axes, panels, strict=True):
-        values = [row[field] or 0 for row in rows]
-        axis.barh(range(len(rows)), values, color=["#3d6a9e" if row["row"] == "full" else "#9db4cf" for row in rows])
+    for axis, (quantity, title) in zip(axes, panels, strict=True):
+        values = [row[quantity] or 0 for row in rows]
+        axis.barh(
+            range(len(rows)), values, color=["#3d6a9e" if row["row"].endswith("full") else "#9db4cf" for row in rows]
+        )
         for i, row in enumerate(rows):
-            axis.text(values[i], i, f" {row[field]:.3g}" if row[field] is not None else " -", va="center", fontsize=8)
+            axis.text(
+                values[i], i, f" {row[quantity]:.3g}" if row[quantity] is not None else " -", va="center", fontsize=8
+            )
         axis.set_title(title, fontsize=9)
         axis.margins(x=0.15)
     axes[2].axvline(LEAST_COMPRESSION, color="#222", linestyle="--", linewidth=1)
-    axes[0].set_yticks(range(len(rows)), [row["row"] for row in rows], fontsize=8)
+    axes[0].set_yticks(range(len(rows)), [f"{row['row']}, {row['seed']}" for row in rows], fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -326,8 +400,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mergers", type=int, default=40, help="pictures that are merged in every row")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds of the two full rows")
+    parser.add_argument("--only", nargs="*", metavar="ROW", help="only these rows, by their names in the table")
     parser.add_argument("--quick", action="store_true", help="a minute: does it run at all? The figures mean nothing")
     args = parser.parse_args(argv)
+    if unknown := sorted({*(args.only or ())} - {variant.name for variant in ROWS}):
+        parser.error(f"there is no row {', '.join(unknown)}; rows: {', '.join(variant.name for variant in ROWS)}")
     if args.quick:
         args.steps, args.worlds, args.tests, args.mergers = 10, 3, 1, 2
     result = run(args)

@@ -20,9 +20,9 @@ def tren(
         option(
             "--data",
             "DATA",
-            "Training data; repeat for more: annotations.json or annotations.json@images/ (COCO), a folder with images/ "
-            "and masks/, lostfound:0:40, or openimages:, phrasecut:, mapillary: or sa1b:FOLDER. After it, =WEIGHT, "
-            "=regions or =texts.",
+            "Training data; repeat for more: annotations.json or annotations.json@images/ (COCO), a folder with "
+            "images/ and masks/, lostfound:0:40, or openimages:, phrasecut:, mapillary: or sa1b: before a FOLDER. "
+            "=WEIGHT, =regions or =texts may follow.",
         ),
     ],
     out: Annotated[Path, option("--out", "FOLDER", "Folder for weights, checkpoints and logs.")],
@@ -141,7 +141,8 @@ def tren(
 ) -> None:
     """Train a T-REN region encoder on a frozen backbone.
 
-    The defaults are the paper's; --form code sets those marked [by form] as the authors' code does. --resume continues an interrupted training exactly.
+    The defaults are the paper's; --form code sets those marked [by form] as the authors' code does. --resume continues
+    an interrupted training exactly.
     """
     with libraries():
         from vidmem.encoders.device import pick_device

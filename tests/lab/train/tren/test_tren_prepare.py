@@ -93,7 +93,7 @@ def test_prepared(tmp_path: Path) -> None:
             colour = batch.images[i, :, int(y * 48), int(x * 64)]
             assert colour.argmax() == ("red", "green", "blue").index(name)
     again = ready[(8, 3)]
-    torch.testing.assert_close(again["points"], batch.points[1])
+    torch.testing.assert_close(again["points"][0], batch.points[1])
     assert (ready[(9, 3)]["points"] != again["points"]).any()  # another time, other points
 
 
@@ -114,7 +114,7 @@ def test_masks_too_small_to_pool_are_left_out() -> None:
     image, both = np.zeros((48, 64, 3), np.uint8), np.zeros((2, 48, 64), bool)
     both[0, :2, :2] = both[1, :20, :20] = True
     ready = Prepared(One(Sample(image, both, (None, "a"), "here")), (64, 48), (6, 8), SMALL)
-    assert ready[(0, 0)]["labels"].tolist() == [0]
+    assert ready[(0, 0)]["labels"].tolist() == [[0]]
     alone = Prepared(One(Sample(image, both[:1], (None,), "here.png")), (64, 48), (6, 8), SMALL)
     with pytest.raises(MediaError, match=r"no mask .*0\.5 of the 8x6 patches.*here\.png"):
         alone[(0, 0)]
