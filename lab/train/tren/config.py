@@ -116,12 +116,13 @@ class TrainConfig:
     lie in the middles of that many cells a side, 0 for any pixel (code: 128; our reading of it). sampling: a point's
     chance grows with the squared number of masks over it ("overlap"), or every mask has the same share of the points,
     however small it is ("even"; not in the paper). least_patches: masks that cover fewer patches are left out, since
-    they give no features to pool (not in the paper). synonyms: names whose text vectors have a higher cosine are one
-    class (.725, on all-mpnet-base-v2 in the paper). batch: pictures per step. accumulate: number of parts of a batch
-    that are processed in turn; the contrasts then see one part at a time. lr, weight_decay, warmup (steps, linear),
-    steps, clip (norm of the gradient): of AdamW. final: the share of `lr` that the cosine ends at ("cosine decay to
-    0.5 x"; code: 0). precision: of the forward pass; losses and weights are float32. log_every, checkpoint_every:
-    steps. Two runs with one seed take the same pictures, views and points in the same order.
+    they give few features to pool; of a picture without a larger one, the largest is kept (not in the paper). synonyms:
+    names whose text vectors have a higher cosine are one class (.725, on all-mpnet-base-v2 in the paper). batch:
+    pictures per step. accumulate: number of parts of a batch that are processed in turn; the contrasts then see one
+    part at a time. lr, weight_decay, warmup (steps, linear), steps, clip (norm of the gradient): of AdamW. final: the
+    share of `lr` that the cosine ends at ("cosine decay to 0.5 x"; code: 0). precision: of the forward pass; losses and
+    weights are float32. log_every, checkpoint_every: steps. Two runs with one seed take the same pictures, views and
+    points in the same order.
     """
 
     losses: LossConfig = field(default_factory=LossConfig)

@@ -135,10 +135,9 @@ class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
         shown = [self._show(sample, np.random.default_rng([config.seed, 19, *seed])) for seed in seeds]
         kept = np.flatnonzero(np.any([each.there for each in shown], 0))
         if not len(kept):
-            least, (h, w) = config.least_patches, self.grid
             raise MediaError(
-                f"no mask of this picture covers {least:g} of the {w}x{h} patches; "
-                f"leave the picture out, or lower least_patches: {sample.source}"
+                f"no mask of this picture has a pixel at {self.size[0]}x{self.size[1]}; leave the picture out: "
+                f"{sample.source}"
             )
         pairs = []
         for each, seed in zip(shown, seeds, strict=True):
@@ -171,6 +170,10 @@ class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
             there = (cover.sum((1, 2)) >= self.config.least_patches) & masks.any((1, 2))
             if there.any():
                 break
+        else:
+            # No region is large enough anywhere: the largest serves, if it has a pixel.
+            area = cover.sum((1, 2)) * masks.any((1, 2))
+            there = (area > 0) & (np.arange(len(area)) == area.argmax()) if len(area) else there
         return _Shown(view, masks, cover, there)
 
 

@@ -139,6 +139,15 @@ def test_dinov3_with_random_weights() -> None:
     torch.testing.assert_close(alone[:, 0], together[:, 1])  # which others there are does not matter
     swapped = backbone.head(tokens, Seen(seen.patches, seen.cls.flip(0), seen.registers.flip(0)))  # type: ignore[union-attr]
     assert not torch.allclose(swapped, together)  # the picture does
+    there = torch.tensor([[True, True, False], [False, True, False]])
+    joint = backbone.head_together(tokens, seen, there)
+    torch.testing.assert_close(joint[1, 1], together[1, 1])  # alone in its picture
+    assert not torch.allclose(joint[0, 0], together[0, 0])  # of two, each sees the other
+    other = tokens.clone()
+    other[0, 2] = 9.0
+    torch.testing.assert_close(backbone.head_together(other, seen, there), joint)  # what is not there is not seen
+    whole = backbone.head_together(seen.patches.flatten(2).transpose(1, 2), seen, torch.ones(2, 16, dtype=torch.bool))
+    torch.testing.assert_close(whole, backbone.patch_head(seen))  # regions stand in the place of patches
     assert backbone.text(["a", "bb"]).shape == (2, 64)
     with pytest.raises(UsageError, match="leave `text_start` at random"):
         backbone.copy_head(RegionEncoder(64, 64, heads=4))

@@ -115,9 +115,13 @@ def test_masks_too_small_to_pool_are_left_out() -> None:
     both[0, :2, :2] = both[1, :20, :20] = True
     ready = Prepared(One(Sample(image, both, (None, "a"), "here")), (64, 48), (6, 8), SMALL)
     assert ready[(0, 0)]["labels"].tolist() == [[0]]
-    alone = Prepared(One(Sample(image, both[:1], (None,), "here.png")), (64, 48), (6, 8), SMALL)
-    with pytest.raises(MediaError, match=r"no mask .*0\.5 of the 8x6 patches.*here\.png"):
-        alone[(0, 0)]
+    both[1] = False
+    both[1, :2, :3] = True
+    alone = Prepared(One(Sample(image, both, (None, "a"), "here.png")), (64, 48), (6, 8), SMALL)
+    assert alone[(0, 0)]["labels"].tolist() == [[0]]  # of a picture with small ones only, the largest
+    none = Prepared(One(Sample(image, both[:0], (), "here.png")), (64, 48), (6, 8), SMALL)
+    with pytest.raises(MediaError, match=r"no mask .*has a pixel at 64x48.*here\.png"):
+        none[(0, 0)]
 
 
 def test_order_takes_each_sample_once_a_turn() -> None:
