@@ -121,7 +121,9 @@ class Apart:
 
     def __iter__(self) -> Iterator[list[Key]]:
         for regions, texts in zip(self.regions, self.texts, strict=True):
-            yield [(*key[:2], "regions") for key in regions] + [(*key[:2], "texts") for key in texts]
+            keys: list[Key] = [(key[0], key[1], "regions") for key in regions]
+            keys += [(key[0], key[1], "texts") for key in texts]
+            yield keys
 
     def __len__(self) -> int:
         return len(self.regions)

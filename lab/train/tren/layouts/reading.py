@@ -56,7 +56,8 @@ def reduce_mask(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     if mask.shape == size[::-1]:
         return mask
     rows, columns = ((np.arange(n) * 2 + 1) * have // (2 * n) for n, have in zip(size[::-1], mask.shape, strict=True))
-    return mask[rows[:, None], columns]
+    out: NDArray[Any] = mask[rows[:, None], columns]
+    return out
 
 
 def decoded(where: str, segmentation: Any, size: tuple[int, int], fail: Callable[[str, str], NoReturn]) -> Masks:
