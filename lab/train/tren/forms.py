@@ -59,4 +59,4 @@ def configure(form: str = "paper", **chosen: Any) -> TrainConfig:
     known = {f.name for f in fields(TrainConfig)} - _PARTS.keys()
     if unknown := values.keys() - known:
         raise UsageError(f"there is no setting {', '.join(sorted(unknown))} of a training; check the name")
-    return TrainConfig(**parts, **values)  # type: ignore[arg-type]
+    return TrainConfig(**parts, **values)

@@ -32,7 +32,7 @@ def visual_contrast(tokens: Tensor, groups: Tensor, tau: float = 0.1, pictures: 
     if pictures is None:
         terms = [_contrast(z, groups, tau)]
     else:
-        terms = [_contrast(z[pictures == p], groups[pictures == p], tau) for p in pictures.unique()]
+        terms = [_contrast(z[pictures == p], groups[pictures == p], tau) for p in sorted(set(pictures.tolist()))]
     losses = torch.cat(terms) if terms else tokens.sum(-1)
     return losses.mean() if len(losses) else tokens.sum() * 0
 
@@ -71,7 +71,7 @@ def similarity_loss(tokens: Tensor, targets: Tensor, views: Tensor, pictures: Te
     """
     z, t = F.normalize(tokens, dim=-1), F.normalize(targets, dim=-1)
     total, count = tokens.sum() * 0, 0
-    for picture in pictures.unique():
+    for picture in sorted(set(pictures.tolist())):
         first, second = ((pictures == picture) & (views == view) for view in (0, 1))
         gap = (z[first] @ z[second].T - t[first] @ t[second].T).abs()
         total, count = total + gap.sum(), count + gap.numel()

@@ -53,7 +53,7 @@ class Joined:
         self.names = tuple(sorted({name for part in parts for name in part.names}))
         self.ends = np.cumsum([len(part) for part in parts]).tolist()
         self.weights = tuple(weights) if weights else (None,) * len(self.parts)
-        self.kinds: tuple[Kind, ...] = tuple(kinds) if kinds else ("both",) * len(self.parts)
+        self.kinds: tuple[Kind, ...] = tuple(kinds or ["both" for _ in self.parts])
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if self.ends else 0

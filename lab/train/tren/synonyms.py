@@ -22,13 +22,13 @@ def group_by_cosine(vectors: Float32, threshold: float) -> NDArray[np.int64]:
     from scipy.sparse.csgraph import connected_components
 
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    pairs = []
-    for first in range(0, len(unit), ROWS):
+    count = len(unit)
+    labels = np.arange(count)
+    for first in range(0, count, ROWS):
         rows, columns = np.nonzero(unit[first : first + ROWS] @ unit.T > threshold)
-        pairs.append(np.stack([rows + first, columns])[:, rows + first < columns])
-    row, column = np.concatenate(pairs, 1) if pairs else np.zeros((2, 0), np.int64)
-    edges = coo_array((np.ones(len(row), np.bool_), (row, column)), shape=(len(unit), len(unit)))
-    _, labels = connected_components(edges, directed=False)
+        pairs = (np.ones(len(rows), np.bool_), (labels[rows + first], labels[columns]))
+        _, merged = connected_components(coo_array(pairs, shape=(count, count)), directed=False)
+        labels = merged[labels]
     return _renumbered(labels)
 
 

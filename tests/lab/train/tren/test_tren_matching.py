@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lab.train.tren import matching
+from lab.train.tren import matching, synonyms
 from lab.train.tren.matching import assign
 from lab.train.tren.synonyms import group_by_cosine, group_by_file
 from vidmem.errors import UsageError
@@ -54,6 +54,16 @@ def test_groups_are_chains_of_like_names() -> None:
     assert group_by_cosine(vectors, 0.8).tolist() == [0, 0, 0, 1, 1]  # cos 30 = .87, cos 20 = .94
     assert group_by_cosine(vectors, 0.9).tolist() == [0, 1, 2, 3, 3]
     assert group_by_cosine(vectors, 1.0).tolist() == [0, 1, 2, 3, 4]  # the threshold itself is not over it
+
+
+def test_groups_do_not_depend_on_how_many_names_are_compared_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    whole = group_by_cosine(vectors, 0.9)
+    assert 3 < len(set(whole.tolist())) < 60
+    for rows in (1, 7, 59):
+        monkeypatch.setattr(synonyms, "ROWS", rows)
+        assert group_by_cosine(vectors, 0.9).tolist() == whole.tolist()
+    assert group_by_cosine(np.zeros((0, 4), np.float32), 0.9).tolist() == []
 
 
 def test_groups_from_a_file(tmp_path: Path) -> None:
