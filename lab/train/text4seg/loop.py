@@ -20,7 +20,7 @@ from vidmem.vlm.local import LocalModel
 from .. import checkpoint
 from ..logs import Log
 from ..optimizers import adamw
-from ..tren.prepare import Order
+from ..tren.order import Order
 from .chat import Chat, Example, Unusable
 from .config import TrainConfig
 from .model import Parts, answer_loss, computing, fingerprint, form_of, pad_token, positions_of, to_training, trained
