@@ -31,6 +31,7 @@ GROUPS = {
     "Single photos": {
         "ground": "Find a thing in a photo: its box and its mask.",
         "segment": "Label the pixels of a photo.",
+        "read-answer": "Read the mask that a model wrote in an answer.",
     },
     "Export": {
         "parse": "Label every region of every frame of a video.",

@@ -208,8 +208,8 @@ def export(
       vidmem export --out data/ --labels coco --style llava
       vidmem export --out data/ --coco instances.json@images/ --ask each
       vidmem export --out data/ --vspw VSPW/ --split train --grid 24
-      vidmem export --out set/ --refcoco refcoco@train2014 --refs unc --mix absent=0.1 --shards 8
-      vidmem export --out set/ --label-images stuff@train2017 --labels stuff.txt --first-label 0 --grid 16,24,32
+      vidmem export --out set/ --refcoco refcoco@train2014 --refs unc --shards 8
+      vidmem export --out set/ --label-images masks@images --labels ade20k
     """
     for name, value, known in (("--format", format_, FORMATS), ("--form", form, FORMS)):
         if value not in known:

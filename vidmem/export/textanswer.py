@@ -19,6 +19,8 @@ from .textmask import BACKGROUND, CLOSE, MAX_CELLS, OPEN, OTHERS, Grid, Label, T
 
 MAX_PROBLEMS = 20
 """Different problems that are listed; more would say nothing new."""
+NO_MASK = "there is no mask in the answer"
+"""The problem with an answer in which nothing looks like a mask. It is read as an empty one."""
 MIN_SIMILARITY = 0.8
 """From this similarity on (difflib's ratio) an unknown label counts as a misspelling of a known one."""
 
@@ -69,7 +71,7 @@ def read_answer(text: str, grid: Grid = (16, 16), names: Sequence[str] | None = 
         return Reading(exact, tuple(problem.seen))
     rows = [row for line in content.split("\n") if (row := _runs(line, h * w + 1, names, problem))]
     if not rows:
-        problem("there is no mask in the answer")
+        problem(NO_MASK)
         return Reading(TextMask(np.full(grid, BACKGROUND, np.int32), ()), tuple(problem.seen))
     lengths = [sum(count for _, count in row) for row in rows]
     flat = len(rows) == 1 or (sum(lengths) == h * w and set(lengths) != {w})
