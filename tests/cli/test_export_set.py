@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lab.train.text4seg.records import Records
 from needs import needs
 from vidmem.cli.export_set import parse_grids, parse_mix
 from vidmem.errors import UsageError
+from vidmem.export.instruct import STYLES
 from vidmem.export.textanswer import read_answer
 
 from .conftest import Run, process
@@ -79,6 +81,21 @@ def test_a_mix_of_sources(run: Run, tmp_path: Path) -> None:
     assert (result.exit_code, json.loads(result.stdout)) == (0, told)  # it is complete
     result = run(*command, "--seed", 6)
     assert (result.exit_code, "a set of other options or other data" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_training_reads_every_style(run: Run, tmp_path: Path, style: str) -> None:
+    needs("pycocotools")
+    sets.refcoco(tmp_path / "refcoco")
+    chat = sets.conversations(tmp_path)
+    command = ("--refcoco", tmp_path / "refcoco", "--chat", chat, "--turns", 2, "--style", style)
+    assert run("export", "--out", tmp_path / "set", *command).exit_code == 0
+    records = Records([tmp_path / "set"])
+    assert len(records) == len(sets.lines(tmp_path / "set")) == 9 + 3
+    pictures = [records[i].pictures for i in range(len(records))]
+    assert sorted(map(len, pictures)) == [0] + [1] * 11  # one conversation is text alone
+    assert all(path.is_file() for some in pictures for path in some)
+    assert records.most_turns == 2
 
 
 def test_damaged_pictures_and_annotations_are_left_out(run: Run, tmp_path: Path) -> None:

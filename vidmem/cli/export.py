@@ -106,7 +106,11 @@ def export(
     ] = None,
     refs: Annotated[
         str | None,
-        typer.Option("--refs", metavar="unc|google|umd", help="Which list of --refcoco, if a folder has several."),
+        typer.Option(
+            "--refs",
+            metavar="NAME[,NAME...]",
+            help="Which list of --refcoco, if a folder has several: unc, google, umd. The first that is there is read.",
+        ),
     ] = None,
     label_images: Annotated[
         list[str] | None,

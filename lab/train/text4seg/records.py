@@ -7,8 +7,8 @@
     {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", ...}], "image": "a.jpg"}
     {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}], "images": [...]}
 
-`vidmem export --format text4seg` writes the first three. A relative path starts at the folder of the file, or else at
-the working folder.
+`vidmem export --format text4seg` writes all of them but `conversations`. A relative path starts at the folder of the
+file, or else at the working folder.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def test_one_of_several_lists(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"choose one with `refs`: refs\(google\).json, refs\(unc\).p"):
         read_refcoco(folder, None)
     assert len(read_refcoco(folder, None, by="google").said) == 2
-    with pytest.raises(MediaError, match="no list of expressions"):
+    assert len(read_refcoco(folder, None, by="umd, google,unc").said) == 2
+    with pytest.raises(MediaError, match=r"no list of expressions such as refs\(umd\).p"):
         read_refcoco(folder, None, by="umd")
 
 

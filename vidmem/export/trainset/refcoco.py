@@ -61,7 +61,8 @@ def read_refcoco(
         place: The folder or the file.
         images: Folder of the pictures. Default: `images` beside the annotations if it is there, else their folder.
         split: Only this split; None for all. A single COCO file has no splits.
-        by: Which list of a folder with several: the text in its brackets, such as unc, google or umd.
+        by: Which list of a folder with several: the text in its brackets, such as unc, google or umd. Several with
+            commas between are tried in turn: RefCOCOg has no unc.
         bad: Is told of entries that are left out. By default the first one is an error.
 
     Raises:
@@ -72,9 +73,11 @@ def read_refcoco(
         return _Reader(place, images, bad).single()
     lists = sorted([*place.glob("*refs(*).p"), *place.glob("*refs(*).json")])
     if by is not None:
-        lists = [path for path in lists if path.stem.endswith(f"({by})")]
+        chosen = ([path for path in lists if path.stem.endswith(f"({name.strip()})")] for name in by.split(","))
+        lists = next(filter(None, chosen), [])
     if not lists:
-        raise MediaError(f"the folder has no list of expressions such as refs(unc).p; fetch it again: {place}")
+        wanted = by or "unc"
+        raise MediaError(f"the folder has no list of expressions such as refs({wanted}).p; fetch it again: {place}")
     if len(lists) > 1:
         known = ", ".join(path.name for path in lists)
         raise UsageError(f"there are several lists of expressions, choose one with `refs`: {known}: {place}")
