@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,8 @@ def fit(
     )
     facts = facts_of(local, records, config, weights)
     first = checkpoint.restore(path, weights, optimizer, facts, FORMAT) if resume else 0
-    loader: Any = DataLoader(
-        Encoded(records, chat, config.max_length),
-        batch_sampler=Order(len(records), config.batch, first, config.steps, config.seed),
-        collate_fn=list,
-        num_workers=workers,
-    )
+    order = Order(len(records), config.batch, first, config.steps, config.seed)
+    stream = read(Encoded(records, chat, config.max_length), order, workers)
     positions = positions_of(model) if packed else None
     to_training(model, parts, config.checkpointing)
     skips = Skips(out / SKIPPED, fresh=not resume)
@@ -121,7 +118,8 @@ def fit(
     began, since = time.monotonic(), first
     cuda = [local.device] if local.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), Log(out, first, tensorboard) as log:
-        for step, items in enumerate(loader, first):
+        for step in range(first, config.steps):
+            items = list(islice(stream, config.batch))
             usable = [item for item in items if isinstance(item, Example)]
             skipped = [item for item in items if isinstance(item, Skipped)]
             skips.add(skipped)
@@ -146,6 +144,52 @@ def fit(
         model.get_base_model().gradient_checkpointing_disable()
     model.eval()
     return len(skips)
+
+
+def read(encoded: Encoded, order: Order, workers: int) -> Iterator[Example | Skipped]:
+    """Records in order, made by worker processes a few ahead.
+
+    They come one by one, because a batch of pictures in tiles takes gigabytes. Each is copied out of the memory that is
+    shared with its worker, since every tensor there holds a file open.
+    """
+    loader: Any = DataLoader(
+        encoded,
+        sampler=Keys(order),
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        prefetch_factor=8 if workers else None,
+    )
+    for item in loader:
+        yield copied(item) if workers and isinstance(item, Example) else item
+
+
+class Keys(torch.utils.data.Sampler[tuple[int, int]]):
+    """The keys of an order, one by one."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return chain.from_iterable(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order) * self.order.batch
+
+
+def copied(example: Example) -> Example:
+    """The same in memory of its own."""
+    return replace(
+        example,
+        ids=example.ids.clone(),
+        labels=example.labels.clone(),
+        kinds={name: value.clone() for name, value in example.kinds.items()},
+        pictures={name: value.clone() for name, value in example.pictures.items()},
+    )
+
+
+def _as_it_is(item: Example | Skipped) -> Example | Skipped:
+    return item
 
 
 def passes(

@@ -52,10 +52,11 @@ class Conversation:
         return tuple(part for turn in self.turns for part in turn.question if isinstance(part, Path))
 
 
-def parse(record: Any, folder: Path, where: str) -> Conversation:
+def parse(record: Any, folder: Path | None, where: str) -> Conversation:
     """Read one record in any of the forms above.
 
-    folder: where relative paths of pictures start. Raises ValueError, with the reason, for anything else.
+    folder: where relative paths of pictures start; None leaves them as they are. Raises ValueError, with the reason,
+    for anything else.
     """
     if not isinstance(record, dict):
         raise ValueError("it is not an object")
@@ -135,8 +136,10 @@ def _pictures(record: dict[str, Any]) -> list[str]:
     return given
 
 
-def _resolved(path: str, folder: Path) -> Path:
+def _resolved(path: str, folder: Path | None) -> Path:
     given = Path(path)
+    if folder is None:
+        return given
     beside = folder / given
     return beside if beside.exists() or not given.exists() else given
 
@@ -161,7 +164,7 @@ class Records:
                 with file.open("rb") as stream:
                     for line_number, line in enumerate(stream, 1):
                         if line.strip():
-                            found = _read(line, file, line_number)
+                            found = _read(line, file, line_number, look=False)
                             self.most_turns = max(self.most_turns, len(found.turns))
                             starts.append((number, at, line_number))
                             digest.update(line.strip() + b"\n")
@@ -207,8 +210,9 @@ def _check_complete(files: Sequence[Path]) -> None:
         )
 
 
-def _read(line: bytes, file: Path, number: int) -> Conversation:
+def _read(line: bytes, file: Path, number: int, look: bool = True) -> Conversation:
+    """One record. look: see where its pictures are."""
     try:
-        return parse(json.loads(line), file.parent, f"{file}:{number}")
+        return parse(json.loads(line), file.parent if look else None, f"{file}:{number}")
     except (ValueError, RecursionError) as error:
         raise MediaError(f"line {number} is not a record ({error}); correct or remove it: {file}") from None

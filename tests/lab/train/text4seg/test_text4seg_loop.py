@@ -24,7 +24,7 @@ from lab.train.text4seg.chat import Chat, Example
 from lab.train.text4seg.config import LoraSettings, TrainConfig
 from lab.train.text4seg.held_out import measure, write
 from lab.train.text4seg.loop import SKIPPED, Encoded, fit, update
-from lab.train.text4seg.model import adapt, trained
+from lab.train.text4seg.model import adapt, save_merged, trained
 from lab.train.text4seg.packing import padded
 from lab.train.text4seg.records import Records
 from needs import needs
@@ -200,6 +200,34 @@ def test_accumulation_packing_and_checkpointing_do_not_change_a_step(tiny: Folde
         assert loss == pytest.approx(found[0][0], rel=1e-5)
         for name, value in weights.items():
             torch.testing.assert_close(value, found[0][1][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("layout", tiny_models.LAYOUTS)
+def test_activations_that_are_computed_twice_give_the_same_step(
+    layout: str, tiny: Folder, data: Path, tmp_path: Path
+) -> None:
+    """With dropout, which must be drawn alike both times."""
+    config = replace(talking.SMALL, steps=2, checkpointing=False)
+    found = []
+    for way in (False, True):
+        model, _ = run(load(tiny(layout), "cpu"), data, tmp_path / str(way), replace(config, checkpointing=way))
+        found.append(trained(model))
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("layout", tiny_models.LAYOUTS)
+def test_a_whole_connector_beside_a_base_in_bf16(layout: str, tiny: Folder, data: Path, tmp_path: Path) -> None:
+    lora = replace(talking.SMALL.lora, connector="full")
+    config = replace(talking.SMALL, steps=3, lora=lora, precision="bf16", checkpoint_every=3)
+    local = load(tiny(layout), "cpu", dtype=torch.bfloat16)
+    model, _ = run(local, data, tmp_path / "out", config)
+    assert all(value.dtype == torch.float32 for value in trained(model).values())
+    losses = [row["loss"] for row in logs.read(tmp_path / "out" / logs.FILE)]
+    assert losses[-1] < losses[0]
+    save_merged(model, local, tmp_path / "merged")
+    merged = load(tmp_path / "merged", "cpu", dtype=torch.bfloat16).model
+    assert {value.dtype for value in merged.parameters()} == {torch.bfloat16}
 
 
 def test_bf16_is_close_to_fp32(tiny: Folder, data: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from lab.train.text4seg import probe
 from lab.train.text4seg.chat import IGNORED, Chat, Example
 from lab.train.text4seg.model import adapt, answer_loss, form_of, positions_of, trained
 from lab.train.text4seg.packing import batches, fit_rows, joined, packed, padded
-from lab.train.text4seg.records import parse
+from lab.train.text4seg.records import Records, parse
 from needs import needs
-from vidmem.errors import UsageError
+from vidmem.errors import MediaError, UsageError
 from vidmem.vlm.local import LocalModel, load
 
 
@@ -94,7 +95,8 @@ def examples_of(local: LocalModel, data: Path) -> list[Example]:
 
 
 def check_that_packing_changes_nothing(local: LocalModel, examples: list[Example], room: int) -> None:
-    """Loss and gradients of records alone, padded together, in packed rows, and in two packed rows a pass."""
+    """Loss and gradients of records alone, padded together, in packed rows, and in two packed rows a pass; with masks
+    and with positions that begin anew, as Flash Attention reads them."""
     model, _ = adapt(local, talking.SMALL.lora, 0)
     weights = trained(model)
     torch.manual_seed(0)
@@ -104,9 +106,16 @@ def check_that_packing_changes_nothing(local: LocalModel, examples: list[Example
                 value.normal_(std=0.05)
     found = []
     packs = positions_of(model)
-    for positions, rows in ((None, 1), (None, 3), (packs, 1), (packs, 2)):
+    form = form_of(model)
+    for positions, rows, how in (
+        (None, 1, form),
+        (None, 3, form),
+        (packs, 1, form),
+        (packs, 2, form),
+        (packs, 2, "positions"),
+    ):
         model.zero_grad()
-        cut = batches(examples, pad=0, rows=rows, room=room, positions=positions, form=form_of(model))
+        cut = batches(examples, pad=0, rows=rows, room=room, positions=positions, form=how)
         loss = sum((answer_loss(model, batch) for batch in cut), torch.zeros(()))
         loss.backward()  # type: ignore[no-untyped-call]
         found.append((len(cut), loss.detach(), {n: v.grad.clone() for n, v in weights.items() if v.grad is not None}))
@@ -142,9 +151,26 @@ def test_packing_of_further_layouts(make: Any, data: Path, tmp_path: Path) -> No
     assert (done, why) == (True, "several records a row, up to 256 tokens")
 
 
-def tried(local: Any, model: Any, data: Path, **changes: Any) -> tuple[bool, str]:
-    from dataclasses import replace
+@pytest.mark.parametrize(("tokenizer", "count"), [("bytes", 3), ("words", 2), ("digits", 3)])
+def test_what_is_told_ahead(tokenizer: str, count: int, tiny: Callable[..., Path], data: Path, tmp_path: Path) -> None:
+    local = load(tiny("llava", tokenizer), "cpu")
+    chat = Chat(local)
+    found = probe.look(Records([data]), chat, talking.SMALL)
+    answers = [example.answers for example in found.examples]
+    assert found.count == count
+    assert found.told().startswith(f"answers of {sum(answers) / 4:.0f} tokens on average, {max(answers)} at most; ")
+    assert found.told().endswith(f'(the first 4 records); "*12" is {count} tokens')
+    short, wordy = (talking.record(0, query=q, images=[str(data / "0.png")]) for q in ("Cup?", "Cup? " * 80))
+    fewer = probe.look(
+        Records([talking.write(tmp_path / "wordy.jsonl", [wordy, short])]), chat, replace(talking.SMALL, max_length=90)
+    )
+    assert (fewer.unusable, len(fewer.examples)) == (1, 1)
+    talking.write(tmp_path / "data.jsonl", [talking.record(0), talking.record(1)])
+    with pytest.raises(MediaError, match=r"none of the 2 records can be used; the first one is .*:1: the picture is"):
+        probe.look(Records([tmp_path]), chat, talking.SMALL)
 
+
+def tried(local: Any, model: Any, data: Path, **changes: Any) -> tuple[bool, str]:
     chat = Chat(local)
     examples = [chat.encode(parse(talking.record(n), data, ""), 256) for n in (0, 3)]
     return probe.packing(model, local, examples, replace(talking.SMALL, **changes))
