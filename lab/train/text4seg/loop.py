@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ class Keys(torch.utils.data.Sampler[tuple[int, int]]):
         self.order = order
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return chain.from_iterable(self.order)
+        return ((key[0], key[1]) for keys in self.order for key in keys)
 
     def __len__(self) -> int:
         return len(self.order) * self.order.batch
@@ -188,7 +188,7 @@ def copied(example: Example) -> Example:
     )
 
 
-def _as_it_is(item: Example | Skipped) -> Example | Skipped:
+def _as_it_is(item: Any) -> Any:
     return item
 
 
