@@ -223,10 +223,11 @@ def _adapted(model: Any, folder: Path, trainable: bool) -> Any:
         raise ModelError(f"the adapter needs peft; pip install 'vidmem[vlm]': {folder}") from None
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft uses old names of transformers
             # peft only warns when weights are missing, and computes without them.
             warnings.filterwarnings("error", message=".*missing adapter keys", category=UserWarning)
             adapted: Any = peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable, local_files_only=True)
-        return adapted if trainable else adapted.merge_and_unload(safe_merge=True)
+            return adapted if trainable else adapted.merge_and_unload(safe_merge=True)
     except Exception as error:  # the library raises many kinds of errors for a damaged folder
         _fail(f"the adapter does not fit its base ({_first_line(error)}); check `base_model_name_or_path`", folder)
 

@@ -24,7 +24,18 @@ from ..optimizers import adamw
 from ..tren.order import Order
 from .chat import Chat, Example, Unusable
 from .config import TrainConfig
-from .model import Parts, answer_loss, computing, fingerprint, form_of, pad_token, positions_of, to_training, trained
+from .model import (
+    Parts,
+    answer_loss,
+    computing,
+    fingerprint,
+    form_of,
+    pad_token,
+    positions_of,
+    to_training,
+    to_use,
+    trained,
+)
 from .packing import Batch, Positions, batches
 from .records import Records
 
@@ -140,9 +151,7 @@ def fit(
                 sums, since, began = {}, done, time.monotonic()
             if done % config.checkpoint_every == 0 or done == config.steps:
                 checkpoint.save(path, weights, optimizer, done, facts, FORMAT)
-    if config.checkpointing:
-        model.get_base_model().gradient_checkpointing_disable()
-    model.eval()
+    to_use(model)
     return len(skips)
 
 

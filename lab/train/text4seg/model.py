@@ -7,8 +7,9 @@ import inspect
 import json
 import math
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def adapt(local: LocalModel, settings: LoraSettings, seed: int) -> tuple[Any, Pa
         modules_to_save=list(parts.connectors) if settings.connector == "full" else None,
         bias="none",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _old_names():
         torch.manual_seed(seed)
         adapted: Any = peft.get_peft_model(local.model, config)
     for parameter in adapted.parameters():
@@ -121,7 +122,23 @@ def to_training(model: Any, parts: Parts, checkpointing: bool) -> None:
     for name in (parts.language, *parts.connectors):
         base.get_submodule(name).train()
     if checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with _old_names():
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def to_use(model: Any) -> None:
+    """End what `to_training` began."""
+    with _old_names():
+        model.get_base_model().gradient_checkpointing_disable()
+    model.eval()
+
+
+@contextmanager
+def _old_names() -> Iterator[None]:
+    """No warning that `transformers` has new names for functions, which its older versions lack."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def computing(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
@@ -237,7 +254,8 @@ def save_merged(model: Any, local: LocalModel, folder: Path) -> None:
 
     The model is changed. Raises MediaError if it cannot be written.
     """
-    merged = model.merge_and_unload(safe_merge=True)
+    with _old_names():
+        merged = model.merge_and_unload(safe_merge=True)
 
     def write(part: Path) -> None:
         merged.to(local.dtype).save_pretrained(part, safe_serialization=True)
