@@ -90,9 +90,29 @@ def test_train(run: Run, pictures: Path, tmp_path: Path) -> None:
     assert "losses.tau (0.1, now 0.2)" in other.stderr
 
 
+def test_train_in_the_form_of_the_code(run: Run, pictures: Path, tmp_path: Path) -> None:
+    out, how = tmp_path / "out", ("--form", "code", *SMALL, "--points-text", 4)
+    result = run("tren", "--data", f"{pictures}=2", "--out", out, *how)
+    assert result.exit_code == 0, result.stderr
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert {"similar_visual", "similar_text", "visual", "text", "mask"} <= rows[-1].keys()
+    assert run("tren", "--data", f"{pictures}=2", "--out", out, "--resume", *how).exit_code == 0
+    other = run("tren", "--data", f"{pictures}=2", "--out", out, "--resume", *how, "--mask-loss", "bce", "--no-flip")
+    assert other.exit_code == 2
+    assert "losses.mask_loss (focal, now bce), views.flip (True, now False)" in other.stderr
+    paper = run("tren", "--data", f"{pictures}=2", "--out", out, "--resume", *SMALL)
+    assert "batches (apart, now joint)" in paper.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
+        (("--form", "book"), 2, "--form is one of paper, code"),
+        (("--mask-loss", "soft"), 2, "--mask-loss is one of bce, focal"),
+        (("--contrast-scope", "world"), 2, "--contrast-scope is one of batch, image"),
+        (("--similarity", 0.5), 2, "set --views to 2, or --similarity to 0"),
+        (("--views", 3), 2, "views is 1 or 2"),
+        (("--form", "code", "--text", 0), 2, "set --batches to joint"),
         (("--bce", "heavy"), 2, "--bce is one of plain, balanced"),
         (("--backbone", "huge"), 2, "there are: tiny, dinov3"),
         (("--crowd", "maybe"), 2, "--crowd is skip or keep"),
