@@ -164,6 +164,11 @@ def text4seg(
         save_adapter(adapted, local, out / "adapter")
         print(out / "adapter")
         if others is not None:
+
+            def told(done: int, of: int) -> None:
+                if done % 50 == 0 and done < of:
+                    say(f"held out: {done} of {of} records")
+
             figures = measure(
                 adapted,
                 local,
@@ -172,6 +177,7 @@ def text4seg(
                 max_length=config.max_length,
                 precision=config.precision,
                 most=held_out_records,
+                progress=told,
             )
             (out / "held_out.json").write_text(json.dumps(figures.as_dict(), indent=2) + "\n", "utf-8")
             say(figures.told())

@@ -6,8 +6,7 @@ The defaults are those of Table 7 of the paper, unless "not in the paper" says o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from vidmem.errors import UsageError
@@ -115,19 +114,6 @@ class TrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for checkpoints and logs."""
         return {**asdict(self), "betas": list(self.betas)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Build the settings from the result of `as_dict`. Raises UsageError for a field that this version does not
-        know."""
-        parts = dict(data)
-        try:
-            parts["lora"] = LoraSettings(**parts.get("lora", {}))
-            parts["betas"] = tuple(parts["betas"])
-            return cls(**parts)
-        except (TypeError, KeyError) as error:
-            known = ", ".join(f.name for f in fields(cls))
-            raise UsageError(f"a setting of this training is unknown here ({error}); known: {known}") from None
 
 
 def steps_of(records: int, epochs: float, batch: int) -> int:

@@ -124,6 +124,17 @@ def test_a_template_that_ends_no_answer_gets_an_end(tiny: Folder, data: Path, tm
     assert local.tokenizer.decode(prompt).endswith("ASSISTANT:")
 
 
+def test_a_space_that_the_answer_begins_with(tiny: Folder, data: Path, tmp_path: Path) -> None:
+    folder = talking.with_template(tiny("idefics3", "digits"), talking.SMOLVLM_TEMPLATE, tmp_path / "model")
+    local = load(folder, "cpu")
+    end = "<end_of_utterance>"
+    local.model.generation_config.eos_token_id = [local.tokenizer.convert_tokens_to_ids(end)]
+    example = Chat(local, 2).encode(ask(data, history=[["What is it?", "A cup."]]), 256)
+    assert told(local, example.labels) == f" A cup.{end} {talking.answer(0)}{end}"
+    whole = local.tokenizer.decode(example.ids, skip_special_tokens=False)
+    assert whole.endswith(f"User: Where is the cup?{end}\nAssistant: {talking.answer(0)}{end}\n")
+
+
 def test_templates_that_do_not_keep_prefixes_fail(tiny: Folder, tmp_path: Path) -> None:
     folder = talking.with_template(tiny(), talking.THINKING_TEMPLATE, tmp_path / "thinking")
     with pytest.raises(ModelError, match="does not keep prefixes") as caught:

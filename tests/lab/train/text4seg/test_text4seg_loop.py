@@ -59,6 +59,7 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Encoded, "__getitem__", item)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("remembered")
 @pytest.mark.parametrize("layout", tiny_models.LAYOUTS)
 def test_a_model_learns_four_answers_by_heart(layout: str, tiny: Folder, data: Path, tmp_path: Path) -> None:
