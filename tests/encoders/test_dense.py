@@ -54,14 +54,16 @@ def test_pooling_of_the_other_recording(golden: dict[str, Tensor]) -> None:
 
 
 def _by_definition(grid: Tensor, box: list[float]) -> Tensor:
-    """RoIAlign with one bin, point by point."""
+    """RoIAlign with one bin, point by point, in single precision."""
     _, rows, columns = grid.shape
-    x0, y0, x1, y1 = (edge - 0.5 for edge in box)
+    x0, y0, x1, y1 = (np.float32(edge) - np.float32(0.5) for edge in box)
     down, across = math.ceil(y1 - y0), math.ceil(x1 - x0)
     total = torch.zeros(len(grid))
     for i in range(down):
         for j in range(across):
-            y, x = y0 + (i + 0.5) * (y1 - y0) / down, x0 + (j + 0.5) * (x1 - x0) / across
+            half = np.float32(0.5)
+            y = float(y0 + (np.float32(i) + half) * ((y1 - y0) / np.float32(down)))
+            x = float(x0 + (np.float32(j) + half) * ((x1 - x0) / np.float32(across)))
             if not (-1 <= y <= rows and -1 <= x <= columns):
                 continue
             y, x = min(max(y, 0.0), rows - 1), min(max(x, 0.0), columns - 1)

@@ -92,11 +92,11 @@ def mask_pool(features: Tensor, masks: Sequence[Tensor]) -> Tensor:
 
 def _weights(start: Tensor, stop: Tensor, cells: int) -> Tensor:
     """How much each of the cells counts in the mean of a box along one axis, `(n, cells)` float32."""
+    start, stop = start - 0.5, stop - 0.5  # cell i has its centre at i + .5
     length = stop - start
     count = length.ceil().clamp(min=0)
     samples = torch.arange(int(count.max()) if len(count) else 0, device=start.device)
-    # Cell i has its centre at i + .5, hence the half.
-    places = start[:, None] - 0.5 + (samples + 0.5) * (length / count.clamp(min=1))[:, None]
+    places = start[:, None] + (samples + 0.5) * (length / count.clamp(min=1))[:, None]
     counted = (samples < count[:, None]) & (places >= -1) & (places <= cells)
     distance = (places.clamp(0, cells - 1)[:, :, None] - torch.arange(cells, device=start.device)).abs()
     weights = (1 - distance).clamp(min=0) * counted[:, :, None]
