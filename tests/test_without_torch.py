@@ -128,6 +128,7 @@ def test_the_demo_runs(tmp_path: Path) -> None:
         ("clip", "clip"),
         ("clip:MobileCLIP2-S0/dfndr2b", "clip"),
         ("gem", "gem"),
+        ("densevlm", "clip"),
         ("textregion", "clip"),
         ("tren", "tren"),
         ("patches:tren", "tren"),

@@ -49,6 +49,7 @@ def test_models_tells_which_weights_are_here(run: Run, tmp_path: Path) -> None:
         "patches": "here",
         "textregion": "1 of 1 missing",
         "gem": "1 of 1 missing",
+        "densevlm": "1 of 1 missing",
         "clip": "1 of 1 missing",
         "colours": "nothing to download",
     }

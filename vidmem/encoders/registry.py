@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelError, UsageError
 from .base import Encoder, MaskSource, TextEncoder
-from .clip.spec import CLIP, GEM, TEXTREGION
+from .clip.spec import CLIP, DENSEVLM, GEM, TEXTREGION
 from .extras import needing, require
 from .spec import EncoderSpec, LoadOptions
 from .tiny.spec import TINY
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GROUP = "vidmem.encoders"
 """The group of entry points by which packages offer encoders."""
-BUILT_IN = {spec.name: spec for spec in (TINY, CLIP, TREN, PATCHES, TEXTREGION, GEM)}
+BUILT_IN = {spec.name: spec for spec in (TINY, CLIP, TREN, PATCHES, TEXTREGION, GEM, DENSEVLM)}
 DEFAULT = TINY.name
 
 _registered: dict[str, EncoderSpec] = {}

@@ -1,8 +1,8 @@
 """Find the files of an open_clip model and build the model from them.
 
 A backbone is spelled `NAME/TAG` as in `open_clip.list_pretrained()` (ViT-B-16/openai), `hf-hub:ORG/REPO`, or
-`local-dir:FOLDER` for a folder with open_clip_config.json and one file of weights. Models are built from files that
-vidmem has checked; open_clip never downloads anything.
+`local-dir:FOLDER` for a folder with open_clip_config.json and one file of weights. MORE has further names. Models are
+built from files that vidmem has checked; open_clip never downloads anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ...errors import ModelError
 from ..hub import RECORD, Wanted, find, fingerprint, first_present, record_sha256, weights_folder
 from ..pull import offline_remedy
 from ..tensor_file import fail, read_tensors
+from .eva_files import from_eva, is_eva
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,19 @@ WHAT = "the CLIP weights"
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _DEFAULT_REPO = "timm/vit_base_patch16_clip_224.openai"
+_FILE = "densevlm_coco_6_save6_512_eva_vib16_12layers.pt"
+MORE = {
+    "EVA02-B-16/densevlm": Wanted(
+        "CLIP weights of DenseVLM",
+        ("DenseVLM",),
+        "CC BY-NC 4.0",
+        repo="lyhisme/DenseVLM",
+        files=(f"{_FILE}|checkpoints/{_FILE}",),
+        nested=True,
+    )
+}
+"""Published weights that are not in open_clip's list, under a name of its models and a tag of ours. The authors' README
+names the repository and the file, but not its folder there."""
 
 Tokenize = Callable[[list[str]], "Tensor"]
 
@@ -90,6 +104,8 @@ def wanted(family: str, backbone: str) -> list[Wanted]:
     if backbone.startswith(_HUB):
         # Only the configuration says whether the model has a tokenizer.
         return [_from_repo(backbone[len(_HUB) :], (_alternatives(""), CONFIG, *(f"{n}|" for n in _TOKENIZER)), spec)]
+    if backbone in MORE:
+        return [replace(MORE[backbone], spec=spec)]
     if backbone in ("", DEFAULT):
         return [_from_repo(_DEFAULT_REPO, (_alternatives(""),), spec)]
     name, facts = _published(backbone)
@@ -116,6 +132,8 @@ def _from_repo(repo: str, files: tuple[str, ...], spec: str) -> Wanted:
 
 def _published(backbone: str) -> tuple[str, dict[str, Any]]:
     """open_clip's name of the model, and its facts about the tag."""
+    if backbone in MORE:
+        return backbone.rpartition("/")[0], {}
     oc = _open_clip()
     name, _, tag = backbone.rpartition("/")
     facts: dict[str, Any] = oc.get_pretrained_cfg(name, tag)
@@ -226,7 +244,7 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
 def _fill(model: Any, path: Path) -> None:
     """Load the weights into the model, from any form that open_clip reads. Raises ModelError if they do not fit."""
     expected = model.state_dict()
-    tensors = read_tensors(path, WHAT, inner=("state_dict",))
+    tensors = read_tensors(path, WHAT, inner=("state_dict", "module"))
     try:
         state = as_open_clip(tensors, model, expected)
     except Exception as error:  # its conversion raises many kinds of errors
@@ -249,6 +267,7 @@ def as_open_clip(tensors: Mapping[str, Tensor], model: Any, expected: Mapping[st
     """Convert the tensors of a file to the names and shapes of the model, as open_clip does.
 
     - Files of a training on several GPUs have names that begin with "module.".
+    - EVA-CLIP's own files, and DenseVLM's, have other names; see eva_files.py.
     - Old files have the text tower at the top level.
     - Position embeddings are resized to those of the model.
     - `position_ids`, which towers of transformers once had, are ignored.
@@ -261,6 +280,8 @@ def as_open_clip(tensors: Mapping[str, Tensor], model: Any, expected: Mapping[st
     state = {name: tensor.detach() for name, tensor in tensors.items()}
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if is_eva(state):
+        state = from_eva(state)
     if hasattr(factory, "convert_state_dict"):  # for MobileCLIP's files; not in open_clip 2.24
         state = factory.convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):

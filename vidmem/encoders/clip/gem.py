@@ -14,18 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
-from ...records import Float32, RegionTokens
+from ...records import Float32
 from ..base import EncoderInfo, MaskSource
-from ..masks.fitting import fitted_masks
-from ..masks.pooling import MaskPooling
 from ..pixels import normalised
 from ..spec import LoadOptions
 from ..spelling import split_options
 from ..templates import PLAIN
 from .family import Family
-from .pixels import regions
+from .patch_regions import PatchRegions
 from .spec import GEM
-from .text import ClipText
 
 if TYPE_CHECKING:
     from .files import Loaded
@@ -36,11 +33,9 @@ timm (EVA) have a fixed side."""
 OPTIONS = {"depth": (2, 41), "iterations": (0, 9), "pool": (1, 8)}
 """Minimum and maximum of the options: `depth` and `iterations` of gem_attention.gem_tokens, and `pool`, the side in
 patches of the means that replace exact attention in the iterations. By default 7, 1 and 1, as in the authors' code."""
-MIN_COSINE, MIN_PATCHES, MAX_REGIONS = 0.9, 4, 48
-"""Settings of `clusters.cluster`. Our choice, not calibrated."""
 
 
-class Gem(ClipText, MaskPooling):
+class Gem(PatchRegions):
     """Both sides of `gem`.
 
     Args:
@@ -55,8 +50,6 @@ class Gem(ClipText, MaskPooling):
     Raises:
         UsageError: The tower has fewer blocks than `depth` needs.
     """
-
-    has_patches = True
 
     def __init__(
         self,
@@ -86,32 +79,6 @@ class Gem(ClipText, MaskPooling):
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         return self.side, self.side
 
-    def encode(self, images: Sequence[NDArray[np.uint8]], width: int, height: int) -> list[RegionTokens]:
-        from ..masks.clusters import cluster, one_hot
-
-        if self.masks is not None:
-            fitted = [fitted_masks(self.masks.of_picture(i), i.shape[1], i.shape[0]) for i in images]
-            return [self.under(i, width, height, masks) for i, masks in zip(images, fitted, strict=True)]
-        found = []
-        for patches in self.patches(images):
-            labels = cluster(patches, threshold=MIN_COSINE, min_patches=MIN_PATCHES, max_regions=MAX_REGIONS)
-            masks = one_hot(labels)
-            found.append(regions(_pooled(patches, masks), masks, width, height))
-        return found
-
-    def under(
-        self, image: NDArray[np.uint8], width: int, height: int, masks: Float32, *, fine: bool = False
-    ) -> RegionTokens:
-        import torch
-
-        from .textregion_pooling import patch_masks
-
-        (patches,) = self.patches([image])
-        grid = patches.shape[0], patches.shape[1]
-        small = patch_masks(torch.from_numpy(masks), grid).reshape(-1, *grid).numpy()
-        kept = small.any(axis=(1, 2))  # a thin mask may miss the centres of all patches
-        return regions(_pooled(patches, small[kept]), masks[kept] if fine else small[kept], width, height)
-
     def patches(self, images: Sequence[NDArray[np.uint8]]) -> Float32:
         """GEM's patch features as unit vectors in the space of texts, `(B, rows, columns, Dt)` float32.
 
@@ -128,13 +95,6 @@ class Gem(ClipText, MaskPooling):
         rows = images[0].shape[0] // self.tower.patch
         unit: Float32 = F.normalize(tokens.float(), dim=-1).cpu().numpy()
         return unit.reshape(len(unit), rows, -1, unit.shape[-1])
-
-
-def _pooled(patches: Float32, masks: Float32) -> Float32:
-    """Unit vectors `(n, D)` of the means of the patches `(h, w, D)`, weighted by masks `(n, h, w)`."""
-    flat = patches.reshape(-1, patches.shape[-1])
-    sums = masks.reshape(len(masks), len(flat)) @ flat
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def load(options: LoadOptions) -> Gem:

@@ -1,11 +1,13 @@
-"""Specs of `clip`, `gem` and `textregion`."""
+"""Specs of `clip`, `gem`, `densevlm` and `textregion`."""
 
 from __future__ import annotations
 
 from ..spec import EncoderSpec, SlowText, lazy
 from ..templates import IMAGENET, PLAIN
 
-_ENCODER, _GEM, _TEXTREGION = (f"vidmem.encoders.clip.{name}" for name in ("encoder", "gem", "textregion"))
+_ENCODER, _GEM, _DENSEVLM, _TEXTREGION = (
+    f"vidmem.encoders.clip.{name}" for name in ("encoder", "gem", "densevlm", "textregion")
+)
 _ANY_PHRASE = "any phrase that its CLIP model understands"
 
 CLIP = EncoderSpec(
@@ -32,6 +34,19 @@ GEM = EncoderSpec(
     extra="gem",
     wanted=lazy(f"{_GEM}:wanted"),
     slow_text=SlowText(files=lazy(f"{_GEM}:text_files"), describe=lazy(f"{_GEM}:described"), prompts=PLAIN),
+)
+
+DENSEVLM = EncoderSpec(
+    name="densevlm",
+    load=lazy(f"{_DENSEVLM}:load"),
+    load_text=lazy(f"{_DENSEVLM}:load_text"),
+    knows=f"{_ANY_PHRASE}; regions are clusters of patches; thresholds are not calibrated",
+    open_vocabulary=True,
+    licence="CC BY-NC 4.0 (not for commercial use) for the published weights; other backbones have their own",
+    takes_masks=True,
+    extra="clip",
+    wanted=lazy(f"{_DENSEVLM}:wanted"),
+    slow_text=SlowText(files=lazy(f"{_DENSEVLM}:text_files"), describe=lazy(f"{_DENSEVLM}:described"), prompts=PLAIN),
 )
 
 TEXTREGION = EncoderSpec(
