@@ -57,7 +57,7 @@ MasksOption = Annotated[
     typer.Option(
         "--masks",
         metavar="sam2[:SIZE]|FOLDER",
-        help="Source of regions for textregion and gem: SAM2, or a folder of masks. Default: clusters of patches.",
+        help="Regions of textregion, gem and densevlm: SAM2, or a folder of masks. Default: clusters of patches.",
     ),
 ]
 DeviceOption = Annotated[
