@@ -108,9 +108,8 @@ def accuracy(guessed: NDArray[np.int64], truth: NDArray[np.int64]) -> Accuracy:
     """Mean accuracies over the classes of `truth` `(n,)`. guessed: `(n, k)` as from `guesses`."""
     if not len(truth):
         return Accuracy(None, None, 0, 0)
-    first, five = (class_accuracies(guessed, truth, top) for top in (1, GUESSES))
-    mean = (float(np.mean(list(shares.values()))) for shares in (first, five))
-    return Accuracy(*mean, len(first), len(truth))
+    first, five = (list(class_accuracies(guessed, truth, top).values()) for top in (1, GUESSES))
+    return Accuracy(float(np.mean(first)), float(np.mean(five)), len(first), len(truth))
 
 
 def dense_report(
