@@ -11,6 +11,7 @@ import typer
 from vidmem.cli.messages import say, warn
 from vidmem.cli.options import DeviceOption
 from vidmem.errors import UsageError
+from vidmem.export.files import writing
 
 from ..commanding import libraries, option, resumable
 
@@ -146,7 +147,7 @@ def text4seg(
         left = f"  {row['skipped']:.0f} records left out" if row["skipped"] else ""
         say(f"step {step} of {config.steps}  {loss}  {row['steps_per_second']:.2f} steps/s{left}")
 
-    with resumable():
+    with resumable(), writing(str(out), "the training"):
         skipped = fit(
             local,
             adapted,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from vidmem.errors import UsageError
+from vidmem.errors import UsageError, VidmemError
 from vidmem.vlm.local import LocalModel
 
 from .. import checkpoint
@@ -61,12 +61,15 @@ class Encoded(torch.utils.data.Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> Example | Skipped:
-        conversation = self.records[key[1]]
+    def __getitem__(self, key: tuple[int, int]) -> Example | Skipped | VidmemError:
+        """An error that ends the training is returned: PyTorch would put a worker's traceback into its message."""
         try:
+            conversation = self.records[key[1]]
             return self.chat.encode(conversation, self.max_length)
         except Unusable as error:
             return Skipped(conversation.where, str(error))
+        except VidmemError as error:
+            return error
 
 
 def fit(
@@ -107,6 +110,7 @@ def fit(
     Raises:
         UsageError: There is a training where one is to start, none where one is to be resumed, it has other settings,
             or the loss is not finite.
+        MediaError: The data is no longer what it was.
     """
     path = checkpoint.may_start(out, resume)
     out.mkdir(parents=True, exist_ok=True)
@@ -170,6 +174,8 @@ def read(encoded: Encoded, order: Order, workers: int) -> Iterator[Example | Ski
         prefetch_factor=8 if workers else None,
     )
     for item in loader:
+        if isinstance(item, VidmemError):
+            raise item
         yield copied(item) if workers and isinstance(item, Example) else item
 
 

@@ -183,9 +183,12 @@ class Records:
     def __getitem__(self, index: int) -> Conversation:
         number, start, line_number = self._starts[index].tolist()
         file = self.files[number]
-        with file.open("rb") as stream:
-            stream.seek(start)
-            line = stream.readline()
+        try:
+            with file.open("rb") as stream:
+                stream.seek(start)
+                line = stream.readline()
+        except OSError as error:
+            raise MediaError(f"the data cannot be read ({error.strerror}); check the file: {file}") from None
         return _read(line, file, line_number)
 
 

@@ -28,7 +28,7 @@ from lab.train.text4seg.model import adapt, save_merged, trained
 from lab.train.text4seg.packing import padded
 from lab.train.text4seg.records import Records
 from needs import needs
-from vidmem.errors import ModelError, UsageError
+from vidmem.errors import MediaError, ModelError, UsageError
 from vidmem.vlm.local import LocalModel, load
 
 Folder = Callable[..., Path]
@@ -272,6 +272,23 @@ def test_a_step_without_a_usable_record_changes_nothing(local: LocalModel, tmp_p
     run(local, folder, tmp_path / "out", config)
     rows = logs.read(tmp_path / "out" / logs.FILE)
     assert sorted(("loss" in row, row["skipped"]) for row in rows) == [(False, 1), (False, 1), (True, 0)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_vanishes_ends_the_training_in_one_line(workers: int, local: LocalModel, tmp_path: Path) -> None:
+    folder = talking.data(tmp_path / "data", 4)
+    records = Records([folder])
+    chat = Chat(local)
+    model, parts = adapt(local, talking.SMALL.lora, 0)
+    (folder / "data.jsonl").unlink()
+    with pytest.raises(MediaError) as caught:
+        fit(
+            local, model, parts, records, chat, talking.SMALL, tmp_path / "out",
+            packed=True, workers=workers, tensorboard=False,
+        )  # fmt: skip
+    assert str(caught.value) == (
+        f"the data cannot be read (No such file or directory); check the file: {folder / 'data.jsonl'}"
+    )
 
 
 def test_a_training_is_not_overwritten_or_mixed_with_another(tiny: Folder, data: Path, tmp_path: Path) -> None:
