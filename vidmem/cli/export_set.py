@@ -70,7 +70,7 @@ def parse_mix(text: str | None) -> tuple[tuple[Task, float], ...]:
     """The weight of each task in a text such as open=1,part=3. Raises UsageError."""
     from ..export.trainset.turns import MIX, TASKS
 
-    mix = dict(MIX)
+    mix = {task: float(weight) for task, weight in MIX.items()}
     for part in text.split(",") if text else ():
         task, _, weight = (piece.strip() for piece in part.partition("="))
         try:
