@@ -244,14 +244,13 @@ def test_a_killed_export_goes_on(run: Run, tmp_path: Path) -> None:
     command = ("--label-images", source, "--labels", names, "--first-label", 0, "--repeat", 70, "--shard-size", 20)
     assert run("export", "--out", tmp_path / "whole", *command, "--workers", 1).exit_code == 0
     out = tmp_path / "set"
-    for files in (1, 6):
-        started = process("export", "--out", out, *command, "--workers", 2, memory=tmp_path / "m", wait=False)
-        while started.poll() is None and len(list(out.glob("data-*.jsonl"))) < files:
-            time.sleep(0.02)
-        os.kill(started.pid, signal.SIGKILL)
-        started.communicate()
-        assert not (out / "manifest.json").exists()
-    assert 6 <= len(list(out.glob("data-*.jsonl"))) < 28
+    started = process("export", "--out", out, *command, "--workers", 2, memory=tmp_path / "m", wait=False)
+    while started.poll() is None and len(list(out.glob("data-*.jsonl"))) < 3:
+        time.sleep(0.02)
+    os.kill(started.pid, signal.SIGKILL)
+    started.communicate()
+    assert not (out / "manifest.json").exists()
+    assert 3 <= len(list(out.glob("data-*.jsonl"))) < 28
     assert run("export", "--out", out, *command, "--workers", 1).exit_code == 0
     assert sets.files(out) == sets.files(tmp_path / "whole")
 
