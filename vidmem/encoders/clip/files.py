@@ -77,6 +77,8 @@ class Loaded:
         mean: Mean of the RGB channels in [0, 1] that the model expects.
         std: Their standard deviation.
         weights: sha256 of the weights.
+        config: Its configuration, as open_clip has it under "model_cfg".
+        home: Folder of its files.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Loaded:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
+    config: Mapping[str, Any]
+    home: Path
 
 
 def wanted(family: str, backbone: str) -> list[Wanted]:
@@ -222,7 +226,7 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
     text = dict(config["text_cfg"])
     if "hf_tokenizer_name" in text and (home / _TOKENIZER[0]).is_file():
         text["hf_tokenizer_name"] = str(home)  # keeps it from being downloaded
-    config = {**config, "text_cfg": text}
+    told, config = config, {**config, "text_cfg": text}
     oc = _open_clip()
     # All versions of open_clip take a configuration from a file, under the file's name.
     config_name = f"vidmem-{sha[:12]}"
@@ -238,7 +242,7 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
     _fill(model, path)
     mean, std = (tuple(map(float, picture.get(key) or default)) for key, default in (("mean", MEAN), ("std", STD)))
     context = int(text.get("context_length", 77))
-    return Loaded(name, model, tokenize, _counter(tokenize), context, mean, std, sha)
+    return Loaded(name, model, tokenize, _counter(tokenize), context, mean, std, sha, told, home)
 
 
 def _fill(model: Any, path: Path) -> None:
