@@ -45,7 +45,7 @@ class TrainConfig:
         eps: Of AdamW (1e-6).
         weight_decay: Of AdamW (.1), without biases, norms and the class token.
         clip: Maximum norm of the gradient; 0 for no limit, as in the paper.
-        optimizer: "adamw8bit" keeps the moments in 8 bits (bitsandbytes; needs a GPU).
+        optimizer: "adamw8bit" keeps the moments in 8 bits (bitsandbytes).
         blend: Share of the trained weights in those that are saved; the rest are the original ones (.9, from the public
             code).
         precision: Of the towers; losses and weights are float32.

@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 
 from vidmem.encoders.clip.files import Loaded
 from vidmem.encoders.clip.model import ClipTower
-from vidmem.errors import MediaError, ModelError, UsageError
+from vidmem.errors import MediaError, UsageError
 
 from .. import checkpoint
 from ..logs import Log
-from ..order import Order
+from ..optimizers import adamw
+from ..tren.order import Order
 from .config import TrainConfig
 from .data import Batch, Pictures, Squares, collate
 from .names import Names
@@ -229,30 +230,19 @@ def update(
 
 
 def make_optimizer(visual: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW over the parameters of an image tower. Vectors (biases, norms, the class token) have no weight decay.
+    """AdamW over the parameters of an image tower. Biases, norms and the class token have no weight decay.
 
-    Raises ModelError if `optimizer` is "adamw8bit" and bitsandbytes is not installed or has no GPU.
+    Raises ModelError if `optimizer` is "adamw8bit" and bitsandbytes is missing.
     """
-    weights = [weight for weight in visual.parameters() if weight.requires_grad]
-    flat = [sum(side > 1 for side in weight.shape) < 2 for weight in weights]
-    groups = [
-        {"params": [w for w, f in zip(weights, flat, strict=True) if not f], "weight_decay": config.weight_decay},
-        {"params": [w for w, f in zip(weights, flat, strict=True) if f], "weight_decay": 0.0},
-    ]
-    options: dict[str, Any] = {"lr": config.lr, "betas": (config.beta1, config.beta2), "eps": config.eps}
-    device = weights[0].device
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, fused=device.type == "cuda", **options)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as error:
-        raise ModelError(
-            f"the optimizer of 8 bits needs bitsandbytes ({error}); pip install bitsandbytes, or take adamw"
-        ) from None
-    if device.type != "cuda":
-        raise ModelError(f"the optimizer of 8 bits needs a GPU, and this training is on {device.type}; take adamw")
-    made: torch.optim.Optimizer = AdamW8bit(groups, **options)
-    return made
+    return adamw(
+        (weight for weight in visual.parameters() if weight.requires_grad),
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        eight_bit=config.optimizer == "adamw8bit",
+        decay_vectors=False,
+    )
 
 
 def facts_of(pair: Pair, names: Names, pictures: Pictures, config: TrainConfig) -> dict[str, Any]:

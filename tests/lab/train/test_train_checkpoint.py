@@ -1,14 +1,19 @@
-"""Checkpoints of optimisers that keep more than two moments."""
+"""Checkpoints of any training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from lab.train import checkpoint
+from lab.train.checkpoint import FILE, differences, may_start, restore, save
+from vidmem.errors import MediaError, ModelError, UsageError
+
+FACTS = {"lr": 0.1, "losses": {"tau": 0.2}}
 
 
 class EightBit(torch.optim.SGD):
@@ -44,3 +49,65 @@ def test_states_with_tables_that_are_shared(tmp_path: Path) -> None:
         assert state["step"] == 3
         assert state["bytes"].tolist() == [index] * 4
         assert torch.equal(state["map"], EightBit.map)
+
+
+def made(seed: int) -> tuple[nn.Linear, torch.optim.Optimizer]:
+    torch.manual_seed(seed)
+    model = nn.Linear(3, 2)
+    model(torch.ones(3)).sum().backward()
+    return model, torch.optim.AdamW(model.parameters(), 0.1)
+
+
+def test_nothing_is_filled_from_another_training(tmp_path: Path) -> None:
+    model, optimizer = made(0)
+    optimizer.step()
+    save(tmp_path / FILE, model.state_dict(), optimizer, 1, FACTS, "form-1")
+    other, fresh = made(1)
+    before = other.weight.clone()
+    with pytest.raises(UsageError, match=r"differs in lr \(0\.1, now 0\.3\), losses\.tau \(0\.2, now 0\.5\)"):
+        restore(tmp_path / FILE, other.state_dict(), fresh, {"lr": 0.3, "losses": {"tau": 0.5}}, "form-1")
+    with pytest.raises(ModelError, match="its format is 'form-1'"):
+        restore(tmp_path / FILE, other.state_dict(), fresh, FACTS, "form-2")
+    with pytest.raises(ModelError, match="do not fit this model"):
+        restore(tmp_path / FILE, {"weight": other.weight.data}, fresh, FACTS, "form-1")
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:50])
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        restore(tmp_path / FILE, other.state_dict(), fresh, FACTS, "form-1")
+    assert torch.equal(other.weight, before)
+    assert not fresh.state
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer = made(0)
+    save(tmp_path / FILE, model.state_dict(), optimizer, 1, FACTS, "form-1")
+    whole = (tmp_path / FILE).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(MediaError, match=r"the checkpoint cannot be written \(.*No space left on device"):
+        save(tmp_path / FILE, model.state_dict(), optimizer, 2, FACTS, "form-1")
+    assert (tmp_path / FILE).read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_starting_and_resuming(tmp_path: Path) -> None:
+    assert may_start(tmp_path, False) == tmp_path / FILE
+    with pytest.raises(UsageError, match="no training to resume"):
+        may_start(tmp_path, True)
+    (tmp_path / FILE).write_bytes(b"")
+    assert may_start(tmp_path, True) == tmp_path / FILE
+    with pytest.raises(UsageError, match="the folder holds a training"):
+        may_start(tmp_path, False)
+
+
+def test_differences_are_listed_in_order() -> None:
+    held, asked = {"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}, "d": 4}
+    assert differences(held, asked) == [
+        "b.c (2, now 3)",
+        "d (None, now 4)",
+    ]
+    assert differences({"names": "x" * 60}, {"names": "y"}) == [f"names ({'x' * 37}..., now y)"]

@@ -138,7 +138,7 @@ def test_a_long_warm_up_is_said(run: Run, place: Path, tmp_path: Path) -> None:
         (("--data", "nowhere"), 4, "no such folder of pictures; check the path: nowhere"),
         (("--size", 50), 2, "50 pixels is no whole number of the student's patches of 8; choose 48 or 56"),
         (("--teacher", "local-dir:nowhere"), 4, "nowhere"),
-        (("--optimizer", "adamw8bit"), 4, "the optimizer of 8 bits needs"),
+        (("--optimizer", "adamw8bit"), 4, "the optimiser with 8 bits needs"),
     ],
 )
 def test_train_fails(run: Run, place: Path, tmp_path: Path, options: tuple[str, ...], code: int, message: str) -> None:

@@ -6,7 +6,6 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dense_making as making
@@ -383,13 +382,7 @@ def test_the_optimizer_of_8_bits(folders: tuple[str, str], monkeypatch: pytest.M
     visual = pair_of(folders).student_model.model.visual
     config = replace(making.SMALL, optimizer="adamw8bit")
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
-    with pytest.raises(ModelError, match="pip install bitsandbytes, or take adamw"):
-        make_optimizer(visual, config)
-    stand_in = ModuleType("bitsandbytes.optim")
-    stand_in.AdamW8bit = torch.optim.AdamW  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bitsandbytes", ModuleType("bitsandbytes"))
-    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", stand_in)
-    with pytest.raises(ModelError, match="needs a GPU, and this training is on cpu"):
+    with pytest.raises(ModelError, match=r"needs bitsandbytes.* pip install bitsandbytes"):
         make_optimizer(visual, config)
 
 
