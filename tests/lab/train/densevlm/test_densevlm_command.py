@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dense_making as making
+import numpy as np
 import pytest
 import torch
 from encoders import clip_folder
@@ -80,9 +81,12 @@ def test_train(run: Run, place: Path, tmp_path: Path) -> None:
     assert "continue it with --resume" in again.stderr
     assert run(*given(place, out, "--resume")).exit_code == 0
 
-    from vidmem.encoders import load_text
+    from vidmem.encoders import load, load_text
 
     assert load_text(f"clip:local-dir:{out / 'model'}").encode_text(["a cup"]).shape == (1, 24)
+    encoder = load(f"densevlm:local-dir:{out / 'model'},side=64", device="cpu")
+    (regions,) = encoder.encode([np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)], 64, 48)
+    assert regions.text.shape[1] == 24
 
 
 @pytest.mark.slow
