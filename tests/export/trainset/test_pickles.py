@@ -6,6 +6,7 @@ import collections
 import os
 import pickle
 import pickletools
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_damaged_files_fail_in_words(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pickles, "MAX_BYTES", 10)
     with pytest.raises(MediaError, match="larger than"):
         load_plain(path)
+
+
+def test_a_place_far_away_takes_no_memory(path: Path) -> None:
+    path.write_bytes(b"\x80\x02Nr\xff\xff\xff\xff.")  # keep None as the object 4,294,967,295
+    tracemalloc.start()
+    assert load_plain(path) is None
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 @given(st.binary(max_size=40))

@@ -46,6 +46,11 @@ OPEN = (
     "What is where in this picture? Reply with a mask.",
     "Divide the picture into its things and grounds and name each of them in a mask.",
 )
+NOTHING = (
+    "Nothing in this picture is {name}; the mask is empty:\n{mask}",
+    "I cannot find {name} here:\n{mask}",
+    "Not there:\n{mask}",
+)
 WISH = " The grid has {h} rows of {w} cells."
 """Ends a question in a set with several grids, so that the model knows which one is meant."""
 
@@ -82,7 +87,7 @@ def said(name: str) -> str:
 def expression_turn(rng: random.Random, text: str, mask: TextMask, wish: Wish) -> Turn:
     """A question about one expression. mask: what it means, with the expression as its label; empty for nothing."""
     task: Task = "refer" if mask.labels else "absent"
-    wordings = ANSWERS if mask.labels else NOT_THERE
+    wordings = ANSWERS if mask.labels else NOTHING
     return _turn(rng, task, rng.choice(REFER), text, text, wordings, mask, wish)
 
 
