@@ -101,6 +101,7 @@ class Memory:
     cache = _from(_query, Query.cache)
 
     picture = _from(_pictures, Pictures.picture)
+    evidence = _from(_pictures, Pictures.evidence)
     sheet = _from(_pictures, Pictures.sheet)
     things_sheet = _from(_pictures, Pictures.things_sheet)
     timeline_sheet = _from(_pictures, Pictures.timeline_sheet)

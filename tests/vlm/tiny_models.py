@@ -55,9 +55,10 @@ _PLACE = {
 """What the chat template writes for a picture."""
 
 SENTENCES = (
-    "Give me a mask of the red cup left of the kettle. Where is the plant in this picture?",
+    "Show me with a mask: the red cup left of the kettle. Where is the plant in this picture?",
     "Here is the mask:\n<seg>others *4| cup *12\n others *16\n plant *7| others *9\n</seg>",
     "<seg>others *16\n others *16\n others *1| table *15\n</seg> There is no cat here.",
+    "The mask:\n<seg>cup *12| plant *4\n</seg>",
     "user assistant system 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 *1 *2 *3 *10 *12 *16",
 )
 

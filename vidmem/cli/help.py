@@ -17,6 +17,17 @@ SECTIONS = {
         *("repeat", "random_crop", "shards", "shard_size", "workers"),
     ),
     "Memory and encoder": ("memory", "encoder", "masks", "device", "weights"),
+    "Model that writes masks": (
+        "model",
+        "model_name",
+        "allow_network",
+        "timeout",
+        "asked_grid",
+        "asked_refine",
+        "constrained",
+        "describe",
+        "max_tokens",
+    ),
     "Output": ("open_saved", "as_json", "as_csv", "as_lines", "wide", "quiet", "verbose", "help"),
 }
 """Parameters that many commands share, by the heading under which --help shows them."""

@@ -13,12 +13,14 @@ from ..errors import UsageError
 from ..export.rle import box, segmentation
 from ..query import arguments
 from ..query.labels import BUILT_IN, load_labels, parse_labels
+from .mask_model import MaskModel, asks_a_model
 from .messages import say
 from .options import CosineOption, DeviceOption, MasksOption, PhotoArgument, PhotoEncoderOption, WeightsOption
 from .output import Listing, Row, Show, listing
 from .photo import open_photo
 from .question import say_readings
 from .saving import check_suffix, opens, write_picture
+from .segment_ask import segment_ask
 
 if TYPE_CHECKING:
     from ..query.labels import LabelSet
@@ -26,16 +28,21 @@ if TYPE_CHECKING:
 
 @listing
 @opens("save", "png")
+@asks_a_model()
 def segment(
     picture: PhotoArgument,
     labels: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--labels",
             metavar="A,B,C|FILE|vspw|ade20k|coco",
             help="Names separated by commas, a file with one name a line, or the classes of a data set.",
         ),
-    ],
+    ] = None,
+    ask: Annotated[
+        str | None,
+        typer.Option("--ask", metavar="TEXT", help="Ask --model for the mask of one thing, described in words."),
+    ] = None,
     closed: Annotated[
         bool,
         typer.Option("--closed", help="Give every region one of the labels, even if none fits, as TextRegion does."),
@@ -62,26 +69,40 @@ def segment(
     weights: WeightsOption = None,
     masks: MasksOption = None,
     *,
+    mask_model: MaskModel,
     show: Show,
 ) -> int:
     """Label the pixels of a photo.
 
-    Needs no memory. --json includes the masks as COCO run lengths. The exit code is 1 if no label is found.
+    With --labels, an encoder looks for each label. With --ask, a multimodal language model writes the mask of one
+    thing. Needs no memory. --json includes the masks as COCO run lengths. The exit code is 1 if nothing is found.
 
     \b
     Examples:
       vidmem segment photo.jpg --labels cup,table,plant --save labels.png
       vidmem segment photo.jpg --labels coco --encoder gem --json
+      vidmem segment photo.jpg --ask "the cup left of the kettle" --model FOLDER --refine sam2:tiny
     """
 
     from ..query.single_image import segment as label_pixels  # imports Pillow
     from ..render.grounding import label_image, labels_sheet
 
     arguments.share("threshold", threshold)
+    if (labels is None) == (ask is None):
+        raise UsageError("--labels looks for many things and --ask asks a model for one; give one of them")
+    if (ask is None) == mask_model.chosen:
+        raise UsageError("--ask asks the model of --model; give both")
     if closed and threshold is not None:
         raise UsageError("--closed uses no threshold; leave one of them out")
     check_suffix("--save", save)
     check_suffix("--png", png, (".png",))
+    if labels is None or ask is not None:
+        for_labels = {"--closed": closed or None, "--threshold": threshold, "--encoder": encoder, "--masks": masks}
+        if given := [name for name, value in for_labels.items() if value is not None]:
+            raise UsageError(f"{given[0]} is for --labels; leave it out with --ask")
+        return segment_ask(
+            picture, ask or "", mask_model, save=save, png=png, device=device, weights=weights, show=show
+        )
     names = label_names(labels).names
     if png is not None and len(names) > 255:
         raise UsageError(f"a label picture holds 255 labels and there are {len(names)}; use --json, or fewer labels")

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..query.answers import sighting_row
 from ..records import SourceKind
 from ..timecode import EPOCHAL_NS, NS, clock, relative_date
+from .mask_model import MaskModel, ask_on_evidence, asks_a_model, say_problems
 from .messages import say, warn
 from .options import check_limits
 from .output import Listing, Row, Show, box_cell, box_row, listing
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @listing
 @opens("save", "clip", "explain")
 @asks(TEXT, PICTURE, TESTS, FILTERS, OPENING)
+@asks_a_model(without=("timeout", "constrained", "describe", "max_tokens"))
 def where(
     everything: Annotated[
         bool, typer.Option("--all", help="Print all sightings, newest first, instead of only the newest.")
@@ -87,13 +89,15 @@ def where(
         ),
     ] = None,
     *,
+    mask_model: MaskModel,
     question: Question,
     show: Show,
 ) -> int:
     """Find when and where a thing was last seen.
 
     Ask in words, with a picture, or with both. If the thing is not found, the nearest misses are printed and the exit
-    code is 1.
+    code is 1. With --model, a multimodal language model writes the mask of the thing in the frame of the newest
+    sighting; --json has it, and --save draws it.
 
     \b
     Examples:
@@ -112,6 +116,8 @@ def where(
     phrase = question.arguments["text"]
     if explain is not None and phrase is None:
         raise UsageError("--explain shows where the text matches; give a text")
+    if mask_model.chosen and phrase is None:
+        raise UsageError("--model is asked for what the text says; give a text")
     # The sheet's timeline shows all sightings; clips and chapters are of all unless --top limits them.
     limit = None if everything or save or (top is None and (clips or vtt)) else top or 1
     with question.memory() as m:
@@ -120,7 +126,10 @@ def where(
         for note in answer.notes:
             warn(note)
         explained = _explain(m, answer, phrase, explain) if explain is not None and phrase is not None else None
-        show(_listing(answer, shown, explained))
+        asked, mask_row = ask_on_evidence(m, answer, phrase, mask_model, question.opening)
+        show(_listing(answer, shown, explained, mask_row))
+        if asked is not None:
+            say_problems(asked)
         if (better := answer.likelier) is not None:
             probability = probability_cell(better.probability)
             warn(f"an older sighting is likelier ({probability}): {place(better, better.frame_ns)}")
@@ -142,7 +151,9 @@ def where(
             picture = (
                 m.sheet(shown, question.title, total=max(answer.total, len(shown)))
                 if everything or top is not None
-                else m.picture(answer[0], question.title, others=answer.sightings)
+                else m.picture(
+                    answer[0], question.title, others=answer.sightings, mask=None if asked is None else asked.mask
+                )
             )
             write_picture(picture, save)
         return write_clips(m, answer[0], answer.sightings[:top], question.title, clip=clip, clips=clips, vtt=vtt)
@@ -168,7 +179,9 @@ def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | No
     }
 
 
-def _listing(answer: Answer, shown: Sequence[Sighting], explained: Row | None = None) -> Listing:
+def _listing(
+    answer: Answer, shown: Sequence[Sighting], explained: Row | None = None, mask: Row | None = None
+) -> Listing:
     rows = [sighting_row(s) for s in shown]
     header, *cells = sighting_cells(shown)
     table = [(*header, "frame", "box", "source")]
@@ -186,6 +199,8 @@ def _listing(answer: Answer, shown: Sequence[Sighting], explained: Row | None = 
         "near_misses": [sighting_row(s) for s in answer.near_misses],
         "likelier": None if answer.likelier is None else sighting_row(answer.likelier),
     }
+    if mask is not None:
+        document["mask"] = mask
     if explained is not None:
         document["explain"] = explained
         means = {name: explained[name] for name in ("inside", "outside")}

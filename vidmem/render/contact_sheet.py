@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..media import Source
@@ -27,6 +28,7 @@ from .drawing import (
     write,
 )
 from .evidence import evidence_at
+from .heatmap import tinted
 from .trajectory import Trajectory
 
 _CLOSE_UPS = 3
@@ -43,6 +45,7 @@ def contact_sheet(
     moments: Trajectory = (),
     others: Sequence[Sighting] = (),
     duration_ns: int = 0,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Image.Image:
     """Draw a sighting.
 
@@ -53,6 +56,7 @@ def contact_sheet(
         moments: Boxes of the thing within the sighting; three of them are shown close up.
         others: All sightings in the same source, for the timeline.
         duration_ns: Length of the video.
+        mask: `(H, W)`, what of the frame is coloured.
 
     Returns:
         An RGB picture, 960 pixels wide.
@@ -61,7 +65,8 @@ def contact_sheet(
         MediaError: The video can no longer be read.
     """
     close_ups = [(t, close_up(*evidence_at(source, t, box), _CLOSE_UP)) for t, box in _spread(moments, _CLOSE_UPS)]
-    picture = with_box(*evidence_at(source, sighting.frame_ns, sighting.box))
+    image, box = evidence_at(source, sighting.frame_ns, sighting.box)
+    picture = with_box(tinted(image, mask), box)
     strip = _CLOSE_UP[1] + 28 if close_ups else 0
     sheet = page(title, details(sighting), picture.height + _GAP + strip + 60)
     y = sheet.paste(picture) + _GAP

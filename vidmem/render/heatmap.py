@@ -26,6 +26,11 @@ def means(raw: Float32, box: Box, known: NDArray[np.bool_] | None = None) -> tup
     return out[0], out[1]
 
 
+def tinted(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """The picture `(H, W, 3)` in red where the mask `(H, W)` is; without a mask as it was."""
+    return image if mask is None else over(image, mask.astype(np.float32))
+
+
 def over(image: NDArray[np.uint8], heat: Float32) -> NDArray[np.uint8]:
     """The picture `(H, W, 3)` under heat `(H, W)` in [0, 1], from dark blue over green to red; cold places show the
     picture."""

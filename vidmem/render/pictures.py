@@ -17,10 +17,13 @@ from ..store import Store
 from ..timecode import NS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from ..query.answers import Thing
     from ..query.inventory import Inventory
+    from .evidence import Evidence
     from .explain import Explained
 
 # The modules that draw are imported where they are used: they import PIL, which a question does not need.
@@ -32,13 +35,21 @@ class Pictures:
     def __init__(self, query: Query) -> None:
         self._query, self.store = query, query.store
 
-    def picture(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
+    def picture(
+        self,
+        sighting: Sighting,
+        title: str = "",
+        *,
+        others: Sequence[Sighting] = (),
+        mask: NDArray[np.bool_] | None = None,
+    ) -> Image.Image:
         """Draw a contact sheet of a sighting: its frame with the box, close-ups, and a timeline of the video.
 
         Args:
             sighting: One sighting of an answer. For a photo, the sheet shows the photo with its box.
             title: First line of the sheet.
             others: More sightings for the timeline; those in other sources are left out.
+            mask: `(H, W)`, what of the picture that `evidence` gives is coloured.
 
         Returns:
             An RGB picture, 960 pixels wide.
@@ -57,13 +68,26 @@ class Pictures:
         arguments.sightings("others", others)
         if sighting.picture is not None:
             boxes = [(confidence_text(sighting), sighting.box)]
-            return photo_sheet(sighting.picture, title, details(sighting), boxes)
+            return photo_sheet(sighting.picture, title, details(sighting), boxes, mask)
         self._check_readable(sighting)
         duration_ns = self.store.source(sighting.source).duration_ns
         moments = trajectory(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with open_source(sighting.source) as source:
-            return contact_sheet(source, sighting, title, moments=moments, others=same, duration_ns=duration_ns)
+            return contact_sheet(
+                source, sighting, title, moments=moments, others=same, duration_ns=duration_ns, mask=mask
+            )
+
+    def evidence(self, sighting: Sighting) -> Evidence:
+        """The frame or photo of a sighting, `(H, W, 3)` uint8 RGB, and its box in the picture's pixels.
+
+        Raises MediaError if the video or photo is gone or damaged, or is a camera's.
+        """
+        from .evidence import evidence_of
+
+        arguments.sighting(sighting)
+        self._check_readable(sighting)
+        return evidence_of(sighting)
 
     def sheet(
         self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
