@@ -81,7 +81,7 @@ def segment(
     Examples:
       vidmem segment photo.jpg --labels cup,table,plant --save labels.png
       vidmem segment photo.jpg --labels coco --encoder gem --json
-      vidmem segment photo.jpg --ask "the cup left of the kettle" --model FOLDER --refine sam2:tiny
+      vidmem segment photo.jpg --ask "cup left of the kettle" --model FOLDER
     """
 
     from ..query.single_image import segment as label_pixels  # imports Pillow
