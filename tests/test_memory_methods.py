@@ -47,7 +47,7 @@ def use(m: Memory, s: Sighting) -> None:
 
 def test_every_question_and_every_picture_is_a_method() -> None:
     assert {"where", "watch", "timeline", "things", "haystack", "calibrate"} <= set(FROM_QUERY)
-    assert {"picture", "sheet", "things_sheet", "timeline_sheet", "explain", "clip"} == set(FROM_PICTURES)
+    assert {"picture", "evidence", "sheet", "things_sheet", "timeline_sheet", "explain", "clip"} == set(FROM_PICTURES)
 
 
 @pytest.mark.parametrize(("name", "original"), METHODS)

@@ -25,15 +25,17 @@ MASK = "<seg>others *3| cup *2\n others *5\n cup *5\n</seg>"
 
 @pytest.fixture(scope="module")
 def taught(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that answers with MASK in some words."""
+    """A model that answers with MASK in some words, and would go on behind it."""
     folder = tmp_path_factory.mktemp("taught")
-    return teach(tiny_model("llava", "words"), folder, question("cup", (3, 5)), f"The mask:\n{MASK}")
+    return teach(
+        tiny_model("llava", "words"), folder, question("cup", (3, 5)), f"The mask:\n{MASK} There is no cat here."
+    )
 
 
 def test_an_answer_that_was_learned(taught: Path) -> None:
     asker = open_model(str(taught), device="cpu")
     answer = asker.ask(IMAGE, question("cup", (3, 5)), max_tokens=100)
-    assert answer.text == f"The mask:\n{MASK}"
+    assert answer.text == f"The mask:\n{MASK}"  # nothing is written behind the end tag
     assert not answer.cut
     assert answer.tokens is not None
     assert answer.tokens == 26
@@ -66,13 +68,6 @@ def test_an_endless_answer_is_cut(tiny_model: TinyModel) -> None:
     asked = ask_mask(asker, IMAGE, "cup", constrained=False, max_tokens=40)
     assert not asked.readable
     assert not asked.mask.any()
-
-
-def test_nothing_is_written_behind_the_end_tag(tiny_model: TinyModel, tmp_path: Path) -> None:
-    told = teach(tiny_model("llava", "words"), tmp_path, "Where?", "<seg>cup *5\n</seg> There is no cat here.")
-    answer = LocalAsker.open(str(told), "cpu").ask(IMAGE, "Where?", max_tokens=100)
-    assert answer.text == "<seg>cup *5\n</seg>"
-    assert not answer.cut
 
 
 def test_tags_that_are_special_tokens_are_shown(tiny_model: TinyModel) -> None:
