@@ -35,6 +35,14 @@ def may_start(out: Path, resume: bool) -> Path:
     return path
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of a training if it is not there. Raises MediaError if that is impossible."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"the folder cannot be made ({error.strerror}); choose another: {out}") from None
+
+
 def save(
     path: Path,
     weights: Mapping[str, Tensor],

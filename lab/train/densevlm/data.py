@@ -45,7 +45,7 @@ class Pictures:
 
 
 def find_pictures(folders: Sequence[str | os.PathLike[str]]) -> Pictures:
-    """All pictures in folders and the folders within them; hidden ones are left out.
+    """All pictures in folders and the folders within them, also behind links; hidden ones are left out.
 
     Raises:
         MediaError: A folder is missing or has no picture.
@@ -55,9 +55,15 @@ def find_pictures(folders: Sequence[str | os.PathLike[str]]) -> Pictures:
     for folder in (os.fspath(each) for each in folders):
         if not os.path.isdir(folder):
             raise MediaError(f"there is no such folder of pictures; check the path: {folder}")
-        before = len(paths)
+        before, seen = len(paths), {os.path.realpath(folder)}
         for place, names, files in os.walk(folder, followlinks=True):
-            names[:] = sorted(name for name in names if not name.startswith("."))
+            kept_names = []
+            for name in sorted(names):
+                real = os.path.realpath(os.path.join(place, name))
+                if not name.startswith(".") and real not in seen:  # a link may lead back up
+                    seen.add(real)
+                    kept_names.append(name)
+            names[:] = kept_names
             kept = [f for f in sorted(files) if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
             paths += [os.path.join(place, file) for file in kept]
             inner += [os.path.relpath(path, folder) for path in paths[len(inner) :]]

@@ -131,7 +131,7 @@ def fit(
     steps = config.steps_for(len(pictures))
     told = facts_of(pair, names, pictures, config)
     first = checkpoint.restore(path, visual.state_dict(), optimizer, told, FORMAT) if resume else 0
-    out.mkdir(parents=True, exist_ok=True)
+    checkpoint.make_folder(out)
     loader = DataLoader(
         Squares(pictures, pair.student.side, config.seed),
         batch_sampler=Order(len(pictures), config.batch, first, steps, config.seed),

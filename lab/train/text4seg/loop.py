@@ -113,7 +113,7 @@ def fit(
         MediaError: The data is no longer what it was.
     """
     path = checkpoint.may_start(out, resume)
-    out.mkdir(parents=True, exist_ok=True)
+    checkpoint.make_folder(out)
     weights = trained(model)
     optimizer = adamw(
         weights.values(),

@@ -59,7 +59,7 @@ def fit(
     if not len(data):
         raise UsageError("the data has no pictures; give other data")
     path = checkpoint.may_start(out, resume)
-    out.mkdir(parents=True, exist_ok=True)
+    checkpoint.make_folder(out)
     texts = read_texts(backbone, data, config, synonyms, device)
     model = build(backbone, config.model, config.seed).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lab.train import checkpoint
-from lab.train.checkpoint import FILE, differences, may_start, restore, save
+from lab.train.checkpoint import FILE, differences, make_folder, may_start, restore, save
 from vidmem.errors import MediaError, ModelError, UsageError
 
 FACTS = {"lr": 0.1, "losses": {"tau": 0.2}}
@@ -102,6 +102,16 @@ def test_starting_and_resuming(tmp_path: Path) -> None:
     assert may_start(tmp_path, True) == tmp_path / FILE
     with pytest.raises(UsageError, match="the folder holds a training"):
         may_start(tmp_path, False)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match=r"the folder cannot be made \(.*\); choose another: .*file"):
+        make_folder(tmp_path / "file")
+    with pytest.raises(MediaError, match="the folder cannot be made"):
+        make_folder(tmp_path / "file" / "below")
 
 
 def test_differences_are_listed_in_order() -> None:

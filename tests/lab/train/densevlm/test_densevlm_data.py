@@ -33,6 +33,15 @@ def test_pictures_are_found_at_any_depth_in_a_fixed_order(tmp_path: Path) -> Non
     assert len(find_pictures([tmp_path / "moved", tmp_path / "moved" / "more"])) == 9
 
 
+def test_links_are_followed_and_end(tmp_path: Path) -> None:
+    folder = making.pictures(tmp_path / "set", 2)
+    other = making.pictures(tmp_path / "other", 1)
+    (folder / "more" / "loop").symlink_to(folder)
+    (folder / "linked").symlink_to(other)
+    names = [str(Path(path).relative_to(folder)) for path in find_pictures([folder]).paths]
+    assert names == ["0.png", "linked/0.png", "more/1.png"]
+
+
 def test_folders_without_pictures_fail(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such folder of pictures"):
         find_pictures([tmp_path / "none"])
