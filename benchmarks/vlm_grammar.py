@@ -127,7 +127,7 @@ def written_out(side: int, names: Sequence[str]) -> str:
     from vidmem.export.textmask import escape
 
     words = ["others", *map(escape, names)]
-    rows = f'"<seg>" r{side}_x ' + f'"\\n " r{side}_x ' * (side - 1) + '"\\n</seg>"'
+    rows = f'" "? "<seg>" r{side}_x ' + f'"\\n " r{side}_x ' * (side - 1) + '"\\n</seg>"'
     rules = [f"start: {rows}"]
     for left in range(side, 0, -1):
         for before in ["x", *range(len(words))] if left == side else range(len(words)):
