@@ -33,13 +33,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import OUT, machine, say, table, write_json
+from lab.train.order import Order
 from lab.train.tren.backbones import Backbone, Seen, TinyFeatures
 from lab.train.tren.config import TrainConfig
 from lab.train.tren.forms import configure
 from lab.train.tren.loop import fit, read_texts
 from lab.train.tren.losses import distillation, text_contrast
 from lab.train.tren.measure import measure, measure_patches
-from lab.train.tren.order import Order
 from lab.train.tren.prepare import Batch, Prepared, collate
 from lab.train.tren.sample import Data
 from lab.train.tren.step import build, pooled, project

@@ -21,7 +21,7 @@ from vidmem.errors import MediaError, UsageError
 from .. import checkpoint
 from ..logs import Log
 from ..optimizers import adamw
-from ..tren.order import Order
+from ..order import Order
 from .config import TrainConfig
 from .data import Batch, Pictures, Squares, collate
 from .names import Names

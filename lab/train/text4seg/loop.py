@@ -21,7 +21,7 @@ from vidmem.vlm.local import LocalModel
 from .. import checkpoint
 from ..logs import Log
 from ..optimizers import adamw
-from ..tren.order import Order
+from ..order import Order
 from .chat import Chat, Example, Unusable
 from .config import TrainConfig
 from .model import (

@@ -1,15 +1,16 @@
-"""Which pictures a step takes. All follows from the seed and the step."""
+"""Which pictures a step takes from data sets with weights and kinds. All follows from the seed and the step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from vidmem.errors import UsageError
 
+from ..order import Order
 from .config import TrainConfig
 from .sample import Data, Kind, Pool, pools_of
 
@@ -20,38 +21,11 @@ BLOCK = 4096
 
 
 class Keys(Protocol):
-    """The keys of each step, in order."""
+    """The keys (`Key`) of each step, in order."""
 
-    def __iter__(self) -> Iterator[list[Key]]: ...
+    def __iter__(self) -> Iterator[list[Any]]: ...
 
     def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Keys of the batches of the steps first .. steps - 1: all samples in a new random order in each epoch. stream: two
-    orders of one seed with other streams are independent."""
-
-    size: int
-    batch: int
-    first: int
-    steps: int
-    seed: int
-    stream: int = 0
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        turn, shuffled = -1, np.empty(0, np.int64)
-        for step in range(self.first, self.steps):
-            keys: list[Key] = []
-            for position in range(step * self.batch, (step + 1) * self.batch):
-                if position // self.size != turn:
-                    turn = position // self.size
-                    shuffled = np.random.default_rng([self.seed, 13, turn, self.stream]).permutation(self.size)
-                keys.append((position, int(shuffled[position % self.size])))
-            yield keys
-
-    def __len__(self) -> int:
-        return max(0, self.steps - self.first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from making import COLOURS, SMALL, Squares, squares
 
 from lab.train import checkpoint
 from lab.train.logs import FILE, read
+from lab.train.order import Order
 from lab.train.tren import loop
 from lab.train.tren.backbones import Seen
 from lab.train.tren.config import LossConfig, ModelConfig, TrainConfig
 from lab.train.tren.folder import Folder
 from lab.train.tren.loop import fit, read_texts, update
 from lab.train.tren.measure import measure, measure_patches
-from lab.train.tren.order import Order
 from lab.train.tren.prepare import Batch, Prepared, collate
 from lab.train.tren.step import Texts, build, losses_of, pooled, project
 from needs import needs

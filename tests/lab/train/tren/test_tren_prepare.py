@@ -16,8 +16,8 @@ from lab.synthetic.drawings import Drawing
 from lab.synthetic.render import frames
 from lab.synthetic.scene import fraction, stamps
 from lab.synthetic.script import Script, write_script
+from lab.train.order import Order
 from lab.train.tren.folder import Folder
-from lab.train.tren.order import Order
 from lab.train.tren.prepare import Prepared, collate, sample_points, shares
 from lab.train.tren.world import FIRST_HELD_OUT, chosen, numbers, render_world, render_worlds
 from vidmem.errors import MediaError, UsageError

@@ -18,6 +18,7 @@ from making import SMALL, squares
 
 from lab.train import checkpoint
 from lab.train.logs import FILE, read
+from lab.train.order import Order
 from lab.train.tren import loop
 from lab.train.tren.augment import View, coarse_masks, draw_view, view_masks, view_picture, whole
 from lab.train.tren.config import LossConfig, TrainConfig, ViewConfig
@@ -25,7 +26,7 @@ from lab.train.tren.data import open_data
 from lab.train.tren.folder import Folder
 from lab.train.tren.forms import FORMS, configure
 from lab.train.tren.loop import fit
-from lab.train.tren.order import BLOCK, Order, Weighted, order_of
+from lab.train.tren.order import BLOCK, Weighted, order_of
 from lab.train.tren.prepare import Prepared, collate
 from lab.train.tren.sample import Joined, Pool, pools_of
 from vidmem.errors import MediaError, UsageError
