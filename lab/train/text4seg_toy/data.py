@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vidmem.export.textmask import TextMask, encode, from_classes, wrap
+from vidmem.export.textlayout import Layout, encode_layout
+from vidmem.export.textmask import TextMask, from_classes, wrap
 
 from . import tokens
-from .questions import ASKED, LONGEST, Pairs, Question, ask
+from .questions import ASKED, KINDS, LONGEST, Pairs, Question, ask
 from .scenes import Scene, draw
 from .vision import Vision, pictures_of
 
@@ -46,13 +47,25 @@ class Batch(NamedTuple):
     answer: Tensor
 
 
-def answer_text(item: Item, grid: int, coding: Coding) -> str:
+def answer_text(item: Item, grid: int, layout: Layout) -> str:
     """The right answer, in tags."""
-    return wrap(_CODINGS[coding](item.mask(grid)))
+    return wrap(encode_layout(item.mask(grid), layout))
 
 
-def batches(vision: Vision, grid: int, coding: Coding, size: int, seed: int, group: int) -> list[Batch]:
-    """The batches of one group of training: the same arguments give the same batches, and no two groups share scenes."""
+def batches(
+    vision: Vision, grid: int, layout: Layout, size: int, seed: int, group: int, kinds: Sequence[str] = tuple(KINDS)
+) -> list[Batch]:
+    """The batches of one group of training: the same arguments give the same batches, and no two groups share scenes.
+
+    Args:
+        vision: Frozen.
+        grid: Cells of an answer, both ways.
+        layout: How answers are written.
+        size: Questions in a batch, about.
+        seed: Of the training.
+        group: GROUP steps have one number, counted from 0.
+        kinds: Of question.
+    """
     rng = np.random.default_rng((21, seed, group))
     scenes = GROUP * size // EACH
     first = TRAIN + (seed * 1_000_000 + group) * scenes
@@ -61,9 +74,9 @@ def batches(vision: Vision, grid: int, coding: Coding, size: int, seed: int, gro
     items: list[tuple[int, Item]] = []
     for number, scene in enumerate(drawn):
         for _ in range(EACH):
-            if (question := ask(scene, rng)) is not None:
+            if (question := ask(scene, rng, kinds=kinds)) is not None:
                 items.append((number, Item(scene, question)))
-    written = [tokens.encode(answer_text(item, grid, coding)) for _, item in items]
+    written = [tokens.encode(answer_text(item, grid, layout)) for _, item in items]
     order = sorted(range(len(items)), key=lambda n: len(written[n]))
     parts = [order[len(order) * k // GROUP : len(order) * (k + 1) // GROUP] for k in range(GROUP)]
     return [

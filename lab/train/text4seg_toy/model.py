@@ -23,18 +23,28 @@ SEEN = GRID // POOL
 """Picture tokens, both ways."""
 PREFIX = SEEN * SEEN + LONGEST
 
+ALIKE = 2.0
+"""The first weights of queries and keys, as multiples of the usual ones."""
+
 Cache = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The size of the model. rows: line breaks that it can count; places: tokens of one line that it can."""
+    """The size of the model.
+
+    Attributes:
+        rows: Line breaks that it can count.
+        places: Tokens of one line that it can count.
+        lines: The lines of an answer on a row of picture tokens, if both share their position embedding; else 0.
+    """
 
     width: int = 128
     layers: int = 5
     heads: int = 4
     rows: int = 18
     places: int = 600
+    lines: int = 0
 
 
 class Block(nn.Module):
@@ -46,6 +56,8 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        with torch.no_grad():  # queries and keys begin alike, so that tokens of one row attend to each other at first
+            self.qkv.weight[width : 2 * width] = self.qkv.weight[:width].mul_(ALIKE)
 
     def forward(
         self, x: Tensor, mask: Tensor | None, past: tuple[Tensor, Tensor] | None = None, first: int = 0
@@ -84,7 +96,9 @@ class Writer(nn.Module):
         """The picture and question tokens `(n, PREFIX, width)` of features `(n, WIDTH, 16, 16)`, `(n, LONGEST)` ids."""
         n = len(features)
         cut = features.view(n, WIDTH, SEEN, POOL, SEEN, POOL).permute(0, 2, 4, 3, 5, 1).reshape(n, SEEN, SEEN, -1)
-        picture = self.connector(cut) + self.across.weight + self.down.weight[:, None]
+        lines = self.config.lines
+        down = self.row.weight[: SEEN * lines].view(SEEN, lines, -1).mean(1) if lines else self.down.weight
+        picture = self.connector(cut) + self.across.weight + down[:, None]
         return torch.cat([picture.flatten(1, 2), self.words(question) + self.order.weight], 1)
 
     def forward(self, features: Tensor, question: Tensor, answer: Tensor) -> Tensor:

@@ -1,0 +1,283 @@
+"""Masks as text at toy scale: `python -m benchmarks.text4seg_toy --out FILE.json [--only RUN] [--quick]`.
+
+A small language model learns to answer "the blue triangle left of the red circle" with a mask as text (Text4Seg, ICLR
+2025), on made scenes. A small vision side is taught labels per patch first and then frozen. Each run is one training;
+the held-out questions are about other scenes, half of them about pairs of colour and shape that no training question
+names. Every mask is read from the text that the model wrote, by greedy decoding.
+
+A run that was interrupted goes on where it stopped, and a finished one is kept, both in `--cache`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from benchmarks.common import OUT, machine, say, table, write_json
+from lab.train import checkpoint
+from lab.train.text4seg_toy.data import DEV, TEST, Item, held_out
+from lab.train.text4seg_toy.loop import Config, train
+from lab.train.text4seg_toy.measure import (
+    Answer,
+    answers,
+    by_kind,
+    empty_answers,
+    right_answers,
+    scores,
+    speed,
+)
+from lab.train.text4seg_toy.model import ModelConfig, Writer
+from lab.train.text4seg_toy.questions import HELD
+from lab.train.text4seg_toy.scenes import draw
+from lab.train.text4seg_toy.vision import Vision, accuracy, teach
+from vidmem.export.textlayout import LAYOUTS
+
+RUNS = {
+    "8x8": Config(),
+    "16x16": Config(grid=16, model=ModelConfig(lines=2)),
+    "8x8 rows, short": Config(),
+    "8x8 image, short": Config(layout="image"),
+    "8x8 full, short": Config(layout="full"),
+}
+MAIN = ("8x8", "16x16")
+"""The runs that the targets are for; the others compare the layouts after equal training."""
+VISION_STEPS = 600
+ASK, ASK_HELD, TIMED = 600, 300, 30
+"""Held-out questions, those about pairs that were never asked for, and those that are timed one at a time."""
+LEAST = {"ciou_of_ceiling": 0.5, "strict": 0.99, "absent": 0.95}
+AIM = 0.8
+"""Of the ceiling."""
+
+
+def vision_of(folder: Path, steps: int) -> Vision:
+    """The taught vision side, from the cache if it is there."""
+    from safetensors.torch import load_file
+
+    path = folder / f"vision-{steps}.safetensors"
+    if path.exists():
+        model = Vision()
+        model.load_state_dict(load_file(path))
+        return model.eval().requires_grad_(False)
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    model = teach(steps, report=lambda step, loss: say(f"vision, step {step}: loss {loss:.3f}"))
+    facts = {"minutes": f"{(time.monotonic() - begun) / 60:.1f}"}
+    checkpoint.write_tensors(path, model.state_dict(), facts, "the vision side")
+    return model
+
+
+def writer_of(name: str, vision: Vision, config: Config, folder: Path) -> Writer:
+    """The trained writer of a run; goes on from its checkpoint, which may be the last one."""
+
+    def report(step: int, row: Any) -> None:
+        say(
+            f"{name}, step {step} of {config.steps}: loss {row['loss']:.4f}, development cIoU {row['ciou']:.3f}, "
+            f"absent {row['absent']:.2f}, strict {row['strict']:.3f}, {row['seconds'] / 60:.1f} minutes"
+        )
+
+    return train(vision, config, folder, resume=(folder / checkpoint.FILE).exists(), report=report)
+
+
+def measure(name: str, config: Config, vision: Vision, args: argparse.Namespace) -> dict[str, Any]:
+    """Train one run and ask it the held-out questions."""
+    folder = args.cache / "text4seg_toy" / name.replace(" ", "-").replace(",", "")
+    begun = time.monotonic()
+    writer = writer_of(name, vision, config, folder)
+    minutes = (time.monotonic() - begun) / 60
+    sets = {"held out": held_out(TEST, args.ask), "pairs never asked": held_out(TEST + 20_000_000, args.ask_held, HELD)}
+    result: dict[str, Any] = {
+        "run": name,
+        "config": asdict(config),
+        "parameters": sum(p.numel() for p in writer.parameters()),
+        "minutes": round(minutes, 1),
+        "log": _log(folder),
+        "sets": {},
+    }
+    for set_name, items in sets.items():
+        given = answers(writer, vision, items, config.grid, config.layout)
+        ceiling = scores(items, right_answers(items, config.grid, config.layout))
+        row = scores(items, given)
+        result["sets"][set_name] = {
+            "questions": len(items),
+            "absent_questions": sum(item.question.absent for item in items),
+            "scores": row,
+            "ceiling": ceiling,
+            "empty": scores(items, empty_answers(items)),
+            "ciou_of_ceiling": row["ciou"] / ceiling["ciou"],
+            "by_kind": by_kind(items, given),
+            "ceiling_by_kind": by_kind(items, right_answers(items, config.grid, config.layout)),
+        }
+        if set_name == "held out":
+            sheet(args.out.with_name(f"{args.out.stem}-{config.grid}-{config.layout}.png"), items, given, config.grid)
+    seconds, rate = speed(writer, vision, sets["held out"][: args.timed], config.grid)
+    result["seconds_per_answer"], result["tokens_per_second"] = seconds, rate
+    return result
+
+
+def _log(folder: Path) -> list[dict[str, float]]:
+    from lab.train.logs import FILE, read
+
+    return read(folder / FILE)
+
+
+def lengths(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Tokens of the right answers in each layout and grid; nothing is trained for it."""
+    return [
+        {"grid": grid, "layout": layout, "tokens": scores(items, right_answers(items, grid, layout))["tokens"]}
+        for grid in (8, 16)
+        for layout in LAYOUTS
+    ]
+
+
+def wanted(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the main runs must reach on the held-out questions, and what they reach."""
+    out = {}
+    for row in rows:
+        if row["run"] not in MAIN:
+            continue
+        held = row["sets"]["held out"]
+        measured = {
+            "ciou_of_ceiling": held["ciou_of_ceiling"],
+            "strict": held["scores"]["strict"],
+            "absent": held["scores"]["absent"],
+        }
+        for name, least in LEAST.items():
+            out[f"{row['run']} {name}"] = {"least": least, "measured": measured[name], "met": measured[name] >= least}
+    return out
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    torch.set_num_threads(args.threads)
+    vision = vision_of(args.cache / "text4seg_toy", args.vision_steps)
+    fresh = [draw(DEV + 40_000_000 + n) for n in range(args.ask)]
+    rows = []
+    for name, config in RUNS.items():
+        if args.only in (None, name):
+            rows.append(measure(name, _quick(config) if args.quick else config, vision, args))
+            held = rows[-1]["sets"]["held out"]
+            say(f"{name}: held-out cIoU {held['scores']['ciou']:.3f} of {held['ceiling']['ciou']:.3f}")
+    return {
+        "benchmark": "text4seg_toy",
+        "quick": args.quick,
+        "machine": machine(),
+        "vision": {"steps": args.vision_steps, **accuracy(vision, fresh)},
+        "lengths": lengths(held_out(TEST, args.ask)),
+        "rows": rows,
+        "wanted": wanted(rows),
+    }
+
+
+def _quick(config: Config) -> Config:
+    return replace(
+        config, grid=4 if config.grid == 8 else 8, steps=8, every=8, easy=0, batch=8, dev=4, model=_small(config.model)
+    )
+
+
+def _small(model: ModelConfig) -> ModelConfig:
+    return replace(model, width=32, layers=2, lines=0)
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """The result as Markdown tables."""
+    head = (
+        "run", "questions", "cIoU", "ceiling", "share", "gIoU", "gIoU, empty", "strict", "absent", "missed", "tokens",
+        "s/answer", "tokens/s",
+    )  # fmt: skip
+    rows = [
+        (
+            row["run"], set_name, part["scores"]["ciou"], part["ceiling"]["ciou"], part["ciou_of_ceiling"],
+            part["scores"]["giou"], part["empty"]["giou"], part["scores"]["strict"], part["scores"]["absent"],
+            part["scores"]["missed"], part["scores"]["tokens"], row["seconds_per_answer"], row["tokens_per_second"],
+        )
+        for row in result["rows"]
+        for set_name, part in row["sets"].items()
+    ]  # fmt: skip
+    kinds = ("colour", "shape", "pair", "extreme", "relation")
+    by = [
+        (
+            row["run"],
+            set_name,
+            *(_share(part, kind) for kind in kinds),
+            *(part["by_kind"].get(kind, {}).get("absent") for kind in kinds),
+        )
+        for row in result["rows"]
+        for set_name, part in row["sets"].items()
+    ]
+    long = [(f"{r['grid']}x{r['grid']}", r["layout"], r["tokens"]) for r in result["lengths"]]
+    return "\n\n".join(
+        [
+            table(head, rows),
+            table(("run", "cIoU / ceiling", *kinds, *(f"absent, {kind}" for kind in kinds)), by),
+            table(("grid", "layout", "tokens of the right answer"), long),
+        ]
+    )
+
+
+def _share(part: dict[str, Any], kind: str) -> float | None:
+    if kind not in part["by_kind"]:
+        return None
+    best = part["ceiling_by_kind"][kind]["ciou"]
+    return part["by_kind"][kind]["ciou"] / best if best else None
+
+
+def sheet(path: Path, items: Sequence[Item], given: Sequence[Answer], grid: int, count: int = 24) -> None:
+    """The first questions as pictures: the scene, the right mask on the grid, and the answer."""
+    side, gap, text, columns = 128, 6, 30, 4
+    rows = math.ceil(count / columns)
+    page = Image.new("RGB", (columns * (3 * side + 4 * gap), rows * (side + text + gap)), "white")
+    pen = ImageDraw.Draw(page)
+    right = right_answers(items[:count], grid, "rows")
+    for number, (item, answer, best) in enumerate(zip(items[:count], given, right, strict=False)):
+        x, y = (number % columns) * (3 * side + 4 * gap) + gap, (number // columns) * (side + text + gap)
+        about = " (absent)" if item.question.absent else ""
+        pen.text((x, y + 2), f"{item.question}{about}", fill="black")
+        union = (item.question.mask(item.scene) | answer.mask).sum()
+        fit = (item.question.mask(item.scene) & answer.mask).sum() / union if union else 1.0
+        pen.text((x, y + 15), f"scene | right on the grid | answer, IoU {fit:.2f}", fill="gray")
+        for place, mask in enumerate((None, best.mask, answer.mask)):
+            picture = item.scene.picture.copy()
+            if mask is not None:
+                picture = np.where(mask[..., None], picture // 2 + np.array([127, 127, 127], np.uint8), picture // 4)
+            shown = Image.fromarray(picture.astype(np.uint8)).resize((side, side), Image.Resampling.NEAREST)
+            page.paste(shown, (x + place * (side + gap), y + text))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 0 if every target is met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--out", type=Path, default=OUT / "text4seg_toy.json", help="result; tables and sheets beside it"
+    )
+    parser.add_argument("--cache", type=Path, default=OUT, help="folder for trained models and checkpoints")
+    parser.add_argument("--only", choices=tuple(RUNS), help="one run alone")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="a minute: does it run at all? The figures mean nothing")
+    args = parser.parse_args(argv)
+    args.ask, args.ask_held, args.timed, args.vision_steps = ASK, ASK_HELD, TIMED, VISION_STEPS
+    if args.quick:
+        args.ask, args.ask_held, args.timed, args.vision_steps = 24, 12, 2, 5
+        args.cache = args.cache / "quick"
+    result = run(args)
+    write_json(args.out, result)
+    text = as_table(result)
+    args.out.with_suffix(".md").write_text(text + "\n", "utf-8")
+    print(text)
+    for name, row in result["wanted"].items():
+        say(f"{name}: {row['measured']:.3f}, wanted {row['least']:g}: {'met' if row['met'] else 'MISSED'}")
+    return 0 if args.quick or all(row["met"] for row in result["wanted"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

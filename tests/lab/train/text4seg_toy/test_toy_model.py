@@ -1,0 +1,144 @@
+"""The model: writing step by step equals reading at once, no answer sees its future, and training learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab.train.text4seg_toy import tokens
+from lab.train.text4seg_toy.data import DEV, TEST, TRAIN, answer_text, batches, held_out
+from lab.train.text4seg_toy.loop import loss_of, train
+from lab.train.text4seg_toy.measure import answers, empty_answers, limit_of, read, right_answers, scores, write
+from lab.train.text4seg_toy.model import places
+from lab.train.text4seg_toy.scenes import draw
+from lab.train.text4seg_toy.vision import Vision, accuracy, label, pictures_of, teach
+from lab.train.text4seg_toy.vision import loss_of as vision_loss
+from tests.lab.train.text4seg_toy.making import SHORT, vision, writer
+from vidmem.errors import UsageError
+from vidmem.export.textlayout import LAYOUTS, Layout
+
+
+@torch.inference_mode()
+def test_step_by_step_equals_at_once() -> None:
+    model = writer()
+    batch = batches(vision(), 8, "rows", 8, 0, 0)[0]
+    whole = model(batch.features, batch.question, batch.answer)
+    row, place = places(batch.answer)
+    cache = model.start(batch.features, batch.question)
+    for at in range(batch.answer.shape[1]):
+        one = model.step(batch.answer[:, at], row[:, at], place[:, at], cache)
+        assert torch.allclose(one, whole[:, at], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_an_answer_does_not_see_its_future_but_the_picture_sees_the_question() -> None:
+    model = writer()
+    batch = batches(vision(), 8, "rows", 8, 0, 0)[0]
+    changed = batch.answer.clone()
+    changed[:, 10:] = tokens.IDS["cross"]
+    a, b = (model(batch.features, batch.question, answer) for answer in (batch.answer, changed))
+    assert torch.equal(a[:, :10], b[:, :10])
+    assert not torch.equal(a[:, 10:], b[:, 10:])
+    other = batch.question.clone()
+    other[:, -1] = tokens.IDS["cross"]
+    first, second = (model.start(batch.features, q)[1][0] for q in (batch.question, other))
+    assert not torch.equal(first[:, :, 0], second[:, :, 0])  # keys of the first picture token in the second layer
+
+
+def test_greedy_writing_follows_the_largest_logit_and_ends() -> None:
+    model, seen = writer(), batches(vision(), 4, "rows", 8, 0, 0)[0]
+    written = write(model, seen.features, seen.question, 12)
+    assert all(len(w) <= 12 and w[0] == tokens.OPEN_ID for w in written)
+    answer = torch.tensor([written[0]])
+    with torch.inference_mode():
+        logits = model(seen.features[:1], seen.question[:1], answer)[0]
+    assert logits.argmax(1)[: len(written[0]) - 1].tolist() == written[0][1:]
+    only = [tokens.IDS["others"], tokens.CLOSE_ID]
+    kept = write(model, seen.features, seen.question, 12, lambda _: only)
+    assert {token for w in kept for token in w[1:]} <= set(only)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_right_answers_are_the_ceiling_and_empty_ones_the_baseline(layout: Layout) -> None:
+    items = held_out(DEV, 40)
+    right = scores(items, right_answers(items, 8, layout))
+    assert right["strict"] == right["absent"] == 1
+    assert 0.5 < right["ciou"] < 0.75
+    assert max(a.tokens for a in right_answers(items, 8, layout)) <= limit_of(8)
+    empty = scores(items, empty_answers(items))
+    assert empty["ciou"] == 0
+    assert empty["absent"] == 1
+    assert empty["giou"] == pytest.approx(sum(item.question.absent for item in items) / 40)
+
+
+def test_a_wrong_label_or_a_broken_text_counts_against_the_answer() -> None:
+    item = next(i for i in held_out(DEV, 40) if i.question.noun == "circle" and not i.question.absent)
+    text = answer_text(item, 8, "rows")
+    good = read(tokens.encode(text), "circle", 8, "rows")
+    wrong = read(tokens.encode(text.replace("circle", "square")), "circle", 8, "rows")
+    assert good.strict
+    assert good.mask.any()
+    assert wrong.strict
+    assert not wrong.mask.any()
+    cut = read(tokens.encode(text)[:-6], "circle", 8, "rows")
+    assert not cut.strict
+    assert cut.mask.any()
+
+
+def test_sets_share_no_scene_and_batches_repeat() -> None:
+    a, b, other = (batches(vision(), 4, "rows", 8, 0, group) for group in (0, 0, 1))
+    assert all(
+        torch.equal(x.answer, y.answer) and torch.equal(x.features, y.features) for x, y in zip(a, b, strict=True)
+    )
+    assert not torch.equal(a[0].features[:1], other[0].features[:1])
+    assert TRAIN + 50_000_000 < DEV < DEV + 50_000_000 < TEST
+
+
+def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
+    seen = vision()
+    whole = train(seen, SHORT, tmp_path / "whole")
+    batch = batches(seen, 4, "rows", 8, 0, 0)[0]
+    assert loss_of(whole, batch) < loss_of(writer(), batch)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, row: object) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(seen, SHORT, tmp_path / "parts", report=stop)
+    again = train(seen, SHORT, tmp_path / "parts", resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+    with pytest.raises(UsageError, match="resume"):
+        train(seen, SHORT, tmp_path / "parts")
+    with pytest.raises(UsageError, match="lr"):
+        train(seen, replace(SHORT, lr=1.0), tmp_path / "parts", resume=True)
+
+
+def test_answers_are_those_of_single_questions() -> None:
+    items, seen, model = held_out(DEV, 3), vision(), writer()
+    together = answers(model, seen, items, 4, "rows")
+    for item, answer in zip(items, together, strict=True):
+        assert answers(model, seen, [item], 4, "rows")[0].text == answer.text
+
+
+def test_vision_labels_and_learns() -> None:
+    scenes = [draw(n) for n in range(8)]
+    labels = label(scenes)
+    number = next(n for n, scene in enumerate(scenes) if scene.things[0].shape != "cross")
+    thing = scenes[number].things[0]
+    x, y = int(thing.x // 4), int(thing.y // 4)
+    assert labels.colour[number, y, x] > 0
+    assert labels.shape[number, y, x] > 0
+    assert labels.pixels[number, y, x].mean() == 1
+    assert labels.centre[number, :, y, x].abs().max() < 0.5
+    assert set(accuracy(vision(), scenes)) == {"colour", "shape", "pixels", "centre_pixels"}
+    taught = teach(30, batch=8)
+    torch.manual_seed(0)  # of the start of `teach`
+    pictures = pictures_of(scenes)
+    assert vision_loss(taught, pictures, labels) < vision_loss(Vision(), pictures, labels) - 0.3
+    assert not any(p.requires_grad for p in taught.parameters())
