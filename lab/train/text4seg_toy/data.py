@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,9 +14,10 @@ from vidmem.export.textlayout import Layout, encode_layout
 from vidmem.export.textmask import TextMask, from_classes, wrap
 
 from . import tokens
-from .questions import ASKED, KINDS, LONGEST, Pairs, Question, ask
+from .model import POOL, SEEN
+from .questions import ASKED, LONGEST, Pairs, Question, ask
 from .scenes import Scene, draw
-from .vision import Vision, pictures_of
+from .vision import GRID, Vision, pictures_of
 
 TRAIN, DEV, TEST = 100_000_000, 200_000_000, 300_000_000
 """The first scene of each set."""
@@ -40,11 +41,19 @@ class Item:
 
 
 class Batch(NamedTuple):
-    """Items as tensors: features `(n, WIDTH, 16, 16)`, questions `(n, LONGEST)`, answers `(n, t)` padded at the end."""
+    """Items as tensors.
+
+    Attributes:
+        features: `(n, WIDTH, 16, 16)`.
+        question: `(n, LONGEST)` tokens.
+        answer: `(n, t)` tokens, padded at the end.
+        marks: `(n, 64, MARKS)` float32, 1 for the cells that are meant; see Writer.mark.
+    """
 
     features: Tensor
     question: Tensor
     answer: Tensor
+    marks: Tensor
 
 
 def answer_text(item: Item, grid: int, layout: Layout) -> str:
@@ -52,9 +61,7 @@ def answer_text(item: Item, grid: int, layout: Layout) -> str:
     return wrap(encode_layout(item.mask(grid), layout))
 
 
-def batches(
-    vision: Vision, grid: int, layout: Layout, size: int, seed: int, group: int, kinds: Sequence[str] = tuple(KINDS)
-) -> list[Batch]:
+def batches(vision: Vision, grid: int, layout: Layout, size: int, seed: int, group: int) -> list[Batch]:
     """The batches of one group of training: the same arguments give the same batches, and no two groups share scenes.
 
     Args:
@@ -64,7 +71,6 @@ def batches(
         size: Questions in a batch, about.
         seed: Of the training.
         group: GROUP steps have one number, counted from 0.
-        kinds: Of question.
     """
     rng = np.random.default_rng((21, seed, group))
     scenes = GROUP * size // EACH
@@ -74,7 +80,7 @@ def batches(
     items: list[tuple[int, Item]] = []
     for number, scene in enumerate(drawn):
         for _ in range(EACH):
-            if (question := ask(scene, rng, kinds=kinds)) is not None:
+            if (question := ask(scene, rng)) is not None:
                 items.append((number, Item(scene, question)))
     written = [tokens.encode(answer_text(item, grid, layout)) for _, item in items]
     order = sorted(range(len(items)), key=lambda n: len(written[n]))
@@ -84,6 +90,7 @@ def batches(
             features[[items[n][0] for n in part]],
             asked([items[n][1].question for n in part]),
             padded([written[n] for n in part]),
+            marks_of([items[n][1] for n in part]),
         )
         for part in (parts[k] for k in rng.permutation(GROUP))
     ]
@@ -92,7 +99,8 @@ def batches(
 @torch.inference_mode()
 def see(vision: Vision, scenes: list[Scene]) -> Tensor:
     """The frozen features of scenes."""
-    return vision(pictures_of(scenes)).clone()
+    features: Tensor = vision(pictures_of(scenes)).clone()
+    return features
 
 
 def asked(questions: list[Question]) -> Tensor:
@@ -104,6 +112,15 @@ def padded(written: list[list[int]]) -> Tensor:
     """Answers as one tensor, padded at the end."""
     longest = max(map(len, written))
     return torch.tensor([row + [tokens.PAD_ID] * (longest - len(row)) for row in written])
+
+
+def marks_of(items: list[Item]) -> Tensor:
+    """Which cells of the 16 x 16 and of the 8 x 8 grid are meant, for each picture token."""
+    fine, coarse = (
+        np.stack([item.mask(grid).cells >= 0 for item in items]).astype(np.float32) for grid in (GRID, SEEN)
+    )
+    cells = fine.reshape(-1, SEEN, POOL, SEEN, POOL).transpose(0, 1, 3, 2, 4).reshape(len(items), SEEN * SEEN, -1)
+    return torch.from_numpy(np.concatenate([cells, coarse.reshape(len(items), SEEN * SEEN, 1)], 2))
 
 
 def held_out(first: int, count: int, pairs: Pairs = ASKED) -> list[Item]:

@@ -19,7 +19,6 @@ from . import tokens
 from .data import DEV, GROUP, Batch, batches, held_out
 from .measure import answers, scores
 from .model import ModelConfig, Writer
-from .questions import EASY, KINDS
 from .vision import Vision
 
 FORMAT = "vidmem-text4seg-toy-1"
@@ -34,7 +33,9 @@ class Config:
         grid: Cells of an answer, both ways.
         layout: How answers are written.
         steps: A multiple of 4.
-        easy: The first steps ask by colour and shape alone.
+        mark: The weight of the lesson in which cells are meant (`Writer.mark`), beside the loss of the text.
+        lesson: Teach that lesson alone, without answers.
+        start: The training whose weights this one starts from; "" for random ones.
         batch: Questions in a step, about.
         lr: Learning rate after the warm-up.
         warmup: Steps of it.
@@ -48,7 +49,9 @@ class Config:
     grid: int = 8
     layout: Layout = "rows"
     steps: int = 4000
-    easy: int = 0
+    mark: float = 1.0
+    lesson: bool = False
+    start: str = ""
     batch: int = 32
     lr: float = 1e-3
     warmup: int = 100
@@ -70,12 +73,21 @@ class Config:
         return self.lr * min(1.0, (step + 1) / self.warmup, left)
 
 
-def loss_of(model: Writer, batch: Batch) -> Tensor:
-    """The cross-entropy of the tokens after the opening tag; padding does not count."""
-    logits = model(batch.features, batch.question, batch.answer[:, :-1])
+def loss_of(model: Writer, batch: Batch, mark: float, lesson: bool = False) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and, as a figure for people, its part of the text (0 with `lesson`).
+
+    It is the cross-entropy of the tokens after the opening tag, without padding, and `mark` times the binary
+    cross-entropy of the marks.
+    """
+    if lesson:
+        marks = model.mark(batch.features, batch.question)
+        return F.binary_cross_entropy_with_logits(marks, batch.marks), torch.zeros(())
+    logits, marks = model(batch.features, batch.question, batch.answer[:, :-1])
     target = batch.answer[:, 1:]
     keep = target != tokens.PAD_ID
-    return F.cross_entropy(logits[keep], target[keep])
+    text = F.cross_entropy(logits[keep], target[keep])
+    marked = F.binary_cross_entropy_with_logits(marks, batch.marks) if mark else torch.zeros(())
+    return text + mark * marked, text.detach()
 
 
 def train(
@@ -83,6 +95,7 @@ def train(
     config: Config,
     out: Path,
     *,
+    start: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     report: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> Writer:
@@ -92,6 +105,7 @@ def train(
         vision: Frozen.
         config: Of the training.
         out: Folder for the checkpoint and the log.
+        start: The weights of `config.start`.
         resume: Continue from the checkpoint there; the result equals that of an uninterrupted training.
         report: Called with the step and each row of the log.
 
@@ -101,7 +115,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     path = checkpoint.may_start(out, resume)
     torch.manual_seed(config.seed)
-    model = Writer(config.model)
+    model = Writer(config.model, config.grid)
+    if start is not None:
+        model.load_state_dict(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     facts = asdict(config)
     first = checkpoint.restore(path, model.state_dict(), optimizer, facts, FORMAT) if resume else 0
@@ -109,15 +125,15 @@ def train(
     begun, total = time.monotonic(), 0.0
     with Log(out, first, tensorboard=False) as log:
         for group in range(first // GROUP, config.steps // GROUP):
-            kinds = EASY if group * GROUP < config.easy else tuple(KINDS)
-            ready = batches(vision, config.grid, config.layout, config.batch, config.seed, group, kinds)
+            ready = batches(vision, config.grid, config.layout, config.batch, config.seed, group)
             for at, batch in enumerate(ready):
                 total += _step(model.train(), optimizer, batch, config, group * GROUP + at)
             done = (group + 1) * GROUP
             if done % config.every == 0 or done == config.steps:
                 checkpoint.save(path, model.state_dict(), optimizer, done, facts, FORMAT)
                 row = {"loss": total / config.every, "seconds": time.monotonic() - begun, "cpu": time.process_time()}
-                row |= scores(dev, answers(model, vision, dev, config.grid, config.layout))
+                if not config.lesson:
+                    row |= scores(dev, answers(model, vision, dev, config.grid, config.layout))
                 log.write(done, row)
                 total = 0.0
                 if report:
@@ -128,9 +144,9 @@ def train(
 def _step(model: Writer, optimizer: torch.optim.Optimizer, batch: Batch, config: Config, step: int) -> float:
     for group in optimizer.param_groups:
         group["lr"] = config.rate(step)
-    loss = loss_of(model, batch)
+    loss, text = loss_of(model, batch, config.mark, config.lesson)
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     optimizer.step()
-    return float(loss.detach())
+    return float(loss.detach() if config.lesson else text)

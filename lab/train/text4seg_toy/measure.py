@@ -18,15 +18,15 @@ from vidmem.export.textmask import CLOSE, OPEN, TextMask
 
 from . import tokens
 from .data import Item, answer_text, asked, see
-from .model import Writer
+from .model import Writer, places
 from .scenes import SIDE
 from .vision import Vision
 
 TOGETHER = 128
 """Answers that are written at the same time."""
 
-Allow = Callable[[str], Sequence[int]]
-"""Which tokens may follow a text; for constrained decoding."""
+Allow = Callable[[int, str], Sequence[int]]
+"""Which tokens may follow the text of the answer with that number; for constrained decoding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,26 +62,21 @@ def write(model: Writer, features: Tensor, question: Tensor, limit: int, allow: 
     """
     n = len(features)
     cache = model.start(features, question)
-    token = torch.full((n,), tokens.OPEN_ID)
-    row, place = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long)
-    written = [[tokens.OPEN_ID] for _ in range(n)]
-    open_ = list(range(n))
+    written = torch.full((n, 1), tokens.OPEN_ID)
+    done = torch.zeros(n, dtype=torch.bool)
     for _ in range(limit - 1):
-        logits = model.step(token, row, place, cache)
+        row, column = places(written, model.grid)
+        logits = model.step(written[:, -1], row[:, -1], column[:, -1], cache)
         if allow is not None:
-            for number in open_:
+            for number in range(n):
                 shut = torch.ones(logits.shape[1], dtype=torch.bool)
-                shut[list(allow(tokens.decode(written[number])))] = False
-                logits[number, shut] = -torch.inf
-        broke = sum((token == number for number in tokens.BREAK_IDS), torch.zeros(n, dtype=torch.bool))
-        row, place = row + broke, torch.where(broke, 0, place + 1)
-        token = logits.argmax(1)
-        for number in open_:
-            written[number].append(int(token[number]))
-        open_ = [number for number in open_ if written[number][-1] != tokens.CLOSE_ID]
-        if not open_:
+                shut[list(allow(number, tokens.decode(written[number].tolist())))] = False
+                logits[number, shut & ~done[number]] = -torch.inf
+        written = torch.cat([written, torch.where(done, tokens.PAD_ID, logits.argmax(1))[:, None]], 1)
+        done |= written[:, -1] == tokens.CLOSE_ID
+        if bool(done.all()):
             break
-    return written
+    return [[token for token in row if token != tokens.PAD_ID] for row in written.tolist()]
 
 
 def limit_of(grid: int) -> int:
@@ -97,7 +92,7 @@ def read(written: Sequence[int], noun: str, grid: int, layout: Layout) -> Answer
     if mask is None:
         mask = read_answer(text, (grid, grid), [noun]).mask
     wanted = [number for number, label in enumerate(mask.labels) if label.name == noun]
-    return Answer(text, len(written), strict, np.isin(mask.pixels(SIDE, SIDE), wanted))
+    return Answer(text, len(written), strict, np.asarray(np.isin(mask.pixels(SIDE, SIDE), wanted)))
 
 
 def _strict(text: str, grid: int, layout: Layout) -> TextMask | None:
@@ -147,14 +142,14 @@ def scores(items: Sequence[Item], given: Sequence[Answer]) -> dict[str, float]:
     found = np.stack([answer.mask for answer in given])
     both, either = (truth & found).sum((1, 2)), (truth | found).sum((1, 2))
     each = np.where(either == 0, 1.0, both / np.maximum(either, 1))
-    there = np.array([not item.question.absent for item in items])
-    empty = ~found.any((1, 2))
+    there: NDArray[np.bool_] = np.array([not item.question.absent for item in items])
+    empty = np.asarray(~found.any((1, 2)))
     return {
         "ciou": float(both[there].sum() / max(1, either[there].sum())),
         "ciou_all": float(both.sum() / max(1, either.sum())),
         "giou": float(each.mean()),
         "miou": _mean(each[there]),
-        "absent": _mean(empty[~there]),
+        "absent": _mean(empty[np.logical_not(there)]),
         "missed": _mean(empty[there]),
         "strict": float(np.mean([answer.strict for answer in given])),
         "tokens": float(np.mean([answer.tokens for answer in given])),

@@ -26,8 +26,6 @@ BESIDE = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1,
 """Words for a place: the axis (x, y) and its direction."""
 KINDS = {"colour": 0.12, "shape": 0.12, "pair": 0.2, "extreme": 0.24, "relation": 0.32}
 """Kinds of question and how often they are asked, about."""
-EASY = ("colour", "shape", "pair")
-"""Kinds that need no comparison of places."""
 ABSENT = 0.2
 """The share of questions about things that are not there."""
 TRIES = 40
@@ -93,7 +91,6 @@ def ask(
     scene: Scene,
     rng: np.random.Generator,
     pairs: Pairs = ASKED,
-    kinds: Sequence[str] = tuple(KINDS),
     absent: float = ABSENT,
 ) -> Question | None:
     """A question about a scene; None if chance found none of the kind.
@@ -103,11 +100,10 @@ def ask(
         rng: Chooses the question.
         pairs: Colours with shapes that may be named together. The pairs of training are ASKED; with HELD, every
             question asks for one of those.
-        kinds: Of question, some of KINDS.
         absent: The share of questions about what is not there.
     """
     none = bool(rng.random() < absent)
-    kinds = [kind for kind in kinds if kind not in ("colour", "shape") or not _only_held(pairs)]
+    kinds = [kind for kind in KINDS if kind not in ("colour", "shape") or not _only_held(pairs)]
     weights = np.array([KINDS[kind] for kind in kinds])
     kind = str(rng.choice(kinds, p=weights / weights.sum()))
     for _ in range(TRIES):
@@ -121,7 +117,7 @@ def _only_held(pairs: Pairs) -> bool:
 
 
 def _one(rng: np.random.Generator, options: Sequence[Any]) -> Any:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def _pair(scene: Scene, rng: np.random.Generator, pairs: Pairs, none: bool) -> _Phrase:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+import torch
+
 from vidmem.export.textmask import CLOSE, OPEN, OTHERS
 
 from .questions import WORDS
@@ -18,7 +20,11 @@ COUNTS = 256
 TOKENS = (PAD, OPEN, CLOSE, STAR, BAR, BREAK, END, OTHERS, *WORDS, *(str(n) for n in range(1, COUNTS + 1)))
 IDS = {token: number for number, token in enumerate(TOKENS)}
 PAD_ID, OPEN_ID, CLOSE_ID = IDS[PAD], IDS[OPEN], IDS[CLOSE]
-BREAK_IDS = (IDS[BREAK], IDS[END])
+STAR_ID, BREAK_ID = IDS[STAR], IDS[BREAK]
+WORTH = torch.tensor([int(token) if token.isdigit() else 0 for token in TOKENS])
+"""The cells of a count, 0 for other tokens."""
+LABEL = torch.tensor([token == OTHERS or token in WORDS for token in TOKENS])
+CLOSING = torch.tensor([token in (BAR, END) for token in TOKENS])
 
 _PIECE = re.compile("|".join(re.escape(token) for token in sorted(TOKENS[1:], key=len, reverse=True)))
 

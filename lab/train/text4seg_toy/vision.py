@@ -133,7 +133,7 @@ def teach(
             group["lr"] = lr * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
         loss = loss_of(model, pictures_of(scenes), label(scenes))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if report and (step + 1) % 100 == 0:

@@ -8,7 +8,7 @@ from lab.train.text4seg_toy.loop import Config
 from lab.train.text4seg_toy.model import ModelConfig, Writer
 from lab.train.text4seg_toy.vision import Vision
 
-SMALL = ModelConfig(width=16, layers=2, heads=2)
+SMALL = ModelConfig(width=16, layers=4, heads=2)
 SHORT = Config(grid=4, steps=8, batch=8, warmup=2, every=4, dev=4, model=SMALL)
 
 
@@ -19,6 +19,6 @@ def vision() -> Vision:
 
 
 def writer() -> Writer:
-    """An untaught writer, always the same."""
+    """An untaught writer for 8 x 8 cells, always the same."""
     torch.manual_seed(2)
-    return Writer(SMALL).eval()
+    return Writer(SMALL, 8).eval()

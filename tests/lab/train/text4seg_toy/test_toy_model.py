@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from lab.train.text4seg_toy import tokens
-from lab.train.text4seg_toy.data import DEV, TEST, TRAIN, answer_text, batches, held_out
+from lab.train.text4seg_toy.data import DEV, TEST, TRAIN, answer_text, batches, held_out, marks_of
 from lab.train.text4seg_toy.loop import loss_of, train
 from lab.train.text4seg_toy.measure import answers, empty_answers, limit_of, read, right_answers, scores, write
-from lab.train.text4seg_toy.model import places
+from lab.train.text4seg_toy.model import SEEN, Writer, places
 from lab.train.text4seg_toy.scenes import draw
 from lab.train.text4seg_toy.vision import Vision, accuracy, label, pictures_of, teach
 from lab.train.text4seg_toy.vision import loss_of as vision_loss
@@ -25,11 +25,12 @@ from vidmem.export.textlayout import LAYOUTS, Layout
 def test_step_by_step_equals_at_once() -> None:
     model = writer()
     batch = batches(vision(), 8, "rows", 8, 0, 0)[0]
-    whole = model(batch.features, batch.question, batch.answer)
-    row, place = places(batch.answer)
+    whole, marks = model(batch.features, batch.question, batch.answer)
+    assert torch.allclose(marks, model.mark(batch.features, batch.question), atol=1e-5)
+    row, column = places(batch.answer, 8)
     cache = model.start(batch.features, batch.question)
     for at in range(batch.answer.shape[1]):
-        one = model.step(batch.answer[:, at], row[:, at], place[:, at], cache)
+        one = model.step(batch.answer[:, at], row[:, at], column[:, at], cache)
         assert torch.allclose(one, whole[:, at], atol=1e-5)
 
 
@@ -39,7 +40,7 @@ def test_an_answer_does_not_see_its_future_but_the_picture_sees_the_question() -
     batch = batches(vision(), 8, "rows", 8, 0, 0)[0]
     changed = batch.answer.clone()
     changed[:, 10:] = tokens.IDS["cross"]
-    a, b = (model(batch.features, batch.question, answer) for answer in (batch.answer, changed))
+    a, b = (model(batch.features, batch.question, answer)[0] for answer in (batch.answer, changed))
     assert torch.equal(a[:, :10], b[:, :10])
     assert not torch.equal(a[:, 10:], b[:, 10:])
     other = batch.question.clone()
@@ -54,10 +55,10 @@ def test_greedy_writing_follows_the_largest_logit_and_ends() -> None:
     assert all(len(w) <= 12 and w[0] == tokens.OPEN_ID for w in written)
     answer = torch.tensor([written[0]])
     with torch.inference_mode():
-        logits = model(seen.features[:1], seen.question[:1], answer)[0]
+        logits = model(seen.features[:1], seen.question[:1], answer)[0][0]
     assert logits.argmax(1)[: len(written[0]) - 1].tolist() == written[0][1:]
     only = [tokens.IDS["others"], tokens.CLOSE_ID]
-    kept = write(model, seen.features, seen.question, 12, lambda _: only)
+    kept = write(model, seen.features, seen.question, 12, lambda number, text: only)
     assert {token for w in kept for token in w[1:]} <= set(only)
 
 
@@ -101,7 +102,8 @@ def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
     seen = vision()
     whole = train(seen, SHORT, tmp_path / "whole")
     batch = batches(seen, 4, "rows", 8, 0, 0)[0]
-    assert loss_of(whole, batch) < loss_of(writer(), batch)
+    fresh = Writer(SHORT.model, 4)
+    assert loss_of(whole, batch, 1.0)[0] < loss_of(fresh, batch, 1.0)[0] - 0.3
 
     class Stop(Exception):
         pass
@@ -117,6 +119,27 @@ def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
         train(seen, SHORT, tmp_path / "parts")
     with pytest.raises(UsageError, match="lr"):
         train(seen, replace(SHORT, lr=1.0), tmp_path / "parts", resume=True)
+
+
+def test_the_lesson_teaches_marks_and_its_weights_start_another_training(tmp_path: Path) -> None:
+    seen = vision()
+    lesson = replace(SHORT, lesson=True)
+    taught = train(seen, lesson, tmp_path / "lesson")
+    batch = batches(seen, 4, "rows", 8, 0, 0)[0]
+    fresh = Writer(SHORT.model, 4)
+    assert loss_of(taught, batch, 1.0, True)[0] < loss_of(fresh, batch, 1.0, True)[0] - 0.1
+    settings = replace(SHORT, lr=1e-9, start="lesson")
+    started = train(seen, settings, tmp_path / "started", start=taught.state_dict())
+    assert torch.allclose(started.connector[0].weight, taught.connector[0].weight, atol=1e-6)
+
+
+def test_marks_are_the_cells_of_both_grids() -> None:
+    item = next(i for i in held_out(DEV, 40) if not i.question.absent)
+    marks = marks_of([item])[0].view(SEEN, SEEN, 5)
+    assert torch.equal(marks[..., 4] > 0, torch.from_numpy(item.mask(8).cells >= 0))
+    fine = torch.from_numpy(item.mask(16).cells >= 0)
+    for number, (y, x) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        assert torch.equal(marks[..., number] > 0, fine[y::2, x::2])
 
 
 def test_answers_are_those_of_single_questions() -> None:

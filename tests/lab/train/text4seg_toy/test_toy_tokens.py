@@ -34,8 +34,23 @@ def test_a_question_is_padded_in_front() -> None:
     assert tokens.question(["the", "red", "thing"], 5)[:2] == [tokens.PAD_ID] * 2
 
 
-def test_places_count_line_breaks_and_tokens_since() -> None:
-    answer = torch.tensor([tokens.encode("<seg>others *2\n cross *1| others *1\n</seg>")])
-    row, place = places(answer)
-    assert row[0].tolist() == [0] * 5 + [1] * 8 + [2]
-    assert place[0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 0]
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(st.lists(st.integers(-1, 0), min_size=16, max_size=16))
+def test_places_are_those_of_the_next_cell(layout: Layout, cells: list[int]) -> None:
+    written = tokens.encode(wrap(encode_layout(build(np.array(cells).reshape(4, 4), ["cross"]), layout)))
+    row, column = (part[0].tolist() for part in places(torch.tensor([written]), 4))
+    done = 0
+    for number, token in enumerate(written):
+        text = tokens.decode(written[: number + 1])
+        if layout == "full":
+            done = text.count("| ") + text.count("\n")
+        else:
+            done += int(tokens.TOKENS[token]) if tokens.TOKENS[token].isdigit() else 0
+        assert (row[number], column[number]) == divmod(done, 4), text
+    assert done == 16
+
+
+def test_places_follow_the_lines_of_a_miscounted_text() -> None:
+    written = tokens.encode("<seg>others *3\n others *1")
+    row, column = places(torch.tensor([written]), 4)
+    assert (row[0].tolist()[-3:], column[0].tolist()[-3:]) == ([1, 1, 1], [0, 0, 1])
