@@ -43,11 +43,11 @@ from lab.train.text4seg_toy.vision import Vision, accuracy, teach
 from vidmem.export.textlayout import LAYOUTS
 
 SIZE = ModelConfig(width=96, layers=5, heads=4)
-LESSON = Config(steps=800, lesson=True, model=SIZE)
+LESSON = Config(steps=600, lesson=True, model=SIZE)
 """What all runs start from, directly or not."""
 RUNS = {
-    "8x8": Config(steps=2400, every=200, start="lesson", model=SIZE),
-    "16x16": Config(steps=2000, every=200, grid=16, start="8x8", model=SIZE),
+    "8x8": Config(steps=1600, every=200, start="lesson", model=SIZE),
+    "16x16": Config(steps=1200, every=200, grid=16, start="8x8", model=SIZE),
     "8x8 rows, short": Config(steps=600, every=200, start="lesson", model=SIZE),
     "8x8 image, short": Config(steps=600, every=200, layout="image", start="lesson", model=SIZE),
     "8x8 full, short": Config(steps=600, every=200, layout="full", start="lesson", model=SIZE),
