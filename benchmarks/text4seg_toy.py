@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from benchmarks.common import OUT, machine, say, table, write_json
+from benchmarks.common import OUT, machine, say, write_json
 from lab.train import checkpoint
 from lab.train.text4seg_toy.data import DEV, TEST, Item, held_out
 from lab.train.text4seg_toy.loop import Config, train
@@ -47,7 +47,7 @@ LESSON = Config(steps=600, lesson=True, model=SIZE)
 """What all runs start from, directly or not."""
 RUNS = {
     "8x8": Config(steps=1600, every=200, start="lesson", model=SIZE),
-    "16x16": Config(steps=1200, every=200, grid=16, start="8x8", model=SIZE),
+    "16x16": Config(steps=1200, every=200, grid=16, start="lesson", model=SIZE),
     "8x8 rows, short": Config(steps=600, every=200, start="lesson", model=SIZE),
     "8x8 image, short": Config(steps=600, every=200, layout="image", start="lesson", model=SIZE),
     "8x8 full, short": Config(steps=600, every=200, layout="full", start="lesson", model=SIZE),
@@ -137,9 +137,28 @@ def measure(name: str, vision: Vision, args: argparse.Namespace) -> dict[str, An
         }
         if set_name == "held out":
             sheet(args.out.with_name(f"{args.out.stem}-{config.grid}-{config.layout}.png"), items, given, config.grid)
-    seconds, rate = speed(writer, vision, sets["held out"][: args.timed], config.grid)
-    result["seconds_per_answer"], result["tokens_per_second"] = seconds, rate
+    few = sets["held out"][: args.timed]
+    result["seconds_per_answer"], result["tokens_per_second"] = speed(writer, vision, few, config.grid)
+    if name in MAIN:
+        result["constrained"] = constrained_part(writer, vision, few, config.grid)
     return result
+
+
+def constrained_part(writer: Writer, vision: Vision, items: Sequence[Item], grid: int) -> dict[str, Any]:
+    """What constrained decoding changes: valid answers and speed of this writer, and of one whose head is untaught."""
+    blank = Writer(writer.config, grid)
+    blank.load_state_dict({**writer.state_dict(), **{f"head.{k}": v for k, v in blank.head.state_dict().items()}})
+    return {
+        "questions": len(items),
+        **{
+            f"{which}{'_constrained' if constrain else ''}": {
+                "scores": scores(items, answers(model, vision, items, grid, "rows", constrain=constrain)),
+                "tokens_per_second": speed(model, vision, items[:10], grid, constrain=constrain)[1],
+            }
+            for which, model in (("taught", writer), ("untaught_head", blank))
+            for constrain in (False, True)
+        },
+    }
 
 
 def _log(folder: Path) -> list[dict[str, float]]:
@@ -222,13 +241,40 @@ def as_table(result: dict[str, Any]) -> str:
         for set_name, part in row["sets"].items()
     ]
     long = [(f"{r['grid']}x{r['grid']}", r["layout"], r["tokens"]) for r in result["lengths"]]
+    loose = [
+        (
+            row["run"],
+            which,
+            row["constrained"][which]["scores"]["strict"],
+            row["constrained"][which]["scores"]["ciou"],
+            row["constrained"][which]["tokens_per_second"],
+        )
+        for row in result["rows"]
+        if "constrained" in row
+        for which in ("taught", "taught_constrained", "untaught_head", "untaught_head_constrained")
+    ]
     return "\n\n".join(
         [
-            table(head, rows),
-            table(("run", "cIoU / ceiling", *kinds, *(f"absent, {kind}" for kind in kinds)), by),
-            table(("grid", "layout", "tokens of the right answer"), long),
+            markdown(head, rows),
+            markdown(("run", "cIoU / ceiling", *kinds, *(f"absent, {kind}" for kind in kinds)), by),
+            markdown(("run", "decoding", "strict", "cIoU", "tokens/s"), loose),
+            markdown(("grid", "layout", "tokens of the right answer"), long),
         ]
     )
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown; None and NaN are dashes."""
+
+    def cell(value: object) -> str:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return "-"
+        return f"{value:.3g}" if isinstance(value, float) and abs(value) < 100 else (
+            f"{value:.0f}" if isinstance(value, float) else str(value)
+        )  # fmt: skip
+
+    lines = [head, ["---"] * len(head), *([cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _share(part: dict[str, Any], kind: str) -> float | None:

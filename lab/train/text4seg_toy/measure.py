@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,9 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidmem.errors import UsageError
+from vidmem.evaluation.masks import Overlaps, ciou, giou, no_target, overlaps
 from vidmem.export.textanswer import read_answer
 from vidmem.export.textlayout import Layout, decode_layout
 from vidmem.export.textmask import CLOSE, OPEN, TextMask
+from vidmem.vlm.constrained import MaskLogits
+from vidmem.vlm.grammar import MaskGrammar
+from vidmem.vlm.vocabulary import Vocabulary
 
 from . import tokens
 from .data import Item, answer_text, asked, see
@@ -25,8 +30,8 @@ from .vision import Vision
 TOGETHER = 128
 """Answers that are written at the same time."""
 
-Allow = Callable[[int, str], Sequence[int]]
-"""Which tokens may follow the text of the answer with that number; for constrained decoding."""
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""Changes the logits `(n, tokens)` of what follows the answers `(n, t)` so far; for constrained decoding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +52,9 @@ class Answer:
 
 
 @torch.inference_mode()
-def write(model: Writer, features: Tensor, question: Tensor, limit: int, allow: Allow | None = None) -> list[list[int]]:
+def write(
+    model: Writer, features: Tensor, question: Tensor, limit: int, choose: Choose | None = None
+) -> list[list[int]]:
     """The most probable next token, again and again, for each question; at most `limit` tokens each.
 
     Args:
@@ -55,23 +62,20 @@ def write(model: Writer, features: Tensor, question: Tensor, limit: int, allow: 
         features: `(n, WIDTH, 16, 16)`.
         question: `(n, LONGEST)` tokens.
         limit: Tokens of an answer, so that one without an end ends.
-        allow: Only the tokens that it gives for the text so far may follow.
+        choose: What may follow, such as `constrained`.
 
     Returns:
         The tokens of each answer, from the opening tag to the closing one.
     """
     n = len(features)
-    cache = model.start(features, question)
+    memory = model.start(features, question)
     written = torch.full((n, 1), tokens.OPEN_ID)
     done = torch.zeros(n, dtype=torch.bool)
     for _ in range(limit - 1):
         row, column = places(written, model.grid)
-        logits = model.step(written[:, -1], row[:, -1], column[:, -1], cache)
-        if allow is not None:
-            for number in range(n):
-                shut = torch.ones(logits.shape[1], dtype=torch.bool)
-                shut[list(allow(number, tokens.decode(written[number].tolist())))] = False
-                logits[number, shut & ~done[number]] = -torch.inf
+        logits = model.step(written[:, -1], row[:, -1], column[:, -1], memory)
+        if choose is not None:
+            logits = choose(written, logits)
         written = torch.cat([written, torch.where(done, tokens.PAD_ID, logits.argmax(1))[:, None]], 1)
         done |= written[:, -1] == tokens.CLOSE_ID
         if bool(done.all()):
@@ -80,8 +84,8 @@ def write(model: Writer, features: Tensor, question: Tensor, limit: int, allow: 
 
 
 def limit_of(grid: int) -> int:
-    """The most tokens of an answer; the longest right one, cell by cell, has two for each cell."""
-    return 2 * grid * grid + 16
+    """The most tokens of an answer: a run has four, and no mask has more runs than cells."""
+    return 4 * grid * grid + 4
 
 
 def read(written: Sequence[int], noun: str, grid: int, layout: Layout) -> Answer:
@@ -104,18 +108,35 @@ def _strict(text: str, grid: int, layout: Layout) -> TextMask | None:
         return None
 
 
+def constrained(noun: str, grid: int) -> MaskLogits:
+    """Allows nothing but masks of a grid with one label."""
+    return MaskLogits(_vocabulary(), MaskGrammar((grid, grid), [noun]), 0, [tokens.PAD_ID])
+
+
+@cache
+def _vocabulary() -> Vocabulary:
+    return Vocabulary([b"" if token == tokens.PAD else token.encode() for token in tokens.TOKENS])
+
+
 def answers(
-    model: Writer, vision: Vision, items: Sequence[Item], grid: int, layout: Layout, allow: Allow | None = None
+    model: Writer, vision: Vision, items: Sequence[Item], grid: int, layout: Layout, *, constrain: bool = False
 ) -> list[Answer]:
-    """The answers to questions, in their order."""
+    """The answers to questions, in their order. constrain: write nothing but masks with the noun of the question."""
     model.eval()
-    out: list[Answer] = []
-    for first in range(0, len(items), TOGETHER):
-        part = items[first : first + TOGETHER]
-        features = see(vision, [item.scene for item in part])
-        written = write(model, features, asked([item.question for item in part]), limit_of(grid), allow)
-        out += [read(w, item.question.noun, grid, layout) for w, item in zip(written, part, strict=True)]
-    return out
+    found: dict[int, Answer] = {}
+    groups: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        groups.setdefault(item.question.noun if constrain else "", []).append(number)
+    for noun, group in groups.items():
+        for first in range(0, len(group), TOGETHER):
+            numbers = group[first : first + TOGETHER]
+            part = [items[n] for n in numbers]
+            features = see(vision, [item.scene for item in part])
+            choose = constrained(noun, grid) if constrain else None
+            written = write(model, features, asked([item.question for item in part]), limit_of(grid), choose)
+            for number, item, ids in zip(numbers, part, written, strict=True):
+                found[number] = read(ids, item.question.noun, grid, layout)
+    return [found[number] for number in range(len(items))]
 
 
 def right_answers(items: Sequence[Item], grid: int, layout: Layout) -> list[Answer]:
@@ -138,26 +159,20 @@ def scores(items: Sequence[Item], given: Sequence[Answer]) -> dict[str, float]:
         mean over what is there; `absent`: the share of empty masks among questions about what is not there; `missed`:
         among the others; `strict`: the share of texts that the strict decoder reads; `tokens`: per answer.
     """
-    truth = np.stack([item.question.mask(item.scene) for item in items])
-    found = np.stack([answer.mask for answer in given])
-    both, either = (truth & found).sum((1, 2)), (truth | found).sum((1, 2))
-    each = np.where(either == 0, 1.0, both / np.maximum(either, 1))
-    there: NDArray[np.bool_] = np.array([not item.question.absent for item in items])
-    empty = np.asarray(~found.any((1, 2)))
+    every = overlaps((answer.mask, item.question.mask(item.scene)) for item, answer in zip(items, given, strict=True))
+    there = every.wanted > 0
+    some = Overlaps(every.both[there], every.predicted[there], every.wanted[there])
+    absent, present = no_target(every)
     return {
-        "ciou": float(both[there].sum() / max(1, either[there].sum())),
-        "ciou_all": float(both.sum() / max(1, either.sum())),
-        "giou": float(each.mean()),
-        "miou": _mean(each[there]),
-        "absent": _mean(empty[np.logical_not(there)]),
-        "missed": _mean(empty[there]),
+        "ciou": ciou(some),
+        "ciou_all": ciou(every),
+        "giou": giou(every),
+        "miou": giou(some),
+        "absent": absent,
+        "missed": 1 - present,
         "strict": float(np.mean([answer.strict for answer in given])),
         "tokens": float(np.mean([answer.tokens for answer in given])),
     }
-
-
-def _mean(values: NDArray[np.generic]) -> float:
-    return float(values.mean()) if values.size else float("nan")
 
 
 def by_kind(items: Sequence[Item], given: Sequence[Answer]) -> dict[str, dict[str, float]]:
@@ -171,15 +186,17 @@ def by_kind(items: Sequence[Item], given: Sequence[Answer]) -> dict[str, dict[st
 
 
 def speed(
-    model: Writer, vision: Vision, items: Sequence[Item], grid: int, allow: Allow | None = None
+    model: Writer, vision: Vision, items: Sequence[Item], grid: int, *, constrain: bool = False
 ) -> tuple[float, float]:
     """Seconds per answer, written one at a time, and tokens per second; the picture's features are ready."""
     model.eval()
     features = see(vision, [item.scene for item in items])
     questions = asked([item.question for item in items])
+    ready = {item.question.noun: constrained(item.question.noun, grid) for item in items} if constrain else {}
     begun, count = time.perf_counter(), 0
-    for number in range(len(items)):
+    for number, item in enumerate(items):
         one = slice(number, number + 1)
-        count += len(write(model, features[one], questions[one], limit_of(grid), allow)[0])
+        choose = ready.get(item.question.noun)
+        count += len(write(model, features[one], questions[one], limit_of(grid), choose)[0])
     seconds = time.perf_counter() - begun
     return seconds / len(items), count / seconds

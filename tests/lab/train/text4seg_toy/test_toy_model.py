@@ -13,6 +13,7 @@ from lab.train.text4seg_toy.data import DEV, TEST, TRAIN, answer_text, batches, 
 from lab.train.text4seg_toy.loop import loss_of, train
 from lab.train.text4seg_toy.measure import answers, empty_answers, limit_of, read, right_answers, scores, write
 from lab.train.text4seg_toy.model import SEEN, Writer, places
+from lab.train.text4seg_toy.questions import NOUNS
 from lab.train.text4seg_toy.scenes import draw
 from lab.train.text4seg_toy.vision import Vision, accuracy, label, pictures_of, teach
 from lab.train.text4seg_toy.vision import loss_of as vision_loss
@@ -57,9 +58,15 @@ def test_greedy_writing_follows_the_largest_logit_and_ends() -> None:
     with torch.inference_mode():
         logits = model(seen.features[:1], seen.question[:1], answer)[0][0]
     assert logits.argmax(1)[: len(written[0]) - 1].tolist() == written[0][1:]
-    only = [tokens.IDS["others"], tokens.CLOSE_ID]
-    kept = write(model, seen.features, seen.question, 12, lambda number, text: only)
-    assert {token for w in kept for token in w[1:]} <= set(only)
+
+
+def test_constrained_answers_of_an_untaught_model_are_masks() -> None:
+    items, seen, model = held_out(DEV, 6), vision(), writer()
+    assert not any(answer.strict for answer in answers(model, seen, items, 8, "rows"))
+    given = answers(model, seen, items, 8, "rows", constrain=True)
+    assert all(answer.strict for answer in given)
+    for item, answer in zip(items, given, strict=True):
+        assert set(NOUNS) & set(answer.text.replace("*", " ").split()) <= {item.question.noun}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
