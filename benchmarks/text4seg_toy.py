@@ -32,6 +32,7 @@ from lab.train.text4seg_toy.measure import (
     answers,
     by_kind,
     empty_answers,
+    pace,
     right_answers,
     scores,
     speed,
@@ -45,15 +46,24 @@ from vidmem.export.textlayout import LAYOUTS
 SIZE = ModelConfig(width=96, layers=5, heads=4)
 LESSON = Config(steps=600, lesson=True, model=SIZE)
 """What all runs start from, directly or not."""
-RUNS = {
-    "8x8": Config(steps=1600, every=200, start="lesson", model=SIZE),
-    "16x16": Config(steps=1200, every=200, grid=16, start="lesson", model=SIZE),
-    "8x8 rows, short": Config(steps=600, every=200, start="lesson", model=SIZE),
-    "8x8 image, short": Config(steps=600, every=200, layout="image", start="lesson", model=SIZE),
-    "8x8 full, short": Config(steps=600, every=200, layout="full", start="lesson", model=SIZE),
+FIRST = {
+    "8x8, first": Config(steps=1600, every=200, start="lesson", model=SIZE),
+    "16x16, first": Config(steps=640, every=80, grid=16, start="8x8, first", model=SIZE),
 }
-MAIN = ("8x8", "16x16")
-"""The runs that the targets are for; the others compare the layouts after equal training."""
+"""Before more questions about places."""
+MAIN = {
+    "8x8": Config(steps=640, every=80, seed=1, lr=7e-4, warmup=40, hard=0.4, start="8x8, first", model=SIZE),
+    "16x16": Config(
+        steps=200, every=100, grid=16, seed=1, lr=5e-4, warmup=20, hard=0.4, start="16x16, first", model=SIZE
+    ),
+}
+"""The runs that the targets are for."""
+SHORT = {
+    f"8x8 {layout}, short": Config(steps=500, every=100, layout=layout, start="lesson", model=SIZE)
+    for layout in LAYOUTS
+}
+"""The layouts after equal training."""
+RUNS = {"lesson": LESSON, **FIRST, **MAIN, **SHORT}
 VISION_STEPS = 1500
 ASK, ASK_HELD, TIMED = 600, 300, 30
 """Held-out questions, those about pairs that were never asked for, and those that are timed one at a time."""
@@ -99,7 +109,7 @@ def writer_of(name: str, vision: Vision, args: argparse.Namespace) -> Writer:
 
 def config_of(name: str, quick: bool) -> Config:
     """The settings of a run, or tiny ones that only show that it runs."""
-    config = LESSON if name == "lesson" else RUNS[name]
+    config = RUNS[name]
     small = replace(SIZE, width=16, layers=4, heads=2)
     return replace(config, grid=config.grid // 2, steps=8, every=8, batch=8, dev=4, model=small) if quick else config
 
@@ -141,6 +151,14 @@ def measure(name: str, vision: Vision, args: argparse.Namespace) -> dict[str, An
     result["seconds_per_answer"], result["tokens_per_second"] = speed(writer, vision, few, config.grid)
     if name in MAIN:
         result["constrained"] = constrained_part(writer, vision, few, config.grid)
+        result["layouts"] = [
+            {
+                "layout": layout,
+                "tokens": scores(sets["held out"], right_answers(sets["held out"], config.grid, layout))["tokens"],
+                "seconds_per_answer": pace(writer, vision, few[: args.timed // 5], layout),
+            }
+            for layout in LAYOUTS
+        ]
     return result
 
 
@@ -167,15 +185,6 @@ def _log(folder: Path) -> list[dict[str, float]]:
     return read(folder / FILE)
 
 
-def lengths(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Tokens of the right answers in each layout and grid; nothing is trained for it."""
-    return [
-        {"grid": grid, "layout": layout, "tokens": scores(items, right_answers(items, grid, layout))["tokens"]}
-        for grid in (8, 16)
-        for layout in LAYOUTS
-    ]
-
-
 def wanted(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What the main runs must reach on the held-out questions, and what they reach."""
     out = {}
@@ -198,7 +207,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     vision = vision_of(args.cache / "text4seg_toy", args.vision_steps)
     fresh = [draw(DEV + 40_000_000 + n) for n in range(args.ask)]
     rows = []
-    for name in RUNS:
+    for name in (*MAIN, *(SHORT if args.layouts else ())):
         if args.only in (None, name):
             rows.append(measure(name, vision, args))
             held = rows[-1]["sets"]["held out"]
@@ -208,7 +217,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "quick": args.quick,
         "machine": machine(),
         "vision": {"steps": args.vision_steps, **accuracy(vision, fresh)},
-        "lengths": lengths(held_out(TEST, args.ask)),
         "rows": rows,
         "wanted": wanted(rows),
     }
@@ -240,7 +248,11 @@ def as_table(result: dict[str, Any]) -> str:
         for row in result["rows"]
         for set_name, part in row["sets"].items()
     ]
-    long = [(f"{r['grid']}x{r['grid']}", r["layout"], r["tokens"]) for r in result["lengths"]]
+    long = [
+        (row["run"], part["layout"], part["tokens"], part["seconds_per_answer"])
+        for row in result["rows"]
+        for part in row.get("layouts", ())
+    ]
     loose = [
         (
             row["run"],
@@ -258,7 +270,7 @@ def as_table(result: dict[str, Any]) -> str:
             markdown(head, rows),
             markdown(("run", "cIoU / ceiling", *kinds, *(f"absent, {kind}" for kind in kinds)), by),
             markdown(("run", "decoding", "strict", "cIoU", "tokens/s"), loose),
-            markdown(("grid", "layout", "tokens of the right answer"), long),
+            markdown(("run", "layout", "tokens of the right answer", "s to write it"), long),
         ]
     )
 
@@ -315,14 +327,16 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=OUT / "text4seg_toy.json", help="result; tables and sheets beside it"
     )
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for trained models and checkpoints")
-    parser.add_argument("--only", choices=tuple(RUNS), help="one run alone")
+    parser.add_argument("--only", choices=(*MAIN, *SHORT), help="one run alone, after those that it starts from")
+    parser.add_argument("--layouts", action="store_true", help="also train the layouts equally, for 12 minutes more")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a minute: does it run at all? The figures mean nothing")
     args = parser.parse_args(argv)
+    args.layouts |= args.only in SHORT
     args.ask, args.ask_held, args.timed, args.vision_steps = ASK, ASK_HELD, TIMED, VISION_STEPS
     if args.quick:
         args.ask, args.ask_held, args.timed, args.vision_steps = 24, 12, 2, 5
-        args.cache = args.cache / "quick"
+        args.cache, args.layouts = args.cache / "quick", args.layouts or args.only is None
     result = run(args)
     write_json(args.out, result)
     text = as_table(result)

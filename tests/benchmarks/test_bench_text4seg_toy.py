@@ -32,11 +32,12 @@ def test_the_whole_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = tmp_path / "toy.json"
     assert toy.main(["--quick", "--out", str(out), "--cache", str(tmp_path)]) == 0
     result = json.loads(out.read_text("utf-8"))
-    assert [row["run"] for row in result["rows"]] == list(toy.RUNS)
+    assert [row["run"] for row in result["rows"]] == [*toy.MAIN, *toy.SHORT]
     main = result["rows"][0]
     assert main["constrained"]["untaught_head_constrained"]["scores"]["strict"] == 1
     assert main["sets"]["held out"]["empty"]["absent"] == 1
-    assert result["lengths"][0]["tokens"] < result["lengths"][2]["tokens"]
+    rows, image, full = main["layouts"]
+    assert image["tokens"] < rows["tokens"] < full["tokens"]
     assert Image.open(tmp_path / "toy-4-rows.png").width > 1000
     assert "| 16x16 | pairs never asked |" in capsys.readouterr().out
     # What is trained is kept: a second time only measures.

@@ -19,7 +19,7 @@ from .questions import ASKED, LONGEST, Pairs, Question, ask
 from .scenes import Scene, draw
 from .vision import GRID, Vision, pictures_of
 
-TRAIN, DEV, TEST = 100_000_000, 200_000_000, 300_000_000
+TRAIN, DEV, TEST = 100_000_000, 200_000_000, 400_000_000
 """The first scene of each set."""
 EACH = 4
 """Questions about one training scene."""
@@ -61,7 +61,9 @@ def answer_text(item: Item, grid: int, layout: Layout) -> str:
     return wrap(encode_layout(item.mask(grid), layout))
 
 
-def batches(vision: Vision, grid: int, layout: Layout, size: int, seed: int, group: int) -> list[Batch]:
+def batches(
+    vision: Vision, grid: int, layout: Layout, size: int, seed: int, group: int, hard: float = 0.0
+) -> list[Batch]:
     """The batches of one group of training: the same arguments give the same batches, and no two groups share scenes.
 
     Args:
@@ -71,6 +73,7 @@ def batches(vision: Vision, grid: int, layout: Layout, size: int, seed: int, gro
         size: Questions in a batch, about.
         seed: Of the training.
         group: GROUP steps have one number, counted from 0.
+        hard: The share of questions about places beside other things, half of them absent, before the usual mix.
     """
     rng = np.random.default_rng((21, seed, group))
     scenes = GROUP * size // EACH
@@ -80,7 +83,9 @@ def batches(vision: Vision, grid: int, layout: Layout, size: int, seed: int, gro
     items: list[tuple[int, Item]] = []
     for number, scene in enumerate(drawn):
         for _ in range(EACH):
-            if (question := ask(scene, rng)) is not None:
+            beside = bool(hard and rng.random() < hard)
+            question = ask(scene, rng, kinds=("relation",), absent=0.5) if beside else ask(scene, rng)
+            if question is not None:
                 items.append((number, Item(scene, question)))
     written = [tokens.encode(answer_text(item, grid, layout)) for _, item in items]
     order = sorted(range(len(items)), key=lambda n: len(written[n]))

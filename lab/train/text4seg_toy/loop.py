@@ -35,6 +35,7 @@ class Config:
         steps: A multiple of 4.
         mark: The weight of the lesson in which cells are meant (`Writer.mark`), beside the loss of the text.
         lesson: Teach that lesson alone, without answers.
+        hard: The share of questions about places beside other things, half of them absent, before the usual mix.
         start: The training whose weights this one starts from; "" for random ones.
         batch: Questions in a step, about.
         lr: Learning rate after the warm-up.
@@ -51,6 +52,7 @@ class Config:
     steps: int = 4000
     mark: float = 1.0
     lesson: bool = False
+    hard: float = 0.0
     start: str = ""
     batch: int = 32
     lr: float = 1e-3
@@ -125,7 +127,7 @@ def train(
     begun, total = time.monotonic(), 0.0
     with Log(out, first, tensorboard=False) as log:
         for group in range(first // GROUP, config.steps // GROUP):
-            ready = batches(vision, config.grid, config.layout, config.batch, config.seed, group)
+            ready = batches(vision, config.grid, config.layout, config.batch, config.seed, group, config.hard)
             for at, batch in enumerate(ready):
                 total += _step(model.train(), optimizer, batch, config, group * GROUP + at)
             done = (group + 1) * GROUP

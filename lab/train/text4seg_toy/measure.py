@@ -200,3 +200,22 @@ def speed(
         count += len(write(model, features[one], questions[one], limit_of(grid), choose)[0])
     seconds = time.perf_counter() - begun
     return seconds / len(items), count / seconds
+
+
+@torch.inference_mode()
+def pace(model: Writer, vision: Vision, items: Sequence[Item], layout: Layout) -> float:
+    """Seconds per answer in a layout, one at a time: the model is led through the right answers, token by token.
+
+    This tells how long texts of that layout take, whether or not the model was taught to write them.
+    """
+    model.eval()
+    features = see(vision, [item.scene for item in items])
+    questions = asked([item.question for item in items])
+    texts = [torch.tensor([tokens.encode(answer_text(item, model.grid, layout))]) for item in items]
+    begun = time.perf_counter()
+    for number, text in enumerate(texts):
+        memory = model.start(features[number : number + 1], questions[number : number + 1])
+        for length in range(1, text.shape[1]):
+            row, column = places(text[:, :length], model.grid)
+            model.step(text[:, length - 1], row[:, -1], column[:, -1], memory).argmax(1)
+    return (time.perf_counter() - begun) / len(items)

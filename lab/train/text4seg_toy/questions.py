@@ -91,6 +91,7 @@ def ask(
     scene: Scene,
     rng: np.random.Generator,
     pairs: Pairs = ASKED,
+    kinds: Sequence[str] = tuple(KINDS),
     absent: float = ABSENT,
 ) -> Question | None:
     """A question about a scene; None if chance found none of the kind.
@@ -100,12 +101,13 @@ def ask(
         rng: Chooses the question.
         pairs: Colours with shapes that may be named together. The pairs of training are ASKED; with HELD, every
             question asks for one of those.
+        kinds: Of question, some of KINDS.
         absent: The share of questions about what is not there.
     """
     none = bool(rng.random() < absent)
-    kinds = [kind for kind in KINDS if kind not in ("colour", "shape") or not _only_held(pairs)]
-    weights = np.array([KINDS[kind] for kind in kinds])
-    kind = str(rng.choice(kinds, p=weights / weights.sum()))
+    possible = [kind for kind in kinds if kind not in ("colour", "shape") or not _only_held(pairs)]
+    weights = np.array([KINDS[kind] for kind in possible])
+    kind = str(rng.choice(possible, p=weights / weights.sum()))
     for _ in range(TRIES):
         if (question := _MAKERS[kind](scene, rng, pairs, none)) is not None:
             return question
