@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy_making import SHORT, vision, writer
 
 from lab.train.text4seg_toy import tokens
 from lab.train.text4seg_toy.data import DEV, TEST, TRAIN, answer_text, batches, held_out, marks_of
@@ -17,7 +18,6 @@ from lab.train.text4seg_toy.questions import NOUNS
 from lab.train.text4seg_toy.scenes import draw
 from lab.train.text4seg_toy.vision import Vision, accuracy, label, pictures_of, teach
 from lab.train.text4seg_toy.vision import loss_of as vision_loss
-from tests.lab.train.text4seg_toy.making import SHORT, vision, writer
 from vidmem.errors import UsageError
 from vidmem.export.textlayout import LAYOUTS, Layout
 
