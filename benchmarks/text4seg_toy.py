@@ -155,7 +155,7 @@ def measure(name: str, vision: Vision, args: argparse.Namespace) -> dict[str, An
             {
                 "layout": layout,
                 "tokens": scores(sets["held out"], right_answers(sets["held out"], config.grid, layout))["tokens"],
-                "seconds_per_answer": pace(writer, vision, few[: args.timed // 5], layout),
+                "seconds_per_answer": pace(writer, vision, few[: max(1, args.timed // 5)], layout),
             }
             for layout in LAYOUTS
         ]
