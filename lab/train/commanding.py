@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,17 @@ from vidmem.errors import ModelError
 def option(name: str, metavar: str, text: str) -> Any:
     """An option of a command: its flag, what stands for its value in the help, and its help."""
     return typer.Option(name, metavar=metavar, help=text)
+
+
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")]
+LogEveryOption = Annotated[int, option("--log-every", "N", "Steps between log lines.")]
+CheckpointEveryOption = Annotated[int, option("--checkpoint-every", "N", "Steps between checkpoints.")]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
+]
+TensorboardOption = Annotated[
+    bool, typer.Option("--tensorboard/--no-tensorboard", help="Write logs for TensorBoard too.")
+]
 
 
 @contextmanager

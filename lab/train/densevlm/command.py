@@ -12,7 +12,16 @@ from vidmem.cli.messages import say, warn
 from vidmem.cli.options import DeviceOption
 from vidmem.errors import MediaError, UsageError
 
-from ..commanding import libraries, option, resumable
+from ..commanding import (
+    CheckpointEveryOption,
+    LogEveryOption,
+    SeedOption,
+    TensorboardOption,
+    WorkersOption,
+    libraries,
+    option,
+    resumable,
+)
 
 if TYPE_CHECKING:
     from .names import Names
@@ -101,15 +110,11 @@ def densevlm(
         float, option("--blend", "SHARE", "Share of the trained weights in those that are saved; the rest are old.")
     ] = 0.9,
     precision: Annotated[str, option("--precision", "bf16|fp32", "Precision of the image towers.")] = "bf16",
-    seed: Annotated[int, option("--seed", "N", "Random seed.")] = 0,
-    log_every: Annotated[int, option("--log-every", "N", "Steps between log lines.")] = 50,
-    checkpoint_every: Annotated[int, option("--checkpoint-every", "N", "Steps between checkpoints.")] = 500,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
-    ] = 2,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard/--no-tensorboard", help="Write logs for TensorBoard too.")
-    ] = True,
+    seed: SeedOption = 0,
+    log_every: LogEveryOption = 50,
+    checkpoint_every: CheckpointEveryOption = 500,
+    workers: WorkersOption = 2,
+    tensorboard: TensorboardOption = True,
     device: DeviceOption = None,
 ) -> None:
     """Adapt a CLIP model to regions without labels (DenseVLM).

@@ -13,7 +13,16 @@ from vidmem.cli.options import DeviceOption
 from vidmem.errors import UsageError
 from vidmem.export.files import writing
 
-from ..commanding import libraries, option, resumable
+from ..commanding import (
+    CheckpointEveryOption,
+    LogEveryOption,
+    SeedOption,
+    TensorboardOption,
+    WorkersOption,
+    libraries,
+    option,
+    resumable,
+)
 
 
 def text4seg(
@@ -74,15 +83,11 @@ def text4seg(
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Compute activations twice, to save memory.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")] = 0,
-    log_every: Annotated[int, option("--log-every", "N", "Steps between log lines.")] = 10,
-    checkpoint_every: Annotated[int, option("--checkpoint-every", "N", "Steps between checkpoints.")] = 500,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
-    ] = 4,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard/--no-tensorboard", help="Write logs for TensorBoard too.")
-    ] = True,
+    seed: SeedOption = 0,
+    log_every: LogEveryOption = 10,
+    checkpoint_every: CheckpointEveryOption = 500,
+    workers: WorkersOption = 4,
+    tensorboard: TensorboardOption = True,
     device: DeviceOption = None,
 ) -> None:
     """Teach a vision-language model to answer with masks, by LoRA after Text4Seg.

@@ -11,7 +11,16 @@ from vidmem.cli.messages import say
 from vidmem.cli.options import DeviceOption
 from vidmem.errors import UsageError
 
-from ..commanding import libraries, option, resumable
+from ..commanding import (
+    CheckpointEveryOption,
+    LogEveryOption,
+    SeedOption,
+    TensorboardOption,
+    WorkersOption,
+    libraries,
+    option,
+    resumable,
+)
 
 
 def tren(
@@ -128,15 +137,11 @@ def tren(
         str, option("--text-start", "random|head", "Initial weights of the text projector.")
     ] = "random",
     precision: Annotated[str, option("--precision", "bf16|fp32", "Precision of the forward pass.")] = "bf16",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")] = 0,
-    log_every: Annotated[int, option("--log-every", "N", "Steps between log lines.")] = 50,
-    checkpoint_every: Annotated[int, option("--checkpoint-every", "N", "Steps between checkpoints.")] = 500,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures, 0 for none.")
-    ] = 2,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard/--no-tensorboard", help="Write logs for TensorBoard too.")
-    ] = True,
+    seed: SeedOption = 0,
+    log_every: LogEveryOption = 50,
+    checkpoint_every: CheckpointEveryOption = 500,
+    workers: WorkersOption = 2,
+    tensorboard: TensorboardOption = True,
     device: DeviceOption = None,
 ) -> None:
     """Train a T-REN region encoder on a frozen backbone.
