@@ -57,7 +57,7 @@ def load_needles(path: str) -> list[Needle]:
         data = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MediaError(f"the questions are not JSON ({error}); fetch the file again: {path}") from None
     if not isinstance(data, list) or not data:
         raise MediaError(f"a question file of Visual Haystacks is a list of questions, and this is not one: {path}")

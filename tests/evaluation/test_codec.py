@@ -77,3 +77,8 @@ def test_no_mask_is_no_bound() -> None:
     with pytest.raises(UsageError, match="a grid is 1 to"):
         referring_bound([("a", square(2, 0, 1))], (0, 2))
     assert set(referring_bound([("a", square(2, 0, 1))], (2, 2)).cost) == set(LAYOUTS)
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="same name"):
+        semantic_bound([np.zeros((64, 64), np.int64)], ["cup", "cup"], (16, 16))

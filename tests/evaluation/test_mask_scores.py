@@ -165,3 +165,8 @@ def test_semantic_equals_a_slow_loop(pictures: tuple[NDArray[np.int16], NDArray[
     assert matrix.sum() == counts.sum()
     both = confusion(np.hstack([predicted, predicted]), np.hstack([wanted, wanted]), 3, ignore=9)
     np.testing.assert_array_equal(both, matrix + matrix)  # matrices of several pictures add up
+
+
+def test_boxes_of_masks_of_two_sizes_are_refused() -> None:
+    with pytest.raises(UsageError, match="pair 0: the masks have different sizes"):
+        box_accuracy([(np.ones((4, 4), bool), np.ones((8, 8), bool))])

@@ -121,3 +121,10 @@ def test_damaged_segments(tmp_path: Path) -> None:
     picture.labels.unlink()
     with pytest.raises(MediaError, match="no such file of segments"):
         segment_masks(picture)
+
+
+def test_a_deeply_nested_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "panoptic.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(MediaError, match="cannot be read"):
+        read_panoptic(path)

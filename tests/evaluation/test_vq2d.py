@@ -10,6 +10,7 @@ from typing import Any
 import fakes
 import pytest
 
+from vidmem.config import IndexConfig
 from vidmem.encoders.registry import registered
 from vidmem.errors import MediaError, UnknownWordError, UsageError
 from vidmem.evaluation.vq2d import Answered, answer
@@ -82,6 +83,37 @@ def test_an_entry_that_lacks_a_part_is_named(name: str) -> None:
         list(queries(document(broken)))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"clip_fps": "fast"},
+        {"clip_fps": -1},
+        {"clip_fps": float("nan")},
+        {"annotations": ["a0"]},
+        {"annotations": [{"annotation_uid": "a0", "query_sets": None}]},
+        {"annotations": [{"annotation_uid": "a0", "query_sets": []}]},
+    ],
+)
+def test_a_damaged_clip_is_refused(damage: dict[str, Any]) -> None:
+    whole = document(entry("red", 40, (3, 10, 20, 30, 40)))
+    whole["videos"][0]["clips"][0].update(damage)
+    with pytest.raises(MediaError):
+        list(queries(whole))
+    with pytest.raises(MediaError):
+        list(queries({"videos": [{"clips": ["c"]}]}))
+
+
+@pytest.mark.parametrize(("name", "value"), [("query_frame", 1e400), ("query_frame", -5), ("visual_crop", "a")])
+def test_a_damaged_query_is_refused(name: str, value: object) -> None:
+    broken = entry("red", 40, (3, 10, 20, 30, 40)) | {name: value}
+    with pytest.raises(MediaError, match="query 1 of annotation a0"):
+        list(queries(document(broken)))
+    nowhere = entry("red", 40, (3, 10, 20, 30, 40))
+    nowhere["visual_crop"]["x"] = float("nan")
+    with pytest.raises(MediaError, match="not finite"):
+        list(queries(document(nowhere)))
+
+
 def test_a_document_without_clips_or_pixels_is_refused() -> None:
     with pytest.raises(MediaError, match="no list `clips`"):
         list(queries({"videos": [{}]}))
@@ -132,6 +164,13 @@ def test_the_last_appearance_before_the_query_is_the_answer(memory: Memory) -> N
     assert span(ask(memory, "red", 18, RED)) == (0, 9)
     assert span(ask(memory, "red", 25, RED)) == (20, 24)  # frame 25 is not searched
     assert span(ask(memory, "blue", 38, (2, 64, 32, 32, 32)))[1] == 37
+
+
+def test_a_video_with_fewer_frames_than_the_setting_has_the_same_answer(tmp_path: Path) -> None:
+    video = fakes.squares(tmp_path / "clip.mp4", [("red", 0, 2, 8), ("red", 4, 6, 120)], 8, fps=5)
+    with registered(fakes.SPEC), Memory.open(tmp_path / "m", encoder="colours") as memory:
+        memory.index(video, config=IndexConfig(fps=30))
+        assert span(ask(memory, "red", 38, RED)) == (20, 29)
 
 
 def test_a_word_that_is_not_known_leaves_the_crop(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:

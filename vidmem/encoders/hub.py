@@ -103,7 +103,7 @@ def part_names(index: Path) -> list[str]:
     """Names of the files of a large model, from its index; [] if the index is damaged."""
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     return sorted(name for name in names if isinstance(name, str) and Path(name).name == name)
 
@@ -229,7 +229,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
             raise ValueError("an entry has no sha256")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"the record of weights is damaged ({error}); remove it: {folder / RECORD}") from None
     return record
 

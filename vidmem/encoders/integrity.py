@@ -25,7 +25,7 @@ def cut_short(path: Path) -> str:
             json.loads(path.read_text("utf-8"))
         if path.suffix in (".pth", ".pt", ".bin"):
             return _saved(path)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "it is no JSON"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
@@ -42,7 +42,7 @@ def _safetensors(path: Path, size: int) -> str:
             entries = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
             missing = 8 + length + max(ends, default=0) - size
-        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
             return "its header is damaged"
     return f"{missing:,} bytes are missing at its end" if missing > 0 else ""
 

@@ -98,8 +98,11 @@ def semantic_bound(
         tokens: Counts the tokens of a text.
 
     Raises:
-        UsageError: There is no picture with a label, or the grid is empty or too large.
+        UsageError: There is no picture with a label, two classes have the same name, or the grid is empty or too
+            large.
     """
+    if len(set(names)) < len(names):
+        raise UsageError("two classes have the same name; each needs a name of its own")
     meter = _Meter(grid, layouts, tokens)
     matrix = np.zeros((len(names), len(names) + 1), np.int64)
     pairs = []

@@ -71,12 +71,16 @@ def overlaps(pairs: Iterable[tuple[Mask, Mask]]) -> Overlaps:
     """
     rows = []
     for number, (predicted, wanted) in enumerate(pairs):
-        if predicted.shape != wanted.shape:
-            raise UsageError(f"pair {number}: the masks have different sizes, {predicted.shape} and {wanted.shape}")
+        _same_size(number, predicted, wanted)
         p, w = np.asarray(predicted, bool), np.asarray(wanted, bool)
         rows.append((np.count_nonzero(p & w), np.count_nonzero(p), np.count_nonzero(w)))
     counts = np.array(rows, np.int64).reshape(-1, 3)
     return Overlaps(counts[:, 0], counts[:, 1], counts[:, 2])
+
+
+def _same_size(number: int, predicted: Mask, wanted: Mask) -> None:
+    if predicted.shape != wanted.shape:
+        raise UsageError(f"pair {number}: the masks have different sizes, {predicted.shape} and {wanted.shape}")
 
 
 def ciou(counted: Overlaps) -> float:
@@ -118,9 +122,12 @@ def box_accuracy(pairs: Iterable[tuple[Mask, Mask]], threshold: float = 0.5) -> 
     """Share of pairs (predicted, wanted) of masks `(H, W)` whose boxes have an IoU above `threshold` (Acc@0.5).
 
     Pairs without a target are left out. NaN when none is left.
+
+    Raises UsageError when the two masks of a pair differ in size.
     """
     right = []
-    for predicted, wanted in pairs:
+    for number, (predicted, wanted) in enumerate(pairs):
+        _same_size(number, predicted, wanted)
         if wanted.any():
             (x, y, w, h), (x2, y2, w2, h2) = box(predicted), box(wanted)
             a, b = np.array([x, y, x + w, y + h], np.float32), np.array([x2, y2, x2 + w2, y2 + h2], np.float32)

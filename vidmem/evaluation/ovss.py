@@ -43,7 +43,9 @@ class Windows:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        if self.side < 1 or (self.stride is not None and not 1 <= self.stride <= self.side):
+        if self.side < 1:
+            raise UsageError(f"`side` is at least 1 pixel; got {self.side}")
+        if self.stride is not None and not 1 <= self.stride <= self.side:
             raise UsageError(f"`stride` lies between 1 and `side`; got {self.stride} and {self.side}")
         if self.short is not None and self.short < self.side:
             raise UsageError(f"`short` is at least `side`, {self.side}; got {self.short}")

@@ -99,7 +99,7 @@ def read_panoptic(
         data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise MediaError(f"no such annotation file: {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MediaError(f"the annotation file cannot be read ({' '.join(str(error).split())[:120]}): {path}") from None
     here = _Fields(path)
     rows = here.rows(data, "categories")

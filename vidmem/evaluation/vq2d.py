@@ -75,13 +75,14 @@ def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: 
         scores, threshold = cosines(visual, query_visual), memory.query.calibration.visual_threshold
     chosen = select(scores, threshold)
     times, ordinals, boxes = store.boxes(source.id, 0, asked_ns - 1)
+    step = sampling_step(times)
     mine = np.isin(ordinals, columns.ordinals[rows[chosen]])
     if not mine.any():
         return Answered(None, len(chosen), "the selected tracks were seen only later")
     times, ordinals, boxes = times[mine], ordinals[mine], boxes[mine]
     by_ordinal = dict(zip(columns.ordinals[rows[chosen]].tolist(), scores[chosen].tolist(), strict=True))
     rank = np.array([by_ordinal[int(ordinal)] for ordinal in ordinals], np.float32)
-    frames = sampled(times, memory.query.settings().fps or query.fps)
+    frames = sampled(times, step)
     span = window([frames])
     assert span is not None  # there are frames
     inside = (frames >= span[0]) & (frames <= span[1])
@@ -89,12 +90,21 @@ def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: 
     return Answered(Response(first, found, float(scores[chosen].max())), len(chosen), note)
 
 
-def sampled(times: NDArray[np.int64], fps: float) -> NDArray[np.int64]:
+def sampling_step(times: NDArray[np.int64]) -> int:
+    """The usual time in ns from one sampled frame to the next, from the times `(n,)` in ns at which anything was seen.
+
+    The setting `fps` does not tell: a video can have fewer frames.
+    """
+    gaps = np.diff(np.unique(times))
+    return int(np.median(gaps)) if len(gaps) else 1
+
+
+def sampled(times: NDArray[np.int64], step: int) -> NDArray[np.int64]:
     """Numbers `(n,)` of sampled frames from their times `(n,)` in ns, so that neighbours differ by 1.
 
-    fps: Frames per second at which the video was sampled.
+    step: The time between neighbours in ns.
     """
-    return np.asarray(np.rint(times * (fps / 1e9)), np.int64)
+    return np.asarray(np.rint(times / step), np.int64)
 
 
 def _each_frame(

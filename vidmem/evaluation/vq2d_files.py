@@ -7,6 +7,7 @@ of the picture size that stands beside them.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,11 +115,17 @@ def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
     """
     for video in annotations["videos"]:
         for clip in _list(video, "clips", "a video"):
-            fps = float(clip.get("clip_fps") or CLIP_FPS)
-            for annotation in _list(clip, "annotations", "a clip"):
-                uid = annotation.get("annotation_uid")
-                for number, entry in annotation.get("query_sets", {}).items():
-                    yield _query(clip.get("clip_uid"), (str(uid), str(number)), entry, fps)
+            rows = _list(clip, "annotations", "a clip")
+            fps = clip.get("clip_fps") or CLIP_FPS
+            if not isinstance(fps, int | float) or not 0 < fps < 1000:
+                raise MediaError(f"`clip_fps` is frames per second; got {str(fps)[:40]}; is it a file of VQ2D?")
+            for annotation in rows:
+                sets = annotation.get("query_sets") if isinstance(annotation, dict) else None
+                if not isinstance(sets, dict):
+                    raise MediaError("an annotation has no mapping `query_sets`; is it a file of VQ2D?")
+                for number, entry in sets.items():
+                    key = str(annotation.get("annotation_uid")), str(number)
+                    yield _query(clip.get("clip_uid"), key, entry, float(fps))
 
 
 def predictions(annotations: Mapping[str, Any], answers: Mapping[Key, Response | None]) -> dict[str, Any]:
@@ -160,17 +167,20 @@ def _list(entry: Any, name: str, owner: str) -> Sequence[Any]:
 def _query(clip: str | None, key: Key, entry: Any, fps: float) -> VisualQuery:
     try:
         track = sorted((_box(one) for one in entry.get("response_track", ())), key=lambda one: one.frame)
+        frame, title = int(entry["query_frame"]), str(entry["object_title"])
+        if frame < 0:
+            raise ValueError(f"frame {frame}")
         return VisualQuery(
             clip=clip,
             key=key,
-            title=str(entry["object_title"]),
-            frame=int(entry["query_frame"]),
+            title=title,
+            frame=frame,
             crop=_box(entry["visual_crop"]),
             response=tuple(track),
             fps=fps,
             valid=bool(entry.get("is_valid", True)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MediaError(
             f"query {key[1]} of annotation {key[0]} lacks a part or has a wrong one ({error}); fetch the file again"
         ) from None
@@ -181,4 +191,6 @@ def _box(entry: Mapping[str, Any]) -> FrameBox:
     size = int(entry["original_width"]), int(entry["original_height"])
     if min(size) < 1:
         raise ValueError(f"a picture of {size[0]} x {size[1]} pixels")
+    if not all(math.isfinite(float(entry[name])) for name in ("x", "y", "width", "height")):
+        raise ValueError("a box that is not finite")
     return FrameBox(int(entry["frame_number"]), (x, y, x + float(entry["width"]), y + float(entry["height"])), size)

@@ -55,7 +55,7 @@ class Dataset:
             self._data_path = str(info["data_path"])
             self._video_path = str(info.get("video_path") or "")
             self._chunk_size = int(info.get("chunks_size") or 1000)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise MediaError(f"meta/info.json of the dataset cannot be read ({cause}): {path}") from None
         if not version.startswith(("v2.", "v3.")):
@@ -79,7 +79,7 @@ class Dataset:
         try:
             with open(file, encoding="utf-8") as lines:
                 return sorted(int(json.loads(line)["episode_index"]) for line in lines if line.strip())
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise MediaError(f"the dataset's list of episodes cannot be read ({error}): {file}") from None
 
     def _v3_rows(self) -> dict[int, dict[str, Any]]:

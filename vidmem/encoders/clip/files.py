@@ -217,7 +217,7 @@ def _from_config(family: str, backbone: str, home: Path, path: Path, sha: str) -
         data = json.loads((home / CONFIG).read_text("utf-8"))
         config, picture = dict(data["model_cfg"]), dict(data.get("preprocess_cfg") or {})
         _ = config["embed_dim"], config["vision_cfg"], config["text_cfg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{CONFIG} is missing or damaged ({error!r}); fetch it again: {home}") from None
     return _build(f"{family}:{backbone}", config, picture, home, path, sha)
 

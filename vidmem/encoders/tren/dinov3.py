@@ -220,7 +220,7 @@ def _from_folder(path: Path) -> nn.Module:
     try:
         config = json.loads((path / "config.json").read_text("utf-8"))
         kind = config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         cause = f"config.json is missing or damaged ({type(error).__name__})"
         fail(WHAT, f"{cause}; give a folder with config.json and model.safetensors", path)
     if kind != "dinov3_vit":
