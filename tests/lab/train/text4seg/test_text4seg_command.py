@@ -123,7 +123,7 @@ def test_train_fails_on_models_and_data(run: Run, tiny: Folder, data: Path, tmp_
     (tmp_path / "file").touch()
     result = run("--data", data, "--model", tiny(), "--out", tmp_path / "file" / "out", *SMALL)
     assert result.exit_code == 4
-    assert "the training cannot be written (Not a directory)" in result.stderr
+    assert "cannot be made (Not a directory)" in result.stderr
     (tmp_path / "bad.jsonl").write_text("{}\n")
     result = run("--data", tmp_path / "bad.jsonl", "--model", tiny(), "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 4
