@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -275,6 +276,20 @@ def test_a_killed_export_goes_on(run: Run, tmp_path: Path) -> None:
         (("--chat", "nothing.json"), 4, "the conversations cannot be read"),
         (("--refcoco", "nothing"), 4, "no list of expressions"),
         (("--shards", "2"), 2, "regions of a memory need labels"),
+        (("--mix", ""), 2, "--mix is TASK=WEIGHT"),
+        (("--mix", "open=1,open=2"), 2, "--mix has open twice"),
+        (("--refcoco", "a", "--mix", "refer=0"), 2, "--mix leaves no task for the expressions"),
+        (("--refcoco", "a", "--mix", "open=1"), 2, "--mix asks for open, which is for pictures with labels"),
+        (("--vspw", "a", "--mix", "refer=1"), 2, "--mix asks for refer, which is for expressions"),
+        (("--chat", "a", "--mix", "absent=1"), 2, "--mix asks for absent"),
+        (("--refcoco", "a", "--refine", "sam2:tiny"), 2, "--refine is for the regions of a memory"),
+        (("--refcoco", "a", "--all"), 2, "--all is for the regions of a memory"),
+        (("--refcoco", "a", "--instances"), 2, "--instances is for things of --coco"),
+        (("--refcoco", "a", "--labels", "coco"), 2, "--labels is for a memory"),
+        (("--refcoco", "a", "--every", "2s"), 2, "--every is for videos of a memory"),
+        (("--coco", "a", "--split", "train"), 2, "--split is for --vspw and --refcoco"),
+        (("--vspw", "a", "--instances"), 2, "--instances is for things of --coco"),
+        (("--out", ""), 2, "--out is empty"),
     ],
 )
 def test_misuse_fails(run: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
@@ -293,3 +308,39 @@ def test_numbers_in_options() -> None:
     for text in ("open", "open=", "open=-1", "open=nan", "open=inf", "open=1;part=2"):
         with pytest.raises(UsageError, match="--mix is TASK=WEIGHT"):
             parse_mix(text)
+
+
+def test_a_set_of_absent_things_alone(run: Run, tmp_path: Path) -> None:
+    needs("pycocotools")
+    sets.refcoco(tmp_path / "refcoco")
+    result = run("export", "--out", tmp_path / "set", "--refcoco", tmp_path / "refcoco", "--mix", "refer=0,absent=1")
+    assert result.exit_code == 0, result.stderr
+    assert manifest(tmp_path / "set")["tasks"] == {"absent": 14}
+
+
+def test_crops_of_two_data_sets_stay_apart(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("sky\ngrass\nhouse\nmoon\n")
+    places = [sets.label_images(tmp_path / name) for name in ("a", "b")]
+    command = [part for labels, pictures in places for part in ("--label-images", f"{labels}@{pictures}")]
+    command += ["--labels", str(tmp_path / "names.txt"), "--first-label", "0", "--crop", "1"]
+    assert run("export", "--out", tmp_path / "set", *command).exit_code == 0
+    named = [r["image"] if "image" in r else r["images"][0] for r in sets.lines(tmp_path / "set")]
+    assert len(set(named)) == len(named) == 8
+
+
+def test_a_set_with_half_a_character_is_written(run: Run, tmp_path: Path) -> None:
+    needs("pycocotools")
+    folder = sets.refcoco(tmp_path / "refcoco")
+    entries = sets.refs(folder)
+    entries[0]["sentences"][0]["sent"] = "cup \ud800"
+    (folder / "refs(unc).p").write_bytes(pickle.dumps(entries, 2))
+    result = run("export", "--out", tmp_path / "set", "--refcoco", folder)
+    assert result.exit_code == 3, result.stderr
+    assert manifest(tmp_path / "set")["records"] == 13
+
+
+def test_a_deeply_nested_coco_file(run: Run, tmp_path: Path) -> None:
+    needs("pycocotools")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    result = run("export", "--out", tmp_path / "set", "--coco", tmp_path / "deep.json", "--shards", 2)
+    assert (result.exit_code, "the annotations are not JSON" in result.stderr) == (4, True)

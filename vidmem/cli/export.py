@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..export.instruct import STYLES
 from .export_file import write_single_file
 from .export_set import DISTRACTORS, SetOptions, parse_grids, write_training_set
-from .export_sources import Input
+from .export_sources import EVERY, Input, check_used
 from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_option
 from .output import Show, listing
 
@@ -66,7 +66,7 @@ def export(
     ] = 0,
     every: Annotated[
         str, typer.Option("--every", metavar="TIME", help="From a memory: time between pictures of a video.")
-    ] = "1s",
+    ] = EVERY,
     refine: Annotated[
         str | None,
         typer.Option(
@@ -182,7 +182,14 @@ def export(
         ),
     ] = 0.0,
     shards: Annotated[
-        int | None, typer.Option("--shards", metavar="N", min=1, max=99_999, help="Number of files of the set.")
+        int | None,
+        typer.Option(
+            "--shards",
+            metavar="N",
+            min=1,
+            max=99_999,
+            help="Number of files; no more than there are pictures or expressions.",
+        ),
     ] = None,
     shard_size: Annotated[
         int | None,
@@ -215,6 +222,8 @@ def export(
       vidmem export --out set/ --refcoco refcoco@train2014 --refs unc --shards 8
       vidmem export --out set/ --label-images masks@images --labels ade20k
     """
+    if not out:
+        raise UsageError("--out is empty; give the name of a folder")
     for name, value, known in (("--format", format_, FORMATS), ("--form", form, FORMS)):
         if value not in known:
             raise UsageError(f"{name} is {' or '.join(known)}; got {value}")
@@ -264,4 +273,5 @@ def export(
         raise UsageError("--all is for the regions of a memory; annotations have their own labels")
     if refine is not None and (coco is not None or vspw is not None):
         raise UsageError("--refine is for the regions of a memory; annotations have their own masks")
+    check_used(given, memory=coco is None and vspw is None, named=vspw is not None, refcoco=False)
     return write_single_file(given, Path(out), style=style, ask=ask, absent=absent, form=form, seed=seed, show=show)

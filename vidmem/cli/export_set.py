@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import MediaError, UsageError
 from ..query.labels import load_labels
 from ..timecode import parse_time
-from .export_sources import Input, memory_labels, parsed_sources, place
+from .export_sources import Input, check_used, memory_labels, parsed_sources, place
 from .messages import progress_bar, warn
 from .output import Listing, Row, Show, count
 
@@ -52,9 +52,9 @@ class SetOptions:
     @property
     def wanted(self) -> bool:
         """Whether one of the options is given that a single file does not have."""
-        some = (self.refcoco, self.refs, self.label_images, self.chat, self.mix, self.crop, self.shards)
+        some = (self.refcoco, self.refs, self.label_images, self.chat, self.crop, self.shards)
         numbers = self.turns > 1 or self.repeat > 1 or len(self.grids) > 1 or self.distractors != DISTRACTORS
-        others = (self.shard_size, self.workers, self.chat_share)
+        others = (self.shard_size, self.workers, self.chat_share, self.mix)
         return any(some) or numbers or any(value is not None for value in others)
 
 
@@ -71,7 +71,8 @@ def parse_mix(text: str | None) -> tuple[tuple[Task, float], ...]:
     from ..export.trainset.turns import MIX, TASKS
 
     mix = {task: float(weight) for task, weight in MIX.items()}
-    for part in text.split(",") if text else ():
+    named: set[str] = set()
+    for part in text.split(",") if text is not None else ():
         task, _, weight = (piece.strip() for piece in part.partition("="))
         try:
             value = float(weight)
@@ -79,6 +80,9 @@ def parse_mix(text: str | None) -> tuple[tuple[Task, float], ...]:
             value = -1
         if task not in TASKS or not 0 <= value < 1e9:
             raise UsageError(f"--mix is TASK=WEIGHT,... with the tasks {', '.join(TASKS)}; got {part[:40]}")
+        if task in named:
+            raise UsageError(f"--mix has {task} twice; give it one weight")
+        named.add(task)
         mix[task] = value
     return tuple(mix.items())
 
@@ -133,7 +137,20 @@ def write_training_set(
 
 
 def _check(given: Input, options: SetOptions, mix: dict[Task, float]) -> None:
-    labelled = given.coco or given.vspw or options.label_images or given.source or not (options.refcoco or options.chat)
+    labelled = given.coco or given.vspw or options.label_images or _from_memory(given, options)
+    able = {"refer": bool(options.refcoco), "absent": bool(options.refcoco or labelled)}
+    for task in (part.partition("=")[0].strip() for part in options.mix.split(",")) if options.mix else ():
+        if mix[cast("Task", task)] and not able.get(task, bool(labelled)):
+            what = "expressions (--refcoco)" if task == "refer" else "pictures with labels"
+            raise UsageError(f"--mix asks for {task}, which is for {what}; leave it out, or give such a source")
+    if options.refcoco and not mix["refer"] and not mix["absent"]:
+        raise UsageError("--mix leaves no task for the expressions of --refcoco; give refer or absent a weight")
+    check_used(
+        given,
+        memory=_from_memory(given, options),
+        named=bool(given.vspw or options.label_images),
+        refcoco=bool(options.refcoco),
+    )
     if labelled and not any(weight for task, weight in mix.items() if task != "refer"):
         raise UsageError("--mix leaves no task for pictures with labels; give open, part, given or absent a weight")
     if options.shards and options.shard_size:
@@ -161,20 +178,25 @@ def _units(
     if given.vspw is not None:
         names = load_labels(given.labels if given.labels and not options.label_images else "vspw").names
         units += vspw_units(Path(given.vspw), given.split, names, given.leave_out)
-    for text in options.label_images:
+    for number, text in enumerate(options.label_images, 1):
         folder, pictures = place(text)
         names = load_labels(given.labels or "").names
-        units += label_units(folder, pictures or folder, options.first_label, names, given.leave_out)
+        units += label_units(folder, pictures or folder, options.first_label, names, given.leave_out, number)
     for text in options.refcoco:
         folder, images = place(text)
         split = {None: "train", "all": None}.get(given.split, given.split)
         read = read_refcoco(folder, images, split, options.refs, given.leave_out)
-        absent = mix["absent"] / mix["refer"] if mix["refer"] else 0
-        units += referred_units(read, folder.name, options.turns, absent, seed)
+        absent = mix["absent"] / mix["refer"] if mix["refer"] else 1
+        units += referred_units(read, folder.name, options.turns, absent, seed, refer=mix["refer"] > 0)
         inputs += read.files
-    if given.source or not (units or options.chat or given.coco or given.vspw or options.refcoco):
+    if _from_memory(given, options):
         units += _memory(given, out)
     return units
+
+
+def _from_memory(given: Input, options: SetOptions) -> bool:
+    others = (given.coco, given.vspw, options.label_images, options.refcoco, options.chat)
+    return bool(given.source) or not any(others)
 
 
 def _memory(given: Input, out: Path) -> list[Unit]:

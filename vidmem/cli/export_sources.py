@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..query.parse import Parse
 
 
+EVERY = "1s"
+"""Time between pictures of a video, if none is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """Where pictures come from: options of the command by the same names. missing: what was left out, in words."""
@@ -49,6 +53,28 @@ def place(text: str) -> tuple[Path, Path | None]:
     """The two parts of FILE@IMAGES; the second is None when it is not given."""
     first, _, second = text.partition("@")
     return Path(first), Path(second) if second else None
+
+
+def check_used(given: Input, *, memory: bool, named: bool, refcoco: bool) -> None:
+    """Raise UsageError for an option that no source uses.
+
+    Args:
+        given: The sources and their options.
+        memory: Pictures of a memory are a source.
+        named: A source has label pictures, whose labels need names.
+        refcoco: Expressions are a source.
+    """
+    checks = (
+        ("--refine", given.refine is not None, memory, "the regions of a memory"),
+        ("--all", given.everything, memory, "the regions of a memory"),
+        ("--every", given.every != EVERY, memory, "videos of a memory"),
+        ("--instances", given.instances, given.coco is not None, "things of --coco"),
+        ("--labels", given.labels is not None, memory or named, "a memory, --vspw and --label-images"),
+        ("--split", given.split is not None, given.vspw is not None or refcoco, "--vspw and --refcoco"),
+    )
+    for name, wanted, used, what in checks:
+        if wanted and not used:
+            raise UsageError(f"{name} is for {what}, which no source here has; leave it out")
 
 
 def memory_labels(labels: str | None) -> str:

@@ -142,7 +142,7 @@ class Coco:
             document = json.loads(self.path.read_text("utf-8"))
         except OSError as error:
             raise MediaError(f"annotations cannot be read ({error.strerror}); check the path: {self.path}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MediaError(f"the annotations are not JSON ({error}); fetch them again: {self.path}") from None
         for name in ("images", "annotations", "categories"):
             if not isinstance(document, dict) or not isinstance(document.get(name), list):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from vidmem.errors import MediaError
 from vidmem.export.trainset import pickles
 from vidmem.export.trainset.pickles import load_plain
+from vidmem.export.trainset.show import short
 
 PLAIN: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -101,3 +102,22 @@ def test_noise_fails_in_words(tmp_path_factory: pytest.TempPathFactory, noise: b
         load_plain(path)
     except MediaError:
         return
+
+
+def test_messages_stay_short(path: Path) -> None:
+    path.write_bytes(b"\x80\x02c" + b"m" * 24_000 + b"\nn\n.")
+    with pytest.raises(MediaError, match="and only plain data is read") as caught:
+        load_plain(path)
+    assert len(str(caught.value)) < 400 + len(str(path))
+    path.write_bytes(b"")
+    with pytest.raises(MediaError, match=r"cannot be read \(it ends too early\)"):
+        load_plain(path)
+
+
+def test_values_are_shown_shortly() -> None:
+    value: Any = "a" * 1000
+    for _ in range(60):
+        value = [value] * 9  # whole, it would never end
+    assert len(short(value)) <= 100
+    assert short(7) == "7"
+    assert short(10**5000) == "a value of type int"

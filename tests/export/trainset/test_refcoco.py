@@ -173,3 +173,58 @@ def test_expressions_about_one_picture_go_together(tmp_path: Path) -> None:
     texts = [[e.text for e in c.expressions] for c in contents if isinstance(c, Referred)]
     assert sorted(map(len, texts)) == [1] * 4 + [2] * 5
     assert sorted(t for part in texts for t in part) == sorted(said.expression.text for said in read.said)
+
+
+@pytest.mark.parametrize("field", ["ann_id", "image_id", "split", "sentences"])
+def test_an_endless_value_is_left_out(tmp_path: Path, field: str) -> None:
+    folder = sets.refcoco(tmp_path)
+    value: Any = []
+    for _ in range(60):
+        value = [value] * 9
+    entries = sets.refs(folder)
+    entries[0][field] = value
+    (folder / "refs(unc).p").write_bytes(pickle.dumps(entries, 2))
+    bad: list[str] = []
+    read = read_refcoco(folder, None, "train", bad=bad.append)
+    assert len(read.said) == 12
+    assert len(bad) == (field in ("ann_id", "image_id"))
+    assert all(len(text) < 200 + len(str(tmp_path)) for text in bad)
+
+
+def test_half_a_character_is_left_out(tmp_path: Path) -> None:
+    folder = sets.refcoco(tmp_path)
+    entries = sets.refs(folder)
+    entries[0]["sentences"][0]["sent"] = "cup \ud800"
+    (folder / "refs(unc).p").write_bytes(pickle.dumps(entries, 2))
+    bad: list[str] = []
+    assert len(read_refcoco(folder, None, "train", bad=bad.append).said) == 13
+    assert len(bad) == 1
+    assert bad[0].startswith(r"the expression 'cup \ud800' has half a character")
+    with pytest.raises(MediaError, match="half a character"):
+        read_refcoco(folder, None)
+
+
+def test_a_list_without_splits(tmp_path: Path) -> None:
+    folder = sets.refcoco(tmp_path)
+    (folder / "refs(unc).p").write_bytes(pickle.dumps([], 2))
+    with pytest.raises(MediaError, match="no expression in the list has a split"):
+        read_refcoco(folder, None)
+
+
+def test_ids_that_are_no_numbers(tmp_path: Path) -> None:
+    folder = sets.refcoco(tmp_path)
+    document = json.loads((folder / "instances.json").read_text())
+    document["annotations"][0]["category_id"] = []
+    document["annotations"][1]["image_id"] = {}
+    document["categories"].append({"id": [], "name": "a"})
+    (folder / "instances.json").write_text(json.dumps(document))
+    bad: list[str] = []
+    assert len(read_refcoco(folder, None, bad=bad.append).said) == 13
+    assert len(bad) == 1
+
+
+def test_only_absent_things(tmp_path: Path) -> None:
+    read = read_refcoco(sets.refcoco(tmp_path), None)
+    units = referred_units(read, "a", 1, 1, 0, refer=False)
+    assert len(units) == len(read.said)
+    assert all(not e.regions for u in units if isinstance(u.content, Referred) for e in u.content.expressions)

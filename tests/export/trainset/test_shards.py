@@ -276,3 +276,44 @@ def test_the_share_of_conversations() -> None:
     assert with_chat(units, chat, 0.25, 1)[30:] != quarter
     with pytest.raises(UsageError, match="`chat_share` is from 0 to less than 1"):
         with_chat(units, chat, 1, 0)
+
+
+def test_a_deleted_crop_is_made_again(units: list[Unit], tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    settings = replace(SETTINGS, crop=1.0, crops=str(out / "images"))
+    write_set(units, settings, out, files=5, about=ABOUT)
+    before = sets.files(out)
+    next((out / "images").iterdir()).unlink()
+    write_set(units, settings, out, files=5, about=ABOUT)
+    assert sets.files(out) == before
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "7"])
+def test_a_manifest_that_is_none(units: list[Unit], tmp_path: Path, text: str) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "manifest.json").write_text(text)
+    with pytest.raises(MediaError, match="the file is damaged"):
+        write(units, tmp_path / "set")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_leave_ctrl_c_to_their_parent_from_the_start(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "if __name__ != '__main__':\n"  # in a worker, before its initializer has run
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    mask = next(line.split()[1] for line in status.splitlines() if line.startswith('SigBlk'))\n"
+        "    Path(sys.path[0], f'{os.getpid()}.mask').write_text(mask)\n"
+        "else:\n"
+        "    import signal\n    from vidmem.export.trainset import shards\n"
+        "    try:\n        list(shards._written([(), ()], 2))\n"
+        "    except (TypeError, ValueError): pass\n"
+    )
+    code = code.replace("[(), ()]", "[([], None, sys.argv[1], 'a'), ([], None, sys.argv[1], 'b')]")
+    (tmp_path / "parent.py").write_text(code)
+    (tmp_path / ".progress").mkdir()
+    subprocess.run([sys.executable, tmp_path / "parent.py", tmp_path], check=True, timeout=60)
+    masks = [int(path.read_text(), 16) for path in tmp_path.glob("*.mask")]
+    assert masks
+    assert all(mask >> (signal.SIGINT - 1) & 1 for mask in masks)

@@ -71,7 +71,7 @@ def make(unit: Unit, settings: Settings) -> Made:
 
     Raises OSError when a cropped picture cannot be written.
     """
-    rng = random.Random(f"{settings.seed} {unit.key}")
+    rng = random.Random(_bytes(f"{settings.seed} {unit.key}"))
     content = unit.content
     try:
         if isinstance(content, Conversation):
@@ -122,6 +122,10 @@ def _about_labels(
     return path, turns
 
 
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")  # a name in JSON can have half a surrogate pair
+
+
 def _crop(rng: random.Random, seen: Seen) -> tuple[int, int, int, int]:
     """A random box x0, y0, x1, y1 of the shape of the picture."""
     share = rng.uniform(LEAST_SHARE, 1)
@@ -131,7 +135,7 @@ def _crop(rng: random.Random, seen: Seen) -> tuple[int, int, int, int]:
 
 
 def _save_crop(path: str, box: tuple[int, int, int, int], upright: bool, folder: Path, key: str) -> str:
-    out = folder / f"{Path(path).stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jpg"
+    out = folder / f"{Path(path).stem}-{hashlib.sha256(_bytes(key)).hexdigest()[:12]}.jpg"
     try:
         with Image.open(path) as picture:
             part = (ImageOps.exif_transpose(picture) if upright else picture).convert("RGB").crop(box)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import MediaError
+from .show import cut
 
 MAX_BYTES = 1 << 30
 """Larger files are refused; RefCOCO's have a few MB."""
@@ -19,7 +20,7 @@ MAX_BYTES = 1 << 30
 
 class _Plain(pickle._Unpickler):  # the one in Python: the other takes 64 GB for a claim of seven bytes
     def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it names {module}.{name}, and only plain data is read")
+        raise pickle.UnpicklingError(f"it names {cut(module)}.{cut(name)}, and only plain data is read")
 
     def persistent_load(self, pid: Any) -> NoReturn:
         raise pickle.UnpicklingError("it points to data outside of the file")
@@ -39,4 +40,10 @@ def load_plain(path: Path) -> Any:
     try:
         return _Plain(io.BytesIO(data), encoding="utf-8", errors="replace").load()
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise MediaError(f"the pickle cannot be read ({error}); fetch it again: {path}") from None
+        raise MediaError(f"the pickle cannot be read ({_cause(error)}); fetch it again: {path}") from None
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    return cut(str(error), 300) or type(error).__name__

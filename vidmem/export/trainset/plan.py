@@ -47,10 +47,23 @@ def vspw_units(folder: Path, split: str | None, names: tuple[str, ...], bad: Bad
     return out
 
 
-def label_units(labels: Path, images: Path, first: int, names: tuple[str, ...], bad: Bad) -> list[Unit]:
+def label_units(
+    labels: Path, images: Path, first: int, names: tuple[str, ...], bad: Bad, source: int = 1
+) -> list[Unit]:
     """A unit for each label picture (.png) in a folder, with the picture of the same name in another one.
 
-    Subfolders are read, too, and must be the same in both. Raises MediaError when there is none.
+    Subfolders are read, too, and must be the same in both.
+
+    Args:
+        labels: Folder of the label pictures.
+        images: Folder of the pictures.
+        first: The value of the first of `names`.
+        names: All names of the data set.
+        bad: Is told of label pictures without a picture.
+        source: Place of the data set among several, from 1. It tells pictures of the same name apart.
+
+    Raises:
+        MediaError: There is none.
     """
     for folder in (labels, images):
         if not folder.is_dir():
@@ -60,34 +73,38 @@ def label_units(labels: Path, images: Path, first: int, names: tuple[str, ...], 
         if path.suffix.lower() in PICTURES:
             pictures.setdefault(path.relative_to(images).with_suffix(""), path)
     out = []
+    mark = "labels" if source == 1 else f"labels#{source}"
     for path in sorted(labels.rglob("*.png")):
         stem = path.relative_to(labels).with_suffix("")
         if (picture := pictures.get(stem)) is None:
             bad(f"there is no picture for this label picture in {images}: {path}")
             continue
-        out.append(Unit(f"labels {stem.as_posix()}", Labelled(str(picture), str(path), first, names)))
+        out.append(Unit(f"{mark} {stem.as_posix()}", Labelled(str(picture), str(path), first, names)))
     if not out:
         raise MediaError(f"the folder has no label pictures (.png) with a picture of the same name: {labels}")
     return out
 
 
-def referred_units(read: Expressions, name: str, turns: int, absent: float, seed: int) -> list[Unit]:
+def referred_units(
+    read: Expressions, name: str, turns: int, absent: float, seed: int, refer: bool = True
+) -> list[Unit]:
     """Units of expressions, up to `turns` about the same picture in one.
 
     Args:
         read: The expressions.
         name: Of the data set, for the keys.
         turns: Questions in a unit, at most.
-        absent: How many questions there are about something that is not in the picture, for each other question. Each
-            uses an expression about a thing whose category has no annotation in the picture; categories must be known.
+        absent: How many questions there are about something that is not in the picture, for each expression. Each uses
+            an expression about a thing whose category has no annotation in the picture; categories must be known.
         seed: Of what goes together.
+        refer: Ask for the expressions themselves, too.
     """
     rng = random.Random(f"{seed} {name}")
     by_picture: dict[str, list[Said]] = {}
     for said in read.said:
         by_picture.setdefault(said.picture.path, []).append(said)
     out = []
-    for group in by_picture.values():
+    for group in by_picture.values() if refer else ():
         if turns > 1:
             rng.shuffle(group)
         for start in range(0, len(group), turns):

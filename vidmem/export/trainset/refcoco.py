@@ -19,6 +19,7 @@ from ...errors import MediaError, UsageError
 from ..coco import segmentation_fault
 from .content import Expression, Region, inside
 from .pickles import load_plain
+from .show import cut, short
 
 MAX_EXPRESSIONS = 10_000_000
 """More than this is a damaged file: a small pickle can claim any number."""
@@ -102,21 +103,28 @@ class _Reader:
             a["id"]: a for a in document["annotations"] if isinstance(a, dict) and isinstance(a.get("id"), int)
         }
         categories = document.get("categories") or []
-        self.names = {c.get("id"): str(c.get("name", "")) for c in categories if isinstance(c, dict)}
+        self.names = {
+            c["id"]: str(c.get("name", ""))
+            for c in (categories if isinstance(categories, list) else ())
+            if isinstance(c, dict) and isinstance(c.get("id"), int)
+        }
         self.present: dict[str, set[str]] = {}
         for annotation in self.annotations.values():
-            picture = self.pictures.get(annotation.get("image_id"))
+            picture = self.pictures.get(_number(annotation.get("image_id")))
             if picture is not None and isinstance(picture.get("file_name"), str):
-                name = self.names.get(annotation.get("category_id"), "")
+                name = self.names.get(_number(annotation.get("category_id")), "")
                 self.present.setdefault(str(self.folder / picture["file_name"]), set()).add(name)
 
     def listed(self, entries: Any, path: Path, split: str | None) -> Expressions:
         """The expressions of a list with the fields of RefCOCO."""
         if not isinstance(entries, list):
             raise MediaError(f"the expressions are not a list; fetch them again: {path}")
-        splits = {e.get("split") for e in entries if isinstance(e, dict)}
+        found = (e.get("split") for e in entries if isinstance(e, dict))
+        splits = sorted({s for s in found if isinstance(s, str)})
+        if split is not None and not splits:
+            raise MediaError(f"no expression in the list has a split; fetch the file again: {path}")
         if split is not None and split not in splits:
-            known = ", ".join(sorted(s for s in splits if isinstance(s, str)))
+            known = cut(", ".join(splits))
             raise UsageError(f"there is no split {split!r}; `split` is one of {known}: {path}")
         out: list[Said] = []
         for place, entry in enumerate(entries):
@@ -132,10 +140,10 @@ class _Reader:
     def single(self) -> Expressions:
         """The phrases in the COCO file itself."""
         out: list[Said] = []
-        by_picture: dict[int, list[Any]] = {}
+        by_picture: dict[int | None, list[Any]] = {}
         for annotation in self.annotations.values():
             where = f"annotation {annotation['id']} of {self.path}"
-            by_picture.setdefault(annotation.get("image_id", -1), []).append(annotation)
+            by_picture.setdefault(_number(annotation.get("image_id")), []).append(annotation)
             phrases = [text for field in FIELDS for text in _texts(annotation.get(field))]
             out += self._guarded(partial(self._said, annotation.get("image_id"), [annotation], phrases, where))
         for number, picture in self.pictures.items():
@@ -157,7 +165,7 @@ class _Reader:
         numbers = numbers if isinstance(numbers, list) else [numbers]
         chosen = [self.annotations.get(n) for n in numbers if isinstance(n, int) and n != -1]
         if not all(isinstance(n, int) for n in numbers) or None in chosen:
-            raise MediaError(f"ann_id {entry.get('ann_id')!r} is not in {self.path.name}: {where}")
+            raise MediaError(f"ann_id {short(entry.get('ann_id'))} is not in {self.path.name}: {where}")
         return self._said(entry.get("image_id"), chosen, _texts(entry.get("sentences")), where)
 
     def _said(self, image: Any, annotations: list[Any], phrases: list[str], where: str) -> list[Said]:
@@ -172,7 +180,9 @@ class _Reader:
                 raise MediaError(f"segmentation{fault[0]} of annotation {a['id']} {fault[1]}: {where}")
             regions.append(
                 Region(
-                    self.names.get(a.get("category_id"), ""), a["segmentation"], f"annotation {a['id']} of {self.path}"
+                    self.names.get(_number(a.get("category_id")), ""),
+                    a["segmentation"],
+                    f"annotation {a['id']} of {self.path}",
                 )
             )
         category = regions[0].name if regions else ""
@@ -180,18 +190,28 @@ class _Reader:
         return [
             Said(f"{image} {names} {i} {text}", picture, Expression(text, tuple(regions)), category)
             for i, text in enumerate(phrases)
+            if self._writable(text, where)
         ]
+
+    def _writable(self, text: str, where: str) -> bool:
+        """Whether an expression can be written as UTF-8; one that cannot is reported."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair
+            self._report(f"the expression {short(text)} has half a character: {where}")
+            return False
+        return True
 
     def _picture(self, number: Any, where: str) -> Picture:
         item = self.pictures.get(number) if isinstance(number, int) else None
         if item is None:
-            raise MediaError(f"image_id {number!r} is not in {self.path.name}: {where}")
+            raise MediaError(f"image_id {short(number)} is not in {self.path.name}: {where}")
         name, width, height = item.get("file_name"), item.get("width"), item.get("height")
         if not isinstance(name, str) or not isinstance(width, int) or not isinstance(height, int) or width * height < 1:
             raise MediaError(f"image {number} lacks file_name, width or height: {where}")
         path = inside(self.folder, name)
         if path is None:
-            raise MediaError(f"{name!r} leads out of the folder of the pictures: {where}")
+            raise MediaError(f"{short(name)} leads out of the folder of the pictures: {where}")
         return Picture(str(path), (width, height))
 
     def _guarded(self, read: Callable[[], list[Said]]) -> list[Said]:
@@ -205,6 +225,11 @@ class _Reader:
         if self._bad is None:
             raise MediaError(what)
         self._bad(what)
+
+
+def _number(value: Any) -> int | None:
+    """An id; None for what is none, which may not be hashable."""
+    return value if isinstance(value, int) else None
 
 
 def _texts(value: Any) -> list[str]:

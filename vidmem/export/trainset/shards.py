@@ -86,6 +86,8 @@ def write_set(
         with _locked(folder):
             entries = _finished(folder, names, key)
             if settings.crop:
+                entries = {n: e for n, e in entries.items() if _has_crops(folder / n, settings.crops)}
+            if settings.crop:
                 Path(settings.crops).mkdir(parents=True, exist_ok=True)
                 for path in Path(settings.crops).glob("*.part"):
                     path.unlink(missing_ok=True)
@@ -160,7 +162,13 @@ def _written(jobs: Sequence[tuple[Sequence[Unit], Settings, str, str]], workers:
         min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_start
     ) as pool:
         try:
-            yield from pool.map(write_file, *zip(*jobs, strict=True))
+            # Processes inherit the mask: Ctrl-C is the parent's from the first moment, before `_start` has run.
+            before_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            try:
+                entries = pool.map(write_file, *zip(*jobs, strict=True))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before_mask)
+            yield from entries
         except BrokenProcessPool:
             raise MediaError("a process that writes the set was killed; give the same command again to go on") from None
         except BaseException:
@@ -212,6 +220,25 @@ def _finished(folder: Path, names: Sequence[str], key: str) -> dict[str, Entry]:
     return {e["file"]: e for e in known if e is not None and _hash(folder / e["file"]) == e["sha256"]}
 
 
+def _has_crops(path: Path, crops: str) -> bool:
+    """Whether the cropped pictures that the records of a file name are there."""
+    with open(path, encoding="utf-8") as file:
+        return all(os.path.exists(text) for line in file for text in _texts(json.loads(line)) if _is_in(text, crops))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a record."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _is_in(text: str, folder: str) -> bool:
+    return text.startswith(folder + os.sep) and "\n" not in text
+
+
 def _restore(folder: Path, entries: Mapping[str, Entry], key: str) -> None:
     for name, entry in entries.items():
         _write_json(folder / PROGRESS / f"{name}.json", entry)
@@ -253,12 +280,16 @@ def _hash(path: Path) -> str | None:
 
 
 def _read_json(path: Path) -> Any:
+    damaged = f"the file is damaged; delete the folder and write the set again: {path}"
     try:
-        return json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError:
-        raise MediaError(f"the file is damaged; delete the folder and write the set again: {path}") from None
+    except (ValueError, RecursionError):
+        raise MediaError(damaged) from None
+    if not isinstance(data, dict):
+        raise MediaError(damaged)
+    return data
 
 
 def _entry(path: Path) -> Any:
