@@ -81,7 +81,11 @@ def load(
     from ..encoders.torchvision_compat import ready
 
     home = Path(folder).expanduser()
-    adapter = read_adapter(home) if (home / ADAPTER).is_file() else None
+    try:
+        adapted = (home / ADAPTER).is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ModelError(f"the folder of the model cannot be read ({error.strerror}); check the path: {home}") from None
+    adapter = read_adapter(home) if adapted else None
     base = home if adapter is None else adapter_base(home, adapter)
     kind = _kind(base)
     ready()  # transformers imports torchvision where it is installed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +25,9 @@ from ..commanding import (
     option,
     resumable,
 )
+
+LARGE = 2e9
+"""Bytes of a model that take seconds to read."""
 
 
 def text4seg(
@@ -93,8 +98,8 @@ def text4seg(
     """Teach a vision-language model to answer with masks, by LoRA after Text4Seg.
 
     The defaults are the paper's. --resume continues an interrupted training exactly. The adapter is written to
-    --out/adapter, and the whole model of --merge to --out/merged; `vidmem segment --ask` takes either. The exit code is
-    3 if records were left out.
+    --out/adapter, and the whole model of --merge to --out/merged; `vidmem segment --ask` takes either. With --merge,
+    --held-out measures the merged model. The exit code is 3 if records were left out.
     """
     with libraries():
         import torch
@@ -104,12 +109,13 @@ def text4seg(
         from ..checkpoint import may_start
         from .chat import Chat
         from .config import LoraSettings, TrainConfig, steps_of
-        from .held_out import measure
+        from .held_out import check_usable, measure
         from .loop import SKIPPED, fit
-        from .model import adapt, save_adapter, save_merged, trained
+        from .model import adapt, files_of, save_adapter, save_merged, trained
         from .probe import look, packing
         from .records import Records
 
+    check_apart(out, [*data, *(held_out or [])])
     may_start(out, resume)
     records = Records(data)
     others = Records(held_out) if held_out else None
@@ -139,6 +145,8 @@ def text4seg(
         )
     chat = Chat(local, max(records.most_turns, others.most_turns if others else 1))
     found = look(records, chat, config)
+    if others is not None:
+        check_usable(others, chat, max_length=config.max_length, most=held_out_records)
     adapted, parts = adapt(local, config.lora, config.seed)
     packed, why = packing(adapted, local, found.examples, config)
     trainable = sum(value.numel() for value in trained(adapted).values())
@@ -146,6 +154,9 @@ def text4seg(
     say(f"{local.kind} on {local.device}: {trainable:,} of {total:,} weights are trained")
     say(f"{len(records)} records, {config.steps} steps; {found.told()}")
     say(f"rows: {why}")
+    size = sum(path.stat().st_size for path in files_of(local.base))
+    if size > LARGE:
+        say(f"reading the {size / 1e9:.0f} GB of the model once more, so that a checkpoint knows it")
 
     def report(step: int, row: Any) -> None:
         loss = f"loss {row['loss']:.4f}" if "loss" in row else "no usable record"
@@ -169,6 +180,11 @@ def text4seg(
         )
         save_adapter(adapted, local, out / "adapter")
         print(out / "adapter")
+        final = adapted
+        if merge:
+            final = save_merged(adapted, local, out / "merged")
+            print(out / "merged")
+        unmeasured = 0
         if others is not None:
 
             def told(done: int, of: int) -> None:
@@ -176,7 +192,7 @@ def text4seg(
                     say(f"held out: {done} of {of} records")
 
             figures = measure(
-                adapted,
+                final,
                 local,
                 others,
                 chat,
@@ -187,9 +203,18 @@ def text4seg(
             )
             (out / "held_out.json").write_text(json.dumps(figures.as_dict(), indent=2) + "\n", "utf-8")
             say(figures.told())
-        if merge:
-            save_merged(adapted, local, out / "merged")
-            print(out / "merged")
+            unmeasured = figures.skipped
     if skipped:
         warn(f"{skipped} records were left out; {out / SKIPPED} names them")
+    if unmeasured:
+        warn(f"{unmeasured} held-out records were left out of the measurement")
+    if skipped or unmeasured:
         raise typer.Exit(3)
+
+
+def check_apart(out: Path, data: Sequence[Path]) -> None:
+    """Raise UsageError if `out` is one of the folders of data or lies in one: its logs would be read as data."""
+    place = Path(os.path.realpath(out))
+    for path in data:
+        if os.path.isdir(path) and Path(os.path.realpath(path)) in (place, *place.parents):
+            raise UsageError(f"`out` lies in a folder of data, {path}; choose a folder elsewhere: {out}")

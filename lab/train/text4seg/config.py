@@ -15,6 +15,7 @@ Connector = Literal["lora", "full", "frozen"]
 Pack = Literal["auto", "on", "off"]
 Precision = Literal["bf16", "fp32"]
 Optimizer = Literal["adamw", "adamw8bit"]
+MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class TrainConfig:
         ):
             if count < 1:
                 raise UsageError(f"`{name}` is at least 1; got {count}")
+        if self.steps > MOST_STEPS:
+            raise UsageError(f"`steps` is at most {MOST_STEPS:,}; give fewer")
         if self.max_length < 16:
             raise UsageError(f"`max_length` is at least 16 tokens; got {self.max_length}")
         for name, value in (("lr", self.lr), ("clip", self.clip), ("alpha", self.lora.alpha)):
@@ -117,7 +120,15 @@ class TrainConfig:
 
 
 def steps_of(records: int, epochs: float, batch: int) -> int:
-    """Return the steps that `epochs` passes over the records take, at least 1. Raises UsageError for no epochs."""
+    """Return the steps that `epochs` passes over the records take, at least 1.
+
+    Raises UsageError for no epochs, no batch, or more than MOST_STEPS steps.
+    """
+    if batch < 1:
+        raise UsageError(f"`batch` is at least 1; got {batch}")
     if not (math.isfinite(epochs) and epochs > 0):
         raise UsageError(f"`epochs` is a number above 0; got {epochs}")
-    return max(1, math.ceil(epochs * records / batch))
+    steps = epochs * records / batch
+    if steps > MOST_STEPS:
+        raise UsageError(f"`epochs` of {epochs:g} are more than {MOST_STEPS:,} steps; give fewer")
+    return max(1, math.ceil(steps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +67,29 @@ class HeldOut:
         return told + (f"; {self.skipped} records left out" if self.skipped else "")
 
 
+def check_usable(records: Records, chat: Chat, *, max_length: int, most: int | None = None) -> None:
+    """Raise the MediaError of `measure` if none of the records that it would measure can be used."""
+    next(_usable(records, chat, spread(len(records), most), max_length))
+
+
+def _usable(
+    records: Records, chat: Chat, chosen: Sequence[int], max_length: int
+) -> Iterator[tuple[Conversation, Example]]:
+    """Those of the chosen records that can be used, with their tokens. Raises MediaError if there are none."""
+    found, reason = False, ""
+    for index in chosen:
+        conversation = records[index]
+        try:
+            example = chat.encode(conversation, max_length)
+        except Unusable as error:
+            reason = reason or f"{conversation.where}: {error}"
+            continue
+        found = True
+        yield conversation, example
+    if not found:
+        raise MediaError(f"none of the {len(chosen)} held-out records can be used; the first one is {reason}")
+
+
 @torch.no_grad()
 def measure(
     model: Any,
@@ -95,16 +118,7 @@ def measure(
         MediaError: None of the records can be used.
     """
     chosen = spread(len(records), most)
-    usable: list[tuple[Conversation, Example]] = []
-    reason = ""
-    for index in chosen:
-        conversation = records[index]
-        try:
-            usable.append((conversation, chat.encode(conversation, max_length)))
-        except Unusable as error:
-            reason = reason or f"{conversation.where}: {error}"
-    if not usable:
-        raise MediaError(f"none of the {len(chosen)} held-out records can be used; the first one is {reason}")
+    usable = list(_usable(records, chat, chosen, max_length))
     bound = 2 * max(example.answers for _, example in usable)
     nats = tokens = ended = strict = exact = masks = 0.0
     pairs: list[tuple[Mask, Mask]] = []

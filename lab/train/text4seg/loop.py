@@ -309,7 +309,8 @@ class Skips:
         """Write down those that are new."""
         new = [item for item in {item.where: item for item in skipped}.values() if item.where not in self.seen]
         if new:
-            with self.path.open("a", encoding="utf-8") as stream:
+            # A lone surrogate has no UTF-8; backslashreplace writes it as JSON does.
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 for item in new:
                     stream.write(json.dumps({"record": item.where, "reason": item.reason}, ensure_ascii=False) + "\n")
             self.seen.update(item.where for item in new)

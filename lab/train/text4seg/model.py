@@ -38,6 +38,9 @@ CONNECTORS = (
 ROUTERS = ("gate", "router")
 """Linear layers that choose experts; they keep their weights."""
 
+FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt", "*/*.jinja")
+"""Of a model that `transformers` loads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -221,13 +224,21 @@ def window_of(model: Any) -> float:
     return float(window or 0)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files that make a model what it is: settings, chat templates, tokenizer, processor and weights, in order."""
+    return sorted({path for kind in FILES for path in folder.glob(kind) if path.is_file()})
+
+
 def fingerprint(folder: Path) -> str:
-    """Tell models apart by their configuration and the sizes and headers of their weights."""
+    """Tell models apart by the whole content of `files_of`. Raises ModelError if one cannot be read."""
     digest = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
-        digest.update(f"{path.name} {path.stat().st_size} ".encode())
-        with path.open("rb") as stream:
-            digest.update(stream.read(1 << 16))
+    for path in files_of(folder):
+        try:
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelError(f"a file of the model cannot be read ({error.strerror}); check it: {path}") from None
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 
@@ -249,10 +260,10 @@ def save_adapter(model: Any, local: LocalModel, folder: Path) -> None:
     _replace(folder, write)
 
 
-def save_merged(model: Any, local: LocalModel, folder: Path) -> None:
-    """Add the adapter to the weights of the base and write the whole model with its processor.
+def save_merged(model: Any, local: LocalModel, folder: Path) -> Any:
+    """Add the adapter to the weights of the base, write the whole model with its processor, and return it.
 
-    The model is changed. Raises MediaError if it cannot be written.
+    The model that was given is changed. Raises MediaError if it cannot be written.
     """
     with _old_names():
         merged = model.merge_and_unload(safe_merge=True)
@@ -262,6 +273,7 @@ def save_merged(model: Any, local: LocalModel, folder: Path) -> None:
         _write_processor(local, part)
 
     _replace(folder, write)
+    return merged
 
 
 def _write_processor(local: LocalModel, folder: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ def _resolved(path: str, folder: Path | None) -> Path:
     if folder is None:
         return given
     beside = folder / given
-    return beside if beside.exists() or not given.exists() else given
+    # os.path: a name that is too long for the file system does not exist.
+    return beside if os.path.exists(beside) or not os.path.exists(given) else given
 
 
 class Records:
@@ -193,13 +195,13 @@ class Records:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
+    if os.path.isdir(path):  # False for a name that is too long; Path.is_dir raises OSError
         for pattern in ("data-*.jsonl", "data.jsonl", "*.jsonl"):
             if found := sorted(path.glob(pattern)):
                 _check_complete(found)
                 return found
         raise MediaError(f"there is no *.jsonl in the folder; `vidmem export` writes some: {path}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MediaError(f"the data is missing; check the path: {path}")
     return [path]
 

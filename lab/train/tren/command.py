@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vidmem.cli.messages import say
+from vidmem.cli.messages import say, warn
 from vidmem.cli.options import DeviceOption
 from vidmem.errors import UsageError
 
@@ -147,7 +147,7 @@ def tren(
     """Train a T-REN region encoder on a frozen backbone.
 
     The defaults are the paper's; --form code sets those marked [by form] as the authors' code does. --resume continues
-    an interrupted training exactly.
+    an interrupted training exactly. The exit code is 3 if pictures were left out.
     """
     with libraries():
         from vidmem.encoders.device import pick_device
@@ -214,6 +214,13 @@ def tren(
     def report(step: int, row: Any) -> None:
         say(f"step {step} of {steps}  loss {row['loss']:.4f}  {row['steps_per_second']:.2f} steps/s")
 
+    broken = 0
+
+    def damaged(reason: str) -> None:
+        nonlocal broken
+        broken += 1
+        warn(f"a picture is left out: {reason}")
+
     with resumable():
         fit(
             frozen,
@@ -226,5 +233,9 @@ def tren(
             workers=workers,
             tensorboard=tensorboard,
             report=report,
+            damaged=damaged,
         )
     print(out / WEIGHTS)
+    if broken:
+        warn(f"{broken} of {len(found)} pictures were left out")
+        raise typer.Exit(3)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from vidmem.errors import UsageError
+from vidmem.errors import MediaError, UsageError
 from vidmem.export.coco import Coco, Crowd, require_pycocotools
 
 from .folder import Folder
@@ -45,7 +45,10 @@ def open_data(specs: Sequence[str], cache: Path, *, crowd: Crowd = "skip", size:
         weight = found["weight"]
         if weight and not float(weight):
             raise UsageError(f"{spec!r} has the weight 0; give it a weight above 0, or leave it out")
-        parts.append(_open(found["data"], cache, crowd, size))
+        try:
+            parts.append(_open(found["data"], cache, crowd, size))
+        except OSError as error:  # such as a name that is too long
+            raise MediaError(f"the data cannot be read ({error.strerror}); check the path: {spec}") from None
         weights.append(float(weight) if weight else None)
         kinds.append(cast("Kind", found["kind"] or "both"))
     plain = len(parts) == 1 and weights == [None] and kinds == ["both"]

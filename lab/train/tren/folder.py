@@ -26,6 +26,8 @@ from vidmem.export.coco import Masks, Sample, open_picture, rgb
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 INDEX_MODES = frozenset({"L", "P", "I", "I;16", "1"})
+DIGITS = 10
+"""Of the largest number that a mask can have, 32 bits."""
 
 
 class Folder:
@@ -100,14 +102,17 @@ def _own_name(path: Path) -> str | None:
 def _names(path: Path) -> dict[int, str | None]:
     try:
         document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MediaError(f"the names cannot be read ({error}); correct the file: {path}") from None
     if not isinstance(document, dict):
         raise MediaError(f'the names are not an object such as {{"1": "dog"}}; correct the file: {path}')
     out: dict[int, str | None] = {}
     for key, name in document.items():
-        if not key.isdecimal() or not (name is None or (isinstance(name, str) and name.strip())):
-            raise MediaError(f"{key!r}: {name!r} is not a number with a name or null; correct the file: {path}")
+        number = key.isdecimal() and len(key) <= DIGITS
+        if not number or not (name is None or (isinstance(name, str) and name.strip())):
+            raise MediaError(
+                f"{key[:40]!r}: {repr(name)[:40]} is not a number with a name or null; correct the file: {path}"
+            )
         out[int(key)] = name.strip() if name else None
     return out
 

@@ -14,13 +14,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from vidmem.encoders.tren.region_encoder import RegionEncoder
-from vidmem.errors import UsageError
+from vidmem.errors import UsageError, VidmemError
 
 from .. import checkpoint
 from ..logs import Log
 from .config import TrainConfig
 from .order import order_of
-from .prepare import Batch, Prepared, collate_step
+from .prepare import Batch, Prepared, Returned, collate_step
 from .sample import Data, pools_of
 from .step import Texts, build, losses_of
 from .synonyms import group_by_cosine, group_by_file
@@ -47,14 +47,16 @@ def fit(
     tensorboard: bool = True,
     report: Callable[[int, Row], None] | None = None,
     see: Callable[[Batch], Seen] | None = None,
+    damaged: Callable[[str], None] | None = None,
 ) -> RegionEncoder:
     """Train a region encoder; return it in eval mode and save it as `out` / WEIGHTS.
 
     out: folder for checkpoints and logs. resume: continue from the checkpoint there; on the CPU, with the same number
     of threads, the result equals that of an uninterrupted run bit for bit. see: returns the backbone's features of a
-    batch, if they are cached. report: called with the step and the row of each log line.
+    batch, if they are cached. report: called with the step and the row of each log line. damaged: called once for each
+    sample that cannot be used, with the reason; the next one of its data set takes its place.
 
-    Raises UsageError if there is nothing to train on or to resume, MediaError for data that cannot be read.
+    Raises UsageError if there is nothing to train on or to resume, MediaError if no data can be used.
     """
     if not len(data):
         raise UsageError("the data has no pictures; give other data")
@@ -66,16 +68,23 @@ def fit(
     facts = facts_of(backbone, data, config, texts)
     first = checkpoint.restore(path, model.state_dict(), optimizer, facts, FORMAT) if resume else 0
     ready = Prepared(data, backbone.size, backbone.grid, config)
-    loader = DataLoader(
-        ready,
+    loader: Any = DataLoader(
+        Returned(ready),
         batch_sampler=order_of(data, config, first),
         collate_fn=collate_step,
         num_workers=workers,
     )
     sums: dict[str, float] = {}
+    unusable: set[int] = set()
     began, since = time.monotonic(), first
     with Log(out, first, tensorboard) as log:
         for step, batches in enumerate(loader, first):
+            if isinstance(batches, VidmemError):
+                raise batches
+            for number, reason in [each for batch in batches for each in batch.damaged]:
+                if number not in unusable and damaged:
+                    damaged(reason)
+                unusable.add(number)
             rate = config.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate

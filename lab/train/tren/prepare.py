@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vidmem.errors import MediaError
+from vidmem.errors import MediaError, VidmemError
 from vidmem.export.coco import Masks, Sample
 
 from .augment import View, coarse_masks, draw_view, view_masks, view_picture, whole
 from .config import Sampling, TrainConfig
 from .order import Key
-from .sample import Data, Kind
+from .sample import Data, Kind, pools_of
 
 TRIES = 10
 """Crops that are drawn until one shows a region; then the whole picture is taken."""
+IN_A_ROW = 100
+"""Samples that may be unusable one after the other before a training ends."""
 ROWS = ("images", "cover", "labels", "points", "targets", "index")
 KINDS: tuple[Kind, ...] = ("both", "regions", "texts")
 
@@ -38,7 +40,7 @@ class Batch:
     (region r is the same in all views of a picture, and empty where a view does not show it); labels `(B, R)` int64,
     the name's index, -1 without a name; points `(B, N, 2)` float32 x, y in [0, 1]; targets `(B, N, k)` int64, the
     regions that a point lies on, -1 for none; index `(B,)` int64, the samples' numbers. views: V. kind: the losses it
-    is for.
+    is for. damaged: numbers of the samples that cannot be used, with the reason; others have taken their places.
     """
 
     images: Tensor
@@ -49,6 +51,7 @@ class Batch:
     index: Tensor
     views: int = 1
     kind: Kind = "both"
+    damaged: tuple[tuple[int, str], ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -116,18 +119,35 @@ class _Shown:
 class Prepared(torch.utils.data.Dataset):  # type: ignore[type-arg]
     """Samples prepared for a backbone. Keys are (position in the training, number of the sample) and the kind of batch.
 
-    Pictures are resized bicubically, masks by nearest neighbour (appendix A.3), to `size` (width, height).
+    Pictures are resized bicubically, masks by nearest neighbour (appendix A.3), to `size` (width, height). The place of
+    a sample that cannot be used is taken by the next one of its data set that can.
     """
 
     def __init__(self, data: Data, size: tuple[int, int], grid: tuple[int, int], config: TrainConfig) -> None:
         self.data, self.size, self.grid, self.config = data, size, grid, config
         self.place = {name: i for i, name in enumerate(data.names)}
+        self.pools = pools_of(data)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
+        """Raises MediaError if IN_A_ROW samples, or all of the data set, cannot be used."""
         position, number, kind = (*key, "both")[:3]
+        pool = next(pool for pool in self.pools if pool.first <= number < pool.first + pool.size)
+        damaged: list[tuple[int, str]] = []
+        for turn in range(min(IN_A_ROW, pool.size)):
+            taken = pool.first + (number - pool.first + turn) % pool.size
+            try:
+                return {**self._prepare(position, taken, kind), "damaged": damaged}
+            except MediaError as error:
+                damaged.append((taken, str(error)))
+        if len(damaged) == 1:
+            raise MediaError(damaged[0][1])
+        raise MediaError(f"{len(damaged)} pictures in a row cannot be used; the first one: {damaged[0][1]}")
+
+    def _prepare(self, position: int, number: int, kind: Kind) -> dict[str, Any]:
+        """One sample. Raises MediaError if it cannot be used."""
         sample = self.data[number]
         config, stream = self.config, KINDS.index(kind)
         count = config.points_text if kind == "texts" else config.points
@@ -187,9 +207,37 @@ def collate(rows: Sequence[dict[str, Any]]) -> Batch:
         count = row["labels"].shape[1]
         cover[i, :, :count], labels[i, :, :count] = row["cover"], row["labels"]
     stacked = {name: torch.cat([row[name] for row in rows]) for name in ("images", "points", "targets", "index")}
-    return Batch(cover=cover.flatten(0, 1), labels=labels.flatten(0, 1), views=views, kind=rows[0]["kind"], **stacked)
+    return Batch(
+        cover=cover.flatten(0, 1),
+        labels=labels.flatten(0, 1),
+        views=views,
+        kind=rows[0]["kind"],
+        damaged=tuple(dict.fromkeys(each for row in rows for each in row["damaged"])),
+        **stacked,
+    )
 
 
-def collate_step(rows: Sequence[dict[str, Any]]) -> list[Batch]:
-    """Collate the items of a step into one batch for each kind among them."""
-    return [collate(own) for kind in KINDS if (own := [row for row in rows if row["kind"] == kind])]
+class Returned(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """As `Prepared`, but an error is returned: PyTorch would put a worker's traceback into its message."""
+
+    def __init__(self, ready: Prepared) -> None:
+        self.ready = ready
+
+    def __len__(self) -> int:
+        return len(self.ready)
+
+    def __getitem__(self, key: Key) -> dict[str, Any] | VidmemError:
+        try:
+            return self.ready[key]
+        except VidmemError as error:
+            return error
+
+
+def collate_step(rows: Sequence[dict[str, Any] | VidmemError]) -> list[Batch] | VidmemError:
+    """Collate the items of a step into one batch for each kind among them; return the first error instead."""
+    good: list[dict[str, Any]] = []
+    for row in rows:
+        if isinstance(row, VidmemError):
+            return row
+        good.append(row)
+    return [collate(own) for kind in KINDS if (own := [row for row in good if row["kind"] == kind])]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vidmem.encoders.tren.region_encoder import RegionEncoder
+from vidmem.errors import UsageError
 
 from .config import LossConfig, ModelConfig, TrainConfig
 from .losses import attention_loss, distillation, similarity_loss, text_contrast, visual_contrast
@@ -31,7 +32,9 @@ class Texts:
 
 def build(backbone: Backbone, config: ModelConfig, seed: int) -> RegionEncoder:
     """Build a region encoder for the features of `backbone`, with weights drawn from `seed`, in training mode, on the
-    CPU."""
+    CPU. Raises UsageError if the heads do not divide the width."""
+    if backbone.dim % config.heads:
+        raise UsageError(f"`heads` divides the width of the backbone, {backbone.dim}; got {config.heads}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RegionEncoder(

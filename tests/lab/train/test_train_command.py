@@ -139,3 +139,12 @@ def test_train_fails_on_data(run: Run, tmp_path: Path) -> None:
     result = run("tren", "--data", tmp_path / "bad.json", "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 4
     assert "images is missing" in result.stderr
+
+
+def test_a_tren_picture_that_is_damaged_is_left_out(run: Run, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "images" / "1.jpg").write_bytes(b"no image")
+    result = run("tren", "--data", pictures, "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 3
+    assert result.stderr.count("a picture is left out: ") == 1
+    assert "1 of 2 pictures were left out" in result.stderr
+    assert (tmp_path / "out" / "region_encoder.safetensors").exists()

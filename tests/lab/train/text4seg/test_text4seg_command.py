@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,3 +129,67 @@ def test_train_fails_on_models_and_data(run: Run, tiny: Folder, data: Path, tmp_
     result = run("--data", tmp_path / "bad.jsonl", "--model", tiny(), "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 4
     assert "line 1 is not a record" in result.stderr
+
+
+def test_strange_names_are_left_out(run: Run, tiny: Folder, tmp_path: Path) -> None:
+    folder = talking.data(tmp_path / "data", 2)
+    strange = [talking.record(0, images=[name]) for name in ("x" * 300 + ".jpg", "\ud800.png")]
+    talking.write(folder / "data.jsonl", [talking.record(0), *strange, talking.record(1)])
+    result = run("--data", folder, "--model", tiny(), "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 3
+    assert "2 records were left out" in result.stderr
+    lines = (tmp_path / "out" / "skipped.jsonl").read_text("utf-8").splitlines()
+    assert any("\ud800.png" in json.loads(line)["reason"] for line in lines)
+
+
+def test_held_out_records_are_checked_first(run: Run, tiny: Folder, data: Path, tmp_path: Path) -> None:
+    held = talking.data(tmp_path / "held", 2)
+    (held / "0.png").unlink()
+    given = ("--data", data, "--model", tiny(), "--held-out", held, "--merge", *SMALL)
+    result = run(*given, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "1 held-out records were left out" in result.stderr
+    assert (tmp_path / "out" / "merged").is_dir()
+    (held / "1.png").unlink()
+    result = run(*given, "--out", tmp_path / "other")
+    assert result.exit_code == 4
+    assert "none of the 2 held-out records can be used" in result.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_another_template_is_another_model(run: Run, tiny: Folder, data: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny(), model)
+    given = ("--data", data, "--model", model, "--out", tmp_path / "out", *SMALL)
+    assert run(*given).exit_code == 0
+    with (model / "chat_template.jinja").open("a") as stream:
+        stream.write("{# new #}")
+    result = run(*given, "--resume")
+    assert result.exit_code == 2
+    assert "differs in base" in result.stderr
+
+
+def test_the_folder_of_a_training_is_apart_from_its_data(run: Run, tmp_path: Path) -> None:
+    folder = talking.data(tmp_path / "data", 2)
+    for out in (folder, folder / "out"):
+        for given in (("--data", folder), ("--data", folder / "data.jsonl", "--held-out", folder)):
+            result = run(*given, "--model", tmp_path / "model", "--out", out, *SMALL)
+            assert result.exit_code == 2
+            assert "--out lies in a folder of data" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--batch", 0), 2, "--batch is at least 1"),
+        (("--epochs", 1e308), 2, "--epochs of 1e+308 are more"),
+        (("--model", "x" * 300), 4, "File name too long"),
+        (("--data", "x" * 300), 4, "the data is missing"),
+    ],
+)
+def test_extreme_values_fail(
+    run: Run, data: Path, tmp_path: Path, options: tuple[object, ...], code: int, message: str
+) -> None:
+    result = run("--data", data, "--model", tmp_path, "--out", tmp_path / "out", "--device", "cpu", *options)
+    assert result.exit_code == code, result.stderr
+    assert message in result.stderr

@@ -67,3 +67,12 @@ def test_settings_as_plain_data() -> None:
     plain = config.as_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert (plain["lora"]["connector"], plain["pack"], plain["betas"]) == ("full", "off", [0.9, 0.95])
+
+
+def test_steps_that_make_no_sense_fail() -> None:
+    with pytest.raises(UsageError, match="`batch` is at least 1"):
+        steps_of(4, 1, 0)
+    with pytest.raises(UsageError, match="`epochs` of 1e\\+308 are more than"):
+        steps_of(4, 1e308, 1)
+    with pytest.raises(UsageError, match="`steps` is at most"):
+        TrainConfig(steps=10**30)

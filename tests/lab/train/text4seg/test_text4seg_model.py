@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from vlm import tiny_models
 from lab.train.text4seg.chat import Chat
 from lab.train.text4seg.model import (
     adapt,
+    fingerprint,
     logits_at,
     pad_token,
     parts_of,
@@ -170,3 +172,21 @@ def test_the_window_of_a_model(local: LocalModel) -> None:
     assert window_of(local.model) == float("inf")
     config.layer_types = ["full_attention", "sliding_attention"]
     assert window_of(local.model) == 32
+
+
+def test_the_fingerprint_knows_every_file(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    """The last byte of the weights, the template, the tokenizer and the processor; not a file of another kind."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny(), folder)
+    first = fingerprint(folder)
+    (folder / "README.md").write_text("new")
+    assert fingerprint(folder) == first
+    names = ["model.safetensors", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
+    names += [path.name for path in folder.glob("*processor_config.json")]
+    assert len(names) > 4
+    for name in names:
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert fingerprint(folder) != first, name
+        (folder / name).write_bytes(whole)
+    assert fingerprint(folder) == first

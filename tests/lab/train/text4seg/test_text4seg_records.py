@@ -168,3 +168,11 @@ def test_data_that_cannot_be_read_fails(tmp_path: Path) -> None:
         with pytest.raises(MediaError, match="line 2 is not a record") as caught:
             Records([tmp_path])
         assert str(caught.value).endswith(str(path))
+
+
+def test_names_that_are_too_long_do_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="the data is missing"):
+        Records([tmp_path / ("x" * 300)])
+    name = "x" * 300 + ".jpg"
+    (tmp_path / "data.jsonl").write_text(json.dumps({"query": "A?", "response": "b", "images": [name]}))
+    assert Records([tmp_path])[0].pictures == (tmp_path / name,)

@@ -242,3 +242,17 @@ def test_samples_keep_their_promise() -> None:
         Sample(image[..., :2], np.zeros((0, 4, 6), bool), (), "here")
     with pytest.raises(ValueError, match=r"masks are .*here"):
         Sample(image, np.zeros((2, 4, 6), bool), ("a",), "here")
+
+
+@pytest.mark.parametrize("prefix", ["", "openimages:", "phrasecut:", "mapillary:", "sa1b:"])
+def test_names_that_are_too_long_fail(prefix: str, tmp_path: Path) -> None:
+    for name in ("x" * 300, "x" * 300 + ".json"):
+        with pytest.raises((MediaError, UsageError)):
+            open_data([prefix + name], tmp_path)
+
+
+def test_a_number_of_too_many_digits_fails(tmp_path: Path) -> None:
+    folder = squares(tmp_path / "set", 1)
+    (folder / "names.json").write_text(json.dumps({"9" * 5000: "red"}))
+    with pytest.raises(MediaError, match=r"'9{40}': 'red' is not a number .*names\.json"):
+        Folder(folder)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from making import COLOURS, SMALL, Squares, squares
+from PIL import Image
 
 from lab.train import checkpoint
 from lab.train.logs import FILE, read
@@ -21,9 +22,10 @@ from lab.train.tren.folder import Folder
 from lab.train.tren.loop import fit, read_texts, update
 from lab.train.tren.measure import measure, measure_patches
 from lab.train.tren.prepare import Batch, Prepared, collate
+from lab.train.tren.sample import Joined
 from lab.train.tren.step import Texts, build, losses_of, pooled, project
 from needs import needs
-from vidmem.errors import ModelError, UsageError
+from vidmem.errors import MediaError, ModelError, UsageError
 
 CPU = torch.device("cpu")
 TERMS = {"visual", "text", "distil_visual", "distil_text", "mask"}
@@ -330,3 +332,64 @@ def test_settings_survive_json() -> None:
     assert TrainConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
     with pytest.raises(UsageError, match="unknown here"):
         TrainConfig.from_dict({"speed": 3})
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Folder:
+    """Six pictures: 1 is no image, 2 has a mask of another size, and 4 an empty one."""
+    folder = squares(tmp_path / "damaged", 6)
+    (folder / "images" / "001.png").write_bytes(b"no image")
+    for name, size in (("002", (60, 48)), ("004", (64, 48))):
+        Image.new("L", size).save(folder / "masks" / f"{name}.png")
+    return Folder(folder)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_that_cannot_be_used_are_left_out(
+    backbone: Any, damaged: Folder, tmp_path: Path, workers: int
+) -> None:
+    """Each is named once, others take their places, and a resumed training is an uninterrupted one."""
+    config = replace(SMALL, checkpoint_every=3)
+    named: list[str] = []
+    whole = tmp_path / "whole"
+    fit(backbone, damaged, config, whole, CPU, workers=workers, tensorboard=False, damaged=named.append)
+    assert len(named) == 3
+    for name, cause in (("001", "cannot be read"), ("002", "60x48"), ("004", "no mask of this picture")):
+        assert sum(name in message and cause in message for message in named) == 1
+
+    class Crash(Exception):
+        pass
+
+    def stop(step: int, _: object) -> None:
+        if step == 5:
+            raise Crash
+
+    cut = tmp_path / "cut"
+    with pytest.raises(Crash):
+        fit(backbone, damaged, config, cut, CPU, tensorboard=False, report=stop)
+    fit(backbone, damaged, config, cut, CPU, resume=True, tensorboard=False)
+    one, two = state(whole), state(cut)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert (whole / FILE).read_text() == (cut / FILE).read_text()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_without_a_usable_picture_fails(backbone: Any, tmp_path: Path, workers: int) -> None:
+    folder = squares(tmp_path / "set", 3)
+    for path in (folder / "images").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(MediaError, match=r"^3 pictures in a row cannot be used; the first one: .*png$"):
+        fit(backbone, Folder(folder), SMALL, tmp_path / "out", CPU, workers=workers, tensorboard=False)
+
+
+def test_the_place_of_a_picture_is_taken_within_its_data_set(damaged: Folder, data: Folder) -> None:
+    ready = Prepared(Joined([damaged, data]), Squares.size, Squares.grid, SMALL)
+    assert ready[(0, 1)]["index"].tolist() == [3]
+    (damaged.folder / "images" / "005.png").write_bytes(b"no image")
+    assert ready[(0, 4)]["index"].tolist() == [0]
+    assert [number for number, _ in ready[(0, 4)]["damaged"]] == [4, 5]
+
+
+def test_heads_that_do_not_divide_the_width_fail(backbone: Any) -> None:
+    with pytest.raises(UsageError, match="`heads` divides the width of the backbone, 16; got 7"):
+        build(backbone, ModelConfig(heads=7), 0)
