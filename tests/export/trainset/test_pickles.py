@@ -121,3 +121,31 @@ def test_values_are_shown_shortly() -> None:
     assert len(short(value)) <= 100
     assert short(7) == "7"
     assert short(10**5000) == "a value of type int"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_keys_that_take_forever_to_hash_are_refused(path: Path, protocol: int) -> None:
+    """Sixty tuples in each other: 2 ** 60 steps to hash, in 120 bytes."""
+    start = pickle.PROTO + bytes([protocol]) if protocol >= 2 else b""
+    body = b"".join(_tuple_of_itself(protocol) for _ in range(60))
+    for opcodes in (
+        b"}" + b"N" + body + b"Ns.",
+        b"}(" + b"N" + body + b"Nu.",
+        b"(" + b"N" + body + b"Nd.",
+    ):
+        path.write_bytes(start + opcodes)
+        with pytest.raises(MediaError, match="a key or a member"):
+            load_plain(path)
+    if protocol >= 4:
+        for opcodes in (
+            pickle.EMPTY_SET + b"(N" + body + pickle.ADDITEMS + b".",
+            b"(N" + body + pickle.FROZENSET + b".",
+        ):
+            path.write_bytes(start + opcodes)
+            with pytest.raises(MediaError, match="a key or a member"):
+                load_plain(path)
+
+
+def _tuple_of_itself(protocol: int) -> bytes:
+    """Replaces the top of the stack by a tuple that holds it twice."""
+    return b"2\x86" if protocol >= 2 else b"p0\n0(g0\ng0\nt"
