@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,9 @@ def test_pictures(run: Run, answer: Path, tmp_path: Path) -> None:
         (ANSWER.replace("*1| red", "*9| red"), "a row is too long and was cut"),
         ("<seg>cup *1\n cup *2\n</seg>", "a row is too short"),
         ("<seg>cup *2</seg>", "the answer is one row"),
+        ("<seg>cup *0| b *2\n b *2\n</seg>", "'cup *0' is a run of no cells"),
+        ("<seg>cup *1\n cup *1\n cup *1\n cup *1\n</seg>", "4 rows, want 2"),
+        ("<seg>cup*2\n cup*2\n</seg>", "the text is not exactly in the form of a mask"),
     ],
 )
 def test_repairs_are_told(run: Run, tmp_path: Path, text: str, problem: str) -> None:
@@ -87,6 +91,13 @@ def test_repairs_are_told(run: Run, tmp_path: Path, text: str, problem: str) -> 
     document = json.loads(result.stdout)
     assert not document["strict"]
     assert any(problem in told for told in document["problems"])
+
+
+def test_a_long_label_of_backslashes_takes_no_time(run: Run, answer: Path) -> None:
+    answer.write_text("<seg>" + "\\" * 20_000 + "a *2\n cup *2\n</seg>")
+    begun = time.monotonic()
+    assert run("read-answer", answer, "--grid", 2).exit_code == 0
+    assert time.monotonic() - begun < 4
 
 
 def test_labels_that_were_asked_for(run: Run, answer: Path) -> None:

@@ -133,6 +133,23 @@ def test_not_there(run: Run, photo: Path, tmp_path: Path, served: Served) -> Non
     assert not (tmp_path / "a.png").exists()
 
 
+def test_a_mask_of_another_thing_is_no_answer(run: Run, photo: Path, served: Served) -> None:
+    served.says(text_of("dog"))
+    result = run("segment", photo, "--ask", "cup", *endpoint(served), "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["instead"] == ["dog"]
+    assert "the model's answer shows only other things ('dog'), so it says nothing about 'cup'" in result.stderr
+    assert "not there" not in result.stderr
+
+
+def test_the_key_is_not_printed(run: Run, photo: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "sk-hidden-77")
+    served.says("I got sk-hidden-77")
+    result = run("segment", photo, "--ask", "cup", *endpoint(served), "--json")
+    assert "***" in result.stdout
+    assert "sk-hidden-77" not in result.stdout + result.stderr
+
+
 def test_an_answer_without_a_mask_is_no_answer(run: Run, photo: Path, served: Served) -> None:
     served.says("I cannot draw masks, sorry.")
     result = run("segment", photo, "--ask", "cup", *endpoint(served), "--json")
@@ -159,6 +176,14 @@ def test_an_answer_without_a_mask_is_no_answer(run: Run, photo: Path, served: Se
         (("--ask", "cup", "--model", "http://localhost/v1"), "which leaves this machine; give --allow-network if it"),
         (("--ask", "cup", "--model", "http://localhost/v1", "--allow-network"), "give --model-name"),
         (("--ask", "cup", "--model", "m", "--model-name", "x"), "--model-name and --timeout belong to an endpoint"),
+        (("--labels", "cup", "--free"), "--free is about a model that writes masks; give --model, too"),
+        (("--labels", "cup", "--bare"), "--bare is about a model"),
+        (("--labels", "cup", "--describe"), "--describe is about a model"),
+        (("--labels", "cup", "--allow-network"), "--allow-network is about a model"),
+        (("--ask", "cup", "--model", "m", "--allow-network"), "--allow-network belongs to an endpoint"),
+        (("--ask", "cup", "--model", "http://localhost/v1", "--device", "cpu"), "--device is for a model in a folder"),
+        (("--ask", "cup", "--model", "http://localhost/v1", "--model-name", ""), "--model-name is empty"),
+        (("--ask", "cup", "--model", "ftp://localhost/v1"), "a model is a folder, or an endpoint http://HOST/v1"),
         (("--ask", "cup", "--model", "m", "--refine", "sam3"), "--refine is sam2 or sam2:SIZE"),
     ],
 )
@@ -205,9 +230,9 @@ def test_a_mask_is_refined_by_sam2(run: Run, photo: Path, tmp_path: Path, served
     sam2 = tmp_path / "sam2"
     sam2_folder.write(sam2)
     served.says(text_of("cup"))
-    asked = ("segment", photo, "--ask", "cup", *endpoint(served), "--json", "--device", "cpu")
+    asked = ("segment", photo, "--ask", "cup", *endpoint(served), "--json")
     plain = json.loads(run(*asked).stdout)
-    told = json.loads(run(*asked, "--refine", f"sam2:local-dir:{sam2}").stdout)
+    told = json.loads(run(*asked, "--refine", f"sam2:local-dir:{sam2}", "--device", "cpu").stdout)
     assert told["refined"]
     assert not plain["refined"]
     assert told["segmentation"] != plain["segmentation"]
@@ -241,6 +266,20 @@ def test_where_says_when_the_answer_is_none(run: Run, indexed: Path, tmp_path: P
     assert result.exit_code == 0
     assert "the model's answer: there is no mask in the answer" in result.stderr
     assert (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--all", "--save")])
+def test_where_says_what_the_mask_covers(
+    run: Run, indexed: Path, tmp_path: Path, served: Served, options: tuple[str, ...]
+) -> None:
+    asked = ("where", "red", "-m", indexed, *endpoint(served), "--timeout", 60, *options)
+    asked = (*asked, tmp_path / "a.png") if options else asked
+    served.says(text_of("red"))
+    assert "the model's mask covers 25.0% of the picture: red" in run(*asked).stderr
+    served.says(wrap("\n ".join(["others *16"] * 16) + "\n"))
+    assert "the model answers that this is not there: red" in run(*asked).stderr
+    served.says(text_of("dog"))
+    assert "the model's answer shows only other things: 'dog'" in run(*asked).stderr
 
 
 def test_where_does_not_ask_without_a_sighting_or_a_text(run: Run, indexed: Path, photo: Path, served: Served) -> None:

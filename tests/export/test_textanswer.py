@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,7 +40,7 @@ def test_any_text_gives_a_mask(text: str) -> None:
     ("text", "rows", "problem"),
     [
         ("<seg>a *4\n b *4\n</seg>", ["aaaa", "bbbb"], None),
-        ("<SEG>a *4\nb *4</SEG> as asked", ["aaaa", "bbbb"], None),  # no space, no line break at the end
+        ("<SEG>a *4\nb *4</SEG> as asked", ["aaaa", "bbbb"], "not in small letters"),
         ("a *4\n b *4\n", ["aaaa", "bbbb"], "the tags are missing"),
         ("```text\na *4\n b *4\n```", ["aaaa", "bbbb"], "the tags are missing"),
         ("<seg>a *4\n b *2", ["aaaa", "bbbb"], "the end tag is missing"),
@@ -46,16 +48,27 @@ def test_any_text_gives_a_mask(text: str) -> None:
         ("<seg>a *2| b *9\n a *4\n</seg>", ["aabb", "aaaa"], "a row is too long"),
         ("<seg>a *4\n b *4\n c *4\n</seg>", ["aaaa", "bbbb"], "3 rows, want 2"),
         ("<seg>a *3| b *5\n</seg>", ["aaab", "bbbb"], "read as the whole picture"),
-        ("<seg>a *3\n b *5\n</seg>", ["aaab", "bbbb"], None),  # broken elsewhere, the right number of cells
+        ("<seg>a *3\n b *5\n</seg>", ["aaab", "bbbb"], "the rows have other lengths"),  # the right number of cells
         ("<seg>a *3\n</seg>", ["aaaa", "aaaa"], "the picture is too short"),
         ("<seg>a *99999999999999999\n</seg>", ["aaaa", "aaaa"], "the picture is too long"),
-        ("<seg>a*2|b *2\n b  * 4\n</seg>", ["aabb", "bbbb"], None),
+        ("<seg>a*2|b *2\n b  * 4\n</seg>", ["aabb", "bbbb"], "not exactly in the form"),
         ("<seg>a 2| b *2\n b x4\n</seg>", ["aabb", "bbbb"], "'a 2' lacks a star"),
         ("<seg>a *x| b *3\n b *4\n</seg>", ["abbb", "bbbb"], "has no count"),
-        ("<seg>a|a|b|b\n b|b|b|b\n</seg>", ["aabb", "bbbb"], None),  # not run lengths at all
+        ("<seg>a|a|b|b\n b|b|b|b\n</seg>", ["aabb", "bbbb"], "not exactly in the form"),  # not run lengths at all
         ("<seg>a *2| | b *2\n b *4\n</seg>", ["aabb", "bbbb"], "an empty run"),
-        ("<seg>a *0| b *4\n b *4\n</seg>", ["bbbb", "bbbb"], None),
-        ("<seg>Others*2| b *2\n b *4\n</seg>", ["..bb", "bbbb"], None),
+        ("<seg>a *0| b *4\n b *4\n</seg>", ["bbbb", "bbbb"], "'a *0' is a run of no cells"),
+        ("<seg>Others*2| b *2\n b *4\n</seg>", ["..bb", "bbbb"], "not exactly in the form"),
+        ("<seg> a *4\n b *4 </seg>", ["aaaa", "bbbb"], None),  # white space around it
+        ("<seg>a *4\nb *4\n</seg>", ["aaaa", "bbbb"], "not exactly in the form"),  # no space before the second row
+        ("<seg>a *1| a *3\n b *4\n</seg>", ["aaaa", "bbbb"], "not exactly in the form"),  # one run written as two
+        ("<seg>a *٤\n b *4\n</seg>", ["aaaa", "bbbb"], "not exactly in the form"),
+        ("<seg>a\\q *4\n b *4\n</seg>", ["aaaa", "bbbb"], "an escape that means nothing"),
+        ("<seg>a *2\n a *2\n b *2\n b *2\n</seg>", ["aaaa", "bbbb"], "4 rows, want 2"),
+        ("<seg><seg>a *4\n b *4\n</seg>", ["aaaa", "bbbb"], "the answer has 2 masks"),
+        ("<seg>a *4\n b *4\n</seg> or <seg>c *4\n c *4\n</seg>", ["cccc", "cccc"], "the answer has 2 masks"),
+        ("<seg>a *4\n b *4\n</seg> or <seg>c *4\n c *1\n</seg>", ["aaaa", "bbbb"], "the answer has 2 masks"),
+        ("<seg>a *4\n b *1\n</seg> or <seg>c *4\n c *1\n</seg>", ["cccc", "cccc"], "the answer has 2 masks"),
+        ("İ" * 9 + "<seg>a *4\n b *4\n</seg>", ["aaaa", "bbbb"], None),  # longer in small letters
         ("I see nothing.", ["....", "...."], "there is no mask"),
         ("<seg></seg>", ["....", "...."], "there is no mask"),
         ("", ["....", "...."], "there is no mask"),
@@ -65,6 +78,24 @@ def test_slips_are_mended(text: str, rows: list[str], problem: str | None) -> No
     assert shown(text) == rows
     problems = read_answer(text, GRID).problems
     assert any(problem in p for p in problems) if problem else not problems
+
+
+@given(st.text(alphabet="ab *|\n 123\\p#", max_size=40) | masks().map(encode))
+def test_strict_is_what_encode_writes(text: str) -> None:
+    reading = read_answer(wrap(text), GRID)
+    assert bool(reading.problems) == (encode(reading.mask).strip(" \t\r\n") != text.strip(" \t\r\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a{}*x", "a{}x", "a{}4b", "a{}4", "a{}x4", "a{}*4", "a #{}b *4", "a{}#b *4", "a{}|b", "a *{}4 b", "1" * 100_000],
+)
+@pytest.mark.parametrize("names", [None, ["a"]])
+def test_long_white_space_takes_no_time(content: str, names: list[str] | None) -> None:
+    begun = time.monotonic()
+    for space in (" ", " \t", "* ", "4 "):
+        read_answer(f"<seg>{content.format(space * (100_000 // len(space)))}</seg>", GRID, names)
+    assert time.monotonic() - begun < 4
 
 
 def test_labels_are_matched_to_those_that_were_asked_for() -> None:

@@ -101,6 +101,22 @@ def test_of_two_other_labels_none_is_taken() -> None:
     assert not asked.mask[:, :40].any()
 
 
+def test_a_mask_in_the_thoughts_before_the_answer_is_not_the_answer() -> None:
+    other = CUP.replace("cup", "dog")
+    for text in (f"<think>maybe {other}</think>{CUP}", f"<think>maybe <seg>dog *16</seg></think>{CUP}"):
+        asked = told(text)
+        assert asked.mask[:, 20:60].any()
+        assert asked.instead == ()
+        assert asked.reading.problems[0].startswith("the answer has 2 masks")
+
+
+def test_masks_of_other_things_alone_are_named() -> None:
+    asked = told(CUP.replace("cup", "dog"))
+    assert (asked.instead, asked.readable, asked.mask.any()) == (("dog",), True, False)
+    assert told(wrap("\n ".join(["others *4"] * 4) + "\n")).instead == ()
+    assert told(CUP).instead == ()
+
+
 def test_questions() -> None:
     assert question("the red cup", (16, 16)) == "Show me with a mask: the red cup."
     told = question("the red cup", (16, 24), say_grid=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -107,6 +109,35 @@ def test_refusals_say_why_and_never_the_key(
         ask(served)
 
 
+def test_an_answer_never_has_the_key(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, SECRET)
+    served.says(f"You sent Bearer {SECRET}.")
+    assert ask(served).text == "You sent Bearer ***."  # type: ignore[attr-defined]
+
+
+def test_a_slow_tls_handshake_ends_in_time() -> None:
+    stop = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client, suppress(OSError):
+            client.sendall(b"\x16\x03\x03\x40\x00")  # the begin of a long record
+            while not stop.wait(0.1):
+                client.sendall(b"\x02")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,), daemon=True)
+        thread.start()
+        endpoint = Endpoint(f"https://127.0.0.1:{server.getsockname()[1]}/v1", "tiny", timeout_s=0.5)
+        threading.Timer(6, stop.set).start()
+        begun = time.monotonic()
+        with pytest.raises(ModelError, match=r"no answer within 0\.5 s"):
+            endpoint.ask(IMAGE, "?", max_tokens=5)
+        assert time.monotonic() - begun < 3
+        stop.set()
+        thread.join(5)
+
+
 def test_redirects_are_not_followed(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, SECRET)
     with serving() as other:
@@ -183,3 +214,9 @@ def test_it_is_opened_only_when_allowed() -> None:
     assert open_model(url, model_name="tiny", allow_network=True, timeout_s=5).name == "tiny"
     with pytest.raises(UsageError, match="belong to an endpoint"):
         open_model("folder", model_name="tiny")
+    with pytest.raises(UsageError, match="`allow_network` belongs to an endpoint"):
+        open_model("folder", allow_network=True)
+    with pytest.raises(UsageError, match=r"a model is a folder, or an endpoint .* got 'ftp://host/v1'"):
+        open_model("ftp://host/v1")
+    with pytest.raises(UsageError, match="give `model_name`"):
+        open_model(url, model_name=" ", allow_network=True)

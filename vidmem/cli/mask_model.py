@@ -11,7 +11,7 @@ import typer
 
 from ..errors import ModelError, UsageError
 from . import completion
-from .messages import warn
+from .messages import say, warn
 from .output import Row
 from .question import Options
 from .signatures import parameter, parameters, set_parameters
@@ -130,12 +130,18 @@ class MaskModel:
     def check(self) -> None:
         """Raise UsageError for options that do not fit, before anything is loaded."""
         if not self.chosen:
-            if others := [name for name, value in self.given.items() if value not in (None, False)]:
+            absent = {name: default for name, (_, default) in MODEL.items()}
+            if others := [name for name, value in self.given.items() if value is not absent[name]]:
                 flag = others[0].removeprefix("asked_").replace("_", "-")
+                if self.given[others[0]] is False:
+                    flag = {"constrained": "free", "describe": "bare"}[others[0]]
                 raise UsageError(f"--{flag} is about a model that writes masks; give --model, too")
             return
         if self.given["asked_grid"] not in (None, *GRIDS):
             raise UsageError(f"--grid is 16, 24 or 32; got {self.given['asked_grid']}")
+        name = self.given.get("model_name")
+        if name is not None and not name.strip():
+            raise UsageError("--model-name is empty; give the name of the model at the endpoint")
         limit, timeout = self.given.get("max_tokens"), self.given.get("timeout")
         if limit is not None and not 1 <= limit <= 100_000:
             raise UsageError(f"--max-tokens is 1 to 100000; got {limit}")
@@ -227,6 +233,17 @@ def ask_on_evidence(
     return asked, place | row
 
 
+def say_mask(asked: Asked) -> None:
+    """Say what the model answered, and warn about an answer that had to be repaired or has no mask of the thing."""
+    say_problems(asked)
+    if asked.instead:
+        warn(f"the model's answer shows only other things: {_quoted(asked.instead)}")
+    elif asked.mask.any():
+        say(f"the model's mask covers {asked.mask.mean():.1%} of the picture: {asked.phrase}")
+    elif asked.readable:
+        say(f"the model answers that this is not there: {asked.phrase}")
+
+
 def say_problems(asked: Asked) -> None:
     """Warn about an answer that had to be repaired, or has no mask."""
     for problem in asked.reading.problems:
@@ -234,13 +251,24 @@ def say_problems(asked: Asked) -> None:
 
 
 def check_readable(asked: Asked) -> None:
-    """Raise ModelError if there is no mask in the answer: that is no answer, not even "not there"."""
+    """Raise ModelError if there is no mask in the answer, or only masks of other things: that is no answer, not even
+    "not there"."""
+    if asked.instead:
+        raise ModelError(
+            f"the model's answer shows only other things ({_quoted(asked.instead)}), so it says nothing about "
+            f"{asked.phrase[:40]!r}; ask with one of these labels, or try --describe"
+        )
     if not asked.readable:
         start = " ".join(asked.answer.text.split())[:60]
         raise ModelError(
             f"there is no mask in the model's answer, so it says nothing about the thing ({start!r}); try --describe "
             "or --constrained, or a model that was trained to write masks"
         )
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return ", ".join(repr(label[:40]) for label in labels[:3]) + more
 
 
 def _row(asked: Asked, model: str) -> Row:
@@ -259,6 +287,7 @@ def _row(asked: Asked, model: str) -> Row:
         "grid": [int(grid[0]), int(grid[1])],
         "valid": not asked.reading.problems,
         "problems": list(asked.reading.problems),
+        "instead": list(asked.instead),
         "constrained": asked.constrained,
         "question": asked.question,
         "answer": asked.answer.text,

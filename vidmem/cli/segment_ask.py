@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UsageError
 from .mask_model import MaskModel, check_readable, say_problems
 from .messages import say
 from .output import Listing, Show, box_cell
@@ -40,11 +41,14 @@ def segment_ask(
         The exit code: 0 if the mask has a pixel, else 1.
 
     Raises:
-        ModelError: The model cannot be used, or there is no mask in its answer.
+        ModelError: The model cannot be used, or there is no mask of the thing in its answer and no empty one.
     """
     from ..query.picture import load_picture  # imports PyAV
     from ..render.grounding import label_image, labels_sheet
+    from ..vlm.opening import is_url
 
+    if device is not None and is_url(model.given["model"]) and model.given["asked_refine"] is None:
+        raise UsageError("--device is for a model in a folder and for --refine; an endpoint computes elsewhere")
     image: Any = np.asarray(load_picture(picture))
     asked, row = model.ask(image, phrase, device=device, weights=weights)
     rows = [row] if row["found"] else []

@@ -20,6 +20,11 @@ MIN_NAME = 16
 MAX_HEIGHT = 4
 """Lines of a row; taller rows are easier to read as a block."""
 
+MAX_PATH = 4096
+"""Characters of a path (Linux allows no more); longer texts are not shortened as one."""
+MAX_FOLDERS = 256
+"""Folders of a path; the time to shorten it grows with their square."""
+
 Columns = Sequence[Sequence[str]]
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?%?( [kMG]?B)?|\d+(:\d\d)+(\.\d+)?")
@@ -74,8 +79,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def is_path(text: str) -> bool:
-    """Return True for an absolute path."""
-    return _PATH.match(text) is not None
+    """Return True for an absolute path. Texts that are longer than any path, or have too many folders, are none."""
+    if len(text) > MAX_PATH or _PATH.match(text) is None:
+        return False
+    return text.count("/") + text.count("\\") <= MAX_FOLDERS
 
 
 def shortened(paths: Sequence[str], width: int, min_width: int = MIN_NAME) -> list[str]:

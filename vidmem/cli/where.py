@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..query.answers import sighting_row
 from ..records import SourceKind
 from ..timecode import EPOCHAL_NS, NS, clock, relative_date
-from .mask_model import MaskModel, ask_on_evidence, asks_a_model, say_problems
+from .mask_model import MaskModel, ask_on_evidence, asks_a_model, say_mask
 from .messages import say, warn
 from .options import check_limits
 from .output import Listing, Row, Show, box_cell, box_row, listing
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @listing
 @opens("save", "clip", "explain")
 @asks(TEXT, PICTURE, TESTS, FILTERS, OPENING)
-@asks_a_model(without=("timeout", "constrained", "describe", "max_tokens"))
+@asks_a_model(without=("constrained", "describe", "max_tokens"))
 def where(
     everything: Annotated[
         bool, typer.Option("--all", help="Print all sightings, newest first, instead of only the newest.")
@@ -97,7 +97,7 @@ def where(
 
     Ask in words, with a picture, or with both. If the thing is not found, the nearest misses are printed and the exit
     code is 1. With --model, a multimodal language model writes the mask of the thing in the frame of the newest
-    sighting; --json has it, and --save draws it.
+    sighting. Its share of the frame is printed, --json has the mask, and --save without --all or --top draws it.
 
     \b
     Examples:
@@ -129,7 +129,7 @@ def where(
         asked, mask_row = ask_on_evidence(m, answer, phrase, mask_model, question.opening)
         show(_listing(answer, shown, explained, mask_row))
         if asked is not None:
-            say_problems(asked)
+            say_mask(asked)
         if (better := answer.likelier) is not None:
             probability = probability_cell(better.probability)
             warn(f"an older sighting is likelier ({probability}): {place(better, better.frame_ns)}")

@@ -34,6 +34,7 @@ class Asked:
         mask: `(H, W)` bool, the pixels of the picture that show the thing.
         refined: The mask went through a refiner.
         constrained: Only valid masks were allowed.
+        instead: Labels of other things in the answer, if it shows only these. It then says nothing about the thing.
     """
 
     phrase: str
@@ -43,6 +44,7 @@ class Asked:
     mask: NDArray[np.bool_]
     refined: bool
     constrained: bool
+    instead: tuple[str, ...] = ()
 
     @property
     def readable(self) -> bool:
@@ -124,7 +126,9 @@ def ask_mask(
     if refiner is not None and refined:
         refiner.set_image(image)
         mask = refine(refiner, mask)
-    return Asked(name, asked, answer, reading, mask, refined, constrained)
+    free = () if reading.mask.labels else read_answer(answer.text, grid).mask.labels
+    instead = tuple(dict.fromkeys(label.name for label in free))
+    return Asked(name, asked, answer, reading, mask, refined, constrained, instead)
 
 
 def read_mask(answer: Answer, phrase: str, grid: Grid) -> Reading:

@@ -84,6 +84,7 @@ class Endpoint:
         if status != 200:
             raise self._refused(status, reply, location)
         text, tokens, cut = _read(reply, self.address)
+        text = _without_key(text)
         return Answer(text, tokens, time.perf_counter() - begun, cut)
 
     def _post(self, body: bytes) -> tuple[int, bytes, str]:
@@ -91,12 +92,14 @@ class Endpoint:
         expired = threading.Event()
         connection = self._connection()
         sockets: list[socket.socket] = []  # a connection forgets its own while the reply is read
+        deadline = time.monotonic() + self.timeout_s
         watch = threading.Timer(self.timeout_s, _interrupt, (sockets, expired))
         watch.daemon = True
         watch.start()
         try:
-            connection.connect()
-            sockets.append(connection.sock)
+            self._connect(connection, sockets, deadline)
+            if expired.is_set():
+                raise TimeoutError
             connection.request("POST", self._path, body, self._headers())
             response = connection.getresponse()
             reply = response.read(MAX_BYTES + 1)
@@ -121,10 +124,23 @@ class Endpoint:
         return status, reply, location
 
     def _connection(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=self.timeout_s)
+
+    def _connect(self, connection: http.client.HTTPConnection, sockets: list[socket.socket], deadline: float) -> None:
+        """Connect, with the socket in `sockets` before its TLS handshake, so that the timer can end that, too."""
+        sock = socket.create_connection((connection.host, connection.port), _left(deadline))
         if self._secure:
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=self.timeout_s, context=context)
-        return http.client.HTTPConnection(self._host, self._port, timeout=self.timeout_s)
+            secure = context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
+            connection.sock = secure
+            sockets.append(secure)
+            secure.settimeout(_left(deadline))
+            secure.do_handshake()
+        else:
+            connection.sock = sock
+            sockets.append(sock)
+        connection.sock.settimeout(_left(deadline))
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "vidmem"}
@@ -163,6 +179,14 @@ def data_url(image: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
+def _left(deadline: float) -> float:
+    """Seconds until then. Raises TimeoutError if it is over."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
 def _interrupt(sockets: list[socket.socket], expired: threading.Event) -> None:
     """End what a connection is waiting for: its own timeout starts anew with every byte that comes."""
     expired.set()
@@ -199,7 +223,11 @@ def _message(reply: bytes) -> str:
         text = error if isinstance(error, str) else error.get("message", "")
     except (ValueError, AttributeError, RecursionError):
         text = ""
-    text = " ".join(str(text).split())
-    if key := os.environ.get(KEY, "").strip():
-        text = text.replace(key, "***")
+    text = _without_key(" ".join(str(text).split()))
     return f": {text[:160]}" if text else ""
+
+
+def _without_key(text: str) -> str:
+    """The text with *** for the key: what a server sends back is printed and saved."""
+    key = os.environ.get(KEY, "").strip()
+    return text.replace(key, "***") if key else text

@@ -33,14 +33,20 @@ def open_model(
         ModelError: The model cannot be loaded.
     """
     if not is_url(model):
+        if "://" in model:
+            raise UsageError(
+                f"a model is a folder, or an endpoint http://HOST/v1 or https://HOST/v1; got {model[:80]!r}"
+            )
         if model_name is not None or timeout_s is not None:
             raise UsageError("`model_name` and `timeout` belong to an endpoint; a model in a folder needs neither")
+        if allow_network:
+            raise UsageError("`allow_network` belongs to an endpoint; a model in a folder uses no network")
         from .generate import LocalAsker
 
         return LocalAsker.open(model, device)
     if not allow_network:
         raise UsageError("an endpoint gets the picture, which leaves this machine; give `allow_network` if it may")
-    if model_name is None:
+    if model_name is None or not model_name.strip():
         raise UsageError("an endpoint serves models by name; give `model_name`")
     from .endpoint import TIMEOUT_S, Endpoint
 
