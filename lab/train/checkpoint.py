@@ -6,9 +6,10 @@ step. No pickle is written or read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,57 @@ from torch import Tensor
 from vidmem.errors import MediaError, ModelError, UsageError
 
 FILE = "training.safetensors"
+FOLDERS = ("model", "adapter", "merged")
+"""Folders of results that trainings write beside the checkpoint. A new result replaces such a folder."""
+FILES = ("log.jsonl", "skipped.jsonl", "held_out.json", "region_encoder.safetensors")
+"""Files that they write there."""
 _NUMBER = "number:"
 """Before the name of a value of the optimiser that is a plain integer."""
 
 
-def may_start(out: Path, resume: bool) -> Path:
-    """Return the path of the checkpoint in the folder `out`.
+def may_start(out: Path, resume: bool, sources: Sequence[Path] = ()) -> Path:
+    """Return the path of the checkpoint in the folder `out`. Nothing is written.
 
-    Raises UsageError if a training is to start where there is one, or to be resumed where there is none.
+    Args:
+        out: Folder of the training.
+        resume: A training is to be continued.
+        sources: Files and folders that the training reads, such as its base model.
+
+    Raises:
+        UsageError: A training is to start where there is one or where files are that it would replace, or to be resumed
+            where there is none, or a source lies where a result is written.
+        MediaError: The folder cannot be looked at.
     """
     path = out / FILE
-    if path.exists() and not resume:
-        raise UsageError(f"the folder holds a training; continue it with `resume`, or choose another folder: {out}")
-    if resume and not path.exists():
-        raise UsageError(f"there is no training to resume; leave `resume` out to start one: {out}")
+    results = [out / f"{name}{rest}" for name in FOLDERS for rest in ("", ".part", ".old")]
+    try:
+        there = path.exists()
+        if there and not resume:
+            raise UsageError(f"the folder holds a training; continue it with `resume`, or choose another folder: {out}")
+        if resume and not there:
+            raise UsageError(f"there is no training to resume; leave `resume` out to start one: {out}")
+        for source in sources:
+            for target in results:
+                if source.resolve().is_relative_to(target.resolve()):
+                    raise UsageError(
+                        f"the training reads {source} and writes its result there; move that, or choose another "
+                        f"folder: {out}"
+                    )
+        for target in () if resume else (*results, *(out / name for name in FILES)):
+            if _has_content(target):
+                raise UsageError(
+                    f"the training would replace {target.name}, which is there already; choose another folder, or "
+                    f"continue a training with `resume`: {out}"
+                )
+    except OSError as error:
+        raise MediaError(f"the folder cannot be used ({error.strerror}); choose another: {out}") from None
     return path
+
+
+def _has_content(path: Path) -> bool:
+    if path.is_dir():
+        return any(path.iterdir())
+    return path.exists() and path.stat().st_size > 0
 
 
 def make_folder(out: Path) -> None:
@@ -101,12 +138,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
     part = path.with_name(path.name + ".part")
     try:
+        part.unlink(missing_ok=True)
+        part.touch()
+        mode = part.stat().st_mode
         save_file(dict(tensors), part, dict(facts))
+        part.chmod(mode)  # safetensors lets the owner alone read the file
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise MediaError(f"{what} cannot be written ({error}); make room or choose another folder: {path}") from None
 
 

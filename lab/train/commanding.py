@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vidmem.cli.messages import warn
 from vidmem.errors import ModelError
+from vidmem.export.files import writing
 
 
 def option(name: str, metavar: str, text: str) -> Any:
@@ -17,7 +19,7 @@ def option(name: str, metavar: str, text: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text)
 
 
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**31 - 1, help="Random seed.")]
 LogEveryOption = Annotated[int, option("--log-every", "N", "Steps between log lines.")]
 CheckpointEveryOption = Annotated[int, option("--checkpoint-every", "N", "Steps between checkpoints.")]
 WorkersOption = Annotated[
@@ -40,10 +42,21 @@ def libraries() -> Iterator[None]:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """Say how to go on when the user interrupts the training, and exit with 130."""
+def resumable(out: Path) -> Iterator[None]:
+    """Say how to go on when the user interrupts the training in `out`, and exit with 130.
+
+    Raises MediaError if a file cannot be written there.
+    """
     try:
-        yield
+        with writing(str(out), "the training"):
+            yield
     except KeyboardInterrupt:
-        warn("interrupted; run the same command with --resume to continue from the last checkpoint")
+        from .checkpoint import FILE
+
+        if (out / FILE).exists():
+            warn("interrupted; run the same command with --resume to continue from the last checkpoint")
+        else:
+            warn(
+                f"interrupted before the first checkpoint; to start again choose another folder, or remove this: {out}"
+            )
         raise typer.Exit(130) from None

@@ -120,7 +120,8 @@ def densevlm(
     """Adapt a CLIP model to regions without labels (DenseVLM).
 
     The defaults are the paper's. --resume continues an interrupted training exactly. The result is a folder that
-    open_clip loads as local-dir:FOLDER, and vidmem as densevlm:local-dir:FOLDER.
+    open_clip loads as local-dir:FOLDER, and vidmem as densevlm:local-dir:FOLDER. The exit code is 3 if pictures could
+    not be read.
     """
     with libraries():
         from vidmem.encoders.device import pick_device
@@ -194,7 +195,7 @@ def densevlm(
         broken += 1
         warn(f"a picture cannot be read and is left out ({reason}): {path}")
 
-    with resumable():
+    with resumable(out):
         result = fit(
             pair,
             told,
@@ -207,9 +208,10 @@ def densevlm(
             report=report,
             damaged=damaged,
         )
+    print(result)
     if broken:
         warn(f"{broken} of {len(pictures)} pictures could not be read")
-    print(result)
+        raise typer.Exit(3)
 
 
 def read_names(lists: Sequence[str], things: Sequence[Path], stuff: Sequence[Path]) -> Names:

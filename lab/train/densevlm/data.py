@@ -34,7 +34,7 @@ class Pictures:
 
     Attributes:
         paths: The files, in an order that depends on their names alone.
-        sha256: A hash of the paths within their folders.
+        sha256: A hash of the paths within their folders and of the sizes of the files.
     """
 
     paths: tuple[str, ...]
@@ -66,11 +66,19 @@ def find_pictures(folders: Sequence[str | os.PathLike[str]]) -> Pictures:
             names[:] = kept_names
             kept = [f for f in sorted(files) if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
             paths += [os.path.join(place, file) for file in kept]
-            inner += [os.path.relpath(path, folder) for path in paths[len(inner) :]]
+            inner += [f"{os.path.relpath(path, folder)}\t{_size(path)}" for path in paths[len(inner) :]]
         if len(paths) == before:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise MediaError(f"there is no picture ({kinds}) in the folder or below it: {folder}")
     return Pictures(tuple(paths), hashlib.sha256("\n".join(inner).encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _size(path: str) -> int:
+    """The size of a file in bytes; 0 if there is none, as behind a broken link."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def squared(path: str | os.PathLike[str], side: int) -> tuple[Tensor, int, int]:
@@ -159,7 +167,7 @@ class Squares(torch.utils.data.Dataset):  # type: ignore[type-arg]
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 damaged.append((path, " ".join(str(error).split())))
                 continue
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + position)
+            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + position) % 2**63)
             boxes = grid_boxes(*draw(generator), width / self.side, height / self.side)
             return {"image": image, "boxes": boxes, "damaged": damaged}
         return {"damaged": damaged}

@@ -119,11 +119,12 @@ def fit(
         The folder `out` / MODEL.
 
     Raises:
-        UsageError: There is nothing to resume, or another training is there, or a loss is not finite.
+        UsageError: There is nothing to resume, or another training or its result is there, or the student or the
+            teacher lies where the result is written, or a loss is not finite.
         MediaError: No picture can be read, or a file cannot be written.
         ModelError: The optimizer of 8 bits is not installed, or a checkpoint is damaged.
     """
-    path = checkpoint.may_start(out, resume)
+    path = checkpoint.may_start(out, resume, [pair.student_model.home, pair.teacher_model.home])
     visual = pair.student_model.model.visual
     device = pair.student.texts.device
     start = originals(pair.student_model)
@@ -208,7 +209,7 @@ def update(
         FIGURES as means over the parts of the batch, and "norm", the norm of the gradient before clipping.
 
     Raises:
-        UsageError: The loss is not finite. No weight has changed then.
+        UsageError: The loss or the teacher is not finite. No weight has changed then.
     """
     optimizer.zero_grad(set_to_none=True)
     total: dict[str, torch.Tensor] = {}
@@ -220,6 +221,11 @@ def update(
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     norm = nn.utils.clip_grad_norm_(weights, config.clip or math.inf)
     out = {name: value.item() for name, value in {**total, "norm": norm}.items()}
+    if not math.isfinite(out["kept"]):
+        raise UsageError(
+            f"the teacher's features of step {step + 1} are not finite; train with `precision` fp32, or with another "
+            "teacher"
+        )
     if not (math.isfinite(out["loss"]) and math.isfinite(out["norm"])):
         raise UsageError(
             f"the loss of step {step + 1} is not finite (loss {out['loss']}, gradient {out['norm']}); train anew with "

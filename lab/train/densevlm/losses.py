@@ -67,7 +67,8 @@ def region_loss(
     if not 0 <= things <= scores.shape[1]:
         raise UsageError(f"{things} of {scores.shape[1]} names cannot be things")
     cut = thing_columns(things, columns)
-    student, teacher = scores.float(), labels.scores.float()
+    kept = labels.valid[:, None]  # what is left out may be NaN, whose gradient is NaN even where it is not summed
+    student, teacher = (each.float().where(kept, each.new_zeros(()).float()) for each in (scores, labels.scores))
     thing = labels.valid & (labels.best < cut)
     stuff = labels.valid & (labels.best >= cut)
     with_things = slice(None) if alignment in ("coupled", "reversed") else slice(None, cut)

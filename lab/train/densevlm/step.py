@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,7 +16,8 @@ from .towers import Seer
 
 FIGURES = ("loss", "kept", "things", "agree")
 """The figures of a step: the loss; the share of regions with a valid label; the share of things among these; and the
-share of these for which the student, choosing among all names, says what the teacher says."""
+share of these for which the student, choosing among all names, says what the teacher says. The share with a valid label
+is NaN if the teacher's features are not finite."""
 
 
 def half(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
@@ -56,7 +58,7 @@ def step_loss(
     same = (scores.detach().argmax(-1) == labels.best).float()
     figures = {
         "loss": loss.detach(),
-        "kept": valid.mean(),
+        "kept": valid.where(labels.probability.isfinite(), math.nan).mean(),
         "things": (thing * valid).sum() / kept,
         "agree": (same * valid).sum() / kept,
     }

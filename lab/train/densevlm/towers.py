@@ -90,10 +90,10 @@ def side_of(role: str, tower: ClipTower, size: int, wanted: int = 0) -> int:
     patch = tower.patch
     side = wanted or max(1, round(size / patch)) * patch
     if side % patch:
-        low = max(patch, side // patch * patch)
+        fits = [n * patch for n in (side // patch, side // patch + 1) if n]
         raise UsageError(
-            f"a side of {side} pixels is no whole number of the {role}'s patches of {patch}; choose {low} or "
-            f"{(side // patch + 1) * patch}"
+            f"a side of {side} pixels is no whole number of the {role}'s patches of {patch}; choose "
+            f"{' or '.join(map(str, fits))}"
         )
     if not tower.stretchable and side != tower.side:
         if wanted:

@@ -13,7 +13,6 @@ import typer
 from vidmem.cli.messages import say, warn
 from vidmem.cli.options import DeviceOption
 from vidmem.errors import UsageError
-from vidmem.export.files import writing
 
 from ..commanding import (
     CheckpointEveryOption,
@@ -116,7 +115,7 @@ def text4seg(
         from .records import Records
 
     check_apart(out, [*data, *(held_out or [])])
-    may_start(out, resume)
+    may_start(out, resume, [model])
     records = Records(data)
     others = Records(held_out) if held_out else None
     # Typer passes plain strings; TrainConfig checks them.
@@ -163,7 +162,7 @@ def text4seg(
         left = f"  {row['skipped']:.0f} records left out" if row["skipped"] else ""
         say(f"step {step} of {config.steps}  {loss}  {row['steps_per_second']:.2f} steps/s{left}")
 
-    with resumable(), writing(str(out), "the training"):
+    with resumable(out):
         skipped = fit(
             local,
             adapted,

@@ -239,7 +239,7 @@ def update(
     tokens = sum(int((batch.labels[:, 1:] >= 0).sum()) for batch in cut)
     nats = 0.0
     for number, batch in enumerate(cut):
-        torch.manual_seed((config.seed * 1_000_003 + step) * 10_007 + number)  # for the dropout
+        torch.manual_seed(((config.seed * 1_000_003 + step) * 10_007 + number) % 2**63)  # for the dropout
         with computing(config.precision, device):
             loss = answer_loss(model, batch.to(device))
         (loss / tokens).backward()  # type: ignore[no-untyped-call]

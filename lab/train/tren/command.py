@@ -152,6 +152,7 @@ def tren(
     with libraries():
         from vidmem.encoders.device import pick_device
 
+        from ..checkpoint import may_start
         from .backbones import load_backbone
         from .data import open_data
         from .forms import configure
@@ -206,6 +207,7 @@ def tren(
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
+    may_start(out, resume, [weights] if weights else [])  # before the slow part
     where, _ = pick_device(device)
     frozen = load_backbone(backbone, weights, where, pixels)
     found = open_data(data, out / "data", crowd="keep" if crowd == "keep" else "skip", size=frozen.size)
@@ -221,7 +223,7 @@ def tren(
         broken += 1
         warn(f"a picture is left out: {reason}")
 
-    with resumable():
+    with resumable(out):
         fit(
             frozen,
             found,

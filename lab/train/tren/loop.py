@@ -127,7 +127,7 @@ def update(
     sums: dict[str, float] = {}
     parts = [part for batch in batches for part in batch.chunk(config.accumulate)]
     for number, part in enumerate(parts):
-        generator.manual_seed((config.seed * 1_000_003 + step) * 1_009 + number)
+        generator.manual_seed(((config.seed * 1_000_003 + step) * 1_009 + number) % 2**63)
         terms = losses_of(
             model, backbone, part, see(part) if see else backbone.features(part.images), texts, config, generator
         )

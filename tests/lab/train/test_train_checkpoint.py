@@ -104,6 +104,51 @@ def test_starting_and_resuming(tmp_path: Path) -> None:
         may_start(tmp_path, False)
 
 
+@pytest.mark.parametrize("name", ["model", "adapter", "merged", "model.part", "merged.old"])
+def test_a_folder_that_would_be_replaced_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    assert may_start(tmp_path, False) == tmp_path / FILE  # an empty folder is no loss
+    (tmp_path / name / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match=rf"would replace {name}, which is there already; choose another folder"):
+        may_start(tmp_path, False)
+    (tmp_path / FILE).write_bytes(b"")
+    assert may_start(tmp_path, True) == tmp_path / FILE
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "region_encoder.safetensors", "held_out.json", "skipped.jsonl"])
+def test_a_file_that_would_be_replaced_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    assert may_start(tmp_path, False) == tmp_path / FILE
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"would replace {name}"):
+        may_start(tmp_path, False)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_source_that_would_be_replaced_is_refused(tmp_path: Path, resume: bool) -> None:
+    out = tmp_path / "out"
+    (out / "merged").mkdir(parents=True)
+    if resume:
+        (out / FILE).write_bytes(b"")
+    (tmp_path / "link").symlink_to(out / "merged")
+    for source in (out / "merged", out / "model" / "base", tmp_path / "link"):
+        with pytest.raises(UsageError, match="writes its result there"):
+            may_start(out, resume, [tmp_path, source])
+    assert may_start(out, resume, [out, out / "models", tmp_path]) == out / FILE
+
+
+def test_names_that_are_too_long(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"the folder cannot be used \(File name too long\)"):
+        may_start(tmp_path / ("a" * 300), False)
+
+
+def test_checkpoints_have_the_mode_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    for _ in range(2):
+        checkpoint.write_tensors(tmp_path / FILE, {"a": torch.ones(1)}, {}, "the checkpoint")
+        assert (tmp_path / FILE).stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")

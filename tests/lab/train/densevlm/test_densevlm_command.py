@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from safetensors.torch import load_file
 from lab.train import checkpoint
 from lab.train.__main__ import main
 from lab.train.densevlm.command import duration, read_names
+from lab.train.logs import Log
 from vidmem.errors import MediaError, UsageError
 
 Run = Callable[..., Any]
@@ -117,11 +120,37 @@ def test_damaged_pictures_are_named_once(run: Run, place: Path, tmp_path: Path) 
     folder = making.pictures(tmp_path / "pictures")
     (folder / "0.png").write_bytes(b"none")
     result = run(*given(place, tmp_path / "out"), "--data", folder)
-    assert result.exit_code == 0
+    assert result.exit_code == 3
+    assert result.stdout.strip() == str(tmp_path / "out" / "model")
     named = [line for line in result.stderr.splitlines() if str(folder / "0.png") in line]
     assert len(named) == 1
     assert named[0].startswith("a picture cannot be read and is left out (cannot identify image file")
     assert "1 of 12 pictures could not be read" in result.stderr
+
+
+def test_the_users_model_is_not_replaced(run: Run, place: Path, tmp_path: Path) -> None:
+    base = tmp_path / "out" / "model"
+    shutil.copytree(place / "student", base)
+    before = {path.name: path.read_bytes() for path in base.iterdir()}
+    result = run(*given(place, tmp_path / "out", "--student", f"local-dir:{base}"))
+    assert result.exit_code == 2
+    assert "the training would replace model, which is there already" in result.stderr
+    assert {path.name: path.read_bytes() for path in base.iterdir()} == before
+    assert run(*given(place, base, "--student", f"local-dir:{base}", "--steps", 1)).exit_code == 0  # beside its files
+
+
+def test_a_full_disk_is_one_line(run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Log, step: int, values: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Log, "write", full)
+    result = run(*given(place, tmp_path / "out"))
+    assert result.exit_code == 4
+    assert "the training cannot be written (No space left on device)" in result.stderr.splitlines()[-1]
+
+
+def test_seeds_up_to_the_largest(run: Run, place: Path, tmp_path: Path) -> None:
+    assert run(*given(place, tmp_path / "out", "--steps", 1, "--seed", 2**31 - 1)).exit_code == 0
 
 
 def test_a_long_warm_up_is_said(run: Run, place: Path, tmp_path: Path) -> None:
@@ -140,6 +169,7 @@ def test_a_long_warm_up_is_said(run: Run, place: Path, tmp_path: Path) -> None:
         (("--things", "nowhere.txt"), 4, "nowhere.txt"),
         (("--prompts", "nowhere.txt"), 4, "nowhere.txt"),
         (("--data", "nowhere"), 4, "no such folder of pictures; check the path: nowhere"),
+        (("--seed", 2**31), 2, "less than or equal to 2147483647"),
         (("--size", 50), 2, "50 pixels is no whole number of the student's patches of 8; choose 48 or 56"),
         (("--teacher", "local-dir:nowhere"), 4, "nowhere"),
         (("--optimizer", "adamw8bit"), 4, "the optimiser with 8 bits needs"),

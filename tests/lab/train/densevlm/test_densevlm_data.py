@@ -42,6 +42,17 @@ def test_links_are_followed_and_end(tmp_path: Path) -> None:
     assert names == ["0.png", "linked/0.png", "more/1.png"]
 
 
+def test_a_changed_picture_is_noticed(tmp_path: Path) -> None:
+    folder = making.pictures(tmp_path / "set", 1)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    before = find_pictures([folder])
+    with open(before.paths[0], "ab") as stream:
+        stream.write(b"more")
+    after = find_pictures([folder])
+    assert after.paths == before.paths
+    assert after.sha256 != before.sha256
+
+
 def test_folders_without_pictures_fail(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such folder of pictures"):
         find_pictures([tmp_path / "none"])

@@ -333,12 +333,16 @@ def test_another_training_is_refused(folders: tuple[str, str], found: Pictures, 
         fit(pair_of(twins), making.NAMES, found, config, tmp_path / "out", resume=True, tensorboard=False)
 
 
-def test_a_loss_that_is_not_finite_changes_nothing(folders: tuple[str, str], found: Pictures) -> None:
+@pytest.mark.parametrize(
+    ("who", "message"),
+    [("teacher", "teacher's features of step 8 are not finite"), ("student", "loss of step 8 is not finite")],
+)
+def test_what_is_not_finite_changes_nothing(folders: tuple[str, str], found: Pictures, who: str, message: str) -> None:
     pair = pair_of(folders)
     before = originals(pair.student_model)
-    pair.teacher.texts[0] = float("nan")
+    getattr(pair, who).texts[0] = float("nan")
     visual = pair.student_model.model.visual
-    with pytest.raises(UsageError, match="loss of step 8 is not finite"):
+    with pytest.raises(UsageError, match=message):
         update(pair, make_optimizer(visual, making.SMALL), batch_of(found), 3, making.SMALL, 7)
     assert all(torch.equal(before[name], tensor) for name, tensor in visual.state_dict().items())
 
@@ -372,6 +376,8 @@ def test_sizes_that_do_not_fit(folders: tuple[str, str]) -> None:
     assert side_of("student", tower, 1) == 8
     with pytest.raises(UsageError, match=r"45 pixels .* student's patches of 8; choose 40 or 48"):
         side_of("student", tower, 45, 45)
+    with pytest.raises(UsageError, match=r"5 pixels .* patches of 8; choose 8$"):
+        side_of("student", tower, 45, 5)
     tower.stretchable = False
     assert side_of("teacher", tower, 512) == 32
     with pytest.raises(UsageError, match="the teacher takes pictures of 32 pixels only; got 48"):

@@ -165,6 +165,19 @@ def test_a_region_that_is_left_out_has_no_gradient() -> None:
     assert (features.grad != 0).any(1).tolist() == valid.tolist()
 
 
+@pytest.mark.parametrize("reduction", ["code", "paper"])
+def test_a_teacher_of_nan_costs_nothing(reduction: Any) -> None:
+    texts = torch.eye(5)[:4]
+    features = torch.randn(3, 5, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    labels = label_regions(torch.full((3, 5), math.nan), texts, threshold=0)
+    assert not labels.valid.any()
+    loss = region_loss(name_scores(features, texts), labels, 2, reduction=reduction)
+    assert loss.item() == 0
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert features.grad is not None
+    assert bool((features.grad == 0).all())
+
+
 def test_extreme_scores_stay_finite() -> None:
     scores = torch.tensor([[100.0, -100.0, 0.0, 0.0], [-100.0, 100.0, 0.0, 0.0]], requires_grad=True)
     loss = region_loss(scores, labels_of(scores.detach().flip(0)), 2)
