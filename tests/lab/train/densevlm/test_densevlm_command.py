@@ -151,6 +151,8 @@ def test_a_full_disk_is_one_line(run: Run, place: Path, tmp_path: Path, monkeypa
 
 def test_seeds_up_to_the_largest(run: Run, place: Path, tmp_path: Path) -> None:
     assert run(*given(place, tmp_path / "out", "--steps", 1, "--seed", 2**31 - 1)).exit_code == 0
+    result = run(*given(place, tmp_path / "other", "--seed", 2**31))
+    assert (result.exit_code, "--seed" in result.stderr) == (2, True)
 
 
 def test_a_long_warm_up_is_said(run: Run, place: Path, tmp_path: Path) -> None:
@@ -169,7 +171,6 @@ def test_a_long_warm_up_is_said(run: Run, place: Path, tmp_path: Path) -> None:
         (("--things", "nowhere.txt"), 4, "nowhere.txt"),
         (("--prompts", "nowhere.txt"), 4, "nowhere.txt"),
         (("--data", "nowhere"), 4, "no such folder of pictures; check the path: nowhere"),
-        (("--seed", 2**31), 2, "less than or equal to 2147483647"),
         (("--size", 50), 2, "50 pixels is no whole number of the student's patches of 8; choose 48 or 56"),
         (("--teacher", "local-dir:nowhere"), 4, "nowhere"),
         (("--optimizer", "adamw8bit"), 4, "the optimiser with 8 bits needs"),
