@@ -81,12 +81,6 @@ class ClipTower:
         image = self.visual.image_size
         self.side = int(image if isinstance(image, int) else image[0])
         self.patch = int(size[0]) if size else self.side // self.native[0]
-        made_for = getattr(trunk.patch_embed, "img_size", None)
-        if getattr(trunk.patch_embed, "strict_img_size", False) and tuple(made_for or ()) != (self.side, self.side):
-            raise ModelError(
-                f"the configuration says pictures of {self.side} pixels, and this tower takes {made_for}; "
-                "fetch the model again"
-            )
         if self.pools:  # only the input of the head is needed, and no blocks
             self.blocks = []
             self.dim = int(_width(self.visual.head, _width(trunk.head, trunk.attn_pool.out_features)))
