@@ -29,8 +29,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gem_and_the_plain_forward_are_both_measured() -> None:
     result = clip.gem(32, 2, time.perf_counter)
     assert result["tokens"] == 17
-    assert result["ratio"] == result["median_ms"]["gem"] / result["median_ms"]["plain"]
+    assert set(result["ratio"]) == set(result["cosine_to_exact"]) == {1, 2, 3}
+    assert result["ratio"][2] == result["median_ms"]["pool=2"] / result["median_ms"]["plain"]
     assert min(result["median_ms"].values()) > 0
+    assert result["cosine_to_exact"][1]["least"] == pytest.approx(1, abs=1e-5)
+    assert result["cosine_to_exact"][3]["least"] < result["cosine_to_exact"][1]["least"]
 
 
 def test_pooling_is_measured_on_masks_that_hold_patches() -> None:

@@ -226,3 +226,13 @@ def test_gates_are_refused() -> None:
     gated.blocks[1].attn.gate = nn.Linear(32, 32)
     with pytest.raises(ModelError, match="gates heads"):
         ClipTower(Wrapped(gated, 32))
+
+
+def test_a_tower_that_takes_another_size_is_refused(pixels: torch.Tensor) -> None:
+    def features(_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("Input height (32) doesn't match model (64).")
+
+    tower = ClipTower.__new__(ClipTower)  # only its trunk is of interest here
+    tower.trunk = SimpleNamespace(forward_features=features)
+    with pytest.raises(ModelError, match="Input height"):
+        tower.pool_inputs(pixels)

@@ -141,7 +141,7 @@ class ClipTower:
 
     def pool_inputs(self, pixels: Tensor) -> Tensor:
         """The input of the pooling head, patches only: `(B, 3, side, side)` -> `(B, N, D)`."""
-        tokens: Tensor = self.trunk.forward_features(pixels)
+        tokens = self._timm_features(pixels)
         tokens = tokens[:, self.trunk.num_prefix_tokens :]
         extra = getattr(self.trunk.attn_pool, "pos_embed", None)
         return tokens if extra is None else tokens + extra[-tokens.shape[1] :]
@@ -206,6 +206,15 @@ class ClipTower:
             self._rotations[grid] = other.get_embed().detach()
         return self._rotations[grid]
 
+    def _timm_features(self, pixels: Tensor) -> Tensor:
+        """timm's own features of pictures. Raises ModelError if the tower takes pictures of another size only."""
+        try:
+            features: Tensor = self.trunk.forward_features(pixels)
+        except AssertionError as error:  # timm's check of the size
+            cause = " ".join(str(error).split())[:100]
+            raise ModelError(f"the tower and its configuration do not fit ({cause}); fetch the model again") from None
+        return features
+
     def _timm_input(self, pixels: Tensor, number: int) -> Tensor:
         """The input of block `number` of a timm tower. Also sets the rotary positions of all blocks.
 
@@ -222,7 +231,7 @@ class ClipTower:
 
         handle = self.trunk.blocks[number].register_forward_pre_hook(record, with_kwargs=True)
         try:
-            self.trunk.forward_features(pixels)
+            self._timm_features(pixels)
         except Stop:
             pass
         finally:
