@@ -68,8 +68,6 @@ VISION_STEPS = 1500
 ASK, ASK_HELD, TIMED = 600, 300, 30
 """Held-out questions, those about pairs that were never asked for, and those that are timed one at a time."""
 LEAST = {"ciou_of_ceiling": 0.5, "strict": 0.99, "absent": 0.95}
-AIM = 0.8
-"""Of the ceiling."""
 
 
 def vision_of(folder: Path, steps: int) -> Vision:

@@ -25,7 +25,6 @@ class Told:
     text: str
     cut: bool = False
     name: str = "told"
-    constrains: bool = True
     asked: list[Any] = field(default_factory=list)
 
     def ask(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from PIL import Image
 from ..encoders.base import Encoder
 from ..errors import UsageError
 from ..geometry import stretching
-from ..query.parse import UNLABELLED, Labels, class_scores, dense_scores
+from ..query.parse import UNLABELLED, Labels, best_class, class_scores, dense_scores
 from ..records import Float32
 
 Scorer = Callable[[NDArray[np.uint8]], Float32]
@@ -150,15 +151,10 @@ def class_map(
     """
     scores = score_map(image, scorer, windows)
     height, width = size or (image.shape[0], image.shape[1])
-    down, right = stretching(scores.shape[1], height), stretching(scores.shape[2], width).T
-    best = np.full((height, width), -np.inf, np.float32)
-    labels = np.zeros((height, width), np.int32)
-    for index, one in enumerate(scores):  # one class at a time: 150 classes at full size are gigabytes
-        pixels = np.asarray(down @ one @ right, np.float32)
-        better = pixels > best
-        labels[better] = index
-        np.copyto(best, pixels, where=better)
-    if background is not None:
+    labels = best_class(scores, height, width)
+    if background is not None:  # one class at a time: 150 classes at full size are gigabytes
+        down, right = stretching(scores.shape[1], height), stretching(scores.shape[2], width).T
+        best = reduce(np.maximum, (down @ one @ right for one in scores))
         total = sum(np.exp((down @ one @ right - best) / temperature) for one in scores)
         labels[1 / np.asarray(total) < background] = UNLABELLED
     return labels

@@ -29,10 +29,9 @@ class Answer:
 
 
 class Asker(Protocol):
-    """A model that answers a question about a picture. name: for people. constrains: it can follow a grammar."""
+    """A model that answers a question about a picture. name: for people."""
 
     name: str
-    constrains: bool
 
     def ask(
         self, image: NDArray[np.uint8], question: str, *, max_tokens: int, grammar: MaskGrammar | None = None

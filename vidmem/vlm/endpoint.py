@@ -48,8 +48,6 @@ class Endpoint:
         UsageError: The URL is of another form.
     """
 
-    constrains = False
-
     def __init__(self, url: str, model: str, *, timeout_s: float = TIMEOUT_S) -> None:
         try:
             parts = urlsplit(url)

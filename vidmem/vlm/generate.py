@@ -27,8 +27,6 @@ TAIL = 24
 class LocalAsker:
     """An `Asker` that runs here."""
 
-    constrains = True
-
     def __init__(self, local: LocalModel) -> None:
         self.local, self.name = local, local.folder.name
         self.eos = _end_tokens(local)
