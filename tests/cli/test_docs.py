@@ -7,15 +7,13 @@ import shlex
 from typing import Any
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
 from lab import command_pages
 from vidmem.cli import app
-from vidmem.cli.commands import GROUPS, NAMES, SYNONYMS
+from vidmem.cli.commands import EVALUATIONS, GROUPS, NAMES, SYNONYMS
 
-ROOT: Any = typer.main.get_command(app)
-COMMANDS: dict[str, Any] = {name: ROOT.commands[name] for name in NAMES}
+COMMANDS: dict[str, Any] = {name: command_pages.find_command(name)[0] for name in command_pages.COMMANDS}
 PAGES = command_pages.pages()
 GLOBAL = {"--help", "--version", "--install-completion", "--show-completion"}
 
@@ -47,11 +45,16 @@ def test_the_summary_fits_the_list_of_commands(name: str) -> None:
     assert COMMANDS[name].get_short_help_str(80 - 2 - 6 - max(map(len, NAMES))) == summary
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_the_summary_fits_the_list_of_benchmarks(name: str) -> None:
+    assert EVALUATIONS[name] == COMMANDS[f"eval {name}"].help.strip().split("\n")[0]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_breaks_no_option_and_fits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("VIDMEM_MEMORY", "m")  # a path can be longer
-    lines = CliRunner().invoke(app, [name, "--help"]).stdout.splitlines()
+    lines = CliRunner().invoke(app, [*name.split(), "--help"]).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert not [line for line in lines if re.search(r"\w-$", line)]
     assert "\ue000" not in "".join(lines)
@@ -63,7 +66,7 @@ def test_every_parameter_has_help(parameter: Any) -> None:
     assert parameter.help[-1] in ".)"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_parameter_is_on_the_page(name: str) -> None:
     text = PAGES[command_pages.page_path(name)].partition(command_pages.MARK)[0]
     for parameter in COMMANDS[name].params:
@@ -71,19 +74,20 @@ def test_every_parameter_is_on_the_page(name: str) -> None:
             assert re.search(rf"(`|<code>|, ){re.escape(spelling)}[ `,&<]", text), f"{spelling} is missing"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_examples_that_parse(name: str) -> None:
     _, examples = command_pages.help_parts(COMMANDS[name])
     assert examples
     for example in examples:
-        program, command, *arguments = shlex.split(example.rpartition("|")[2])
-        assert (program, command) == ("vidmem", name)
-        assert COMMANDS[name].make_context(name, arguments)
+        program, *arguments = shlex.split(example.rpartition("|")[2])
+        words = name.split()
+        assert [program, *arguments[: len(words)]] == ["vidmem", *words]
+        assert COMMANDS[name].make_context(name, arguments[len(words) :])
 
 
 def test_the_docs_name_no_option_that_does_not_exist() -> None:
     known = GLOBAL.union(*map(options, COMMANDS.values()))
-    for name in NAMES:
+    for name in COMMANDS:
         notes = PAGES[command_pages.page_path(name)].partition(command_pages.MARK)[2]
         assert flags(notes) <= known, name
     assert flags(PAGES[command_pages.OVERVIEW]) <= known

@@ -9,7 +9,7 @@ import pytest
 from fakes import COLOURS
 from PIL import Image
 
-from vidmem.cli.commands import LazyCommands
+from vidmem.cli.commands import NAMES, LazyCommands, build
 from vidmem.cli.messages import AMBIGUOUS, say, set_option_names
 from vidmem.encoders import load_text, registry
 from vidmem.memory import Memory
@@ -130,10 +130,10 @@ def test_in_one_picture(run: Run, tmp_path: Path) -> None:
 
 def test_messages_name_the_options_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        set_option_names(LazyCommands()["where"].params)
+        set_option_names(LazyCommands(NAMES, build)["where"].params)
         say("`min_probability`, `sources`, `thing` or `tiny`; `vidmem ls`")
         assert capsys.readouterr().err == "--min-probability, --source, `thing` or `tiny`; `vidmem ls`\n"
-        set_option_names(LazyCommands()["forget"].params)
+        set_option_names(LazyCommands(NAMES, build)["forget"].params)
         say("`min_probability`, `sources`, `thing` or `tiny`; `vidmem ls`")
         assert capsys.readouterr().err == "`min_probability`, --source, --object or `tiny`; `vidmem ls`\n"
     finally:
@@ -141,6 +141,6 @@ def test_messages_name_the_options_of_the_command(capsys: pytest.CaptureFixture[
 
 
 def test_no_encoder_is_mistaken_for_an_option() -> None:
-    commands = LazyCommands()
+    commands = LazyCommands(NAMES, build)
     flags = {option for name in commands for param in commands[name].params for option in param.opts}
     assert {name for name in registry.names() if f"--{name}" in flags} <= set(AMBIGUOUS)

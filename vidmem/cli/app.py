@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import UsageError, VidmemError
-from .commands import GROUPS, LazyCommands, unknown_command
+from .commands import GROUPS, NAMES, LazyCommands, build, unknown_command
 from .help import protect_hyphens, restore_hyphens, skip_pydantic, write_default_memory
 from .messages import QuietOption, VerboseOption, detail, set_loudness, warn
 
@@ -31,7 +31,7 @@ class Group(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands: Any = LazyCommands()  # a mapping, where Typer declares a dict
+        self.commands: Any = LazyCommands(NAMES, build)  # a mapping, where Typer declares a dict
 
     def get_params(self, ctx: Any) -> list[Any]:
         return skip_pydantic(super().get_params(ctx))

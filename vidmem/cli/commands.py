@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -45,6 +45,9 @@ GROUPS = {
         "forget": "Remove what is old, whole videos, or a thing.",
         "compact": "Shrink the files of the memory.",
     },
+    "Benchmarks": {
+        "eval": "Score an encoder on a benchmark of the field.",
+    },
     "Setup": {
         "models": "List the encoders, or fetch the weights of one.",
         "doctor": "Check the installation and the memory.",
@@ -53,6 +56,12 @@ GROUPS = {
 }
 """Headings of `vidmem --help`, with the commands and the first line of their help, so that --help imports none of them.
 The command `watch-list` is the function `watch_list` in the module `watch_list` of this package."""
+
+EVALUATIONS = {
+    "dense": "Name the true boxes and masks of a panoptic set.",
+}
+"""The commands of `vidmem eval`, with the first line of their help. Each is a function in the module of its name in
+the package `eval`."""
 
 NAMES = tuple(name for commands in GROUPS.values() for name in commands)
 
@@ -67,6 +76,7 @@ SYNONYMS = {
     "watch": "camera live stream record",
     "models": "model encoders weights pull download",
     "doctor": "check",
+    "eval": "evaluate evaluation benchmark bench score",
     "annotate": "mark write",
     "timeline": "history",
     "calibrate": "calibration",
@@ -79,28 +89,38 @@ SYNONYMS = {
 
 
 class LazyCommands(Mapping[str, Any]):
-    """The commands by name. Each is imported and built on first access, so that one command does not load the rest."""
+    """Commands by name. Each is imported and built on first access, so that one command does not load the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str], build: Callable[[str], Any]) -> None:
+        self._names = names
+        self._build = build
         self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            if name not in NAMES:
+            if name not in self._names:
                 raise KeyError(name)
-            self._built[name] = _build(name)
+            self._built[name] = self._build(name)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(NAMES)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(NAMES)
+        return len(self._names)
 
 
-def _build(name: str) -> Any:
+def build(name: str) -> Any:
+    """Import a command and build it."""
+    if name == "eval":
+        return importlib.import_module(".evaluating", __package__).group
+    return build_from("", name)
+
+
+def build_from(package: str, name: str) -> Any:
+    """Import the command `name` from a package below this one, such as ".eval", and build it."""
     python_name = name.replace("-", "_")
-    function = getattr(importlib.import_module(f".{python_name}", __package__), python_name)
+    function = getattr(importlib.import_module(f"{package}.{python_name}", __package__), python_name)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name, cls=Command)(audible(function))
     return typer.main.get_command(single)
@@ -108,12 +128,21 @@ def _build(name: str) -> Any:
 
 def unknown_command(name: str) -> str:
     """Return the message for a command that does not exist, with the most similar one."""
-    import difflib  # only a mistyped command needs it
-
     if name == "train":
         return "training is not part of the package; in a clone of the repository run `python -m lab.train`"
     candidates = {word: command for command, words in SYNONYMS.items() for word in words.split()}
     candidates |= {command: command for command in NAMES}
+    return f"there is no command {name[:40]!r}; {_hint('vidmem', name, candidates)}"
+
+
+def unknown_evaluation(name: str) -> str:
+    """Return the message for a benchmark that does not exist, with the most similar one."""
+    candidates = {evaluation: evaluation for evaluation in EVALUATIONS}
+    return f"there is no benchmark {name[:40]!r}; {_hint('vidmem eval', name, candidates)}"
+
+
+def _hint(program: str, name: str, candidates: Mapping[str, str]) -> str:
+    import difflib  # only a mistyped command needs it
+
     similar = difflib.get_close_matches(name.lower(), candidates, 1, 0.7)
-    hint = f"did you mean `vidmem {candidates[similar[0]]}`?" if similar else "`vidmem --help` lists them"
-    return f"there is no command {name[:40]!r}; {hint}"
+    return f"did you mean `{program} {candidates[similar[0]]}`?" if similar else f"`{program} --help` lists them"

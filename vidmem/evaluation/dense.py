@@ -8,8 +8,9 @@ or with one of the first five (top 5). `Boxes` are those of things, `Masks-T` th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +173,35 @@ def evaluate_dense(
             name, so that no guess could tell them apart.
         MediaError: No picture can be read; the message is that of the first.
     """
+    results: list[Guesses] = []
+    skipped: list[str] = []
+    name = namer(encoder, panoptic, names)
+    for number, picture in enumerate(panoptic.pictures, 1):
+        try:
+            results.append(name(picture))
+        except MediaError as error:
+            skipped.append(str(error))
+            continue
+        if number % 100 == 0:
+            say(f"{number} of {len(panoptic.pictures)} pictures")
+    if not results:
+        raise MediaError(skipped[0] if skipped else "the panoptic set has no picture")
+    return gathered(results, panoptic, names=names, skipped=skipped)
+
+
+class Guesses(TypedDict):
+    """The guesses for the segments of a picture, as from `guesses`, and their categories; plain data."""
+
+    boxes: list[list[int]]
+    masks: list[list[int]]
+    truth: list[int]
+
+
+def namer(encoder: Encoder, panoptic: PanopticSet, names: Sequence[str] | None = None) -> Callable[[Picture], Guesses]:
+    """A function that names the segments of a picture; it raises MediaError for one that cannot be read.
+
+    Arguments and what is raised are those of `evaluate_dense`.
+    """
     if not encoder.has_patches:
         raise UsageError(f"{encoder.info.name!r} has no patches in the space of texts; use `gem` or `densevlm`")
     words = list(panoptic.names if names is None else names)
@@ -180,31 +210,32 @@ def evaluate_dense(
     if twice := [word for word, count in Counter(words).items() if count > 1]:
         raise UsageError(f"two categories have the name {twice[0]!r}; give each its own in `names`")
     texts = encoder.encode_names(words)
-    box_guesses, mask_guesses, truths = [], [], []
-    skipped: list[str] = []
-    for number, picture in enumerate(panoptic.pictures, 1):
-        try:
-            found = region_features(encoder, picture)
-        except MediaError as error:
-            skipped.append(str(error))
-            continue
-        under_boxes, under_masks, truth = found
-        box_guesses.append(guesses(under_boxes, texts))
-        mask_guesses.append(guesses(under_masks, texts))
-        truths.append(truth)
-        if number % 100 == 0:
-            say(f"{number} of {len(panoptic.pictures)} pictures")
-    if not truths:
-        raise MediaError(skipped[0] if skipped else "the panoptic set has no picture")
-    return dense_report(
-        np.concatenate(box_guesses),
-        np.concatenate(mask_guesses),
-        np.concatenate(truths),
-        panoptic.things,
-        words,
-        pictures=len(truths),
-        skipped=skipped,
+
+    def name(picture: Picture) -> Guesses:
+        under_boxes, under_masks, truth = region_features(encoder, picture)
+        boxes, masks = (guesses(features, texts).tolist() for features in (under_boxes, under_masks))
+        return {"boxes": boxes, "masks": masks, "truth": truth.tolist()}
+
+    return name
+
+
+def gathered(
+    results: Iterable[Guesses],
+    panoptic: PanopticSet,
+    *,
+    names: Sequence[str] | None = None,
+    skipped: Sequence[str] = (),
+) -> DenseReport:
+    """All figures, from the guesses of each picture."""
+    found = list(results)
+    width = min(GUESSES, len(panoptic.categories))
+    boxes, masks = (
+        np.array([row for each in found for row in rows(each)], np.int64).reshape(-1, width)
+        for rows in (lambda each: each["boxes"], lambda each: each["masks"])
     )
+    truth = np.array([category for each in found for category in each["truth"]], np.int64)
+    words = list(panoptic.names if names is None else names)
+    return dense_report(boxes, masks, truth, panoptic.things, words, pictures=len(found), skipped=skipped)
 
 
 def region_features(encoder: Encoder, picture: Picture) -> tuple[Float32, Float32, NDArray[np.int64]]:

@@ -1,0 +1,1 @@
+"""The commands of `vidmem eval`, one module each, by the name of the benchmark."""
