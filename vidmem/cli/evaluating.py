@@ -50,5 +50,5 @@ class Benchmarks(TyperGroup):
             formatter.write_dl(list(EVALUATIONS.items()))
 
 
-group = Benchmarks(name="eval", help=HELP, no_args_is_help=True, rich_markup_mode=None)
+group: Any = Benchmarks(name="eval", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 group.commands = LazyCommands(tuple(EVALUATIONS), lambda name: build_from(".eval", name))

@@ -229,10 +229,8 @@ def gathered(
     """All figures, from the guesses of each picture."""
     found = list(results)
     width = min(GUESSES, len(panoptic.categories))
-    boxes, masks = (
-        np.array([row for each in found for row in rows(each)], np.int64).reshape(-1, width)
-        for rows in (lambda each: each["boxes"], lambda each: each["masks"])
-    )
+    boxes = np.array([row for each in found for row in each["boxes"]], np.int64).reshape(-1, width)
+    masks = np.array([row for each in found for row in each["masks"]], np.int64).reshape(-1, width)
     truth = np.array([category for each in found for category in each["truth"]], np.int64)
     words = list(panoptic.names if names is None else names)
     return dense_report(boxes, masks, truth, panoptic.things, words, pictures=len(found), skipped=skipped)

@@ -36,7 +36,8 @@ _PUBLISHED = {
 def dense_table(title: str, method: str, report: DenseReport) -> Table:
     """Our figures in percent, and published ones for COCO and ADE20K."""
     figures = report.figures()
-    ours = {column: None if figures[name] is None else 100 * figures[name] for column, name in COLUMNS.items()}
+    shares = {column: figures[name] for column, name in COLUMNS.items()}
+    ours = {column: None if share is None else 100 * share for column, share in shares.items()}
     published = [
         Method(f"{name}, {data}", dict(zip(COLUMNS, values, strict=True)), SOURCE)
         for data, rows in _PUBLISHED.items()
