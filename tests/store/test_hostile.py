@@ -389,7 +389,7 @@ def test_random_damage_never_breaks_out(made: Path) -> None:
 def test_a_cache_of_another_making_is_rebuilt(made: Path, change: dict[str, Any]) -> None:
     with Store.open(made) as store:
         want = cache_build.current(store)
-        cache_file.save(store.cache_folder, replace(want, **change))
+        cache_file.save(store.folder, replace(want, **change))
         got = cache_build.current(store)
     np.testing.assert_array_equal(got.columns, want.columns)
     np.testing.assert_array_equal(got.visual, want.visual)
@@ -402,7 +402,7 @@ def test_a_cache_with_other_rows_is_rebuilt(made: Path) -> None:
         want = cache_build.current(store)
         for rows in ([0, 1], [0, 1, 1, 2]):
             cache_file.save(
-                store.cache_folder,
+                store.folder,
                 cache_file.CacheData(
                     want.memory,
                     want.generation,
@@ -421,7 +421,7 @@ def test_a_cache_with_times_out_of_range_is_rebuilt(made: Path, times: tuple[int
         want = cache_build.current(store)
         columns = want.columns.copy()
         columns[3:5, 1] = times
-        cache_file.save(store.cache_folder, replace(want, columns=columns))
+        cache_file.save(store.folder, replace(want, columns=columns))
         np.testing.assert_array_equal(cache_build.current(store).columns, want.columns)
 
 

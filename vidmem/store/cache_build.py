@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import StoreError
 from ..records import Float32
 from . import cache_file
 from .cache_file import COLUMNS, CacheData
@@ -37,8 +38,8 @@ def current(store: Store) -> CacheData:
     try:
         if model is not None:
             dims = model.visual_dim, model.text_dim
-            old = cache_file.load(store.cache_folder, store.memory_id(), dims, generation, rows)
-    except (OSError, ValueError) as error:
+            old = cache_file.load(store.folder, store.memory_id(), dims, generation, rows)
+    except (OSError, ValueError, StoreError) as error:
         _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
     data, fresh = updated(store, old)
     if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
@@ -173,8 +174,8 @@ def _write(store: Store, data: CacheData) -> None:
                 with store.track_changes(data.generation) as (_, removed, _):
                     stale = removed > data.generation
                 if not stale:  # what was removed since must not come back to disk
-                    cache_file.save(store.cache_folder, data)
+                    cache_file.save(store.folder, data)
             finally:
                 os.close(fd)
-    except OSError as error:
+    except (OSError, StoreError) as error:
         _log.info("the vector cache is kept in memory only (%s): %s", error, store.cache_folder)

@@ -6,11 +6,9 @@ parses it in C++. These arrays are mapped, checked at memory speed and given to 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
+from .files import CACHE_NAME, open_file, replace_cached
 from .validate import MAX_COUNT, MAX_NS, MAX_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
@@ -59,14 +58,12 @@ class CacheData:
 
 
 def save(folder: Path, data: CacheData) -> None:
-    """Replace the cache in `folder` by `data`, or leave the old one.
+    """Replace the cache of the memory in `folder` by `data`, or leave the old one.
 
     Raises:
         OSError: the disk is full, or the folder is read-only.
+        StoreError: the cache is not a folder.
     """
-    folder.mkdir(exist_ok=True)
-    for stale in folder.glob("*.tmp"):  # of a process that was killed while it wrote
-        stale.unlink()
     arrays = [np.ascontiguousarray(a) for a in (data.columns, data.visual, data.text, data.scale)]
     crc = 0
     for array in arrays:
@@ -80,19 +77,8 @@ def save(folder: Path, data: CacheData) -> None:
         "crc32": crc,
     }
     text = json.dumps(head).encode()
-    fd, name = tempfile.mkstemp(suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write((_PREFIX.pack(_MAGIC, len(text), zlib.crc32(text)) + text).ljust(_PAYLOAD, b"\0"))
-            for array in arrays:
-                file.write(_raw(array))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, folder / CACHE_FILE_NAME)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    head_page = (_PREFIX.pack(_MAGIC, len(text), zlib.crc32(text)) + text).ljust(_PAYLOAD, b"\0")
+    replace_cached(folder, CACHE_FILE_NAME, [head_page, *map(_raw, arrays)])
 
 
 def _raw(array: NDArray[np.generic]) -> memoryview:
@@ -119,10 +105,10 @@ def odd(data: CacheData) -> str | None:
 
 
 def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows: int) -> CacheData:
-    """Load the cache in `folder`; its arrays are read-only views of the file.
+    """Load the cache of the memory in `folder`; its arrays are read-only views of the file.
 
     Args:
-        folder: The cache folder.
+        folder: The memory.
         memory: The id of the memory.
         dims: Lengths of its visual and text vectors.
         generation: How often its tracks have changed.
@@ -130,12 +116,13 @@ def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows
 
     Raises:
         OSError: there is no cache.
+        StoreError: it is a link or a device.
         ValueError: it is damaged, has another format, or was not made of this memory.
     """
-    path = folder / CACHE_FILE_NAME
-    if path.stat().st_size < _PAYLOAD:
-        raise ValueError("too short")
-    data = np.asarray(np.memmap(path, np.uint8, "r"))
+    with os.fdopen(open_file(folder / CACHE_NAME / CACHE_FILE_NAME, os.O_RDONLY), "rb") as file:
+        if os.fstat(file.fileno()).st_size < _PAYLOAD:
+            raise ValueError("too short")
+        data = np.asarray(np.memmap(file, np.uint8, "r"))
     magic, length, crc = _PREFIX.unpack_from(data[: _PREFIX.size].tobytes())
     text = data[_PREFIX.size : min(_PREFIX.size + length, _PAYLOAD)].tobytes()
     if magic != _MAGIC or zlib.crc32(text) != crc:

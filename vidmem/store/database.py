@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
-from .files import DATABASE_NAME
+from .files import DATABASE_NAME, SIDE_FILES, check_database, file_size
 
 APPLICATION_ID = 0x76696D6D  # "vimm": tells a memory from any other SQLite file
 BUSY_SECONDS = 5.0
@@ -24,8 +24,10 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: the file cannot be opened or is not a database.
+        StoreError: a file of the database is a link or a device, or leads out of the memory.
     """
     path = folder / DATABASE_NAME
+    check_database(path, write=write)
     if write:
         conn = _open(path, "mode=rwc")
         try:
@@ -42,9 +44,9 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         # WAL needs its side files. Where they can neither be found nor made, nobody can be writing either,
         # unless a log was left behind by a crash: it holds checkpoints that reading "immutable" would miss.
-        wal = path.with_name(path.name + "-wal")
+        left = any(file_size(path.with_name(path.name + end)) for end in SIDE_FILES if end != "-shm")
         barred = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if not barred or not path.exists() or (wal.exists() and wal.stat().st_size):
+        if not barred or not path.exists() or left:
             raise
         return _probed(_open(path, "mode=ro&immutable=1"))
 

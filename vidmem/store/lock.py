@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import LockedError
-from .files import LOCK_NAME
-
-_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-"""Flags with which no other file is ever locked and written to through a link."""
+from ..errors import LockedError, StoreError
+from .files import LOCK_NAME, open_file
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,8 +33,9 @@ def take_lock(path: Path, *, wait: bool) -> int | None:
 
     Raises:
         OSError: the lock file cannot be made, as in a read-only folder.
+        StoreError: it is a link or a device, or has a second name.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o666)
+    fd = open_file(path, os.O_RDWR | os.O_CREAT)
     try:
         _take(fd, wait)
     except (BlockingIOError, PermissionError):
@@ -72,9 +70,11 @@ def take_writer_lock(folder: Path) -> int:
 
 def _holder(path: Path) -> str:
     try:
-        return path.read_text().strip() or "(pid unknown)"
-    except (OSError, UnicodeDecodeError):
-        return "(pid unknown)"
+        with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+            pid = file.read(32).strip()
+    except (OSError, StoreError):
+        pid = b""
+    return pid.decode() if pid.isdigit() else "(pid unknown)"
 
 
 @contextmanager

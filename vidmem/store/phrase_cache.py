@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import StoreError
 from ..records import Float32
+from .files import check_database, make_cache, remove_file
 from .lock import take_lock
 from .store import Store
 
@@ -77,6 +79,7 @@ class PhraseCache:
         """Open the file for reading; None when there is no sound file."""
         conn = None
         try:
+            check_database(self._path)
             if self._path.exists():
                 conn = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
                 conn.execute("PRAGMA trusted_schema = OFF")
@@ -85,7 +88,7 @@ class PhraseCache:
                     raise sqlite3.DatabaseError("it holds tables that vidmem did not make")
                 conn.execute("SELECT key, width, vectors, at FROM texts LIMIT 1").fetchone()
                 conn.execute("SELECT name, value FROM facts LIMIT 1").fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
             self._damaged(error)
             if conn is not None:
                 conn.close()
@@ -108,14 +111,15 @@ class PhraseCache:
         try:
             fd = take_lock(self._store.cache_lock, wait=False)
             if fd is not None:
-                self._path.parent.mkdir(exist_ok=True)
+                make_cache(self._store.folder)
                 if not self._sound():
-                    self._path.unlink()
+                    remove_file(self._path)
+                check_database(self._path, write=True)
                 conn = sqlite3.connect(self._path, timeout=1)
                 texts = "texts (key BLOB PRIMARY KEY, width INTEGER, vectors BLOB, at INTEGER)"
                 for table in (texts, "facts (name TEXT PRIMARY KEY, value TEXT)"):
                     conn.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-        except (OSError, sqlite3.Error) as error:  # a read-only folder, a full disk
+        except (OSError, sqlite3.Error, StoreError) as error:  # a read-only folder, a full disk
             self._unkept(error)
             if conn is not None:
                 conn.close()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..records import FrameRegions, ViewMark
 from . import validate
-from .files import DATABASE_NAME
+from .files import DATABASE_NAME, cache_size, file_size
 from .region_blobs import Boxes, decode, decode_boxes
 from .rows import (
     SOURCE_COLUMNS,
@@ -146,7 +146,7 @@ def free_bytes(conn: sqlite3.Connection) -> int:
     return int(pages) * int(size)
 
 
-def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreStats:
+def stats(conn: sqlite3.Connection, folder: Path) -> StoreStats:
     """Count what the memory holds, and its bytes on disk."""
     n, frames, damaged, duration = conn.execute(
         "SELECT count(*), total(frames), total(damaged), total(duration_ns) FROM sources"
@@ -154,7 +154,6 @@ def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreSt
     (n_tracks,) = conn.execute("SELECT count(*) FROM tracks").fetchone()
     (pictures,) = conn.execute("SELECT count(*) FROM pictures").fetchone()
     regions, region_bytes = conn.execute("SELECT total(regions), total(length(blob)) FROM regions").fetchone()
-    cache = cache_folder.iterdir() if cache_folder.is_dir() else ()
     return StoreStats(
         sources=n,
         frames=int(frames),
@@ -162,15 +161,8 @@ def stats(conn: sqlite3.Connection, folder: Path, cache_folder: Path) -> StoreSt
         tracks=n_tracks,
         regions=int(regions),
         region_bytes=int(region_bytes),
-        database_bytes=sum(_size(folder / (DATABASE_NAME + suffix)) for suffix in ("", "-wal", "-shm")),
-        cache_bytes=sum(_size(path) for path in cache),
+        database_bytes=sum(file_size(folder / (DATABASE_NAME + suffix)) for suffix in ("", "-wal", "-shm")),
+        cache_bytes=cache_size(folder),
         duration_ns=int(duration),
         pictures=pictures,
     )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

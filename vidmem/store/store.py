@@ -102,7 +102,7 @@ class Store(Closing):
         with store_errors(folder):
             if create:
                 folder.mkdir(parents=True, exist_ok=True)
-            check_files(folder)
+            check_files(folder, write=write or create)
             if not create and not (folder / DATABASE_NAME).exists():
                 raise StoreError("there is no memory here; index a video first, or choose another folder")
             _log.info("memory, opened for %s: %s", "writing" if write or create else "reading", folder)
@@ -341,7 +341,7 @@ class Store(Closing):
     def stats(self) -> StoreStats:
         """Count what the memory holds, and its bytes on disk."""
         with self._use() as conn, snapshot(conn):
-            return reader.stats(conn, self.folder, self.cache_folder)
+            return reader.stats(conn, self.folder)
 
     def extent(self) -> tuple[int, int]:
         """Return how often the tracks have changed, and how many there are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import time
 from dataclasses import replace
@@ -13,7 +12,7 @@ from ..errors import ModelMismatchError, StoreError, UsageError
 from ..records import SourceInfo
 from . import lookup, meta, picture_files, reader
 from .database import transaction
-from .files import CACHE_LOCK_NAME, CACHE_NAME
+from .files import CACHE_LOCK_NAME, remove_cache
 from .lock import holding
 from .rows import ModelRecord, SourceRow
 
@@ -139,8 +138,7 @@ def scrub(conn: sqlite3.Connection, folder: Path) -> None:
         StoreError: another process is reading; the mark stays and the next writer tries again.
     """
     with holding(folder / CACHE_LOCK_NAME):
-        if (folder / CACHE_NAME).exists():
-            shutil.rmtree(folder / CACHE_NAME)
+        remove_cache(folder)
     conn.execute("VACUUM")
     for mark in ("1", "0"):  # clear the mark only when the log is gone, then empty the log of that change too
         conn.execute("UPDATE meta SET value = ? WHERE key = 'scrub'", (mark,))
