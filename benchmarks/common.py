@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -249,6 +249,19 @@ def memory_place(cache: Path, *parts: str) -> Path:
 
     made = f"{load_text().info.weights} {load_text().info.regions} {preset(find(DEFAULT).preset).as_dict()}"
     return cache.joinpath("memories", hashlib.sha256(made.encode()).hexdigest()[:10], *parts)
+
+
+@contextmanager
+def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Replace attributes within a context."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

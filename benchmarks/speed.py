@@ -22,12 +22,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import OUT, machine, memory_place, model, parser_for, say, table, write_json
+from benchmarks.common import OUT, machine, memory_place, model, parser_for, replaced, say, table, write_json
 from benchmarks.speed_clip import bench_clip
 from benchmarks.speed_warm import bench_warm, synthetic
 from benchmarks.worlds import ensure
@@ -73,19 +72,6 @@ class Stopwatch:
         step = self.wrap(name, lambda: next(frames, None))
         while (frame := step()) is not None:
             yield frame
-
-
-@contextmanager
-def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """Replace attributes within a context."""
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
 
 
 def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:

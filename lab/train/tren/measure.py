@@ -9,7 +9,7 @@ shows whether the region is in the memory at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,13 +84,14 @@ def measure(
     head: Head | None = None,
     skip: Sequence[int] = (),
     mergers: int | None = None,
+    config: MergeConfig = MergeConfig(),
     seed: int = 0,
 ) -> Measured:
     """Evaluate `model` on `batches`, with the backbone's features of each, among the names `texts` `(C, Dt)`.
 
     grid: rows and columns of prompts for the merge. head: maps tokens into the text space; by default the model's own
     projector. skip: labels that are not evaluated. mergers: number of pictures that are merged, by default all; merging
-    takes most of the time.
+    takes most of the time. config: thresholds of the merge; singletons are kept for `kept` and dropped for `merged`.
     """
     into = head or (lambda tokens, _: model.project(tokens))
     names = F.normalize(texts, dim=-1)
@@ -114,7 +115,7 @@ def measure(
             left -= 1
             found = regions(model, one, grid, into)
             for field, keep in (("merged", False), ("kept", True)):
-                merged = merge(found, MergeConfig(keep_singletons=keep), frame_width=w * 8, frame_height=h * 8)
+                merged = merge(found, replace(config, keep_singletons=keep), frame_width=w * 8, frame_height=h * 8)
                 rows[field].append(float(len(merged)))
                 if field == "merged" and len(here):
                     masks = torch.from_numpy(merged.masks > 0.5).flatten(1).float()
