@@ -29,6 +29,7 @@ from lab.train.tren.backbones import Seen, TinyFeatures
 from lab.train.tren.loop import fit
 from lab.train.tren.measure import Measured, measure
 from lab.train.tren.prepare import Prepared
+from lab.train.tren.step import build
 from lab.train.tren.world import SCENERY, render_worlds
 from vidmem.config import NEVER, MergeConfig
 from vidmem.encoders.tren.region_encoder import RegionEncoder
@@ -77,9 +78,8 @@ def trained(args: Any, backbone: TinyFeatures, names: tuple[str, ...]) -> Region
     worlds = TRAIN[: args.worlds]
     data = Wide(render_worlds(args.cache / f"tren_toy-{worlds[0]}-{worlds[-1]}", worlds, report=True), names)
     if kept.exists():
-        made = torch.load(kept, weights_only=True)
-        encoder = RegionEncoder(**made["options"])
-        encoder.load_state_dict(made["state"])
+        encoder = build(backbone, own.model, 0)
+        encoder.load_state_dict(torch.load(kept, weights_only=True))
         return encoder.eval()
     shutil.rmtree(folder, ignore_errors=True)
     _, views = look(backbone, Prepared(data, backbone.size, backbone.grid, BASE))
@@ -89,7 +89,7 @@ def trained(args: Any, backbone: TinyFeatures, names: tuple[str, ...]) -> Region
     )
     say(f"trained in {time.monotonic() - began:.0f} s")
     part = kept.with_suffix(".part")
-    torch.save({"options": encoder.options(), "state": encoder.state_dict()}, part)
+    torch.save(encoder.state_dict(), part)
     part.replace(kept)
     return encoder
 
@@ -101,23 +101,11 @@ def row(found: Measured) -> dict[str, Any]:
 
 def as_tables(result: dict[str, Any]) -> str:
     """Both tables, each with the paper's below it."""
-    head = ("grid of prompts", "named", "mask IoU", "tokens", "with singletons", "compression")
-    grids = [
-        (
-            f"{r['grid'][0]} x {r['grid'][1]}",
-            r["named_merged"],
-            r["iou_merged"],
-            r["merged"],
-            r["kept"],
-            r["compression"],
-        )
-        for r in result["grids"]
-    ]
+    ours = ("named", "mask IoU", "tokens", "without singletons", "compression")
+    grids = [(f"{r['grid'][0]} x {r['grid'][1]}", *cells(r)) for r in result["grids"]]
     paper = [(name, *values) for name, values in PAPER_GRIDS.items()]
-    parts = [
-        table(("grid of prompts", *ours), grids),
-        table(("T-REN, Table 6", "ADE20K mIoU", "haystack accuracy", "compression"), paper),
-    ]
+    head6 = ("T-REN, Table 6", "ADE20K mIoU", "haystack accuracy", "compression")
+    parts = [table(("grid of prompts", *ours), grids), table(head6, paper)]
     thresholds = [(label(r["threshold"]), *cells(r)) for r in result["thresholds"]]
     paper = [(label(t), *values) for t, values in PAPER_THRESHOLDS.items()]
     head7 = ("T-REN, Table 7", "ADE20K mIoU", "tokens", "haystack accuracy", "tokens")

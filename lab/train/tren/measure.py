@@ -84,7 +84,7 @@ def measure(
     head: Head | None = None,
     skip: Sequence[int] = (),
     mergers: int | None = None,
-    config: MergeConfig = MergeConfig(),
+    config: MergeConfig | None = None,
     singletons: bool = False,
     seed: int = 0,
 ) -> Measured:
@@ -92,8 +92,8 @@ def measure(
 
     grid: rows and columns of prompts for the merge. head: maps tokens into the text space; by default the model's own
     projector. skip: labels that are not evaluated. mergers: number of pictures that are merged, by default all; merging
-    takes most of the time. config: thresholds of the merge; singletons are kept for `kept` and dropped for `merged`.
-    singletons: name and outline regions by the tokens with singletons.
+    takes most of the time. config: thresholds of the merge, by default the paper's; singletons are kept for `kept` and
+    dropped for `merged`. singletons: name and outline regions by the tokens with singletons.
     """
     into = head or (lambda tokens, _: model.project(tokens))
     names = F.normalize(texts, dim=-1)
@@ -117,7 +117,9 @@ def measure(
             left -= 1
             found = regions(model, one, grid, into)
             for field, keep in (("merged", False), ("kept", True)):
-                merged = merge(found, replace(config, keep_singletons=keep), frame_width=w * 8, frame_height=h * 8)
+                merged = merge(
+                    found, replace(config or MergeConfig(), keep_singletons=keep), frame_width=w * 8, frame_height=h * 8
+                )
                 rows[field].append(float(len(merged)))
                 if keep == singletons and len(here):
                     masks = torch.from_numpy(merged.masks > 0.5).flatten(1).float()
