@@ -63,10 +63,9 @@ def encoders(rounds: int, threads: int, clock_on: bool) -> list[dict[str, Any]]:
         region.project(tokens.flatten(1, 2))
 
     runs = {"patches (DINOv3 dino.txt)": patches} | {
-        f"T-REN {side} x {side}": (lambda side=side: tren(side))  # type: ignore[misc]
-        for side in GRIDS
+        f"T-REN {side} x {side}": (lambda side=side: tren(side)) for side in GRIDS
     }
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in runs:
         parts = (vit, head) if name.startswith("patches") else (vit, region)
         params = sum(p.numel() for part in parts for p in part.parameters())
@@ -179,12 +178,12 @@ def show(result: dict[str, Any]) -> str:
         ]
         parts.append(table(head, rows))
     if "memory" in result:
-        head = ("what is kept", "tokens per frame", "tokens per hour", "MB per hour", "patches per token")
+        kept = ("what is kept", "tokens per frame", "tokens per hour", "MB per hour", "patches per token")
         cells = [
             (r["kept"], r["tokens_per_frame"], r["tokens_per_hour"], r["bytes_per_hour"] / 1e6, r["compression"])
             for r in result["memory"]["rows"]
         ]
-        parts.append(table(head, cells))
+        parts.append(table(kept, cells))
         if "stages" in result:
             stages = result["stages"]["split_ms_per_frame"]
             parts.append(table(("stage of indexing", "ms per frame"), list(stages.items())))

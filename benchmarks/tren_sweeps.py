@@ -107,9 +107,9 @@ def as_tables(result: dict[str, Any]) -> str:
     head6 = ("T-REN, Table 6", "ADE20K mIoU", "haystack accuracy", "compression")
     parts = [table(("grid of prompts", *ours), grids), table(head6, paper)]
     thresholds = [(label(r["threshold"]), *cells(r)) for r in result["thresholds"]]
-    paper = [(label(t), *values) for t, values in PAPER_THRESHOLDS.items()]
+    paper7 = [(label(t), *values) for t, values in PAPER_THRESHOLDS.items()]
     head7 = ("T-REN, Table 7", "ADE20K mIoU", "tokens", "haystack accuracy", "tokens")
-    return "\n\n".join([*parts, table(("tau_mask", *ours), thresholds), table(head7, paper)])
+    return "\n\n".join([*parts, table(("tau_mask", *ours), thresholds), table(head7, paper7)])
 
 
 def cells(found: dict[str, Any]) -> tuple[Any, ...]:
