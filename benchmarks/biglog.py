@@ -22,7 +22,8 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.common import OUT, machine, model, parser_for, say, skip, table, write_json
-from benchmarks.speed import SEED, index_apart
+from benchmarks.growth import index_apart
+from benchmarks.speed import SEED
 from benchmarks.worlds import ensure
 from vidmem.media import open_source
 from vidmem.timecode import NS

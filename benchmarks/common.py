@@ -158,6 +158,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Format a table in Markdown, with the cells of `table`."""
+    cells = [list(head), *([_cell(value) for value in row] for row in rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """The slope of a line through log y over log x, by least squares: 1 is linear growth, 0 none."""
+    from math import log
+
+    xs, ys = [log(x) for x, _ in points], [log(y) for _, y in points]
+    x0, y0 = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((x - x0) * (y - y0) for x, y in zip(xs, ys, strict=True)) / sum((x - x0) ** 2 for x in xs)
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"

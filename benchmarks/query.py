@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks._child import peak_rss
 from benchmarks.common import OUT, machine, memory_place, model, parser_for, quantile, say, table, write_json
 from benchmarks.query_memories import make
-from benchmarks.speed_warm import brute, cosines
+from benchmarks.truth import brute, cosines
 from vidmem import Memory
 from vidmem.export.label_files import LabelPictures, write_all
 from vidmem.query.haystack import PAPER_THRESHOLD

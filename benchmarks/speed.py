@@ -1,14 +1,11 @@
-"""Speed and cost: `python -m benchmarks.speed --out FILE.json [--only index,clip,rss,cold,warm]`.
+"""Speed of the whole command: `python -m benchmarks.speed --out FILE.json [--only index,clip,cold]`.
 
 index  throughput on a 720p30 lostfound video at 5 sampled frames a second, and where the time goes
 clip   the same through an image tower of ViT-B/32's size, random weights (needs the extra `clip`)
-rss    peak memory of a process that indexes 2 minutes, and one that indexes 40 (the same video 20 times over)
 cold   `vidmem where umbrella --json` as a process of its own, wall time; and that it imports no torch
-warm   `where` in one process over 100,000 and 1,000,000 synthetic tracks of 128 numbers in a real memory; every
-       answer is checked against brute force
 
-Targets: index >= 8 x real time on 2 cores; peak RSS <= 700 MB, within 10 % between both lengths; cold <= 0.4 s; warm
-p50 <= 10 ms and <= 60 ms. Run it on an idle machine: `load_before` in the JSON tells whether it was.
+Targets: index >= 8 x real time on 2 cores; cold <= 0.4 s. Run it on an idle machine: `load_before` in the JSON tells
+whether it was. peers.py has answers in one process, growth.py peak memory and bytes.
 """
 
 from __future__ import annotations
@@ -22,13 +19,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import OUT, machine, memory_place, model, parser_for, replaced, say, table, write_json
+from benchmarks.query_memories import tracks_alone
 from benchmarks.speed_clip import bench_clip
-from benchmarks.speed_warm import bench_warm, synthetic
 from benchmarks.worlds import ensure
 from vidmem import Memory
 from vidmem.cli.app import limit_blas_threads
@@ -37,14 +33,11 @@ from vidmem.encoders import Encoder, find
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 8900
-PARTS = ("index", "clip", "rss", "cold", "warm")
+PARTS = ("index", "clip", "cold")
 TARGETS = {
     "times_real_time": 8.0,
     "clip_times_real_time": 2.0,
-    "peak_rss": 0.7e9,
-    "rss_ratio": 1.10,
     "cold_s": 0.4,
-    "warm_p50_ms": {"100000": 10.0, "1000000": 60.0},
     "bytes_per_hour": 60e6,
 }
 
@@ -135,58 +128,6 @@ def bench_index(video: Path, folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def repeat(video: Path, out: Path, times: int) -> Path:
-    """The same compressed pictures `times` times in one file: copied, not encoded again."""
-    import av
-
-    if out.exists():
-        return out
-    part = out.with_name(".part-" + out.name)
-    with av.open(str(part), "w", format="mp4") as target, av.open(str(video)) as first:
-        template = first.streams.video[0]
-        stream = target.add_stream_from_template(template)
-        frame = Fraction(1) / Fraction(template.average_rate or 30)
-        shift = 0
-        for _ in range(times):
-            with av.open(str(video)) as source:
-                track = source.streams.video[0]
-                assert track.time_base is not None
-                step, last = round(frame / track.time_base), 0
-                for packet in source.demux(track):
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    last = max(last, packet.pts + step)
-                    packet.pts += shift
-                    packet.dts += shift
-                    packet.stream = stream
-                    target.mux(packet)
-                shift += last
-    part.replace(out)
-    return out
-
-
-def index_apart(video: Path, folder: Path) -> dict[str, Any]:
-    """Index in a new process; return its own figures."""
-    shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "benchmarks._child", str(video), str(folder)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    say(f"indexed {said['media_s']:.0f} s in {said['seconds']:.0f} s, peak {(said['peak_rss'] or 0) / 1e6:.0f} MB")
-    return said
-
-
-def bench_rss(video: Path, folder: Path, times: int) -> dict[str, Any]:
-    long = repeat(video, video.with_name(f"video-x{times}.mp4"), times)
-    short_run, long_run = index_apart(video, folder / "short"), index_apart(long, folder / "long")
-    return {
-        "short": short_run,
-        "long": long_run,
-        "ratio": long_run["peak_rss"] / short_run["peak_rss"],
-        "bytes_per_hour": long_run["bytes_per_hour"],
-        "long_times_real_time": long_run["media_s"] / long_run["seconds"],
-    }
-
-
 def command_line() -> list[str]:
     """The console script of this environment, or the module."""
     script = Path(sys.executable).with_name("vidmem")
@@ -232,34 +173,18 @@ def bench_cold(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def plot(path: Path, result: dict[str, Any]) -> None:
-    """Where indexing spends its time, and how `where` grows."""
+    """Where indexing spends its time."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
-    if "index" in result:
-        split = result["index"]["split_ms_per_frame"]
-        left.barh(list(split), list(split.values()), color="#3d6a9e")
-        left.invert_yaxis()
-        left.set_xlabel("ms per sampled frame")
-        left.set_title(f"indexing 720p30 at 5 fps: {result['index']['times_real_time']:.1f} x real time", fontsize=10)
-    if result.get("warm"):
-        sizes = [row["tracks"] for row in result["warm"]]
-        for kind, colour in (("text", "#3d6a9e"), ("picture", "#d9a441"), ("text_picture", "#4c9f70")):
-            right.plot(sizes, [row[kind]["p50_ms"] for row in result["warm"]], "o-", color=colour, label=f"{kind} p50")
-            right.plot(sizes, [row[kind]["p95_ms"] for row in result["warm"]], "o:", color=colour, alpha=0.6)
-        for size, wanted in TARGETS["warm_p50_ms"].items():  # type: ignore[attr-defined]
-            right.plot([int(size) * 0.7, int(size) * 1.4], [wanted, wanted], color="#222", linestyle="--")
-        right.set_xscale("log")
-        right.set_yscale("log")
-        right.set_xlabel("tracks")
-        right.set_ylabel("ms")
-        right.set_title("warm `where` (dotted: p95, dashed: wanted p50)", fontsize=10)
-        right.legend(fontsize=8)
-    left.set_visible("index" in result)
-    right.set_visible(bool(result.get("warm")))
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    split = result["index"]["split_ms_per_frame"]
+    axes.barh(list(split), list(split.values()), color="#3d6a9e")
+    axes.invert_yaxis()
+    axes.set_xlabel("ms per sampled frame")
+    axes.set_title(f"indexing 720p30 at 5 fps: {result['index']['times_real_time']:.1f} x real time", fontsize=10)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -267,14 +192,10 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 def main() -> int:
     limit_blas_threads()  # as `vidmem` does
     parser = parser_for(__doc__, "the plot lies beside it")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (index,clip,rss,cold,warm)")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (index,clip,cold)")
     parser.add_argument("--video", type=Path, help="use this video instead of making a world")
     parser.add_argument("--seconds", type=float, default=120, help="length of the made world (120)")
-    parser.add_argument("--times", type=int, default=20, help="how often the long video repeats the short one (20)")
     parser.add_argument("--rounds", type=int, default=3, help="of indexing; the median counts (3)")
-    parser.add_argument("--tracks", default="100000,1000000", help="sizes of the synthetic memories")
-    parser.add_argument("--queries", type=int, default=100, help="timed, of each kind (100)")
-    parser.add_argument("--checks", type=int, default=10, help="answers checked against brute force (10)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for what is made (benchmarks/out)")
     args = parser.parse_args()
     parts = args.only.split(",")
@@ -283,7 +204,7 @@ def main() -> int:
     result: dict[str, Any] = {"machine": machine(), "model": model(), "targets": TARGETS}
     folder = memory_place(args.cache, "speed")
     video = args.video
-    if video is None and set(parts) - {"warm"}:
+    if video is None:
         video = ensure(args.cache, None, SEED, args.seconds).video
     lines: list[list[object]] = []
     if "index" in parts:
@@ -294,41 +215,20 @@ def main() -> int:
     if "clip" in parts:
         result["clip"] = part = bench_clip(video, folder / "clip", args.rounds)
         lines.append(["indexing with clip, x real time", part["times_real_time"], ">= 2"])
-    if "rss" in parts:
-        result["rss"] = part = bench_rss(video, folder / "rss", args.times)
-        for name in ("short", "long"):
-            lines.append(
-                [f"peak RSS, {part[name]['media_s'] / 60:.0f} min, MB", part[name]["peak_rss"] / 1e6, "<= 700"]
-            )
-        lines.append(["  ratio", part["ratio"], "<= 1.1"])
-        lines.append(["  MB an hour", part["bytes_per_hour"] / 1e6, "<= 60"])
     if "cold" in parts:
         small, large = folder / "cold", memory_place(args.cache, "synthetic", "100000")
         with Memory.open(small) as memory:
             memory.index(video)
-        synthetic(large, 100_000)
+        tracks_alone(large, 100_000)
         result["cold"] = []
         for name, place in (("the video", small), ("100,000 tracks", large)):
             result["cold"].append(part := {"memory": name, **bench_cold(place, 7)})
             lines.append([f"cold where, {name}, s", part["median_s"], "<= 0.4"])
             lines.append(["  of it processor time, s", part["cpu_s"], None])
             lines.append(["  imports torch", "yes" if part["torch_imported"] else "no", "no"])
-    if "warm" in parts:
-        result["warm"] = []
-        for tracks in map(int, args.tracks.split(",")):
-            result["warm"].append(
-                row := bench_warm(memory_place(args.cache, "synthetic", str(tracks)), tracks, args.queries, args.checks)
-            )
-            wanted = TARGETS["warm_p50_ms"].get(str(tracks))  # type: ignore[attr-defined]
-            for kind in ("text", "text_calibrated", "picture", "text_picture"):
-                least = f"<= {wanted:g}" if wanted and kind in ("text", "text_calibrated") else None
-                lines.append([f"warm where, {tracks:,} tracks, {kind}: p50 ms", row[kind]["p50_ms"], least])
-                lines.append(["  p95 ms", row[kind]["p95_ms"], None])
-            lines.append(["  rebuild of the vector cache, s", row["rebuild_s"] + row["first_index_s"], None])
-            lines.append(["  equal to brute force", row["equal_to_brute_force"], "yes"])
     result["load_after"] = os.getloadavg()
     write_json(args.out, result)
-    if "index" in result or result.get("warm"):
+    if "index" in result:
         plot(args.out.with_suffix(".png"), result)
     print(table(["", "measured", "wanted"], lines))
     return 0
