@@ -155,13 +155,11 @@ class UsearchExact(Way):
         np.asarray(self.vectors())  # the matrix is the index
 
     def load(self) -> dict[str, Answer]:
-        from usearch.index import MetricKind, search
+        from usearch.index import search
 
         half = np.load(self.path)
         return {
-            "top": lambda q: search(
-                half, q.astype(np.float16), K, MetricKind.IP, exact=True, threads=self.threads
-            ).keys.ravel()
+            "top": lambda q: search(half, q.astype(np.float16), K, "ip", exact=True, threads=self.threads).keys.ravel()
         }
 
 
@@ -192,7 +190,8 @@ class UsearchGraph(Way):
 class Numpy(Way):
     """A product with the matrix, and a partial sort."""
 
-    file, dtype = "float.npy", np.dtype(np.float32)
+    file = "float.npy"
+    dtype: Any = np.float32
 
     def prepare(self) -> None:
         pass
@@ -214,7 +213,7 @@ class Numpy(Way):
 class NumpyHalf(Numpy):
     """The same in fp16."""
 
-    file, dtype = "half.npy", np.dtype(np.float16)
+    file, dtype = "half.npy", np.float16
 
 
 WAYS: dict[str, type[Way]] = {
