@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ from vidmem.config import IndexConfig
 from vidmem.encoders.registry import registered
 from vidmem.errors import MediaError, UnknownWordError, UsageError
 from vidmem.evaluation.vq2d import Answered, answer
-from vidmem.evaluation.vq2d_files import FrameBox, Response, VisualQuery, load_annotations, predictions, queries
+from vidmem.evaluation.vq2d_files import (
+    FrameBox,
+    Response,
+    VisualQuery,
+    clips,
+    load_annotations,
+    load_predictions,
+    predictions,
+    queries,
+)
 from vidmem.memory import Memory
 
 SIZE = (fakes.WIDTH, fakes.HEIGHT)
@@ -124,15 +133,64 @@ def test_a_document_without_clips_or_pixels_is_refused() -> None:
 
 
 def test_predictions_keep_order_and_length() -> None:
-    annotations = document(entry("red", 40, (3, 1, 2, 3, 4)), entry("blue", 9, (3, 1, 2, 3, 4)))
+    left_out = entry("blue", 9, (3, 1, 2, 3, 4)) | {"is_valid": False}
+    annotations = document(entry("red", 40, (3, 1, 2, 3, 4)), entry("blue", 9, (3, 1, 2, 3, 4)), left_out)
     found = predictions(annotations, {("a0", "2"): Response(5, ((1.4, 2.6, 3, 4), (2, 3, 4, 5)), 0.5)})
     (clip,) = found["results"]["videos"][0]["clips"]
     (one,) = clip["predictions"]
     assert (found["challenge"], found["version"], clip["clip_uid"]) == ("ego4d_vq2d_challenge", "1.0.5", None)
-    assert list(one["query_sets"]) == ["1", "2"]
-    assert one["query_sets"]["1"] == {"bboxes": [], "score": 0.0}
+    assert list(one["query_sets"]) == ["1", "2", "3"]
+    nowhere = {"fno": 40, "x1": 0, "y1": 0, "x2": 0, "y2": 0}  # the official evaluation reads no query without boxes
+    assert one["query_sets"]["1"] == {"bboxes": [nowhere], "score": 0.0}
+    assert one["query_sets"]["3"] == {"bboxes": [], "score": 0.0}
     boxes = [{"fno": 5, "x1": 1, "y1": 3, "x2": 3, "y2": 4}, {"fno": 6, "x1": 2, "y1": 3, "x2": 4, "y2": 5}]
     assert one["query_sets"]["2"] == {"bboxes": boxes, "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: d.pop("results"), "no predictions of VQ2D"),
+        (lambda d: d["results"]["videos"][0]["clips"][0]["predictions"].append(3), "no predictions of VQ2D"),
+        (lambda d: _sets(d)["1"]["bboxes"].append({"fno": 9, "x1": 1, "y1": 1, "x2": 2, "y2": 2}), "have a gap"),
+        (lambda d: _sets(d)["1"]["bboxes"][0].update(x1=float("nan")), "not finite"),
+        (lambda d: _sets(d)["1"]["bboxes"][0].pop("y2"), "no predictions of VQ2D"),
+        (lambda d: _sets(d)["1"].update(score="high"), "no predictions of VQ2D"),
+    ],
+)
+def test_damaged_predictions_are_refused(tmp_path: Path, damage: Callable[[Any], Any], message: str) -> None:
+    written = predictions(document(entry("red", 40, RED)), {("a0", "1"): Response(5, ((1, 2, 3, 4),), 0.5)})
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(written))
+    assert load_predictions(path) == {("a0", "1"): Response(5, ((1, 2, 3, 4),), 0.5)}
+    damage(written)
+    path.write_text(json.dumps(written))
+    with pytest.raises(MediaError, match=message):
+        load_predictions(path)
+
+
+def _sets(written: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = written["results"]["videos"][0]["clips"][0]["predictions"][0]["query_sets"]
+    return found
+
+
+def test_clips_say_where_they_lie() -> None:
+    whole = document(entry("red", 40, RED))
+    whole["videos"][0]["split"] = "val"
+    (clip,) = clips(whole)
+    assert (clip.uid, clip.video, clip.split, clip.start_s, clip.end_s) == (None, "v0", "val", None, None)
+    assert (clip.name, len(clip.queries)) == ("v0@0", 1)
+    whole["videos"][0]["clips"][0].update(clip_uid="c7", video_start_sec=12.5, video_end_sec=20)
+    (clip,) = clips(whole)
+    assert (clip.name, clip.start_s, clip.end_s) == ("c7", 12.5, 20.0)
+
+
+@pytest.mark.parametrize("damage", [{"clip_uid": 3}, {"video_start_sec": "early"}, {"video_end_sec": -1}])
+def test_a_clip_with_a_wrong_part_is_refused(damage: dict[str, Any]) -> None:
+    whole = document(entry("red", 40, RED))
+    whole["videos"][0]["clips"][0].update(damage)
+    with pytest.raises(MediaError, match=f"`{next(iter(damage))}` is a"):
+        list(clips(whole))
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,32 @@ class VisualQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip with its queries.
+
+    Attributes:
+        uid: clip_uid, which names its file; None in some files.
+        video: video_uid, which names the whole video that the clip is a part of; None in some files.
+        split: `train`, `val` or `test`; None if the file does not say.
+        start_s: Where the clip starts in the whole video, in s; None if the file does not say.
+        end_s: Where it ends.
+        queries: In the order of the file.
+    """
+
+    uid: str | None
+    video: str | None
+    split: str | None
+    start_s: float | None
+    end_s: float | None
+    queries: tuple[VisualQuery, ...]
+
+    @property
+    def name(self) -> str:
+        """A name for people and for keys: clip_uid, or the video and the place in it."""
+        return self.uid or f"{self.video or 'video'}@{0 if self.start_s is None else self.start_s:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer to a query.
 
@@ -95,20 +121,14 @@ def load_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         MediaError: The file cannot be read or has another form.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except OSError as error:
-        raise MediaError(f"the annotations cannot be read ({error.strerror}); check the path: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise MediaError(f"the annotations are not JSON ({error}); fetch the file again: {path}") from None
+    found = _load(path, "annotations")
     if not isinstance(found, dict) or not isinstance(found.get("videos"), list):
         raise MediaError(f"annotations of VQ2D have a list `videos`, and this file does not: {path}")
     return found
 
 
-def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
-    """Yield the queries of a file in its order.
+def clips(annotations: Mapping[str, Any]) -> Iterator[Clip]:
+    """Yield the clips of a file in its order.
 
     Raises:
         MediaError: An entry lacks a part; the message names it.
@@ -119,42 +139,125 @@ def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
             fps = clip.get("clip_fps") or CLIP_FPS
             if not isinstance(fps, int | float) or not 0 < fps < 1000:
                 raise MediaError(f"`clip_fps` is frames per second; got {str(fps)[:40]}; is it a file of VQ2D?")
+            found = []
             for annotation in rows:
                 sets = annotation.get("query_sets") if isinstance(annotation, dict) else None
                 if not isinstance(sets, dict):
                     raise MediaError("an annotation has no mapping `query_sets`; is it a file of VQ2D?")
                 for number, entry in sets.items():
                     key = str(annotation.get("annotation_uid")), str(number)
-                    yield _query(clip.get("clip_uid"), key, entry, float(fps))
+                    found.append(_query(_text(clip, "clip_uid"), key, entry, float(fps)))
+            yield Clip(
+                uid=_text(clip, "clip_uid"),
+                video=_text(video, "video_uid"),
+                split=_text(video, "split"),
+                start_s=_seconds(clip, "video_start_sec"),
+                end_s=_seconds(clip, "video_end_sec"),
+                queries=tuple(found),
+            )
+
+
+def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
+    """Yield the queries of a file in its order.
+
+    Raises:
+        MediaError: An entry lacks a part; the message names it.
+    """
+    for clip in clips(annotations):
+        yield from clip.queries
 
 
 def predictions(annotations: Mapping[str, Any], answers: Mapping[Key, Response | None]) -> dict[str, Any]:
     """Predictions in the layout of the challenge, in the order of the annotations.
 
-    A query without an answer has no boxes and the score 0. Coordinates are rounded to whole pixels.
+    Coordinates are rounded to whole pixels. The official evaluation cannot read a query without boxes. A query without
+    an answer therefore has one box without area and the score 0, at the frame at which is asked: an answer lies before
+    it, so that this box never counts as right. Queries that the benchmark leaves out have no boxes.
     """
     videos = []
     for video in annotations["videos"]:
-        clips = []
+        parts = []
         for clip in video["clips"]:
             entries = []
             for annotation in clip["annotations"]:
                 uid = str(annotation["annotation_uid"])
-                sets = {number: _entry(answers.get((uid, str(number)))) for number in annotation["query_sets"]}
+                sets = {
+                    number: _entry(answers.get((uid, str(number))), entry)
+                    for number, entry in annotation["query_sets"].items()
+                }
                 entries.append({"annotation_uid": annotation["annotation_uid"], "query_sets": sets})
-            clips.append({"clip_uid": clip.get("clip_uid"), "predictions": entries})
-        videos.append({"video_uid": video.get("video_uid"), "clips": clips})
+            parts.append({"clip_uid": clip.get("clip_uid"), "predictions": entries})
+        videos.append({"video_uid": video.get("video_uid"), "clips": parts})
     return {"version": annotations.get("version"), "challenge": CHALLENGE, "results": {"videos": videos}}
 
 
-def _entry(answer: Response | None) -> dict[str, Any]:
+def load_predictions(path: str | os.PathLike[str]) -> dict[Key, Response]:
+    """Read predictions in the layout of the challenge; queries without boxes are left out.
+
+    Raises:
+        MediaError: The file cannot be read or has another form, or the frames of a query have a gap.
+    """
+    found = _load(path, "predictions")
+    try:
+        return {
+            key: answer
+            for video in found["results"]["videos"]
+            for clip in video["clips"]
+            for entry in clip["predictions"]
+            for key, answer in _answers(str(entry["annotation_uid"]), entry["query_sets"])
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise MediaError(f"these are no predictions of VQ2D ({error}); write the file again: {path}") from None
+
+
+def _answers(uid: str, sets: Mapping[str, Any]) -> Iterator[tuple[Key, Response]]:
+    for number, entry in sets.items():
+        rows = sorted(entry["bboxes"], key=lambda row: int(row["fno"]))
+        frames = [int(row["fno"]) for row in rows]
+        if frames != list(range(frames[0], frames[0] + len(frames))) if frames else False:
+            raise ValueError(f"the frames of query {number} of annotation {uid} have a gap")
+        boxes = [(float(row["x1"]), float(row["y1"]), float(row["x2"]), float(row["y2"])) for row in rows]
+        if not all(math.isfinite(value) for box in boxes for value in box):
+            raise ValueError(f"query {number} of annotation {uid} has a box that is not finite")
+        if boxes:
+            yield (uid, str(number)), Response(frames[0], tuple(boxes), float(entry["score"]))
+
+
+def _entry(answer: Response | None, asked: Mapping[str, Any]) -> dict[str, Any]:
     if answer is None:
-        return {"bboxes": [], "score": 0.0}
+        nowhere = [{"fno": int(asked["query_frame"]), "x1": 0, "y1": 0, "x2": 0, "y2": 0}]
+        return {"bboxes": nowhere if asked.get("is_valid", True) else [], "score": 0.0}
     boxes = [
         {"fno": answer.first + i, "x1": round(x0), "y1": round(y0), "x2": round(x1), "y2": round(y1)}
         for i, (x0, y0, x1, y1) in enumerate(answer.boxes)
     ]
     return {"bboxes": boxes, "score": answer.score}
+
+
+def _load(path: str | os.PathLike[str], what: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise MediaError(f"the {what} cannot be read ({error.strerror}); check the path: {path}") from None
+    except (ValueError, RecursionError) as error:
+        raise MediaError(f"the {what} are not JSON ({error}); fetch the file again: {path}") from None
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str | None:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise MediaError(f"`{name}` is a text; got {str(value)[:40]}; is it a file of VQ2D?")
+    return value
+
+
+def _seconds(entry: Mapping[str, Any], name: str) -> float | None:
+    value = entry.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e7:
+        raise MediaError(f"`{name}` is a number of seconds; got {str(value)[:40]}; is it a file of VQ2D?")
+    return float(value)
 
 
 def _list(entry: Any, name: str, owner: str) -> Sequence[Any]:
