@@ -164,9 +164,7 @@ def test_a_perfect_answer_is_never_worse_and_shares_stay_shares(
     }
     best = official_metrics(asked, perfect)
     assert (best.tap, best.stap, best.success, best.recovery) == pytest.approx((1, 1, 100, 100))
-    some = {
-        one.key: perfect[one.key] if held else None for one, (_, _, _, held) in zip(asked, rows, strict=True)
-    }
+    some = {one.key: perfect[one.key] if held else None for one, (_, _, _, held) in zip(asked, rows, strict=True)}
     found = official_metrics(asked, some)
     share = sum(held for *_, held in rows) / len(rows)
     assert (found.tap25, found.stap, found.success) == pytest.approx((share, share, 100 * share))

@@ -59,6 +59,7 @@ The command `watch-list` is the function `watch_list` in the module `watch_list`
 
 EVALUATIONS = {
     "dense": "Name the true boxes and masks of a panoptic set.",
+    "vq2d": "Find when and where things were last seen in Ego4D's clips.",
 }
 """The commands of `vidmem eval`, with the first line of their help. Each is a function in the module of its name in
 the package `eval`."""

@@ -2,7 +2,8 @@
 
 The paper's search encodes a video for each query. Here the video is in the memory and no frame is encoded again. What
 differs: the token of the crop is that of its track and not of one region of one frame, and the token of a track is the
-mean over the whole video, also after the frame at which is asked. Only what was seen before that frame is searched.
+mean over all that the memory holds of it. For a clip that was indexed as a whole this includes frames after the one at
+which is asked; `vq2d_online` has a memory that ends there. Only what was seen before that frame is searched.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from ..errors import UnknownWordError, UsageError
 from ..memory import Memory
 from ..query.paper import THRESHOLD, cosines, select, similarity, window
 from ..query.picture import crop_track
-from ..records import Float32
+from ..records import Box, Float32
 from ..store import SourceRow
-from .vq2d_files import Response, VisualQuery
+from .vq2d_files import FrameBox, Response, VisualQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,24 @@ class Answered:
     note: str = ""
 
 
-def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: float = THRESHOLD) -> Answered:
+def asked_ns(query: VisualQuery) -> int:
+    """The time in ns, from the start of the clip, at which is asked."""
+    return round(query.frame / query.fps * 1e9)
+
+
+def crop_ns(query: VisualQuery) -> int:
+    """The time in ns, from the start of the clip, of the frame that the crop was cut out of."""
+    return round(query.crop.frame / query.fps * 1e9)
+
+
+def answer(
+    memory: Memory,
+    source: SourceRow,
+    query: VisualQuery,
+    *,
+    threshold: float = THRESHOLD,
+    crop: Float32 | None = None,
+) -> Answered:
     """Answer a query about an indexed clip.
 
     Tracks seen before the query's frame are scored by `paper.similarity` and selected by `paper.select`; the answer is
@@ -49,32 +67,35 @@ def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: 
         query: What is asked.
         threshold: tau_sim of `paper.select`. If the encoder does not know the title, the crop decides alone, by the
             encoder's threshold for pictures, and the note says so.
+        crop: The visual token `(Dv,)` of the crop; by default that of the track which is in the crop's box.
 
     Raises:
         UsageError: The title is empty.
         StoreError: The memory is damaged.
     """
     store, cache = memory.store, memory.query.cache()
-    crop_ns, asked_ns = (round(number / query.fps * 1e9) for number in (query.crop.frame, query.frame))
-    try:
-        crop = crop_track(store, cache, source, crop_ns, query.crop.scaled(source.width, source.height), rule="paper")
-    except UsageError as error:
-        return Answered(None, note=f"no token for the crop: {error}")
+    asked = asked_ns(query)
+    if crop is None:
+        box = query.crop.scaled(source.width, source.height)
+        try:
+            row = crop_track(store, cache, source, crop_ns(query), box, rule="paper")
+        except UsageError as error:
+            return Answered(None, note=f"no token for the crop: {error}")
+        crop = cache.reconstruct("visual", np.array([row]))[0]
     columns = cache.columns
-    rows = np.flatnonzero((columns.source_ids == source.id) & (columns.start_ns < asked_ns))
+    rows = np.flatnonzero((columns.source_ids == source.id) & (columns.start_ns < asked))
     if not len(rows):
         return Answered(None, note="nothing was seen before the query")
     visual = cache.reconstruct("visual", rows)
-    query_visual = cache.reconstruct("visual", np.array([crop]))[0]
     note = ""
     try:
         text = memory.query.text_encoder.encode_text([query.title])[0]
-        scores = similarity(visual, cache.reconstruct("text", rows), query_visual, text)
+        scores = similarity(visual, cache.reconstruct("text", rows), crop, text)
     except UnknownWordError as error:
         note = f"by the crop alone, since the encoder does not know {error.word!r}"
-        scores, threshold = cosines(visual, query_visual), memory.query.calibration.visual_threshold
+        scores, threshold = cosines(visual, crop), memory.query.calibration.visual_threshold
     chosen = select(scores, threshold)
-    times, ordinals, boxes = store.boxes(source.id, 0, asked_ns - 1)
+    times, ordinals, boxes = store.boxes(source.id, 0, asked - 1)
     step = sampling_step(times)
     mine = np.isin(ordinals, columns.ordinals[rows[chosen]])
     if not mine.any():
@@ -87,7 +108,8 @@ def answer(memory: Memory, source: SourceRow, query: VisualQuery, *, threshold: 
     assert span is not None  # there are frames
     inside = (frames >= span[0]) & (frames <= span[1])
     first, found = _each_frame(times[inside], boxes[inside], rank[inside], query)
-    return Answered(Response(first, found, float(scores[chosen].max())), len(chosen), note)
+    pixels = tuple(_scaled(box, (source.width, source.height), query.crop.size) for box in found)
+    return Answered(Response(first, pixels, float(scores[chosen].max())), len(chosen), note)
 
 
 def sampling_step(times: NDArray[np.int64]) -> int:
@@ -107,9 +129,13 @@ def sampled(times: NDArray[np.int64], step: int) -> NDArray[np.int64]:
     return np.asarray(np.rint(times / step), np.int64)
 
 
+def _scaled(box: Box, size: tuple[int, int], wanted: tuple[int, int]) -> Box:
+    return FrameBox(0, box, size).scaled(*wanted)
+
+
 def _each_frame(
     times: NDArray[np.int64], boxes: Float32, rank: Float32, query: VisualQuery
-) -> tuple[int, tuple[tuple[float, float, float, float], ...]]:
+) -> tuple[int, tuple[Box, ...]]:
     """First frame of the clip and a box for each frame up to the last, from boxes `(n, 4)` at `times` `(n,)`.
 
     rank: `(n,)`; of several boxes at one time the one with the highest is taken.

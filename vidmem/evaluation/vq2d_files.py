@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from ..records import Box
 CHALLENGE = "ego4d_vq2d_challenge"
 CLIP_FPS = 5.0
 """The rate at which the clips of Ego4D's visual queries are annotated, in frames per second."""
+
+_PLAIN = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 Key = tuple[str, str]
 """annotation_uid and the number of the query set, which name a query."""
@@ -148,8 +151,8 @@ def clips(annotations: Mapping[str, Any]) -> Iterator[Clip]:
                     key = str(annotation.get("annotation_uid")), str(number)
                     found.append(_query(_text(clip, "clip_uid"), key, entry, float(fps)))
             yield Clip(
-                uid=_text(clip, "clip_uid"),
-                video=_text(video, "video_uid"),
+                uid=_name(clip, "clip_uid"),
+                video=_name(video, "video_uid"),
                 split=_text(video, "split"),
                 start_s=_seconds(clip, "video_start_sec"),
                 end_s=_seconds(clip, "video_end_sec"),
@@ -248,6 +251,13 @@ def _text(entry: Mapping[str, Any], name: str) -> str | None:
     value = entry.get(name)
     if value is not None and not isinstance(value, str):
         raise MediaError(f"`{name}` is a text; got {str(value)[:40]}; is it a file of VQ2D?")
+    return value
+
+
+def _name(entry: Mapping[str, Any], name: str) -> str | None:
+    value = _text(entry, name)
+    if value is not None and not _PLAIN.fullmatch(value):
+        raise MediaError(f"`{name}` names a file, so it has no / and no odd signs; got {value[:40]!r}")
     return value
 
 
