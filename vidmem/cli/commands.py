@@ -59,6 +59,11 @@ The command `watch-list` is the function `watch_list` in the module `watch_list`
 
 EVALUATIONS = {
     "dense": "Name the true boxes and masks of a panoptic set.",
+    "ovss": "Name every pixel of the pictures of a data set.",
+    "points": "Tell points on a thing from points off it.",
+    "reasonseg": "Find the masks of what questions ask for.",
+    "refer": "Find the masks of what expressions refer to.",
+    "vspw": "Name every pixel of the frames of videos.",
     "vq2d": "Find when and where things were last seen in Ego4D's clips.",
 }
 """The commands of `vidmem eval`, with the first line of their help. Each is a function in the module of its name in

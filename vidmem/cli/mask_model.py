@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..vlm.ask import Asked
 
 GRIDS = (16, 24, 32)
+Ask = Callable[["NDArray[np.uint8]", str], tuple["Asked", Row]]
+"""Asks a loaded model about a picture `(H, W, 3)` uint8 RGB: the mask of a thing, and its row for JSON."""
 # Not "grid" and "refine": help puts parameters under a heading by their names, and other commands have those, too.
 MODEL: Options = {
     "model": (
@@ -148,19 +150,12 @@ class MaskModel:
         if timeout is not None and not 0 < timeout <= 86_400:
             raise UsageError(f"--timeout is more than 0 and at most 86400 seconds; got {timeout:g}")
 
-    def ask(
-        self, image: NDArray[np.uint8], phrase: str, *, device: str | None, weights: str | None
-    ) -> tuple[Asked, Row]:
-        """Load the model and ask it for the mask of a thing.
+    def open(self, *, device: str | None, weights: str | None) -> Ask:
+        """Load the model. The result asks it for the mask of a thing in a picture, and gives the row for JSON, too.
 
         Args:
-            image: `(H, W, 3)` uint8 RGB.
-            phrase: The thing.
             device: For the model and for SAM2.
             weights: Folder of SAM2's weights.
-
-        Returns:
-            The answer, and its row for JSON.
         """
         from ..encoders.masks.sam_predictor import load_predictor
         from ..vlm.ask import ask_mask
@@ -178,18 +173,28 @@ class MaskModel:
         )
         side = given.get("asked_grid") or GRIDS[0]
         constrained, describe = given.get("constrained"), given.get("describe")
-        asked = ask_mask(
-            asker,
-            image,
-            phrase,
-            grid=(side, side),
-            constrained=not served if constrained is None else constrained,
-            describe=served if describe is None else describe,
-            say_grid=given.get("asked_grid") is not None,
-            max_tokens=given.get("max_tokens"),
-            refiner=refiner,
-        )
-        return asked, _row(asked, asker.name)
+
+        def ask(image: NDArray[np.uint8], phrase: str) -> tuple[Asked, Row]:
+            asked = ask_mask(
+                asker,
+                image,
+                phrase,
+                grid=(side, side),
+                constrained=not served if constrained is None else constrained,
+                describe=served if describe is None else describe,
+                say_grid=given.get("asked_grid") is not None,
+                max_tokens=given.get("max_tokens"),
+                refiner=refiner,
+            )
+            return asked, _row(asked, asker.name)
+
+        return ask
+
+    def ask(
+        self, image: NDArray[np.uint8], phrase: str, *, device: str | None, weights: str | None
+    ) -> tuple[Asked, Row]:
+        """Load the model and ask it for the mask of a thing in a picture `(H, W, 3)` uint8 RGB; see `open`."""
+        return self.open(device=device, weights=weights)(image, phrase)
 
 
 def asks_a_model(without: Sequence[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -245,6 +245,18 @@ def region_features(encoder: Encoder, picture: Picture) -> tuple[Float32, Float3
     Raises:
         MediaError: The picture or its segments are missing, damaged, or differ in size.
     """
+    image, masks, categories = read_segments(picture)
+    size = encoder.working_size(image.shape[1], image.shape[0])
+    working = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    return *pooled(encoder.patches([working])[0], masks), categories
+
+
+def read_segments(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64]]:
+    """A picture `(H, W, 3)`, the masks of its segments `(n, H, W)`, and their categories `(n,)`.
+
+    Raises:
+        MediaError: The picture or its segments are missing, damaged, or differ in size.
+    """
     masks, categories = segment_masks(picture)
     image = load(str(picture.image), None, str(picture.image))
     height, width = image.shape[:2]
@@ -253,9 +265,7 @@ def region_features(encoder: Encoder, picture: Picture) -> tuple[Float32, Float3
             f"the picture is {width} x {height}, its annotation says {picture.width} x {picture.height}; fetch it "
             f"again: {picture.image}"
         )
-    size = encoder.working_size(width, height)
-    working = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    return *pooled(encoder.patches([working])[0], masks), categories
+    return image, masks, categories
 
 
 def pooled(patches: Float32, masks: NDArray[np.bool_]) -> tuple[Float32, Float32]:

@@ -81,15 +81,30 @@ def point_miou(results: Iterable[tuple[ClassPoints, NDArray[np.bool_]]]) -> Poin
     Raises:
         UsageError: A result has another number of points, or there is nothing to measure.
     """
-    hits: dict[str, int] = defaultdict(int)
-    unions: dict[str, int] = defaultdict(int)
-    single = []
+    counts = []
     for points, taken in results:
         if len(taken) != len(points.inside):
             raise UsageError(f"{points.name!r} has {len(points.inside)} points and {len(taken)} results")
-        hit, union = int((points.inside & taken).sum()), int((points.inside | taken).sum())
-        hits[points.name] += hit
-        unions[points.name] += union
+        counts.append((points.name, int((points.inside & taken).sum()), int((points.inside | taken).sum())))
+    return score_of(counts)
+
+
+def score_of(counts: Iterable[tuple[str, int, int]]) -> PointScore:
+    """As `point_miou`, from counts.
+
+    Args:
+        counts: For each class that is in an image, its name, the points on the thing that were taken as inside, and
+            those that are on the thing or were taken as inside.
+
+    Raises:
+        UsageError: There is nothing to measure.
+    """
+    hits: dict[str, int] = defaultdict(int)
+    unions: dict[str, int] = defaultdict(int)
+    single = []
+    for name, hit, union in counts:
+        hits[name] += hit
+        unions[name] += union
         if union:
             single.append(hit / union)
     counted = [hits[name] / union for name, union in unions.items() if union]

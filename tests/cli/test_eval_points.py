@@ -1,0 +1,157 @@
+"""`vidmem eval points`: OpenImages' files, figures by hand, damage, resuming, `tiny`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation import segmentation_files as files
+
+from vidmem.errors import MediaError
+from vidmem.evaluation.open_images import PointFile, read_descriptions
+from vidmem.evaluation.points import score_of
+
+HEADER = "ImageId,X,Y,Label,EstimatedYesNo,Source,YesVotes,NoVotes,UnsureVotes,TextLabel"
+RED, BLUE, YELLOW = "/m/red", "/m/blue", "/m/yellow"
+
+
+def line(image: str, x: float, y: float, label: str, said: str) -> str:
+    return f"{image},{x},{y},{label},{said},ih,1,0,0,"
+
+
+def write(root: Path, *images: str) -> tuple[Path, Path, Path]:
+    """In each picture red has 2 points on the thing and 1 off it, blue 1 and 1, yellow 1 on and none is found; green
+    has none on it."""
+    lines = [HEADER]
+    for image in images:
+        files.save(root / "val" / f"{image}.jpg", files.picture())
+        lines += [
+            line(image, 0.3, 0.3, RED, "yes"),
+            line(image, 0.4, 0.4, RED, "yes"),
+            line(image, 0.05, 0.05, RED, "no"),
+            line(image, 0.75, 0.7, BLUE, "yes"),
+            line(image, 0.7, 0.6, BLUE, "no"),
+            line(image, 0.1, 0.9, YELLOW, "yes"),
+            line(image, 0.3, 0.3, "/m/green", "no"),
+            line(image, 0.3, 0.3, BLUE, "unsure"),
+        ]
+    points = root / "oidv7-val-annotations-point-labels.csv"
+    points.write_text("\n".join(lines) + "\n")
+    names = root / "oidv7-class-descriptions.csv"
+    names.write_text("LabelName,DisplayName\n/m/red,Red\n/m/blue,Blue\n/m/yellow,Yellow\n/m/other,Swivel chair\n")
+    return points, names, root / "val"
+
+
+def test_the_file_is_grouped_by_picture_and_class(tmp_path: Path) -> None:
+    points, _, images = write(tmp_path, "b", "a")
+    file = PointFile(points, images)
+    assert file.images == ["b", "a"]
+    assert file.classes == sorted([RED, BLUE, YELLOW])
+    found = {each.name: each for each in file.picture("a").points}
+    assert set(found) == {RED, BLUE, YELLOW}
+    assert found[RED].inside.tolist() == [True, True, False]
+    np.testing.assert_allclose(found[BLUE].xy, [[0.75, 0.7], [0.7, 0.6]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the column ImageId is missing"),
+        ("ImageId,X,Y,Label\n", "the column EstimatedYesNo is missing"),
+        (f"{HEADER}\na,2,0,/m/1,yes,,,,,\n", "line 2 is not a point label"),
+        (f"{HEADER}\na,nan,0,/m/1,yes,,,,,\n", "line 2 is not a point label"),
+        (f"{HEADER}\na,x,0,/m/1,yes,,,,,\n", "line 2 is not a point label"),
+        (f"{HEADER}\na,0,0,/m/1,perhaps,,,,,\n", "line 2 is not a point label"),
+        (f"{HEADER}\n../a,0,0,/m/1,yes,,,,,\n", "line 2 is not a point label"),
+        (f"{HEADER}\na,0,0\n", "line 2 is not a point label"),
+        (f"{HEADER}\na,0,0,/m/1,no,,,,,\n", "no point of the file says that a class is there"),
+        (f"{HEADER}\n{'a' * 200_000},0,0,/m/1,no,,,,,\n", "is not a CSV"),
+    ],
+)
+def test_files_that_are_damaged(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(text)
+    with pytest.raises(MediaError, match=said) as caught:
+        PointFile(path, tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MediaError, match="is not a CSV"):
+        read_descriptions(path)
+    path.write_text("/m/1,Cup,More\n")
+    with pytest.raises(MediaError, match="line 1 is not the id"):
+        read_descriptions(path)
+    path.write_text('/m/1,"Cup, large"\n')  # without a header
+    assert read_descriptions(path) == {"/m/1": "Cup, large"}
+    with pytest.raises(MediaError, match="check the path"):
+        PointFile(path, tmp_path / "none")
+    with pytest.raises(MediaError, match="cannot be read"):
+        PointFile(tmp_path / "none.csv", tmp_path)
+
+
+def test_counts_are_pooled_per_class() -> None:
+    found = score_of([("cup", 1, 3), ("cup", 2, 2), ("key", 0, 1), ("pen", 0, 0)])
+    assert found.per_class == pytest.approx((3 / 5 + 0) / 2)
+    assert found.per_image == pytest.approx((1 / 3 + 1 + 0) / 3)
+
+
+def test_a_run(run: Any, tmp_path: Path) -> None:
+    """Red 2 of 2, blue 1 of 2 (a false one), yellow 0 of 1: the mean is (1 + 1/2 + 0) / 3."""
+    given = write(tmp_path, "b", "a", "c")
+    options = ("--encoder", "colours", "--out")
+    assert run("eval", "points", *given, *options, tmp_path / "o", "--limit", 1).exit_code == 0
+    picture = given[2] / "c.jpg"
+    good = picture.read_bytes()
+    picture.unlink()
+    result = run("eval", "points", *given, *options, tmp_path / "o")
+    assert result.exit_code == 3
+    assert "left out, c: the picture cannot be read" in result.stderr
+    picture.write_bytes(good)
+    assert run("eval", "points", *given, *options, tmp_path / "o").exit_code == 0
+    report = json.loads((tmp_path / "o/report.json").read_text())
+    assert report["per_class"] == pytest.approx(0.5)
+    assert report["per_image"] == pytest.approx(0.5)
+    assert (report["classes"], report["images"], report["items"]) == (3, 9, 3)
+    page = (tmp_path / "o/report.md").read_text()
+    assert "## OpenImages V7 points, 3 pictures" in page
+    assert "| GEM, MetaCLIP | 51.9 | - | arXiv 2312.00878, Table 3 |" in page
+    assert run("eval", "points", *given, *options, tmp_path / "p").exit_code == 0
+    assert (tmp_path / "p/report.json").read_bytes() == (tmp_path / "o/report.json").read_bytes()
+
+
+def test_names_that_an_encoder_does_not_know(run: Any, tmp_path: Path) -> None:
+    points, names, images = write(tmp_path, "a")
+    names.write_text("/m/red,Red\n/m/blue,Swivel chair\n")
+    result = run("eval", "points", points, names, images, "--encoder", "colours", "--out", tmp_path / "o")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "o/report.json").read_text())
+    assert report["unknown"] == ["Swivel chair", "/m/yellow"]
+    assert report["per_class"] == pytest.approx(1 / 3)
+
+
+def test_wrong_arguments(run: Any, tmp_path: Path) -> None:
+    points, names, images = write(tmp_path, "a")
+    for arguments, code, said in (
+        ((points, names, "none"), 4, "the folder of the pictures does not exist"),
+        ((points, points, images), 4, "line 1 is not the id of a class"),
+        ((names, names, images), 4, "the column ImageId is missing"),
+        ((points, names, images, "--features", "pixels"), 2, "--features is one of"),
+        ((points, names, images, "--features", "patches"), 2, "has no patches"),
+    ):
+        result = run("eval", "points", *arguments, "--encoder", "colours", "--out", tmp_path / "o")
+        assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
+
+
+def test_with_tiny(run: Any, tmp_path: Path) -> None:
+    points, names, images = write(tmp_path, "a")
+    names.write_text("/m/red,Cushion\n/m/blue,Xyzzyx\n/m/yellow,Banana\n")
+    result = run("eval", "points", points, names, images, "--out", tmp_path / "o")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "o/report.json").read_text())
+    assert (report["unknown"], report["features"], report["classes"]) == (["Xyzzyx"], "regions", 3)

@@ -1,0 +1,75 @@
+"""The label files of PASCAL-Context as its authors publish them: MATLAB files with numbers of 459 names.
+
+`labels.txt` gives the numbers their names, and the 59 classes of the benchmark are 59 of these names (Mottaghi et al.,
+CVPR 2014). SciPy reads the files; it comes with the extra `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MediaError, ModelError
+from .label_pictures import Table
+
+_FOLDERS = ("trainval", "PASCAL-Context/trainval", "pascal-context/trainval")
+MAX_BYTES = 64 << 20
+"""Larger files are not label files."""
+
+
+def full_context(root: Path, names: Sequence[str]) -> tuple[Path, Table]:
+    """The folder of the .mat files, and a table from their numbers to indices into `names`.
+
+    Raises MediaError when there is no such folder, or a name is missing in `labels.txt`.
+    """
+    for choice in _FOLDERS:
+        folder = root / choice
+        if folder.is_dir():
+            break
+    else:
+        raise MediaError(
+            "the data set has neither SegmentationClassContext, as MMSegmentation makes it, nor trainval with the "
+            f"authors' .mat files; unpack one of them there: {root}"
+        )
+    path = next((place / "labels.txt" for place in (folder, folder.parent) if (place / "labels.txt").is_file()), None)
+    if path is None:
+        raise MediaError(f"labels.txt, the names of the authors' numbers, is missing; put it beside trainval: {folder}")
+    numbers: dict[str, int] = {}
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        number, colon, name = line.partition(":")
+        if colon and number.strip().isdecimal():
+            numbers[name.strip()] = int(number)
+    if missing := [name for name in names if name not in numbers]:
+        raise MediaError(f"{missing[0]!r} is not in the list of names; fetch labels.txt again: {path}")
+    return folder, {numbers[name]: i for i, name in enumerate(names)}
+
+
+def read_mat(path: Path) -> NDArray[np.int64]:
+    """The numbers of one .mat file, `(H, W)` int64.
+
+    Raises:
+        MediaError: The file is missing or damaged, or has no LabelMap.
+        ModelError: SciPy is not installed.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise ModelError("label files of MATLAB need scipy; pip install scipy") from None
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise MediaError(f"the label file is larger than {MAX_BYTES >> 20} MB; fetch it again: {path}")
+        found = loadmat(str(path), variable_names=["LabelMap"])
+    except FileNotFoundError:
+        raise MediaError(f"the label file is missing; fetch it again: {path}") from None
+    except MediaError:
+        raise
+    except Exception as error:  # a damaged file raises nearly anything
+        cause = " ".join(str(error).split())[:100] or type(error).__name__
+        raise MediaError(f"the label file cannot be read ({cause}); fetch it again: {path}") from None
+    labels = found.get("LabelMap")
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in "ui":
+        raise MediaError(f"the label file has no LabelMap of whole numbers; fetch it again: {path}")
+    return labels.astype(np.int64)
