@@ -73,7 +73,7 @@ def ovss(
     \b
     Examples:
       vidmem eval ovss ade20k ADEChallengeData2016 --encoder tren --out run
-      vidmem eval ovss voc21 VOCdevkit --encoder gem --side 448 --short 448 --out run
+      vidmem eval ovss voc20 VOCdevkit --encoder gem --short 448 --out run
     """
     from ...evaluation.journal import Journal
     from ...evaluation.ovss import Windows

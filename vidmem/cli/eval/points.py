@@ -58,7 +58,7 @@ def points(
 
     \b
     Examples:
-      vidmem eval points points.csv names.csv validation --encoder gem --short 448 --out run
+      vidmem eval points points.csv names.csv validation --encoder gem --out run
     """
     from ...evaluation.journal import Journal
     from ...evaluation.open_images import PointFile, named, read_descriptions

@@ -37,7 +37,7 @@ def reasonseg(
 
     \b
     Examples:
-      vidmem eval reasonseg ReasonSeg --split test --encoder textregion --masks sam2 --out run
+      vidmem eval reasonseg ReasonSeg --split test --encoder textregion --out run
       vidmem eval reasonseg ReasonSeg --model runs/mine/adapter --out run
     """
     from ...evaluation.journal import Journal

@@ -68,7 +68,7 @@ def refer(
 
     \b
     Examples:
-      vidmem eval refer refcoco train2014 --split val,testA,testB --refs unc --out run
+      vidmem eval refer refcoco train2014 --split val,testA --refs unc --out run
       vidmem eval refer grefcoco train2014 --model runs/mine/adapter --out run
     """
     from ...evaluation.journal import Journal
