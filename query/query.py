@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -12,14 +13,14 @@ from ..encoders import Calibration, Encoder, Reading, TextEncoder, find, load
 from ..encoders.probability import Probabilities
 from ..encoders.registry import is_known
 from ..encoders.vocabulary import read, try_reading
-from ..errors import StoreError, UnknownWordError, UsageError
+from ..errors import UnknownWordError, UsageError
 from ..records import Float32
 from ..store import SourceRow, Store, VectorCache
 from . import arguments
 from .asking import Request, checked, encoded, phrases_of, question_of, vectors_of, with_contrast
 from .filters import Spans, spans_of
 from .question import Question
-from .text_cache import text_side
+from .view import Side, View, Views
 
 if TYPE_CHECKING:
     from ..encoders.base import MaskSource
@@ -60,36 +61,33 @@ class Query:
             masks: Where regions come from, see `encoders.load`.
             album: Draws the picture of a sighting when the memory may be closed; answers carry it.
         """
-        self.store, self._masks = store, masks
-        self._spec, self._device, self._weights = encoder, device, weights
-        self._encoder: Encoder | None = None
-        self._text: TextEncoder | None = None
-        self._cache: VectorCache | None = None
+        self.store = store
+        self._views = Views(store, encoder, device, weights, masks)
+        self._device, self._weights = device, weights
         self._album = album
 
     @property
     def text_encoder(self) -> TextEncoder:
         """The text side of the encoder. It is quick to load, or uses what the memory remembers of earlier questions."""
-        if self._text is None:
-            self._text = text_side(self._spec, self._weights, self.store)
-        return self._text
+        return self._views.side.text
 
     @property
     def encoder(self) -> Encoder:
         """Both sides of the encoder, loaded when first needed."""
-        if self._encoder is None:
-            self._encoder = load(self._spec, self._device, self._weights, masks=self._masks)
-            self._text = self._encoder
-        return self._encoder
+        return self._views.side.both
 
     @property
     def spec(self) -> str:
         """The encoder as it is spelled on the command line, such as `clip:ViT-B-32/openai`."""
-        return self._spec
+        return self._views.side.spec
 
     def use(self, encoder: Encoder) -> None:
         """Use this encoder, which is loaded, from now on."""
-        self._spec, self._encoder, self._text, self._cache = encoder.info.name, encoder, encoder, None
+        self._views.use(encoder)
+
+    def use_next(self, encoder: Encoder) -> None:
+        """Use this encoder, which is loaded, as soon as the memory is one of its tokens."""
+        self._views.next = Side.loaded(encoder)
 
     def load_another(self, spec: str) -> Encoder:
         """Load another encoder, on the same device and with the same folder of weights."""
@@ -97,33 +95,35 @@ class Query:
 
     def drop_cache(self) -> None:
         """Read the vectors anew at the next question."""
-        self._cache = None
+        self._views.drop_cache()
+
+    def view(self) -> AbstractContextManager[View]:
+        """One committed state of the memory for a `with` block, in this thread; questions asked in it share the state.
+
+        Do not write to the memory within it.
+
+        Raises:
+            ModelMismatchError: another process has given the memory tokens of weights that are not here.
+            StoreError: the memory is damaged or closed.
+        """
+        return self._views.open()
 
     def settings(self) -> IndexConfig:
         """The settings that the memory was made with, or the encoder's preset for a new one."""
         made = self.store.model()
         if made and self.store.sources():
             return IndexConfig.from_dict(made.config)
-        return preset(find(self._spec).preset if is_known(self._spec) else "default")
+        return preset(find(self.spec).preset if is_known(self.spec) else "default")
 
     def cache(self) -> VectorCache:
         """The searchable vectors, brought up to date."""
-        known = self._cache  # another thread may drop it meanwhile
-        self._cache = cache = VectorCache(self.store) if known is None else known.refreshed()
-        return cache
+        return self._views.cache()
 
     @property
     def calibration(self) -> Calibration:
         """When an answer counts as found, with the probabilities that were fitted to this memory, or else those that
         come with the encoder. Raises StoreError when what was fitted is damaged."""
-        info = self.text_encoder.info
-        fitted = self.store.fitted(info.weights)
-        if fitted is None:
-            return info.calibration
-        try:
-            return replace(info.calibration, probability=Probabilities.from_dict(fitted))
-        except ValueError as error:
-            raise StoreError(f"what was fitted is damaged ({error}); run `vidmem calibrate` again") from None
+        return self._views.calibration_now()
 
     def calibrate(self, path: str | os.PathLike[str]) -> tuple[Curve, Samples, int]:
         """Fit the probability of answers in words to the questions of a file (see query/calibrate.py), and keep it in
@@ -141,12 +141,13 @@ class Query:
 
         file = arguments.path("path", path)
         self.store.check_writable()
-        calibration, known = self.calibration, load_known(file)
-        curve, samples = fit_curve(
-            self.store, self.cache(), calibration, known, lambda name: phrases_of(self.text_encoder, [name])[0]
-        )
-        curves = replace(calibration.probability or Probabilities(), text=curve)
-        self.store.set_fitted(self.text_encoder.info.weights, curves.as_dict())
+        known = load_known(file)
+        with self.view() as now:
+            curve, samples = fit_curve(
+                self.store, now.cache, now.calibration, known, lambda name: phrases_of(now.text, [name])[0]
+            )
+        curves = replace(now.calibration.probability or Probabilities(), text=curve)
+        self.store.set_fitted(now.text.info.weights, curves.as_dict())
         return curve, samples, len(known)
 
     def uncalibrate(self) -> None:
@@ -201,10 +202,9 @@ class Query:
         from .where import where
 
         count = arguments.top(top)
-        question, query, notes = self._question(
-            checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
-        )
-        answer = where(self.store, self.cache(), self.calibration, question, top=count)
+        request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
+        with self._asked(request) as (now, question, query, notes):
+            answer = where(self.store, now.cache, now.calibration, question, top=count)
         return replace(answer, query=query, notes=(*notes, *answer.notes), album=self._album)
 
     def timeline(
@@ -247,10 +247,9 @@ class Query:
         arguments.flags(alike=alike)
         if text is not None:
             self.reading(arguments.phrase("text", text))
-        question, _, _ = self._question(
-            checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
-        )
-        return timeline(self.store, self.cache(), self.calibration, question, similar=alike)
+        request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
+        with self._asked(request) as (now, question, _, _):
+            return timeline(self.store, now.cache, now.calibration, question, similar=alike)
 
     def things(
         self,
@@ -286,24 +285,25 @@ class Query:
         arguments.flags(newest=newest)
         min_probability, count = arguments.share("min_probability", min_probability), arguments.top(top)
         file = None if labels is None else arguments.path("labels", labels)
-        spans, notes = self._spans(arguments.each(sources), after, before)
-        calibration = self.calibration
-        curve = calibration.probability.text if calibration.probability else None
-        if min_probability is not None and curve is None:
-            raise UsageError("no probability is known, for this encoder is not calibrated; leave `min_probability` out")
-        encoder = self.text_encoder
-        names = names_for(encoder, file)
-        vectors = encoded(encoder, names) if file is None else vectors_of(encoder, names)
-        found = inventory(
-            self.store,
-            self.cache(),
-            Naming(encoder, names, vectors, curve),
-            min_cosine=calibration.same_thing,
-            spans=spans,
-            newest=newest,
-            min_probability=min_probability,
-            top=count,
-        )
+        with self.view() as now:
+            spans, notes = self._spans(arguments.each(sources), after, before)
+            curve = now.calibration.probability.text if now.calibration.probability else None
+            if min_probability is not None and curve is None:
+                raise UsageError(
+                    "no probability is known, for this encoder is not calibrated; leave `min_probability` out"
+                )
+            names = names_for(now.text, file)
+            vectors = encoded(now.text, names) if file is None else vectors_of(now.text, names)
+            found = inventory(
+                self.store,
+                now.cache,
+                Naming(now.text, names, vectors, curve),
+                min_cosine=now.calibration.same_thing,
+                spans=spans,
+                newest=newest,
+                min_probability=min_probability,
+                top=count,
+            )
         return replace(found, notes=(*notes, *found.notes))
 
     def watch(
@@ -324,16 +324,16 @@ class Query:
 
         min_probability = arguments.share("min_probability", min_probability)
         given = arguments.phrases("names", names, needed=True)
-        spans, notes = self._spans(sources, after, before)
-        encoder = self.text_encoder
-        readings = [try_reading(encoder, name) for name in given]
-        known = list(dict.fromkeys(one.read_as for one in readings if isinstance(one, Reading)))
-        phrases = with_contrast(encoder, encoded(encoder, known)) if known else []
-        questions = [
-            Question(phrase.text, contrast=phrase.contrast, spans=spans, min_probability=min_probability)
-            for phrase in phrases
-        ]
-        answers = each(self.store, self.cache(), self.calibration, questions)
+        with self.view() as now:
+            spans, notes = self._spans(sources, after, before)
+            readings = [try_reading(now.text, name) for name in given]
+            known = list(dict.fromkeys(one.read_as for one in readings if isinstance(one, Reading)))
+            phrases = with_contrast(now.text, encoded(now.text, known)) if known else []
+            questions = [
+                Question(phrase.text, contrast=phrase.contrast, spans=spans, min_probability=min_probability)
+                for phrase in phrases
+            ]
+            answers = each(self.store, now.cache, now.calibration, questions)
         by_name = dict(zip(known, answers, strict=True))
         return [self._watched(name, one, by_name, notes) for name, one in zip(given, readings, strict=True)]
 
@@ -363,9 +363,10 @@ class Query:
         for name, phrase in (("anchor", anchor), ("target", target)):
             if not arguments.text(name, phrase).strip():
                 raise UsageError("the anchor or the target is empty; name things, such as dog and frisbee")
-        haystack = Haystack(self.store, self.cache(), self.calibration)
-        first, second = phrases_of(self.text_encoder, [anchor, target])
-        return haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
+        with self.view() as now:
+            haystack = Haystack(self.store, now.cache, now.calibration)
+            first, second = phrases_of(now.text, [anchor, target])
+            return haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
 
     def haystack_questions(self, path: str | os.PathLike[str]) -> tuple[list[NeedleAnswer], list[str], int]:
         """Ask all questions of a file of Visual Haystacks, each among its own pictures.
@@ -381,11 +382,12 @@ class Query:
         from .visual_haystacks import PictureNames, ask_all, load_needles
 
         needles = load_needles(arguments.path("path", path))
-        haystack = Haystack(self.store, self.cache(), self.calibration)
-        names = list(dict.fromkeys(name for one in needles for name in (one.anchor, one.target)))
-        phrases = dict(zip(names, phrases_of(self.text_encoder, names), strict=True))
         missing: set[str] = set()
-        answers = list(ask_all(haystack, PictureNames(self.store), needles, phrases, missing))
+        with self.view() as now:
+            haystack = Haystack(self.store, now.cache, now.calibration)
+            names = list(dict.fromkeys(name for one in needles for name in (one.anchor, one.target)))
+            phrases = dict(zip(names, phrases_of(now.text, names), strict=True))
+            answers = list(ask_all(haystack, PictureNames(self.store), needles, phrases, missing))
         return answers, sorted(missing), len(needles)
 
     def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: str | Iterable[str]) -> dict[int, Named]:
@@ -393,13 +395,14 @@ class Query:
 
         Raises UsageError for a source that is not there, and for names that the encoder cannot read.
         """
-        row = source if isinstance(source, SourceRow) else self.store.source(arguments.path("source", source))
-        return self._named(row, vectors_of(self.text_encoder, arguments.phrases("names", names, needed=True)))
+        with self.view() as now:
+            row = source if isinstance(source, SourceRow) else self.store.source(arguments.path("source", source))
+            return self._named(now, row, vectors_of(now.text, arguments.phrases("names", names, needed=True)))
 
-    def _named(self, source: SourceRow, vectors: Float32) -> dict[int, Named]:
+    def _named(self, now: View, source: SourceRow, vectors: Float32) -> dict[int, Named]:
         from .search import name_tracks
 
-        return name_tracks(self.cache(), self.calibration, source.id, with_contrast(self.text_encoder, vectors))
+        return name_tracks(now.cache, now.calibration, source.id, with_contrast(now.text, vectors))
 
     def parse(
         self,
@@ -436,17 +439,19 @@ class Query:
         what = "a LabelSet, a file with a name a line, or vspw, ade20k or coco"
         arguments.made("labels", labels, (LabelSet, str, os.PathLike), what)
         file = None if isinstance(labels, LabelSet) else arguments.path("labels", labels)
-        row = self.store.source(arguments.path("source", source))
-        if row.kind.single_pictures and not pictures:
-            raise UsageError(f"photos are not parsed; index them as a film into another memory: {row.uri}")
-        if meant and way != "track":
-            raise UsageError("`meant` works with `way` track alone; leave one of them out")
-        known = labels if isinstance(labels, LabelSet) else load_labels(str(file))
-        temperature = self.calibration.temperature if apart else None
-        # The classes of a data set are taken as they are; one that the encoder does not know is hardly ever the best.
-        vectors = vectors_of(self.text_encoder, known.names, templates=templates, guess=file in BUILT_IN)
-        named = {track: one.label for track, one in self._named(row, vectors).items()} if meant else None
-        return parse(self.store, row, known, vectors, way=way, temperature=temperature, named=named)
+        name = arguments.path("source", source)
+        with self.view() as now:
+            row = self.store.source(name)
+            if row.kind.single_pictures and not pictures:
+                raise UsageError(f"photos are not parsed; index them as a film into another memory: {row.uri}")
+            if meant and way != "track":
+                raise UsageError("`meant` works with `way` track alone; leave one of them out")
+            known = labels if isinstance(labels, LabelSet) else load_labels(str(file))
+            temperature = now.calibration.temperature if apart else None
+            # The classes of a data set are taken as they are; one that the encoder does not know is hardly ever best.
+            vectors = vectors_of(now.text, known.names, templates=templates, guess=file in BUILT_IN)
+            named = {track: one.label for track, one in self._named(now, row, vectors).items()} if meant else None
+            return parse(self.store, row, known, vectors, way=way, temperature=temperature, named=named)
 
     def reading(self, phrase: str) -> Reading:
         """How the memory's encoder reads a phrase; unchanged, if it can read any.
@@ -457,20 +462,25 @@ class Query:
         """
         return read(self.text_encoder, [arguments.phrase("phrase", phrase)])[0]
 
-    def _question(self, request: Request) -> tuple[Question, dict[str, object], list[str]]:
-        """As `question_of`."""
-        return question_of(request, self.store, self.text_encoder, self._visual)
+    @contextmanager
+    def _asked(self, request: Request) -> Iterator[tuple[View, Question, dict[str, object], list[str]]]:
+        """One state of the memory, and the request as `question_of` gives it, in that state."""
+        if request.image is not None:
+            _ = self.encoder  # its other side may take seconds to load, which is too long for a view
+        with self.view() as now:
+            question, query, notes = question_of(request, self.store, now.text, lambda one: self._visual(now, one))
+            yield now, question, query, notes
 
-    def _visual(self, request: Request) -> Float32 | None:
+    def _visual(self, now: View, request: Request) -> Float32 | None:
         """The visual token `(Dv,)` of the picture of a request, if it has one."""
         if not request.pictured:
             return None
         from .picture import crop_token, picture_token
 
         if request.image is not None:
-            return picture_token(self.encoder, arguments.picture(request.image))
+            return picture_token(now.side.both, arguments.picture(request.image))
         assert request.crop is not None
-        return crop_token(self.store, self.cache(), *request.crop)
+        return crop_token(self.store, now.cache, *request.crop)
 
     def _spans(self, sources: Sources, after: Time | None, before: Time | None) -> tuple[Spans | None, list[str]]:
         """As `spans_of`."""

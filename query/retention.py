@@ -17,6 +17,7 @@ from .search import find
 
 if TYPE_CHECKING:
     from .query import Query
+    from .view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,12 @@ def tracks_of(query: Query, thing: str | int) -> dict[int, list[int]]:
     Raises:
         UsageError: no such track, or the encoder reads the phrase as another one.
     """
-    cache, min_cosine = query.cache(), query.calibration.same_thing
+    with query.view() as now:
+        return _tracks_of(query, now, thing)
+
+
+def _tracks_of(query: Query, now: View, thing: str | int) -> dict[int, list[int]]:
+    cache, min_cosine = now.cache, now.calibration.same_thing
     if isinstance(thing, int):
         row = cache.rows_of(np.array([max(-1, min(thing, 1 << 62))], np.int64))
         if row[0] < 0:
@@ -165,8 +171,8 @@ def tracks_of(query: Query, thing: str | int) -> dict[int, list[int]]:
         reading = query.reading(thing)
         if reading.read_as != thing:  # removal cannot be undone, so nothing is guessed
             raise UsageError(f"{reading.note}; to forget that, name it so: {reading.read_as!r}")
-        vector = query.text_encoder.encode_text([thing])[0]
-        hits = find(cache, query.calibration, vector, None, query.text_encoder.contrast(vector))
+        vector = now.text.encode_text([thing])[0]
+        hits = find(cache, now.calibration, vector, None, now.text.contrast(vector))
         rows = seen_again(cache, hits.rows, min_cosine)
     out: dict[int, list[int]] = {}
     columns = cache.columns

@@ -401,9 +401,10 @@ class Memory:
         )
         info = loaded.info
         target = ModelRecord(info.name, info.weights, info.visual_dim, info.text_dim, config.as_dict(), info.regions)
+        self.query.use_next(loaded)
         report = reembed(self.store, loaded, target, progress)
-        self.store.settle()
         self.query.use(loaded)
+        self.store.settle()
         return report
 
     def _check_keeping(self, keep_views: bool) -> None:
@@ -512,8 +513,9 @@ class Memory:
             raise UsageError("`thing` is forgotten for all times; leave `before` out")
         if not dry_run:
             self.store.check_writable()
-        tracks = None if query is None else tracks_of(self.query, query)
-        steps = plan(self.store, before=moment, sources=paths, tracks=tracks)
+        with self.store.snapshot() if query is None else self.query.view():
+            tracks = None if query is None else tracks_of(self.query, query)
+            steps = plan(self.store, before=moment, sources=paths, tracks=tracks)
         if not dry_run:
             carry_out(self.store, steps)
         return steps

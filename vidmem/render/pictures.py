@@ -70,8 +70,9 @@ class Pictures:
             boxes = [(confidence_text(sighting), sighting.box)]
             return photo_sheet(sighting.picture, title, details(sighting), boxes, mask)
         self._check_readable(sighting)
-        duration_ns = self.store.source(sighting.source).duration_ns
-        moments = trajectory(self.store, sighting)
+        with self.store.snapshot():
+            duration_ns = self.store.source(sighting.source).duration_ns
+            moments = trajectory(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with open_source(sighting.source) as source:
             return contact_sheet(

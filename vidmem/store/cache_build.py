@@ -32,21 +32,29 @@ Applying them takes milliseconds. Writing takes seconds on a large memory, and a
 
 
 def current(store: Store) -> CacheData:
-    """Return the arrays of `store` as of now, from its cache file if that is sound; else rebuild and write them."""
-    old: CacheData | None = None
-    model, (generation, rows) = store.model(), store.extent()
-    try:
-        if model is not None:
-            dims = model.visual_dim, model.text_dim
-            old = cache_file.load(store.folder, store.memory_id(), dims, generation, rows)
-    except (OSError, ValueError, StoreError) as error:
-        _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
-    data, fresh = updated(store, old)
-    if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
-        _write(store, data)
+    """Return the arrays of `store` as of now, from its cache file if that is sound; else rebuild and write them.
+
+    In a snapshot they are those of its state, and the file is written after it.
+    """
+    with store.snapshot() as (memory, generation):
+        old = _loaded(store, memory, generation)
+        data, fresh = updated(store, old)
+        if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
+            store.later(lambda: _write(store, data))
     known = "" if data is not old else ", as the cache has them"
     _log.info("vectors of %d tracks%s", len(data), known)
     return data
+
+
+def _loaded(store: Store, memory: str, generation: int) -> CacheData | None:
+    model, (_, rows) = store.model(), store.extent()
+    if model is None:
+        return None
+    try:
+        return cache_file.load(store.folder, memory, (model.visual_dim, model.text_dim), generation, rows)
+    except (OSError, ValueError, StoreError) as error:
+        _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
+        return None
 
 
 def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
@@ -58,8 +66,12 @@ def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
     Raises:
         StoreError: the memory is damaged.
     """
-    memory = store.memory_id()
-    if old is not None:
+    with store.snapshot() as (memory, _):
+        return _updated(store, memory, old)
+
+
+def _updated(store: Store, memory: str, old: CacheData | None) -> tuple[CacheData, int]:
+    if old is not None and old.memory == memory:
         with store.track_changes(old.generation) as (generation, removed, chunks):
             if generation == old.generation:
                 return old, 0

@@ -84,7 +84,10 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def snapshot(conn: sqlite3.Connection) -> Iterator[None]:
-    """Let every read in the block see the same state, whatever a writer does meanwhile."""
+    """Let every read in the block see the same state, whatever a writer does meanwhile. In a transaction: its state."""
+    if conn.in_transaction:
+        yield
+        return
     conn.execute("BEGIN")
     try:
         yield

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -26,6 +26,7 @@ from .files import CACHE_LOCK_NAME, CACHE_NAME, DATABASE_NAME, check_files
 from .lock import take_writer_lock
 from .region_blobs import Boxes
 from .rows import ModelRecord, SourceRow, StoreStats
+from .snapshots import Snapshots, closed
 from .validate import reading
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def _writes_once(function: _OnConnection[_P, _R]) -> _OnStore[_P, _R]:
 
 
 class Store(Closing):
-    """One open memory. Use it as a context manager. Threads may share it: their calls wait for each other.
+    """One open memory. Use it as a context manager. Threads may share it: their calls wait for each other, but not those
+    within a `snapshot`.
 
     Every method may raise StoreError: the memory is damaged, the disk is full, or the folder is read-only.
 
@@ -83,6 +85,7 @@ class Store(Closing):
         self._conn: sqlite3.Connection | None = conn
         self._lock_fd = lock_fd
         self._turn = threading.RLock()
+        self._snapshots = Snapshots(folder)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], write: bool = False, create: bool = False) -> Self:
@@ -151,7 +154,11 @@ class Store(Closing):
             _log.warning("%s", error)
 
     def close(self) -> None:
-        """Close the files and release the writer's lock. Closing twice is fine."""
+        """Close the files and release the writer's lock. Closing twice is fine.
+
+        Other threads that are asking get a StoreError at their next read; `close` waits for them.
+        """
+        self._snapshots.close()
         with self._turn:
             if self._conn is not None:
                 self._conn.close()
@@ -166,13 +173,38 @@ class Store(Closing):
 
     @contextmanager
     def _use(self, write: bool = False) -> Iterator[sqlite3.Connection]:
+        with store_errors(self.folder):
+            held = self._snapshots.held
+        if held is not None:
+            if write:
+                raise RuntimeError("a memory is written after a snapshot, not within it")
+            with store_errors(self.folder), reading():
+                yield held
+            return
         with self._turn, store_errors(self.folder):
             if self._conn is None:
-                raise StoreError("this Store is closed; open it again")
+                raise closed()
             if write and not self.writable:
                 raise StoreError("this Store was opened for reading; use Store.open(path, write=True)")
             with nullcontext() if write else reading():
                 yield self._conn
+
+    @contextmanager
+    def snapshot(self) -> Iterator[tuple[str, int]]:
+        """Let all reads of this thread in the block see one committed state, whatever others write meanwhile.
+
+        It gives the id of the memory and the generation of its tracks. Do not write within it, and keep it short:
+        removals wait for it.
+        """
+        with ExitStack() as stack:
+            with store_errors(self.folder), reading():
+                conn = stack.enter_context(self._snapshots.take())
+                state = meta.memory_id(conn), meta.counter(conn, "generation")
+            yield state
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Run `action` when this thread's `snapshot` has ended, at once without one: what writes or takes a lock."""
+        self._snapshots.later(action)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -276,7 +308,7 @@ class Store(Closing):
         """
         with self._use(write=True) as conn:
             writer.remove_rows(conn, self.folder, source_id)
-            writer.scrub(conn, self.folder)
+            self._scrub(conn)
 
     def preview_removal(self, part: forget.Part) -> forget.Loss:
         """Return what `remove_parts` would take away."""
@@ -291,7 +323,7 @@ class Store(Closing):
         """
         with self._use(write=True) as conn:
             losses = forget.remove_parts(conn, self.folder, parts)
-            writer.scrub(conn, self.folder)
+            self._scrub(conn)
             return losses
 
     def compact(self) -> int:
@@ -302,8 +334,12 @@ class Store(Closing):
         """
         with self._use(write=True) as conn:
             joined = sum(forget.join_blobs(conn, row.id) for row in reader.sources(conn))
-            writer.scrub(conn, self.folder)
+            self._scrub(conn)
             return joined
+
+    def _scrub(self, conn: sqlite3.Connection) -> None:
+        with self._snapshots.paused():  # a question that reads old pages would keep them in SQLite's log
+            writer.scrub(conn, self.folder)
 
     def regions(self, source_id: int, start_ns: int, end_ns: int) -> Iterator[FrameRegions]:
         """Yield the frames of a source with `start_ns <= t_ns <= end_ns`, in order; one blob in memory at a time.

@@ -8,6 +8,7 @@ threads and twice the memory.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -75,6 +76,7 @@ class VectorCache:
         self._store = store
         self._data = cache_build.current(store) if data is None else data
         self._indexes: dict[Kind, Any] = {}
+        self._building = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._data)
@@ -86,6 +88,11 @@ class VectorCache:
     def generation(self) -> int:
         """The generation of the tracks that this cache holds."""
         return self._data.generation
+
+    @property
+    def state(self) -> tuple[str, int]:
+        """The id of the memory and the generation of its tracks, as `Store.snapshot` gives them."""
+        return self._data.memory, self._data.generation
 
     @property
     def columns(self) -> Columns:
@@ -228,9 +235,10 @@ class VectorCache:
         return scores
 
     def _index(self, kind: Kind) -> Any:
-        if kind not in self._indexes:
-            self._indexes[kind] = _build_index(self._half(kind))
-        return self._indexes[kind]
+        with self._building:  # threads wait rather than build it once each
+            if kind not in self._indexes:
+                self._indexes[kind] = _build_index(self._half(kind))
+            return self._indexes[kind]
 
 
 def _build_index(half: NDArray[np.float16]) -> Any:
