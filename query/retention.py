@@ -80,9 +80,7 @@ def carry_out(store: Store, steps: Sequence[Forgetting]) -> None:
     """Remove what `plan` listed. Raises StoreError as `Store.remove_parts` and `Store.remove_source`."""
     if parts := [step.part for step in steps if not step.whole]:
         store.remove_parts(parts)
-    for step in steps:
-        if step.whole:
-            store.remove_source(step.source.id)
+    store.remove_source(*(step.source.id for step in steps if step.whole))
 
 
 def removals(store: Store, names: Sequence[str]) -> list[tuple[SourceRow, str | None]]:
@@ -115,9 +113,8 @@ def remove(store: Store, wanted: Sequence[tuple[SourceRow, str | None]]) -> None
     for row, path in wanted:
         if path is not None and row.state == "open":
             raise UsageError(f"a photo is not forgotten before its folder is indexed to its end; index it: {row.uri}")
-    for row in {row.id: row for row, path in wanted if path is None}.values():
-        store.remove_source(row.id)
     whole = {row.id for row, path in wanted if path is None}
+    store.remove_source(*sorted(whole))  # at once: the same command could not finish half of it
     for row, path in dict.fromkeys((row, path) for row, path in wanted if path is not None):
         if row.id not in whole and store.photo(os.path.join(row.uri, path)) is not None:
             forget_photo(store, row, path)

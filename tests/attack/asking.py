@@ -323,8 +323,7 @@ def _write_elsewhere(world: World, folder: Path, steps: int) -> list[tuple[int, 
 def write(world: str, folder: str, steps: str) -> None:
     """The writer's process: run the script and print the moments of its commits, in ns."""
     moments: list[tuple[int, int]] = []
-    with registry.registered(fake.SPEC), commits(lambda before, after: moments.append((before, after))):
-        with Memory.open(folder) as m:
-            for step in World(Path(world)).script[: int(steps)]:
-                step(m)
+    with commits(lambda before, after: moments.append((before, after))), _memory(Path(folder)) as m:
+        for step in World(Path(world)).script[: int(steps)]:
+            step(m)
     print(json.dumps(moments))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fakes
@@ -203,8 +205,9 @@ class Asking:
         self.store, self.text_encoder = store, Colours()
         self.calibration = self.text_encoder.info.calibration
 
-    def cache(self) -> VectorCache:
-        return VectorCache(self.store)
+    @contextmanager
+    def view(self) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(cache=VectorCache(self.store), calibration=self.calibration, text=self.text_encoder)
 
     def reading(self, phrase: str) -> Reading:
         return self.text_encoder.reading(phrase)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from typing import Annotated, Any
@@ -142,12 +144,19 @@ def _root(
 def main() -> None:
     """Run the command line on `sys.argv`."""
     limit_blas_threads()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):  # file names need not be valid text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if os.environ.get("_VIDMEM_COMPLETE", "").startswith("complete"):
         _complete()
     app(prog_name="vidmem")
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    """End as by Ctrl-C: what a camera has shown is written, and half-written files are removed."""
+    raise KeyboardInterrupt
 
 
 def limit_blas_threads() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..export.files import replacing
 from ..memory import Memory
 from ..timecode import NS
 from .demo_film import FILM, Film, FilmQuestion, script
@@ -144,7 +145,8 @@ def _ask(
     sheet = folder / f"{prefix}{text.replace(' ', '-').replace('/', '-')}.png"
     sheet.unlink(missing_ok=True)  # from an earlier run
     if answer:
-        memory.picture(answer[0], text, others=answer.sightings).save(sheet)
+        with replacing(str(sheet), "the picture") as part:
+            memory.picture(answer[0], text, others=answer.sightings).save(part)
     return Question(text, truth, answer, sheet if answer else None)
 
 

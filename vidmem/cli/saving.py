@@ -95,11 +95,11 @@ def check_suffix(option: str, path: str | None, suffixes: tuple[str, ...] = PICT
 
 
 def write_picture(picture: Image.Image, path: str) -> None:
-    """Save a picture and say so. Raises MediaError if it cannot be written."""
-    try:
-        picture.save(path)
-    except OSError as error:
-        raise cannot_write("the picture", error, path) from None
+    """Save a picture and say so; the file is the old one or the whole new one. MediaError if it cannot be written."""
+    from ..export.files import replacing
+
+    with replacing(path, "the picture") as part:
+        picture.save(part)
     say(f"saved {path}")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ..errors import MediaError
 from .messages import say
 from .output import count
-from .saving import cannot_write
 
 if TYPE_CHECKING:
     from ..memory import Memory
@@ -80,6 +79,7 @@ def _write_all(memory: Memory, sightings: Sequence[Sighting], folder: str) -> in
 
 def _write_chapters(sightings: Sequence[Sighting], title: str, path: str) -> None:
     """Write the chapters of one video to `path`; of several, each to a file with the video's name in it."""
+    from ..export.files import replacing
     from ..export.webvtt import chapters  # imports PyAV
 
     by_source: dict[str, list[Sighting]] = {}
@@ -91,10 +91,8 @@ def _write_chapters(sightings: Sequence[Sighting], title: str, path: str) -> Non
     used: set[str] = set()
     for source, seen in by_source.items():
         out = path if len(by_source) == 1 else _path_for(path, source, used)
-        try:
-            Path(out).write_text(chapters(seen, title), "utf-8")
-        except OSError as error:
-            raise cannot_write("the chapters file", error, out) from None
+        with replacing(out, "the chapters file") as part:
+            Path(part).write_text(chapters(seen, title), "utf-8")
         say(f"saved {out}")
 
 

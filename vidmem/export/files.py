@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from ..errors import MediaError
 
@@ -38,3 +39,24 @@ def replacing(path: str, what: str = "the file") -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(part)
+
+
+class WholeText:
+    """A text file, written line by line, that gets its name at the end. After an error there is no file, or the old
+    one. Raises MediaError when it cannot be written."""
+
+    def __init__(self, path: str, what: str = "the file") -> None:
+        self._path, self._what = path, what
+        with ExitStack() as stack:
+            part = stack.enter_context(replacing(path, what))
+            self._file = stack.enter_context(open(part, "w", encoding="utf-8"))
+            self._stack = stack.pop_all()
+
+    def write(self, text: str) -> None:
+        """Add text."""
+        with writing(self._path, self._what):
+            self._file.write(text)
+
+    def end(self, *error: Any) -> None:
+        """Close the file. error: what `__exit__` is given; without an error the file gets its name."""
+        self._stack.__exit__(*(error or (None, None, None)))

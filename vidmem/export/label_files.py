@@ -22,7 +22,7 @@ from ..query.labels import LabelSet
 from ..query.parse import UNLABELLED, Scene
 from ..store import SourceRow
 from ..timecode import NS
-from .files import replacing, writing
+from .files import WholeText, replacing, writing
 from .rle import box, segmentation
 from .textmask import encode, from_classes
 
@@ -55,21 +55,24 @@ class LabelPictures(Writer):
         self._folder = Path(folder) / "data" / name / "mask"
         with writing(folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / "labels.txt").write_text("\n".join(labels.names) + "\n", "utf-8")
-            self._times = open(Path(folder) / f"{name}.txt", "w", encoding="utf-8")  # noqa: SIM115
+        with replacing(str(Path(folder) / "labels.txt")) as part:
+            Path(part).write_text("\n".join(labels.names) + "\n", "utf-8")
+        self._times = WholeText(str(Path(folder) / f"{name}.txt"))
         self._count = 0
 
     def add(self, scene: Scene) -> None:
         pixels = nearest((scene.labels + 1).astype(np.uint8), *self._size)  # as bytes before they are enlarged
         name = _frame_name(self._count)
-        path = self._folder / f"{name}.png"
-        with writing(str(path)):
-            Image.fromarray(pixels).save(path, compress_level=1)
-            self._times.write(f"{name}\t{scene.t_ns}\n")
+        with replacing(str(self._folder / f"{name}.png")) as part:
+            Image.fromarray(pixels).save(part, compress_level=1)
+        self._times.write(f"{name}\t{scene.t_ns}\n")
         self._count += 1
 
+    def __exit__(self, *error: object) -> None:
+        self._times.end(*error)
+
     def close(self) -> None:
-        self._times.close()
+        self._times.end()
 
 
 class CocoFile(Writer):
@@ -131,17 +134,18 @@ class TextLines(Writer):
     """Writes JSON lines: the time of each frame, and its labels as the text of a mask (textmask.py)."""
 
     def __init__(self, path: str, labels: LabelSet, grid: int) -> None:
-        self._labels, self._grid, self._path = labels, grid, path
-        with writing(path):
-            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+        self._labels, self._grid = labels, grid
+        self._file = WholeText(path)
 
     def add(self, scene: Scene) -> None:
         text = encode(from_classes(scene.labels, self._labels.names, (self._grid, self._grid)))
-        with writing(self._path):
-            self._file.write(json.dumps({"t_ns": str(scene.t_ns), "t_s": scene.t_ns / NS, "mask": text}) + "\n")
+        self._file.write(json.dumps({"t_ns": str(scene.t_ns), "t_s": scene.t_ns / NS, "mask": text}) + "\n")
+
+    def __exit__(self, *error: object) -> None:
+        self._file.end(*error)
 
     def close(self) -> None:
-        self._file.close()
+        self._file.end()
 
 
 def write_all(scenes: Iterable[Scene], writers: Sequence[Writer]) -> Iterator[Scene]:

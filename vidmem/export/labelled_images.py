@@ -19,7 +19,7 @@ from ..query.picture import load_picture
 from ..store import Store
 from ..timecode import NS
 from .coco import Coco, require_pycocotools
-from .files import writing
+from .files import replacing
 from .refine import ImagePredictor, refine_classes
 from .textmask import Grid, TextMask, from_classes, from_masks, numbered
 
@@ -75,8 +75,8 @@ def from_video(
             image = source.frame_at(scene.t_ns).image
             if predictor is not None:
                 mask = _refined_mask(predictor, image, scene, parsed, grid)
-            with writing(str(path), "the picture"):
-                Image.fromarray(image).save(path, quality=JPEG_QUALITY)
+            with replacing(str(path), "the picture") as part:
+                Image.fromarray(image).save(part, quality=JPEG_QUALITY)
             yield LabelledImage(str(path), mask, path.name, _names(parsed, scene))
 
 

@@ -113,7 +113,13 @@ class Store(Closing):
 
     @classmethod
     def _open_reader(cls, folder: Path) -> Self:
-        conn = connect(folder, write=False)
+        try:
+            conn = connect(folder, write=False)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            cls._open_writer(folder).close()  # its maker was killed at once, and only a writer may undo half of that
+            conn = connect(folder, write=False)
         try:
             version = migrations.version(conn)
         except BaseException:
@@ -299,16 +305,17 @@ class Store(Closing):
         with self._use(write=True) as conn:
             return writer.begin_source(conn, self.folder, info)
 
-    def remove_source(self, source_id: int) -> None:
-        """Remove a source so that no byte of it is left in any file of the memory.
+    def remove_source(self, *source_ids: int) -> None:
+        """Remove sources, all or none, so that no byte of them is left in any file of the memory.
 
         Raises:
             StoreError: there is no such source; or another process is reading, and old bytes stay until the next
                 writer.
         """
-        with self._use(write=True) as conn:
-            writer.remove_rows(conn, self.folder, source_id)
-            self._scrub(conn)
+        if source_ids:
+            with self._use(write=True) as conn:
+                writer.remove_rows(conn, self.folder, *source_ids)
+                self._scrub(conn)
 
     def preview_removal(self, part: forget.Part) -> forget.Loss:
         """Return what `remove_parts` would take away."""

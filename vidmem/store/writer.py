@@ -104,22 +104,21 @@ def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> So
     return row
 
 
-def remove_rows(conn: sqlite3.Connection, folder: Path, source_id: int) -> None:
-    """Delete a source with its tracks and regions, and mark the memory as in need of `scrub`.
+def remove_rows(conn: sqlite3.Connection, folder: Path, *source_ids: int) -> None:
+    """Delete sources with their tracks and regions, all or none, and mark the memory as in need of `scrub`.
 
     Raises:
         StoreError: there is no such source.
     """
     # The cache's lock: a reader that is writing the cache finishes first, and later ones see the removal.
     with holding(folder / CACHE_LOCK_NAME), transaction(conn):
-        conn.execute("DELETE FROM regions WHERE source_id = ?", (source_id,))
-        conn.execute("DELETE FROM marks WHERE source_id = ?", (source_id,))
-        conn.execute("DELETE FROM trails WHERE source_id = ?", (source_id,))
-        conn.execute("DELETE FROM cuts WHERE source_id = ?", (source_id,))
-        picture_files.forget_all(conn, source_id)
-        conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
-        if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
-            raise StoreError(f"source {source_id} is not in this memory (any more)")
+        for source_id in source_ids:
+            for table in ("regions", "marks", "trails", "cuts"):
+                conn.execute(f"DELETE FROM {table} WHERE source_id = ?", (source_id,))
+            picture_files.forget_all(conn, source_id)
+            conn.execute("DELETE FROM tracks WHERE source_id = ?", (source_id,))
+            if not conn.execute("DELETE FROM sources WHERE id = ?", (source_id,)).rowcount:
+                raise StoreError(f"source {source_id} is not in this memory (any more)")
         mark_removed(conn)
 
 
