@@ -18,7 +18,7 @@ from vidmem.export.textmask import encode, from_classes
 from vidmem.query.parse import UNLABELLED
 from vidmem.store import Store, migrations
 
-from .asking import World
+from .world import World
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "media"))
 
@@ -73,7 +73,9 @@ def prepare(folder: Path) -> None:
     )
     (place / "colours.txt").write_text("\n".join(fakes.NAMES) + "\n", encoding="utf-8")
     halves = np.repeat([[0] * 8 + [UNLABELLED] * 8], 16, axis=0).astype(np.int32)
-    (place / "answer.txt").write_text(encode(from_classes(halves, ("red",), (16, 16))), encoding="utf-8")
+    (place / "answer.txt").write_text(
+        f"<seg>{encode(from_classes(halves, ('red',), (16, 16)))}</seg>", encoding="utf-8"
+    )
     with Memory.open(memories / "videos", encoder=LOOK) as m:
         m.index(world["a.mp4"], world["b.mp4"], world["photos"])
         m.cache()
@@ -112,8 +114,7 @@ def _pose(log: make_logs.Log, t: int, seconds: float) -> None:
 
 
 def _weights(out: Path) -> None:
-    for number in range(4):
-        hub.write_atomically(out / "weights.bin", bytes([number]) * 300_000)
+    hub.write_atomically(out / "weights.bin", bytes(range(256)) * 2000)
 
 
 def commands() -> list[Command]:

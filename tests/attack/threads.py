@@ -1,6 +1,6 @@
 """Threads and processes that ask while others write: `python -m tests.attack.threads --out FILE.json [--minutes 5]`.
 
-Each round plays one script of writes (see asking.py) while six threads ask: with the writer in the same process, and in
+Each round plays one script of writes (see world.py) while others ask: with the writer in the same process, and in
 another one. It reports how many of all answers were of no committed state that was current during the question.
 """
 
@@ -16,31 +16,34 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from attack.asking import World, attack, rehearse
+from attack.asking import attack, rehearse
+from attack.world import World
+
+WAYS: dict[str, dict[str, Any]] = {
+    "the same process, 6 threads ask": {"threads": 6},
+    "another process, 6 threads ask": {"threads": 6, "writer_elsewhere": True},
+    "the same process, 2 threads and 3 processes ask": {"threads": 2, "processes": 3},
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the result")
     parser.add_argument("--minutes", type=float, default=5, help="how long to go on (5)")
-    parser.add_argument("--threads", type=int, default=6, help="threads that ask (6)")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
     wrong: list[tuple[str, str]] = []
     until = time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory(prefix="vidmem-threads-") as temporary:
         world = World.make(Path(temporary) / "world")
-        script = world.script
-        states = rehearse(world, Path(temporary) / "rehearsal", script)
+        states = rehearse(world, Path(temporary) / "rehearsal")
         while not rows or time.monotonic() < until:
-            for elsewhere in (False, True):
+            for writer, options in WAYS.items():
                 folder = Path(temporary) / f"round-{len(rows)}"
-                one = attack(
-                    world, folder, script, states, threads=args.threads, another_process=elsewhere, seed=len(rows)
-                )
+                one = attack(world, folder, states, seed=10_000 * len(rows), **options)
                 rows.append(
                     {
-                        "writer": "another process" if elsewhere else "the same process",
+                        "writer": writer,
                         "questions": one.questions,
                         "commits": one.commits,
                         "wrong": len(one.wrong),
@@ -51,7 +54,6 @@ def main() -> int:
                 wrong += one.wrong
                 print(rows[-1], file=sys.stderr, flush=True)
     result = {
-        "threads": args.threads,
         "states": len(states),
         "distinct_states": len({json.dumps(state, sort_keys=True) for state in states}),
         "rounds": len(rows),

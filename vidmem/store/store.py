@@ -68,8 +68,8 @@ def _writes_once(function: _OnConnection[_P, _R]) -> _OnStore[_P, _R]:
 
 
 class Store(Closing):
-    """One open memory. Use it as a context manager. Threads may share it: their calls wait for each other, but not those
-    within a `snapshot`.
+    """One open memory. Use it as a context manager. Threads may share it: their calls wait for each other, but those
+    within a `snapshot` do not.
 
     Every method may raise StoreError: the memory is damaged, the disk is full, or the folder is read-only.
 
