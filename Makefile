@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Only for `make test`: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
 PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: setup demo test test-fast lint types docs dist mutate clean
+.PHONY: setup demo test test-fast lint types docs dist mutate attack clean
 
 setup: .venv/installed
 
@@ -60,6 +60,15 @@ SAMPLE ?= 1500
 mutate: setup
 	$(PIP) install -q "mutmut>=3.8"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutate --out benchmarks/out/mutate.json --sample $(SAMPLE)
+
+# The long attacks: kills and faults for every command that writes, threads and processes that ask while others write,
+# and a camera for hours. Half an hour; not in CI, where tests/attack has short ones. Another number: make attack KILLS=50
+KILLS ?= 500
+HOURS ?= 4
+attack: setup
+	$(BIN)/python -m tests.attack.kills --out benchmarks/out/attack_kills.json --kills $(KILLS)
+	$(BIN)/python -m tests.attack.threads --out benchmarks/out/attack_threads.json --minutes 5
+	$(BIN)/python -m tests.attack.soak --out benchmarks/out/attack_soak.json --hours $(HOURS)
 
 clean:
 	rm -rf .venv demo build dist site .cache docs/notebook.md docs/notebook_files *.egg-info

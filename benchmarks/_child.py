@@ -1,4 +1,4 @@
-"""The processes that crash.py, biglog.py and growth.py start, each for one thing:
+"""The processes that biglog.py, growth.py and others start, each for one thing:
 
     python -m benchmarks._child VIDEO MEMORY [CHECKPOINT_FRAMES]    index a video
     python -m benchmarks._child frames|patches VIDEO FILE           keep vectors of it instead (ways.py)

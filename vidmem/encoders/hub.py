@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from .partial import new_part
 
 _log = logging.getLogger(__name__)
 
@@ -246,9 +246,9 @@ def remove_entry(path: Path, folder: Path) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that appears under its name only when it is complete. Raises OSError."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    part = new_part(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(part, "wb") as file:
             file.write(data)
         os.chmod(part, 0o644)
         os.replace(part, path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import ModelError
+from ..partial import new_part
 from ..tensor_file import fail, fill, first_bytes, is_pickle, read_pickle, table
 from .positions import FourierPositions, Kind
 from .region_encoder import RegionEncoder
@@ -82,8 +82,7 @@ def save_region_encoder(model: RegionEncoder, path: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     part = None
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        os.close(handle)
+        part = new_part(path)
         save_file(tensors, part, metadata=metadata)
         os.chmod(part, 0o644)
         os.replace(part, path)
