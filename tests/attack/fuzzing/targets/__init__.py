@@ -1,0 +1,16 @@
+"""The targets by subject."""
+
+from __future__ import annotations
+
+from ..target import Target
+
+
+def every() -> list[Target]:
+    """All targets, each name once."""
+    from . import commands, datasets, logs, media, models, stores, texts
+
+    modules = (texts, datasets, media, logs, stores, models, commands)
+    found = [target for module in modules for target in module.TARGETS]
+    names = [target.name for target in found]
+    assert len(set(names)) == len(names), sorted(name for name in names if names.count(name) > 1)
+    return found
