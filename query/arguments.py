@@ -39,6 +39,8 @@ _CROP = re.compile(r"(?P<source>.+)@(?P<time>[^@]+):(?P<box>[^:@]+)", re.DOTALL)
 _CROP_FORMS = "VIDEO@TIME:X,Y,W,H, such as walk.mp4@12.5s:100,80,60,60"
 _SHOWN = 60
 """How many characters of a wrong value a message shows."""
+_MAX_SCORE = 1000.0
+"""The largest threshold: far above all scores, and a number that fits 32 bits."""
 _DIGITS = 40
 """The most digits of the id of a track."""
 
@@ -94,11 +96,20 @@ def path(name: str, value: Any) -> str:
         given = os.fspath(value)
     except TypeError:
         given = None
-    if not isinstance(given, str) or "\0" in given:
+    if not isinstance(given, str) or "\0" in given or not _encodable(given):
         raise UsageError(f"`{name}` is a path or a name; got {got(value)}")
     if not given:
         raise UsageError(f"`{name}` is empty; give a path or a name")
     return given
+
+
+def _encodable(text: str) -> bool:
+    """Whether a file can have this name: not with half a character in it."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def paths(name: str, value: Sources) -> list[str]:
@@ -241,7 +252,7 @@ def share(name: str, value: float | None) -> float | None:
         return None
     if name == "min_probability":
         return number(name, value, "a probability, between 0 and 1", 0, 1)
-    return number(name, value, "a score, a number between 0 and 1")
+    return number(name, value, "a score, a number between 0 and 1", -_MAX_SCORE, _MAX_SCORE)
 
 
 def apart(value: float) -> float:

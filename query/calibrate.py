@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..encoders.base import Calibration
 from ..encoders.probability import MAX_CANDIDATES, Curve, Samples, check_fit, fit
-from ..errors import MediaError, UsageError
+from ..errors import UsageError
 from ..store import Store, VectorCache
+from ..text_files import csv_cells, read_text
 from ..timecode import NS, parse_time
 from .probable import share
 from .question import Phrase
@@ -48,10 +46,10 @@ def load_known(path: str) -> list[Known]:
     """
     spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
     absent: set[tuple[str, str]] = set()
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path, "the questions cannot").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        cells = [c.strip() for c in next(csv.reader(io.StringIO(line), delimiter="\t" if "\t" in line else ","))]
+        cells = csv_cells(line, f"line {number} of {path}")
         if number == 1 and cells[:2] == ["name", "source"]:
             continue
         if len(cells) != 3 or not all(cells):
@@ -70,15 +68,6 @@ def load_known(path: str) -> list[Known]:
     if not spans:
         raise UsageError(f"there is no question; write {FORM}: {path}")
     return [Known(name, source, tuple(held)) for (name, source), held in spans.items()]
-
-
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MediaError(f"the questions are not UTF-8 text; save them as such: {path}") from None
-    except OSError as error:
-        raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
 
 
 def _span(text: str, number: int, path: str) -> tuple[int, int]:

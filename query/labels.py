@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MediaError, UsageError
+from ..errors import UsageError
+from ..text_files import read_text
 
 MAX_LABELS = 5000
 """More names than this are a mistake: each is compared with every track."""
@@ -97,14 +97,7 @@ def load_labels(spec: str) -> LabelSet:
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]
-    try:
-        text = Path(spec).read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MediaError(f"the labels are not UTF-8 text; save them as such: {spec}") from None
-    except OSError as error:
-        raise MediaError(
-            f"the labels cannot be read ({error.strerror}); give a text file or {', '.join(BUILT_IN)}: {spec}"
-        ) from None
+    text = read_text(spec, "the labels cannot", remedy=f"give a text file or {', '.join(BUILT_IN)}")
     return parse_labels(text, spec)
 
 

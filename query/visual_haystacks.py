@@ -6,7 +6,6 @@ what the picture is known by; `target`, what is looked for in it; `conversations
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..errors import MediaError
 from ..store import Store
+from ..text_files import read_json
 from .haystack import RULES, Haystack, HaystackAnswer
 from .question import Phrase
 
@@ -53,12 +53,7 @@ def load_needles(path: str) -> list[Needle]:
     Raises:
         MediaError: the file cannot be read or has another form; the message has the first entry that has.
     """
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise MediaError(f"the questions are not JSON ({error}); fetch the file again: {path}") from None
+    data = read_json(path, "the questions cannot")
     if not isinstance(data, list) or not data:
         raise MediaError(f"a question file of Visual Haystacks is a list of questions, and this is not one: {path}")
     return [_needle(number, entry, path) for number, entry in enumerate(data)]

@@ -343,4 +343,4 @@ def test_a_deeply_nested_coco_file(run: Run, tmp_path: Path) -> None:
     needs("pycocotools")
     (tmp_path / "deep.json").write_text("[" * 100_000)
     result = run("export", "--out", tmp_path / "set", "--coco", tmp_path / "deep.json", "--shards", 2)
-    assert (result.exit_code, "the annotations are not JSON" in result.stderr) == (4, True)
+    assert (result.exit_code, "the annotations cannot be read (not JSON" in result.stderr) == (4, True)

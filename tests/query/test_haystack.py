@@ -372,7 +372,7 @@ def test_names_that_fit_two_pictures_are_none(store: Store) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "are not JSON"),
+        ("{", "not JSON"),
         ("[]", "is a list of questions"),
         ('{"a": 1}', "is a list of questions"),
         ('[{"needle": "dog"}]', "question 0 lacks one of pos_image"),

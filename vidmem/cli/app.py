@@ -49,6 +49,8 @@ class Group(TyperGroup):
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if any("\0" in argument for argument in args):  # no file has one in its name
+            raise UsageError("an argument has a null character; leave it out")
         name = args[0]
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
             raise UsageError(unknown_command(name))

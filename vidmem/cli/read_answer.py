@@ -13,6 +13,7 @@ from ..errors import MediaError, UsageError
 from ..export.rle import box, segmentation
 from ..export.textanswer import NO_MASK, Reading
 from ..export.textanswer import read_answer as read_text
+from ..text_files import read_bytes
 from .messages import warn
 from .output import Listing, Row, Show, listing
 from .saving import check_suffix, opens, write_picture
@@ -143,16 +144,12 @@ def _name(label: Label) -> str:
 
 
 def _read(path: str) -> str:
-    try:
-        if path == STDIN:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise MediaError(f"the answer cannot be read ({error.strerror}); check the path: {path}") from None
-    if len(data) > MAX_BYTES:
-        raise MediaError(f"the answer has more than {MAX_BYTES >> 20} MB; it is not one mask: {path}")
+    if path == STDIN:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise MediaError(f"the answer has more than {MAX_BYTES >> 20} MB; it is not one mask: {path}")
+    else:
+        data = read_bytes(path, "the answer cannot", limit=MAX_BYTES)
     return data.decode("utf-8", "replace")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..text_files import parse_json
 from .partial import new_part
 
 _log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def first_present(entry: str, path: Path) -> Path | None:
 def part_names(index: Path) -> list[str]:
     """Names of the files of a large model, from its index; [] if the index is damaged."""
     try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        names = set(parse_json(index.read_bytes())["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     return sorted(name for name in names if isinstance(name, str) and Path(name).name == name)
@@ -224,7 +225,7 @@ def record_sha256(path: Path, folder: Path, *, origin: str = "", sha256: str = "
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     """Read `weights.json`; {} if there is none. Raises ModelError if it is damaged."""
     try:
-        record: dict[str, dict[str, Any]] = json.loads((folder / RECORD).read_text("utf-8"))
+        record: dict[str, dict[str, Any]] = parse_json((folder / RECORD).read_bytes())
         if not all(re.fullmatch("[0-9a-f]{64}", entry["sha256"]) for entry in record.values()):
             raise ValueError("an entry has no sha256")
     except FileNotFoundError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
+
+from ..text_files import parse_json
 
 HEADER = 100 << 20
 """Maximum length of a safetensors header in bytes, as in the library itself."""
@@ -22,7 +23,7 @@ def cut_short(path: Path) -> str:
         if path.suffix == ".safetensors":
             return _safetensors(path, size)
         if path.suffix == ".json":
-            json.loads(path.read_text("utf-8"))
+            parse_json(path.read_bytes())
         if path.suffix in (".pth", ".pt", ".bin"):
             return _saved(path)
     except (ValueError, RecursionError):
@@ -39,7 +40,7 @@ def _safetensors(path: Path, size: int) -> str:
         if length > min(HEADER, size - 8):
             return "it is cut short or no safetensors"
         try:
-            entries = json.loads(file.read(length))
+            entries = parse_json(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
             missing = 8 + length + max(ends, default=0) - size
         except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):

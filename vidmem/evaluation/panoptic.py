@@ -6,7 +6,6 @@ ADE20K's panoptic files (`ade20k_panoptic_val.json`) have the same format. A pix
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError
+from ..text_files import read_json
 
 _MATERIALS_FIRST = ("wall", "floor")
 """COCO writes `wall-brick` and `floor-wood` for a brick wall and a wood floor."""
@@ -95,12 +95,7 @@ def read_panoptic(
             the message names the field, such as annotations[12].segments_info[0].category_id.
     """
     path = Path(annotations)
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise MediaError(f"no such annotation file: {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise MediaError(f"the annotation file cannot be read ({' '.join(str(error).split())[:120]}): {path}") from None
+    data = read_json(path, "the annotation file cannot")
     here = _Fields(path)
     rows = here.rows(data, "categories")
     categories = tuple(

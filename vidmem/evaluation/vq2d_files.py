@@ -6,7 +6,6 @@ of the picture size that stands beside them.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 
 from ..errors import MediaError
 from ..records import Box
+from ..text_files import read_json
 
 CHALLENGE = "ego4d_vq2d_challenge"
 CLIP_FPS = 5.0
@@ -124,7 +124,7 @@ def load_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         MediaError: The file cannot be read or has another form.
     """
-    found = _load(path, "annotations")
+    found = read_json(path, "the annotations cannot")
     if not isinstance(found, dict) or not isinstance(found.get("videos"), list):
         raise MediaError(f"annotations of VQ2D have a list `videos`, and this file does not: {path}")
     return found
@@ -183,12 +183,12 @@ def predictions(annotations: Mapping[str, Any], answers: Mapping[Key, Response |
         for clip in video["clips"]:
             entries = []
             for annotation in clip["annotations"]:
-                uid = str(annotation["annotation_uid"])
+                uid = str(annotation.get("annotation_uid"))  # as `queries` names it
                 sets = {
                     number: _entry(answers.get((uid, str(number))), entry)
                     for number, entry in annotation["query_sets"].items()
                 }
-                entries.append({"annotation_uid": annotation["annotation_uid"], "query_sets": sets})
+                entries.append({"annotation_uid": annotation.get("annotation_uid"), "query_sets": sets})
             parts.append({"clip_uid": clip.get("clip_uid"), "predictions": entries})
         videos.append({"video_uid": video.get("video_uid"), "clips": parts})
     return {"version": annotations.get("version"), "challenge": CHALLENGE, "results": {"videos": videos}}
@@ -200,7 +200,7 @@ def load_predictions(path: str | os.PathLike[str]) -> dict[Key, Response]:
     Raises:
         MediaError: The file cannot be read or has another form, or the frames of a query have a gap.
     """
-    found = _load(path, "predictions")
+    found = read_json(path, "the predictions cannot")
     try:
         return {
             key: answer
@@ -235,16 +235,6 @@ def _entry(answer: Response | None, asked: Mapping[str, Any]) -> dict[str, Any]:
         for i, (x0, y0, x1, y1) in enumerate(answer.boxes)
     ]
     return {"bboxes": boxes, "score": answer.score}
-
-
-def _load(path: str | os.PathLike[str], what: str) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except OSError as error:
-        raise MediaError(f"the {what} cannot be read ({error.strerror}); check the path: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise MediaError(f"the {what} are not JSON ({error}); fetch the file again: {path}") from None
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError, UsageError
+from ..text_files import read_json
+from .files import inside
 from .rle import total
 
 Crowd = Literal["skip", "keep"]
@@ -138,12 +139,7 @@ class Coco:
         raise MediaError(f"{where} {what}; correct the annotations: {self.path}")
 
     def _read(self) -> dict[str, Any]:
-        try:
-            document = json.loads(self.path.read_text("utf-8"))
-        except OSError as error:
-            raise MediaError(f"annotations cannot be read ({error.strerror}); check the path: {self.path}") from None
-        except (ValueError, RecursionError) as error:
-            raise MediaError(f"the annotations are not JSON ({error}); fetch them again: {self.path}") from None
+        document = read_json(self.path, "the annotations cannot")
         for name in ("images", "annotations", "categories"):
             if not isinstance(document, dict) or not isinstance(document.get(name), list):
                 self._fail(name, "is missing or not a list, so this is not a COCO file")
@@ -164,7 +160,8 @@ class Coco:
         out: dict[Any, tuple[str, int, int]] = {}
         for place, item in enumerate(document["images"]):
             try:
-                out[self._picture_id(f"images[{place}]", item, out)] = item["file_name"], item["width"], item["height"]
+                number = self._picture_id(f"images[{place}]", item, out)
+                out[number] = item["file_name"], item["width"], item["height"]
             except MediaError as error:
                 self._report(error)
         return out
@@ -177,7 +174,7 @@ class Coco:
         if not isinstance(item.get("file_name"), str) or not item["file_name"]:
             self._fail(f"{where}.file_name", "is missing or empty")
         # The file may be from anyone: it must not lead to files outside the folder.
-        if not (self.folder / item["file_name"]).resolve().is_relative_to(self.folder.resolve()):
+        if inside(self.folder, item["file_name"]) is None:
             self._fail(f"{where}.file_name", f"{item['file_name']!r} leads out of the folder of the pictures")
         for name in ("width", "height"):
             if not isinstance(item.get(name), int) or item[name] < 1:

@@ -6,9 +6,27 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError
+
+_LONGEST_NAME = 255
+"""Bytes of the name of a file on all usual file systems."""
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The path of a file in a folder; None when the name leads out of it, or no file can have it.
+
+    Names in data sets may be from anyone.
+    """
+    path = folder / name
+    try:
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+            return None
+        return path if path.resolve().is_relative_to(folder.resolve()) else None
+    except (ValueError, OSError, RuntimeError):  # a null or half a character, too long, links in a circle
+        return None
 
 
 @contextmanager

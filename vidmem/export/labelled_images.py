@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from ..query.labels import LabelSet
 from ..query.parse import Parse, Scene
 from ..query.picture import load_picture
 from ..store import Store
+from ..text_files import read_text
 from ..timecode import NS
 from .coco import Coco, require_pycocotools
-from .files import replacing
+from .files import inside, replacing
 from .refine import ImagePredictor, refine_classes
 from .textmask import Grid, TextMask, from_classes, from_masks, numbered
 
@@ -171,12 +173,9 @@ def _videos(folder: Path, split: str | None) -> Sequence[Path]:
         raise MediaError(f"the folder has no data/, so this is not VSPW's layout: {folder}")
     if split is None:
         return sorted(p for p in data.iterdir() if p.is_dir())
-    try:
-        names = (folder / f"{split}.txt").read_text("utf-8").split()
-    except OSError as error:
-        raise MediaError(f"the split cannot be read ({error.strerror}): {folder / split}.txt") from None
-    unknown = [name for name in names if not (data / name).resolve().is_relative_to(data.resolve())]
-    unknown += [name for name in names if not (data / name).is_dir()]
+    names = read_text(folder / f"{split}.txt", "the split cannot").split()
+    unknown = [name for name in names if inside(data, name) is None]
+    unknown += [name for name in names if not os.path.isdir(data / name)]
     if unknown:
         raise MediaError(f"{split}.txt names {unknown[0]!r}, which is not in data/: {folder}")
     return [data / name for name in names]

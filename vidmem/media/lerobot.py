@@ -5,7 +5,7 @@ v2 has one MP4 for each episode and camera. v3 puts several episodes into one, l
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 
 from ..address import Address
 from ..errors import MediaError
-from ..timecode import NS
+from ..text_files import MAX_TEXT, read_json, read_json_lines
+from ..timecode import LONGEST_NS, NS
 
+MAX_S = float(LONGEST_NS // NS)
+"""Maximum of times in seconds."""
 INFO = os.path.join("meta", "info.json")
 
 
 def is_dataset(path: str) -> bool:
     """Return True if the folder is a LeRobot dataset, of any version."""
     try:
-        return "codebase_version" in _json(os.path.join(path, INFO))
-    except (OSError, ValueError, TypeError):
+        return "codebase_version" in read_json(os.path.join(path, INFO), "it cannot", limit=MAX_TEXT)
+    except (MediaError, TypeError):
         return False
 
 
@@ -49,20 +52,20 @@ class Dataset:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            info = _json(os.path.join(path, INFO))
+            info = read_json(os.path.join(path, INFO), "meta/info.json of the dataset cannot", limit=MAX_TEXT)
             version, features = str(info["codebase_version"]), dict(info["features"])
             self.fps = float(info["fps"])
             self._data_path = str(info["data_path"])
             self._video_path = str(info.get("video_path") or "")
             self._chunk_size = int(info.get("chunks_size") or 1000)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise MediaError(f"meta/info.json of the dataset cannot be read ({cause}): {path}") from None
         if not version.startswith(("v2.", "v3.")):
             raise MediaError(
                 f"the dataset has version {version}; v2 and v3 can be read, convert it with lerobot: {path}"
             )
-        if not self.fps > 0:
+        if not 1e-6 <= self.fps <= 1e6:  # not for NaN, either
             raise MediaError(f"the dataset gives {self.fps:g} frames per second: {path}")
         self.cameras = sorted(k for k, v in features.items() if isinstance(v, dict) and v.get("dtype") == "video")
         if not self.cameras:
@@ -77,9 +80,9 @@ class Dataset:
     def _v2_episodes(self) -> list[int]:
         file = os.path.join(self.path, "meta", "episodes.jsonl")
         try:
-            with open(file, encoding="utf-8") as lines:
-                return sorted(int(json.loads(line)["episode_index"]) for line in lines if line.strip())
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            lines = read_json_lines(file, "the dataset's list of episodes cannot")
+            return sorted(int(line["episode_index"]) for line in lines)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise MediaError(f"the dataset's list of episodes cannot be read ({error}): {file}") from None
 
     def _v3_rows(self) -> dict[int, dict[str, Any]]:
@@ -91,7 +94,10 @@ class Dataset:
         rows = [row for file in files for row in read_table(file, columns).to_pylist()]
         if not rows:
             raise MediaError(f"the dataset has no episodes: {folder}")
-        return {int(row["episode_index"]): row for row in rows}
+        try:
+            return {int(row["episode_index"]): row for row in rows}
+        except (TypeError, ValueError, OverflowError):
+            raise MediaError(f"an episode of the dataset has no number: {folder}") from None
 
     def span(self, episode: int, camera: str) -> Span:
         """The files of an episode. Raises MediaError if there is no such episode or camera."""
@@ -112,8 +118,10 @@ class Dataset:
             data = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
             video = {name: int(row[f"videos/{camera}/{name}"]) for name in data}
             start_s = float(row[f"videos/{camera}/from_timestamp"])
-        except TypeError:
-            raise MediaError(f"the dataset does not say where episode {episode} of {camera} is: {self.path}") from None
+        except (TypeError, ValueError, OverflowError):
+            start_s = math.nan
+        if not 0 <= start_s <= MAX_S:
+            raise MediaError(f"the dataset does not say where episode {episode} of {camera} is: {self.path}")
         return Span(
             self._file(self._video_path, video | {"video_key": camera}), self._file(self._data_path, data), start_s
         )
@@ -132,11 +140,17 @@ class Dataset:
     def rows(self, episode: int, data: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Timestamps `(n,)` in ns from the episode's start, and frame_index `(n,)`, by time. Raises MediaError."""
         table = read_table(data, ["timestamp", "frame_index"], [("episode_index", "=", episode)])
-        times = np.round(np.asarray(table["timestamp"].to_numpy(), np.float64).reshape(-1) * NS).astype(np.int64)
-        frames = np.asarray(table["frame_index"].to_numpy(), np.int64).reshape(-1)
-        order = np.argsort(times, kind="stable")
-        if not len(order):
+        try:
+            seconds = np.asarray(table["timestamp"].to_numpy(), np.float64).reshape(-1)
+            frames = np.asarray(table["frame_index"].to_numpy(), np.int64).reshape(-1)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise MediaError(f"a row of the dataset has no time or no number ({error}): {data}") from None
+        if not len(seconds) or len(frames) != len(seconds):
             raise MediaError(f"the dataset has no rows of episode {episode}: {data}")
+        if not ((seconds >= 0) & (seconds <= MAX_S)).all():  # not for NaN, either
+            raise MediaError(f"a row of the dataset has a time that no video has: {data}")
+        times = np.round(seconds * NS).astype(np.int64)
+        order = np.argsort(times, kind="stable")
         return times[order], frames[order]
 
 
@@ -165,8 +179,3 @@ def parse_part(address: Address) -> tuple[int, str]:
     if not slash or not number.isascii() or not number.isdigit():
         raise MediaError(f"an episode is named such as #3/observation.images.top, not #{address.part}: {address.path}")
     return int(number), camera
-
-
-def _json(path: str) -> Any:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)

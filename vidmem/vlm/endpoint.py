@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, UsageError
+from ..text_files import parse_json
 from .answer import Answer
 from .grammar import MaskGrammar
 
@@ -55,7 +56,7 @@ class Endpoint:
         except ValueError:
             host, port = None, None
         if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-            raise UsageError(f"an endpoint is http://HOST/v1 or https://HOST/v1; got {url[:80]!r}")
+            raise UsageError(f"an endpoint is http://HOST/v1 or https://HOST/v1; got {_plain_url(url)!r}")
         if parts.username is not None or parts.password is not None:
             raise UsageError(f"leave user and password out of the URL, and put the key into {KEY}")
         self.name, self.timeout_s = model, timeout_s
@@ -166,6 +167,13 @@ class Endpoint:
         return ModelError(f"the endpoint gives no answer ({status}{said}); {remedy}: {self.address}")
 
 
+def _plain_url(url: str) -> str:
+    """The beginning of a URL for messages, without what may be a user and a password."""
+    before, at, host = url.rpartition("@")
+    scheme, slashes, _ = before.partition("//")
+    return (f"{scheme}{slashes}{host}" if slashes and "@" not in scheme else host if at else url)[:80]
+
+
 def data_url(image: NDArray[np.uint8]) -> str:
     """A picture `(H, W, 3)` uint8 RGB as a JPEG in a data URL, at most MAX_SIDE pixels on a side."""
     from PIL import Image
@@ -196,7 +204,7 @@ def _interrupt(sockets: list[socket.socket], expired: threading.Event) -> None:
 def _read(reply: bytes, address: str) -> tuple[str, int | None, bool]:
     """The text, its number of tokens, and whether it was cut. Raises ModelError for anything else than an answer."""
     try:
-        content: Any = json.loads(reply)
+        content: Any = parse_json(reply)
         choice = content["choices"][0]
         text = choice["message"]["content"]
         if isinstance(text, list):  # some servers answer in parts
@@ -216,7 +224,7 @@ def _read(reply: bytes, address: str) -> tuple[str, int | None, bool]:
 def _message(reply: bytes) -> str:
     """What an error says, on one line and without the key; empty if it says nothing."""
     try:
-        content: Any = json.loads(reply)
+        content: Any = parse_json(reply)
         error = content.get("error", content)
         text = error if isinstance(error, str) else error.get("message", "")
     except (ValueError, AttributeError, RecursionError):

@@ -7,7 +7,6 @@ fetched, and no code in a folder is run: models that bring code of their own are
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..encoders.extras import needing
 from ..errors import ModelError
+from ..text_files import parse_json
 
 if TYPE_CHECKING:
     import torch
@@ -250,8 +250,8 @@ def _offline() -> Iterator[None]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(file.read_bytes())
+    except (OSError, ValueError):
         content = None
     if not isinstance(content, dict):
         _fail(f"{file.name} is damaged; fetch it again", file.parent)

@@ -22,7 +22,7 @@ from .worker import STATE
 
 FOUND = Path(__file__).parent / "found"
 """Inputs that once were findings, a folder for each target. They belong to the corpus."""
-STUCK_S = 120.0
+STUCK_S = 60.0
 """An input that takes longer on the wall clock hangs where no signal is heard. Readers that loop in Python are stopped
 earlier, by their CPU time."""
 BLOCKED_S = 10.0
@@ -59,6 +59,7 @@ def hunt(
     found: Path | None = FOUND,
     tell: Callable[[str], None] = lambda line: None,
     stuck_s: float = STUCK_S,
+    blocked_s: float = BLOCKED_S,
 ) -> tuple[dict[str, Tally], list[dict[str, Any]]]:
     """Run the targets one after another in worker processes.
 
@@ -69,6 +70,7 @@ def hunt(
         found: Folder with inputs that belong to the corpus, too.
         tell: Is told of progress.
         stuck_s: Wall time after which an input counts as hanging.
+        blocked_s: Time without any CPU time after which it does.
 
     Returns:
         A tally for each target, and the different findings.
@@ -82,7 +84,8 @@ def hunt(
         while plan:
             folder = Path(temporary) / f"worker-{rounds}"
             rounds += 1
-            ended = _watch(_start(folder, Path(temporary) / "scratch", plan, seed, found), folder, stuck_s, tell)
+            worker = _start(folder, Path(temporary) / "scratch", plan, seed, found)
+            ended = _watch(worker, folder, (stuck_s, blocked_s), tell)
             outcomes += _lines(folder / "outcomes")
             findings += _lines(folder / "findings")
             if ended is None:
@@ -109,7 +112,7 @@ def _start(folder: Path, scratch: Path, plan: Sequence[Step], seed: str, found: 
 
 
 def _watch(
-    worker: subprocess.Popen[bytes], folder: Path, stuck_s: float, tell: Callable[[str], None]
+    worker: subprocess.Popen[bytes], folder: Path, limits: tuple[float, float], tell: Callable[[str], None]
 ) -> tuple[int, int, str] | None:
     """Wait for a worker. None if it did all its work, else the target, the input and how it died."""
     said, seen, used, since = -1, (-1, -1), -1.0, time.monotonic()
@@ -124,7 +127,8 @@ def _watch(
             tell(f"target {number}")
         if (number, index) != seen or _cpu_s(worker.pid) - used > 0.05:
             seen, used, since = (number, index), _cpu_s(worker.pid), time.monotonic()
-        if index >= 0 and (time.monotonic() - begun > stuck_s or time.monotonic() - since > BLOCKED_S):
+        now = time.monotonic()
+        if index >= 0 and (now - begun > limits[0] or now - since > limits[1]):
             worker.send_signal(signal.SIGKILL)
             worker.wait()
             return number, index, "hang"

@@ -140,7 +140,7 @@ def test_what_is_no_refcoco(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no annotation and no image has a phrase"):
         read_refcoco(tmp_path / "instances.json", None)
     (tmp_path / "instances.json").write_text("[")
-    with pytest.raises(MediaError, match="is not JSON"):
+    with pytest.raises(MediaError, match="not JSON"):
         read_refcoco(tmp_path, None)
     (tmp_path / "instances.json").write_text("[]")
     with pytest.raises(MediaError, match="images is missing or not a list"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
+from ...text_files import MAX_TEXT, read_json
 from ..hub import RECORD, Wanted, find, fingerprint, first_present, record_sha256, weights_folder
 from ..pull import offline_remedy
 from ..tensor_file import fail, read_tensors
@@ -44,6 +46,8 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 """OpenAI's, of RGB in [0, 1]. Most models of open_clip were trained with them."""
 WHAT = "the CLIP weights"
 """Their name in messages."""
+_SLACK = 1 << 20
+"""A configuration may have so many numbers more than the file of weights has bytes."""
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _DEFAULT_REPO = "timm/vit_base_patch16_clip_224.openai"
@@ -214,10 +218,10 @@ def _local(backbone: str) -> tuple[Path, Path]:
 
 def _from_config(family: str, backbone: str, home: Path, path: Path, sha: str) -> Loaded:
     try:
-        data = json.loads((home / CONFIG).read_text("utf-8"))
+        data = read_json(home / CONFIG, f"{CONFIG} cannot", limit=MAX_TEXT, error=ModelError)
         config, picture = dict(data["model_cfg"]), dict(data.get("preprocess_cfg") or {})
-        _ = config["embed_dim"], config["vision_cfg"], config["text_cfg"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        _ = config["embed_dim"], dict(config["vision_cfg"]), dict(config["text_cfg"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{CONFIG} is missing or damaged ({error!r}); fetch it again: {home}") from None
     return _build(f"{family}:{backbone}", config, picture, home, path, sha)
 
@@ -233,6 +237,9 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
     with tempfile.TemporaryDirectory() as temporary, _quiet():
         (Path(temporary) / f"{config_name}.json").write_text(json.dumps(config), "utf-8")
         oc.add_model_config(temporary)
+        size = path.stat().st_size
+        if (claimed := _numbers(oc, config_name)) > size + _SLACK:
+            fail(WHAT, f"the configuration is of {claimed:,} numbers, and the file has {size:,} bytes", path)
         try:
             model = oc.create_model(config_name, pretrained=None, precision="fp32", device="cpu")
             tokenize = oc.get_tokenizer(config_name)
@@ -240,9 +247,33 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
             reason = " ".join(str(error).split())[:160]
             fail(WHAT, f"open_clip cannot build the model ({reason}); fetch its files again", path)
     _fill(model, path)
-    mean, std = (tuple(map(float, picture.get(key) or default)) for key, default in (("mean", MEAN), ("std", STD)))
-    context = int(text.get("context_length", 77))
+    mean, std = _channels(picture, "mean", MEAN, path), _channels(picture, "std", STD, path)
+    context = int(text.get("context_length", 77))  # the model was built with it, so it is a number
     return Loaded(name, model, tokenize, _counter(tokenize), context, mean, std, sha, told, home)
+
+
+def _numbers(oc: Any, name: str) -> int:
+    """How many numbers the weights of a model have, counted without memory for them; 0 if that cannot be told."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            empty = oc.create_model(name, pretrained=None, precision="fp32", device="meta")
+        return sum(tensor.numel() for tensor in empty.parameters())
+    except Exception:  # not all towers can be built without values; a wrong configuration is reported when it is built
+        return 0
+
+
+def _channels(picture: Mapping[str, Any], key: str, default: tuple[float, ...], path: Path) -> tuple[float, ...]:
+    """Three numbers of the configuration of pictures. Raises ModelError."""
+    given = picture.get(key) or default
+    try:
+        found = tuple(map(float, given))
+    except (TypeError, ValueError, OverflowError):
+        found = ()
+    if len(found) != 3 or not all(map(math.isfinite, found)) or (key == "std" and min(found) <= 0):
+        fail(WHAT, f"`{key}` of its pictures is not three numbers; fetch its files again", path)
+    return found
 
 
 def _fill(model: Any, path: Path) -> None:

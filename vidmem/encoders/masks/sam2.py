@@ -8,7 +8,6 @@ starts anew with each batch of the indexer, so that an interrupted run gives the
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ...records import Frame, SourceInfo, SourceKind
+from ...text_files import parse_json
 from ..extras import needing
 from ..hub import Wanted, find, fingerprint, locate, record_sha256, weights_folder
 from ..pixels import normalised
@@ -126,7 +126,7 @@ def _model(home: Path) -> Any:
     except (ImportError, AttributeError) as error:
         raise ModelError(f"SAM2 needs transformers 4.56 or later ({error}); pip install 'vidmem[sam2]'") from None
     try:
-        kind = json.loads((home / "config.json").read_text("utf-8"))["model_type"]
+        kind = parse_json((home / "config.json").read_bytes())["model_type"]
         if kind not in ("sam2", "sam2_video"):
             fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'sam2_video'", home)
         with quiet():

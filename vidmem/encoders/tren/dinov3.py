@@ -6,7 +6,6 @@ which the file's `bias_mask` sets to zero, is dropped. The size is read from the
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
+from ...text_files import parse_json
 from ..tensor_file import fail, fill, read_tensors
 from ..transformers_compat import quiet
 
@@ -218,7 +218,7 @@ def _renamed(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 def _from_folder(path: Path) -> nn.Module:
     _, model_class = _transformers()
     try:
-        config = json.loads((path / "config.json").read_text("utf-8"))
+        config = parse_json((path / "config.json").read_bytes())
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         cause = f"config.json is missing or damaged ({type(error).__name__})"

@@ -7,15 +7,18 @@ questions; the style of the set puts its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import MediaError
-from .content import Conversation, inside
+from ...text_files import read_json, read_json_lines
+from ..files import inside
+from .content import Conversation
 
 MARK = "<image>"
+WHAT, AGAIN = "the conversations cannot", "fetch them again"
+"""For messages about a file that cannot be read."""
 
 
 def read_conversations(path: Path, images: Path | None, bad: Callable[[str], None] | None = None) -> list[Conversation]:
@@ -45,15 +48,9 @@ def read_conversations(path: Path, images: Path | None, bad: Callable[[str], Non
 
 
 def _entries(path: Path) -> list[Any]:
-    try:
-        text = path.read_text("utf-8")
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
-        document = json.loads(text)
-    except OSError as error:
-        raise MediaError(f"the conversations cannot be read ({error.strerror}); check the path: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise MediaError(f"the conversations are not JSON ({error}); fetch them again: {path}") from None
+    if path.suffix == ".jsonl":
+        return read_json_lines(path, WHAT, remedy=AGAIN)
+    document = read_json(path, WHAT, remedy=AGAIN)
     if not isinstance(document, list):
         raise MediaError(f"the conversations are not a list; fetch them again: {path}")
     return document

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -215,9 +214,3 @@ def _label_picture(content: Labelled, size: tuple[int, int]) -> NDArray[np.int32
 
 def _cause(error: Exception) -> str:
     return "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
-
-
-def inside(folder: Path, name: str) -> Path | None:
-    """The path of a file in a folder; None when the name leads out of it. Names may be from anyone."""
-    path = folder / name
-    return path if path.resolve().is_relative_to(folder.resolve()) else None

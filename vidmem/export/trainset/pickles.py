@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import MediaError
+from ...text_files import read_bytes
 from .show import cut
 
 MAX_BYTES = 1 << 30
@@ -55,12 +56,7 @@ def load_plain(path: Path) -> Any:
 
     Raises MediaError when the file cannot be read, is damaged, or holds anything else than plain data.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise MediaError(f"the pickle is larger than {MAX_BYTES >> 20} MB; it is not a list of expressions: {path}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise MediaError(f"the file cannot be read ({error.strerror}); check the path: {path}") from None
+    data = read_bytes(path, "the pickle cannot", limit=MAX_BYTES)
     try:
         return _Plain(io.BytesIO(data), encoding="utf-8", errors="replace").load()
     except Exception as error:  # a damaged pickle raises nearly anything

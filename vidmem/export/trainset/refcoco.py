@@ -9,15 +9,16 @@ single COCO file with phrases works, too: each annotation, or each picture, has 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import MediaError, UsageError
+from ...text_files import read_json
 from ..coco import segmentation_fault
-from .content import Expression, Region, inside
+from ..files import inside
+from .content import Expression, Region
 from .pickles import load_plain
 from .show import cut, short
 
@@ -82,7 +83,7 @@ def read_refcoco(
     if len(lists) > 1:
         known = ", ".join(path.name for path in lists)
         raise UsageError(f"there are several lists of expressions, choose one with `refs`: {known}: {place}")
-    entries = load_plain(lists[0]) if lists[0].suffix == ".p" else _json(lists[0])
+    entries = load_plain(lists[0]) if lists[0].suffix == ".p" else read_json(lists[0], "the expressions cannot")
     return _Reader(place / "instances.json", images, bad).listed(entries, lists[0], split)
 
 
@@ -93,7 +94,7 @@ class _Reader:
         self.path, self._bad = path, bad
         beside = path.parent / "images"
         self.folder = images or (beside if beside.is_dir() else path.parent)
-        document = _json(path)
+        document = read_json(path, "the annotations cannot")
         for name in ("images", "annotations"):
             if not isinstance(document, dict) or not isinstance(document.get(name), list):
                 raise MediaError(f"{name} is missing or not a list, so this is not a COCO file: {path}")
@@ -245,12 +246,3 @@ def _raw_texts(value: Any) -> Iterator[str]:
             item = item.get("sent") or item.get("raw")
         if isinstance(item, str):
             yield item.strip()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise MediaError(f"the file cannot be read ({error.strerror}); check the path: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise MediaError(f"the file is not JSON ({error}); fetch it again: {path}") from None

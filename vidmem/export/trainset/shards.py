@@ -28,6 +28,7 @@ from typing import Any
 
 from ...errors import LockedError, MediaError, UsageError
 from ...store.lock import take_lock
+from ...text_files import parse_json
 from ..files import replacing, writing
 from .content import Unit
 from .make import Settings, make
@@ -282,10 +283,10 @@ def _hash(path: Path) -> str | None:
 def _read_json(path: Path) -> Any:
     damaged = f"the file is damaged; delete the folder and write the set again: {path}"
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise MediaError(damaged) from None
     if not isinstance(data, dict):
         raise MediaError(damaged)

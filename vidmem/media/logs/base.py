@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from ...errors import MediaError
+from ...timecode import LONGEST_NS, NS
 from ..base import Damage, Reader
 
 
@@ -134,6 +135,14 @@ def is_bag_folder(path: str) -> bool:
         return False
 
 
+def content_of(value: Any) -> bytes:
+    """The bytes in `data` of a message. Raises TypeError if there are none: of a number, bytes() makes so many."""
+    data = value.data
+    if isinstance(data, int | float | str) or data is None:
+        raise TypeError(f"its data are {type(data).__name__}, not bytes")
+    return bytes(data)
+
+
 def one_line(error: Exception) -> str:
     """The message of an error on one line, at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
@@ -146,11 +155,23 @@ def missing_library(module: str, path: str) -> MediaError:
 
 def seconds_nanoseconds(stamp: Any) -> int | None:
     """ns of a time as ROS 1 (secs, nsecs), ROS 2 (sec, nanosec), protobuf (seconds, nanos) or JSON (sec, nsec) write
-    it; None for another object."""
+    it; None for another object, and for a time of centuries."""
     for seconds, rest in (("sec", "nanosec"), ("seconds", "nanos"), ("sec", "nsec"), ("secs", "nsecs")):
         if hasattr(stamp, seconds) and hasattr(stamp, rest):
-            return int(getattr(stamp, seconds)) * 1_000_000_000 + int(getattr(stamp, rest))
+            whole, part = whole_number(getattr(stamp, seconds)), whole_number(getattr(stamp, rest))
+            if whole is None or part is None:
+                return None
+            return whole_number(whole * NS + part)
     return None
+
+
+def whole_number(value: Any) -> int | None:
+    """A number of a message as a whole number; None if it is none, or needs more than 63 bits."""
+    try:
+        found = int(value)
+    except (TypeError, ValueError, OverflowError):  # JSON holds anything
+        return None
+    return found if abs(found) <= LONGEST_NS else None
 
 
 def stamp_ns(value: Any) -> int | None:
@@ -166,5 +187,8 @@ def _iso_ns(text: str) -> int | None:
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", text)
     if match is None:
         return None
-    whole = int(datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")).timestamp())
+    try:
+        whole = int(datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")).timestamp())
+    except (ValueError, OverflowError):  # February 30
+        return None
     return whole * 1_000_000_000 + int((match[2] or "0").ljust(9, "0"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...errors import MediaError
 from ..base import Shape, check_size
 from ..images import load
+from .base import content_of
 
 Pixels = NDArray[np.uint8]
 
@@ -43,7 +44,7 @@ def still(value: Any, shape: Shape | None, path: str) -> Pixels:
     if "compressedDepth" in form:
         raise MediaError(f"a depth picture ({form}) has no colours; choose a colour topic: {path}")
     try:
-        return load(BytesIO(bytes(value.data)), shape, path)
+        return load(BytesIO(content_of(value)), shape, path)
     except MediaError as error:
         raise MediaError(f"format {form!r}: {error}") from None
 

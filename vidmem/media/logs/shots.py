@@ -14,7 +14,7 @@ from ...errors import MediaError
 from ...records import Mark
 from ..base import Damage, Shape
 from . import pixels
-from .base import Gap, LogReader, Message, MessageKind, stamp_ns
+from .base import Gap, LogReader, Message, MessageKind, stamp_ns, whole_number
 from .video import Decoder
 
 
@@ -44,8 +44,8 @@ class Shot:
     def mark(self) -> Mark:
         """The picture's place in the log. ROS 1 numbers messages in their header."""
         value, number = self.value(), self.message.sequence
-        if number is None and (own := getattr(getattr(value, "header", None), "seq", None)) is not None:
-            number = int(own)
+        if number is None:
+            number = whole_number(getattr(getattr(value, "header", None), "seq", None))
         return Mark(self.message.log_ns, stamp_ns(value), number)
 
     def frame_id(self) -> str:

@@ -16,7 +16,7 @@ from .. import fingerprint
 from ..base import Damage, Shape, Source
 from ..sampling import Sampler, exact_rate
 from . import open_log
-from .base import Gap, MessageKind
+from .base import Gap, MessageKind, content_of
 from .poses import read_trail
 from .shots import Shot, Shots, cause_of
 from .video import codec_of, is_key
@@ -184,7 +184,7 @@ class LogSource(Source):
                     break
                 try:
                     value = item.decode()
-                    if is_key(bytes(value.data), codec_of(value, self.path)):
+                    if is_key(content_of(value), codec_of(value, self.path)):
                         found = item.log_ns
                 except Exception:  # damaged; counted when it is read
                     continue

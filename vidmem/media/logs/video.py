@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from ...errors import MediaError
 from ..base import MAX_PIXELS, Damage, check_size
+from .base import content_of
 
 _START = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 _CODECS = {"h264": "h264", "avc": "h264", "h265": "hevc", "hevc": "hevc"}
@@ -57,7 +58,7 @@ class Decoder:
         Raises:
             MediaError: an unsupported codec, or a picture beyond the limits.
         """
-        codec, data = codec_of(value, self._path), bytes(value.data)
+        codec, data = codec_of(value, self._path), content_of(value)
         key = is_key(data, codec)
         out: list[tuple[int, av.VideoFrame]] = []
         if key and (self._context is None or self._lost or codec != self._codec):

@@ -310,6 +310,28 @@ def indexed(folder: Path) -> Ready:
     return Ready(run, made)
 
 
+def indexed_logs(folder: Path) -> Ready:
+    """`vidmem index` on logs: all topics of a log with changed messages in JSON, with the poses."""
+    from .logs import json_log
+
+    write, seeds = json_log(folder)
+    copies = Copies(folder / "memory")
+
+    def run(data: bytes) -> None:
+        from vidmem.errors import MediaError
+
+        path = write(data)
+        copies.fresh()
+        codes = [
+            command("index", str(path), "--topic", "*", "--clock", c, "-m", str(copies.copy)) for c in ("log", "header")
+        ]
+        command("where", "red", "--all", "-m", str(copies.copy))
+        if 4 in codes:
+            raise MediaError("refused")
+
+    return Ready(run, seeds)
+
+
 def binary_mutate() -> Callable[[Random, Sequence[bytes]], bytes]:
     from ..mutate import binary
 
@@ -320,4 +342,13 @@ TARGETS = [
     Target("commands", whole, lines, 0.8, megabytes=1024, seconds=20),
     Target("watch-command", watched, binary_mutate(), 0.1, megabytes=1024, seconds=20),
     Target("index-command", indexed, binary_mutate(), 0.1, megabytes=1024, seconds=20),
+    Target(
+        "index-logs-command",
+        indexed_logs,
+        json_tree(["sec", "nsec", "header", "stamp", "seq", "pose", "position", "data", "translation"]),
+        0.1,
+        megabytes=1024,
+        seconds=20,
+        needs=("mcap", "mcap_ros2", "mcap_protobuf"),
+    ),
 ]

@@ -208,6 +208,8 @@ def _value(rng: Random, connection: sqlite3.Connection, table: str, column: str)
         return binary()(rng, [old])
     if isinstance(old, str) and old[:1] in "{[":
         return json_tree()(rng, [old.encode()]).decode("utf-8", "replace")
+    if isinstance(old, bytes):
+        return rng.randbytes(8)
     if isinstance(old, str):
         return old + rng.choice(WORDS).encode("utf-8", "replace").decode()
     return rng.choice(numbers) if old is None else old + rng.choice((-1, 1, 1 << 40))

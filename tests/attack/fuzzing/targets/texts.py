@@ -32,17 +32,18 @@ def seeds(*texts: str) -> list[bytes]:
 
 
 def each(*reads: Callable[[str], object]) -> Run:
-    """Give the text to every one of several readers; each may refuse it."""
+    """Give the text to every one of several readers. It is refused if all of them refuse it."""
 
     def run(data: bytes) -> None:
-        given, refused = told(data), None
+        given = told(data)
+        refused: list[VidmemError] = []
         for read in reads:
             try:
                 read(given)
             except VidmemError as error:
-                refused = error
-        if refused is not None:
-            raise refused
+                refused.append(error)
+        if len(refused) == len(reads):
+            raise refused[0]
 
     return run
 
@@ -132,13 +133,14 @@ def addresses(folder: Path) -> Ready:
     from vidmem.address import Address, printable
     from vidmem.media import discover
     from vidmem.media.camera import plain_name
+    from vidmem.query import arguments
 
     (folder / "run.mcap").write_bytes(b"")
     (folder / "a#b.mp4").write_bytes(b"")
 
     def parse(given: str) -> None:
         address = Address.parse(given)
-        if str(Address.parse_part(str(address))) != str(address):
+        if address.part and str(Address.parse_part(str(address))) != str(address):
             raise Broken("the address is not read back")
         str(address.absolute()), address.label, address.exists()
 
@@ -153,6 +155,7 @@ def addresses(folder: Path) -> Ready:
 
     def inside(given: str) -> None:
         if not given.startswith(("/", "~")) and ".." not in given and "*" not in given:
+            arguments.path("paths", given)
             discover([str(folder / given)])
 
     name = str(folder / "run.mcap")
