@@ -58,6 +58,6 @@ def _saved(path: Path) -> str:
         return "it is no file of weights"
     try:
         zipfile.ZipFile(path).close()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):  # the second for a version or packing from the future
         return "it is cut short"
     return ""

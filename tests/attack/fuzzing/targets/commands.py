@@ -58,6 +58,41 @@ CROPS = [
 ]
 
 
+SOUND = {
+    "crop": ["walk.mp4@1s:0,0,20,20", "walk.mp4@2.5s:100,30,40,40"],
+    "labels": ["good.txt", "coco", "vspw"],
+    "source": ["walk.mp4", "walk.mp4", "photo.png"],
+    "text": ["red", "blue", "green", "red blue"],
+    "image": ["photo.png", "sub/b.jpg"],
+    "encoder": ["colours", "colours", "tiny"],
+    "after": ["0", "1s", "2020-01-01"],
+    "before": ["2s", "1h", "2030-01-01"],
+    "between": ["0..2", "1s..3s"],
+    "threshold": ["0.5", "0", "1"],
+    "probability": ["0.1", "0.5", "1"],
+    "save": ["new.png", "new.jpg"],
+    "clips": ["new-clips"],
+    "clip": ["new.mp4"],
+    "plot": ["new.png"],
+    "explain": ["new.png"],
+    "overlay": ["new.mp4"],
+    "coco": ["new.json"],
+    "vtt": ["new.vtt"],
+    "paths": ["photo.png", "sub", "sound/walk.mp4"],
+    "when": ["2026-01-31", "mtime", "none"],
+    "thing": ["red", "1", "2"],
+    "names": ["good.txt"],
+    "questions": ["known.csv"],
+    "answer": ["answer.txt"],
+    "photo": ["photo.png"],
+    "top": ["1", "3"],
+    "grid": ["16", "4"],
+    "way": ["track", "vote"],
+    "out": ["new"],
+}
+"""Values by a part of the parameter's name, the longer names first where one holds the other."""
+
+
 def _files(folder: Path) -> list[str]:
     """Files and other things that options can name, good and bad, all in `folder`. Returns their names."""
     import fakes
@@ -90,7 +125,6 @@ def _files(folder: Path) -> list[str]:
         ("full", "/dev/full"),
     ):
         os.symlink(target, folder / name)
-    os.link(folder / "sound" / "walk.mp4", folder / "walk.mp4")
     return sorted(path.name for path in folder.iterdir() if path.name not in ("copy", "sound"))
 
 
@@ -104,6 +138,7 @@ class Grammar:
 
         self.group: Any = typer.main.get_command(app)
         self.files = list(names)
+        self.odd = 0.0
         self.parameters = {words: list(command.params) for words, command in _commands(self.group)}
         self.commands = list(self.parameters)
 
@@ -112,6 +147,7 @@ class Grammar:
         if rng.random() < 0.02:
             return [self.word(rng, "") for _ in range(rng.randint(0, 4))]
         words = rng.choice(self.commands)
+        self.odd = rng.choice((0.0, 0.1, 0.3))  # many lines are sound but for one value, or sound
         out: list[str] = []
         for parameter in self.parameters[words]:
             if parameter.param_type_name == "argument":
@@ -135,10 +171,12 @@ class Grammar:
     def value(self, rng: Random, parameter: Any) -> str:
         """A value that a parameter may be given: most often one of its kind."""
         name = f"{parameter.name} {parameter.metavar or ''} {_kind(parameter)}".lower()
-        if rng.random() < 0.12:
+        if rng.random() < self.odd:
             return self.word(rng, name)
         if "memory" in name.split():
             return rng.choice(("copy", "copy", "copy", "copy", "empty", "sub", "nowhere", "fifo"))
+        if rng.random() > self.odd and (sound := self.sound(rng, name)) is not None:
+            return sound
         if any(part in name for part in ("time", "after", "before", "between", "within", "when", "date")):
             return rng.choice(TIMES)
         if any(part in name for part in ("float", "integer", "score", "grid", "fps", " n ", "size")):
@@ -152,6 +190,13 @@ class Grammar:
                 else f"new{rng.randrange(9)}{rng.choice(('', '.json', '.png', '.mp4', '.vtt'))}"
             )
         return rng.choice((*TEXTS, *self.files))
+
+    def sound(self, rng: Random, name: str) -> str | None:
+        """A sound value for the parameters that most lines need; None for others."""
+        for part, values in SOUND.items():
+            if part in name:
+                return rng.choice(values)
+        return None
 
     def word(self, rng: Random, name: str) -> str:
         """Any value at all, but no path out of the folder: some commands write."""
