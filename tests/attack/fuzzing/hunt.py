@@ -65,7 +65,7 @@ def hunt(
 
     Args:
         targets: What to run.
-        wanted: How many inputs each gets, the corpus included.
+        wanted: How many inputs each gets, the corpus included; -n for n inputs beside the corpus.
         seed: Of all random choices.
         found: Folder with inputs that belong to the corpus, too.
         tell: Is told of progress.

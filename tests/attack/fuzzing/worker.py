@@ -56,13 +56,15 @@ class Worker:
         signal.signal(signal.SIGPROF, _hang)
 
     def run(self, number: int, target: Target, seed: str, first: int, count: int, found: Path | None) -> None:
-        """Run the inputs `first` to `count` of a target: its corpus first, then mutations."""
+        """Run the inputs `first` to `count` of a target: its corpus first, then mutations. See `hunt.hunt`."""
         place = self.scratch / target.name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         self._begin(number, -1, b"")
         ready = target.prepare(place)
         seeds = seeds_of(target, ready, found)
+        if count < 0:
+            count = len(seeds) - count
         pool, outcomes = list(seeds), set[str]()
         for data in ready.seeds[:2]:  # what is imported and cached now is not what an input takes
             with contextlib.suppress(Exception):
