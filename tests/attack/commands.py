@@ -39,7 +39,8 @@ class Command:
         call: Called in place of a command line, with the folder for output.
         equal: What it leaves is promised to be the same, bit for bit, after a kill and another run.
         stdin: A file that is its standard input.
-        heavy: Takes seconds; only in the long run, and seldom.
+        heavy: Takes seconds; only in the long run.
+        most: Kills in the long run, if fewer than others get.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Command:
     equal: bool = True
     stdin: str | None = None
     heavy: bool = False
+    most: int | None = None
 
 
 def introduce() -> None:
@@ -152,7 +154,7 @@ def commands() -> list[Command]:
         Command("where --clip", ("where", "green", "--source", "b.mp4", "--clip", "{out}/a.mp4"), "videos"),
         Command("where --clips", ("where", "red", "--source", "a.mp4", "--all", "--clips", "{out}/clips"), "videos"),
         Command("where --vtt", ("where", "red", "--all", "--source", "a.mp4", "--vtt", "{out}/a.vtt"), "videos"),
-        Command("where --explain", ("where", "green", "--explain", "{out}/a.png"), "videos"),
+        Command("where --explain", ("where", "green", "--explain", "{out}/a.png"), "videos", heavy=True),
         Command("things --save", ("things", *labels, "--save", "{out}/a.png"), "videos"),
         Command("timeline --save", ("timeline", "red", "--save", "{out}/a.png"), "videos"),
         Command(
@@ -180,7 +182,9 @@ def commands() -> list[Command]:
         ),
         Command("parse --overlay", ("parse", "{world}/a.mp4", *labels, "--overlay", "{out}/a.mp4"), "videos"),
         Command("annotate, MCAP", ("annotate", "{world}/run.mcap", "-o", "{out}/a.mcap", "--label", "red"), "log"),
-        Command("annotate, Rerun", ("annotate", "{world}/run.mcap", "-o", "{out}/a.rrd"), "log", equal=False),
+        Command(
+            "annotate, Rerun", ("annotate", "{world}/run.mcap", "-o", "{out}/a.rrd"), "log", equal=False, heavy=True
+        ),
         Command("annotate, Parquet", ("annotate", "{world}/run.mcap", "-o", "{out}/a.parquet"), "log"),
         Command("export", ("export", "--out", "{out}/set", *labels, "--workers", "1"), "videos"),
         Command(
@@ -189,5 +193,5 @@ def commands() -> list[Command]:
             "videos",
         ),
         Command("write weights", call=_weights),
-        Command("demo", ("demo", "{out}/demo"), equal=False, heavy=True),
+        Command("demo", ("demo", "{out}/demo"), equal=False, heavy=True, most=3),
     ]

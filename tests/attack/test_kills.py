@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 def test_a_killed_command_leaves_a_sound_memory_and_the_next_run_completes(tmp_path: Path) -> None:
     out = tmp_path / "kills.json"
-    command = [sys.executable, "-m", "tests.attack.kills", "--out", str(out), "--kills", "44", "--short"]
+    command = [sys.executable, "-m", "tests.attack.kills", "--out", str(out), "--kills", "41", "--short"]
     done = subprocess.run([*command, "--seed", "1"], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(out.read_text())
     assert result["wrong"] == 0
-    assert result["kills"] >= 40
-    assert len(result["commands"]) > 40
+    assert result["kills"] >= 38
+    assert len(result["commands"]) >= 40
     assert "| all |" in out.with_suffix(".md").read_text()
 
 
@@ -43,7 +43,7 @@ def test_a_torn_file_a_lost_row_and_a_file_left_behind_are_noticed(tmp_path: Pat
     nothing = SimpleNamespace(memory="", stdin=None, call=None, args=(), equal=True, name="nothing")
     run.fresh(nothing)
     (run.out / "a.png").write_bytes(b"half")
-    base = Baseline({0}, {}, {"a.png": "another checksum"}, [], 0.1, 1, True)
+    base = Baseline(0, {}, {"a.png": "another checksum"}, [], 0.1, 1, True)
     with pytest.raises(AssertionError, match=r"a\.png is torn"):
         sound(run, nothing, base)
     assert difference({"tracks": [(1,)]}, {"tracks": [(1,), (2,)]}) == "tracks: 1 rows, not 2"
