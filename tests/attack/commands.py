@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -69,7 +70,9 @@ def prepare(folder: Path) -> None:
     make_logs.scene(place / "run.mcap", [("red", 0, 2, 8), ("blue", 1, 3, 60)], 4, poses=_pose)
     test_lerobot.v3(place / "dataset")
     fakes.squares(place / "camera.ts", [("red", 0, 2, 8), ("green", 1, 3, 60)], 3)
-    shutil.copy(place / "b.mp4", place / "changed.mp4")
+    for path in place.rglob("*"):  # not in the future when the clock jumps back
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    shutil.copy2(place / "b.mp4", place / "changed.mp4")
     (place / "known.csv").write_text(
         "\n".join(f"{name},{clip},{span}" for name, clip, span in KNOWN) + "\n", encoding="utf-8"
     )
@@ -84,7 +87,7 @@ def prepare(folder: Path) -> None:
     with Memory.open(memories / "changed", encoder=LOOK) as m:
         m.index(world["a.mp4"], str(place / "changed.mp4"))
         m.cache()
-    shutil.copy(place / "c.mp4", place / "changed.mp4")
+    shutil.copy2(place / "c.mp4", place / "changed.mp4")
     with Memory.open(memories / "log", encoder=PLAIN) as m:
         m.index(str(place / "run.mcap"))
         m.cache()

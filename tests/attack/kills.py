@@ -52,6 +52,7 @@ FAULTS = {
     "read-only": (ALWAYS, errno.EROFS),
 }
 TIMEOUT = 120.0
+PIPE_CLOSED = 141
 
 State = dict[str, Any]
 Arm = tuple[int, int, int]
@@ -178,14 +179,18 @@ class Run:
             else:
                 places = {"world": self.base / "world", "out": self.out, "memory": self.memory}
                 code = _invoke([text.format(**places) for text in command.args])
+        except KeyboardInterrupt:  # before the command has begun
+            code = 130
         except BaseException as error:
             print(f"raised {error!r}", file=sys.stderr)
             code = 72
         calls = shim.attack_count() if shim is not None else 0
         if shim is not None:
             shim.attack_arm(0, 0, 0)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = PIPE_CLOSED
         (self.place / "calls.txt").write_text(str(calls))
         os._exit(code)
 
@@ -366,7 +371,7 @@ def fault(run: Run, command: Any, base: Baseline, rng: random.Random, tally: Tal
         ended = run.to_end(command, arm=arm, setup=(lambda: setup(rng)) if setup else None)
     tally.faults += 1
     tally.codes[f"{name}: {ended.code}"] += 1
-    if ended.code not in {base.code, 1, 2, 3, 4, 130} or "Traceback" in ended.text:
+    if ended.code not in {base.code, 1, 2, 3, 4, 130, PIPE_CLOSED} or "Traceback" in ended.text:
         tally.wrong.append(f"{what}: ended with {ended.code}: {ended.text[-800:]}")
         return
     if ended.code == 0 and command.equal:
@@ -408,11 +413,18 @@ def _impatient(_rng: random.Random) -> None:
     database.BUSY_SECONDS = 0.1
 
 
+def _nobody_reads(_rng: random.Random) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    os.dup2(write, 1)
+
+
 SETUPS: dict[str, Callable[[random.Random], None]] = {
     "too many open files": _few_files,
     "files may not grow": _small_files,
     "the clock jumps": _clock,
     "SQLite is busy": _impatient,
+    "nobody reads the output": _nobody_reads,
 }
 
 
