@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -101,6 +102,46 @@ def test_a_bug_is_one_line_and_its_traceback_is_for_debugging(run: Run, monkeypa
     assert "VIDMEM_DEBUG=1" in result.stderr
     monkeypatch.setenv("VIDMEM_DEBUG", "1")
     assert "Traceback" in run("ls").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "a.txt"), "the system refuses to go on (Too many open files)"),
+        (OSError(errno.ENOSPC, "No space left on device"), "make room, then run again"),
+        (ImportError("mmap.so: cannot open shared object file: Too many open files"), "a library cannot be loaded"),
+    ],
+    ids=["files", "disk", "library"],
+)
+def test_what_the_system_refuses_is_no_bug(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def refused(*args: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr("vidmem.cli.ls.open_store", refused)
+    result = run("ls")
+    assert result.exit_code == 4
+    assert message in result.stderr
+    assert "a bug" not in result.stderr
+
+
+def test_an_import_that_fails_otherwise_is_a_bug(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **more: object) -> None:
+        raise ImportError("no module of that name")
+
+    monkeypatch.setattr("vidmem.cli.ls.open_store", broken)
+    assert run("ls").exit_code == 70
+
+
+def test_sigterm_ends_as_ctrl_c(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from vidmem.cli import ls, main; "
+        "ls.open_store = lambda *a, **b: os.kill(os.getpid(), signal.SIGTERM); sys.argv = ['vidmem', 'ls']; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert "Traceback" not in ended.stderr
 
 
 def test_an_error_shows_its_traceback_only_for_debugging(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

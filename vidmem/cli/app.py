@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -100,6 +101,9 @@ class Group(TyperGroup):
             if hasattr(error, "exit_code"):  # Typer's own errors, such as an unknown option
                 raise
             _print_traceback_when_debugging()
+            if (refused := _refusal(error)) is not None:
+                warn(f"vidmem: {refused}")
+                raise typer.Exit(VidmemError.exit_code) from None
             warn(
                 f"vidmem: a bug ({type(error).__name__}: {error}); "
                 "run it again with VIDMEM_DEBUG=1 and report the traceback"
@@ -107,6 +111,29 @@ class Group(TyperGroup):
             raise typer.Exit(BUG) from None
         finally:
             detail(f"it took {time.perf_counter() - began:.2f} s")
+
+
+REFUSALS = {
+    errno.EMFILE: "close programs or raise the limit (ulimit -n)",
+    errno.ENFILE: "close programs",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EIO: "check the disk",
+    errno.EROFS: "check the disk",
+    errno.EFBIG: "raise the limit (ulimit -f)",
+}
+"""What the system may refuse at any moment, and the remedy."""
+
+
+def _refusal(error: Exception) -> str | None:
+    """Return the message for something that the system refused, wherever it happened; None for other errors."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        place = f": {error.filename}" if isinstance(error.filename, str) else ""
+        return f"the system refuses to go on ({error.strerror}); {REFUSALS[error.errno]}, then run again{place}"
+    for number, remedy in REFUSALS.items():  # a library that cannot be loaded says it in words alone
+        if isinstance(error, ImportError) and os.strerror(number) in str(error):
+            return f"a library cannot be loaded ({os.strerror(number)}); {remedy}, then run again"
+    return None
 
 
 def _print_traceback_when_debugging() -> None:
