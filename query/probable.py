@@ -7,7 +7,7 @@ a good picture needs no name that the encoder knows, and a name helps where pict
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from ..errors import UsageError
 from ..geometry import unit
 from ..records import Float32
 from ..store import VectorCache
-from .scores import Hits, Mask, hits_of, joined, nearest, scored
+from ..store.vector_cache import Kind
+from .scores import Hits, Mask, Rows, hits_of, joined, nearest
 
 WEAK = 0.4
 """Tracks with less than this share of the required probability are not raised, whatever they look like."""
@@ -70,6 +71,7 @@ def probable(
     floor = MIN_PROBABILITY if min_probability is None else min_probability
     best = _best_score(cache, curve, text, visual, allowed)
     search = _Search(cache, calibration, curve, text, visual, contrast, best, allowed)
+    search.scan(WEAK * floor)  # one pass over all tracks gives the candidates for both floors
     sure = search.with_probability(search.candidates(floor))
     sure = sure.take(_probability_of(sure) >= np.float32(floor))
     if not len(sure) or floor <= 0:
@@ -137,7 +139,10 @@ def _best_score(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Search:
-    """A question with the curve that answers it. best: as in `Curve.at`; the rest as in `probable`."""
+    """A question with the curve that answers it. best: as in `Curve.at`; the rest as in `probable`.
+
+    scans: what range searches found so far, by threshold, the vector and the rows found; see `_range_search`.
+    """
 
     cache: VectorCache
     calibration: Calibration
@@ -147,6 +152,11 @@ class _Search:
     contrast: Float32 | None
     best: float
     allowed: Mask | None
+    scans: list[tuple[Kind, Float32, float, tuple[Rows, Float32]]] = field(default_factory=list)
+
+    def scan(self, floor: float) -> None:
+        """Do the range search that `candidates` needs for `floor`. It answers higher floors as well."""
+        self._range_search(*self._scan_for(floor))
 
     def with_probability(self, hits: Hits) -> Hits:
         """The hits with the probability that each has by itself."""
@@ -161,31 +171,50 @@ class _Search:
         n exp((m - text) v / T). By words alone, a share of s therefore needs (text - m) v >= T (log n + logit s),
         which is one range search. With a picture, the same bound thins out what the search for the picture gives.
         """
-        min_score = max(self.curve.min_score(floor, self.best), -1.0)
+        kind, vector, threshold = self._scan_for(floor)
+        rows, scores = self._range_search(kind, vector, threshold)
+        if self.allowed is not None:
+            kept = self.allowed[rows]
+            rows, scores = rows[kept], scores[kept]
         if self.text is None:
-            return scored(self.cache, None, self.visual, min_score, self.allowed)
+            return hits_of(rows, None, scores)
+        if vector is self.text:
+            return hits_of(rows, scores, None)
         if self.visual is None:
-            return self._by_text(self.text, min_score, floor)
-        hits = scored(self.cache, None, self.visual, min_score, self.allowed)
+            hits = hits_of(rows, self.cache.scores("text", self.text, rows), None)
+            return hits.take(hits.score >= np.float32(self._min_score(floor)))
+        hits = hits_of(rows, None, scores)
         if self.contrast is not None and len(self.contrast):
             hits = self._thinned(self.text, self.contrast, hits, floor)
         return hits_of(hits.rows, self.cache.scores("text", self.text, hits.rows), hits.score)
 
-    def _by_text(self, text: Float32, min_score: float, floor: float) -> Hits:
-        if self.contrast is None or not len(self.contrast):
-            return scored(self.cache, text, None, min_score, self.allowed)
-        direction, length = _away_from(text, self.contrast)
-        min_share = min(self.curve.min_share(floor), 1 - 1e-6)  # float32 may round a share just below 1 up to it
-        bound = -1.0
-        if min_share > 0:
-            logit = np.log(min_share / (1 - min_share))
-            bound = self.calibration.temperature * (np.log(len(self.contrast)) + logit) - _ROUNDING
-        if length < 1e-6 or bound <= 0:
-            return scored(self.cache, text, None, min_score, self.allowed)
-        rows, _ = self.cache.range_search("text", (direction / length).astype(np.float32), bound / length)
-        rows = rows if self.allowed is None else rows[self.allowed[rows]]
-        hits = hits_of(rows, self.cache.scores("text", text, rows), None)
-        return hits.take(hits.score >= np.float32(min_score))
+    def _min_score(self, floor: float) -> float:
+        return max(self.curve.min_score(floor, self.best), -1.0)
+
+    def _scan_for(self, floor: float) -> tuple[Kind, Float32, float]:
+        """The range search that finds all candidates: the kind of vectors, the vector, the threshold."""
+        if self.visual is not None:
+            return "visual", self.visual, self._min_score(floor)
+        assert self.text is not None
+        if self.contrast is not None and len(self.contrast):
+            direction, length = _away_from(self.text, self.contrast)
+            min_share = min(self.curve.min_share(floor), 1 - 1e-6)  # float32 may round a share just below 1 up to it
+            bound = -1.0
+            if min_share > 0:
+                logit = np.log(min_share / (1 - min_share))
+                bound = self.calibration.temperature * (np.log(len(self.contrast)) + logit) - _ROUNDING
+            if length >= 1e-6 and bound > 0:
+                return "text", (direction / length).astype(np.float32), bound / length
+        return "text", self.text, self._min_score(floor)
+
+    def _range_search(self, kind: Kind, vector: Float32, threshold: float) -> tuple[Rows, Float32]:
+        """As that of the cache, without a scan where an earlier one had a lower threshold."""
+        for known_kind, known, lower, found in self.scans:
+            if known_kind == kind and lower <= threshold and np.array_equal(known, vector):
+                return found if lower == threshold else self.cache.narrowed(kind, vector, found, threshold)
+        found = self.cache.range_search(kind, vector, threshold)
+        self.scans.append((kind, vector, threshold, found))
+        return found
 
     def _thinned(self, text: Float32, contrast: Float32, hits: Hits, floor: float) -> Hits:
         """The hits of a search by picture without those that cannot reach the floor with any share within the

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,21 @@ def test_a_question_that_nobody_fitted_fails_with_a_floor(store: Store) -> None:
     assert find(cache, bare, ASKED, None, OTHER[None]).rows.tolist() == [0]
     with pytest.raises(Exception, match="not calibrated"):
         find(cache, bare, ASKED, None, OTHER[None], min_probability=0.5)
+
+
+def test_one_pass_over_the_tracks_finds_the_sure_and_the_weak(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = memory(store, (0.9, leaning(DV, 0.9)), (0.9, leaning(DV, 0.45)), (0.9, leaning(DV, 0.0)))
+    scans: list[Any] = []
+    search = VectorCache.range_search
+
+    def counting(self: VectorCache, *arguments: Any) -> Any:
+        scans.append(arguments)
+        return search(self, *arguments)
+
+    monkeypatch.setattr(VectorCache, "range_search", counting)
+    hits = find(cache, CALIBRATION, None, leaning(DV, 1.0))
+    assert sorted(hits.rows.tolist()) == [0, 1]  # .96, and .40 raised by its likeness
+    assert len(scans) == 1
 
 
 def test_what_is_less_probable_than_two_fifths_of_the_floor_is_not_raised(store: Store) -> None:

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +61,7 @@ def test_range_search_equals_brute_force(full: Store, seed: int, threshold: floa
 @pytest.mark.parametrize("threads", [False, True])
 def test_range_search_includes_the_boundary(full: Store, threads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if threads:
-        monkeypatch.setattr("vidmem.store.vector_cache._ONE_THREAD", 0)
+        monkeypatch.setattr("vidmem.store.scan.ONE_THREAD", 0)
     cache = VectorCache(full)
     every = np.arange(N)
     for seed in range(2):
@@ -85,6 +87,57 @@ def test_top_equals_brute_force(full: Store, k: int) -> None:
     rows, scores = cache.top("visual", query(), k)
     np.testing.assert_array_equal(rows, np.argsort(-exact, kind="stable")[:k])
     np.testing.assert_array_equal(scores, exact[rows])
+
+
+def test_the_best_of_many_that_are_nearly_alike(full: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their products with fp16 vectors are in another order than their cosines: one scan does not settle it."""
+    rng = np.random.default_rng(3)
+    middle = query(5).astype(np.float64)
+    rows = middle / np.linalg.norm(middle) + 2e-4 * rng.standard_normal((N, DV))
+    half = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+    norms = np.linalg.norm(half.astype(np.float32), axis=1)
+    old = VectorCache(full)._data
+    cache = VectorCache(full, replace(old, visual=half, scale=np.stack([1 / norms, old.scale[1]])))
+    exact = cache.scores("visual", query(5), np.arange(N))
+    scans = counted(monkeypatch)
+    for k in (1, 5, 40):
+        found, scores = cache.top("visual", query(5), k)
+        np.testing.assert_array_equal(found, np.argsort(-exact, kind="stable")[:k])
+        np.testing.assert_array_equal(scores, exact[found])
+    assert len(scans) == 3
+
+
+def test_one_scan_settles_the_best(full: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, scans = VectorCache(full), counted(monkeypatch)
+    cache.top("visual", query(), 1)
+    assert not scans
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The thresholds of the range searches from here on."""
+    scans: list[float] = []
+    search = VectorCache.range_search
+
+    def counting(self: VectorCache, kind: Any, vector: Float32, threshold: float) -> Any:
+        scans.append(threshold)
+        return search(self, kind, vector, threshold)
+
+    monkeypatch.setattr(VectorCache, "range_search", counting)
+    return scans
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(seed=st.integers(0, 10**6), low=st.floats(-1.1, 0.5), row=st.integers(0, N - 1), up=st.booleans())
+def test_a_search_narrowed_is_the_search_itself(full: Store, seed: int, low: float, row: int, up: bool) -> None:
+    cache = VectorCache(full)
+    high = float(cache.scores("visual", query(seed), np.array([row]))[0])  # on the very edge, or just above it
+    high = float(np.nextafter(np.float32(high), np.float32(2))) if up else high
+    wide = cache.range_search("visual", query(seed), min(low, high))
+    kept = wide[1].copy()
+    found = cache.narrowed("visual", query(seed), wide, high)
+    for mine, direct in zip(found, cache.range_search("visual", query(seed), high), strict=True):
+        np.testing.assert_array_equal(mine, direct)
+    np.testing.assert_array_equal(wide[1], kept)
 
 
 def test_scores_do_not_depend_on_the_other_rows(full: Store) -> None:

@@ -1,24 +1,16 @@
-"""Exact search over all tracks of a memory, by cosine, without reading a row of SQLite.
-
-Measured at 1,000,000 x 128: one thread scans fp16 in an inverted file without clustering in 10 ms. FAISS's plain fp16
-index needs 700 ms for a range search (its range search is not vectorised), and a flat float32 index 17 ms on two
-threads and twice the memory.
-"""
+"""Exact search over all tracks of a memory, by cosine, without reading a row of SQLite. scan.py does the scans."""
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..records import Float32
-from . import cache_build
+from . import cache_build, scan
 from .cache_build import BLOCK
 from .cache_file import CacheData
 from .fp16 import half_to_float
@@ -39,13 +31,8 @@ _SUM_MARGIN = 2e-6
 _PRODUCTS = 1 << 23
 """Cosines at a time in a search with many queries: 32 MB."""
 
-MAX_THREADS = 4  # a scan is bound by memory, which more threads do not make faster
-
-_ONE_THREAD = 1 << 27
-"""Numbers that one thread scans, in 10 ms.
-
-Threads of one search wait for each other: beside a busy encoder, two took 24 ms for what one does in 1 ms.
-"""
+_SPARE = 16
+"""How many more tracks than were asked for `top` looks at, so that one scan nearly always settles it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +62,6 @@ class VectorCache:
     def __init__(self, store: Store, data: CacheData | None = None) -> None:
         self._store = store
         self._data = cache_build.current(store) if data is None else data
-        self._indexes: dict[Kind, Any] = {}
-        self._building = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._data)
@@ -125,10 +110,25 @@ class VectorCache:
         unit = self._unit(kind, query)
         if not len(self):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        _, dots, found = self._index(kind).range_search(unit[None], float(threshold) - _NORM_MARGIN)
-        order = np.argsort(found)
-        rows: NDArray[np.int64] = found[order]
-        scores: Float32 = dots[order] * self._scale(kind)[rows]
+        rows, dots = scan.at_least(self._half(kind), unit, float(threshold) - _NORM_MARGIN)
+        scores: Float32 = dots * self._scale(kind)[rows]
+        return self._settled(kind, unit, rows, scores, threshold)
+
+    def narrowed(
+        self, kind: Kind, query: Float32, found: tuple[NDArray[np.int64], Float32], threshold: float
+    ) -> tuple[NDArray[np.int64], Float32]:
+        """Return what `range_search` finds, from what it `found` with a lower threshold, without another scan.
+
+        Raises:
+            ValueError, UsageError: as `range_search`.
+        """
+        return self._settled(kind, self._unit(kind, query), *found, threshold)
+
+    def _settled(
+        self, kind: Kind, unit: Float32, rows: NDArray[np.int64], scores: Float32, threshold: float
+    ) -> tuple[NDArray[np.int64], Float32]:
+        """The rows whose score is at least the threshold; next to it one fixed sum decides."""
+        scores = scores.copy()
         near = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
         scores[near] = self._cosines(kind, unit, rows[near])
         keep = scores >= np.float32(threshold)
@@ -180,12 +180,15 @@ class VectorCache:
         k = min(k, len(self))
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        _, rough = self._index(kind).search(unit[None], k)
-        # The k that FAISS found may miss one that is better by less than fp16 moves norms: take the worst of them as
-        # a threshold, and the exact answer is among the tracks above it.
-        rows, _ = self.range_search(kind, query, float(self._cosines(kind, unit, rough[0]).min()))
+        rows, dots = scan.best(self._half(kind), unit, min(len(self), 2 * k + _SPARE))
         scores = self._cosines(kind, unit, rows)
-        best = np.argsort(-scores, kind="stable")[:k]
+        best = np.lexsort((rows, -scores))[:k]
+        # A track that the scan left out has at most the last inner product, and a cosine that differs from it by less
+        # than fp16 moves norms. If that can be better than the worst of these, all tracks above it are looked at.
+        if len(rows) < len(self) and dots[-1] + _NORM_MARGIN >= scores[best[-1]]:
+            rows, _ = self.range_search(kind, query, float(scores[best[-1]]))
+            scores = self._cosines(kind, unit, rows)
+            best = np.argsort(-scores, kind="stable")[:k]
         return rows[best], scores[best]
 
     def scores(self, kind: Kind, query: Float32, rows: NDArray[np.int64]) -> Float32:
@@ -233,35 +236,3 @@ class VectorCache:
             part = rows[start : start + BLOCK]
             scores[start : start + BLOCK] = np.einsum("ij,j->i", half_to_float(half[part]), unit) * scale[part]
         return scores
-
-    def _index(self, kind: Kind) -> Any:
-        with self._building:  # threads wait rather than build it once each
-            if kind not in self._indexes:
-                self._indexes[kind] = _build_index(self._half(kind))
-            return self._indexes[kind]
-
-
-def _build_index(half: NDArray[np.float16]) -> Any:
-    """Build a FAISS index that scans every row of `half` `(n, D)`, by inner product; one list per thread."""
-    import faiss  # 30 ms beyond NumPy: only a search pays them
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(cores, MAX_THREADS)
-    faiss.omp_set_num_threads(threads)
-    n, dim = half.shape
-    lists = threads if n * dim > _ONE_THREAD else 1
-    centres = faiss.IndexFlatIP(dim)
-    centres.add(np.zeros((lists, dim), np.float32))
-    index: Any = faiss.IndexIVFScalarQuantizer(
-        centres, dim, lists, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
-    )
-    index.is_trained = True  # fp16 has nothing to learn
-    bounds = np.linspace(0, n, lists + 1).astype(int)
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        ids = np.arange(start, stop, dtype=np.int64)
-        codes = np.ascontiguousarray(half[start:stop]).view(np.uint8)
-        index.invlists.add_entries(number, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
-    index.ntotal = n
-    index.nprobe = lists
-    index.parallel_mode = int(lists > 1)  # 1: threads share the lists of one query
-    return index
