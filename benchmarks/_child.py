@@ -44,7 +44,7 @@ def index(video: str, folder: str, checkpoint_frames: int | None) -> dict[str, A
         config = replace(config, checkpoint_frames=checkpoint_frames)
     with Memory.open(folder) as memory:
         _ = memory.encoder
-        loaded = time.perf_counter()
+        loaded, used = time.perf_counter(), time.process_time()
 
         def on_source(path: str, source: object) -> Callable[[int, int], None]:
             if isinstance(source, Exception):
@@ -53,6 +53,7 @@ def index(video: str, folder: str, checkpoint_frames: int | None) -> dict[str, A
             return lambda t_ns, frames: print("frames", frames, flush=True)
 
         (report,) = memory.index(video, config=config, on_source=on_source)
+        used = time.process_time() - used
         at_end, peak = memory.stats(), peak_rss()
     with Memory.open(folder, read_only=True) as memory:
         memory.cache()  # its file belongs to what a memory costs
@@ -61,6 +62,7 @@ def index(video: str, folder: str, checkpoint_frames: int | None) -> dict[str, A
         "frames": report.frames,
         "new_frames": report.new_frames,
         "seconds": report.seconds,
+        "cpu_s": used,
         "media_s": report.media_s,
         "skipped": report.skipped,
         "load_s": loaded - began,
@@ -77,11 +79,13 @@ def keep(way: str, video: str, file: str) -> dict[str, Any]:
     from benchmarks.ways import Backbone
 
     backbone = Backbone()
+    used = time.process_time()
     told = backbone.index(Path(video), Path(file), way == "patches")
     return {
         "frames": told.frames,
         "vectors": len(told.vectors),
         "seconds": told.seconds,
+        "cpu_s": time.process_time() - used,
         "peak_rss": peak_rss(),
         "disk_bytes": told.disk_bytes,
     }

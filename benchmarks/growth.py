@@ -8,7 +8,9 @@ frames,    the same film kept as one vector a frame, or one a patch, by the same
 patches    bytes, and the time of a search for the ten best by faiss in fp16. Bytes of longer films are by count
 
 The film is all of the real clips, scaled into 720p30, again and again; without clips a synthetic walk. Slopes are of a
-line through log values over log hours; 1 is linear. Nothing may be above 1.05. Writes FILE.json, FILE.md and FILE.png.
+line through log values over log hours; 1 is linear. Nothing may be above 1.05, but wall time, which other work on the
+machine lengthens. `processor s` is the time of all threads of the process, which that moves little. Writes FILE.json,
+FILE.md and FILE.png.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ MOST_SLOPE = 1.05
 WAYS = {"frames": "one vector a frame", "patches": "one vector a patch"}
 COLUMNS = {
     "index_s": "index s",
+    "index_cpu_s": "processor s",
     "index_rss": "peak RAM of indexing MB",
     "disk_bytes": "on disk MB",
     "first_s": "open and first answer s",
@@ -159,6 +162,7 @@ def real(base: Path, minutes: Sequence[float], others: float, place: Path) -> li
             "kind": "real",
             "hours": said["media_s"] / 3600,
             "index_s": said["seconds"],
+            "index_cpu_s": said["cpu_s"],
             "index_rss": said["peak_rss"],
             "disk_bytes": said["disk_bytes"],
             "regions_a_frame": said["regions"] / said["frames"],
@@ -167,7 +171,7 @@ def real(base: Path, minutes: Sequence[float], others: float, place: Path) -> li
         for way in WAYS if length <= others else ():
             kept = child(way, video, place / f"{way}.npz")
             row[way] = {"index_s": kept["seconds"], "index_rss": kept["peak_rss"], "disk_bytes": kept["disk_bytes"]}
-            row[way]["vectors"] = kept["vectors"]
+            row[way] |= {"index_cpu_s": kept["cpu_s"], "vectors": kept["vectors"]}
             (place / f"{way}.npz").unlink()
             say(f"{way} of {length:g} minutes in {kept['seconds']:.0f} s")
         rows.append(row)
@@ -226,8 +230,10 @@ def slopes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             found[kind] = slope(points) if len(points) > 1 else None
         out.append(found)
     for way in WAYS:
-        points = [(row["hours"], row[way]["index_s"]) for row in rows if "index_s" in row[way]]
-        out.append({"cost": f"{way}: index s", "real": slope(points) if len(points) > 1 else None, "synthetic": None})
+        points = [(row["hours"], row[way]["index_cpu_s"]) for row in rows if "index_cpu_s" in row[way]]
+        out.append(
+            {"cost": f"{way}: processor s", "real": slope(points) if len(points) > 1 else None, "synthetic": None}
+        )
     return out
 
 
@@ -249,15 +255,15 @@ def tables(result: dict[str, Any]) -> str:
                     _length(row),
                     WAYS[way],
                     one["vectors"],
-                    one.get("index_s"),
-                    one["index_s"] / row["index_s"] if "index_s" in one else None,
+                    one.get("index_cpu_s"),
+                    one["index_cpu_s"] / row["index_cpu_s"] if "index_cpu_s" in one else None,
                     one["disk_bytes"] / 1e6,
                     one["disk_bytes"] / row["disk_bytes"],
                     one.get("p50_ms"),
                     one["p50_ms"] / row["p50_ms"] if "p50_ms" in one else None,
                 ]
             )
-    head = ["video", "kept", "vectors", "index s", "/ vidmem's", "MB on disk", "/ vidmem's", "search ms"]
+    head = ["video", "kept", "vectors", "processor s", "/ vidmem's", "MB on disk", "/ vidmem's", "search ms"]
     head.append("/ an answer of vidmem")
     parts.append(markdown(head, lines))
     return "\n\n".join(parts) + "\n"
@@ -284,7 +290,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
-    for axis, key in zip(axes, ("index_s", "index_rss", "disk_bytes", "p50_ms"), strict=True):
+    for axis, key in zip(axes, ("index_cpu_s", "index_rss", "disk_bytes", "p50_ms"), strict=True):
         for kind, mark in (("real", "o-"), ("synthetic", "s--")):
             points = [(row["hours"], _cost(row, key)) for row in result["rows"] if row["kind"] == kind and key in row]
             if points:
@@ -327,7 +333,11 @@ def main() -> int:
         rows += synthetic([int(h) for h in args.hours.split(",") if h], rows[-1], place)
         by_count(rows, args.search)
         result |= {"rows": rows, "slopes": slopes(rows), "load_after": os.getloadavg()}
-    steep = [s["cost"] for s in result["slopes"] if max(s["real"] or 0, s["synthetic"] or 0) > MOST_SLOPE]
+    steep = [
+        s["cost"]
+        for s in result["slopes"]
+        if s["cost"] != COLUMNS["index_s"] and max(s["real"] or 0, s["synthetic"] or 0) > MOST_SLOPE
+    ]
     result["met"] = {"not above linear": not steep}
     write_json(args.out, result)
     args.out.with_suffix(".md").write_text(tables(result), "utf-8")

@@ -43,8 +43,7 @@ def at_least(half: NDArray[np.float16], query: Float32, least: float) -> Found:
     """
 
     def part(start: int, stop: int) -> Found:
-        import faiss
-
+        faiss = _faiss()
         codes = _codes(half[start:stop])
         result = faiss.RangeSearchResult(1)
         partial = faiss.RangeSearchPartialResult(result)
@@ -69,8 +68,7 @@ def best(half: NDArray[np.float16], query: Float32, k: int) -> Found:
     """
 
     def part(start: int, stop: int) -> Found:
-        import faiss
-
+        faiss = _faiss()
         codes = _codes(half[start:stop])
         count = min(k, stop - start)
         dots, rows = np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64)
@@ -84,6 +82,12 @@ def best(half: NDArray[np.float16], query: Float32, k: int) -> Found:
     return rows[order], dots[order]
 
 
+def _faiss() -> Any:
+    import faiss  # 30 ms beyond NumPy: only a search pays them
+
+    return faiss
+
+
 def _codes(half: NDArray[np.float16]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(half).view(np.uint8)
 
@@ -95,15 +99,13 @@ _idle: dict[int, list[Any]] = {}
 @contextmanager
 def _scanner(query: Float32) -> Iterator[Any]:
     """A scanner for one part of one search, which numbers rows from 0."""
-    import faiss  # 30 ms beyond NumPy: only a search pays them
-
     query = np.ascontiguousarray(query, np.float32)  # the scanner points to it
     idle = _idle.setdefault(len(query), [])
     try:
         scanner = idle.pop()
     except IndexError:
         scanner = _new_scanner(len(query))
-    scanner.set_query(faiss.swig_ptr(query))
+    scanner.set_query(_faiss().swig_ptr(query))
     scanner.set_list(0, 0.0)
     yield scanner
     idle.append(scanner)
@@ -121,11 +123,10 @@ def _new_scanner(dim: int) -> Any:
 
 def _empty_index(dim: int) -> Any:
     """The index whose scanners are used: inverted lists of fp16 vectors, without a vector."""
-    import faiss
-
+    faiss = _faiss()
     centres = faiss.IndexFlatIP(dim)
     centres.add(np.zeros((1, dim), np.float32))
-    index: Any = faiss.IndexIVFScalarQuantizer(
+    index = faiss.IndexIVFScalarQuantizer(
         centres, dim, 1, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
     )
     index.is_trained = True  # fp16 has nothing to learn
