@@ -61,11 +61,13 @@ mutate: setup
 	$(PIP) install -q "mutmut>=3.8"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutate --out benchmarks/out/mutate.json --sample $(SAMPLE)
 
-# The long attacks: kills and faults for every command that writes, threads and processes that ask while others write,
+# The long attacks: damaged input for every parser, kills and faults for every command that writes, threads and processes that ask while others write,
 # and a camera for hours. Half an hour; not in CI, where tests/attack has short ones. Another number: make attack KILLS=50
 KILLS ?= 500
 HOURS ?= 4
+INPUTS ?= 100000
 attack: setup
+	$(BIN)/python -m tests.attack.fuzzing --out benchmarks/out/attack_fuzz.json --inputs $(INPUTS)
 	$(BIN)/python -m tests.attack.kills --out benchmarks/out/attack_kills.json --kills $(KILLS)
 	$(BIN)/python -m tests.attack.threads --out benchmarks/out/attack_threads.json --minutes 5
 	$(BIN)/python -m tests.attack.soak --out benchmarks/out/attack_soak.json --hours $(HOURS)
