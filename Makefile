@@ -61,8 +61,9 @@ mutate: setup
 	$(PIP) install -q "mutmut>=3.8"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutate --out benchmarks/out/mutate.json --sample $(SAMPLE)
 
-# The long attacks: damaged input for every parser, kills and faults for every command that writes, threads and processes that ask while others write,
-# and a camera for hours. Half an hour; not in CI, where tests/attack has short ones. Another number: make attack KILLS=50
+# The long attacks: damaged input for every parser, kills and faults for every command that writes, threads and processes
+# that ask while others write, and a camera for hours. An hour; not in CI, where tests/attack has short ones. Other
+# numbers: make attack INPUTS=10000 KILLS=50
 KILLS ?= 500
 HOURS ?= 4
 INPUTS ?= 100000

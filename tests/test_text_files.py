@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vidmem import text_files
 from vidmem.errors import MediaError, ModelError, UsageError
-from vidmem.text_files import csv_cells, parse_json, read_bytes, read_json, read_json_lines, read_text
+from vidmem.text_files import csv_cells, is_plain_name, parse_json, read_bytes, read_json, read_json_lines, read_text
 
 
 def test_text_is_read_with_and_without_a_mark(tmp_path: Path) -> None:
@@ -60,6 +60,11 @@ def test_lines_of_json(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b'{"a": 1}\n\n[2\n')
     with pytest.raises(MediaError, match=r"\(line 3 is not JSON: "):
         read_json_lines(tmp_path / "a", "it cannot")
+
+
+def test_names_of_files() -> None:
+    assert all(map(is_plain_name, ("a", "a b.mp4", "...", "чашка" * 20)))
+    assert not any(map(is_plain_name, ("", ".", "..", "a/b", "a\\b", "a\0", "é" * 101)))
 
 
 def test_cells_of_a_line() -> None:

@@ -21,6 +21,8 @@ MAX_TEXT = 64 << 20
 MAX_DATA = 4 << 30
 """Maximum size in bytes of the annotations of a data set. Those of COCO's training pictures have 450 MB."""
 _CHUNK = 1 << 18
+_LONGEST_NAME = 200
+"""Bytes of a name; file systems take 255, and endings are added."""
 
 Path = str | os.PathLike[str]
 
@@ -129,6 +131,12 @@ def parse_json(data: bytes | str) -> Any:
         raise ValueError("brackets in too many brackets") from None
     except MemoryError:
         raise ValueError("it does not fit into memory") from None
+
+
+def is_plain_name(name: str) -> bool:
+    """Return True if a text can be the name of a file in a folder, and is no way out of it."""
+    odd = name in ("", ".", "..") or set(name) & {"/", "\\", "\0"}
+    return not odd and len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
 
 
 def csv_cells(line: str, where: str) -> list[str]:

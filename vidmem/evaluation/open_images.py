@@ -14,12 +14,14 @@ import csv
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import MediaError
+from ..text_files import open_regular
 from .points import ClassPoints
 
 WANTED = ("ImageId", "X", "Y", "Label", "EstimatedYesNo")
@@ -145,7 +147,7 @@ def _rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
     before: Any = csv.field_size_limit(MAX_CELL)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             for row in reader:
                 if row:

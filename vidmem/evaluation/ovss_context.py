@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError, ModelError
+from ..text_files import read_bytes
 from .label_pictures import Table
 
 _FOLDERS = ("trainval", "PASCAL-Context/trainval", "pascal-context/trainval")
@@ -38,9 +39,9 @@ def full_context(root: Path, names: Sequence[str]) -> tuple[Path, Table]:
     if path is None:
         raise MediaError(f"labels.txt, the names of the authors' numbers, is missing; put it beside trainval: {folder}")
     numbers: dict[str, int] = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in read_bytes(path, "labels.txt cannot").decode("utf-8", "replace").splitlines():
         number, colon, name = line.partition(":")
-        if colon and number.strip().isdecimal():
+        if colon and number.strip().isdecimal() and len(number) < 10:
             numbers[name.strip()] = int(number)
     if missing := [name for name in names if name not in numbers]:
         raise MediaError(f"{missing[0]!r} is not in the list of names; fetch labels.txt again: {path}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import MediaError, UsageError
+from ..errors import UsageError
 from ..query.labels import BUILT_IN, MAX_LENGTH
+from ..text_files import read_text
 from .panoptic import plain_name
 
 Names = tuple[tuple[str, ...], tuple[str, ...]]
@@ -33,12 +34,7 @@ def read_names(path: str | Path, count: int) -> Names:
         MediaError: The file cannot be read.
         UsageError: There are more or fewer names, or a line is not a name.
     """
-    try:
-        text = Path(path).read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MediaError(f"the names are not UTF-8 text; save them as such: {path}") from None
-    except OSError as error:
-        raise MediaError(f"the names cannot be read ({error.strerror}); check the path: {path}") from None
+    text = read_text(path, "the names cannot")
     names, words = parse_names(text, str(path))
     if len(names) != count:
         raise UsageError(f"there are {count} classes and {len(names)} names; give one name a line: {path}")

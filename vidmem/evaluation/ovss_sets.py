@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import MediaError, UsageError
+from ..text_files import is_plain_name, read_text
 from .label_pictures import IGNORED, Table
 from .ovss_context import full_context
 from .ovss_names import built_in_names
@@ -214,13 +215,10 @@ def _listed(*choices: Path) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(f"the list of pictures cannot be read ({error}); unpack the data set again: {path}") from None
+    lines = read_text(path, "the list of pictures cannot", remedy="unpack the data set again").splitlines()
     for number, line in enumerate(lines, 1):
         name = line.strip()
-        if name and (Path(name).name != name or name in (".", "..")):
+        if name and not is_plain_name(name):
             raise MediaError(f"line {number} of the list is not the name of a picture; unpack it again: {path}")
         if name:
             yield name

@@ -9,7 +9,6 @@ of "ignore" do not count, and "flag" means nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from PIL import Image, ImageDraw
 
 from ..errors import MediaError
 from ..media.images import load
+from ..text_files import parse_json, read_bytes
 from .masks import Mask, ciou, giou
 from .referring import Answerer, counts, gathered
 
@@ -151,17 +151,14 @@ def reason_figures(results: Iterable[Mapping[str, Any]]) -> dict[str, float | No
 
 
 def _json(path: Path) -> Mapping[str, Any]:
+    raw = read_bytes(path, "the annotation cannot", remedy="fetch it again")
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise MediaError(f"the annotation cannot be read ({error.strerror}); fetch it again: {path}") from None
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:  # some files of the data set are in Windows' own encoding
+        text = raw.decode("cp1252", errors="replace")
     try:
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError:  # some files of the data set are in Windows' own encoding
-            text = raw.decode("cp1252", errors="replace")
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise MediaError(f"the annotation is not JSON ({str(error)[:80]}); fetch it again: {path}") from None
     if not isinstance(data, Mapping):
         raise MediaError(f"the annotation is not an object; fetch it again: {path}")

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import MediaError
 from ..media.images import pictures_in
 from ..query.parse import Labels
+from ..text_files import is_plain_name, read_text
 from .confusions import cells
 from .consistency import LENGTHS, Consistency
 from .label_pictures import classes_of, read_numbers
@@ -54,16 +55,11 @@ def read_vspw(root: str | Path, split: str = "val") -> tuple[Video, ...]:
     """
     place = Path(root)
     path = place / f"{split}.txt"
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise MediaError(f"the list of the videos is missing; give the folder that has data/ and it: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(
-            f"the list of the videos cannot be read ({error}); unpack the data set again: {path}"
-        ) from None
+    if not path.exists():
+        raise MediaError(f"the list of the videos is missing; give the folder that has data/ and it: {path}")
+    lines = read_text(path, "the list of the videos cannot", remedy="unpack the data set again").splitlines()
     names = [line.strip() for line in lines if line.strip()]
-    if wrong := [name for name in names if Path(name).name != name or name in (".", "..")]:
+    if wrong := [name for name in names if not is_plain_name(name)]:
         raise MediaError(f"{wrong[0][:40]!r} is not the name of a video; unpack the data set again: {path}")
     if not names:
         raise MediaError(f"the list of the videos is empty; unpack the data set again: {path}")
