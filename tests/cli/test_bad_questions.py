@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fakes
@@ -100,3 +101,47 @@ def test_unknown_names_fail(run: Run, indexed: Path, arguments: tuple[str, ...],
     result = run(*arguments, "-m", indexed)
     assert result.exit_code in (2, 4)
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("thing", ["pipe", "zero", "loop", "folder", "deep.json", "huge.json", "cells.csv", "bytes"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("parse", "walk.mp4", "--labels"),
+        ("watch-list",),
+        ("calibrate",),
+        ("haystack", "--questions"),
+        ("export", "--out", "new", "--coco"),
+        ("export", "--out", "new", "--refcoco"),
+        ("read-answer",),
+        ("eval", "vq2d", "FILE", ".", "--encoder", "colours", "--out", "new"),
+    ],
+)
+def test_files_that_never_end_or_are_too_deep_fail(
+    run: Run, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], thing: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    for name, target in (("zero", "/dev/zero"), ("loop", "loop")):
+        os.symlink(target, name)
+    os.mkdir("folder")
+    for name, content in (
+        ("deep.json", "[" * 100_000),
+        ("huge.json", "9" * 5000),
+        ("cells.csv", '"' + "x" * 200_000 + '",walk.mp4,1-2'),
+        ("bytes", "\udcff\udcfe\0"),
+    ):
+        Path(name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    memory = () if command[0] in ("read-answer", "eval") else ("-m", copy)
+    words = [thing if word == "FILE" else word for word in (*command, "FILE")][: len(command) + ("FILE" not in command)]
+    result = run(*words, *memory)
+    assert result.exit_code in ((1, 2, 3, 4) if command[0] == "read-answer" else (2, 4)), (command, result.stderr)
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr) < 1500
+
+
+@pytest.mark.parametrize("score", ["1e308", "-1e308", "nan", "inf", "9" * 400])
+def test_absurd_thresholds_fail(run: Run, indexed: Path, score: str) -> None:
+    result = run("where", "red", f"--threshold={score}", "-m", indexed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--threshold is a score" in result.stderr

@@ -101,6 +101,15 @@ def test_files_that_are_no_annotations(tmp_path: Path) -> None:
         read_panoptic(tmp_path / "list.json")
 
 
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a\0b.png", "\ud800.png", "x" * 300])
+def test_names_that_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    for part in ("images", "annotations"):
+        file = files.write(tmp_path / part)
+        files.changed(file, lambda data, part=part: data[part][0].update(file_name=name))
+        with pytest.raises(MediaError, match=rf"{part}\[0\]\.file_name leads out of the folder"):
+            read_panoptic(file)
+
+
 def test_damaged_segments(tmp_path: Path) -> None:
     picture, _ = read_panoptic(files.write(tmp_path)).pictures
     whole = picture.labels.read_bytes()

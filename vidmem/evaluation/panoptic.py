@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError
+from ..export.files import inside
 from ..text_files import read_json
 
 _MATERIALS_FIRST = ("wall", "floor")
@@ -129,8 +130,8 @@ def read_panoptic(
                 segments[number] = index[category]
         found.append(
             Picture(
-                image_folder / here.text(picture, "file_name", place),
-                label_folder / here.text(row, "file_name", where),
+                here.file(picture, image_folder, place),
+                here.file(row, label_folder, where),
                 here.number(picture, "width", place),
                 here.number(picture, "height", place),
                 segments,
@@ -196,6 +197,12 @@ class _Fields:
         if not isinstance(value, str) or not value.strip():
             raise MediaError(f"{where}.{name} is {value!r}, not a text: {self.path}")
         return value
+
+    def file(self, row: dict[str, Any], folder: Path, where: str) -> Path:
+        path = inside(folder, self.text(row, "file_name", where))
+        if path is None:
+            raise MediaError(f"{where}.file_name leads out of the folder of the pictures: {self.path}")
+        return path
 
     def key(self, row: dict[str, Any], name: str, where: str) -> int | str:
         value = row.get(name)
