@@ -384,9 +384,9 @@ def binary_mutate() -> Callable[[Random, Sequence[bytes]], bytes]:
 
 
 TARGETS = [
-    Target("commands", whole, lines, 0.8, megabytes=1024, seconds=20),
-    Target("watch-command", watched, binary_mutate(), 0.1, megabytes=1024, seconds=20),
-    Target("index-command", indexed, binary_mutate(), 0.1, megabytes=1024, seconds=20),
+    Target("commands", whole, lines, 2.0, megabytes=1024, seconds=20),
+    Target("watch-command", watched, binary_mutate(), 0.2, megabytes=1024, seconds=20),
+    Target("index-command", indexed, binary_mutate(), 0.2, megabytes=1024, seconds=20),
     Target(
         "index-logs-command",
         indexed_logs,
