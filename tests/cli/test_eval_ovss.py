@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from evaluation import segmentation_files as files
+from evaluation import test_dense_accuracy as dense
 from PIL import Image
 
+from vidmem.cli.eval import common
+from vidmem.encoders import Reading
 from vidmem.query.labels import BUILT_IN
+from vidmem.records import Float32
 
 PHOTO = Path(__file__).parents[2] / "docs" / "coffee-cup.jpg"
 
@@ -120,6 +125,55 @@ def test_features_that_an_encoder_lacks(run: Any, names: Path, tmp_path: Path) -
         result = run("eval", "ovss", "ade20k", root, *options, "--features", features)
         assert result.exit_code == 2
         assert "'colours'" in result.stderr
+
+
+class Patches(dense.Colours):
+    """Patches of 4 pixels that know the colour under them; it reads the names of three colours."""
+
+    def encode_text(self, phrases: Sequence[str]) -> Float32:
+        colours = np.array([{**files.COLOURS, "grey": files.GROUND}[phrase] for phrase in phrases], np.float32)
+        return np.asarray(colours / np.linalg.norm(colours, axis=1, keepdims=True), np.float32)
+
+    def reading(self, phrase: str) -> Reading:
+        return Reading(phrase) if phrase in ("red", "blue", "grey") else Reading("", unknown=phrase)
+
+
+@pytest.mark.parametrize("options", [(), ("--side", "96", "--short", "96"), ("--side", "96", "--square")])
+def test_by_patches(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]) -> None:
+    """The blocks lie on patches of 4 pixels, of the whole picture, of windows of it, or of a square."""
+    monkeypatch.setattr(common, "load", lambda *_, **__: Patches())
+    words = tmp_path / "names.txt"
+    words.write_text(
+        "".join(
+            f"{n}\t{'red' if i == 2 else 'blue' if i == 12 else 'grey' if i == 0 else f'x{i}'}\n"
+            for i, n in enumerate(_ADE)
+        )
+    )
+    root = files.ade20k(tmp_path / "data", 1)
+    result = run("eval", "ovss", "ade20k", root, "--names", words, *options, "--out", tmp_path / "o")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "o/report.json").read_text())
+    assert report["features"] == "patches"
+    rows = {row["name"]: row["iou"] for row in report["classes"]}
+    assert min(rows["sky"], rows["person"]) > 0.9
+    assert report["miou"] == pytest.approx(np.mean([iou for iou in rows.values() if iou is not None]))
+    assert len(report["unknown"]) == 147
+
+
+def test_background_by_patches(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ground is as much like red as like blue, so that neither has .85 of the softmax."""
+    monkeypatch.setattr(common, "load", lambda *_, **__: Patches())
+    words = tmp_path / "names.txt"
+    listed = ["background", *("red" if i == 6 else "blue" if i == 7 else f"x{i}" for i in range(20))]
+    words.write_text("\n".join(listed) + "\n")
+    root = files.voc(tmp_path / "data")
+    result = run(
+        "eval", "ovss", "voc21", root, "--names", words, "--side", "96", "--short", "96", "--out", tmp_path / "o"
+    )
+    assert result.exit_code == 0, result.stderr
+    rows = {r["name"]: r["iou"] for r in json.loads((tmp_path / "o/report.json").read_text())["classes"]}
+    assert min(rows["car"], rows["cat"]) > 0.5  # colours of a JPEG bleed into the ground
+    assert rows["background"] > 0.8
 
 
 def test_a_photo_with_tiny(run: Any, tmp_path: Path) -> None:

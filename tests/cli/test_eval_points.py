@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from evaluation import segmentation_files as files
+from evaluation import test_dense_accuracy as dense
+from hypothesis import given as any_of
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from vidmem.cli.eval import common
+from vidmem.encoders import Reading
 from vidmem.errors import MediaError
 from vidmem.evaluation.open_images import PointFile, read_descriptions
 from vidmem.evaluation.points import score_of
+from vidmem.records import Float32
 
 HEADER = "ImageId,X,Y,Label,EstimatedYesNo,Source,YesVotes,NoVotes,UnsureVotes,TextLabel"
 RED, BLUE, YELLOW = "/m/red", "/m/blue", "/m/yellow"
@@ -37,6 +46,7 @@ def write(root: Path, *images: str) -> tuple[Path, Path, Path]:
             line(image, 0.1, 0.9, YELLOW, "yes"),
             line(image, 0.3, 0.3, "/m/green", "no"),
             line(image, 0.3, 0.3, BLUE, "unsure"),
+            line(image, 0.3, 0.3, "", "yes") + "some text",
         ]
     points = root / "oidv7-val-annotations-point-labels.csv"
     points.write_text("\n".join(lines) + "\n")
@@ -137,15 +147,55 @@ def test_names_that_an_encoder_does_not_know(run: Any, tmp_path: Path) -> None:
 
 def test_wrong_arguments(run: Any, tmp_path: Path) -> None:
     points, names, images = write(tmp_path, "a")
+    other = tmp_path / "other.csv"
+    other.write_text("/m/other,Red\n")
     for arguments, code, said in (
         ((points, names, "none"), 4, "the folder of the pictures does not exist"),
         ((points, points, images), 4, "line 1 is not the id of a class"),
         ((names, names, images), 4, "the column ImageId is missing"),
+        ((points, other, images), 4, "the file names no class of the points"),
         ((points, names, images, "--features", "pixels"), 2, "--features is one of"),
         ((points, names, images, "--features", "patches"), 2, "has no patches"),
     ):
         result = run("eval", "points", *arguments, "--encoder", "colours", "--out", tmp_path / "o")
         assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
+
+
+class Patches(dense.Colours):
+    """Patches of 4 pixels that know the colour under them."""
+
+    def encode_text(self, phrases: Sequence[str]) -> Float32:
+        colours = np.array([files.COLOURS[phrase.lower()] for phrase in phrases], np.float32)
+        return np.asarray(colours / np.linalg.norm(colours, axis=1, keepdims=True), np.float32)
+
+    def reading(self, phrase: str) -> Reading:
+        return Reading(phrase) if phrase.lower() in files.COLOURS else Reading("", unknown=phrase)
+
+
+def test_by_patches(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ground's cosine to red is .58, and 0 is the lowest there is: the point off red is taken, IoU 2/3."""
+    monkeypatch.setattr(common, "load", lambda *_, **__: Patches())
+    given = write(tmp_path, "a")
+    for number, options in enumerate(((), ("--short", "48"))):
+        result = run("eval", "points", *given, *options, "--out", tmp_path / str(number))
+        assert result.exit_code == 0, result.stderr
+        report = json.loads((tmp_path / str(number) / "report.json").read_text())
+        assert report["features"] == "patches"
+        assert report["per_class"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    result = run("eval", "points", *given, "--features", "points", "--out", tmp_path / "p")
+    assert (result.exit_code, "points are for `tren`" in result.stderr) == (2, True)
+
+
+@settings(max_examples=60)
+@any_of(st.text(st.characters(blacklist_categories=["Cs"])), st.binary(max_size=60))
+def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, data: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    for content in (text.encode(), data, f"{HEADER}\na,{text}".encode(), HEADER.encode() + b"\n" + data):
+        (folder / "any.csv").write_bytes(content)
+        with contextlib.suppress(MediaError):
+            PointFile(folder / "any.csv", folder)
+        with contextlib.suppress(MediaError):
+            read_descriptions(folder / "any.csv")
 
 
 def test_with_tiny(run: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation import segmentation_files as files
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from needs import needs
 from vidmem.errors import MediaError
@@ -81,6 +84,23 @@ def test_files_that_are_damaged(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(MediaError, match=said) as caught:
         target(path)
     assert str(caught.value).endswith(str(path))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["label", "points", "a"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.sampled_from(["text", "shapes", "is_sentence"]), _JSON) | _JSON)
+def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: object) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(data))
+    with contextlib.suppress(MediaError):
+        found = target(path)
+        assert found.mask.shape == (files.HEIGHT, files.WIDTH)
 
 
 def test_polygons_are_nearly_those_of_opencv() -> None:

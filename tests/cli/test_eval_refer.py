@@ -174,6 +174,17 @@ def test_a_damaged_picture_is_named(run: Any, tmp_path: Path) -> None:
     assert "the picture is 160x40, and the annotations say 160x96" in result.stderr
 
 
+def test_a_damaged_entry_is_named(run: Any, tmp_path: Path) -> None:
+    data = write(tmp_path / "refcoco", 2)
+    entries = pickle.loads((data / "refs(unc).p").read_bytes())
+    entries[0]["ann_id"] = 99
+    (data / "refs(unc).p").write_bytes(pickle.dumps(entries))
+    result = run("eval", "refer", data, "--encoder", "colours", "--out", tmp_path / "o")
+    assert result.exit_code == 3
+    assert "left out, entry 1: ann_id 99 is not in instances.json" in result.stderr
+    assert json.loads((tmp_path / "o/report.json").read_text())["splits"]["val"]["expressions"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 96, 160
 BLOCKS = {"red": (16, 32, 48, 80), "blue": (48, 96, 88, 144)}
 """Rows and columns y0, x0, y1, x1 of the coloured blocks in each picture."""
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255)}
-GROUND = (90, 100, 110)
+GROUND = (100, 100, 100)
 
 
 def picture() -> NDArray[np.uint8]:

@@ -5,14 +5,15 @@ oidv7-class-descriptions.csv              LabelName,DisplayName
 IMAGES/<ImageId>.jpg
 
 A point says of one class whether it is there: yes, no or unsure. Of each picture, the classes count that have a point
-with yes (GEM, section 4.1: classes that are in the picture). Points with unsure do not count.
+with yes (GEM, section 4.1: classes that are in the picture). Points with unsure, and points of a free text instead of a
+class, do not count.
 """
 
 from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -40,7 +41,7 @@ class PointedPicture:
 
 
 class PointFile:
-    """The points of a file, in compact arrays: about 20 bytes each.
+    """The points of a file, in compact arrays: some 70 bytes each while the file is read.
 
     Attributes:
         images: Ids of the pictures that have a class, in the order of the file.
@@ -67,9 +68,9 @@ class PointFile:
         for line, row in _rows(Path(path), WANTED):
             name, across, down, class_id, yes = row
             answer = _ANSWERS.get(yes.strip().lower())
-            if answer is None or not name or not class_id or Path(name).name != name:
+            if answer is None or not name or Path(name).name != name:
                 raise _wrong(line, path)
-            if answer < 0:
+            if answer < 0 or not class_id:
                 continue
             try:
                 place = float(across), float(down)
@@ -123,11 +124,6 @@ def read_descriptions(path: str | Path) -> dict[str, str]:
     if not out:
         raise MediaError(f"the file has no class; fetch it again: {path}")
     return out
-
-
-def named(classes: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
-    """The display names of classes; a class without one keeps its id, which no encoder knows."""
-    return [descriptions.get(each, each) for each in classes]
 
 
 def _rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +64,16 @@ Answerer = Callable[[NDArray[np.uint8], str, Sequence[str]], list[Found]]
 """Takes a picture `(H, W, 3)` uint8, its path and expressions, and finds one mask each."""
 
 
-def read_questions(
-    place: str | Path, images: str | Path | None, splits: Sequence[str], by: str | None = None
-) -> tuple[tuple[Questions, ...], tuple[Path, ...]]:
-    """The expressions of a data set, picture by picture in the order of the file, and the files that were read.
+class Read(NamedTuple):
+    """What was read. files: As they were read. left_out: why, for each entry of the files that is damaged."""
+
+    questions: tuple[Questions, ...]
+    files: tuple[Path, ...]
+    left_out: tuple[str, ...]
+
+
+def read_questions(place: str | Path, images: str | Path | None, splits: Sequence[str], by: str | None = None) -> Read:
+    """Read the expressions of a data set, picture by picture in the order of the file.
 
     Args:
         place: A folder with `instances.json` and a list of expressions; see export/trainset/refcoco.py.
@@ -84,11 +90,12 @@ def read_questions(
         raise MediaError(f"the folder of the pictures does not exist; check the path: {folder}")
     out: list[Questions] = []
     files: tuple[Path, ...] = ()
+    left_out: list[str] = []
     for split in splits:
-        read = read_refcoco(Path(place), folder, split, by)
+        read = read_refcoco(Path(place), folder, split, by, left_out.append)
         files = read.files
         out += _by_picture(split, read.said)
-    return tuple(out), files
+    return Read(tuple(out), files, tuple(dict.fromkeys(left_out)))
 
 
 def _by_picture(split: str, said: Iterable[Said]) -> list[Questions]:

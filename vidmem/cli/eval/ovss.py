@@ -95,10 +95,15 @@ def ovss(
     found = load_encoder(encoder, device, weights, masks)
     # The background is what remains, and no name.
     first = 0 if opened.background is None else 1
-    classes = read_classes(
-        found, opened.names[first:], words[first:], templates=templates, first=first, contrasts=first > 0
-    )
     used = features if features is not None else best_features(found)
+    classes = read_classes(
+        found,
+        opened.names[first:],
+        words[first:],
+        templates=templates,
+        first=first,
+        contrasts=first > 0 and used == "regions",
+    )
     settings = {
         "benchmark": "ovss",
         "data set": data,

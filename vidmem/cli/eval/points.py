@@ -61,7 +61,7 @@ def points(
       vidmem eval points points.csv names.csv validation --encoder gem --out run
     """
     from ...evaluation.journal import Journal
-    from ...evaluation.open_images import PointFile, named, read_descriptions
+    from ...evaluation.open_images import PointFile, read_descriptions
     from ...evaluation.parsed_pictures import FEATURES, best_features
     from ...evaluation.point_run import gathered, heat_maps, picture_points
     from ...evaluation.point_table import point_table
@@ -74,9 +74,13 @@ def points(
     file = PointFile(labels, images)
     chosen = file.images[:limit]
     found = load_encoder(encoder, device, weights, masks)
-    given = named(file.classes, names)
+    ids = [each for each in file.classes if each in names]
+    if not ids:
+        raise MediaError(f"the file names no class of the points; fetch both files again: {descriptions}")
+    given = [names[each] for each in ids]
     classes = read_classes(found, given, given, templates=templates, distinct=False)
-    vectors = {file.classes[row]: vector for row, vector in zip(classes.rows.tolist(), classes.vectors, strict=True)}
+    vectors = {ids[row]: vector for row, vector in zip(classes.rows.tolist(), classes.vectors, strict=True)}
+    unknown = [*classes.unknown, *(each for each in file.classes if each not in names)]
     used = features if features is not None else best_features(found)
     settings = {
         "benchmark": "points",
@@ -99,7 +103,7 @@ def points(
         raise MediaError(next(iter(outcome.skipped.values())))
     score = gathered(outcome.results.values())
     title = f"OpenImages V7 points, {of_all(chosen, file.images, 'picture')}"
-    notes = [f"features: {used}", *unknown_note(classes.unknown, len(classes), found.info.name)]
-    document = {"features": used, "unknown": list(classes.unknown), **asdict(score)}
+    notes = [f"features: {used}", *unknown_note(unknown, len(file.classes), found.info.name)]
+    document = {"features": used, "unknown": unknown, **asdict(score)}
     table = point_table(title, f"{found.info.name}, {used}", score, notes)
     return conclude(out, document, [table], outcome, "picture", show)

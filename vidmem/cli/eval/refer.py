@@ -74,7 +74,7 @@ def refer(
     from ...evaluation.journal import Journal
     from ...evaluation.refer_table import refer_score, refer_tables
     from ...evaluation.referring import Questions, picture_counts, read_questions
-    from ...evaluation.run import sha256
+    from ...evaluation.run import Outcome, sha256
     from ...export.coco import require_pycocotools
 
     known = name or Path(data).resolve().name.lower()
@@ -82,7 +82,7 @@ def refer(
         raise UsageError(f"--data-set is one of {', '.join(DATA_SETS)}; got {known[:40]!r}")
     require_pycocotools()
     splits = comma_list(split or ["val"])
-    everything, files = read_questions(data, images, splits, by)
+    everything, files, left_out = read_questions(data, images, splits, by)
     chosen = everything[:limit]
     answer, method, settings = chosen_answerer(
         mask_model, encoder=encoder, device=device, weights=weights, masks=masks, many=known == "grefcoco"
@@ -100,6 +100,8 @@ def refer(
 
     with Journal(out, full) as journal:
         outcome = run(journal, chosen, lambda questions: questions.key, work, "picture")
+    damaged = {f"entry {number}": reason for number, reason in enumerate(left_out, 1)}
+    outcome = Outcome(outcome.results, outcome.skipped | damaged)
     if not outcome.results:
         raise MediaError(
             next(iter(outcome.skipped.values()), f"no expression is there; fetch the data set again: {data}")
