@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "media"))
 import make_logs
 import test_lerobot
 
+FILES = "too many open files"
 LOOK, PLAIN = "fake:look", "colours"
 
 
@@ -42,6 +43,7 @@ class Command:
         stdin: A file that is its standard input.
         heavy: Takes seconds; only in the long run.
         most: Kills in the long run, if fewer than others get.
+        not_given: Faults that end a library of others, and the process with it; nothing of vidmem is to blame.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Command:
     stdin: str | None = None
     heavy: bool = False
     most: int | None = None
+    not_given: tuple[str, ...] = ()
 
 
 def introduce() -> None:

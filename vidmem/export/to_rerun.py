@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,8 @@ from .annotations import AnnotateReport, AnnotationLookup, Annotations
 QUALITY = 85
 """JPEG quality of the pictures."""
 TIMELINE = "time"
+CHUNK = 1 << 20
+"""Bytes that are copied at a time."""
 
 
 def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
@@ -34,8 +40,7 @@ def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
     frames = boxes = damaged = 0
     notes: list[str] = []
     stream = rr.RecordingStream("vidmem", send_properties=True)
-    stream.save(part)
-    try:
+    with _saved(stream, part):
         for row in annotations.rows:
             name = row.address.part.strip("/") or "video"
             try:
@@ -48,9 +53,51 @@ def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
             frames, boxes = frames + more[0], boxes + more[1]
             _sightings(rr, stream, annotations, row, name)
         stream.flush()
-    finally:
-        stream.disconnect()
     return AnnotateReport(out, frames, boxes, damaged, tuple(notes))
+
+
+@contextmanager
+def _saved(stream: Any, part: str) -> Iterator[None]:
+    """Write to `part` what is logged in the block, and close the stream.
+
+    Where there are pipes, the library writes into one: its own writer waits for ever for a disk that is full.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if not os.path.isdir("/dev/fd"):
+        stream.save(part)
+        try:
+            yield
+        finally:
+            stream.disconnect()
+        return
+    failure: list[OSError] = []
+    with open(part, "wb") as file:
+        reading, writing = os.pipe()
+
+        def copy() -> None:
+            with open(reading, "rb", buffering=0) as pipe:
+                while data := pipe.read(CHUNK):
+                    try:
+                        if not failure:
+                            file.write(data)
+                    except OSError as error:  # read on, so that the library can end
+                        failure.append(error)
+
+        try:
+            stream.save(f"/dev/fd/{writing}")
+        finally:
+            os.close(writing)
+        copier = threading.Thread(target=copy, name="vidmem-rerun", daemon=True)
+        copier.start()
+        try:
+            yield
+        finally:
+            stream.disconnect()
+            copier.join()
+        if failure:
+            raise failure[0]
 
 
 def _pictures(
