@@ -22,7 +22,7 @@ from ..closing import Closing
 from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import UsageError
-from ..media.base import check_size
+from ..limits import check_size
 from ..media.sampling import Sampler
 from ..records import Frame, SourceInfo, SourceKind
 from ..store import SourceRow, Store

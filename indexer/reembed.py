@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..config import IndexConfig
 from ..encoders.base import Encoder, ViewEncoder
@@ -22,6 +21,7 @@ from ..errors import MediaError, StoreError, UsageError
 from ..geometry import box_iou
 from ..media import open_source
 from ..media.images import load
+from ..picture_reading import opened, rgb_array
 from ..records import Box, Float32, RegionTokens, View, ViewMark
 from ..store import ModelRecord, NewTokens, SourceRow, Store, TrackRow
 from ..timecode import NS
@@ -205,9 +205,10 @@ class _Run:
     def _kept(self, mark: ViewMark) -> View:
         """Make the view from its picture in the memory, which holds the box with its margin, and its hint."""
         try:
-            picture = np.asarray(Image.open(io.BytesIO(mark.image or b""), formats=["WEBP"]).convert("RGB"))
-        except (OSError, ValueError) as error:
-            raise StoreError(f"a kept view is damaged ({error}); restore the memory from a backup") from None
+            with opened(io.BytesIO(mark.image or b""), self._row.uri, what="a kept view") as held:
+                picture = rgb_array(held.load(more=7))
+        except MediaError as error:
+            raise StoreError(f"{str(error).partition(';')[0]}; restore the memory from a backup") from None
         hint = np.array(mark.hint if self._view_encoder.wants_hint else (), np.float32)
         small = shrink(picture, self._view_encoder.view_pixels)
         size = self._size

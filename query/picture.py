@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ..encoders.base import Encoder
 from ..errors import MediaError, UsageError
 from ..geometry import box_iou, cell_share, unit
 from ..indexer.views import whole_view
-from ..media.images import rgb
+from ..picture_reading import opened, rgb
 from ..records import Box, Float32, RegionTokens
 from ..store import SourceRow, Store, VectorCache
 from .paper import crop_region
@@ -37,17 +37,12 @@ NEAR_NS = 1_000_000_000
 
 def load_picture(path: str | Path) -> Image.Image:
     """Read an upright RGB picture; transparent parts become grey. Raises MediaError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = ImageOps.exif_transpose(Image.open(path))
-            return opaque(picture)
-    except FileNotFoundError:
-        raise MediaError(f"no such picture; check the path: {path}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise MediaError(f"the picture cannot be read ({error}); save it as JPEG or PNG: {path}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise MediaError(f"the picture is too large; scale it down first: {path}") from None
+    if not os.path.exists(path):
+        raise MediaError(f"no such picture; check the path: {path}")
+    with opened(path, remedy="save it as JPEG or PNG") as held:
+        picture = held.load(more=16)
+        held.exif()  # checks them
+        return opaque(ImageOps.exif_transpose(picture))
 
 
 def opaque(picture: Image.Image) -> Image.Image:

@@ -103,7 +103,7 @@ def test_a_folder_or_a_cut_off_picture_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [50_000, 10_000])
 def test_a_bomb_fails_before_it_is_unpacked(tmp_path: Path, side: int) -> None:
     path = png_header(tmp_path / "bomb.png", side, side)
-    with pytest.raises(MediaError, match="the picture is too large; scale it down first"):
+    with pytest.raises(MediaError, match=r"far too large; scale it down first|would take [\d,]+ MB of memory"):
         load_picture(path)
 
 

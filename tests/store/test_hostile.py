@@ -20,10 +20,9 @@ import pytest
 from vidmem.config import IndexConfig
 from vidmem.encoders.probability import Probabilities
 from vidmem.errors import StoreError, UsageError
-from vidmem.media import base
 from vidmem.query.retention import plan
 from vidmem.records import Mark, Trail, ViewMark
-from vidmem.store import Picture, PictureFile, Store, VectorCache, cache_build, cache_file, validate
+from vidmem.store import Picture, PictureFile, Store, VectorCache, cache_build, cache_file
 from vidmem.store.phrase_cache import PhraseCache
 from vidmem.store.source_names import source_names
 from vidmem.timecode import parse_moment
@@ -307,10 +306,6 @@ def test_poses_of_any_length_are_not_unpacked(made: Path, monkeypatch: pytest.Mo
     alter(made, "UPDATE trails SET blob = ?", zlib.compress(bytes(1 << 20)))
     with Store.open(made) as store, pytest.raises(StoreError, match="poses of source 1 are damaged"):
         store.trail(1)
-
-
-def test_the_limits_of_pictures_are_those_of_media() -> None:
-    assert (validate.MAX_SIDE, validate.MAX_PIXELS) == (base.MAX_SIDE, base.MAX_PIXELS)
 
 
 def test_a_bug_of_arguments_is_no_damage_when_writing(store: Store) -> None:

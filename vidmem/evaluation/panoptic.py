@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import MediaError
 from ..export.files import inside
+from ..picture_reading import opened
 from ..text_files import read_json
 
 _MATERIALS_FIRST = ("wall", "floor")
@@ -148,14 +148,8 @@ def segment_masks(picture: Picture) -> tuple[NDArray[np.bool_], NDArray[np.int64
         MediaError: The PNG is missing, damaged or of another size, a segment has no pixel, or a pixel has a segment
             that the annotation file does not list.
     """
-    try:
-        with Image.open(picture.labels) as image:
-            pixels = np.asarray(image.convert("RGB"), np.uint32)
-    except FileNotFoundError:
-        raise MediaError(f"no such file of segments: {picture.labels}") from None
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise MediaError(f"the file of segments is damaged ({reason}); fetch it again: {picture.labels}") from None
+    with opened(picture.labels, what="the file of segments", remedy="fetch it again") as held:
+        pixels = np.asarray(held.load(more=20).convert("RGB"), np.uint32)
     if pixels.shape[:2] != (picture.height, picture.width):
         raise MediaError(
             f"the file of segments is {pixels.shape[1]} x {pixels.shape[0]}, its picture {picture.width} x "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError, UsageError
+from ..picture_reading import opened
 from ..text_files import read_json
 from .files import inside
 from .rle import total
@@ -244,14 +245,8 @@ def require_pycocotools() -> None:
 
 def open_picture(path: Path) -> Image.Image:
     """Load a picture in its own mode. Raises MediaError."""
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture.copy()
-    except FileNotFoundError:
-        raise MediaError(f"the picture is missing; add it or remove it from the annotations: {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediaError(f"the picture cannot be read ({error}); replace it: {path}") from None
+    with opened(path, remedy="replace it, or remove it from the annotations") as held:
+        return held.load(more=8).copy()
 
 
 def rgb(picture: Image.Image) -> NDArray[np.uint8]:

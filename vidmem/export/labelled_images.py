@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import MediaError, UsageError
 from ..media import open_source
-from ..media.base import check_size
+from ..picture_reading import opened
 from ..query.labels import LabelSet
 from ..query.parse import Parse, Scene
 from ..query.picture import load_picture
@@ -182,19 +182,14 @@ def _videos(folder: Path, split: str | None) -> Sequence[Path]:
 
 
 def _classes(path: Path, picture: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    try:
-        with Image.open(path) as mask, Image.open(picture) as shown:
-            check_size(*mask.size, str(path))
-            if mask.size != shown.size:
-                raise MediaError(
-                    f"the mask is {mask.width}x{mask.height}, the picture {shown.width}x{shown.height}; "
-                    f"fetch them again: {path}"
-                )
-            if mask.mode not in ("L", "P"):
-                raise MediaError(f"the mask has mode {mask.mode}, not one number per pixel; convert it to grey: {path}")
-            values = np.asarray(mask).astype(np.int64)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or "not a picture"
-        raise MediaError(f"the mask of a picture cannot be read ({cause}); fetch it again: {path}") from None
+    what, again = "the mask of a picture", "fetch it again"
+    with opened(path, what=what, remedy=again) as mask, opened(picture) as shown:
+        if mask.image.size != shown.image.size:
+            sizes = f"{mask.image.width}x{mask.image.height}, the picture {shown.image.width}x{shown.image.height}"
+            raise MediaError(f"the mask is {sizes}; fetch them again: {path}")
+        if mask.image.mode not in ("L", "P"):
+            mode = mask.image.mode
+            raise MediaError(f"the mask has mode {mode}, not one number per pixel; convert it to grey: {path}")
+        values = np.asarray(mask.load(more=8)).astype(np.int64)
     values[values >= 254] = 0
     return values - 1

@@ -17,12 +17,6 @@ from ..records import Frame, SourceInfo, Trail
 Shape = Callable[[int, int], tuple[int, int]]
 """A function from the upright (width, height) of a picture to the (width, height) in which it is wanted."""
 
-MAX_SIDE = 16_384
-"""Maximum side of a picture in pixels. Larger ones are mistakes or bombs: 8K video is 7,680 wide."""
-
-MAX_PIXELS = 100_000_000
-"""Maximum number of pixels in a picture: 300 MB as RGB."""
-
 _MAX_NOTES = 20
 
 
@@ -123,16 +117,3 @@ class Source(Reader):
         if topic is not None:
             raise UsageError(f"the source has no poses, only logs have; leave `pose` out: {self.path}")
         return None
-
-
-def check_size(width: int, height: int, path: str) -> None:
-    """Check the limits before memory is spent on a picture.
-
-    Raises:
-        MediaError: a side is longer than MAX_SIDE, or there are more than MAX_PIXELS pixels.
-    """
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise MediaError(
-            f"a picture of {width}x{height} exceeds the limit of {MAX_SIDE} pixels a side and "
-            f"{MAX_PIXELS // 1_000_000} million in all; scale it down first: {path}"
-        )

@@ -15,8 +15,9 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, UsageError
+from ..limits import MAX_PIXELS, check_size
 from ..records import Frame
-from .base import MAX_PIXELS, Damage, check_size
+from .base import Damage
 from .container import FORMATS
 from .orient import Orientation, of_frame
 from .packets import decode, demux

@@ -13,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import MediaError
-from .base import MAX_PIXELS, check_size
+from ..limits import MAX_PIXELS, check_size
 from .recorded import Recorded, from_tags
 
 # Formats that contain pictures. Playlists (hls, dash, concat) are left out on purpose: they name other files.

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..limits import check_size
 from ..records import Frame, SourceKind
 from ..timecode import NS
-from .base import Shape, Source, check_size
+from .base import Shape, Source
 from .container import from_container
 from .info import file_info
 from .sampling import Sampler

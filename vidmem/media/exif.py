@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import IO
 
-from PIL import Image
-
+from ..picture_reading import opened
 from ..timecode import to_ns
 from .recorded import Recorded, plausible
 
@@ -18,8 +17,8 @@ _TIMES = ((0x9003, 0x9011, 0x9291), (0x9004, 0x9012, 0x9292))
 def from_exif(file: str | IO[bytes]) -> Recorded | None:
     """The time at which a photo was taken, local if it has no zone; None if it has none, or an implausible one."""
     try:
-        with Image.open(file) as image:
-            tags = image.getexif().get_ifd(_IFD)
+        with opened(file) as held:
+            tags = held.exif().get_ifd(_IFD)
     except Exception:  # EXIF may hold anything, and the picture counts more than its date
         return None
     for time_tag, offset_tag, part_tag in _TIMES:

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Sequence
 
-from PIL import Image
+from ..errors import MediaError
+from ..picture_reading import opened
 
 MIN_PICTURES = 10
 """Fewer pictures do not look like a film."""
@@ -39,7 +40,7 @@ def looks_like_film(paths: Sequence[str]) -> bool:
 
 def _size(path: str) -> tuple[int, int] | None:
     try:
-        with Image.open(path) as picture:
-            return picture.size
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        with opened(path) as held:
+            return held.image.size
+    except MediaError:
         return None

@@ -8,16 +8,17 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import MediaError
+from ..picture_reading import opened, rgb, rgb_array
 from ..records import Frame, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint, recorded
-from .base import Shape, Source, check_size
+from .base import Shape, Source
 from .exif import from_exif
 from .orient import Orientation
-from .suffixes import IMAGE_SUFFIXES, PHOTO_SUFFIXES, natural_key, suffix
+from .suffixes import IMAGE_SUFFIXES, natural_key, suffix
 
 _ORIENTATION_TAG = 0x0112
 _EXIF = {  # EXIF 2.32, 4.6.4 A: where row 0 and column 0 of the stored pixels are
@@ -116,33 +117,20 @@ def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.ui
     Raises:
         MediaError: it cannot be read, or is too large.
     """
-    try:
-        with Image.open(file) as image:
-            check_size(*image.size, path)  # only the header was read: nothing is allocated yet
-            orientation = _EXIF.get(image.getexif().get(_ORIENTATION_TAG, 1), Orientation())
-            wanted = image.size
-            if shape is not None:
-                wanted = orientation.size(*shape(*orientation.size(*image.size)))
-                image.draft("RGB", wanted)  # JPEG: decode at 1/2, 1/4 or 1/8, not below the wanted size
-            picture = rgb(image)
-            if picture.size != wanted:
-                picture = picture.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            return orientation.apply(np.asarray(picture))
-    except Image.DecompressionBombError:
-        raise MediaError(f"the picture is far too large; scale it down first: {path}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        if unknown and suffix(path) in PHOTO_SUFFIXES - IMAGE_SUFFIXES:
-            kind = suffix(path)[1:].upper()
-            raise MediaError(f"{kind} cannot be read, save the picture as JPEG: {path}") from None
-        cause = "not a picture" if unknown else str(error) or type(error).__name__
-        raise MediaError(f"the picture cannot be read ({cause}); copy or export it again: {path}") from None
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """Convert a picture of any mode to RGB with 8 bits a channel."""
-    if image.mode.startswith(("I", "F")):  # 16 bits a channel or more: PIL would clip at 255
-        deep = np.asarray(image, dtype=np.float64)
-        top = 255.0 if deep.max(initial=0) <= 255 else 65535.0
-        image = Image.fromarray((deep.clip(0, top) * (255.0 / top)).astype(np.uint8))
-    return image.convert("RGB")
+    with opened(file, path) as held:
+        image = held.image
+        to_rgb = 0 if image.mode == "RGB" else 4
+        exif = held.exif(to_rgb + 3 if shape is None else to_rgb)
+        orientation = _EXIF.get(exif.get(_ORIENTATION_TAG, 1), Orientation())
+        wanted = image.size
+        if shape is not None:
+            wanted = orientation.size(*shape(*orientation.size(*image.size)))
+            image.draft("RGB", wanted)  # JPEG: decode at 1/2, 1/4 or 1/8, not below the wanted size
+        same = image.size == wanted
+        held.load(to_rgb + 3 if same else to_rgb)
+        if image.format == "TIFF":  # Pillow turns these itself, when it loads them
+            wanted, orientation = orientation.size(*wanted), Orientation()
+        picture = rgb(image)
+        if not same:
+            picture = picture.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return orientation.apply(rgb_array(picture))

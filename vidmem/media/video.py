@@ -14,10 +14,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..limits import check_size
 from ..records import Frame, SourceKind
 from ..timecode import NS
 from . import orient
-from .base import Damage, Shape, Source, check_size
+from .base import Damage, Shape, Source
 from .container import open_video
 from .info import file_info
 from .lookahead import DoubtError

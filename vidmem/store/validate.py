@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any
 
 from ..errors import StoreError
+from ..limits import MAX_PIXELS, MAX_SIDE
 
 MAX_NS = 1 << 62
 """Limit of any time, so that differences of two fit 64 bits; for a wall clock the years 1823 to 2116."""
@@ -22,8 +23,6 @@ MAX_COUNT = 1 << 40
 """Limit of anything that is counted, so that sums fit 64 bits."""
 MAX_ORDINALS = 1 << 32
 MAX_DIM = 1 << 16
-MAX_SIDE, MAX_PIXELS = 16_384, 100_000_000
-"""Limits of a picture, as in media/base.py: buffers are made of this size."""
 _MAX_PIXEL = 1 << 20
 _MAX_DEPTH = 4
 

@@ -214,7 +214,7 @@ def test_faults_are_counted_and_named(units: list[Unit], tmp_path: Path) -> None
     manifest = write(units, tmp_path / "set", left_out=["an annotation"])
     assert manifest["records"] == 25
     assert manifest["skipped_records"] == 5
-    assert manifest["skipped"] == ["an annotation", f"the picture is missing: {gone.picture}"]
+    assert manifest["skipped"] == ["an annotation", f"the picture is missing; check the path: {gone.picture}"]
 
 
 def test_nothing_at_all_is_an_error(units: list[Unit], tmp_path: Path) -> None:

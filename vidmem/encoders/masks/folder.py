@@ -9,16 +9,18 @@ A .png has one channel with a number for each region, 0 for none. H and W are th
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelError, UsageError
+from ...errors import MediaError, ModelError, UsageError
+from ...limits import check_bytes, open_regular
+from ...picture_reading import opened
 from ...records import Frame, SourceInfo, SourceKind
 
 MOST = 4096
@@ -59,17 +61,17 @@ class FolderMasks:
 
 
 def read_masks(path: Path) -> NDArray[np.generic]:
-    """Masks `(n, H, W)` of a file. Raises ModelError when it is damaged or holds something else."""
+    """Masks `(n, H, W)` of a file. Raises ModelError when it is damaged, too large, or holds something else."""
     try:
-        if path.suffix == ".png":
-            return _from_labels(path)
-        loaded: Any = np.load(path, allow_pickle=False)
-        with loaded if path.suffix == ".npz" else nullcontext():
-            masks: NDArray[Any] = loaded["masks"] if path.suffix == ".npz" else loaded
+        masks: NDArray[Any] = _from_labels(path) if path.suffix == ".png" else _from_numpy(path)
     except KeyError:
         raise ModelError(f"a .npz of masks holds them under the name masks; this one does not: {path}") from None
-    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
-        cause = " ".join(str(error).split())[:100]
+    except MediaError as error:
+        raise ModelError(str(error)) from None
+    except MemoryError:
+        raise ModelError(f"the masks do not fit into memory; make fewer or smaller ones: {path}") from None
+    except Exception as error:  # NumPy, zipfile and zlib raise anything on damaged bytes
+        cause = " ".join(str(error).split())[:100] or type(error).__name__
         raise ModelError(f"the masks cannot be read ({cause}); make them anew: {path}") from None
     if masks.ndim != 3 or masks.dtype.kind not in "bufi" or len(masks) > MOST:
         raise ModelError(
@@ -79,14 +81,38 @@ def read_masks(path: Path) -> NDArray[np.generic]:
     return masks
 
 
-def _from_labels(path: Path) -> NDArray[np.bool_]:
-    from PIL import Image
+def _from_numpy(path: Path) -> NDArray[Any]:
+    """The array of a .npy, or `masks` of a .npz. Its size is taken from its header and checked before it is read."""
+    with open_regular(path) as file:
+        if path.suffix == ".npy":
+            check_bytes(_array_bytes(file), "the masks", path)
+            file.seek(0)
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        with zipfile.ZipFile(file) as archive:
+            name = next(name for name in ("masks.npy", "masks", "") if not name or name in archive.namelist())
+            if not name:
+                raise KeyError("masks")
+            with archive.open(name) as packed:
+                check_bytes(_array_bytes(packed), "the masks", path)
+            with archive.open(name) as packed:
+                return np.asarray(np.lib.format.read_array(packed, allow_pickle=False))
 
-    with Image.open(path) as picture:
-        if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
-            raise ValueError(f"a label picture has one channel, this one is {picture.mode}")
-        labels = np.asarray(picture)
+
+def _array_bytes(file: IO[bytes]) -> int:
+    """Bytes of the array that a file in NumPy's format claims to hold."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return math.prod(shape) * dtype.itemsize
+
+
+def _from_labels(path: Path) -> NDArray[np.bool_]:
+    with opened(path, what="the label picture", remedy="make it anew") as held:
+        if held.image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+            raise ValueError(f"a label picture has one channel, this one is {held.image.mode}")
+        labels = np.asarray(held.load(more=8))
     values = np.unique(labels[labels != 0])
     if len(values) > MOST:
         raise ValueError(f"{len(values)} regions; it is no label picture")
+    check_bytes(len(values) * labels.size, f"masks of {len(values)} regions", path)
     return np.asarray(labels[None] == values[:, None, None])

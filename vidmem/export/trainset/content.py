@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from ...errors import MediaError
-from ...media.base import check_size
+from ...picture_reading import opened
 from ..coco import decode_segmentation
 from ..textmask import BACKGROUND, Grid, Label, TextMask, from_classes, from_masks, numbered
 
@@ -175,17 +174,11 @@ def check_picture(path: str, size: tuple[int, int] | None = None, *, upright: bo
 
     Raises MediaError when it cannot, or is not of the size that the annotations give.
     """
-    try:
-        with Image.open(path) as picture:
-            check_size(*picture.size, path)
-            turned = upright and picture.getexif().get(ORIENTATION, 1) >= 5
-            found = picture.size[::-1] if turned else picture.size
-            picture.draft("L", (1, 1))  # a JPEG is then read whole, but not decoded in full size
-            picture.load()
-    except FileNotFoundError:
-        raise MediaError(f"the picture is missing: {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediaError(f"the picture cannot be read ({_cause(error)}): {path}") from None
+    with opened(path) as held:
+        turned = upright and held.exif().get(ORIENTATION, 1) >= 5
+        found = held.image.size[::-1] if turned else held.image.size
+        held.image.draft("L", (1, 1))  # a JPEG is then read whole, but not decoded in full size
+        held.load()
     if size is not None and found != size:
         raise MediaError(f"the picture is {found[0]}x{found[1]}, and the annotations say {size[0]}x{size[1]}: {path}")
     return found
@@ -193,24 +186,17 @@ def check_picture(path: str, size: tuple[int, int] | None = None, *, upright: bo
 
 def _label_picture(content: Labelled, size: tuple[int, int]) -> NDArray[np.int32]:
     path = content.labels
-    try:
-        with Image.open(path) as picture:
-            check_size(*picture.size, path)
-            if picture.mode not in ("L", "P", "I;16", "I"):
-                raise MediaError(f"the label picture has mode {picture.mode}, not one number per pixel: {path}")
-            if picture.size != size:
-                raise MediaError(
-                    f"the label picture is {picture.width}x{picture.height}, the picture {size[0]}x{size[1]}: {path}"
-                )
-            values, wide = np.asarray(picture).astype(np.int32), picture.mode.startswith("I")
-    except FileNotFoundError:
-        raise MediaError(f"the label picture is missing: {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediaError(f"the label picture cannot be read ({_cause(error)}): {path}") from None
+    with opened(path, what="the label picture") as held:
+        picture = held.image
+        if picture.mode not in ("L", "P", "I;16", "I"):
+            raise MediaError(f"the label picture has mode {picture.mode}, not one number per pixel: {path}")
+        if picture.size != size:
+            raise MediaError(
+                f"the label picture is {picture.width}x{picture.height}, the picture {size[0]}x{size[1]}: {path}"
+            )
+        values, wide = np.asarray(held.load(more=8)).astype(np.int32), picture.mode.startswith("I")
     if not wide:
         values[values == UNLABELLED] = content.first - 1
     return np.maximum(values - content.first, BACKGROUND)
 
 
-def _cause(error: Exception) -> str:
-    return "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)

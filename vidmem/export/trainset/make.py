@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from ...errors import MediaError, UsageError
+from ...picture_reading import opened
 from ..instruct import Style, record
 from ..textmask import BACKGROUND, Form, Grid, build, from_masks
 from .content import Conversation, Labelled, Outlined, Referred, Seen, Unit, check_picture, region_mask, see
@@ -136,11 +137,10 @@ def _crop(rng: random.Random, seen: Seen) -> tuple[int, int, int, int]:
 
 def _save_crop(path: str, box: tuple[int, int, int, int], upright: bool, folder: Path, key: str) -> str:
     out = folder / f"{Path(path).stem}-{hashlib.sha256(_bytes(key)).hexdigest()[:12]}.jpg"
-    try:
-        with Image.open(path) as picture:
-            part = (ImageOps.exif_transpose(picture) if upright else picture).convert("RGB").crop(box)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise MediaError(f"the picture cannot be read ({error}): {path}") from None
+    with opened(path) as held:
+        picture = held.load(more=8)
+        held.exif()  # checks them
+        part = (ImageOps.exif_transpose(picture) if upright else picture).convert("RGB").crop(box)
     temporary = out.with_suffix(f".{os.getpid()}.part")
     part.save(temporary, "JPEG", quality=JPEG_QUALITY)  # an OSError is no fault of the picture
     os.replace(temporary, out)

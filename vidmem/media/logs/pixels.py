@@ -13,7 +13,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ...errors import MediaError
-from ..base import Shape, check_size
+from ...limits import check_size
+from ..base import Shape
 from ..images import load
 from .base import content_of
 

@@ -15,7 +15,8 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from ...errors import MediaError
-from ..base import MAX_PIXELS, Damage, check_size
+from ...limits import MAX_PIXELS, check_size
+from ..base import Damage
 from .base import content_of
 
 _START = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
