@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..address import Address
 from ..config import IndexConfig
 from ..encoders.base import Encoder
-from ..errors import MediaError
+from ..errors import MediaError, VidmemError
 from ..media import Found, Photos, Source, check_topics, discover, open_source, parts
+from ..picture_reading import cause_of
 from ..store import Store
 from . import dating
 from .pictures import index_pictures, is_text
 from .pipeline import SourceReport, done_before, index_source
 from .plan import Album
 from .progress import IndexProgress, Progress, Watcher
+
+_log = logging.getLogger(__name__)
 
 Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
 
@@ -79,9 +83,17 @@ def index_all(
             else:
                 reports.append(_index_source(item, store, encoder, config, options))
         except MediaError as error:
-            if options.on_source is None:
-                raise
-            options.on_source(name, error)
+            failed = error
+        except VidmemError:
+            raise
+        except Exception as error:  # libraries raise anything on what they did not expect in a file
+            _log.info("an error that nothing foresaw: %s", name, exc_info=True)
+            failed = MediaError(f"it cannot be indexed ({type(error).__name__}: {cause_of(error)}); check it: {name}")
+        else:
+            continue
+        if options.on_source is None:
+            raise failed
+        options.on_source(name, failed)
     store.settle()
     return reports
 

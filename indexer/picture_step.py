@@ -57,7 +57,9 @@ class PictureStep(Step):
             self._add(read, read.image, regions)
         (self._unreadable.add if read.cause else self._unreadable.discard)(read.file.path)
         t_ns = None if read.cause else self._places[read.digest]
-        self._files.append(PictureFile(read.file.path, read.file.size, read.file.mtime_ns, t_ns, read.cause))
+        self._files.append(
+            PictureFile(read.file.path, read.file.size, read.file.mtime_ns, t_ns, read.cause, read.sample)
+        )
         self.frames_done, self.damaged = len(self._places), len(self._unreadable)
 
     def _add(self, read: Read, image: NDArray[np.uint8], regions: RegionTokens) -> None:

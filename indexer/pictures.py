@@ -23,6 +23,7 @@ from ..media.recorded import recorded_at
 from ..records import Frame, RegionTokens, SourceInfo, SourceKind
 from ..store import Checkpoint, Part, SourceRow, SourceState, Store
 from .encoding import encoded_ahead
+from .looking_again import same_photo
 from .picture_step import PictureStep
 from .pipeline import SourceReport
 from .plan import Album
@@ -56,10 +57,11 @@ class PicturesReport(SourceReport):
 
 
 def to_index(album: Album, store: Store) -> list[Listed]:
-    """Return the files that are not in the memory as they are now, going by their size and time."""
+    """Return the files that are not in the memory as they are now; see `looking_again.same_photo`."""
     row = next((row for row in store.sources() if row.uri == album.folder), None)
-    known = set() if row is None else {(f.path, f.size, f.mtime_ns) for f in store.picture_files(row.id)}
-    return [f for f in album.files.values() if (f.path, f.size, f.mtime_ns) not in known and is_text(f.path)]
+    known = {} if row is None else {f.path: f for f in store.picture_files(row.id)}
+    files = [f for f in album.files.values() if is_text(f.path)]
+    return [f for f in files if not same_photo(album.folder, f, known.get(f.path))]
 
 
 def index_pictures(

@@ -18,6 +18,7 @@ from ..errors import MediaError, StoreError
 from ..media import Source, decode_ahead
 from ..records import Frame, Mark, SourceInfo
 from ..store import SourceRow, Store
+from . import looking_again
 from .encoding import encoded_ahead
 from .gating import FrameGate
 from .progress import Progress
@@ -81,7 +82,7 @@ def done_before(source: Source, store: Store, pose: str | None = None) -> Source
     pose: as in `index_source`; the poses of this topic replace those that the memory has.
     """
     trail = None if pose is None else source.trail(pose)  # one that is not there fails before anything is written
-    row = store.begin_source(source.info)
+    row = looking_again.begin(store, source.info)
     if row.state == "open":
         return None
     if trail is not None:
@@ -159,6 +160,7 @@ def index_source(
         raise MediaError(f"no frame can be read; is it damaged or empty?: {info.uri}")
     step.damaged = row.damaged + source.damage.packets + source.damage.frames
     store.checkpoint(row.id, step.checkpoint(last=True))
+    looking_again.finish(store, row.id, info)
     new, notes = step.encoded + step.gated, tuple(source.damage.notes)
     _log.info("%d frames in %d calls of the encoder, %.1f s: %s", new, calls, time.perf_counter() - began, info.uri)
     return _report(store.source_by_id(row.id), info, new, began, notes, step.born, still=step.gated, calls=calls)

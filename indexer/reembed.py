@@ -205,8 +205,8 @@ class _Run:
     def _kept(self, mark: ViewMark) -> View:
         """Make the view from its picture in the memory, which holds the box with its margin, and its hint."""
         try:
-            with opened(io.BytesIO(mark.image or b""), self._row.uri, what="a kept view") as held:
-                picture = rgb_array(held.load(more=7))
+            with opened(io.BytesIO(mark.image or b""), self._row.uri, what="a kept view") as kept:
+                picture = rgb_array(kept.load(more=7))
         except MediaError as error:
             raise StoreError(f"{str(error).partition(';')[0]}; restore the memory from a backup") from None
         hint = np.array(mark.hint if self._view_encoder.wants_hint else (), np.float32)
@@ -220,7 +220,7 @@ class _Run:
         if not times:
             return
         with open_source(self._row.address) as source:
-            if source.info.fingerprint != self._row.fingerprint:
+            if self._row.fingerprint not in (source.info.fingerprint, source.info.former):
                 raise MediaError(f"the file is another one than was indexed; index it again: {self._row.uri}")
             # Both are rising, so a time that was passed is not in the source any more.
             wanted = iter(times)

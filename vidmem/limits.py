@@ -23,6 +23,9 @@ MAX_SIDE = 16_384
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels in a picture: 300 MB as RGB."""
 
+MAX_NS = 1 << 62
+"""Limit of any time, so that differences of two fit 64 bits; for a wall clock the years 1823 to 2116."""
+
 
 def budget() -> int:
     """Bytes that one frame, picture, chunk or blob may take. Raises UsageError for a malformed VIDMEM_BUDGET_MB."""
@@ -64,6 +67,27 @@ def check_size(width: int, height: int, path: str) -> None:
         )
 
 
+FRAMES = 4
+"""Decoded frames that a video decoder is taken to hold at once: threads, references, and the one that is shown."""
+LEAST_BITS = 12
+"""Bits of a pixel of the usual 4:2:0 of 8 bits."""
+
+
+def max_video_pixels() -> int:
+    """The number of pixels above which FFmpeg refuses a frame of any format, before it takes memory for it."""
+    return min(MAX_PIXELS, 8 * budget() // (FRAMES * LEAST_BITS))
+
+
+def check_frame(width: int, height: int, bits: int, path: str) -> None:
+    """Check a frame of a video against the limits. bits: of a pixel in its format.
+
+    Raises:
+        MediaError: it is too large, or FRAMES of them would take more than the memory budget.
+    """
+    check_size(width, height, path)
+    check_bytes(FRAMES * width * height * bits // 8, f"a video of {width}x{height} with {bits} bits a pixel", path)
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file for reading. Raises OSError if it cannot be opened, or is a folder, a pipe, a socket or a device.
 
@@ -77,6 +101,19 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise MediaError if there is something at `path` that is not a file: libraries that open it would wait.
+
+    A path that does not exist is left to them.
+    """
+    try:
+        kind = odd_kind(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return
+    if kind is not None:
+        raise MediaError(f"it is {kind}, not a file; give a file: {os.fspath(path)}")
 
 
 def odd_kind(mode: int) -> str | None:

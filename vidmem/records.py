@@ -116,7 +116,8 @@ class SourceInfo:
 
     uri: its address in the store, an absolute path. width, height: pixels, upright. duration_ns: 0 if unknown.
     fingerprint: identifies the content. start_ns: wall clock of t_ns = 0, in ns since the epoch, or None.
-    recorded_by: how start_ns is known, one of RECORDED_BY; empty if it is unknown.
+    recorded_by: how start_ns is known, one of RECORDED_BY; empty if it is unknown. former: the fingerprint by which
+    memories of earlier versions know it; empty if there is none. files: what holds the content, none for a live source.
     """
 
     uri: str
@@ -127,6 +128,8 @@ class SourceInfo:
     fingerprint: str
     start_ns: int | None = None
     recorded_by: str = ""
+    former: str = ""
+    files: tuple[str, ...] = ()
 
     @property
     def address(self) -> Address:

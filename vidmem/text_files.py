@@ -10,11 +10,11 @@ import csv
 import io
 import json
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from .errors import MediaError, UsageError, VidmemError
+from .limits import open_regular
 
 MAX_TEXT = 64 << 20
 """Maximum size in bytes of lists, questions and settings that people write."""
@@ -56,15 +56,6 @@ def read_bytes(
     if len(data) > limit:
         raise error(f"{what} be read (it is larger than {limit >> 20} MB); give a smaller file: {shown(path)}")
     return data
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading. Raises OSError if that fails, or it is a folder, a pipe or a device; it never waits."""
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(None, "it is a pipe or a device, not a file", os.fspath(path))
-    return file
 
 
 def _chunks(file: BinaryIO, limit: int) -> Iterator[bytes]:

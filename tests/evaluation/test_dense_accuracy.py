@@ -119,7 +119,7 @@ def test_pictures_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     assert report.pictures == 1
     assert len(report.skipped) == 2
     assert found.pictures[0].image.name in report.skipped[0]
-    assert "no such file of segments" in report.skipped[1]
+    assert "the file of segments is missing" in report.skipped[1]
     found.pictures[2].image.unlink()
     with pytest.raises(MediaError, match=found.pictures[0].image.name):
         evaluate_dense(Colours(), found)

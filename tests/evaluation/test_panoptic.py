@@ -128,7 +128,7 @@ def test_damaged_segments(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="the segment 6513507 is in no annotation"):
         segment_masks(picture)
     picture.labels.unlink()
-    with pytest.raises(MediaError, match="no such file of segments"):
+    with pytest.raises(MediaError, match="the file of segments is missing"):
         segment_masks(picture)
 
 

@@ -139,7 +139,7 @@ def test_odd_files_are_named(memory: Memory, trip: Path) -> None:
     assert dict(report.unreadable) == {
         "iphone.HEIC": "HEIC cannot be read, save the picture as JPEG",
         "empty.jpg": "the picture cannot be read (not a picture)",
-        "pipe.jpg": "not a regular file",
+        "pipe.jpg": "it is a pipe, not a file",
         "bad\udcff.png": "the file name is not valid UTF-8, rename the file",
     }
     assert (report.damaged, report.frames) == (4, 9)

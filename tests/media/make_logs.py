@@ -337,7 +337,8 @@ def add_transform(
 
 
 def bag(path: Path, n: int, kind: str) -> Path:
-    """A rosbag2 folder (kind sqlite3 or mcap) or a ROS 1 bag (kind ros1) of n compressed pictures."""
+    """A rosbag2 folder (kind sqlite3 or mcap; file or message for a packed one) or a ROS 1 bag (kind ros1) of n
+    compressed pictures."""
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC if kind == "ros1" else Stores.ROS2_HUMBLE)
@@ -361,8 +362,11 @@ def bag(path: Path, n: int, kind: str) -> Path:
     from rosbags.rosbag2 import StoragePlugin
     from rosbags.rosbag2 import Writer as Writer2
 
-    plugin = StoragePlugin.SQLITE3 if kind == "sqlite3" else StoragePlugin.MCAP
-    with Writer2(path, version=9, storage_plugin=plugin) as writer2:
+    plugin = StoragePlugin.MCAP if kind == "mcap" else StoragePlugin.SQLITE3
+    writer2 = Writer2(path, version=9, storage_plugin=plugin)
+    if kind in ("file", "message"):
+        writer2.set_compression(Writer2.CompressionMode[kind.upper()], Writer2.CompressionFormat.ZSTD)
+    with writer2:
         connection2 = writer2.add_connection("/cam/front", name, typestore=store)
         for i, t in enumerate(times(n)):
             writer2.write(connection2, t, store.serialize_cdr(message(i, t), name))

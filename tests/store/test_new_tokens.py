@@ -178,6 +178,9 @@ def test_a_memory_of_before_knows_no_doubt(store: Store, folder: Path) -> None:
             ("sources", "recorded_by"),
             ("pictures", "recorded_ns"),
             ("pictures", "recorded_by"),
+            ("sources", "stamp"),
+            ("sources", "content"),
+            ("picture_files", "sample"),
         ):
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         conn.execute("DROP TABLE views")

@@ -48,6 +48,10 @@ def test_pictures(store: Store) -> None:
     assert [(p.recorded_ns, p.recorded_by) for p in store.pictures(row.id)] == [(THEN, "exif"), (7, "given")]
 
 
+LATER = (("sources", "stamp"), ("sources", "content"), ("picture_files", "sample"))
+"""Columns of later steps."""
+
+
 def test_a_memory_of_before(store: Store, folder: Path) -> None:
     """Logs and live sources keep their time; of others none was known, until they are indexed again."""
     for name, kind, start in (("a.mcap#/cam", "log", THEN), ("cam0", "live", 5), ("walk.mp4", "video", None)):
@@ -55,7 +59,12 @@ def test_a_memory_of_before(store: Store, folder: Path) -> None:
     store.close()
     conn = sqlite3.connect(folder / "memory.sqlite")
     with conn:
-        for table, column in (("sources", "recorded_by"), ("pictures", "recorded_ns"), ("pictures", "recorded_by")):
+        for table, column in (
+            ("sources", "recorded_by"),
+            ("pictures", "recorded_ns"),
+            ("pictures", "recorded_by"),
+            *LATER,
+        ):
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         conn.execute("DELETE FROM migrations WHERE number >= 5")
     conn.close()

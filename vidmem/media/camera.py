@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, UsageError
-from ..limits import MAX_PIXELS, check_size
+from ..limits import check_frame, max_video_pixels
 from ..records import Frame
 from .base import Damage
 from .container import FORMATS
@@ -64,13 +64,14 @@ def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Fra
         if not container.streams.video:
             raise MediaError(f"the stream has no video: {plain_name(source)}")
         stream = container.streams.video[0]
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        stream.codec_context.options = {"max_pixels": str(max_video_pixels())}
         reformatter, orientation = VideoReformatter(), Orientation()
         first_ns, first_pts = 0, None
         index = 0
         for packet in chain(demux(container, stream, damage), [None]):
             for picture in decode(stream, packet, damage):
-                check_size(picture.width, picture.height, plain_name(source))
+                bits = picture.format.padded_bits_per_pixel
+                check_frame(picture.width, picture.height, bits, plain_name(source))
                 if first_pts is None:
                     first_ns, first_pts, orientation = time.time_ns(), picture.pts, of_frame(picture)
                 t_ns = time.time_ns()

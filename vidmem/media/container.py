@@ -13,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import MediaError
-from ..limits import MAX_PIXELS, check_size
+from ..limits import LEAST_BITS, check_frame, check_regular, max_video_pixels
 from .recorded import Recorded, from_tags
 
 # Formats that contain pictures. Playlists (hls, dash, concat) are left out on purpose: they name other files.
@@ -23,6 +23,7 @@ FORMATS = (
 )
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "fflags": "+genpts"}
 
+_MAX_STREAMS = 64
 _THREADS = 2  # more gain little below 4K, and the encoder needs the other cores
 
 
@@ -36,13 +37,18 @@ def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContain
     Raises:
         MediaError: not a video, no pictures in it, no decoder for it, or pictures beyond the limits.
     """
+    check_regular(path)
+    limit = {"max_pixels": str(max_video_pixels())}
+    options = [limit] * _MAX_STREAMS  # FFmpeg decodes a little of each when it opens the file
     try:
-        container = av.open(f"file:{path}", container_options=_OPTIONS, metadata_errors="ignore")
+        container = av.open(
+            f"file:{path}", container_options=_OPTIONS, stream_options=options, metadata_errors="ignore"
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{_why(path, error)}: {path}") from None
     try:
         stream = _main_stream(container, path)
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        stream.codec_context.options = limit
         stream.thread_count = _THREADS
         stream.codec_context.thread_type = "AUTO" if frame_threads else "SLICE"
         yield container, stream
@@ -68,7 +74,8 @@ def _main_stream(container: InputContainer, path: str) -> VideoStream:
     stream = next((s for s in pictures if best is not None and s.index == best.index), pictures[0])
     if stream.codec_context is None:
         raise MediaError(f"no decoder for the video in this file; convert it to H.264: {path}")
-    check_size(stream.width, stream.height, path)
+    bits = LEAST_BITS if stream.format is None else stream.format.padded_bits_per_pixel
+    check_frame(stream.width, stream.height, bits, path)
     return stream
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..limits import check_size
+from ..limits import check_regular, check_size
 from ..records import Frame, SourceKind
 from ..timecode import NS
 from .base import Shape, Source
@@ -30,6 +30,7 @@ def _reader(path: str, **size: int) -> Any:
         import decord
     except ImportError:
         raise MediaError(f"decord is not installed; run pip install 'vidmem[decord]', or use pyav: {path}") from None
+    check_regular(path)
     try:
         return decord.VideoReader(path, num_threads=_THREADS, **size)
     except (decord.DECORDError, RuntimeError):

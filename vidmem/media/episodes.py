@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,14 +35,17 @@ class EpisodeSource(Source):
         self._start_ns = round(span.start_s * NS)
         self._half_ns = round(NS / dataset.fps / 2)
         self._video = VideoSource(span.video)
-        content = (fingerprint.of_file(span.video), episode, camera, self._start_ns, self._times.tobytes().hex())
+        place = (episode, camera, self._start_ns, self._times.tobytes().hex())
+        prints = fingerprint.mixed(fingerprint.of_file(span.video), *place)
         self.info = SourceInfo(
             uri=self.path,
             kind=SourceKind.EPISODE,
             width=self._video.info.width,
             height=self._video.info.height,
             duration_ns=int(self._times[-1]) + 2 * self._half_ns,
-            fingerprint=hashlib.sha256(repr(content).encode()).hexdigest(),
+            fingerprint=prints.now,
+            former=prints.former,
+            files=(span.video, span.data),
         )
 
     def frames(

@@ -49,15 +49,18 @@ class ImageSource(Source):
         self._files = pictures_in(path) if folder else [path]
         width, height = self._first_size()
         known = recorded.recorded_at(self._files[0], 0, from_exif(self._files[0]))
+        prints = fingerprint.of_files(self._files) if folder else fingerprint.of_file(path)
         self.info = SourceInfo(
             uri=path,
             kind=SourceKind.IMAGES if folder else SourceKind.IMAGE,
             width=width,
             height=height,
             duration_ns=len(self._files) * NS,
-            fingerprint=fingerprint.of_files(self._files) if folder else fingerprint.of_file(path),
+            fingerprint=prints.now,
             start_ns=known.ns,
             recorded_by=known.by,
+            former=prints.former,
+            files=tuple(self._files),
         )
 
     def frames(

@@ -20,4 +20,7 @@ def file_info(
         embedded: The recording time in the file, if there is one.
     """
     recorded = recorded_at(path, duration_ns, embedded)
-    return SourceInfo(path, kind, *size, duration_ns, of_file(path), recorded.ns, recorded.by)
+    prints = of_file(path)
+    return SourceInfo(
+        path, kind, *size, duration_ns, prints.now, recorded.ns, recorded.by, former=prints.former, files=(path,)
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import string
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +17,15 @@ from numpy.typing import NDArray
 
 from ..address import Address
 from ..errors import MediaError
+from ..limits import check_bytes, check_regular
 from ..text_files import MAX_TEXT, read_json, read_json_lines
 from ..timecode import LONGEST_NS, NS
 
 MAX_S = float(LONGEST_NS // NS)
 """Maximum of times in seconds."""
 INFO = os.path.join("meta", "info.json")
+_CELL_BYTES = 32
+"""Bytes that a number in a table takes, with Python's and NumPy's copies."""
 
 
 def is_dataset(path: str) -> bool:
@@ -129,9 +134,9 @@ class Dataset:
     def _file(self, template: str, names: dict[str, Any]) -> str:
         """The file that a template of info.json names. Raises MediaError if it is outside of the dataset."""
         try:
-            path = os.path.normpath(os.path.join(self.path, template.format(**names)))
-        except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise MediaError(f"meta/info.json has a broken path ({template}: {error}): {self.path}") from None
+            path = os.path.normpath(os.path.join(self.path, filled(template, names)))
+        except (KeyError, ValueError) as error:
+            raise MediaError(f"meta/info.json has a broken path ({template[:200]}: {error}): {self.path}") from None
         root = os.path.normpath(self.path)  # links are not resolved: caches link files into a dataset's folder
         if os.path.commonpath([root, path]) != root:
             raise MediaError(f"meta/info.json names a file outside of the dataset ({template}): {self.path}")
@@ -161,10 +166,15 @@ def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]
         import pyarrow.parquet
     except ImportError:
         raise MediaError(f"pyarrow is not installed; run pip install 'vidmem[robotics]': {file}") from None
+    check_regular(file)
     try:
+        parquet = pyarrow.parquet.read_metadata(file)
+        groups = [parquet.row_group(number) for number in range(parquet.num_row_groups)]
+        unpacked = sum(max(group.total_byte_size, 0) for group in groups)
+        check_bytes(unpacked + _CELL_BYTES * parquet.num_rows * len(columns), "a table of the dataset", file)
         return pyarrow.parquet.read_table(file, columns=columns, filters=filters)
-    except (OSError, pyarrow.ArrowException, KeyError) as error:
-        cause = str(error).splitlines()[0][:200]
+    except (OSError, pyarrow.ArrowException, KeyError, ValueError, MemoryError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise MediaError(f"a table of the dataset cannot be read ({cause}); fetch it again: {file}") from None
 
 
@@ -179,3 +189,19 @@ def parse_part(address: Address) -> tuple[int, str]:
     if not slash or not number.isascii() or not number.isdigit():
         raise MediaError(f"an episode is named such as #3/observation.images.top, not #{address.part}: {address.path}")
     return int(number), camera
+
+
+def filled(template: str, names: dict[str, Any]) -> str:
+    """Fill in names such as {episode_index:06d}. Raises KeyError and ValueError for anything beyond names and widths.
+
+    `str.format` would look into objects, and pad to a width of any length.
+    """
+    out = []
+    for text, name, form, conversion in string.Formatter().parse(template):
+        out.append(text)
+        if name is None:
+            continue
+        if conversion is not None or re.fullmatch(r"0?[0-9]{0,2}d?", form or "") is None or len(out) > 99:
+            raise ValueError(f"{{{name}:{form}}} is not a name with a width")
+        out.append(format(names[name], form or ""))
+    return "".join(out)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..address import Address
 from ..errors import UsageError
+from ..picture_reading import reading
 from .base import Source
 from .decord_source import DecordSource
 from .discover import missing
@@ -34,6 +35,11 @@ def open_source(source: str | os.PathLike[str] | Address, decoder: str = "pyav")
     if decoder not in DECODERS:
         raise UsageError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
     address = (source if isinstance(source, Address) else Address.parse(source)).absolute()
+    with reading(address, "the source", "check the file"):
+        return _opened(address, decoder)
+
+
+def _opened(address: Address, decoder: str) -> Source:
     if is_log(address.path) and address.exists():
         (topic,) = parts(address)  # without a topic in the address there must be only one
         return LogSource(topic)

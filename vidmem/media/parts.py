@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ..address import Address, check_clock
 from ..errors import MediaError, UsageError
+from ..picture_reading import reading
 from .discover import Found, Photos
 from .lerobot import Dataset, episode_part, is_dataset
 from .logs import is_log, open_log
@@ -29,6 +30,11 @@ def parts(source: Address, topics: Sequence[str] = (), clock: str = "log") -> li
         MediaError: the log cannot be read, or has no pictures.
     """
     check_clock(clock)
+    with reading(source, "the source", "check the file"):
+        return _parts(source, topics, clock)
+
+
+def _parts(source: Address, topics: Sequence[str], clock: str) -> list[Address]:
     if is_log(source.path):
         if source.part:
             if topics:

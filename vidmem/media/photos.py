@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..limits import budget, open_regular, over_budget
 from .base import Shape
 from .discover import walk
 from .exif import from_exif
+from .fingerprint import of_content
 from .images import load
 from .recorded import UNKNOWN, Recorded, recorded_at
 from .suffixes import PHOTO_SUFFIXES, suffix
-
-MAX_BYTES = 1 << 30
-"""Maximum size of a file in bytes: pictures are read whole, for their hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,8 @@ class Read:
 
     digest: sha256 of the file, empty if it cannot be read at all. image: `(h, w, 3)` uint8 RGB in the wanted size; None
     if the digest was known, or the picture is damaged. width, height: pixels of the upright picture. cause: why there
-    is no picture. recorded: when it was taken.
+    is no picture. recorded: when it was taken. sample: `fingerprint.of_content`, or the digest if it is damaged; None
+    if it cannot be read at all.
     """
 
     file: Listed
@@ -51,6 +51,7 @@ class Read:
     height: int = 0
     cause: str | None = None
     recorded: Recorded = UNKNOWN
+    sample: bytes | None = None
 
 
 def list_pictures(folder: str) -> tuple[list[Listed], list[tuple[str, str]]]:
@@ -98,17 +99,18 @@ def read_pictures(folder: str, files: Sequence[Listed], shape: Shape, known: Col
 def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> Read:
     path = os.path.join(folder, file.path)
     try:
-        if file.size > MAX_BYTES:
-            return Read(file, b"", cause=f"{file.size} bytes are too many for a picture")
-        if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would block
-            return Read(file, b"", cause="not a regular file")
-        with open(path, "rb") as opened:
-            data = opened.read()
+        if (cause := over_budget(file.size, "the file")) is not None:
+            return Read(file, b"", cause=cause)
+        with open_regular(path) as opened:
+            data = opened.read(budget() + 1)  # it may have grown since it was listed
+        if (cause := over_budget(len(data), "the file")) is not None:
+            return Read(file, b"", cause=cause)
     except OSError as error:
         return Read(file, b"", cause=error.strerror or str(error))
     digest = hashlib.sha256(data).digest()
+    sample = of_content(io.BytesIO(data))
     if digest in seen:
-        return Read(file, digest)
+        return Read(file, digest, sample=sample)
     size = [0, 0]
 
     def wanted(width: int, height: int) -> tuple[int, int]:
@@ -118,6 +120,6 @@ def _read(folder: str, file: Listed, shape: Shape, seen: Collection[bytes]) -> R
     try:
         image = load(io.BytesIO(data), wanted, path)
     except MediaError as error:
-        return Read(file, digest, cause=str(error).partition("; ")[0].partition(f": {path}")[0])
+        return Read(file, digest, sample=digest, cause=str(error).partition("; ")[0].partition(f": {path}")[0])
     recorded = recorded_at(path, 0, from_exif(io.BytesIO(data)))
-    return Read(file, digest, image, size[0], size[1], recorded=recorded)
+    return Read(file, digest, image, size[0], size[1], recorded=recorded, sample=sample)

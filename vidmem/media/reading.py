@@ -16,6 +16,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ..limits import MAX_NS
 from ..timecode import NS
 from .base import Damage
 from .container import open_video
@@ -90,6 +91,8 @@ def read(
             if (fast and damage) or (sought and damage and last_ns < start_ns):
                 raise DoubtError  # after damage, the frames depend on threads and on where decoding began
             t_ns = clock.t_ns(frame.pts) if frame.pts is not None else None
+            if t_ns is not None and t_ns >= MAX_NS:
+                t_ns = None
             if t_ns is None or t_ns <= last_ns:
                 if t_ns is None or t_ns >= sure_ns:
                     damage.frames += 1

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..limits import check_size
+from ..limits import MAX_NS, check_frame
 from ..records import Frame, SourceKind
 from ..timecode import NS
 from . import orient
@@ -49,9 +49,11 @@ class VideoSource(Source):
             first = _first_frame(container, stream)
             if first is None or first.pts is None or stream.time_base is None:
                 raise MediaError(f"no picture of the video can be decoded; it is damaged or encrypted: {path}")
-            check_size(first.width, first.height, path)
+            check_frame(first.width, first.height, first.format.padded_bits_per_pixel, path)
             self._orientation = orient.of_frame(first)
             self._clock = _clock(container, stream.time_base, first.pts)
+            if abs(self._clock.first_ns) >= MAX_NS:
+                raise MediaError(f"the first picture of the video has an impossible time; convert it: {path}")
             size = self._orientation.size(first.width, first.height)
             embedded = from_tags(container.metadata, stream.metadata)
             self.info = file_info(path, SourceKind.VIDEO, size, _duration_ns(container, stream), embedded)
@@ -102,7 +104,7 @@ class VideoSource(Source):
         orientation = self._orientation
 
         def convert(frame: VideoFrame) -> NDArray[np.uint8]:
-            check_size(frame.width, frame.height, self.path)
+            check_frame(frame.width, frame.height, frame.format.padded_bits_per_pixel, self.path)
             width, height = orientation.size(frame.width, frame.height)
             if shape is not None:
                 width, height = shape(width, height)
@@ -139,6 +141,7 @@ def _clock(container: InputContainer, time_base: Fraction, first_pts: int) -> Cl
 
 
 def _duration_ns(container: InputContainer, stream: VideoStream) -> int:
+    found = max(container.duration or 0, 0) * 1000
     if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
-        return int(stream.duration * stream.time_base * NS)
-    return max(container.duration or 0, 0) * 1000
+        found = int(stream.duration * stream.time_base * NS)
+    return found if 0 <= found < MAX_NS else 0  # a damaged header claims anything

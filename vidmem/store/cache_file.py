@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..limits import MAX_NS
 from ..records import Float32
 from .files import CACHE_NAME, open_file, replace_cached
-from .validate import MAX_COUNT, MAX_NS, MAX_ORDINALS
+from .validate import MAX_COUNT, MAX_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
 FORMAT = 1

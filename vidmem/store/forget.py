@@ -160,7 +160,7 @@ def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:
     held = BLOB_FRAMES
     for row in rows:
         seq, frames = typed(row, (int, int), "regions")
-        if held + frames > BLOB_FRAMES:
+        if not groups or held + frames > BLOB_FRAMES:
             groups.append([])
             held = 0
         groups[-1].append(seq)

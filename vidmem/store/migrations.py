@@ -108,12 +108,20 @@ def m005_recorded(db: Database) -> None:
     db.conn.execute("UPDATE sources SET recorded_by = kind WHERE start_ns IS NOT NULL AND kind IN ('log', 'live')")
 
 
+def m006_content(db: Database) -> None:
+    """What files held when they were indexed, so that one that was repaired or replaced is looked at again."""
+    db.conn.execute("ALTER TABLE sources ADD COLUMN stamp TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("ALTER TABLE sources ADD COLUMN content TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("ALTER TABLE picture_files ADD COLUMN sample BLOB")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m001_first,
     m002_logs,
     m003_pictures,
     m004_views,
     m005_recorded,
+    m006_content,
 )
 
 

@@ -32,6 +32,7 @@ class PictureFile:
         mtime_ns: When the file was changed, in ns since the epoch.
         t_ns: The picture in it; None when it cannot be read.
         cause: Why it cannot be read.
+        sample: Digest of a part of its content, or of all if it cannot be read; None if unknown.
     """
 
     path: str
@@ -39,6 +40,7 @@ class PictureFile:
     mtime_ns: int
     t_ns: int | None
     cause: str | None = None
+    sample: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +71,17 @@ def write(conn: sqlite3.Connection, source_id: int, files: Sequence[PictureFile]
         [(source_id, p.t_ns, p.digest, p.width, p.height, p.recorded_ns, p.recorded_by) for p in pictures],
     )
     conn.executemany(
-        "INSERT OR REPLACE INTO picture_files VALUES (?, ?, ?, ?, ?, ?)",
-        [(source_id, f.path, f.size, f.mtime_ns, f.t_ns, f.cause) for f in files],
+        "INSERT OR REPLACE INTO picture_files VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(source_id, f.path, f.size, f.mtime_ns, f.t_ns, f.cause, f.sample) for f in files],
     )
 
 
 def files(conn: sqlite3.Connection, source_id: int) -> list[PictureFile]:
     """Return all files of a source, by path; those that cannot be read as well."""
-    query = "SELECT path, size, mtime_ns, t_ns, cause FROM picture_files WHERE source_id = ? ORDER BY path"
+    query = "SELECT path, size, mtime_ns, t_ns, cause, sample FROM picture_files WHERE source_id = ? ORDER BY path"
     out = []
     for row in conn.execute(query, (source_id,)):
-        file = PictureFile(*validate.typed(row, (str, int, int, int | None, str | None), "picture_files"))
+        file = PictureFile(*validate.typed(row, (str, int, int, int | None, str | None, bytes | None), "picture_files"))
         validate.path("picture_files", file.path, inside=True)
         validate.times("picture_files", file.t_ns)
         out.append(file)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..limits import over_budget
 from ..records import FrameRegions
 
 # Magic "VR1\0", crc32 of everything behind it, bytes unpacked, frames, regions, unique tracks, grid h, w.
@@ -144,6 +145,9 @@ def _regions(blob: bytes, *, masks: bool) -> tuple[NDArray[Any], ...]:
     lengths = [8 * n_frames, 4 * n_unique, n_unique * -(-n_frames // 8), 4 * n, 8 * n, n * -(-h * w // 8)]
     if size != sum(lengths) or size > _MAX_BYTES:
         raise ValueError("sizes disagree")
+    unpacked = size + n_unique * n_frames + 40 * n + (n * h * w if masks else 0)  # bits become bytes
+    if (cause := over_budget(unpacked, "they")) is not None:
+        raise ValueError(cause)
     wanted = size if masks else size - lengths[5]
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
     payload = unpacker.decompress(blob[_HEADER.size :], max_length=wanted) if wanted else b""

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from ..address import Address
 from ..errors import StoreError
+from ..limits import MAX_NS
 from ..records import RECORDED_BY, SourceKind, Track
 from ..timecode import NS
 from . import validate
 from .fp16 import unpack_vector
-from .validate import MAX_NS
 
 SourceState = Literal["open", "done", "partial"]
 STATES: tuple[SourceState, ...] = ("open", "done", "partial")
@@ -85,6 +85,8 @@ class SourceRow:
         finished_at: In ns since the epoch; None while it is open.
         stale: Its tracks have no tokens of the memory's encoder: it was missing when the memory was re-embedded.
         recorded_by: As in `SourceInfo`; empty for a folder of single pictures, which have times of their own.
+        stamp: Digest of the sizes and times of its files; empty if unknown.
+        content: Digest of all bytes of its files; empty if unknown.
     """
 
     id: int
@@ -104,6 +106,8 @@ class SourceRow:
     finished_at: int | None
     stale: bool = False
     recorded_by: str = ""
+    stamp: str = ""
+    content: str = ""
 
     @property
     def address(self) -> Address:
@@ -161,11 +165,31 @@ class StoreStats:
 
 SOURCE_COLUMNS = (
     "id, uri, kind, width, height, duration_ns, start_ns, fingerprint, state, frames, damaged, next_t_ns, "
-    "tracker_state, added_at, finished_at, stale, recorded_by"  # the order of SourceRow's fields
+    "tracker_state, added_at, finished_at, stale, recorded_by, stamp, content"  # the order of SourceRow's fields
 )
 _STORED_KINDS = frozenset(SourceKind) - {SourceKind.PICTURE}
 _ANY = object  # a damaged recording time counts as unknown, which is no reason to refuse the memory
-_SOURCE_KINDS = (int, str, str, int, int, int, _ANY, str, str, int, int, int | None, bytes, int, int | None, int, _ANY)
+_SOURCE_KINDS = (
+    int,
+    str,
+    str,
+    int,
+    int,
+    int,
+    _ANY,
+    str,
+    str,
+    int,
+    int,
+    int | None,
+    bytes,
+    int,
+    int | None,
+    int,
+    _ANY,
+    str,
+    str,
+)
 
 
 def source_row(row: tuple[Any, ...]) -> SourceRow:

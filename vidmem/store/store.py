@@ -264,6 +264,7 @@ class Store(Closing):
     photo = _reads(lookup.find_photo)
     source_by_id = _reads(lookup.source_by_id)
     set_recorded = _writes(writer.set_recorded)
+    set_content = _writes(writer.set_content)
     stale_sources = _reads(reader.stale_sources)
     cuts = _reads(reader.cuts)
     marks = _reads(log_data.marks)
@@ -296,14 +297,16 @@ class Store(Closing):
         with self._use() as conn:
             writer.check_model(reader.model(conn), record)
 
-    def begin_source(self, info: SourceInfo) -> SourceRow:
+    def begin_source(self, info: SourceInfo, *, again: bool = False) -> SourceRow:
         """Return the row to index `info` into, with the place to resume.
 
         Known content, under this path or another, gives the row it has. A path whose content has changed is removed
         and added again.
+
+        again: the content at this path has changed, though its fingerprint is the same.
         """
         with self._use(write=True) as conn:
-            return writer.begin_source(conn, self.folder, info)
+            return writer.begin_source(conn, self.folder, info, again)
 
     def remove_source(self, *source_ids: int) -> None:
         """Remove sources, all or none, so that no byte of them is left in any file of the memory.

@@ -15,10 +15,8 @@ from types import UnionType
 from typing import Any
 
 from ..errors import StoreError
-from ..limits import MAX_PIXELS, MAX_SIDE
+from ..limits import MAX_NS, MAX_PIXELS, MAX_SIDE
 
-MAX_NS = 1 << 62
-"""Limit of any time, so that differences of two fit 64 bits; for a wall clock the years 1823 to 2116."""
 MAX_COUNT = 1 << 40
 """Limit of anything that is counted, so that sums fit 64 bits."""
 MAX_ORDINALS = 1 << 32

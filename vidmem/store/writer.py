@@ -69,14 +69,34 @@ def _dated(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> Sour
     return replace(known, start_ns=info.start_ns, recorded_by=info.recorded_by)
 
 
-def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo) -> SourceRow:
+def set_content(conn: sqlite3.Connection, source_id: int, stamp: str, content: str) -> None:
+    """Set what the files of a source held when it was indexed; see `SourceRow`."""
+    with transaction(conn):
+        conn.execute("UPDATE sources SET stamp = ?, content = ? WHERE id = ?", (stamp, content, source_id))
+
+
+def _renewed(conn: sqlite3.Connection, known: SourceRow, info: SourceInfo) -> SourceRow:
+    """Return the row, with the fingerprint of `info` in place of the one of an earlier version."""
+    if known.fingerprint == info.fingerprint:
+        return known
+    with transaction(conn):
+        conn.execute("UPDATE sources SET fingerprint = ? WHERE id = ?", (info.fingerprint, known.id))
+    return replace(known, fingerprint=info.fingerprint)
+
+
+def begin_source(conn: sqlite3.Connection, folder: Path, info: SourceInfo, again: bool) -> SourceRow:
     """Return the row of the source: the known one when its content is known under any path, or else a new one."""
+    prints = (info.fingerprint, info.former or info.fingerprint)
     known = reader.source_where(conn, "uri = ?", info.uri)
-    if known is not None and known.fingerprint == info.fingerprint:
-        return _dated(conn, known, info)
+    if known is not None and known.fingerprint in prints and not again:
+        return _dated(conn, _renewed(conn, known, info), info)
     if known is not None:  # the file was replaced: what was seen in the old one is not there any more
         remove_rows(conn, folder, known.id)
-    known = reader.source_where(conn, "fingerprint = ?", info.fingerprint)
+    known = reader.source_where(conn, "fingerprint = ?", prints[0]) or reader.source_where(
+        conn, "fingerprint = ?", prints[1]
+    )
+    if known is not None:
+        known = _renewed(conn, known, info)
     if known is not None and known.address.exists():
         return _dated(conn, known, info)
     if known is not None:  # the file was moved: pictures of it are at the new place

@@ -198,5 +198,3 @@ def _label_picture(content: Labelled, size: tuple[int, int]) -> NDArray[np.int32
     if not wide:
         values[values == UNLABELLED] = content.first - 1
     return np.maximum(values - content.first, BACKGROUND)
-
-

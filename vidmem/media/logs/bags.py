@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MediaError
+from ...limits import MAX_NS
 from ..base import Damage
+from .bag_packing import bound, check_bag
 from .base import Gap, LogReader, Message, Topic, is_bag_folder, kind_of, missing_library, one_line
 
 _CDR, _ROS1 = "cdr", "ros1"
@@ -45,6 +47,8 @@ class BagReader(LogReader):
             ]
             if not bag.message_count:
                 raise MediaError(f"the bag has no messages: {path}")
+            if not 0 <= self.start_ns <= self.end_ns < MAX_NS:
+                raise MediaError(f"the bag has impossible times; reindex it with `{_remedy(self._place)}`: {path}")
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -54,9 +58,11 @@ class BagReader(LogReader):
             from rosbags.typesys import Stores, get_typestore
         except ImportError as error:
             raise missing_library(error.name or "rosbags", self.path) from None
+        check_bag(self._place)
         try:
             bag = AnyReader([self._place], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
             bag.open()
+            bound(bag)
         except Exception as error:  # the library raises what YAML, SQLite and its own parsers do
             raise MediaError(
                 f"the bag cannot be opened ({one_line(error)}); repair it with `{_remedy(self._place)}`: {self.path}"

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from ...errors import MediaError
+from ...limits import open_regular
 from ...timecode import LONGEST_NS, NS
 from ..base import Damage, Reader
 
@@ -129,7 +130,7 @@ class LogReader(Reader):
 def is_bag_folder(path: str) -> bool:
     """Return True if the folder is a rosbag2."""
     try:
-        with open(os.path.join(path, "metadata.yaml"), "rb") as file:
+        with open_regular(os.path.join(path, "metadata.yaml")) as file:
             return b"rosbag2_bagfile_information" in file.read(1 << 16)
     except OSError:
         return False

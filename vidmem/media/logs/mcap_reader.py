@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import MediaError
+from ...limits import open_regular
 from ..base import Damage
 from .base import Gap, LogReader, Message, Topic, kind_of, missing_library
 from .mcap_table import MESSAGE, MESSAGE_HEAD, BlockError, read_table, records, unpack
@@ -72,7 +73,7 @@ class McapReader(LogReader):
         waiting: list[tuple[int, int, Message | Gap]] = []
         held = number = 0
         try:
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 for block in self._blocks:
                     if block.end_ns < start_ns or not self._concerns(block.channels, wanted):
                         continue

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import MediaError
+from ...limits import budget, open_regular
 from .base import missing_library
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x89MCAP0\r\n"
 MAX_BLOCK = 1 << 30
-"""Maximum size in bytes of a chunk, packed or unpacked."""
+"""Maximum size in bytes of a chunk, packed or unpacked; the memory budget may set a smaller one."""
+MAX_EXPANSION = 1000
+"""Maximum of the bytes in all chunks, unpacked, for a byte of the file; above it, reading could take days."""
 
 SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, DATA_END = 3, 4, 5, 6, 7, 15
 _HEAD = struct.Struct("<BQ")
@@ -71,7 +74,7 @@ def read_table(path: str) -> Table:
         MediaError: not an MCAP file, or it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise MediaError(f"not an MCAP file, its first bytes differ; check what it is: {path}")
             table = _from_summary(file, path) or _walked(file, path)
@@ -99,15 +102,23 @@ def _from_summary(file: IO[bytes], path: str) -> Table | None:
         return None
     if len(summary.channels) < stats.channel_count:
         return None
+    indexes = {index.chunk_start_offset: index for index in summary.chunk_indexes}
+    size = os.fstat(file.fileno()).st_size
+    if sum(index.chunk_length for index in indexes.values()) > size or any(
+        offset + index.chunk_length > size for offset, index in indexes.items()
+    ):
+        return None
+    if sum(index.uncompressed_size for index in indexes.values()) > MAX_EXPANSION * size:
+        raise MediaError(f"the log's chunks unpack to more than {MAX_EXPANSION} times its size: {path}")
     blocks = [
         Block(
             index.chunk_start_offset,
             index.chunk_length,
-            index.message_start_time,
-            index.message_end_time,
+            min(index.message_start_time, index.message_end_time),
+            max(index.message_start_time, index.message_end_time),
             frozenset(index.message_index_offsets) or None,
         )
-        for index in summary.chunk_indexes
+        for index in indexes.values()
     ]
     return Table(dict(summary.schemas), dict(summary.channels), blocks, dict(stats.channel_message_counts))
 
@@ -118,6 +129,7 @@ def _walked(file: IO[bytes], path: str) -> Table:
     size = os.fstat(file.fileno()).st_size
     offset = len(MAGIC)
     loose: Block | None = None
+    unpacked = 0
     while offset + _HEAD.size <= size:
         file.seek(offset)
         opcode, length = _HEAD.unpack(file.read(_HEAD.size))
@@ -136,8 +148,12 @@ def _walked(file: IO[bytes], path: str) -> Table:
             loose = None
             head = file.read(_CHUNK_HEAD.size)
             if len(head) == _CHUNK_HEAD.size:
-                start_ns, end_ns, *_ = _CHUNK_HEAD.unpack(head)
-                table.blocks.append(Block(offset, min(end, size) - offset, start_ns, end_ns, cut=cut))
+                start_ns, end_ns, claimed, *_ = _CHUNK_HEAD.unpack(head)
+                unpacked += claimed if claimed <= MAX_BLOCK else 0  # a larger one is never unpacked
+                if unpacked > MAX_EXPANSION * size:
+                    raise MediaError(f"the log's chunks unpack to more than {MAX_EXPANSION} times its size: {path}")
+                first, last = min(start_ns, end_ns), max(start_ns, end_ns)
+                table.blocks.append(Block(offset, min(end, size) - offset, first, last, cut=cut))
         elif opcode in (SCHEMA, CHANNEL) and length <= MAX_BLOCK:
             learn(table, opcode, file.read(length))
         elif opcode == MESSAGE_INDEX and table.blocks and length >= 2:
@@ -203,7 +219,8 @@ def unpack(file: IO[bytes], block: Block) -> bytes:
     Raises:
         BlockError: it is damaged, too large, or has an unknown compression.
     """
-    if block.length > MAX_BLOCK:
+    largest = min(MAX_BLOCK, budget())
+    if block.length > largest:
         raise BlockError(f"a chunk of {block.length >> 20} MiB is too large; write smaller ones")
     file.seek(block.offset)
     data = file.read(block.length)
@@ -215,7 +232,7 @@ def unpack(file: IO[bytes], block: Block) -> bytes:
     place = _HEAD.size + _CHUNK_HEAD.size
     name = data[place : place + named].decode("utf-8", "replace")
     packed = data[place + named + 8 :]
-    if size > MAX_BLOCK:
+    if size > largest:
         raise BlockError(f"a chunk of {size >> 20} MiB is too large; write smaller ones")
     try:
         out = _decompressed(name, packed, size, block.cut)

@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ...errors import MediaError
-from ...limits import check_size
+from ...limits import check_bytes, check_size
 from ..base import Shape
 from ..images import load
 from .base import content_of
@@ -57,6 +57,7 @@ def raw(value: Any, shape: Shape | None, path: str) -> Pixels:
         raise MediaError(f"a raw picture of {width}x{height} pixels is empty: {path}")
     check_size(width, height, path)
     encoding = str(value.encoding).lower()
+    check_bytes(16 * width * height, f"a raw picture of {width}x{height}", path)  # with 16 bits, and what is made of it
     picture = _Raw(
         np.frombuffer(value.data, np.uint8), width, height, step, bool(getattr(value, "is_bigendian", 0)), path
     )
@@ -86,9 +87,12 @@ class _Raw:
         step, data = self.step or row, self.data
         if step < row or len(data) < step * (height - 1) + row:
             raise MediaError(f"a raw picture has {len(data)} bytes, fewer than its size needs: {self.path}")
-        if len(data) < step * height:  # the last row needs no padding
-            data = np.concatenate([data, np.zeros(step * height - len(data), np.uint8)])
-        return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :row])
+        if step * height <= len(data):
+            return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :row])
+        out = np.empty((height, row), np.uint8)  # the last row needs no padding, which may be of any length
+        out[:-1] = data[: step * (height - 1)].reshape(height - 1, step)[:, :row]
+        out[-1] = data[step * (height - 1) :][:row]
+        return out
 
     def channels(self, count: int) -> Pixels:
         """The pixels `(H, W, count)` of 8 bits a channel; `(H, W)` for one channel."""

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...errors import MediaError
+from ...limits import MAX_NS, check_regular
 from ..base import Damage
 from .base import Gap, LogReader, Message, MessageKind, Topic, missing_library, one_line
 
@@ -51,6 +52,7 @@ class RrdReader(LogReader):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        check_regular(path)
         try:
             from rerun.chunk import RrdReader as Reader
         except ImportError as error:
@@ -114,6 +116,8 @@ class RrdReader(LogReader):
             )
         self._timeline = min(timelines, key=lambda name: (timelines[name][0], name))
         rank, self.start_ns, self.end_ns = timelines[self._timeline]
+        if max(abs(self.start_ns), abs(self.end_ns)) >= MAX_NS // 2:
+            raise MediaError(f"the recording has impossible times in {self._timeline}: {self.path}")
         self.wall = rank != 1
 
     def _unreadable(self, cause: str) -> MediaError:

@@ -11,6 +11,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ...errors import MediaError
+from ...limits import MAX_NS
 from ...records import Mark
 from ..base import Damage, Shape
 from . import pixels
@@ -138,6 +139,12 @@ class Shots:
                 damage.frames += 1
                 damage.note(cause_of(error, self._path))
                 return False
+            except (TypeError, ValueError, OverflowError):  # fields of other types
+                t_ns = None
+        if t_ns is not None and abs(t_ns) >= MAX_NS // 2:  # so that the difference of two is a time
+            damage.frames += 1
+            damage.note(f"pictures in {self._topic} with an impossible time")
+            return False
         if t_ns is None:
             damage.frames += 1
             damage.note(f"pictures in {self._topic} without a stamp; use `clock` log")

@@ -59,15 +59,18 @@ class LogSource(Source):
         except BaseException:
             self._reader.close()
             raise
+        prints = _prints(address)
         self.info = SourceInfo(
             uri=self.path,
             kind=SourceKind.LOG,
             width=width,
             height=height,
             duration_ns=self._reader.end_ns - (first_log_ns if self._header else self._reader.start_ns),
-            fingerprint=_fingerprint(address),
+            fingerprint=prints.now,
             start_ns=self._shots.zero if self._reader.wall else None,
             recorded_by="log" if self._reader.wall and self._shots.zero is not None else "",
+            former=prints.former,
+            files=tuple(fingerprint.log_files(address.path)),
         )
 
     def _has_video(self) -> bool:
@@ -218,7 +221,8 @@ def _emptied(damage: Damage) -> Damage:
     return damage
 
 
-def _fingerprint(address: Address) -> str:
+def _prints(address: Address) -> fingerprint.Prints:
     """sha256 in hex of the log's content, the topic and the clock."""
     content = fingerprint.of_log(address.path)
-    return hashlib.sha256(f"{content}\n{address.clock}\n{address.part}".encode()).hexdigest()
+    texts = (f"{text}\n{address.clock}\n{address.part}" for text in (content.now, content.former))
+    return fingerprint.Prints(*(hashlib.sha256(text.encode()).hexdigest() for text in texts))

@@ -15,7 +15,7 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from ...errors import MediaError
-from ...limits import MAX_PIXELS, check_size
+from ...limits import check_frame, max_video_pixels
 from ..base import Damage
 from .base import content_of
 
@@ -103,7 +103,7 @@ class Decoder:
                 damage.note("a frame came out damaged")
                 self._lost = True
                 break
-            check_size(frame.width, frame.height, self._path)
+            check_frame(frame.width, frame.height, frame.format.padded_bits_per_pixel, self._path)
             out.append((frame.pts, frame))
         return out
 
@@ -113,5 +113,5 @@ def _context(codec: str) -> VideoCodecContext:
     assert isinstance(context, VideoCodecContext)
     context.thread_count = 1  # several threads lose frames at a break in ways that differ from run to run
     context.flags |= Flags.low_delay
-    context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+    context.options = {"max_pixels": str(max_video_pixels()), "err_detect": "explode"}
     return context
