@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -292,3 +293,20 @@ def test_a_turned_tiff_is_turned_once(tmp_path: Path) -> None:
         turned = load(str(tmp_path / "a.tif"), shape, "a.tif")
         assert turned.shape == (32, 16, 3)
         np.testing.assert_array_equal(turned, load(str(tmp_path / "a.png"), shape, "a.png"))
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"iTXt", b"iCCP"])
+def test_packed_text_of_a_png_is_bounded(name: bytes) -> None:
+    bomb = zlib.compress(bytes(100 << 20))
+    head = {b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0", b"iCCP": b"a\0\0"}[name]
+    body = head + bomb
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    data = _saved("PNG")
+    tracemalloc.start()
+    try:
+        load(io.BytesIO(data[:33] + chunk + data[33:]), None, "a.png")  # a bad profile is left out
+    except MediaError as error:
+        assert "too large" in str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import MediaError
-from ..media.base import check_size
+from ..picture_reading import opened
 
 IGNORED = -1
 """The class of a pixel that does not count."""
@@ -24,18 +23,14 @@ def read_numbers(path: Path) -> NDArray[np.int64]:
 
     Raises MediaError when the file is missing, is not such a PNG, is damaged or is far too large.
     """
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            check_size(*picture.size, str(path))
-            if picture.mode not in ("L", "P", "I;16", "I"):
-                raise MediaError(
-                    f"the label picture has mode {picture.mode}, not one number per pixel; fetch it again: {path}"
-                )
-            return np.asarray(picture).astype(np.int64)
-    except FileNotFoundError:
-        raise MediaError(f"the label picture is missing; fetch it again: {path}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise MediaError(f"the label picture cannot be read ({_cause(error)}); fetch it again: {path}") from None
+    with opened(path, what="the label picture", remedy="fetch it again") as held:
+        if held.image.format != "PNG":
+            raise MediaError(f"the label picture is no PNG; fetch it again: {path}")
+        if held.image.mode not in ("L", "P", "I;16", "I"):
+            raise MediaError(
+                f"the label picture has mode {held.image.mode}, not one number per pixel; fetch it again: {path}"
+            )
+        return np.asarray(held.load(more=8)).astype(np.int64)
 
 
 def classes_of(numbers: NDArray[np.int64], table: Table, others: int = IGNORED) -> NDArray[np.int64]:
@@ -51,7 +46,3 @@ def check_same_size(labels: NDArray[np.int64], image: NDArray[np.uint8], path: P
             f"the label picture is {labels.shape[1]}x{labels.shape[0]}, its picture {image.shape[1]}x"
             f"{image.shape[0]}; fetch both again: {path}"
         )
-
-
-def _cause(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__

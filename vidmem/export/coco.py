@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError, UsageError
+from ..limits import check_bytes
 from ..picture_reading import opened
 from ..text_files import read_json
 from .files import inside
@@ -113,6 +114,7 @@ class Coco:
                 f"the picture is {picture.width}x{picture.height}, and {self.path} says {width}x{height}; "
                 f"correct one of them: {path}"
             )
+        check_bytes(len(regions) * height * width, f"the masks of {len(regions)} regions", path)
         masks = np.zeros((len(regions), height, width), np.bool_)
         for mask, (place, segmentation, _) in zip(masks, regions, strict=True):
             mask[:] = self._mask(f"annotations[{place}].segmentation", segmentation, width, height)

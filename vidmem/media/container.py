@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import av
 import av.error
@@ -39,7 +40,7 @@ def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContain
     """
     check_regular(path)
     limit = {"max_pixels": str(max_video_pixels())}
-    options = [limit] * _MAX_STREAMS  # FFmpeg decodes a little of each when it opens the file
+    options: Any = [limit] * _MAX_STREAMS  # FFmpeg decodes a little of each when it opens the file
     try:
         container = av.open(
             f"file:{path}", container_options=_OPTIONS, stream_options=options, metadata_errors="ignore"
