@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -303,10 +304,8 @@ def test_packed_text_of_a_png_is_bounded(name: bytes) -> None:
     chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     data = _saved("PNG")
     tracemalloc.start()
-    try:
-        load(io.BytesIO(data[:33] + chunk + data[33:]), None, "a.png")  # a bad profile is left out
-    except MediaError as error:
-        assert "too large" in str(error)
+    with suppress(MediaError):  # bad texts are refused, a bad profile is left out
+        load(io.BytesIO(data[:33] + chunk + data[33:]), None, "a.png")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 << 20

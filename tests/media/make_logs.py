@@ -359,13 +359,13 @@ def bag(path: Path, n: int, kind: str) -> Path:
             for i, t in enumerate(times(n)):
                 writer1.write(connection1, t, store.serialize_ros1(message(i, t), name))
         return path
-    from rosbags.rosbag2 import StoragePlugin
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
     from rosbags.rosbag2 import Writer as Writer2
 
     plugin = StoragePlugin.MCAP if kind == "mcap" else StoragePlugin.SQLITE3
     writer2 = Writer2(path, version=9, storage_plugin=plugin)
     if kind in ("file", "message"):
-        writer2.set_compression(Writer2.CompressionMode[kind.upper()], Writer2.CompressionFormat.ZSTD)
+        writer2.set_compression(CompressionMode[kind.upper()], CompressionFormat.ZSTD)
     with writer2:
         connection2 = writer2.add_connection("/cam/front", name, typestore=store)
         for i, t in enumerate(times(n)):

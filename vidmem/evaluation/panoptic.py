@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..export.files import inside
+from ..limits import check_bytes
 from ..picture_reading import opened
 from ..text_files import read_json
 
@@ -161,6 +162,7 @@ def segment_masks(picture: Picture) -> tuple[NDArray[np.bool_], NDArray[np.int64
         raise MediaError(f"the segment {min(unknown)} is in no annotation; fetch both files again: {picture.labels}")
     if missing := picture.segments.keys() - present:
         raise MediaError(f"the segment {min(missing)} has no pixel; fetch both files again: {picture.labels}")
+    check_bytes(len(picture.segments) * numbers.size, f"the masks of {len(picture.segments)} segments", picture.labels)
     masks = np.zeros((len(picture.segments), *numbers.shape), np.bool_)
     for mask, number in zip(masks, picture.segments, strict=True):
         np.equal(numbers, number, out=mask)
