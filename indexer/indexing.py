@@ -86,6 +86,8 @@ def index_all(
             failed = error
         except VidmemError:
             raise
+        except _CallerError as carried:
+            raise carried.error from None
         except Exception as error:  # libraries raise anything on what they did not expect in a file
             _log.info("an error that nothing foresaw: %s", name, exc_info=True)
             failed = MediaError(f"it cannot be indexed ({type(error).__name__}: {cause_of(error)}); check it: {name}")
@@ -123,14 +125,32 @@ def _index_album(
 
 def _callback(name: str, opened: Source | Album, total_ns: int, options: IndexOptions) -> Progress | None:
     """One callback for the two that a caller may give, `on_source` and `progress`."""
-    first = None if options.on_source is None else options.on_source(name, opened)
+    try:
+        first = None if options.on_source is None else options.on_source(name, opened)
+    except Exception as error:
+        raise _CallerError(error) from error
     watch = options.progress
-    if watch is None:
-        return first
+    if watch is None and first is None:
+        return None
 
     def call(t_ns: int, frames: int) -> None:
         if first is not None:
             first(t_ns, frames)
-        watch(IndexProgress(name, t_ns, total_ns, frames))
+        if watch is not None:
+            watch(IndexProgress(name, t_ns, total_ns, frames))
 
-    return call
+    def guarded(t_ns: int, frames: int) -> None:
+        try:
+            call(t_ns, frames)
+        except Exception as error:
+            raise _CallerError(error) from error
+
+    return guarded
+
+
+class _CallerError(BaseException):
+    """Carries an error of a caller's function past those who take errors for faults of a file."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error

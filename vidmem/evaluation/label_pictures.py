@@ -25,7 +25,7 @@ def read_numbers(path: Path) -> NDArray[np.int64]:
     """
     with opened(path, what="the label picture", remedy="fetch it again") as held:
         if held.image.format != "PNG":
-            raise MediaError(f"the label picture is no PNG; fetch it again: {path}")
+            raise MediaError(f"the label picture cannot be read (it is no PNG); fetch it again: {path}")
         if held.image.mode not in ("L", "P", "I;16", "I"):
             raise MediaError(
                 f"the label picture has mode {held.image.mode}, not one number per pixel; fetch it again: {path}"

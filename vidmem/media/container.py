@@ -40,11 +40,8 @@ def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContain
     """
     check_regular(path)
     limit = {"max_pixels": str(max_video_pixels())}
-    options: Any = [limit] * _MAX_STREAMS  # FFmpeg decodes a little of each when it opens the file
     try:
-        container = av.open(
-            f"file:{path}", container_options=_OPTIONS, stream_options=options, metadata_errors="ignore"
-        )
+        container = _opened(path, limit)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{_why(path, error)}: {path}") from None
     try:
@@ -55,6 +52,18 @@ def open_video(path: str, *, frame_threads: bool) -> Iterator[tuple[InputContain
         yield container, stream
     finally:
         container.close()
+
+
+def _opened(path: str, limit: dict[str, str]) -> InputContainer:
+    """Open a container. limit: options for its streams, of which FFmpeg decodes a little when it opens the file."""
+    options: Any = [limit] * _MAX_STREAMS
+    try:
+        return av.open(f"file:{path}", container_options=_OPTIONS, stream_options=options, metadata_errors="ignore")
+    except ValueError as error:
+        if "stream_options" not in str(error):
+            raise
+    # MPEG-TS and PS make their streams only while they are decoded, and PyAV then refuses options for them.
+    return av.open(f"file:{path}", container_options=_OPTIONS, metadata_errors="ignore")
 
 
 def from_container(path: str) -> Recorded | None:
