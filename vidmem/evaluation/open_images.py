@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MediaError
-from ..text_files import open_regular
+from ..limits import open_regular
 from .points import ClassPoints
 
 WANTED = ("ImageId", "X", "Y", "Label", "EstimatedYesNo")
