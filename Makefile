@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Only for `make test`: a CPU build of torch is enough here, and pip must not pick a CUDA one. See CONTRIBUTING.md.
 PIP := PIP_CONSTRAINT=constraints-ci.txt PIP_BUILD_CONSTRAINT=constraints-ci.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: setup demo test test-fast lint types docs dist mutate attack clean
+.PHONY: setup demo test test-fast lint types docs dist mutate attack bench-quick clean
 
 setup: .venv/installed
 
@@ -72,6 +72,11 @@ attack: setup
 	$(BIN)/python -m tests.attack.kills --out benchmarks/out/attack_kills.json --kills $(KILLS)
 	$(BIN)/python -m tests.attack.threads --out benchmarks/out/attack_threads.json --minutes 5
 	$(BIN)/python -m tests.attack.soak --out benchmarks/out/attack_soak.json --hours $(HOURS)
+
+# Has anything become slower or larger, against plain ways to do the same? Five minutes, not in CI: see benchmarks/README.md.
+# RECORD=1 replaces the record.
+bench-quick: setup
+	$(BIN)/python -m benchmarks.quick $(if $(RECORD),--record)
 
 clean:
 	rm -rf .venv demo build dist site .cache docs/notebook.md docs/notebook_files *.egg-info

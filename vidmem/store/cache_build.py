@@ -119,10 +119,11 @@ def _stack(
             np.empty((0, dt), np.float16),
             np.empty((2, 0), np.float32),
         )
-    visual, (text, text_scale) = (
-        np.concatenate(halves[0]),
-        _weighed(np.concatenate(halves[1]), np.concatenate(confidences)),
-    )
+    visual = np.concatenate(halves[0])
+    halves[0].clear()  # the parts are as large as the whole
+    text = np.concatenate(halves[1])
+    halves[1].clear()
+    text, text_scale = _weighed(text, np.concatenate(confidences))
     scale = np.stack([_inverse_norms(visual), text_scale])
     data = CacheData(memory, generation, np.concatenate(columns, axis=1), visual, text, scale)
     if (what := cache_file.odd(data)) is not None:
