@@ -31,7 +31,7 @@ _UNREADABLE = frozenset({".heic", ".heif"})
 
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 """Bytes that Pillow stores for a pixel, by mode; 4 in all others, which have 2 to 4 channels of 8 bits, or 32 bits."""
-_DECODER = {"WEBP": 12, "AVIF": 16, "GIF": 4}
+_DECODER = {"WEBP": 12, "AVIF": 14, "GIF": 4}
 """Bytes for a pixel that a decoder holds beside: WebP two canvases and a copy, AVIF planes of 16 bits and a copy."""
 _BAND = 256  # rows that are converted together
 

@@ -9,6 +9,7 @@ import lzma
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -26,8 +27,9 @@ from vidmem.encoders.masks.folder import read_masks
 from vidmem.errors import MediaError, ModelError, StoreError
 from vidmem.limits import VARIABLE, check_frame
 from vidmem.media import open_source
+from vidmem.media.base import Damage
 from vidmem.media.lerobot import filled, read_table
-from vidmem.media.logs import bag_packing, mcap_table
+from vidmem.media.logs import bag_packing, mcap_reader, mcap_table, open_log
 from vidmem.media.logs.mcap_table import CHUNK, MAGIC, Block, BlockError, unpack
 from vidmem.media.logs.pixels import raw
 from vidmem.records import FrameRegions
@@ -146,6 +148,27 @@ def test_a_log_that_unpacks_to_thousands_of_times_its_size_is_refused(tmp_path: 
     (tmp_path / "a.mcap").write_bytes(MAGIC + _chunk(packed, 1 << 20, "zstd") * 50)
     with pytest.raises(MediaError, match="unpack to more than 1000 times its size"):
         mcap_table.read_table(str(tmp_path / "a.mcap"))
+
+
+def test_a_chunk_of_millions_of_empty_messages_is_read_bit_by_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("mcap")
+    zstandard = needs("zstandard")
+    channel = struct.pack("<HH", 1, 0) + b"".join(struct.pack("<I", len(t)) + t for t in (b"/a", b"json")) + bytes(4)
+    message = struct.pack("<BQHIQQ", 5, 22, 1, 0, 5, 5)
+    inner = struct.pack("<BQ", 4, len(channel)) + channel + message * 200_000
+    packed = zstandard.ZstdCompressor().compress(inner)
+    body = struct.pack("<QQQII", 5, 5, len(inner), 0, 4) + b"zstd" + struct.pack("<Q", len(packed)) + packed
+    (tmp_path / "a.mcap").write_bytes(MAGIC + struct.pack("<BQ", CHUNK, len(body)) + body + bytes(10_000))
+    monkeypatch.setattr(mcap_reader, "MAX_WAITING", 1 << 20)
+    with open_log(str(tmp_path / "a.mcap")) as log:
+        tracemalloc.start()
+        found = sum(1 for _ in log.messages(["/a"], 0, Damage()))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert found == 200_000
+    assert peak < len(inner) + (4 << 20)
 
 
 @pytest.mark.parametrize("step", [(1 << 32) - 1, 1 << 31, 3 * 64])

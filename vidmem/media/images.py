@@ -122,7 +122,7 @@ def load(file: str | IO[bytes], shape: Shape | None, path: str) -> NDArray[np.ui
     """
     with opened(file, path) as held:
         image = held.image
-        to_rgb = 0 if image.mode == "RGB" else 4
+        to_rgb = 0 if image.mode == "RGB" else 5 if image.mode.startswith(("I", "F")) else 4
         exif = held.exif(to_rgb + 3 if shape is None else to_rgb)
         orientation = _EXIF.get(exif.get(_ORIENTATION_TAG, 1), Orientation())
         wanted = image.size

@@ -14,6 +14,8 @@ from .logs import is_log, open_log
 from .logs.base import Topic
 
 _MAX_LISTED = 20
+_MAX_PARTS = 500_000
+"""Maximum number of sources in a dataset."""
 
 
 def parts(source: Address, topics: Sequence[str] = (), clock: str = "log") -> list[Address]:
@@ -61,6 +63,8 @@ def check_topics(found: Sequence[Found], topics: Sequence[str], pose: str | None
 def _episodes(path: str, wanted: Sequence[str]) -> list[Address]:
     dataset = Dataset(path)
     cameras = _choose(dataset.cameras, wanted, ", ".join(dataset.cameras), path)
+    if len(dataset.episodes) * len(cameras) > _MAX_PARTS:
+        raise MediaError(f"the dataset has more than {_MAX_PARTS:,} episodes times cameras; name an episode: {path}")
     return [Address(path, episode_part(n, camera)) for n in dataset.episodes for camera in cameras]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import StoreError
+from ..limits import budget
 from ..records import Mark, Trail
 from . import validate
 from .rows import sane_time
@@ -91,7 +92,7 @@ def trail(conn: sqlite3.Connection, source_id: int) -> Trail | None:
     validate.typed(row, (str, str, bytes), "trails")
     unpacker = zlib.decompressobj()
     try:
-        data = unpacker.decompress(row[2], _MAX_BYTES)
+        data = unpacker.decompress(row[2], min(_MAX_BYTES, budget() // 3))  # the poses are copied twice
     except zlib.error as error:
         raise StoreError(f"the poses of source {source_id} are damaged ({error}); remove it and index again") from None
     n, rest = divmod(len(data), 8 * _COLUMNS)

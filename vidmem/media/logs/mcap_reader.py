@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_WAITING = 256 << 20
 """Maximum size in bytes of the messages that wait while chunks overlap in time; beyond it the oldest is yielded."""
 
+_OWN_BYTES = 800
+"""Bytes that a message takes beside its content: a chunk may hold millions of empty ones."""
 _MAX_TIME = 1 << 62  # ns since the epoch, in the year 2116: a later time is damage
 
 
@@ -79,7 +81,7 @@ class McapReader(LogReader):
                         continue
                     while waiting and (waiting[0][0] < block.start_ns or held > MAX_WAITING):
                         _, _, item = heapq.heappop(waiting)
-                        held -= item.size if isinstance(item, Message) else 0
+                        held -= item.size + _OWN_BYTES if isinstance(item, Message) else 0
                         self.check_open()
                         yield item
                     try:
@@ -92,7 +94,12 @@ class McapReader(LogReader):
                         continue
                     for message in self._in_block(data, wanted, start_ns):
                         heapq.heappush(waiting, (message.log_ns, number, message))
-                        held, number = held + message.size, number + 1
+                        held, number = held + message.size + _OWN_BYTES, number + 1
+                        while held > MAX_WAITING:
+                            _, _, item = heapq.heappop(waiting)
+                            held -= item.size + _OWN_BYTES if isinstance(item, Message) else 0
+                            self.check_open()
+                            yield item
         except OSError as error:
             raise MediaError(f"the log can no longer be read ({error.strerror}); check the disk: {self.path}") from None
         while waiting:

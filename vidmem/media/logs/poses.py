@@ -21,6 +21,9 @@ from .base import Gap, LogReader, Message, MessageKind, seconds_nanoseconds, sta
 
 CELL_NS = NS // 10
 """One pose is kept in each span of this many ns, the first."""
+MAX_POSES = 1_500_000
+"""Maximum number of poses that are kept, of 41 hours; what comes after is left out."""
+_MAX_FRAMES = 10_000  # of coordinates, in the tree of transforms
 TF = "tf"
 """The name for the transforms of all topics."""
 _RANKS = {"map": 0, "odom": 1}
@@ -72,6 +75,8 @@ class _Samples:
             self.values[-1] = numbers
             return
         elif frame != self.frame or t_ns // CELL_NS <= self.times[-1] // CELL_NS:
+            return
+        if len(self.times) >= MAX_POSES:
             return
         self.times.append(t_ns)
         self.values.append(numbers)
@@ -183,7 +188,9 @@ def _add_transforms(tree: _Tree, message: Message, value: Any, header: bool) -> 
             parent, child = link.parent_frame_id, link.child_frame_id
             stamp = seconds_nanoseconds(link.timestamp)
             rigid = _vector(link.translation), _quaternion(link.rotation)
-        tree.links[str(child).lstrip("/")] = (str(parent).lstrip("/"), rigid, moving)
+        name = str(child).lstrip("/")
+        if name in tree.links or len(tree.links) < _MAX_FRAMES:
+            tree.links[name] = (str(parent).lstrip("/"), rigid, moving)
         t_ns = _time(message, stamp, header)
     return t_ns
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...errors import MediaError
-from ...limits import MAX_NS, check_regular
+from ...limits import MAX_NS, check_regular, over_budget
 from ..base import Damage
 from .base import Gap, LogReader, Message, MessageKind, Topic, missing_library, one_line
 
@@ -37,6 +37,8 @@ _PIXELS = {
 _MODELS = {1: ("mono", 1), 2: ("rgb", 3), 3: ("rgba", 4), 4: ("bgr", 3), 5: ("bgra", 4)}
 _BITS = {6: 8, 8: 16}
 _LOG_TIME = "log_time"
+_ROW_BYTES = 1000
+"""Bytes that a row takes as a message, beside its content."""
 
 
 class RrdReader(LogReader):
@@ -90,7 +92,7 @@ class RrdReader(LogReader):
                 if chunk.is_static:
                     list(self._in_chunk(chunk, self._facts))
                     continue
-                batch = chunk.to_record_batch()
+                batch = _batch(chunk)
                 for kind in kinds:
                     key = (chunk.entity_path, kind)
                     counts[key] = counts.get(key, 0) + batch.num_rows
@@ -164,7 +166,7 @@ class RrdReader(LogReader):
         kinds = _archetypes(chunk)
         if not kinds:
             return
-        batch = chunk.to_record_batch()
+        batch = _batch(chunk)
         names = set(batch.schema.names)
         times = [] if chunk.is_static else _timeline(batch, self._timeline)[1]
         numbers = _timeline(batch, self._number)[1] if self._number in names else None
@@ -188,6 +190,14 @@ class RrdReader(LogReader):
 def _archetypes(chunk: Any) -> list[str]:
     names = chunk.to_record_batch().schema.names
     return [kind for kind in _KINDS if any(name.startswith(f"{kind}:") for name in names)]
+
+
+def _batch(chunk: Any) -> Any:
+    """The rows of a chunk. Raises ValueError if they would take more than the memory budget as messages."""
+    batch = chunk.to_record_batch()
+    if (cause := over_budget(batch.num_rows * _ROW_BYTES, f"a chunk of {batch.num_rows:,} rows")) is not None:
+        raise ValueError(cause)
+    return batch
 
 
 def _timeline(batch: Any, name: str | None) -> tuple[int | None, list[int]]:
