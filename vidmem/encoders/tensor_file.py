@@ -80,7 +80,9 @@ def read_pickle(path: Path, what: str) -> object:
         loaded: object = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
         fail(what, "its pickle wants to run code, which vidmem never does; fetch the published file", path)
-    except (RuntimeError, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # torch's reader of pickles raises anything on damaged bytes
         fail(what, f"it is damaged or cut short ({_first_line(error)}); fetch it again", path)
     return loaded
 

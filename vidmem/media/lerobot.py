@@ -86,7 +86,7 @@ class Dataset:
         file = os.path.join(self.path, "meta", "episodes.jsonl")
         try:
             lines = read_json_lines(file, "the dataset's list of episodes cannot")
-            return sorted(int(line["episode_index"]) for line in lines)
+            return sorted(_number(line["episode_index"]) for line in lines)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise MediaError(f"the dataset's list of episodes cannot be read ({error}): {file}") from None
 
@@ -100,7 +100,7 @@ class Dataset:
         if not rows:
             raise MediaError(f"the dataset has no episodes: {folder}")
         try:
-            return {int(row["episode_index"]): row for row in rows}
+            return {_number(row["episode_index"]): row for row in rows}
         except (TypeError, ValueError, OverflowError):
             raise MediaError(f"an episode of the dataset has no number: {folder}") from None
 
@@ -157,6 +157,13 @@ class Dataset:
         times = np.round(seconds * NS).astype(np.int64)
         order = np.argsort(times, kind="stable")
         return times[order], frames[order]
+
+
+def _number(value: Any) -> int:
+    """The number of an episode. Raises ValueError, or what int() does."""
+    if not 0 <= (found := int(value)) < 1 << 31:
+        raise ValueError(f"an episode has the number {found}")
+    return found
 
 
 def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]] | None = None) -> Any:

@@ -31,7 +31,12 @@ from .rows import (
 def model(conn: sqlite3.Connection) -> ModelRecord | None:
     """Return what made the memory; None before anything was indexed. Raises StoreError when it is damaged."""
     row = conn.execute("SELECT encoder, weights, visual_dim, text_dim, config, regions FROM model").fetchone()
-    return None if row is None else model_record(row)
+    if row is None:
+        validate.ensure(
+            conn.execute("SELECT 1 FROM tracks LIMIT 1").fetchone() is None, "tracks without the model that made them"
+        )
+        return None
+    return model_record(row)
 
 
 def sources(conn: sqlite3.Connection) -> list[SourceRow]:

@@ -32,7 +32,12 @@ class BagReader(LogReader):
         self.path = path
         self._place = _place(path)
         with self._opened() as bag:
-            self.start_ns, self.end_ns = int(bag.start_time), max(int(bag.start_time), int(bag.end_time) - 1)
+            try:
+                self.start_ns, self.end_ns = int(bag.start_time), max(int(bag.start_time), int(bag.end_time) - 1)
+            except (TypeError, ValueError, OverflowError) as error:  # YAML holds anything
+                raise MediaError(
+                    f"the bag's times are damaged ({one_line(error)}); repair it with `{_remedy(self._place)}`: {path}"
+                ) from None
             self._encoding = _CDR if bag.is2 else _ROS1
             self._topics = [
                 Topic(
