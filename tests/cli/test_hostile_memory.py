@@ -139,3 +139,12 @@ def test_a_crop_of_a_thing_without_tokens_says_so(run: Run, copy: Path) -> None:
     crop = f"walk.mp4@{track.best_ns}ns:{x0},{y0},{x1 - x0},{y1 - y0}"
     result = run("where", "--crop", crop, "-m", copy)
     assert (result.exit_code, "no vector to compare with" in result.stderr) == (2, True), result.stderr
+
+
+def test_tracks_without_the_model_that_made_them(run: Run, copy: Path) -> None:
+    """Without it, a question would be asked with an encoder whose vectors have another length."""
+    alter(copy, "DELETE FROM model")
+    for command in COMMANDS:
+        result = run(*command, "-m", copy)
+        assert result.exit_code in (0, 1, 2, 4), (command, result.stderr)
+    assert "tracks without the model that made them" in run("where", "red", "-m", copy).stderr

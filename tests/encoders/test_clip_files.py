@@ -321,3 +321,31 @@ def test_gem_needs_a_class_token(tmp_path: Path) -> None:
     folder = clip_folder.write(tmp_path / "resnet", vision_cfg=vision)
     with pytest.raises(ModelError, match="has no patches; choose a ViT"):
         load(f"gem:local-dir:{folder}", "cpu")
+
+
+def changed(copy: Path, part: str, **values: object) -> str:
+    """The spelling of a model whose configuration was changed."""
+    file = copy / CONFIG
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps({**data, part: {**data[part], **values}}))
+    return f"clip:local-dir:{copy}"
+
+
+@pytest.mark.parametrize("value", ["x", [1, 2], [0.5, 0.5, "a"], [0, 0, 0], [[1], 2, 3], {"a": 1}, [10**400] * 3])
+def test_odd_channels_of_pictures_fail(copy: Path, value: object) -> None:
+    with pytest.raises(ModelError, match="`std` of its pictures is not three numbers"):
+        load_text(changed(copy, "preprocess_cfg", std=value))
+
+
+def test_a_configuration_may_not_claim_more_than_its_file_holds(copy: Path) -> None:
+    with pytest.raises(ModelError, match=r"the configuration is of [\d,]+ numbers, and the file has"):
+        load_text(
+            changed(copy, "model_cfg", vision_cfg={"image_size": 224, "layers": 400, "width": 4096, "patch_size": 16})
+        )
+
+
+@pytest.mark.parametrize("part", ["vision_cfg", "text_cfg"])
+@pytest.mark.parametrize("value", [None, "x", [1], 5])
+def test_a_configuration_of_another_form_fails(copy: Path, part: str, value: object) -> None:
+    with pytest.raises(ModelError):
+        load_text(changed(copy, "model_cfg", **{part: value}))

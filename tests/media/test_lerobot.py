@@ -156,6 +156,9 @@ def test_rows_without_pictures_are_counted(tmp_path: Path) -> None:
     [
         ({"codebase_version": "v9.0"}, "version v9.0; v2 and v3 can be read"),
         ({"fps": 0}, "0 frames per second"),
+        ({"fps": 1e-300}, "1e-300 frames per second"),
+        ({"fps": float("nan")}, "nan frames per second"),
+        ({"fps": 10**400}, "cannot be read"),
         ({"features": {"action": {"dtype": "float32"}}}, "the dataset has no video"),
         ({"video_path": "../../{video_key}"}, "outside of the dataset"),
         ({"data_path": "{nothing}"}, "a broken path"),
@@ -169,6 +172,41 @@ def test_a_bad_info_fails_in_one_line(tmp_path: Path, change: dict[str, Any], ca
     with pytest.raises(MediaError, match=cause) as caught:
         open_source(f"{dataset}#0/{TOP}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "value", "cause"),
+    [
+        ("data/chunk-000/file-000.parquet", "timestamp", float("nan"), "has a time that no video has"),
+        ("data/chunk-000/file-000.parquet", "timestamp", -1.0, "has a time that no video has"),
+        ("data/chunk-000/file-000.parquet", "timestamp", 1e300, "has a time that no video has"),
+        ("data/chunk-000/file-000.parquet", "frame_index", "x", "has no time or no number"),
+        ("meta/episodes/chunk-000/file-000.parquet", "episode_index", float("inf"), "has no number"),
+        ("meta/episodes/chunk-000/file-000.parquet", "episode_index", 1 << 40, "has no number"),
+        (
+            "meta/episodes/chunk-000/file-000.parquet",
+            f"videos/{TOP}/from_timestamp",
+            float("nan"),
+            "does not say where",
+        ),
+    ],
+)
+def test_values_that_no_dataset_has_fail(tmp_path: Path, file: str, column: str, value: Any, cause: str) -> None:
+    dataset = v3(tmp_path / "pusht")
+    table = pq.read_table(dataset / file).to_pydict()
+    write(dataset / file, {**table, column: [value] * len(table[column])})
+    with pytest.raises(MediaError, match=cause):
+        open_source(f"{dataset}#0/{TOP}")
+
+
+@pytest.mark.parametrize(
+    "line", ['{"episode_index": 1e400}', '{"episode_index": 10000000000000000000}', "[", "{}", "[" * 100_000]
+)
+def test_a_bad_list_of_episodes_fails(tmp_path: Path, line: str) -> None:
+    dataset = v2(tmp_path / "pusht")
+    (dataset / "meta" / "episodes.jsonl").write_text(line)
+    with pytest.raises(MediaError, match="the dataset's list of episodes cannot be read"):
+        open_source(f"{dataset}#0/{TOP}")
 
 
 def test_missing_tables_and_videos_fail(tmp_path: Path) -> None:

@@ -220,3 +220,12 @@ def test_it_is_opened_only_when_allowed() -> None:
         open_model("ftp://host/v1")
     with pytest.raises(UsageError, match="give `model_name`"):
         open_model(url, model_name=" ", allow_network=True)
+
+
+@pytest.mark.parametrize(
+    "place", ["user:{}@host/v1?x", "http://user:{}@host/v1", "http://{}@@host/v1//", "//u:{}@h", "{}@h://x"]
+)
+def test_no_message_shows_a_password(place: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Endpoint(place.format(SECRET), "m")
+    assert SECRET not in str(caught.value)
