@@ -85,8 +85,24 @@ class Haystack:
             return np.flatnonzero(own & (columns.start_ns == times[0]))
         return np.flatnonzero(own & np.isin(columns.start_ns, np.array(times, np.int64)))
 
+    def rows_of(self, pictures: Sequence[tuple[int, int]]) -> Rows:
+        """The rows of the cache that are regions of these pictures, by the order of the pictures.
+
+        pictures: Source id and time of each.
+        """
+        rank = {picture: number for number, picture in enumerate(pictures)}
+        by_source: dict[int, list[int]] = {}
+        for source, t_ns in rank:
+            by_source.setdefault(source, []).append(t_ns)
+        found = [self.rows(source, times) for source, times in by_source.items()]
+        rows = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        place = np.array([rank[self._picture(int(row))] for row in rows], np.int64)
+        return np.asarray(rows[np.argsort(place, kind="stable")], np.int64)
+
     def ask(self, anchor: Phrase, target: Phrase, rule: Rule = "default", rows: Rows | None = None) -> HaystackAnswer:
-        """The picture with `anchor`, and whether `target` is in it. Of equal regions the one indexed first counts.
+        """The picture with `anchor`, and whether `target` is in it.
+
+        Of equal regions the one indexed first counts, or the one that comes first in `rows`.
 
         Args:
             anchor: What the picture is known by.

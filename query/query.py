@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .labels import LabelSet
     from .parse import Parse, Way
     from .search import Named
-    from .visual_haystacks import NeedleAnswer
 
 
 class Query:
@@ -367,28 +366,6 @@ class Query:
             haystack = Haystack(self.store, now.cache, now.calibration)
             first, second = phrases_of(now.text, [anchor, target])
             return haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
-
-    def haystack_questions(self, path: str | os.PathLike[str]) -> tuple[list[NeedleAnswer], list[str], int]:
-        """Ask all questions of a file of Visual Haystacks, each among its own pictures.
-
-        Returns:
-            The answers, names of pictures that are not in the memory, and the number of questions in the file.
-
-        Raises:
-            MediaError: the file cannot be read or has another form.
-            UsageError: as `haystack`.
-        """
-        from .haystack import Haystack
-        from .visual_haystacks import PictureNames, ask_all, load_needles
-
-        needles = load_needles(arguments.path("path", path))
-        missing: set[str] = set()
-        with self.view() as now:
-            haystack = Haystack(self.store, now.cache, now.calibration)
-            names = list(dict.fromkeys(name for one in needles for name in (one.anchor, one.target)))
-            phrases = dict(zip(names, phrases_of(now.text, names), strict=True))
-            answers = list(ask_all(haystack, PictureNames(self.store), needles, phrases, missing))
-        return answers, sorted(missing), len(needles)
 
     def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: str | Iterable[str]) -> dict[int, Named]:
         """Which of `names` each track of a source has, by track id: the likeliest of those that `where` finds it for.

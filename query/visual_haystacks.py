@@ -7,7 +7,7 @@ what the picture is known by; `target`, what is looked for in it; `conversations
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,12 +35,11 @@ class Needle:
 
 @dataclass(frozen=True, slots=True)
 class NeedleAnswer:
-    """A question with its answers by rule. retrieved: True if the region most like the needle is in the right
-    picture."""
+    """A question with its answers by rule. retrieved: by rule, True if the chosen picture is the right one."""
 
     needle: Needle
     answers: Mapping[str, HaystackAnswer]
-    retrieved: bool
+    retrieved: Mapping[str, bool]
 
     def right(self, rule: str) -> bool:
         """Return True if the answer is that of the file; "not found" is wrong."""
@@ -106,37 +105,36 @@ class PictureNames:
         return found[0] if len(found) == 1 else None
 
 
-def ask_all(
-    haystack: Haystack,
-    pictures: PictureNames,
-    needles: Sequence[Needle],
-    phrases: Mapping[str, Phrase],
-    missing: set[str],
-) -> Iterator[NeedleAnswer]:
-    """Answer every question whose pictures are all in the memory, by each rule, each in its own haystack.
+def ask_needle(
+    haystack: Haystack, pictures: PictureNames, needle: Needle, anchor: Phrase, target: Phrase, seed: int = 0
+) -> NeedleAnswer:
+    """Answer a question by each rule, in its own haystack.
+
+    The pictures are shuffled, so that of equal regions none is favoured for its place in the file, where the right
+    picture stands first.
 
     Args:
         haystack: All pictures of the memory.
         pictures: Their names.
-        needles: The questions.
-        phrases: The vectors of every anchor and target.
-        missing: The names of pictures that are not in the memory are added to it; questions with one are left out.
+        needle: The question.
+        anchor: The vectors of what the picture is known by.
+        target: The vectors of what is looked for in it.
+        seed: Of the shuffling, with the number of the question.
+
+    Raises:
+        MediaError: Pictures are not in the memory; the message names the first.
     """
-    for needle in needles:
-        places = {name: pictures.find(name) for name in needle.images}
-        if absent := {name for name, place in places.items() if place is None}:
-            missing |= absent
-            continue
-        by_source: dict[int, list[int]] = defaultdict(list)
-        for place in places.values():
-            assert place is not None
-            by_source[place[0]].append(place[1])
-        rows = np.sort(np.concatenate([haystack.rows(source, times) for source, times in by_source.items()]))
-        if not len(rows):
-            missing |= set(needle.images)
-            continue
-        anchor, target = phrases[needle.anchor], phrases[needle.target]
-        answers: dict[str, HaystackAnswer] = {rule: haystack.ask(anchor, target, rule, rows) for rule in RULES}
-        chosen = answers["paper"].anchor
-        held = {pictures.find(path) for path in chosen.paths} if chosen else set()
-        yield NeedleAnswer(needle, answers, bool(held & {places[name] for name in needle.holding}))
+    places = {name: pictures.find(name) for name in needle.images}
+    if absent := [name for name, place in places.items() if place is None]:
+        more = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
+        raise MediaError(f"its pictures are not in the memory: {absent[0]}{more}")
+    order = list(dict.fromkeys(place for place in places.values() if place is not None))
+    shuffled = [order[i] for i in np.random.default_rng([seed, needle.number]).permutation(len(order))]
+    rows = haystack.rows_of(shuffled)
+    answers: dict[str, HaystackAnswer] = {rule: haystack.ask(anchor, target, rule, rows) for rule in RULES}
+    right = {places[name] for name in needle.holding}
+    retrieved = {}
+    for rule, answer in answers.items():
+        chosen = answer.anchor
+        retrieved[rule] = chosen is not None and not right.isdisjoint({pictures.find(path) for path in chosen.paths})
+    return NeedleAnswer(needle, answers, retrieved)

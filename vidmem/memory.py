@@ -91,7 +91,6 @@ class Memory:
     timeline = _from(_query, Query.timeline)
     things = _from(_query, Query.things)
     haystack = _from(_query, Query.haystack)
-    haystack_questions = _from(_query, Query.haystack_questions)
     name_tracks = _from(_query, Query.name_tracks)
     parse = _from(_query, Query.parse)
     reading = _from(_query, Query.reading)

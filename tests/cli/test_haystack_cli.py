@@ -106,42 +106,6 @@ def test_killed_and_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(run("ls", "--json", "-m", memory).stdout)[0]["frames"] == 150
 
 
-def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
-    run("index", photos, "--encoder", "colours")
-    asked = [{"from": "human", "value": "?"}]
-    questions = [
-        {
-            "pos_image": ["1.png"],
-            "neg_image": ["2.png"],
-            "needle": "red",
-            "target": "blue",
-            "conversations": [*asked, {"from": "gpt", "value": "yes"}],
-        },
-        {
-            "pos_image": ["3.png"],
-            "neg_image": ["2.png"],
-            "needle": "red",
-            "target": "blue",
-            "conversations": [*asked, {"from": "gpt", "value": "yes"}],
-        },
-    ]
-    path = tmp_path / "questions.json"
-    path.write_text(json.dumps(questions))
-    result = run("haystack", "--questions", path)
-    assert result.exit_code == 0
-    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
-        ["default", "2", "50.0%", "100.0%", "0"],
-        ["paper", "2", "50.0%", "100.0%", "0"],
-    ]
-    path.write_text(json.dumps([*questions, {**questions[0], "neg_image": ["9.png"]}]))
-    result = run("haystack", "--questions", path, "--json")
-    assert result.exit_code == 3
-    assert json.loads(result.stdout)["missing"] == ["9.png"]
-    assert "1 of 3 questions left out" in result.stderr
-    path.write_text(json.dumps([{**questions[0], "neg_image": ["9.png"]}]))
-    assert run("haystack", "--questions", path).exit_code == 4
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -149,11 +113,11 @@ def test_a_file_of_questions(run: Run, photos: Path, tmp_path: Path) -> None:
         (("--anchor", "red"), "go together"),
         (("is", "red", "there?"), 'cannot be split; write "the image with the dog'),
         (("the image with the red one: is there a green one?", "--anchor", "red"), "give a question, or"),
+        (("--target", "red"), "go together"),
         (("--anchor", "", "--target", "red"), "the anchor or the target is empty"),
         (("--anchor", "красный", "--target", "red"), "cannot read 'красный'"),
         (("--anchor", "red", "--target", "blue", "--rule", "papr"), "no rule 'papr'"),
         (("--anchor", "red", "--target", "blue", "--save", "x.gif"), "--save writes png"),
-        (("--questions", "q.json", "--save", "x.png"), "ask a single question"),
     ],
 )
 def test_misused_fails(run: Run, photos: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -322,7 +321,6 @@ def test_many_names_are_asked_together_and_answered_one_by_one(store: Store) -> 
         ("haystack", (7, "red"), {}, "anchor"),
         ("haystack", ("red", 7), {}, "target"),
         ("haystack", ("red", "red"), {"rule": 7}, "rule"),
-        ("haystack_questions", (7,), {}, "path"),
         ("name_tracks", (7, "red"), {}, "source"),
         ("name_tracks", ("a.mp4", 7), {}, "names"),
         ("parse", (7, "coco"), {}, "source"),
@@ -381,15 +379,6 @@ def test_one_picture_of_many(store: Store, tmp_path: Path) -> None:
             asked.haystack(*pair)
     with pytest.raises(UsageError, match="no rule 'strict'"):
         asked.haystack("red", "blue", rule="strict")
-    entry = {"needle": "red", "target": "blue", "conversations": [{}, {"value": "yes"}]}
-    path = tmp_path / "vh.json"
-    questions = [
-        {**entry, "pos_image": "0.jpg", "neg_image": ["1.jpg"]},
-        {**entry, "pos_image": "lost.jpg", "neg_image": ["gone.jpg"]},
-    ]
-    path.write_text(json.dumps(questions))
-    answers, missing, count = asked.haystack_questions(path)
-    assert ([a.right("default") for a in answers], missing, count) == ([True], ["gone.jpg", "lost.jpg"], 2)
 
 
 def test_things_are_named_and_filtered(store: Store, tmp_path: Path) -> None:

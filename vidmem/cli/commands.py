@@ -59,6 +59,7 @@ The command `watch-list` is the function `watch_list` in the module `watch_list`
 
 EVALUATIONS = {
     "dense": "Name the true boxes and masks of a panoptic set.",
+    "haystack": "Answer Visual Haystacks over the number of pictures.",
     "ovss": "Name every pixel of the pictures of a data set.",
     "points": "Tell points on a thing from points off it.",
     "reasonseg": "Find the masks of what questions ask for.",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import MediaError, UsageError
 from ..memory import Memory
-from ..query.haystack import RULES, split_question
+from ..query.haystack import split_question
 from ..timecode import iso
-from .messages import say, warn
+from .messages import say
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .output import Listing, Row, Show, box_cell, box_row, listing
 from .question import say_readings
@@ -43,14 +42,6 @@ def haystack(
             help="When something counts as found: by the calibrated test of `where`, or as in the T-REN paper.",
         ),
     ] = "default",
-    questions: Annotated[
-        str | None,
-        typer.Option(
-            "--questions",
-            metavar="FILE",
-            help="Answer all questions of a Visual Haystacks file and print the accuracy.",
-        ),
-    ] = None,
     save: Annotated[
         str | None,
         typer.Option("--save", metavar="PICTURE", help="Save the picture with both boxes (.png, .jpg, .webp)."),
@@ -73,20 +64,13 @@ def haystack(
 
     check_suffix("--save", save)
     text = " ".join(question) if question else None
-    given = (text is not None) + (anchor is not None or target is not None) + (questions is not None)
-    if given != 1:
-        raise UsageError("give a question, or --anchor and --target, or --questions FILE")
-    if questions is None and text is None and (anchor is None or target is None):
-        raise UsageError("--anchor and --target go together: what identifies the picture, and what to look for in it")
-    if questions is not None and save is not None:
-        raise UsageError("--save shows one answer; ask a single question")
+    if (text is not None) == (anchor is not None or target is not None):
+        raise UsageError("give a question, or --anchor and --target")
     if text is not None:
         anchor, target = split_question(text)
+    if anchor is None or target is None:
+        raise UsageError("--anchor and --target go together: what identifies the picture, and what to look for in it")
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
-        if questions is not None:
-            return _answer_file(m, questions, show)
-        assert anchor is not None
-        assert target is not None
         say_readings(m.text_encoder, [anchor, target])
         answer = m.haystack(anchor, target, rule=rule)
         show(_listing(answer, anchor, target))
@@ -135,54 +119,6 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
         for r in answer.near_misses
     ]
     return Listing([row], table, {**row, "near_misses": near})
-
-
-def _answer_file(memory: Memory, path: str, show: Show) -> int:
-    """Answer all questions of a file; print the accuracy of each rule and how often the right picture was chosen."""
-
-    answered, missing, total = memory.haystack_questions(path)
-    if not answered:
-        raise MediaError(f"the memory has all pictures of no question; `vidmem index` their folder: {path}")
-    retrieved = sum(answer.retrieved for answer in answered) / len(answered)
-    rows: list[Row] = [
-        {
-            "rule": rule,
-            "questions": len(answered),
-            "accuracy": round(sum(answer.right(rule) for answer in answered) / len(answered), 6),
-            "retrieved": round(retrieved, 6),
-            "not_found": sum(answer.answers[rule].verdict == "not found" for answer in answered),
-        }
-        for rule in RULES
-    ]
-    table: list[Sequence[str]] = [("rule", "questions", "right", "picture found", "not found")]
-    table += [
-        (
-            row["rule"],
-            str(row["questions"]),
-            f"{row['accuracy']:.1%}",
-            f"{row['retrieved']:.1%}",
-            str(row["not_found"]),
-        )
-        for row in rows
-    ]
-    answers: list[dict[str, Any]] = [
-        {
-            "question": answer.needle.number,
-            "anchor": answer.needle.anchor,
-            "target": answer.needle.target,
-            "truth": "yes" if answer.needle.answer else "no",
-            "retrieved": answer.retrieved,
-            **{rule: answer.answers[rule].verdict for rule in RULES},
-        }
-        for answer in answered
-    ]
-    left_out = total - len(answered)
-    show(Listing(rows, table, {"rules": rows, "left_out": left_out, "missing": missing, "answers": answers}))
-    if missing:
-        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        warn(f"{left_out} of {total} questions left out; their pictures are not in the memory: {names}")
-        return 3
-    return 0
 
 
 def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:

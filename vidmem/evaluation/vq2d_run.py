@@ -16,8 +16,7 @@ from ..indexer.pipeline import index_source
 from ..media import Source
 from ..memory import Memory
 from ..query.paper import THRESHOLD
-from ..query.query import Query
-from ..store import Store
+from .memories import opened
 from .vq2d import Answered, answer
 from .vq2d_files import Clip, Key, Response, VisualQuery
 from .vq2d_media import open_clip
@@ -87,7 +86,7 @@ def evaluate_clip(
         folder = Path(memories, clip.name)
         if settings.online:
             shutil.rmtree(folder, ignore_errors=True)
-        with _opened(folder, encoder) as memory:
+        with opened(folder, encoder) as memory:
             others = [row.uri for row in memory.store.sources() if row.fingerprint != source.info.fingerprint]
             if others:
                 raise UsageError(f"the memory holds another video ({others[0]}); choose another folder: {folder}")
@@ -103,18 +102,6 @@ def evaluate_clip(
                 "bytes": stats.database_bytes,
             }
     return {"answers": answers, "cost": cost}
-
-
-def _opened(folder: Path, encoder: Encoder) -> Memory:
-    """A memory for writing, with an encoder that is loaded already."""
-    store = Store.open(folder, write=True, create=True)
-    try:
-        query = Query(store, encoder.info.name, None)
-        query.use(encoder)
-        return Memory(store, query)
-    except BaseException:
-        store.close()
-        raise
 
 
 def _offline(
