@@ -65,6 +65,7 @@ EVALUATIONS = {
     "reasonseg": "Find the masks of what questions ask for.",
     "refer": "Find the masks of what expressions refer to.",
     "vspw": "Name every pixel of the frames of videos.",
+    "supermemory": "Find the evidence for SuperMemory-VQA's questions.",
     "vq2d": "Find when and where things were last seen in Ego4D's clips.",
 }
 """The commands of `vidmem eval`, with the first line of their help. Each is a function in the module of its name in
