@@ -46,7 +46,7 @@ def haystack(
 
     \b
     Examples:
-      vidmem eval haystack VHs_qa/VHs_full/single_needle coco --encoder tren --out run
+      vidmem eval haystack single_needle coco --encoder tren --out run
     """
     from ...evaluation.haystack_plot import can_plot, plot_accuracy
     from ...evaluation.haystack_run import Asker, accuracies, index_pictures, read_questions

@@ -42,7 +42,7 @@ def supermemory(
 
     \b
     Examples:
-      vidmem eval supermemory data/json/all_qa.json data/video --person 1 --encoder clip --out run
+      vidmem eval supermemory all_qa.json video --encoder tren --out run
     """
     from ...evaluation.journal import Journal
     from ...evaluation.run import sha256
