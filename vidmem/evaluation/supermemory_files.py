@@ -12,7 +12,6 @@ seconds in a recording, and the start of each recording is in Unix time. Some qu
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MediaError
+from ..text_files import read_json
 
 SEEN = frozenset({"Video", "OCR"})
 """The modalities of evidence that can be seen."""
@@ -90,13 +90,7 @@ def load_questions(path: str | os.PathLike[str]) -> MemoryQuestions:
     Raises:
         MediaError: The file cannot be read or has another form; the message names the first question that has.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
-    except OSError as error:
-        raise MediaError(f"the questions cannot be read ({error.strerror}); check the path: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise MediaError(f"the questions are not JSON ({error}); fetch the file again: {path}") from None
+    data = read_json(path, "the questions cannot")
     if not isinstance(data, list) or not data:
         raise MediaError(f"a file of SuperMemory-VQA is a list of questions, and this is not one: {path}")
     questions, starts = [], defaultdict[str, set[float]](set)
