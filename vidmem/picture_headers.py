@@ -7,9 +7,11 @@ the whole picture; TIFF, whose tables of numbers become Python objects.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 from typing import IO
 
 MAX_SCANS = 100
@@ -27,12 +29,16 @@ _PART = 1 << 20
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_SOS, _EOI, _APP1, _APP2 = 0xDA, 0xD9, 0xE1, 0xE2
+_EXIF_MARK = b"Exif\0\0"
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 """A marker within coded data: there, FF 00 stands for FF, and D0 to D7 are for restarts."""
 
-_NUMBERS = frozenset({3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18})
-"""TIFF's types of numbers. The others are bytes and text, which stay bytes in Pillow."""
+MAX_TAG_BYTES = 16 << 20
+"""Maximum of the bytes in all tags of a table, or twice its file: tags may all point to the same bytes."""
+_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""TIFF's types, and their bytes."""
+_NUMBERS = _UNITS.keys() - {1, 2, 6, 7}  # the others are bytes and text, which stay bytes in Pillow
 _POINTERS = frozenset({4, 13, 16, 18})
 _TABLES = frozenset({0x8769, 0x8825, 0xA005})
 """Tags that point to another table: EXIF, GPS, interoperability."""
@@ -76,7 +82,8 @@ def jpeg_header(file: IO[bytes]) -> JpegHeader | None:
     file.seek(0)
     if file.read(2) != b"\xff\xd8":
         return None
-    width = height = channels = kind = exif = 0
+    width = height = channels = kind = 0
+    exif = b""
     for _ in range(_MAX_SEGMENTS):
         marker = _next_marker(file)
         if marker is None or marker == _EOI:
@@ -94,10 +101,15 @@ def jpeg_header(file: IO[bytes]) -> JpegHeader | None:
             _, height, width, channels = struct.unpack(">BHHB", head)
             kind = marker
         elif marker == _APP1:
-            exif += length
-            if exif > MAX_EXIF:
+            part = file.read(length)
+            if part.startswith(_EXIF_MARK):
+                exif += part[len(_EXIF_MARK) if exif else 0 :]  # as Pillow joins them
+            if len(exif) > MAX_EXIF:
                 raise HeaderError(f"its EXIF data are larger than {MAX_EXIF >> 20} MB")
+        elif marker == _APP2 and file.read(4) == b"MPF\0":  # of several pictures
+            check_tags(BytesIO(file.read(max(0, length - 4))))
         elif marker == _SOS:
+            check_tags(BytesIO(exif.removeprefix(_EXIF_MARK)))
             first = file.read(1)
             whole = bool(first) and first[0] == channels and kind not in _PROGRESSIVE
             scans = 1 if whole else 1 + _more_scans(file, place + length)
@@ -134,12 +146,23 @@ def _more_scans(file: IO[bytes], place: int) -> int:
     return found
 
 
+def count_scans(file: IO[bytes]) -> int:
+    """Count what looks like the beginning of a scan of a JPEG in all of a file."""
+    found, before = 0, b""
+    file.seek(0)
+    while part := file.read(_PART):
+        found += (before + part).count(b"\xff\xda")
+        before = part[-1:]
+    return found
+
+
 def check_tags(file: IO[bytes]) -> None:
     """Check the tables of a TIFF file, or of EXIF data, which have the same form (TIFF 6.0, section 2; BigTIFF).
 
     Raises:
-        HeaderError: they hold more numbers than any picture needs.
+        HeaderError: they hold more numbers, or more bytes, than any picture needs.
     """
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(16).ljust(16, b"\0")
     if head[:2] not in (b"II", b"MM"):
@@ -149,7 +172,7 @@ def check_tags(file: IO[bytes]) -> None:
     count, entry = struct.Struct(f"{order}{'Q' if big else 'H'}"), struct.Struct(f"{order}HH{'QQ' if big else 'LL'}")
     waiting = [struct.unpack(f"{order}Q", head[8:])[0] if big else struct.unpack(f"{order}L", head[4:8])[0]]
     seen: set[int] = set()
-    numbers = 0
+    numbers = held_bytes = 0
     while waiting:
         place = waiting.pop()
         if place in seen or place >= 1 << 62:
@@ -167,5 +190,8 @@ def check_tags(file: IO[bytes]) -> None:
             numbers += values if kind in _NUMBERS else 0
             if numbers > MAX_NUMBERS:
                 raise HeaderError(f"its tables hold more than {MAX_NUMBERS:,} numbers")
+            held_bytes += min(values * _UNITS.get(kind, 0), size)
+            if held_bytes > max(MAX_TAG_BYTES, 2 * size):
+                raise HeaderError("its tags hold the same bytes again and again")
             if tag in _TABLES and kind in _POINTERS and values == 1:
                 waiting.append(held)

@@ -15,16 +15,28 @@ from contextlib import contextmanager, nullcontext
 from typing import IO, Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .errors import MediaError, VidmemError
 from .limits import check_bytes, check_size, open_regular
-from .picture_headers import MAX_EXIF, HeaderError, JpegHeader, check_tags, jpeg_header, webp_canvas
+from .picture_headers import (
+    MAX_EXIF,
+    MAX_SCANS,
+    HeaderError,
+    JpegHeader,
+    check_tags,
+    count_scans,
+    jpeg_header,
+    webp_canvas,
+)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+_PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "BMP": "Bmp", "GIF": "Gif", "TIFF": "Tiff"}
+if int(PIL.__version__.partition(".")[0]) >= 13:  # before, the EXIF data of an AVIF took any amount of memory
+    _PLUGINS["AVIF"] = "Avif"
+FORMATS = tuple(_PLUGINS)
 """What may be opened, in Pillow's names. Files with several pictures give their first."""
-_PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Gif", "Tiff", "Avif")
 _MAX_AVIF = 48 << 20
 """Maximum size of an AVIF file in bytes: Pillow parses its EXIF data, which may fill it, while it opens the file."""
 _UNREADABLE = frozenset({".heic", ".heif"})
@@ -123,6 +135,8 @@ def opened(
             _register()
             with Image.open(content, formats=FORMATS) as image:
                 check_size(*image.size, str(path))
+                if image.format == "TIFF":
+                    _check_tiff(image, content)
                 yield Opened(image, path, what, jpeg)
 
 
@@ -141,6 +155,8 @@ def reading(path: object, what: str, remedy: str) -> Iterator[None]:
         raise MediaError(f"{what} is far too large; scale it down first: {path}") from None
     except UnidentifiedImageError:
         kind = os.path.splitext(str(path))[1].lower()
+        if kind == ".avif" and "AVIF" not in FORMATS:
+            raise MediaError(f"AVIF is read with Pillow 13; run pip install -U pillow: {path}") from None
         if kind in _UNREADABLE:
             raise MediaError(f"{kind[1:].upper()} cannot be read, save the picture as JPEG: {path}") from None
         raise MediaError(f"{what} cannot be read (not a picture); {remedy}: {path}") from None
@@ -152,11 +168,6 @@ def cause_of(error: Exception) -> str:
     """The message of an error, on one line of at most 200 characters; its class, if it has none."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split())[:200] or type(error).__name__
-
-
-def label_numbers(image: Image.Image) -> NDArray[Any]:
-    """The numbers `(H, W)` of a loaded picture with one channel, in its own type."""
-    return np.asarray(image)
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -190,6 +201,18 @@ def _shallow(image: Image.Image) -> Image.Image:
     return out
 
 
+def _check_tiff(image: Image.Image, file: IO[bytes]) -> None:
+    """Raise HeaderError if the JPEGs in a TIFF have far more scans than there are strips or tiles."""
+    tags: Any = vars(image).get("tag_v2", {})
+    if tags.get(259) not in (6, 7):
+        return
+    place = file.tell()
+    parts = max(len(_several(tags.get(name, ()))) for name in (273, 324))
+    if count_scans(file) > MAX_SCANS + 4 * parts:
+        raise HeaderError("its JPEG data are made of too many scans, which would take minutes to decode")
+    file.seek(place)
+
+
 def _strip_bytes(image: Image.Image) -> int:
     """Bytes of the strip or tile that libtiff unpacks at once."""
     tags: Any = vars(image).get("tag_v2", {})
@@ -208,5 +231,5 @@ def _several(value: Any) -> tuple[Any, ...]:
 @functools.cache
 def _register() -> None:
     """Make the formats known to Pillow, which otherwise loads all of its own."""
-    for name in _PLUGINS:
+    for name in _PLUGINS.values():
         importlib.import_module(f"PIL.{name}ImagePlugin")

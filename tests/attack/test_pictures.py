@@ -193,6 +193,14 @@ def _tiff(entries: list[tuple[int, int, int, int]], order: str = "<") -> bytes:
     return (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HL", 42, 8) + body + bytes(4)
 
 
+def test_scans_of_a_jpeg_in_a_tiff_are_counted() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(out, "TIFF", compression="jpeg")
+    assert load(io.BytesIO(out.getvalue()), None, "a.tif").shape == (64, 64, 3)
+    with pytest.raises(MediaError, match="made of too many scans"):
+        load(io.BytesIO(out.getvalue() + b"\xff\xda" * 200), None, "a.tif")
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bomb", [[(273, 4, 1 << 30, 0)], [(273, 3, 1 << 20, 0), (279, 3, 1, 0)]])
 def test_tables_of_numbers_are_bounded(order: str, bomb: list[tuple[int, int, int, int]]) -> None:
@@ -209,6 +217,22 @@ def test_tables_that_point_to_themselves_end() -> None:
     deep = _tiff([(0x8769, 4, 1, 26)]) + struct.pack("<HHHLL", 1, 0x9003, 4, 1 << 28, 0)
     with pytest.raises(HeaderError, match="hold more than"):
         check_tags(io.BytesIO(deep))
+
+
+def test_tags_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """A table of 64 KB with 3,000 tags, each of which is the whole table: 200 MB for older versions of Pillow."""
+    many = _tiff([(number, 7, 60_000, 0) for number in range(1000, 4000)]).ljust(65_000, b"\0")
+    few = _tiff([(number, 7, 60_000, 0) for number in range(1000, 1010)]).ljust(65_000, b"\0")
+    data = _jpeg()
+    for table, mark in ((many, b"Exif\0\0"), (many, b"MPF\0"), (few, b"Exif\0\0")):
+        kind = b"\xff\xe1" if mark.startswith(b"Exif") else b"\xff\xe2"
+        segment = kind + struct.pack(">H", 2 + len(mark) + len(table)) + mark + table
+        file = io.BytesIO(data[:2] + segment + data[2:])
+        if table is few:
+            assert load(file, None, "a.jpg").shape == (64, 64, 3)
+            continue
+        with pytest.raises(MediaError, match="hold the same bytes again and again"):
+            load(file, None, "a.jpg")
 
 
 def test_exif_of_any_size_is_not_parsed() -> None:
