@@ -77,7 +77,7 @@ def test_the_authors_files_of_context(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="cannot be read"):
         truth_of(data, data.pairs[0])
     savemat(tmp_path / "trainval/2008_000002.mat", {"Other": numbers})
-    with pytest.raises(MediaError, match="has no LabelMap"):
+    with pytest.raises(MediaError, match="no matrix of whole numbers called LabelMap"):
         truth_of(data, data.pairs[0])
 
 

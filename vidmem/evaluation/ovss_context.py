@@ -1,7 +1,7 @@
 """The label files of PASCAL-Context as its authors publish them: MATLAB files with numbers of 459 names.
 
 `labels.txt` gives the numbers their names, and the 59 classes of the benchmark are 59 of these names (Mottaghi et al.,
-CVPR 2014). SciPy reads the files; it comes with the extra `train`.
+CVPR 2014).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MediaError, ModelError
+from ..errors import MediaError
 from ..text_files import read_bytes
 from .label_pictures import Table
+from .mat_files import read_matrix
 
 _FOLDERS = ("trainval", "PASCAL-Context/trainval", "pascal-context/trainval")
 MAX_BYTES = 64 << 20
@@ -41,7 +42,7 @@ def full_context(root: Path, names: Sequence[str]) -> tuple[Path, Table]:
     numbers: dict[str, int] = {}
     for line in read_bytes(path, "labels.txt cannot").decode("utf-8", "replace").splitlines():
         number, colon, name = line.partition(":")
-        if colon and number.strip().isdecimal() and len(number) < 10:
+        if colon and number.strip().isdecimal() and len(number.strip()) < 10:
             numbers[name.strip()] = int(number)
     if missing := [name for name in names if name not in numbers]:
         raise MediaError(f"{missing[0]!r} is not in the list of names; fetch labels.txt again: {path}")
@@ -51,26 +52,10 @@ def full_context(root: Path, names: Sequence[str]) -> tuple[Path, Table]:
 def read_mat(path: Path) -> NDArray[np.int64]:
     """The numbers of one .mat file, `(H, W)` int64.
 
-    Raises:
-        MediaError: The file is missing or damaged, or has no LabelMap.
-        ModelError: SciPy is not installed.
+    Raises MediaError when the file is missing or damaged, or has no LabelMap.
     """
+    data = read_bytes(path, "the label file cannot", remedy="fetch it again", limit=MAX_BYTES)
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise ModelError("label files of MATLAB need scipy; pip install scipy") from None
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise MediaError(f"the label file is larger than {MAX_BYTES >> 20} MB; fetch it again: {path}")
-        found = loadmat(str(path), variable_names=["LabelMap"])
-    except FileNotFoundError:
-        raise MediaError(f"the label file is missing; fetch it again: {path}") from None
-    except MediaError:
-        raise
-    except Exception as error:  # a damaged file raises nearly anything
-        cause = " ".join(str(error).split())[:100] or type(error).__name__
-        raise MediaError(f"the label file cannot be read ({cause}); fetch it again: {path}") from None
-    labels = found.get("LabelMap")
-    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in "ui":
-        raise MediaError(f"the label file has no LabelMap of whole numbers; fetch it again: {path}")
-    return labels.astype(np.int64)
+        return read_matrix(data, "LabelMap", MAX_BYTES).astype(np.int64)
+    except ValueError as error:
+        raise MediaError(f"the label file cannot be read ({error}); fetch it again: {path}") from None
