@@ -141,6 +141,18 @@ def test_a_crop_of_a_thing_without_tokens_says_so(run: Run, copy: Path) -> None:
     assert (result.exit_code, "no vector to compare with" in result.stderr) == (2, True), result.stderr
 
 
+def test_a_schema_that_is_no_text(run: Run, copy: Path) -> None:
+    """SQLite repeats a piece of it in its message, which Python then cannot decode."""
+    file = copy / "memory.sqlite"
+    data = file.read_bytes()
+    place = data.index(b"CREATE TABLE")
+    file.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+    for command in COMMANDS:
+        result = run(*command, "-m", copy)
+        assert result.exit_code == 4, (command, result.stderr)
+        assert "the memory is damaged" in result.stderr
+
+
 def test_tracks_without_the_model_that_made_them(run: Run, copy: Path) -> None:
     """Without it, a question would be asked with an encoder whose vectors have another length."""
     alter(copy, "DELETE FROM model")

@@ -107,6 +107,10 @@ def store_errors(folder: Path) -> Iterator[None]:
         raise type(error)(f"{error}: {folder}") from error
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{explain(error, folder)}: {folder}") from error
+    except UnicodeDecodeError as error:  # SQLite's own message repeats what stands in a damaged schema
+        raise StoreError(
+            f"the memory is damaged (its schema is not UTF-8 text); restore it from a backup: {folder}"
+        ) from error
 
 
 def explain(error: sqlite3.Error | OSError, folder: Path) -> str:
