@@ -108,6 +108,24 @@ def vq2d_predictions(folder: Path) -> Ready:
     return Ready(as_file(folder, "predictions.json", load_predictions), [document(whole)])
 
 
+def supermemory(folder: Path) -> Ready:
+    """Questions of SuperMemory-VQA."""
+    from vidmem.evaluation.supermemory_files import load_questions
+
+    span = {"start_time": 3.5, "end_time": 9, "video_id": "v1", "video_start_time_unix": 1_700_000_000}
+    clock = {"start_time": "00:01:02", "end_time": "00:01:05.5"}
+    one = {
+        "question_id": 1, "question": "Where is the cup?", "choices": ["a", "b", "c", "d"], "correct_option_index": 0,
+        "is_answerable": True, "subject": 2, "video_ids": ["v1", "v2"], "question_evidence": {"time_spans": [span]},
+        "metadata": {"skill": "object", "primary_video_id": "v1", "primary_video_start_time": 1_700_000_000},
+        "answer_evidence": {"evidence_list": [
+            {"video_id": "v1", "start_time": 1_700_000_000, "time_span": clock, "modalities": ["Video"]}]},
+    }  # fmt: skip
+    timed = {"time_span": clock, "video_id": "v2", "start_time": 1_700_000_100}
+    other = {**one, "question_id": 2, "is_answerable": False, "question_evidence": timed, "answer_evidence": None}
+    return Ready(as_file(folder, "all_qa.json", load_questions), [document([one, other])])
+
+
 def journal(folder: Path) -> Ready:
     """The journal of a benchmark that was interrupted."""
     from vidmem.evaluation.journal import Journal
@@ -147,5 +165,6 @@ TARGETS = [
     Target("label-pictures", label_pictures, binary([b"IHDR", b"IDAT", b"PLTE", b"IEND"]), 0.4),
     Target("vspw-list", vspw_list, text(["\n", "..", "/", "walk", "\x00"]), 0.4),
     Target("vq2d-predictions", vq2d_predictions, json_tree(["bboxes", "fno", "query_sets", "score", "clips"]), 0.6),
+    Target("supermemory", supermemory, json_tree(["time_spans", "time_span", "video_id", "evidence_list"]), 0.6),
     Target("journal", journal, text(["\n", '{"settings":', '{"key":"a","result":', "}", "[", '"']), 0.4),
 ]
