@@ -12,10 +12,12 @@ from pathlib import Path
 import fakes
 import numpy as np
 from encoders import fake
+from evaluation import segmentation_files
 
 from vidmem import Memory, config
 from vidmem.encoders import hub, registry
 from vidmem.export.textmask import encode, from_classes
+from vidmem.query.labels import BUILT_IN
 from vidmem.query.parse import UNLABELLED
 from vidmem.store import Store, migrations
 
@@ -43,6 +45,7 @@ class Command:
         stdin: A file that is its standard input.
         heavy: Takes seconds; only in the long run.
         most: Kills in the long run, if fewer than others get.
+        journal: The end of the name of a file that grows by lines, of which a beginning is no torn file.
         not_given: Faults that end a library of others, and the process with it; nothing of vidmem is to blame.
     """
 
@@ -55,6 +58,7 @@ class Command:
     heavy: bool = False
     most: int | None = None
     not_given: tuple[str, ...] = ()
+    journal: str = ""
 
 
 def introduce() -> None:
@@ -73,6 +77,9 @@ def prepare(folder: Path) -> None:
     make_logs.scene(place / "run.mcap", [("red", 0, 2, 8), ("blue", 1, 3, 60)], 4, poses=_pose)
     test_lerobot.v3(place / "dataset")
     fakes.squares(place / "camera.ts", [("red", 0, 2, 8), ("green", 1, 3, 60)], 3)
+    segmentation_files.ade20k(place / "ade", 4)
+    words = [f"{name}\tred" if i == 2 else name for i, name in enumerate(BUILT_IN["ade20k"].names)]
+    (place / "ade.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     for path in place.rglob("*"):  # not in the future when the clock jumps back
         os.utime(path, (1_700_000_000, 1_700_000_000))
     shutil.copy2(place / "b.mp4", place / "changed.mp4")
@@ -197,6 +204,11 @@ def commands() -> list[Command]:
             "export in shards",
             ("export", "--out", "{out}/set", *labels, "--shards", "3", "--workers", "1"),
             "videos",
+        ),
+        Command(
+            "eval ovss",
+            ("eval", "ovss", "ade20k", "{world}/ade", "--names", "{world}/ade.txt", "--out", "{out}/eval", *plain),
+            journal="results.jsonl",
         ),
         Command("write weights", call=_weights),
         Command("demo", ("demo", "{out}/demo"), equal=False, heavy=True, most=3),

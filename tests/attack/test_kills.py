@@ -40,7 +40,7 @@ def test_a_fault_or_signal_ends_with_a_message_and_nothing_is_lost(tmp_path: Pat
 
 def test_a_torn_file_a_lost_row_and_a_file_left_behind_are_noticed(tmp_path: Path) -> None:
     run = Run(tmp_path, tmp_path / "run")
-    nothing = SimpleNamespace(memory="", stdin=None, call=None, args=(), equal=True, name="nothing")
+    nothing = SimpleNamespace(memory="", stdin=None, call=None, args=(), equal=True, name="nothing", journal="")
     run.fresh(nothing)
     (run.out / "a.png").write_bytes(b"half")
     base = Baseline(0, {}, {"a.png": "another checksum"}, [], 0.1, 1, True)
