@@ -159,8 +159,8 @@ def index_source(
             store.remove_source(row.id)
         raise MediaError(f"no frame can be read; is it damaged or empty?: {info.uri}")
     step.damaged = row.damaged + source.damage.packets + source.damage.frames
+    looking_again.finish(store, row.id, info)  # before the source counts as done: a kill in between is made good
     store.checkpoint(row.id, step.checkpoint(last=True))
-    looking_again.finish(store, row.id, info)
     new, notes = step.encoded + step.gated, tuple(source.damage.notes)
     _log.info("%d frames in %d calls of the encoder, %.1f s: %s", new, calls, time.perf_counter() - began, info.uri)
     return _report(store.source_by_id(row.id), info, new, began, notes, step.born, still=step.gated, calls=calls)

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from .kills import Baseline, Run, difference, rows, sound, table
+from .killing import Baseline, Run, difference, rows, sound
+from .kills import table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +48,7 @@ def test_a_torn_file_a_lost_row_and_a_file_left_behind_are_noticed(tmp_path: Pat
     with pytest.raises(AssertionError, match=r"a\.png is torn"):
         sound(run, nothing, base)
     assert difference({"tracks": [(1,)]}, {"tracks": [(1,), (2,)]}) == "tracks: 1 rows, not 2"
-    assert difference({"tracks": [(1,)]}, {"tracks": [(2,)]}) == "tracks: (1,) is not (2,)"
+    assert difference({"tracks": [(1,)]}, {"tracks": [(2,)]}) == "tracks 1: [(1, 2)]"
     assert difference({"tracks": [(1,)]}, {"tracks": [(1,)]}) is None
     assert rows(run.memory) == {}
     run.memory.mkdir()
