@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +124,24 @@ def test_vectors_that_are_not_finite_fail(store: Store) -> None:
     with pytest.raises(StoreError, match="NaN"):
         add(store, row.id, [track(0, visual=np.full(24, np.nan, np.float32))])
     assert store.source_tracks(row.id) == []
+
+
+def test_a_reader_undoes_the_transaction_in_which_the_maker_was_killed(tmp_path: Path) -> None:
+    """Before the log of a new memory is a WAL, SQLite has a journal, which only a writer may roll back."""
+    made, killed = tmp_path / "made", tmp_path / "killed"
+    Store.open(made, create=True).close()
+    conn = sqlite3.connect(made / "memory.sqlite", isolation_level=None)
+    conn.execute("PRAGMA journal_mode = DELETE")
+    conn.execute("PRAGMA cache_size = 1")
+    conn.execute("BEGIN IMMEDIATE")
+    for number in range(200):  # more than the cache holds, so that pages reach the file
+        conn.execute("INSERT INTO meta VALUES (?, ?)", (f"half {number}", "x" * 2000))
+    shutil.copytree(made, killed)
+    conn.close()
+    assert (killed / "memory.sqlite-journal").stat().st_size
+    with Store.open(killed) as store:
+        assert store.sources() == []
+        assert not store.writable
+    conn = sqlite3.connect(killed / "memory.sqlite")
+    assert conn.execute("SELECT count(*) FROM meta WHERE key LIKE 'half%'").fetchone() == (0,)
+    conn.close()
