@@ -11,6 +11,7 @@ from ..config import IndexConfig
 from ..encoders.base import Encoder
 from ..errors import MediaError, VidmemError
 from ..media import Found, Photos, Source, check_topics, discover, open_source, parts
+from ..media.discover import unreadable
 from ..picture_reading import cause_of
 from ..store import Store
 from . import dating
@@ -26,7 +27,7 @@ Opened = Callable[[str, "Source | Album | MediaError"], "Progress | None"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexOptions:
-    """Options of one run; see `Memory.index`."""
+    """Options of one run; see `Memory.index`. refused: errors of folders that could not be read."""
 
     decoder: str = "pyav"
     pose: str | None = None
@@ -34,19 +35,28 @@ class IndexOptions:
     recorded: dating.Choice | None = None
     progress: Watcher | None = None
     on_source: Opened | None = None
+    refused: Sequence[OSError] = ()
 
 
 def find_sources(
-    paths: Sequence[str | Found], topics: Sequence[str], *, film: bool, clock: str, pose: str | None
+    paths: Sequence[str | Found],
+    topics: Sequence[str],
+    *,
+    film: bool,
+    clock: str,
+    pose: str | None,
+    refused: list[OSError] | None = None,
 ) -> list[Found]:
     """Find the sources and the photos that the paths lead to.
+
+    refused: collects the errors of folders that cannot be read.
 
     Raises:
         UsageError: a URL, a topic that does not exist or must be named, or a pose topic without poses.
         MediaError: a file does not exist or holds no picture.
     """
     found: list[Found] = []
-    for item in discover(paths, film):
+    for item in discover(paths, film, refused):
         found += [item] if isinstance(item, Photos) else parts(item, topics, clock)
     check_topics(found, topics, pose)
     return found
@@ -69,7 +79,8 @@ def index_all(
         A report for each source, but for those that could not be opened, which `options.on_source` was given.
 
     Raises:
-        MediaError: a source cannot be opened, and there is no `options.on_source`.
+        MediaError: a source cannot be opened, or at the end a folder cannot be read, and there is no
+            `options.on_source`.
         StoreError: the memory cannot be written.
     """
     reports = []
@@ -97,6 +108,10 @@ def index_all(
             raise failed
         options.on_source(name, failed)
     store.settle()
+    for refused in options.refused:
+        if options.on_source is None:
+            raise unreadable(refused)
+        options.on_source(str(refused.filename), unreadable(refused))
     return reports
 
 

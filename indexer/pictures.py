@@ -138,9 +138,8 @@ def index_pictures(
 
 def forget_photo(store: Store, row: SourceRow, path: str) -> None:
     """Forget one photo of a source, with what it shows unless another file has the same; the source with its last."""
-    store.drop_picture_files(row.id, [path])
-    if any(f.t_ns is not None for f in store.picture_files(row.id)):
-        _forget_gone(store, row)
+    if any(f.t_ns is not None and f.path != path for f in store.picture_files(row.id)):
+        store.remove_parts([Part(row.id, files=(path,))])  # at once: a killed process leaves all of it or nothing
     else:
         store.remove_source(row.id)
 

@@ -49,6 +49,7 @@ class Query:
         masks: str | os.PathLike[str] | MaskSource | None = None,
         *,
         album: Album | None = None,
+        said: bool = True,
     ) -> None:
         """Prepare; the encoder is loaded by the first question that needs it.
 
@@ -59,9 +60,10 @@ class Query:
             weights: The folder of the encoder's weights.
             masks: Where regions come from, see `encoders.load`.
             album: Draws the picture of a sighting when the memory may be closed; answers carry it.
+            said: The user gave the name of the encoder; False if it is from the memory, which a stranger may have made.
         """
         self.store = store
-        self._views = Views(store, encoder, device, weights, masks)
+        self._views = Views(store, encoder, device, weights, masks, said=said)
         self._device, self._weights = device, weights
         self._album = album
 
@@ -87,6 +89,10 @@ class Query:
     def use_next(self, encoder: Encoder) -> None:
         """Use this encoder, which is loaded, as soon as the memory is one of its tokens."""
         self._views.next = Side.loaded(encoder)
+
+    def check_named(self, spec: str) -> None:
+        """Raise ModelError if this encoder lies at a place that the memory says, and not the user."""
+        self._views.check_named(spec)
 
     def load_another(self, spec: str) -> Encoder:
         """Load another encoder, on the same device and with the same folder of weights."""

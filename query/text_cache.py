@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import __version__
 from ..encoders import LoadOptions, SlowText, TextEncoder, find, load_text
+from ..encoders.hub import weights_folder
 from ..records import Float32
 from ..store import Store
 from ..store.phrase_cache import PhraseCache
@@ -43,7 +44,7 @@ class CachedText(TextEncoder):
         self._options = LoadOptions(spelling.partition(":")[2], None, weights)
         self._texts = PhraseCache(store)
         self._real: TextEncoder | None = None
-        facts = _sound(self._texts.facts(spelling))
+        facts = _sound(self._texts.facts(spelling), _homes(self._options))
         self.info = self._loaded().info if facts is None else slow.describe(*facts)
 
     def encode_text(self, phrases: Sequence[str]) -> Float32:
@@ -87,14 +88,23 @@ class CachedText(TextEncoder):
         return hashlib.sha256(head + b"\0" + text).digest()
 
 
-def _sound(facts: object) -> tuple[str, str, int, int] | None:
+def _homes(options: LoadOptions) -> list[str]:
+    """Where the files of an encoder lie, as the user said: the folder of weights, and the one in the encoder's name."""
+    own = options.backbone.partition(":")[2].partition(",")[0]
+    folders = [str(weights_folder(options.weights)), *([str(Path(own).expanduser())] if own else [])]
+    return [os.path.join(os.path.abspath(folder), "") for folder in folders]
+
+
+def _sound(facts: object, homes: Sequence[str]) -> tuple[str, str, int, int] | None:
     """Name, weights and widths of the encoder that was cached; None if its files have changed or `facts` is malformed.
 
-    A memory may come from a stranger.
+    A memory may come from a stranger: it must not even make us look at files elsewhere, which may be on a network.
     """
     match facts:
         case {"files": [_, *_] as files, "info": [str() as name, str() as weights, int() as visual, int() as text]}:
             paths = [file[0] if isinstance(file, list) and file else None for file in files]
+            if not all(isinstance(path, str) and os.path.abspath(path).startswith(tuple(homes)) for path in paths):
+                return None
             if files == [_stamp(path) if isinstance(path, str) else None for path in paths] and None not in files:
                 return name, weights, visual, text
     return None

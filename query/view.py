@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..encoders import Calibration, Encoder, TextEncoder, load
+from ..encoders import Calibration, Encoder, TextEncoder, check_stranger, load
 from ..encoders.probability import Probabilities
 from ..errors import StoreError
 from ..store import ModelRecord, Store, VectorCache
@@ -90,7 +90,11 @@ class Views:
         device: str | None,
         weights: str | os.PathLike[str] | None,
         masks: str | os.PathLike[str] | MaskSource | None,
+        *,
+        said: bool = True,
     ) -> None:
+        """As `Query`. said: the user gave the name of the encoder; it is not only the memory that says it."""
+        self._said = spec if said else None
         self._store, self._device, self._weights, self._masks = store, device, weights, masks
         self.side = self._side_of(spec)
         self.next: Side | None = None
@@ -98,6 +102,11 @@ class Views:
         self._cache: VectorCache | None = None
         self._refreshing = threading.Lock()
         self._own = threading.local()
+
+    def check_named(self, spec: str) -> None:
+        """Raise ModelError if this encoder lies at a place that the memory says, and not the user."""
+        if spec != self._said:
+            check_stranger(spec)
 
     def use(self, encoder: Encoder) -> None:
         """Use this encoder from now on."""
@@ -194,9 +203,11 @@ class Views:
         masks = self._masks if first is None or first.spec == spec else None  # chosen for that encoder
 
         def text() -> TextEncoder:
+            self.check_named(spec)
             return text_side(spec, self._weights, self._store)
 
         def both() -> Encoder:
+            self.check_named(spec)
             return load(spec, self._device, self._weights, masks=masks)
 
         return Side(spec, text, both)

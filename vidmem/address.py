@@ -7,10 +7,20 @@ one it is and which clock its times are on, so that a picture can be read again 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import Self
 
 from .errors import UsageError
+
+_KNOWN = "https?|rtsps?|rtmps?|rtp|srt|tcp|udp|s?ftp|wss?"
+_SCHEME = re.compile(rf"\b(?!file:)[a-z][a-z0-9+.-]{{1,30}}:/{{2,}}|\b(?:{_KNOWN}):/", re.IGNORECASE)
+"""The beginning of an address on a network. Of known kinds one slash is enough, since paths have no double ones."""
+_AT = re.compile("@|%40", re.IGNORECASE)
+_LOGIN = re.compile("[^/?#]*(?:[:@]|%3a|%40)", re.IGNORECASE)
+"""A user or a password, or a port, before the first slash. Without them, an @ is part of a path."""
+_BLANK = re.compile(r"\s")
+_QUERY = re.compile("[?#]|%3f|%23", re.IGNORECASE)
 
 CLOCKS = ("log", "header")
 """log: the time at which a message was recorded. header: the stamp that its sender wrote into it."""
@@ -87,3 +97,34 @@ def check_clock(clock: str) -> None:
 def printable(text: str) -> str:
     """`text` on one line, with control characters escaped: a file name may hold any."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def without_secrets(text: str, *, whole: bool = False) -> str:
+    """A text, with what may be secret in the addresses in it left out: users and passwords, and all after a `?` or `#`.
+
+    A password may hold any character. So after a user or a port everything up to the last @ is left out, even where
+    that @ is in a path.
+
+    Args:
+        text: Any text.
+        whole: It is one address from its beginning to its end, which may hold blanks.
+    """
+    last = max((match.end() for match in _AT.finditer(text)), default=0)
+    parts, place = [], 0
+    while (found := _SCHEME.search(text, place)) is not None:
+        begin = max(found.end(), last) if _LOGIN.match(text, found.end()) else found.end()
+        blank = None if whole else _BLANK.search(text, begin)
+        end = len(text) if blank is None else blank.start()
+        address = text[begin:end]
+        if _QUERY.search(text, found.end(), begin):  # what follows may be part of a query
+            address = "..."
+        elif (query := _QUERY.search(address)) is not None:
+            address = address[: query.start()]
+        parts += [text[place : found.end()], address]
+        place = end
+    return "".join(parts) + text[place:]
+
+
+def shown(text: str) -> str:
+    """A text as it may be shown: on one line, without control characters, and without the secrets of addresses."""
+    return printable(without_secrets(text))

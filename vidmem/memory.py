@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from .address import Address
+from .address import Address, without_secrets
 from .config import IndexConfig, default_folder, preset
 from .display import memory_html, memory_text
 from .encoders import DEFAULT, Calibration, Encoder, MaskSource, TextEncoder, check, check_masks, find
@@ -180,7 +180,9 @@ class Memory:
             spec = encoder or (made.encoder if made else DEFAULT)
             if masks is not None:
                 check_masks(spec)
-            memory = cls(store, Query(store, spec, device, weights, masks, album=SheetDrawer(str(store.folder))))
+            drawer = SheetDrawer(str(store.folder))
+            query = Query(store, spec, device, weights, masks, album=drawer, said=encoder is not None)
+            memory = cls(store, query)
             if made is not None and not any_weights and (store.sources() or read_only):
                 store.check_model(memory.model_record(made.config))
             return memory
@@ -255,7 +257,8 @@ class Memory:
         Raises:
             UsageError: No path, a URL, a bad `decoder`, a topic that does not exist or must be named, a `pose` topic
                 without poses, or `film` for a folder that was indexed as photos.
-            MediaError: A file does not exist or holds no picture.
+            MediaError: A file does not exist or holds no picture; or, when all else is indexed, a folder cannot be
+                read and there is no `on_source`.
             ModelMismatchError: The memory was made with other settings.
             StoreError: The memory cannot be written.
         """
@@ -277,13 +280,21 @@ class Memory:
             raise UsageError("nothing to index; name a file, a folder or a glob")
         self.store.check_writable()
         self._check_keeping(keep_views)
-        todo = planned(find_sources(wanted, named, film=film, clock=clock, pose=pose), self.store)
+        refused: list[OSError] = []
+        found = find_sources(wanted, named, film=film, clock=clock, pose=pose, refused=refused)
+        todo = planned(found, self.store)
         if chosen is not None:
             dating.check(chosen, todo)
         config = config or self.settings()
         self.store.set_model(self.model_record(config.as_dict()))
         options = IndexOptions(
-            decoder=decoder, pose=pose, keep_views=keep_views, recorded=chosen, progress=progress, on_source=on_source
+            decoder=decoder,
+            pose=pose,
+            keep_views=keep_views,
+            recorded=chosen,
+            progress=progress,
+            on_source=on_source,
+            refused=refused,
         )
         return index_all(todo, self.store, lambda: self.encoder, config, options)
 
@@ -343,7 +354,7 @@ class Memory:
         from .indexer.live import Session
 
         arguments.flags(keep_views=keep_views)
-        arguments.text("name", name)
+        name = without_secrets(arguments.text("name", name), whole=True)
         depth = arguments.whole("depth", depth)
         interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0")
         if config is not None:
@@ -391,6 +402,8 @@ class Memory:
         self.store.check_writable()
         made = self.store.model()
         spec = encoder or (made.encoder if made else self.query.spec)
+        if encoder is None:
+            self.query.check_named(spec)
         loaded = self.query.load_another(spec)
         # The new encoder decides how things are tracked from now on; how sources are sampled stays.
         known = preset(find(spec).preset)

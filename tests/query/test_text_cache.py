@@ -20,6 +20,7 @@ from vidmem.encoders.clip.text import ClipText
 from vidmem.encoders.hub import RECORD
 from vidmem.errors import ModelError, ModelMismatchError, UsageError
 from vidmem.memory import Memory
+from vidmem.store import Store
 from vidmem.store.phrase_cache import PhraseCache
 
 clip_folder.required()
@@ -44,6 +45,18 @@ def folder(made: tuple[Path, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made[0], tmp_path / "memory"))
 
 
+def reopened(folder: Path) -> Memory:
+    """The memory for reading, with the encoder that it names, which its user must say: it lies in a folder."""
+    return Memory.open(folder, read_only=True, encoder=encoder_of(folder))
+
+
+def encoder_of(folder: Path) -> str:
+    with Store.open(folder) as store:
+        made = store.model()
+    assert made is not None
+    return made.encoder
+
+
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the model is asked."""
@@ -61,11 +74,11 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_second_question_asks_no_model(folder: Path, encoded: list[str]) -> None:
     answers = []
     for _ in range(2):
-        with Memory.open(folder, read_only=True) as memory:
+        with reopened(folder) as memory:
             answers.append(memory.where("red cup", top=None))
     assert encoded == ["a photo of a red cup.", "background, any other thing"]
     assert answers[0] == answers[1]
-    with Memory.open(folder, read_only=True) as memory:
+    with reopened(folder) as memory:
         memory.where("blue cup")
         memory.watch(["blue cup", "red cup", "green cup"])
     assert encoded[2:] == ["a photo of a blue cup.", "background, any other thing", "a photo of a green cup."]
@@ -86,7 +99,7 @@ def test_the_second_question_asks_no_model(folder: Path, encoded: list[str]) -> 
     ],
 )
 def test_what_was_not_remembered_here_is_not_believed(folder: Path, told: object, encoded: list[str]) -> None:
-    with Memory.open(folder, read_only=True) as memory:
+    with reopened(folder) as memory:
         want = memory.where("red cup", top=None)
         made = memory.store.model()
         assert made is not None
@@ -98,7 +111,7 @@ def test_what_was_not_remembered_here_is_not_believed(folder: Path, told: object
             conn.execute("UPDATE texts SET width = 1")
         conn.close()
     encoded.clear()
-    with Memory.open(folder, read_only=True) as memory:
+    with reopened(folder) as memory:
         assert memory.where("red cup", top=None) == want
     assert encoded == ["a photo of a red cup.", "background, any other thing"]
 
@@ -108,6 +121,7 @@ def test_the_second_question_imports_no_torch(folder: Path) -> None:
     told = []
     for _ in range(2):
         command = [sys.executable, "-c", code, "where", "red", "cup", "--json", "--memory", str(folder)]
+        command += ["--encoder", encoder_of(folder)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode in (0, 1), done.stderr
         told.append((json.loads(done.stdout), set(done.stderr.splitlines()[-1].split())))
@@ -120,7 +134,7 @@ def test_it_remembers_what_the_model_says(folder: Path, made: tuple[Path, Path])
     own = load_text(f"gem:local-dir:{made[1]}")
     want = own.encode_text(["a cup", "my keys"])
     for _ in range(2):
-        with Memory.open(folder, read_only=True) as memory:
+        with reopened(folder) as memory:
             text = memory.text_encoder
             assert text.info == own.info
             np.testing.assert_allclose(text.encode_text(["a cup", "my keys"]), want, atol=1e-6)
@@ -130,14 +144,14 @@ def test_it_remembers_what_the_model_says(folder: Path, made: tuple[Path, Path])
 
 def test_a_phrase_that_cannot_be_read_is_refused_each_time(folder: Path) -> None:
     for _ in range(2):
-        with Memory.open(folder, read_only=True) as memory, pytest.raises(UsageError, match="at most 77 fit"):
+        with reopened(folder) as memory, pytest.raises(UsageError, match="at most 77 fit"):
             memory.where("c1" * 500)
 
 
 def test_that_a_phrase_is_cut_is_said_each_time(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         caplog.clear()
-        with Memory.open(folder, read_only=True) as memory:
+        with reopened(folder) as memory:
             memory.where("cup " * 500)
         (line,) = caplog.messages
         caplog.clear()
@@ -156,10 +170,10 @@ def test_other_weights_are_noticed(folder: Path, made: tuple[Path, Path], tmp_pa
     data[-1] ^= 1
     (model / WEIGHTS).write_bytes(data)
     with pytest.raises(ModelError, match="the weights have changed"):
-        Memory.open(tmp_path / "other", read_only=True)
+        reopened(tmp_path / "other")
     (model / RECORD).unlink()
     with pytest.raises(ModelMismatchError, match="weights"):
-        Memory.open(tmp_path / "other", read_only=True)
+        reopened(tmp_path / "other")
     (model / WEIGHTS).unlink()
     with pytest.raises(ModelError, match="holds no weights"):
-        Memory.open(tmp_path / "other", read_only=True)
+        reopened(tmp_path / "other")

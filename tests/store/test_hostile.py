@@ -70,6 +70,7 @@ def made(folder: Path) -> Path:
 def alter(folder: Path, sql: str, *values: Any) -> None:
     """Where any column takes anything."""
     conn = sqlite3.connect(folder / "memory.sqlite")
+    before = conn.execute("SELECT sql, name FROM sqlite_master WHERE type = 'table'").fetchall()
     conn.execute("PRAGMA writable_schema = ON")
     conn.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'")
     conn.commit()
@@ -77,6 +78,10 @@ def alter(folder: Path, sql: str, *values: Any) -> None:
     conn = sqlite3.connect(folder / "memory.sqlite")
     with conn:
         conn.execute(sql, values)
+    if sql.startswith(("UPDATE", "DELETE", "INSERT")):  # the schema is as it was, but the rows break it
+        conn.execute("PRAGMA writable_schema = ON")
+        with conn:
+            conn.executemany("UPDATE sqlite_master SET sql = ? WHERE name = ?", before)
     conn.close()
 
 

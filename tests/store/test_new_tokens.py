@@ -173,6 +173,7 @@ def test_a_memory_of_before_knows_no_doubt(store: Store, folder: Path) -> None:
         for table, column in (
             ("tracks", "confidence"),
             ("tracks", "text_confidence"),
+            ("tracks", "crc"),
             ("model", "regions"),
             ("sources", "stale"),
             ("sources", "recorded_by"),

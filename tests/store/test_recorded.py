@@ -48,7 +48,7 @@ def test_pictures(store: Store) -> None:
     assert [(p.recorded_ns, p.recorded_by) for p in store.pictures(row.id)] == [(THEN, "exif"), (7, "given")]
 
 
-LATER = (("sources", "stamp"), ("sources", "content"), ("picture_files", "sample"))
+LATER = (("sources", "stamp"), ("sources", "content"), ("picture_files", "sample"), ("tracks", "crc"))
 """Columns of later steps."""
 
 

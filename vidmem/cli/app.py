@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
+from ..address import shown
+from ..encoders.offline import go_offline
 from ..errors import UsageError, VidmemError
 from .commands import GROUPS, NAMES, LazyCommands, build, unknown_command
 from .help import protect_hyphens, restore_hyphens, skip_pydantic, write_default_memory
@@ -47,7 +49,7 @@ class Group(TyperGroup):
             if name is not None and not getattr(error, "possibilities", None):
                 hint = f"Options of a command go after its name: vidmem COMMAND {name}"
                 vars(error)["message"] = f"No such option: {name}. {hint}"
-            raise
+            raise _readable(error) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if any("\0" in argument for argument in args):  # no file has one in its name
@@ -99,7 +101,7 @@ class Group(TyperGroup):
             raise typer.Exit(UsageError.exit_code) from None
         except Exception as error:
             if hasattr(error, "exit_code"):  # Typer's own errors, such as an unknown option
-                raise
+                raise _readable(error) from None
             _print_traceback_when_debugging()
             if (refused := _refusal(error)) is not None:
                 warn(f"vidmem: {refused}")
@@ -138,7 +140,19 @@ def _refusal(error: Exception) -> str | None:
 
 def _print_traceback_when_debugging() -> None:
     if os.environ.get("VIDMEM_DEBUG", "0") not in ("", "0"):
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(shown(line), file=sys.stderr)
+
+
+def _readable(error: Exception) -> Exception:
+    """An error of Typer, whose text may hold what was typed, without control characters and secrets."""
+    for name in ("message", "option_name", "param_hint"):
+        if isinstance(text := vars(error).get(name), str):
+            vars(error)[name] = shown(text)
+    possible = vars(error).get("possibilities")
+    if isinstance(possible, list):
+        vars(error)["possibilities"] = [shown(str(each)) for each in possible]
+    return error
 
 
 # Plain help: Rich would add 60 ms to every start.
@@ -178,6 +192,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # file names need not be valid text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    go_offline()
     if os.environ.get("_VIDMEM_COMPLETE", "").startswith("complete"):
         _complete()
     app(prog_name="vidmem")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 import typer
 
 from ..config import PRESETS, default_folder
-from ..encoders import DEFAULT, find, load_text, registry
+from ..encoders import DEFAULT, check_stranger, find, load_text, registry
 from ..store.source_names import source_names
 
 TIMEOUT_S = 0.35
@@ -131,6 +131,8 @@ def _names(ctx: typer.Context) -> list[str]:
 
 def _encoder_of(folder: Path) -> str | None:
     try:
-        return source_names(folder).encoder
+        encoder = source_names(folder).encoder
+        check_stranger(encoder or DEFAULT)
+        return encoder
     except Exception:  # there is no memory yet
         return None

@@ -11,10 +11,12 @@ from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from .. import __version__
-from ..errors import StoreError, VidmemError
+from ..errors import ModelError, StoreError, VidmemError
 from .messages import warn
 from .options import MemoryOption
 from .output import Listing, Show, count, listing
@@ -48,15 +50,32 @@ class Check(NamedTuple):
 
 
 @listing
-def doctor(memory: MemoryOption = None, *, show: Show) -> int:
+def doctor(
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify",
+            metavar="FOLDER",
+            help="Only check the memory in this folder, all of it: files, pages, schema, every row and every checksum. "
+            "Nothing is written.",
+        ),
+    ] = None,
+    memory: MemoryOption = None,
+    *,
+    show: Show,
+) -> int:
     """Check the installation and the memory.
 
-    Prints a remedy for everything that is broken; the exit code is then 4.
+    Prints a remedy for everything that is broken; the exit code is then 4. Use --verify before you trust a memory from
+    someone else, or one from a disk that fails.
 
     \b
     Examples:
       vidmem doctor
+      vidmem doctor --verify theirs.memory
     """
+    if verify is not None:
+        return _verify(Path(verify), show)
     from ..config import default_folder
     from ..encoders.registry import problems  # here and below: what is broken must not stop the doctor
 
@@ -81,6 +100,33 @@ def doctor(memory: MemoryOption = None, *, show: Show) -> int:
     for check in broken:
         warn(f"{check.name}: {check.remedy}")
     return VidmemError.exit_code if broken else 0
+
+
+def _verify(folder: Path, show: Show) -> int:
+    """Print a line for each part of a memory, and for each thing that is wrong with it."""
+    from ..encoders import check_stranger
+    from ..store import Store
+    from ..store.files import DATABASE_NAME
+    from ..store.verify import Finding, verify
+
+    if not (folder / DATABASE_NAME).is_file():
+        raise StoreError(f"there is no memory here; check the path: {folder}")
+    findings = list(verify(folder))
+    if all(f.sound for f in findings):
+        with Store.open(folder) as store:
+            made = store.model()
+        if made is not None:
+            try:
+                check_stranger(made.encoder)
+                findings.append(Finding("encoder", True, made.encoder))
+            except ModelError as error:
+                findings.append(Finding("encoder", False, str(error)))
+    table = [("", "check", "found"), *(("ok" if f.sound else "BROKEN", f.check, f.found) for f in findings)]
+    show(Listing([{"check": f.check, "ok": f.sound, "found": f.found} for f in findings], table))
+    if all(f.sound for f in findings):
+        return 0
+    warn(f"do not use this memory, or restore it from a backup: {folder}")
+    return StoreError.exit_code
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -179,12 +225,15 @@ def _memory(folder: Path) -> Check:
         )
     try:
         with Store.open(folder) as store:
-            stats, model = store.stats(), store.model()
+            stats, model, due = store.stats(), store.model(), store.scrub_due()
     except StoreError as error:
         return Check("memory", "broken", str(error))
     maker = f"made by {model.encoder}" if model else "no encoder yet"
     counts = f"{count(stats.sources, 'source')}, {count(stats.tracks, 'track')}, {maker}"
     if remedy := _encoder_problem(folder):
+        return Check("memory", f"{counts}: {folder}", remedy)
+    if due:
+        remedy = "something was forgotten but is not erased; `vidmem compact` erases it"
         return Check("memory", f"{counts}: {folder}", remedy)
     writable = os.access(folder, os.W_OK) and os.access(folder / DATABASE_NAME, os.W_OK)
     return Check(

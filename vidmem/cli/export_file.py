@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import MediaError
 from ..export.instruct import records
+from ..replacing import replacing
 from .export_sources import Input, open_pictures
 from .output import Listing, Row, Show
 from .saving import cannot_write
@@ -30,11 +30,11 @@ def write_single_file(
         annotated = given.everything or given.coco or given.vspw
         hint = "" if annotated else "; --all also uses improbable labels"
         raise MediaError(f"there is no picture with a mask; index a video or give annotations{hint}")
-    path, part = out / "data.jsonl", out / "data.jsonl.part"
+    path = out / "data.jsonl"
     picture_count = record_count = 0
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with open(part, "w", encoding="utf-8") as file:
+        with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
             for item in chain([first], pictures):
                 others = [name for name in names if name not in item.present]
                 made: list[dict[str, Any]] = records(
@@ -50,11 +50,8 @@ def write_single_file(
                 file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in made)
                 record_count += len(made)
                 picture_count += 1
-        os.replace(part, path)
     except OSError as error:
         raise cannot_write("the data", error, str(out)) from None
-    finally:
-        part.unlink(missing_ok=True)
     row: Row = {"data": str(path), "pictures": picture_count, "records": record_count}
     table = [("data", "pictures", "records"), (str(path), str(picture_count), str(record_count))]
     show(Listing([row], table, row))

@@ -73,13 +73,15 @@ def forget(
     folder = memory or default_folder()
     if thing is None:  # needs no encoder
         with Store.open(folder) as store:
-            steps = plan(store, before=moment, sources=source or ())
+            steps, due = plan(store, before=moment, sources=source or ()), store.scrub_due()
     else:
         with Memory.open(folder, encoder=encoder, weights=weights, read_only=True) as m:
-            steps = m.forget(before=moment, sources=source or (), thing=thing)
+            steps, due = m.forget(before=moment, sources=source or (), thing=thing), m.store.scrub_due()
             if not thing.isdecimal():
                 say_readings(m.text_encoder, [thing], single=True)
     show(_listing(steps))
+    if due and not dry_run:
+        Store.open(folder, write=True).close()  # a run before this one was stopped: finish it
     if not steps:
         say("nothing to forget")
         return 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from ..address import shown
 from .messages import set_option_names
 
 SECTIONS = {
@@ -113,7 +114,7 @@ def write_default_memory(formatter: Any) -> None:
     from ..config import default_folder  # only --help needs it
 
     formatter.write_paragraph()
-    formatter.write(f"  Default memory: {default_folder()}\n")
+    formatter.write(f"  Default memory: {shown(str(default_folder()))}\n")
 
 
 def skip_pydantic(params: Sequence[Any]) -> list[Any]:

@@ -202,14 +202,16 @@ def _expand_stdin(paths: Sequence[str]) -> list[str]:
 
 
 def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: str) -> tuple[list[Found], int]:
-    """The sources at these paths, and the number of paths without any, which are reported."""
+    """The sources at these paths, and the number of paths without any and of unreadable folders, which are reported."""
     from ..media import Photos, discover, parts  # imports PyAV
+    from ..media.discover import unreadable
 
     found: list[Found] = []
     failed = 0
+    refused: list[OSError] = []
     for path in paths:
         try:
-            sources = discover([path], film)
+            sources = discover([path], film, refused)
         except MediaError as error:
             warn(f"vidmem: {error}")
             failed += 1
@@ -220,7 +222,9 @@ def _discover(paths: Sequence[str], film: bool, topics: Sequence[str], clock: st
             except MediaError as error:
                 warn(f"vidmem: {error}")
                 failed += 1
-    return found, failed
+    for folder in refused:
+        warn(f"vidmem: {unreadable(folder)}")
+    return found, failed + len(refused)
 
 
 def _index(

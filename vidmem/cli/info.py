@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..encoders import knows
+from ..encoders import check_stranger, knows
 from ..errors import ModelError
 from ..records import SourceKind
 from ..timecode import NS, age, clock, recording_date
@@ -87,6 +87,7 @@ def _knows(encoder: str) -> str | None:
     """What an encoder knows; None for one that is not installed."""
 
     try:
+        check_stranger(encoder)
         return knows(encoder)[0]
     except ModelError:
         return None

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..address import printable
+from ..address import shown
 from ..errors import UsageError
 from ..timecode import clock
 from .signatures import parameter, parameters, set_parameters
@@ -110,7 +110,7 @@ def set_option_names(params: Sequence[Any]) -> None:
 def _print(message: str, level: int) -> None:
     if level >= _loudness:
         line = re.sub(r"`(\w+)`", lambda match: _option_names.get(match[1], match[0]), message)
-        print(printable(line), file=sys.stderr, flush=True)
+        print(shown(line), file=sys.stderr, flush=True)
 
 
 class _MessageHandler(logging.Handler):
@@ -153,6 +153,6 @@ def progress_bar(total: int, show: Callable[[int], str] = clock, *, mixed: bool 
             position = f"{show(done)} of {show(total)}" if total else show(done)
             if mixed and total:
                 position = f"{min(done / total, 1):.0%}"
-            bar.update(task, completed=min(done, total or done), description=printable(label)[:40], position=position)
+            bar.update(task, completed=min(done, total or done), description=shown(label)[:40], position=position)
 
         yield advance

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..config import default_folder
-from ..encoders import DEFAULT, find, load_text
+from ..encoders import DEFAULT, check_stranger, find, load_text
 from ..store import Store
 from ..store.files import DATABASE_NAME
 from . import completion
@@ -79,4 +79,7 @@ def _encoder_of(memory: str | None) -> str:
         return DEFAULT
     with Store.open(folder) as store:
         made = store.model()
-    return made.encoder if made else DEFAULT
+    if made is None:
+        return DEFAULT
+    check_stranger(made.encoder)
+    return made.encoder

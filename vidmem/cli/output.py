@@ -6,15 +6,16 @@ import csv
 import functools
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import typer
 
-from ..address import printable
+from ..address import shown, without_secrets
 from ..errors import UsageError
 from .signatures import parameter, parameters, set_parameters
 
@@ -96,12 +97,12 @@ def box_row(box: Sequence[float]) -> list[float]:
 
 
 def _print_json(listing: Listing) -> None:
-    print(json.dumps(listing.rows if listing.document is None else listing.document, indent=1))
+    print(json.dumps(_plain(listing.rows if listing.document is None else listing.document), indent=1))
 
 
 def _print_lines(listing: Listing) -> None:
     for row in listing.rows:
-        print(json.dumps(row))
+        print(json.dumps(_plain(row)))
 
 
 def _print_csv(listing: Listing) -> None:
@@ -115,19 +116,46 @@ def _print_csv(listing: Listing) -> None:
 
 _CONTROLS = {
     c: chr(c).encode("unicode_escape").decode("ascii")
-    for c in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    for c in (
+        *(*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, 0x2028, 0x2029),
+        *(*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)),
+    )
 }
 """Characters that control a terminal or change the direction of text. Unusual spaces stay: some file systems use them
 in names, and a path in CSV must open."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of a text that spreadsheets run as a formula; some take the wide forms for the same."""
+
+
+def _plain(value: Any) -> Any:
+    """A value for JSON, with addresses as `without_secrets` shows them."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 
 def _csv_cell(value: Any) -> Any:
-    """A value for CSV: lists joined by spaces, nested values as JSON, control characters escaped."""
+    """A value for CSV: lists joined by spaces, nested values as JSON, control characters escaped.
+
+    A text that a spreadsheet would run gets a leading apostrophe; numbers stay numbers.
+    """
     if isinstance(value, list):
+        numbers = all(isinstance(each, int | float) for each in value)
         value = " ".join(map(str, value))
-    if isinstance(value, str):
-        return value.translate(_CONTROLS)
-    return json.dumps(value) if isinstance(value, dict) else value
+        if numbers:
+            return value
+    if isinstance(value, dict):
+        return json.dumps(_plain(value))
+    if not isinstance(value, str):
+        return value
+    text = without_secrets(value)
+    guard = "'" if text.lstrip(" ").startswith(_FORMULA) and not _NUMBER.fullmatch(text) else ""
+    return guard + text.translate(_CONTROLS)
 
 
 def terminal_width() -> int | None:
@@ -140,6 +168,6 @@ def terminal_width() -> int | None:
 def _print_table(listing: Listing, width: int | None) -> None:
     from .table import layout  # JSON and CSV do not need it
 
-    cells = [[printable(cell) for cell in row] for row in listing.table]
+    cells = [[shown(cell) for cell in row] for row in listing.table]
     if len(cells) >= 2:
         print("\n".join(layout(cells, width)))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..address import printable
+from ..address import shown
 from ..errors import UsageError
 from ..query.retention import removals, remove
 from .messages import say
@@ -40,7 +40,7 @@ def rm(
         if not yes:
             if not _can_ask():
                 raise UsageError("there is no terminal to ask for confirmation; add --yes")
-            if not typer.confirm(f"Forget {printable(', '.join(names))}?", err=True):
+            if not typer.confirm(f"Forget {shown(', '.join(names))}?", err=True):
                 say("nothing was removed")
                 raise typer.Exit(1)
         remove(store, wanted)

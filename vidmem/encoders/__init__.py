@@ -20,7 +20,7 @@ from .base import (
     ViewEncoder,
     ViewTokens,
 )
-from .registry import DEFAULT, check, check_masks, find, knows, load, load_text
+from .registry import DEFAULT, check, check_masks, check_stranger, find, knows, load, load_text
 from .spec import EncoderSpec, LoadOptions, SlowText, lazy
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "ViewTokens",
     "check",
     "check_masks",
+    "check_stranger",
     "find",
     "knows",
     "lazy",

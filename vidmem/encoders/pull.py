@@ -6,7 +6,6 @@ is compared with Hugging Face.
 
 from __future__ import annotations
 
-import os
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,12 +26,14 @@ from .hub import (
     write_atomically,
 )
 from .integrity import cut_short
+from .offline import is_offline, online
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 20
 _MAX_PLAIN = 64 << 20  # bytes
 
 
+@online()
 def pull(wanted: Wanted, folder: Path, say: Say) -> Path:
     """Download what is missing or damaged of `wanted`, record the sha256 of its files, and return its path.
 
@@ -112,7 +113,7 @@ def _compare_with_hub(file: Path, wanted: Wanted, folder: Path, say: Say) -> str
     """
     name = file.relative_to(_target(wanted, folder)).as_posix()
     try:
-        if _offline():
+        if is_offline():
             raise OSError("HF_HUB_OFFLINE is set")
         facts = _facts(wanted, name, None)
     except Exception as error:  # each version of the library has its own errors; the file may be intact
@@ -158,7 +159,7 @@ def offline_remedy(wanted: Wanted, folder: Path) -> str:
 def _from_hub(wanted: Wanted, folder: Path, bad: Sequence[Path]) -> None:
     """Download missing files and those of `bad`."""
     _library()
-    if _offline():
+    if is_offline():
         raise _unreachable("HF_HUB_OFFLINE is set", wanted, folder)
     target = _target(wanted, folder)
     for entry in wanted.files:
@@ -236,7 +237,7 @@ def _library() -> Any:
 
 def _from_web(wanted: Wanted, folder: Path) -> None:
     path = folder / wanted.url.rsplit("/", 1)[-1]
-    if _offline():
+    if is_offline():
         raise _unreachable("HF_HUB_OFFLINE is set", wanted, folder)
     try:
         with urllib.request.urlopen(wanted.url, timeout=_TIMEOUT_S) as answer:  # all addresses are in this package
@@ -253,10 +254,6 @@ def _from_web(wanted: Wanted, folder: Path) -> None:
     except ModelError:
         path.unlink(missing_ok=True)
         raise
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _no_such_file(error: Exception) -> bool:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from ..address import printable
 from ..errors import ModelError, UsageError
 from .base import Encoder, MaskSource, TextEncoder
 from .clip.spec import CLIP, DENSEVLM, GEM, TEXTREGION
 from .extras import needing, require
+from .offline import offline
 from .spec import EncoderSpec, LoadOptions
 from .tiny.spec import TINY
 from .tren.spec import PATCHES, TREN
@@ -30,6 +33,11 @@ GROUP = "vidmem.encoders"
 """The group of entry points by which packages offer encoders."""
 BUILT_IN = {spec.name: spec for spec in (TINY, CLIP, TREN, PATCHES, TEXTREGION, GEM, DENSEVLM)}
 DEFAULT = TINY.name
+
+_MAX_NAME = 200
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_BACKBONE = re.compile(r"([A-Za-z0-9_+-][A-Za-z0-9_.+-]*(/[A-Za-z0-9_.+-]+)?)?(,[a-z_]+=[A-Za-z0-9_.-]+)*")
+"""NAME/TAG of open_clip, or the name of a size, with options. A colon would begin a place: `local-dir:`, `hf-hub:`."""
 
 _registered: dict[str, EncoderSpec] = {}
 _log = logging.getLogger(__name__)
@@ -69,6 +77,24 @@ def is_known(spelling: str) -> bool:
     return name in BUILT_IN or name in _registered or any(entry.name == name for entry in _entry_points())
 
 
+def check_stranger(spelling: str) -> None:
+    """Check the name of an encoder that a memory has, and that its user did not say.
+
+    A memory may come from a stranger. It may name an encoder of the registry, with weights in the user's own folder,
+    but no place where a model lies.
+
+    Raises:
+        ModelError: The name leads to a folder or to a hub.
+    """
+    name, _, backbone = spelling.partition(":")
+    if len(spelling) > _MAX_NAME or not _NAME.fullmatch(name) or not _BACKBONE.fullmatch(backbone) or ".." in backbone:
+        shown = printable(spelling[:_MAX_NAME])
+        raise ModelError(
+            "the memory names a model by its place, and a memory may come from a stranger; if you trust that model, "
+            f"name it yourself as `encoder`: {shown}"
+        )
+
+
 def find(spelling: str) -> EncoderSpec:
     """The spec of an encoder spelled `name` or `name:backbone`.
 
@@ -85,7 +111,7 @@ def find(spelling: str) -> EncoderSpec:
     known = names()
     near = difflib.get_close_matches(name, known, 1, 0.4)
     hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    raise ModelError(f"no encoder {name!r}; {hint}: {', '.join(known)} (see `vidmem models`)")
+    raise ModelError(f"no encoder {name[:60]!r}; {hint}: {', '.join(known)} (see `vidmem models`)")
 
 
 def problems() -> list[str]:
@@ -165,7 +191,7 @@ def load(
             from .masks.loading import mask_source
 
             masks = mask_source(masks, device, weights)
-    with _needing(spec), _timed(f"encoder `{spelling}`"):
+    with _needing(spec), offline(), _timed(f"encoder `{spelling}`"):
         loaded = spec.load(LoadOptions(_backbone(spelling), device, weights, masks))
     if not isinstance(loaded, Encoder):
         raise ModelError(f"the encoder `{spec.name}` is a {type(loaded).__name__}, not a vidmem.encoders.Encoder")
@@ -176,7 +202,7 @@ def load_text(spelling: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     """Load the text side of an encoder alone, which is quick. Arguments and errors as in `load`."""
     spec = find(spelling)
     _check_weights(spec, spelling, weights)
-    with _needing(spec), _timed(f"text side of `{spelling}`"):
+    with _needing(spec), offline(), _timed(f"text side of `{spelling}`"):
         loaded = spec.load_text(LoadOptions(_backbone(spelling), None, weights))
     if not isinstance(loaded, TextEncoder):
         kind = type(loaded).__name__

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import replacing as atomic
 from ..errors import MediaError
 
 _LONGEST_NAME = 255
@@ -40,23 +40,13 @@ def writing(path: str, what: str = "the file") -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: str, what: str = "the file") -> Iterator[str]:
-    """Give a temporary name beside `path`, with its suffix, that replaces `path` on success and is deleted otherwise.
-
-    Raises MediaError when it cannot be written.
-    """
+def replacing(path: str, what: str = "the file", *, flush: bool = True) -> Iterator[str]:
+    """As `vidmem.replacing.replacing`, but raises MediaError when the file cannot be written."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):  # checked here because not every library raises an OSError for it
         raise MediaError(f"{what} cannot be written (no such folder); check folder and disk: {path}")
-    stem, suffix = os.path.splitext(path)
-    part = f"{stem}.part{suffix}"
-    try:
-        with writing(path, what):
-            yield part
-            os.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
+    with writing(path, what), atomic.replacing(path, flush=flush) as part:
+        yield part
 
 
 class WholeText:

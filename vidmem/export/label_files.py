@@ -63,7 +63,7 @@ class LabelPictures(Writer):
     def add(self, scene: Scene) -> None:
         pixels = nearest((scene.labels + 1).astype(np.uint8), *self._size)  # as bytes before they are enlarged
         name = _frame_name(self._count)
-        with replacing(str(self._folder / f"{name}.png")) as part:
+        with replacing(str(self._folder / f"{name}.png"), flush=False) as part:
             Image.fromarray(pixels).save(part, compress_level=1)
         self._times.write(f"{name}\t{scene.t_ns}\n")
         self._count += 1

@@ -77,7 +77,7 @@ def from_video(
             image = source.frame_at(scene.t_ns).image
             if predictor is not None:
                 mask = _refined_mask(predictor, image, scene, parsed, grid)
-            with replacing(str(path), "the picture") as part:
+            with replacing(str(path), "the picture", flush=False) as part:
                 Image.fromarray(image).save(part, quality=JPEG_QUALITY)
             yield LabelledImage(str(path), mask, path.name, _names(parsed, scene))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -14,6 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
+from ..address import without_secrets
 from ..errors import MediaError, UsageError
 from ..limits import check_frame, max_video_pixels
 from ..records import Frame
@@ -23,7 +25,9 @@ from .orient import Orientation, of_frame
 from .packets import decode, demux
 
 PIPE = "-"
-_URL = re.compile(r"^([a-z][a-z0-9+.-]+)://(?:[^/@]*@)?(.*)$", re.IGNORECASE | re.DOTALL)
+_URL = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_LOGIN = re.compile(r"^[^/\s:@]+:.*@", re.DOTALL)
+"""A user and a password before a host, where the kind of address was forgotten."""
 _PROTOCOLS = {
     "rtsp": "rtsp,rtp,rtcp,tcp,udp",
     "rtsps": "rtsps,rtsp,rtp,rtcp,tcp,udp,tls",
@@ -41,9 +45,12 @@ _LOCAL = {"protocol_whitelist": "file", "format_whitelist": _STREAMS}
 
 
 def plain_name(source: str) -> str:
-    """The name of a source for people: its text, without the user and password of an address."""
-    match = _URL.match(source)
-    return f"{match[1]}://{match[2]}" if match else "stdin" if source == PIPE else source
+    """The name of a source for people: its text, without what is secret in an address."""
+    if source == PIPE:
+        return "stdin"
+    if _LOGIN.match(source) and not _URL.match(source) and not os.path.exists(source):
+        source = _LOGIN.sub("", source)
+    return without_secrets(source, whole=True)
 
 
 def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Frame]:

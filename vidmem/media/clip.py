@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..errors import MediaError
 from ..records import Frame
+from ..replacing import replacing
 from .opening import open_source
 
 _TICK_NS = 1000  # time base of the clip: a microsecond keeps the times of any source
@@ -56,16 +56,12 @@ def save_frames(frames: Iterable[Frame], path_out: str) -> None:
     Raises:
         MediaError: path_out cannot be written, or the frames cannot be read.
     """
-    part = f"{path_out}.part"
     try:
-        _write(frames, part)
-        os.replace(part, path_out)
+        with replacing(path_out) as part:
+            _write(frames, part)
     except (av.error.FFmpegError, OSError) as error:
         cause = error.strerror or str(error)
         raise MediaError(f"the clip cannot be written ({cause}); check the folder and the disk: {path_out}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
 
 
 def _write(frames: Iterable[Frame], path: str) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..address import Address
+from ..address import Address, without_secrets
 from ..errors import MediaError, UsageError
 from .lerobot import is_dataset
 from .logs import LOG_SUFFIXES, is_bag_folder, is_log
@@ -29,7 +29,7 @@ Found = Address | Photos
 """A source, or single pictures."""
 
 
-def discover(paths: Sequence[str | Found], film: bool = False) -> list[Found]:
+def discover(paths: Sequence[str | Found], film: bool = False, refused: list[OSError] | None = None) -> list[Found]:
     """Find the sources that `paths` name, with absolute paths, without duplicates, in the order given.
 
     A file with the suffix of a picture is a photo; any other file is a source, whatever its suffix. A folder gives the
@@ -37,15 +37,19 @@ def discover(paths: Sequence[str | Found], film: bool = False) -> list[Found]:
     rosbag2 and a LeRobot dataset are one source each; `parts` lists the topics or episodes of a log or dataset.
     Patterns that no shell expanded are expanded. What was found before is passed on.
 
-    film: folders of pictures are films, each of the pictures directly in it, and nothing is a photo.
+    Args:
+        paths: What to look for.
+        film: Folders of pictures are films, each of the pictures directly in it, and nothing is a photo.
+        refused: Collects the errors of folders that cannot be read, but for those that an album of photos reports.
 
     Raises:
         UsageError: a path is a URL, or a single picture with `film`.
         MediaError: a file does not exist, a pattern matches nothing, or a folder holds nothing to read.
     """
     found: dict[tuple[bool, str], Found] = {}
+    refused = [] if refused is None else refused
     for path in paths:
-        for item in _expand(path, film) if isinstance(path, str) else [path]:
+        for item in _expand(path, film, refused) if isinstance(path, str) else [path]:
             if isinstance(item, Photos):
                 found.setdefault((True, item.path), item)
             else:
@@ -80,13 +84,15 @@ def walk(top: str, refused: list[OSError] | None = None) -> Iterator[tuple[str, 
         yield folder, sorted((f for f in files if not f.startswith(".")), key=natural_key)
 
 
-def _expand(text: str, film: bool) -> Iterator[Found]:
+def _expand(text: str, film: bool, refused: list[OSError]) -> Iterator[Found]:
     if _URL.match(text):
-        raise UsageError(f"only local files are read; download it first and give the file: {text}")
+        raise UsageError(
+            f"only local files are read; download it first and give the file: {without_secrets(text, whole=True)}"
+        )
     if not os.path.exists(text) and text.startswith("~"):
         text = os.path.expanduser(text)
     if os.path.isdir(text):
-        yield from _folder(text, film)
+        yield from _folder(text, film, refused)
     elif os.path.exists(text):  # before patterns: a file may be called [1].mp4
         yield _file(text, film)
     elif (address := Address.parse(text)).part and (is_log(address.path) or is_dataset(address.path)):
@@ -97,7 +103,7 @@ def _expand(text: str, film: bool) -> Iterator[Found]:
             raise MediaError(f"the pattern matches no file; check it: {text}")
         for match in matches:
             if os.path.isdir(match):
-                yield from _sources_below(match, film, [])
+                yield from _sources_below(match, film, refused)
             else:
                 yield _file(match, film)
     else:
@@ -112,11 +118,17 @@ def _file(path: str, film: bool) -> Found:
     return Photos(os.path.abspath(path))
 
 
-def _folder(path: str, film: bool) -> list[Found]:
-    refused: list[OSError] = []
-    sources = list(_sources_below(path, film, refused))
-    if not sources and refused:
-        raise MediaError(f"the folder cannot be read ({refused[0].strerror}); change its rights: {refused[0].filename}")
+def unreadable(error: OSError) -> MediaError:
+    """The error for a folder that cannot be read."""
+    return MediaError(f"the folder cannot be read ({error.strerror}); change its rights: {error.filename}")
+
+
+def _folder(path: str, film: bool, refused: list[OSError]) -> list[Found]:
+    here: list[OSError] = []
+    sources = list(_sources_below(path, film, here))
+    if not sources and here:
+        raise unreadable(here[0])
+    refused += here
     if not sources:
         raise MediaError(
             f"the folder holds no video, log or picture with a known suffix (such as mp4, mov, mkv, mcap, jpg, png); "
@@ -126,8 +138,8 @@ def _folder(path: str, film: bool) -> list[Found]:
 
 
 def _sources_below(top: str, film: bool, refused: list[OSError]) -> Iterator[Found]:
-    photos = False
-    for folder, names in walk(top, refused):
+    photos, here = False, list[OSError]()
+    for folder, names in walk(top, here):
         if names is None:
             yield Address(folder)
             continue
@@ -139,3 +151,5 @@ def _sources_below(top: str, film: bool, refused: list[OSError]) -> Iterator[Fou
                 yield Address(os.path.join(folder, name))
     if photos and not film:
         yield Photos(os.path.abspath(top))
+    else:
+        refused += here

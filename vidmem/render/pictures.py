@@ -231,5 +231,5 @@ class SheetDrawer:
         """As `Pictures.picture`. Raises MediaError or StoreError when the video or the memory is gone."""
         with Store.open(Path(self.folder)) as store:
             made = store.model()
-            query = Query(store, made.encoder if made else DEFAULT, None)
+            query = Query(store, made.encoder if made else DEFAULT, None, said=False)
             return Pictures(query).picture(sighting, title, others=others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..records import Float32
-from . import cache_file
+from . import cache_file, meta, reader
 from .cache_file import COLUMNS, CacheData
-from .fp16 import half_to_float
+from .fp16 import half_to_float, vectors_crc
 from .lock import take_lock
 from .store import Store
 from .validate import damaged
@@ -87,6 +88,13 @@ def _updated(store: Store, memory: str, old: CacheData | None) -> tuple[CacheDat
     return data, len(data)
 
 
+def stacked(conn: sqlite3.Connection) -> CacheData:
+    """Return the arrays of all tracks, read from SQLite alone. Raises StoreError when the memory is damaged."""
+    model = reader.model(conn)
+    dims = (model.visual_dim, model.text_dim) if model else None
+    return _stack(meta.memory_id(conn), meta.counter(conn, "generation"), reader.raw_tracks(conn, -1), dims)
+
+
 def _stack(
     memory: str, generation: int, chunks: Iterable[list[tuple[Any, ...]]], dims: tuple[int, int] | None
 ) -> CacheData:
@@ -108,6 +116,8 @@ def _stack(
             if any(len(blob) != 2 * dims[kind] for blob in blobs):
                 raise damaged("vectors of unequal length")
             halves[kind].append(np.frombuffer(b"".join(blobs), "<f2").reshape(len(rows), dims[kind]))
+        if any(row[9] is not None and vectors_crc(row[6], row[7]) != row[9] for row in rows):
+            raise damaged("a vector with a wrong checksum in tracks")
         confidences.append(confidence.astype(np.float32))
     if not columns:
         dv, dt = dims or (0, 0)

@@ -14,7 +14,7 @@ from ..errors import StoreError
 from ..records import FrameRegions, Mark, Track
 from . import log_data, meta, picture_files
 from .database import transaction
-from .fp16 import pack_vector
+from .fp16 import pack_vector, vectors_crc
 from .picture_files import Picture, PictureFile
 from .region_blobs import encode, same_grid
 from .rows import STATES, SourceState, checked_share
@@ -99,6 +99,7 @@ def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Tra
     for track in sorted(tracks, key=lambda track: track.ordinal):
         if dims and (len(track.visual), len(track.text)) != dims:
             raise ValueError(f"track vectors have {len(track.visual)} and {len(track.text)} values, want {dims}")
+        visual, text = pack_vector(track.visual), pack_vector(track.text)
         row = (
             track.start_ns,
             track.end_ns,
@@ -106,8 +107,9 @@ def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Tra
             track.best_ns,
             *map(float, track.best_box),
             generation,
-            pack_vector(track.visual),
-            pack_vector(track.text),
+            visual,
+            text,
+            vectors_crc(visual, text),
             checked_share(track.confidence),
             checked_share(track.text_confidence),
             source_id,
@@ -115,15 +117,15 @@ def _write_tracks(conn: sqlite3.Connection, source_id: int, tracks: Sequence[Tra
         )
         updated = conn.execute(
             "UPDATE tracks SET start_ns = ?, end_ns = ?, frames = ?, best_ns = ?, x0 = ?, y0 = ?, x1 = ?, y1 = ?,"
-            " generation = ?, visual = ?, text = ?, confidence = ?, text_confidence = ?"
+            " generation = ?, visual = ?, text = ?, crc = ?, confidence = ?, text_confidence = ?"
             " WHERE source_id = ? AND ordinal = ?",
             row,
         )
         if not updated.rowcount:
             conn.execute(
-                "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
+                "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text, crc,"
                 " confidence, text_confidence, source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                " ?)",
+                " ?, ?)",
                 row,
             )
         if track.views:

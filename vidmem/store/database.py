@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
 from .files import DATABASE_NAME, SIDE_FILES, check_database, file_size
+from .fp16 import vectors_crc
 
 APPLICATION_ID = 0x76696D6D  # "vimm": tells a memory from any other SQLite file
 BUSY_SECONDS = 5.0
@@ -35,6 +37,7 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
             conn.execute("PRAGMA synchronous = FULL")  # what is checkpointed survives a power cut
             conn.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
             conn.execute("PRAGMA foreign_keys = ON")
+            conn.create_function("vectors_crc", 2, vectors_crc, deterministic=True)
         except BaseException:
             conn.close()
             raise
@@ -57,6 +60,8 @@ def _open(path: Path, options: str) -> sqlite3.Connection:
     conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     conn.execute("PRAGMA trusted_schema = OFF")
     conn.execute("PRAGMA cell_size_check = ON")  # finds some damage before it is read as data
+    if sys.version_info >= (3, 12):
+        conn.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)  # no statement can damage the file
     return conn
 
 

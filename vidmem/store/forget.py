@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,14 @@ class Part:
         before_ns: Remove all that was seen before this media time, in ns; None for no such limit.
         tracks: Ids of tracks to remove at all times.
         pictures: Times of single pictures to remove with their file names; what they show is in `tracks`.
+        files: Names of files of single pictures to remove, with the pictures that no other file holds and their tracks.
     """
 
     source_id: int
     before_ns: int | None = None
     tracks: tuple[int, ...] = ()
     pictures: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
         raise StoreError(f"source {part.source_id} is not in this memory (any more)")
     if row.state == "open":  # the tracker's state holds its open tracks, and would bring them back
         raise StoreError(f"a part cannot be forgotten before a source is indexed to its end; index it first: {row.uri}")
+    if part.files:
+        part = _with_orphans(conn, part)
     gone, cut = _tracks(conn, part)
     ordinals = np.array(sorted(gone), np.int64)
     frames = regions = 0
@@ -151,6 +155,15 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
         picture_files.forget(conn, part.source_id, before_ns=part.before_ns)
     picture_files.forget(conn, part.source_id, part.pictures)
     return Loss(len(gone), len(left), frames, regions)
+
+
+def _with_orphans(conn: sqlite3.Connection, part: Part) -> Part:
+    """Delete the file names of a part; return it with the pictures that no file holds now, and what they show."""
+    orphans = picture_files.drop_files(conn, part.source_id, part.files)
+    times = set(orphans)
+    rows = conn.execute("SELECT id, start_ns FROM tracks WHERE source_id = ?", (part.source_id,))
+    shown = tuple(row[0] for row in rows if typed(row, (int, int), "tracks")[1] in times)
+    return replace(part, tracks=(*part.tracks, *shown), pictures=(*part.pictures, *orphans))
 
 
 def join_blobs(conn: sqlite3.Connection, source_id: int) -> int:

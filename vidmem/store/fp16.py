@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,11 @@ def pack_vector(vector: Float32) -> bytes:
         wide = wide / peak  # keeps the squares below from overflowing or vanishing
         wide /= np.sqrt(wide @ wide)
     return wide.astype("<f2").tobytes()
+
+
+def vectors_crc(visual: bytes, text: bytes) -> int:
+    """Return the checksum of the two packed vectors of a track: crc32 of one after the other."""
+    return zlib.crc32(text, zlib.crc32(visual))
 
 
 def unpack_vector(blob: bytes) -> Float32:

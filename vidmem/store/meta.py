@@ -34,6 +34,16 @@ def bump_generation(conn: sqlite3.Connection) -> int:
     return generation
 
 
+def scrub_due(conn: sqlite3.Connection) -> bool:
+    """Return True if something was deleted whose bytes may still be in the files; see `writer.scrub`."""
+    return _optional(conn, "scrub") == "1"
+
+
+def mark_scrub(conn: sqlite3.Connection, due: bool = True) -> None:
+    """Note whether a scrub is due, inside the transaction that deletes something."""
+    conn.execute("UPDATE meta SET value = ? WHERE key = 'scrub'", (str(int(due)),))
+
+
 def memory_id(conn: sqlite3.Connection) -> str:
     """Return the random name that this memory got when it was made; a copy of the folder keeps it."""
     return value(conn, "memory")

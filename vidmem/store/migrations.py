@@ -5,12 +5,16 @@ sqlite-utils is imported only when a step is applied: its 100 ms would slow ever
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..address import printable
 from ..errors import StoreError, VersionError
 from .database import APPLICATION_ID, transaction
 from .validate import damaged, ensure, typed
@@ -115,6 +119,12 @@ def m006_content(db: Database) -> None:
     db.conn.execute("ALTER TABLE picture_files ADD COLUMN sample BLOB")
 
 
+def m007_checksums(db: Database) -> None:
+    """A checksum of the vectors of each track; NULL where none is known."""
+    db.conn.execute("ALTER TABLE tracks ADD COLUMN crc INTEGER")
+    db.conn.execute("UPDATE tracks SET crc = vectors_crc(visual, text)")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m001_first,
     m002_logs,
@@ -122,7 +132,19 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m004_views,
     m005_recorded,
     m006_content,
+    m007_checksums,
 )
+
+SCHEMAS = (
+    "5721fe267e033f14",
+    "01781b2250ba5ead",
+    "7a63ab729ac821d5",
+    "54fe52e591b33bba",
+    "9edea6d6f23d0c77",
+    "e344341ec5e9eb91",
+    "fbc4f606b11b89a9",
+)
+"""The `schema_digest` after each step."""
 
 
 TABLES = frozenset(
@@ -147,30 +169,45 @@ INDEXES = frozenset({"idx_sources_fingerprint", "idx_tracks_generation", "pictur
 """Indexes that the steps make."""
 
 
-def check_schema(conn: sqlite3.Connection) -> set[str]:
+def check_names(conn: sqlite3.Connection) -> set[str]:
     """Return the names of the tables.
 
-    A view or a computed column in place of a table would run what a stranger wrote, maybe without end. A trigger would
-    make changes of its own.
+    A view in place of a table would run what a stranger wrote, maybe without end. A trigger would make changes of its
+    own.
 
     Raises:
         StoreError: there is something that no step has made.
     """
     tables = set()
     for kind, name, sql in conn.execute("SELECT type, name, sql FROM sqlite_master"):
-        own = str(name).startswith("sqlite_") and kind in ("table", "index")  # SQLite's
+        own = name == "sqlite_sequence" or (kind == "index" and str(name).startswith("sqlite_autoindex_"))
         virtual = str(sql).upper().split()[:2] != ["CREATE", "TABLE"]
         if (
             not own
             and not (kind == "table" and name in TABLES and not virtual)
             and not (kind == "index" and name in INDEXES)
         ):
-            raise damaged(f"it holds a {kind} that vidmem did not make")
+            raise damaged(f"it holds a {printable(str(kind))[:20]} that vidmem did not make")
         tables.add(name)
-    computed = "SELECT 1 FROM sqlite_master m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND hidden LIMIT 1"
-    if conn.execute(computed).fetchone():
-        raise damaged("it holds a column that vidmem did not make")
     return tables
+
+
+def schema_digest(conn: sqlite3.Connection) -> str:
+    """Return a digest of everything that is in the schema: tables, columns, constraints, indexes.
+
+    It does not depend on white space, nor on how names are quoted, which differs between versions of sqlite-utils.
+    """
+    rows = conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    return _digest(tuple(tuple(map(str, row)) for row in rows))
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(rows: tuple[tuple[str, ...], ...]) -> str:
+    lines = []
+    for *place, sql in rows:
+        text = re.sub(r'[\["`](\w+)[\]"`]', r"\1", sql)
+        lines.append(" ".join(place) + " " + re.sub(r"\s*([(),])\s*", r"\1", " ".join(text.split())))
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def version(conn: sqlite3.Connection) -> int:
@@ -185,7 +222,7 @@ def version(conn: sqlite3.Connection) -> int:
         if application or conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError("memory.sqlite was not made by vidmem; choose another folder")
         return 0
-    tables = check_schema(conn)
+    tables = check_names(conn)
     row = conn.execute("SELECT max(number) FROM migrations").fetchone() if "migrations" in tables else (None,)
     (number,) = typed(row, (int,), "migrations")
     ensure(number > 0, "a number out of range in migrations")
@@ -196,6 +233,8 @@ def version(conn: sqlite3.Connection) -> int:
         )
     if number == len(MIGRATIONS) and (missing := sorted(TABLES - tables)):
         raise damaged(f"no table {missing[0]}")
+    if schema_digest(conn) != SCHEMAS[number - 1]:
+        raise damaged(f"its tables are not those of format {number}")
     return int(number)
 
 

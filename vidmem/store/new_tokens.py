@@ -101,6 +101,7 @@ def adopt(conn: sqlite3.Connection, target: ModelRecord, states: Mapping[int, by
             " WHERE id IN (SELECT track_id FROM new_tokens)",
             (generation,),
         )
+        conn.execute("UPDATE tracks SET crc = vectors_crc(visual, text) WHERE generation = ?", (generation,))
         query = "SELECT DISTINCT source_id FROM tracks WHERE id IN (SELECT value FROM json_each(?))"
         stale = [typed(row, (int,), "tracks")[0] for row in conn.execute(query, (missing,))]
         conn.execute("UPDATE sources SET stale = id IN (SELECT value FROM json_each(?))", (json.dumps(stale),))

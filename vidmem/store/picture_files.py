@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..timecode import NS
-from . import validate
+from . import meta, validate
 from .rows import sane_time
 
 PICTURE_NS = 10 * NS
@@ -165,6 +165,8 @@ def named(conn: sqlite3.Connection, name: str) -> list[tuple[int, str]]:
 
 def drop_files(conn: sqlite3.Connection, source_id: int, gone: Sequence[str]) -> list[int]:
     """Delete file names, inside the caller's transaction; return the times of the pictures that no file holds now."""
+    if gone:
+        meta.mark_scrub(conn)
     conn.executemany("DELETE FROM picture_files WHERE source_id = ? AND path = ?", [(source_id, p) for p in gone])
     query = """
         SELECT t_ns FROM pictures AS p WHERE source_id = ? AND NOT EXISTS (

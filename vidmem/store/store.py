@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_warned: set[str] = set()
+"""Memories of which this process has said that something is still to be erased."""
 _OnConnection = Callable[Concatenate[sqlite3.Connection, _P], _R]
 _OnStore = Callable[Concatenate["Store", _P], _R]
 
@@ -126,6 +128,8 @@ class Store(Closing):
             conn.close()
             raise
         if version == len(migrations.MIGRATIONS):
+            if meta.scrub_due(conn):
+                _warn_of_scrub(folder)
             return cls(folder, conn, None)
         conn.close()
         if version == 0:
@@ -151,11 +155,11 @@ class Store(Closing):
         return store
 
     def _finish_scrub(self) -> None:
-        """Do the scrub that an earlier `remove_source` could not do, or that a crash cut short."""
+        """Do the scrub that an earlier removal could not do, or that a crash cut short."""
         try:
             with self._use() as conn:
-                if meta.value(conn, "scrub") == "1":
-                    writer.scrub(conn, self.folder)
+                if meta.scrub_due(conn):
+                    self._scrub(conn)
         except StoreError as error:  # a reader in the way again must not keep a new video from being indexed
             _log.warning("%s", error)
 
@@ -223,12 +227,18 @@ class Store(Closing):
             yield
 
     def settle(self) -> None:
-        """Move SQLite's log into the database file, so that `stats` gives the bytes of a memory at rest.
+        """Erase what was replaced, and move SQLite's log into the database file, as at the end of a run.
 
-        The log stays as it is while another process reads.
+        `stats` then gives the bytes of a memory at rest. The log stays as it is while another process reads.
         """
+        self._finish_scrub()
         with self._use(write=True) as conn:
             conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def scrub_due(self) -> bool:
+        """Return True if something was forgotten that is still in the files: a process was stopped, or is at work."""
+        with self._use() as conn:
+            return meta.scrub_due(conn)
 
     def check_writable(self) -> None:
         """Raise StoreError in a memory that was opened for reading."""
@@ -405,3 +415,14 @@ class Store(Closing):
         with self._use() as conn, snapshot(conn):
             removed, generation = meta.counter(conn, "removed"), meta.counter(conn, "generation")
             yield generation, removed, reader.raw_tracks(conn, since)
+
+
+def _warn_of_scrub(folder: Path) -> None:
+    """Say once that a reader cannot erase what was forgotten."""
+    if (name := os.path.abspath(folder)) not in _warned:
+        _warned.add(name)
+        _log.warning(
+            "something that was forgotten is still in the files of the memory, since a process was stopped before it "
+            "was erased; `vidmem compact` erases it: %s",
+            folder,
+        )

@@ -146,7 +146,7 @@ def mark_removed(conn: sqlite3.Connection) -> int:
     """Count a removal of tracks, inside the caller's transaction: caches are rebuilt, and the next `scrub` is due."""
     generation = meta.bump_generation(conn)
     conn.execute("UPDATE meta SET value = ? WHERE key = 'removed'", (str(generation),))
-    conn.execute("UPDATE meta SET value = '1' WHERE key = 'scrub'")
+    meta.mark_scrub(conn)
     return generation
 
 
@@ -159,11 +159,12 @@ def scrub(conn: sqlite3.Connection, folder: Path) -> None:
     with holding(folder / CACHE_LOCK_NAME):
         remove_cache(folder)
     conn.execute("VACUUM")
-    for mark in ("1", "0"):  # clear the mark only when the log is gone, then empty the log of that change too
-        conn.execute("UPDATE meta SET value = ? WHERE key = 'scrub'", (mark,))
-        (busy, _, _) = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise StoreError(
-                "the source is removed, but another process is reading and keeps old bytes in SQLite's log; "
-                "stop it, then open the memory for writing once more"
-            )
+    meta.mark_scrub(conn)
+    (busy, _, _) = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StoreError(
+            "the source is removed, but another process is reading and keeps old bytes in SQLite's log; "
+            "stop it, then open the memory for writing once more"
+        )
+    meta.mark_scrub(conn, False)  # only now, when the old log is gone; this alone is in the new one
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from ..address import without_secrets
 from ..errors import ModelError, UsageError
 from ..text_files import parse_json
 from .answer import Answer
@@ -56,7 +57,8 @@ class Endpoint:
         except ValueError:
             host, port = None, None
         if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-            raise UsageError(f"an endpoint is http://HOST/v1 or https://HOST/v1; got {_plain_url(url)!r}")
+            got = without_secrets(url, whole=True)[:80]
+            raise UsageError(f"an endpoint is http://HOST/v1 or https://HOST/v1; got {got!r}")
         if parts.username is not None or parts.password is not None:
             raise UsageError(f"leave user and password out of the URL, and put the key into {KEY}")
         self.name, self.timeout_s = model, timeout_s
@@ -152,7 +154,7 @@ class Endpoint:
     def _refused(self, status: int, reply: bytes, location: str) -> ModelError:
         said = _message(reply)
         if 300 <= status < 400:
-            to = (urlsplit(location).netloc or "another path")[:80]
+            to = (urlsplit(location).netloc.rpartition("@")[2] or "another path")[:80]
             return ModelError(
                 f"the endpoint redirects to {to}, which is not followed; give that address: {self.address}"
             )
@@ -165,13 +167,6 @@ class Endpoint:
             )
         remedy = "try again later" if status >= 500 or status == 429 else "check the model and its options"
         return ModelError(f"the endpoint gives no answer ({status}{said}); {remedy}: {self.address}")
-
-
-def _plain_url(url: str) -> str:
-    """The beginning of a URL for messages, without what may be a user and a password."""
-    before, at, host = url.rpartition("@")
-    scheme, slashes, _ = before.partition("//")
-    return (f"{scheme}{slashes}{host}" if slashes and "@" not in scheme else host if at else url)[:80]
 
 
 def data_url(image: NDArray[np.uint8]) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..encoders.extras import needing
+from ..encoders.offline import offline
 from ..errors import ModelError
 from ..text_files import parse_json
 
@@ -90,7 +89,7 @@ def load(
     kind = _kind(base)
     ready()  # transformers imports torchvision where it is installed
     _check_kind(kind, base)
-    with _offline():
+    with offline():  # `local_files_only` does not reach all calls of the hub
         processor = _processor(home if _has_processor(home) else base, base)
         from ..encoders.device import pick_device
 
@@ -234,18 +233,6 @@ def _adapted(model: Any, folder: Path, trainable: bool) -> Any:
             return adapted if trainable else adapted.merge_and_unload(safe_merge=True)
     except Exception as error:  # the library raises many kinds of errors for a damaged folder
         _fail(f"the adapter does not fit its base ({_first_line(error)}); check `base_model_name_or_path`", folder)
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Let the hub's library refuse every request: `local_files_only` does not reach all of its calls."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def _json(file: Path) -> dict[str, Any]:

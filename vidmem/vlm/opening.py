@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..address import without_secrets
 from ..errors import UsageError
 from .answer import Asker
 
@@ -34,9 +35,8 @@ def open_model(
     """
     if not is_url(model):
         if "://" in model:
-            raise UsageError(
-                f"a model is a folder, or an endpoint http://HOST/v1 or https://HOST/v1; got {model[:80]!r}"
-            )
+            got = without_secrets(model, whole=True)[:80]
+            raise UsageError(f"a model is a folder, or an endpoint http://HOST/v1 or https://HOST/v1; got {got!r}")
         if model_name is not None or timeout_s is not None:
             raise UsageError("`model_name` and `timeout` belong to an endpoint; a model in a folder needs neither")
         if allow_network:

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...address import printable
 from ...errors import ModelError
 from ...text_files import MAX_TEXT, read_json
 from ..hub import RECORD, Wanted, find, fingerprint, first_present, record_sha256, weights_folder
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT = "ViT-B-16/openai"
+_ELSEWHERE = ("hf_model_name", "hf_tokenizer_name")
+"""Keys of open_clip's configurations for parts that are not in its files."""
+_PLACE = re.compile(r"[/\\:]")
+"""In any other value, the sign of a folder, or of a hub as in timm's `hf-hub:NAME`."""
+_REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 CONFIG, WEIGHTS, PICKLED = "open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 PREFERRED = (
     WEIGHTS,
@@ -132,7 +139,7 @@ def _alternatives(file: str) -> str:
 
 
 def _from_repo(repo: str, files: tuple[str, ...], spec: str) -> Wanted:
-    if repo.count("/") != 1 or not all(repo.split("/")):
+    if not _REPO.fullmatch(repo) or repo.split("/")[1] in (".", ".."):
         raise ModelError(f"a model on Hugging Face is spelled hf-hub:ORG/REPO; got {repo!r}")
     name = repo.split("/")[1]
     return Wanted("CLIP weights", (name,), "the model's own", repo=repo, files=files, nested=True, spec=spec)
@@ -231,6 +238,7 @@ def _build(name: str, config: dict[str, Any], picture: dict[str, Any], home: Pat
     if "hf_tokenizer_name" in text and (home / _TOKENIZER[0]).is_file():
         text["hf_tokenizer_name"] = str(home)  # keeps it from being downloaded
     told, config = config, {**config, "text_cfg": text}
+    _check_places({**told, "text_cfg": {**text, "hf_tokenizer_name": ""} if text != told["text_cfg"] else text}, path)
     oc = _open_clip()
     # All versions of open_clip take a configuration from a file, under the file's name.
     config_name = f"vidmem-{sha[:12]}"
@@ -274,6 +282,17 @@ def _channels(picture: Mapping[str, Any], key: str, default: tuple[float, ...], 
     if len(found) != 3 or not all(map(math.isfinite, found)) or (key == "std" and min(found) <= 0):
         fail(WHAT, f"`{key}` of its pictures is not three numbers; fetch its files again", path)
     return found
+
+
+def _check_places(config: Mapping[str, Any], path: Path, within: str = "") -> None:
+    """Refuse a configuration that takes a part of the model from a hub or from another folder. Raises ModelError."""
+    for key, value in config.items():
+        name = f"{within}{key}"
+        if isinstance(value, Mapping):
+            _check_places(value, path, f"{name}.")
+        elif isinstance(value, str) and value and (key in _ELSEWHERE or _PLACE.search(value)):
+            cause = f"{printable(name)[:60]} of its configuration is {value[:80]!r}, which lies elsewhere"
+            fail(WHAT, f"{cause}, and nothing is loaded that a configuration names; take a model that is whole", path)
 
 
 def _fill(model: Any, path: Path) -> None:

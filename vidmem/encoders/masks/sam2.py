@@ -21,6 +21,7 @@ from ...records import Frame, SourceInfo, SourceKind
 from ...text_files import parse_json
 from ..extras import needing
 from ..hub import Wanted, find, fingerprint, locate, record_sha256, weights_folder
+from ..offline import offline
 from ..pixels import normalised
 from ..pull import offline_remedy
 from ..spelling import split_options
@@ -80,6 +81,7 @@ def wanted(size: str = "") -> list[Wanted]:
 
 
 @needing("sam2", "SAM2")
+@offline()
 def load(size: str = "", device: str | None = None, weights: str | os.PathLike[str] | None = None) -> Sam2Masks:
     """Load SAM2.
 

@@ -69,7 +69,7 @@ def _frames(
             if not (picture.exists() and labels.exists()):
                 image = source.frame_at(scene.t_ns).image
                 _save_labels(labels, _pixels(scene, image, predictor))
-                with replacing(str(picture), "the picture") as part:
+                with replacing(str(picture), "the picture", flush=False) as part:
                     Image.fromarray(image).save(part, quality=JPEG_QUALITY)
             yield Unit(f"memory {name}", Labelled(str(picture), str(labels), 1, parsed.labels.names))
 
@@ -109,5 +109,5 @@ def _pixels(scene: Scene, image: NDArray[np.uint8], predictor: ImagePredictor | 
 def _save_labels(path: Path, pixels: NDArray[np.integer]) -> None:
     values = np.where(pixels == UNLABELLED, 0, pixels.astype(np.int64) + 1)
     wide = values.max(initial=0) >= 255
-    with replacing(str(path), "the label picture") as part:
+    with replacing(str(path), "the label picture", flush=False) as part:
         Image.fromarray(values.astype(np.uint16 if wide else np.uint8)).save(part, compress_level=1)
