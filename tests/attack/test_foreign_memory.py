@@ -365,13 +365,6 @@ def test_what_is_not_as_vidmem_makes_it_is_found(
     assert check in broken, result.stdout
 
 
-def test_a_damaged_vector_is_not_searched(run: Run, copy: Path) -> None:
-    shutil.rmtree(copy / "cache")
-    damage_a_vector(copy)
-    result = run("where", "red", "--memory", copy)
-    assert (result.exit_code, "a vector with a wrong checksum" in result.stderr) == (4, True)
-
-
 def test_verify_needs_a_memory(run: Run, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         result = run("doctor", "--verify", path)

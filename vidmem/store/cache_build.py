@@ -15,7 +15,7 @@ from ..errors import StoreError
 from ..records import Float32
 from . import cache_file, meta, reader
 from .cache_file import COLUMNS, CacheData
-from .fp16 import half_to_float, vectors_crc
+from .fp16 import half_to_float
 from .lock import take_lock
 from .store import Store
 from .validate import damaged
@@ -116,8 +116,6 @@ def _stack(
             if any(len(blob) != 2 * dims[kind] for blob in blobs):
                 raise damaged("vectors of unequal length")
             halves[kind].append(np.frombuffer(b"".join(blobs), "<f2").reshape(len(rows), dims[kind]))
-        if any(row[9] is not None and vectors_crc(row[6], row[7]) != row[9] for row in rows):
-            raise damaged("a vector with a wrong checksum in tracks")
         confidences.append(confidence.astype(np.float32))
     if not columns:
         dv, dt = dims or (0, 0)

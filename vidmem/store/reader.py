@@ -87,10 +87,9 @@ def views(conn: sqlite3.Connection, source_id: int) -> dict[int, list[ViewMark]]
 def raw_tracks(conn: sqlite3.Connection, since: int, size: int = 16384) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the tracks that changed after generation `since` by id, in lists of at most `size` rows.
 
-    Each row: id, source_id, ordinal, start_ns, end_ns, frames, visual (fp16 bytes), text (fp16 bytes), text_confidence,
-    crc (of both vectors, or None).
+    Each row: id, source_id, ordinal, start_ns, end_ns, frames, visual (fp16 bytes), text (fp16 bytes), text_confidence.
     """
-    columns = "id, source_id, ordinal, start_ns, end_ns, frames, visual, text, text_confidence, crc"
+    columns = "id, source_id, ordinal, start_ns, end_ns, frames, visual, text, text_confidence"
     where = "" if since < 0 else "WHERE generation > :since"  # a full scan need not go through the index
     cursor = conn.execute(f"SELECT {columns} FROM tracks {where} ORDER BY id", {"since": since})
     while rows := cursor.fetchmany(size):
