@@ -197,6 +197,15 @@ def test_a_clip_is_its_own_file_or_a_part_of_the_video(tmp_path: Path) -> None:
         assert source.info.uri == str(tmp_path / "own.mp4")
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "run#2"
+    folder.mkdir()
+    fakes.squares(folder / "own.mp4", [("red", 0, 1, 8)], 1)
+    for wanted in (clip("own", None), clip(None, "own", 0, 1)):
+        with open_clip(folder, wanted) as source:
+            assert len(times(source, 5)) == 5
+
+
 def test_a_part_is_indexed_with_its_own_times(encoder: Encoder, tmp_path: Path) -> None:
     fakes.squares(tmp_path / "v.mp4", [("red", 0, 3, 8), ("red", 5, 7, 120)], 9, fps=10)
     asked = query(0, "red", 29, (2, 8, 32, 32, 32))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..address import Address
 from ..errors import MediaError
 from ..media import Source, open_source
 from ..media.base import Shape
@@ -88,10 +89,10 @@ def open_clip(folder: str | Path, clip: Clip) -> Source:
     """
     own = None if clip.uid is None else Path(folder, f"{clip.uid}.mp4")
     if own is not None and own.is_file():
-        return open_source(str(own))
+        return open_source(Address(str(own)))
     whole = None if clip.video is None else Path(folder, f"{clip.video}.mp4")
     if whole is not None and whole.is_file() and clip.start_s is not None and clip.end_s is not None:
-        source = open_source(str(whole))
+        source = open_source(Address(str(whole)))
         try:
             return Part(source, round(clip.start_s * 1e9), round(clip.end_s * 1e9))
         except BaseException:
