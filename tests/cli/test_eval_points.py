@@ -121,7 +121,7 @@ def test_a_run(run: Any, tmp_path: Path) -> None:
     picture.unlink()
     result = run("eval", "points", *given, *options, tmp_path / "o")
     assert result.exit_code == 3
-    assert "left out, c: the picture cannot be read" in result.stderr
+    assert "left out, c: the picture is missing" in result.stderr
     picture.write_bytes(good)
     assert run("eval", "points", *given, *options, tmp_path / "o").exit_code == 0
     report = json.loads((tmp_path / "o/report.json").read_text())
