@@ -74,6 +74,7 @@ def test_goes_on_and_names_what_is_damaged(run: Any, data: Path, names: Path, tm
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(run: Any, names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`colours:gated` stops after 60 frames, in the second video, where the run is killed."""
     data = vspw_files.write(tmp_path / "data", 2, 32)
