@@ -349,3 +349,10 @@ def test_a_configuration_may_not_claim_more_than_its_file_holds(copy: Path) -> N
 def test_a_configuration_of_another_form_fails(copy: Path, part: str, value: object) -> None:
     with pytest.raises(ModelError):
         load_text(changed(copy, "model_cfg", **{part: value}))
+
+
+@pytest.mark.parametrize("layers", [1001, 2**31, 9223372036854775811, float("nan"), float("inf")])
+def test_a_configuration_of_endless_layers_fails_at_once(copy: Path, layers: float) -> None:
+    spelling = changed(copy, "model_cfg", text_cfg={**clip_folder.CONFIGURATION["text_cfg"], "layers": layers})
+    with pytest.raises(ModelError, match="gives 'layers' a size that no model has"):
+        load_text(spelling)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from ..text_files import parse_json
 
+MOST_LAYERS = 1000
+"""More layers than any model has. Libraries build what a configuration says before they look at the weights."""
 HEADER = 100 << 20
 """Maximum length of a safetensors header in bytes, as in the library itself."""
 
@@ -60,4 +63,19 @@ def _saved(path: Path) -> str:
         zipfile.ZipFile(path).close()
     except (zipfile.BadZipFile, NotImplementedError):  # the second for a version or packing from the future
         return "it is cut short"
+    return ""
+
+
+def odd_size(config: Any) -> str:
+    """What in a configuration has a size that no model has, such as "layers"; "" if nothing has."""
+    waiting = [config]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        for name, value in part.items() if isinstance(part, dict) else ():
+            many = ("layers" in str(name) or "depth" in str(name)) and not isinstance(value, dict | list | str | None)
+            if many and not value <= MOST_LAYERS:  # not for NaN, either
+                return str(name)[:40]
+            waiting.append(value)
     return ""

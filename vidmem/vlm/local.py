@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..encoders.extras import needing
+from ..encoders.integrity import odd_size
 from ..encoders.offline import offline
 from ..errors import ModelError
 from ..text_files import parse_json
@@ -136,9 +137,12 @@ def _kind(folder: Path) -> str:
     if not (folder / "config.json").is_file():
         cause = "has no config.json" if folder.is_dir() else "does not exist"
         raise ModelError(f"not a folder of a vision-language model, it {cause}; check the path: {folder}")
-    kind = _json(folder / "config.json").get("model_type")
+    config = _json(folder / "config.json")
+    kind = config.get("model_type")
     if not isinstance(kind, str):
         _fail("config.json names no model_type; fetch it again", folder)
+    if odd := odd_size(config):
+        _fail(f"config.json gives {odd!r} a size that no model has; fetch it again", folder)
     if not any(folder.glob("*.safetensors")):
         _fail("it has no weights as .safetensors, and nothing else is read", folder)
     return kind

@@ -24,6 +24,7 @@ from ...address import printable
 from ...errors import ModelError
 from ...text_files import MAX_TEXT, read_json
 from ..hub import RECORD, Wanted, find, fingerprint, first_present, record_sha256, weights_folder
+from ..integrity import odd_size
 from ..pull import offline_remedy
 from ..tensor_file import fail, read_tensors
 from .eva_files import from_eva, is_eva
@@ -230,6 +231,8 @@ def _from_config(family: str, backbone: str, home: Path, path: Path, sha: str) -
         _ = config["embed_dim"], dict(config["vision_cfg"]), dict(config["text_cfg"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{CONFIG} is missing or damaged ({error!r}); fetch it again: {home}") from None
+    if odd := odd_size(config):
+        raise ModelError(f"{CONFIG} gives {odd!r} a size that no model has; fetch it again: {home}")
     return _build(f"{family}:{backbone}", config, picture, home, path, sha)
 
 

@@ -21,6 +21,7 @@ from ...records import Frame, SourceInfo, SourceKind
 from ...text_files import parse_json
 from ..extras import needing
 from ..hub import Wanted, find, fingerprint, locate, record_sha256, weights_folder
+from ..integrity import odd_size
 from ..offline import offline
 from ..pixels import normalised
 from ..pull import offline_remedy
@@ -128,7 +129,10 @@ def _model(home: Path) -> Any:
     except (ImportError, AttributeError) as error:
         raise ModelError(f"SAM2 needs transformers 4.56 or later ({error}); pip install 'vidmem[sam2]'") from None
     try:
-        kind = parse_json((home / "config.json").read_bytes())["model_type"]
+        config = parse_json((home / "config.json").read_bytes())
+        kind = config["model_type"]
+        if odd := odd_size(config):
+            fail(WHAT, f"config.json gives {odd!r} a size that no model has; fetch it again", home)
         if kind not in ("sam2", "sam2_video"):
             fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'sam2_video'", home)
         with quiet():

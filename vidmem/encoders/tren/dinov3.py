@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import ModelError
 from ...text_files import parse_json
+from ..integrity import odd_size
 from ..tensor_file import fail, fill, read_tensors
 from ..transformers_compat import quiet
 
@@ -225,6 +226,8 @@ def _from_folder(path: Path) -> nn.Module:
         fail(WHAT, f"{cause}; give a folder with config.json and model.safetensors", path)
     if kind != "dinov3_vit":
         fail(WHAT, f"config.json says {str(kind)[:40]!r}, not 'dinov3_vit'; give a DINOv3 vision transformer", path)
+    if odd := odd_size(config):
+        fail(WHAT, f"config.json gives {odd!r} a size that no model has; fetch it again", path)
     try:
         with quiet():
             model, info = model_class.from_pretrained(

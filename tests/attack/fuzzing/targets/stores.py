@@ -131,6 +131,25 @@ def doctor(folder: Path) -> Ready:
     return Ready(run, [(copies.sound / "memory.sqlite").read_bytes()])
 
 
+def verified(folder: Path) -> Ready:
+    """The SQLite database of a memory, with bytes changed: `vidmem doctor --verify` finds what commands refuse."""
+    from vidmem.errors import StoreError
+
+    copies = Copies(folder)
+
+    def run(data: bytes) -> None:
+        place = copies.fresh()
+        (place / "memory.sqlite").write_bytes(data)
+        found = command("doctor", "--verify", str(place))
+        refused = [one for one in READS[:4] if command(*one, "-m", str(place)) == 4]
+        if found == 0 and refused:
+            raise Broken(f"verified, but refused by {refused[0]}")
+        if found:
+            raise StoreError("not verified")
+
+    return Ready(run, [(copies.sound / "memory.sqlite").read_bytes()])
+
+
 def rows(folder: Path) -> Ready:
     """Values in the tables of a memory: the database is sound, what it says is not."""
     copies = Copies(folder)
@@ -360,6 +379,7 @@ TARGETS = [
         megabytes=1024,
     ),
     Target("memory-doctor", doctor, binary([b"CREATE VIEW"]), 0.05, megabytes=1024),
+    Target("memory-verify", verified, binary([b"CREATE VIEW", b"CREATE TRIGGER"]), 0.2, megabytes=1024),
     Target("memory-rows", rows, binary(), 1.0, megabytes=1024),
     Target("memory-settings", settings, json_tree(["fps", "bias", "questions"]), 0.3, megabytes=1024),
     Target("memory-files", files, binary(), 0.2, megabytes=1024),
