@@ -255,3 +255,19 @@ def test_other_files_fail(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(MediaError, match=r"recording.*no\.rrd"):
         open_log(str(path))
+
+
+@pytest.mark.parametrize("length", [1 << 30, 1 << 40, (1 << 64) - 1])
+def test_a_message_that_claims_too_much_fails(recording: Recording, length: int) -> None:
+    """The SDK would take so much memory, and a number that no machine has ends its process."""
+    recording.at(0)
+    recording.encoded("cam", 0)
+    path = recording.close()
+    sound = path.read_bytes()
+    assert [topic.name for topic in open_log(str(path)).topics()] == ["/cam"]
+    path.write_bytes(sound[:20] + length.to_bytes(8, "little") + sound[28:])
+    with pytest.raises(MediaError, match=r"the message at byte 12 of the recording would take [\d,]+ MB of memory"):
+        open_log(str(path))
+    path.write_bytes(sound[:-24] + length.to_bytes(8, "little") + sound[-16:])
+    with pytest.raises(MediaError, match="the index at the end of the recording is damaged"):
+        open_log(str(path))

@@ -7,6 +7,7 @@ rows after it.
 from __future__ import annotations
 
 import heapq
+import struct
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...errors import MediaError
-from ...limits import MAX_NS, check_regular, over_budget
+from ...limits import MAX_NS, check_bytes, check_regular, over_budget
 from ..base import Damage
 from .base import Gap, LogReader, Message, MessageKind, Topic, missing_library, one_line
 
@@ -37,6 +38,12 @@ _PIXELS = {
 _MODELS = {1: ("mono", 1), 2: ("rgb", 3), 3: ("rgba", 4), 4: ("bgr", 3), 5: ("bgra", 4)}
 _BITS = {6: 8, 8: 16}
 _LOG_TIME = "log_time"
+_FILE_HEAD = 12
+"""Bytes before the first message: a mark, the version and the options."""
+_END = 0
+"""Kind of the last message."""
+_MESSAGE_HEAD = struct.Struct("<QQ")
+"""Kind and length of a message, which follows."""
 _ROW_BYTES = 1000
 """Bytes that a row takes as a message, beside its content."""
 
@@ -55,6 +62,7 @@ class RrdReader(LogReader):
     def __init__(self, path: str) -> None:
         self.path = path
         check_regular(path)
+        _check_lengths(path)
         try:
             from rerun.chunk import RrdReader as Reader
         except ImportError as error:
@@ -185,6 +193,34 @@ class RrdReader(LogReader):
                 yield Message(
                     chunk.entity_path, f"rerun.{kind}", _KINDS[kind], times[row], sequence, len(content), decode
                 )
+
+
+def _check_lengths(path: str) -> None:
+    """Check the length that each message claims: the SDK takes as much memory before it reads, or ends the process.
+
+    Raises MediaError for a message that is larger than the memory budget, and if the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            place = _FILE_HEAD if file.read(4) == b"RRF2" else size
+            while place + _MESSAGE_HEAD.size <= size:
+                file.seek(place)
+                kind, length = _MESSAGE_HEAD.unpack(file.read(_MESSAGE_HEAD.size))
+                check_bytes(length, f"the message at byte {place} of the recording", path)
+                place += _MESSAGE_HEAD.size + length
+                if kind == _END:
+                    break
+            file.seek(place)
+            foot = file.read(_MESSAGE_HEAD.size)  # where the index is, and its length
+            if len(foot) == _MESSAGE_HEAD.size and sum(_MESSAGE_HEAD.unpack(foot)) > size:
+                raise MediaError(
+                    f"the index at the end of the recording is damaged; `rerun rrd filter -o OTHER.rrd` writes it "
+                    f"anew: {path}"
+                )
+    except OSError as error:
+        raise MediaError(f"the recording cannot be read ({error.strerror}); check the disk: {path}") from None
 
 
 def _archetypes(chunk: Any) -> list[str]:
