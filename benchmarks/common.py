@@ -165,6 +165,27 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
+def put_into(page: Path, name: str, text: str) -> None:
+    """Replace what stands between `<!-- NAME -->` and `<!-- end of NAME -->` in a page.
+
+    Raises:
+        ValueError: The page has no such marks.
+    """
+    first, last = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    whole = page.read_text("utf-8")
+    if first not in whole or last not in whole:
+        raise ValueError(f"no {first} and {last} in {page}")
+    head, rest = whole.split(first, 1)
+    page.write_text(f"{head}{first}\n\n{text.strip()}\n\n{last}{rest.split(last, 1)[1]}", "utf-8")
+
+
+def measured_on(machine: dict[str, Any]) -> str:
+    """One line of the documentation: when and on what."""
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("faiss-cpu", "numpy"))
+    where = f"{machine['date'][:10]} on {machine['cores']} cores of {machine['cpu']}"
+    return f"Measured on {where} with {versions}; load before the run {machine['load_before'][0]:.1f}."
+
+
 def slope(points: Sequence[tuple[float, float]]) -> float:
     """The slope of a line through log y over log x, by least squares: 1 is linear growth, 0 none."""
     from math import log

@@ -29,7 +29,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import OUT, machine, markdown, memory_place, model, parser_for, quantile, say, slope, write_json
+from benchmarks.common import (
+    OUT,
+    machine,
+    markdown,
+    measured_on,
+    memory_place,
+    model,
+    parser_for,
+    put_into,
+    quantile,
+    say,
+    slope,
+    write_json,
+)
 from benchmarks.query_memories import FPS, Tokens, make
 from benchmarks.worlds import ensure
 
@@ -318,6 +331,7 @@ def main() -> int:
     parser.add_argument("--others", type=float, default=16, help="most minutes of film for frames and patches (16)")
     parser.add_argument("--search", type=float, default=2e7, help="most vectors for their search (2e7: 5 GB of RAM)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for films and memories (benchmarks/out)")
+    parser.add_argument("--docs", type=Path, help="put tables and plot into the documentation in this folder")
     parser.add_argument("--redraw", action="store_true", help="only tables and plot, from the JSON as it is")
     args = parser.parse_args()
     if args.redraw:
@@ -340,8 +354,12 @@ def main() -> int:
     ]
     result["met"] = {"not above linear": not steep}
     write_json(args.out, result)
-    args.out.with_suffix(".md").write_text(tables(result), "utf-8")
+    text = f"{measured_on(result['machine'])}\n\n{tables(result)}"
+    args.out.with_suffix(".md").write_text(text, "utf-8")
     plot(args.out.with_suffix(".png"), result)
+    if args.docs is not None:
+        put_into(args.docs / "benchmarks.md", "benchmarks.growth", text)
+        shutil.copy(args.out.with_suffix(".png"), args.docs / "growth.png")
     print(tables(result))
     for cost in steep:
         print(f"above linear: {cost}")

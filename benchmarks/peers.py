@@ -34,7 +34,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks._peer import THRESHOLD, WAYS, K
-from benchmarks.common import OUT, machine, markdown, memory_place, model, parser_for, quantile, say, slope, write_json
+from benchmarks.common import (
+    OUT,
+    machine,
+    markdown,
+    measured_on,
+    memory_place,
+    model,
+    parser_for,
+    put_into,
+    quantile,
+    say,
+    slope,
+    write_json,
+)
 from benchmarks.query_memories import tracks_alone
 from benchmarks.truth import brute, check, cosines, top_cosines, write_vectors
 from vidmem import Memory
@@ -267,13 +280,21 @@ def clips(place: Path) -> dict[str, Any] | None:
 
 def tables(result: dict[str, Any]) -> str:
     """The tables of the documentation."""
-    parts = []
-    for tracks in dict.fromkeys(row["tracks"] for row in result["rows"]):
-        rows = [row for row in result["rows"] if row["tracks"] == tracks]
-        parts.append(f"{tracks:,} tracks:\n\n" + markdown(_HEAD, map(_row, rows)))
-    head = ["slope", "all sizes", f"from {LARGE:,} tracks on"]
-    lines = [[f"{s['way']}: {s['operation']}", s["all"], s["large"]] for s in result["slopes"]]
-    parts.append(markdown(head, lines))
+    rows = result["rows"]
+    sizes = list(dict.fromkeys(row["tracks"] for row in rows))
+    steep = {(s["way"], s["operation"]): s["large"] or s["all"] for s in result["slopes"]}
+    at = {(row["way"], row["operation"], row["tracks"]): row for row in rows}
+    kinds = list(dict.fromkeys((row["way"], row["operation"]) for row in rows))
+    lines: list[list[object]] = [
+        [f"{way}: {operation}", *(_time(at.get((way, operation, n))) for n in sizes), steep.get((way, operation))]
+        for way, operation in kinds
+    ]
+    parts = [markdown(["ms (median)", *(f"{n:,} tracks" for n in sizes), "slope"], lines)]
+    lines = []
+    for way in dict.fromkeys(way for way, _ in kinds):
+        row = at[way, "top", max(n for n in sizes if (way, "top", n) in at)]
+        lines.append([way, f"{row['tracks']:,}", row["p95_ms"], *(row[key] for key in _COSTS)])
+    parts.append(markdown(["", "tracks", "top: p95 ms", *_COSTS.values()], lines))
     if result["clips"]:
         found = result["clips"]
         lines = [
@@ -287,40 +308,28 @@ def tables(result: dict[str, Any]) -> str:
             ]
             for way, row in found["ways"].items()
         ]
-        head = ["kept of the clips", "s to index a minute", "vectors an hour", "MB an hour", "right", "what it tells"]
+        head = ["kept of the clips", "processor s to index a minute", "vectors an hour", "MB an hour", "right", "tells"]
         parts.append(markdown(head, lines))
     return "\n\n".join(parts) + "\n"
 
 
-_HEAD = [
-    "way: operation",
-    "p50 ms",
-    "p95 ms",
-    "/ vidmem's",
-    "recall@10",
-    "build s",
-    "load s",
-    "disk",
-    "RAM",
-]
+_COSTS = {
+    "recall": "recall@10",
+    "build_s": "build s",
+    "load_s": "load s",
+    "disk_bytes_a_track": "disk, bytes a track",
+    "rss_bytes_a_track": "RAM, bytes a track",
+}
 
 
-def _row(row: dict[str, Any]) -> list[object]:
-    times = None
-    if "ratio" in row:
-        r = row["ratio"]
-        times = (
-            f"{r['median']:.2g} ({r['least']:.2g} to {r['most']:.2g}){', vidmem is behind' if r['median'] < 1 else ''}"
-        )
-    keys = ("build_s", "load_s", "disk_bytes_a_track", "rss_bytes_a_track")
-    return [
-        f"{row['way']}: {row['operation']}",
-        row["p50_ms"],
-        row["p95_ms"],
-        times,
-        row.get("recall"),
-        *(row.get(key) for key in keys),
-    ]
+def _time(row: dict[str, Any] | None) -> str | None:
+    """The median, and in brackets how often vidmem's time that is: bold where vidmem is behind."""
+    if row is None:
+        return None
+    if "ratio" not in row:
+        return f"{row['p50_ms']:.3g}"
+    times = f"x {row['ratio']['median']:.2g}"
+    return f"{row['p50_ms']:.3g} ({f'**{times}**' if row['ratio']['median'] < 1 else times})"
 
 
 def plot(path: Path, result: dict[str, Any]) -> None:
@@ -378,10 +387,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=min(4, os.cpu_count() or 1), help="of each search (the cores)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for memories (benchmarks/out)")
     parser.add_argument("--discard", action="store_true", help="delete the memories of this run")
+    parser.add_argument("--docs", type=Path, help="put tables and plot into the documentation in this folder")
     parser.add_argument("--redraw", action="store_true", help="only tables and plot, from the JSON as it is")
     args = parser.parse_args()
     if args.redraw:
-        result = json.loads(args.out.read_text("utf-8"))
+        result = {"slopes": [], "clips": None} | json.loads(args.out.read_text("utf-8"))
+        result["slopes"] = slopes(result["rows"])
     else:
         ways = args.ways.split(",")
         if wrong := set(ways) - set(WAYS):
@@ -391,16 +402,20 @@ def main() -> int:
             place = memory_place(args.cache, "peers", str(tracks))
             some = [way for way in ways if way != "usearch HNSW" or tracks <= args.graph]
             result["rows"] += compare(place, tracks, args.threads, some)
+            write_json(args.out, result)  # what is there, should a later size be interrupted
             if args.discard:
                 shutil.rmtree(place)
-        result["slopes"] = slopes(result["rows"])
-        result["clips"] = clips(args.cache)
+        result |= {"slopes": slopes(result["rows"]), "clips": clips(args.cache)}
         result["load_after"] = os.getloadavg()
     steep = [s for s in result["slopes"] if s["way"] == OURS and (s["large"] or s["all"]) > MOST_SLOPE]
     result["met"] = {"not above linear": not steep}
     write_json(args.out, result)
-    args.out.with_suffix(".md").write_text(tables(result), "utf-8")
+    text = f"{measured_on(result['machine'])}\n\n{tables(result)}"
+    args.out.with_suffix(".md").write_text(text, "utf-8")
     plot(args.out.with_suffix(".png"), result)
+    if args.docs is not None:
+        put_into(args.docs / "benchmarks.md", "benchmarks.peers", text)
+        shutil.copy(args.out.with_suffix(".png"), args.docs / "speed.png")
     print(tables(result))
     for s in steep:
         print(f"above linear: {s['way']}: {s['operation']}")

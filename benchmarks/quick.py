@@ -1,4 +1,4 @@
-"""A few ratios in a few minutes: `make bench-quick`, or `python -m benchmarks.quick [--record] [--only search]`.
+"""A few ratios in a few minutes: `make bench-quick`, or `python -m benchmarks.quick [--record] [--only top,words]`.
 
 Each ratio sets something of vidmem against a plain way to do the same work, in turns in one run, so that a busy or a
 slower machine moves both. Higher is worse. The run compares each with benchmarks/recorded.json and fails (exit code 1)
@@ -14,10 +14,10 @@ index      indexing a film of 20 s / decoding it at the same rate and running th
 bytes      bytes on disk of that film / one fp16 vector a frame. No time, so it does not vary
 asking     peak RAM of a process that asks the 200,000 tracks / that of one with numpy and their vectors in float32
 
-`top` to `open` are of wall time, of the fastest tenth of many turns. `cold` and `index` are of processor time, which
-other work on the machine moves little; that something waits where it did not is seen in the others. A ratio above the
-record is measured again up to `AGAIN` times and the lowest counts: what slows vidmem down for good slows every try. A
-search has one thread here. CI does not run it: its machines differ too much.
+`top` to `open` are of wall time, without the time in which another process had the core. `cold` and `index`, which have
+several threads or processes, are of processor time. A ratio above the record is measured again up to `AGAIN` times and
+the lowest counts: what slows vidmem down for good slows every try. A search has one thread here. CI does not run it:
+its machines differ too much.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 
-from benchmarks.common import OUT, machine, markdown, memory_place, quantile, say, write_json
+from benchmarks.common import OUT, machine, markdown, memory_place, say, write_json
 from benchmarks.growth import CLIPS, ROOT, SEED, child, film, looped
 from benchmarks.query_memories import tracks_alone
 from benchmarks.truth import write_vectors
@@ -108,13 +108,22 @@ def processor() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def in_turns(
-    ours: Callable[[], object], plain: Callable[[], object], rounds: int, clock: Callable[[], float] = time.perf_counter
-) -> float:
-    """The ratio of the times of both, which take turns in changing order.
+def unhindered() -> float:
+    """Wall time without that in which this thread could run and another had the core; where Linux tells it."""
+    try:
+        waited = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    except OSError:
+        waited = 0
+    return time.perf_counter() - waited / 1e9
 
-    Of wall time the tenth that is fastest counts: there nothing else was in the way. Of processor time the median.
-    """
+
+def in_turns(
+    ours: Callable[[], object],
+    plain: Callable[[], object],
+    rounds: int,
+    clock: Callable[[], float] = unhindered,
+) -> float:
+    """The ratio of the median times of both, which take turns in changing order."""
 
     def timed(call: Callable[[], object]) -> float:
         began = clock()
@@ -128,8 +137,7 @@ def in_turns(
     for number in range(rounds):
         for call, held in ((plain, theirs), (ours, mine)) if number % 2 else ((ours, mine), (plain, theirs)):
             held.append(timed(call))
-    share = 0.5 if clock is processor else 0.1
-    return quantile(mine, share) / quantile(theirs, share)
+    return statistics.median(mine) / statistics.median(theirs)
 
 
 def search(bench: Bench, what: str) -> float:
@@ -305,7 +313,8 @@ def main() -> int:
         runs = [measured(ratios, bench, {}) for _ in range(AGAIN)]
         tries = {name: [run[name][0] for run in runs] for name in ratios}
         made = recording(tries)
-        made["ratios"] = before["ratios"] | made["ratios"]
+        for part in ("ratios", "tries"):
+            made[part] = before.get(part, {}) | made[part]
         write_json(args.recorded, made)
     else:
         tries = measured(ratios, bench, before["ratios"])

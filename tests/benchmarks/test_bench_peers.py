@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import peers, truth
-from benchmarks.common import markdown, slope
+from benchmarks.common import markdown, put_into, slope
 from needs import needs
 
 needs("matplotlib")
@@ -23,6 +23,16 @@ def test_the_slope_of_a_power() -> None:
 
 def test_a_markdown_table() -> None:
     assert markdown(["a", "b"], [["x", 0.5], ["y", None]]) == "| a | b |\n|---|---|\n| x | 0.5 |\n| y | - |"
+
+
+def test_a_table_is_put_into_its_place_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\n<!-- x -->\n\nold\n\n<!-- end of x -->\n\nB\n")
+    for _ in range(2):
+        put_into(page, "x", "new\n")
+        assert page.read_text() == "# A\n\n<!-- x -->\n\nnew\n\n<!-- end of x -->\n\nB\n"
+    with pytest.raises(ValueError, match="no <!-- y -->"):
+        put_into(page, "y", "new")
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
@@ -63,7 +73,7 @@ def test_two_ways_on_few_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert 512 <= flat["disk_bytes_a_track"] < 520  # 128 numbers of 4 bytes, and a header
         assert rows[tracks, "vidmem", "likely"]["p50_ms"] > 0
     assert {(s["way"], s["operation"]) for s in result["slopes"]} == {(way, op) for _, way, op in rows}
-    assert "vidmem: where" in (tmp_path / "peers.md").read_text()
+    assert "| vidmem: where |" in (tmp_path / "peers.md").read_text()
     assert (tmp_path / "peers.png").stat().st_size > 1000
 
 
