@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,17 +72,17 @@ def forget(
         raise UsageError("--yes and --dry-run exclude each other; give one of them")
     moment = None if before is None else parse_moment(before)
     folder = memory or default_folder()
+    if not dry_run:
+        _finish(folder)
     if thing is None:  # needs no encoder
         with Store.open(folder) as store:
-            steps, due = plan(store, before=moment, sources=source or ()), store.scrub_due()
+            steps = plan(store, before=moment, sources=source or ())
     else:
         with Memory.open(folder, encoder=encoder, weights=weights, read_only=True) as m:
-            steps, due = m.forget(before=moment, sources=source or (), thing=thing), m.store.scrub_due()
+            steps = m.forget(before=moment, sources=source or (), thing=thing)
             if not thing.isdecimal():
                 say_readings(m.text_encoder, [thing], single=True)
     show(_listing(steps))
-    if due and not dry_run:
-        Store.open(folder, write=True).close()  # a run before this one was stopped: finish it
     if not steps:
         say("nothing to forget")
         return 1
@@ -97,6 +98,14 @@ def forget(
         f"{size(stats.database_bytes + stats.cache_bytes)}"
     )
     return 0
+
+
+def _finish(folder: str | Path) -> None:
+    """Finish what a run before this one was stopped in; what it removed cannot be named any more."""
+    with Store.open(folder) as store:
+        due = store.scrub_due()
+    if due:
+        Store.open(folder, write=True).close()
 
 
 def _confirmed() -> bool:
