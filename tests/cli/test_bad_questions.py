@@ -141,6 +141,24 @@ def test_files_that_never_end_or_are_too_deep_fail(
     assert len(result.stderr) < 1500
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eval", "vspw", "x" * 300, "--encoder", "colours", "--out", "new"),
+        ("parse", "walk.mp4", "--labels", "x" * 300),
+        ("where", "red", "--image", "x" * 300),
+        ("index", "x" * 300 + ".mp4"),
+    ],
+)
+def test_names_that_no_file_can_have_fail(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*command)
+    assert result.exit_code in (2, 4), result.stderr
+    assert "a bug" not in result.stderr
+
+
 @pytest.mark.parametrize("score", ["1e308", "-1e308", "nan", "inf", "9" * 400])
 def test_absurd_thresholds_fail(run: Run, indexed: Path, score: str) -> None:
     result = run("where", "red", f"--threshold={score}", "-m", indexed)

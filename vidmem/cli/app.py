@@ -116,6 +116,7 @@ class Group(TyperGroup):
 
 
 REFUSALS = {
+    errno.ENAMETOOLONG: "shorten the name",
     errno.EMFILE: "close programs or raise the limit (ulimit -n)",
     errno.ENFILE: "close programs",
     errno.ENOSPC: "make room",

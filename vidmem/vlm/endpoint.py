@@ -154,7 +154,7 @@ class Endpoint:
     def _refused(self, status: int, reply: bytes, location: str) -> ModelError:
         said = _message(reply)
         if 300 <= status < 400:
-            to = (urlsplit(location).netloc.rpartition("@")[2] or "another path")[:80]
+            to = (_host_of(location) or "another path")[:80]
             return ModelError(
                 f"the endpoint redirects to {to}, which is not followed; give that address: {self.address}"
             )
@@ -167,6 +167,14 @@ class Endpoint:
             )
         remedy = "try again later" if status >= 500 or status == 429 else "check the model and its options"
         return ModelError(f"the endpoint gives no answer ({status}{said}); {remedy}: {self.address}")
+
+
+def _host_of(location: str) -> str:
+    """The host to which a redirect leads; "" if it names none, or is no address."""
+    try:
+        return urlsplit(location).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def data_url(image: NDArray[np.uint8]) -> str:

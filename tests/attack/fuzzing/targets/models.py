@@ -98,8 +98,10 @@ def vlm_config(folder: Path) -> Ready:
     """The files of a vision-language model in a folder: config.json, the processor's and the adapter's."""
     from vlm import tiny_models
 
+    from vidmem.encoders.torchvision_compat import ready
     from vidmem.vlm.local import load
 
+    ready()  # transformers imports torchvision
     home = tiny_models.build("llava", folder / "m")
     names = [n for n in ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
                          "tokenizer.json", "generation_config.json") if (home / n).is_file()]  # fmt: skip
