@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..address import printable
 from ..errors import StoreError, VersionError
-from .database import APPLICATION_ID, transaction
+from .database import APPLICATION_ID, snapshot, transaction
 from .validate import damaged, ensure, typed
 
 if TYPE_CHECKING:
@@ -217,6 +217,13 @@ def version(conn: sqlite3.Connection) -> int:
         StoreError: a SQLite file, but not a memory.
         VersionError: a newer vidmem made it.
     """
+    if conn.in_transaction:
+        return _version(conn)
+    with snapshot(conn):  # a writer may be bringing an older memory up to date
+        return _version(conn)
+
+
+def _version(conn: sqlite3.Connection) -> int:
     (application,) = conn.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
         if application or conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
