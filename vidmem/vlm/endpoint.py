@@ -57,7 +57,7 @@ class Endpoint:
         except ValueError:
             host, port = None, None
         if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-            got = without_secrets(url, whole=True)[:80]
+            got = without_secrets(url, whole=True).rpartition("@")[2][:80]  # a login may stand before the scheme, too
             raise UsageError(f"an endpoint is http://HOST/v1 or https://HOST/v1; got {got!r}")
         if parts.username is not None or parts.password is not None:
             raise UsageError(f"leave user and password out of the URL, and put the key into {KEY}")
