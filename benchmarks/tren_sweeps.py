@@ -154,6 +154,8 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 def _over_tokens(axis: Any, rows: Sequence[tuple[float | None, float, float]], title: str) -> None:
     axis.plot([max(tokens, 1) for _, tokens, _ in rows], [value for *_, value in rows], "o-", color="#3d6a9e")
     for threshold, tokens, value in rows:
+        if threshold is not None and 0.5 < threshold < 0.9:  # their points lie on one another
+            continue
         axis.annotate(label(threshold), (max(tokens, 1), value), fontsize=7, xytext=(3, 3), textcoords="offset points")
     axis.set_xscale("log")
     axis.set_ylim(bottom=0)
