@@ -119,7 +119,7 @@ def parse_json(data: bytes | str) -> Any:
     try:
         return json.loads(data)
     except RecursionError:
-        raise ValueError("brackets in too many brackets") from None
+        raise ValueError("it is nested too deeply") from None
     except MemoryError:
         raise ValueError("it does not fit into memory") from None
 

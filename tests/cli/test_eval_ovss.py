@@ -62,6 +62,37 @@ def test_a_wrong_prediction_and_an_unknown_name(run: Any, names: Path, tmp_path:
     assert (rows["sky"]["iou"], rows["person"]["iou"], rows["wall"]["iou"]) == (0, 0, 0)
 
 
+def test_a_changed_truth_is_read_again_and_nothing_is_null(run: Any, names: Path, tmp_path: Path) -> None:
+    root = files.ade20k(tmp_path / "data", 2)
+    arguments = ("eval", "ovss", "ade20k", root, "--names", names, "--encoder", "colours", "--out", tmp_path / "o")
+    assert run(*arguments).exit_code == 0
+    for number in range(2):  # 0 does not count
+        files.save(root / f"annotations/validation/ADE_val_{number:08}.png", files.labels(0, 0, 0))
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "2 pictures done again, since files have changed since: ADE_val_00000000" in result.stderr
+
+    def refused(constant: str) -> None:
+        raise AssertionError(constant)
+
+    report = json.loads((tmp_path / "o/report.json").read_text(), parse_constant=refused)
+    assert json.loads(result.stdout, parse_constant=refused) == report
+    assert (report["miou"], report["pixel_accuracy"], report["items"]) == (None, None, 2)
+
+
+def test_a_damaged_journal_is_named(run: Any, names: Path, tmp_path: Path) -> None:
+    root = files.ade20k(tmp_path / "data", 1)
+    arguments = ("eval", "ovss", "ade20k", root, "--names", names, "--encoder", "colours", "--out", tmp_path / "o")
+    assert run(*arguments).exit_code == 0
+    path = tmp_path / "o/results.jsonl"
+    first, second = path.read_text().splitlines()
+    entry = json.loads(second)
+    path.write_text(first + "\n" + json.dumps(entry | {"result": 5}, separators=(",", ":")) + "\n")
+    result = run(*arguments)
+    assert result.exit_code == 4
+    assert f"line 2 of the journal is damaged; remove the line, or choose another folder: {path}" in result.stderr
+
+
 def test_background_is_what_no_region_holds(run: Any, tmp_path: Path) -> None:
     root = files.voc(tmp_path / "data")
     words = tmp_path / "names.txt"

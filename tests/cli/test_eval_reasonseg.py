@@ -56,6 +56,12 @@ def test_shapes_are_drawn_from_the_largest(tmp_path: Path) -> None:
     assert not found.mask[60, 100]
 
 
+@pytest.mark.parametrize(("labels", "pixels"), [(("target", "ignore"), 0), (("ignore", "target"), 48 * 32)])
+def test_of_equal_shapes_the_later_is_drawn_first(tmp_path: Path, labels: tuple[str, str], pixels: int) -> None:
+    path = write(tmp_path, "a", "red", False, *(shape(label, RED) for label in reversed(labels)))
+    assert target(path).mask.sum() == pixels
+
+
 def test_a_text_and_the_other_encoding(tmp_path: Path) -> None:
     path = write(tmp_path, "a", "red", False, shape("target", RED))
     path.write_bytes('{"text": "caf\xe9", "is_sentence": false, "shapes": []}'.encode("cp1252"))
@@ -122,17 +128,19 @@ def test_polygons_are_nearly_those_of_opencv() -> None:
 
 
 def test_figures_by_hand() -> None:
-    """Short: IoU 1/2. Long: nothing is meant and nothing found, 1; and 1/4. cIoU pools 2 + 1 of 4 + 4 pixels."""
+    """Short: IoU 1/2. Long: nothing is meant and nothing found, 1; 1/4; and no answer where nothing is meant, 0. cIoU
+    pools 2 + 1 of 4 + 4 pixels."""
     results = [
         {"row": [2, 2, 4, 0.5, ""], "long": False},
         {"row": [0, 0, 0, None, ""], "long": True},
-        {"row": [1, 1, 4, 0.2, "unknown"], "long": True},
+        {"row": [1, 1, 4, 0.2, ""], "long": True},
+        {"row": [0, 0, 0, None, "unknown"], "long": True},
     ]
     found = reason_figures(results)
     assert found["short gIoU"] == found["short cIoU"] == 0.5
-    assert found["long gIoU"] == pytest.approx((1 + 1 / 4) / 2)
+    assert found["long gIoU"] == pytest.approx((1 + 1 / 4 + 0) / 3)
     assert found["long cIoU"] == 1 / 4
-    assert found["overall gIoU"] == pytest.approx((1 / 2 + 1 + 1 / 4) / 3)
+    assert found["overall gIoU"] == pytest.approx((1 / 2 + 1 + 1 / 4 + 0) / 4)
     assert found["overall cIoU"] == 3 / 8
     assert reason_figures(results[:1])["long gIoU"] is None
 
@@ -160,6 +168,18 @@ def test_a_run(run: Any, tmp_path: Path) -> None:
     assert "| TextRegion | 21.6 | 15.6 | 26.4 | 24.1 | 25.2 | 21.6 | arXiv 2505.23769, Table 3 |" in page
     assert run("eval", "reasonseg", root, "--encoder", "colours", "--out", tmp_path / "p").exit_code == 0
     assert (tmp_path / "p/report.json").read_bytes() == (tmp_path / "o/report.json").read_bytes()
+
+
+def test_a_changed_truth_is_read_again(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "ReasonSeg"
+    write(root, "a", "red", False, shape("target", RED))
+    options = ("--encoder", "colours", "--out", tmp_path / "o")
+    assert run("eval", "reasonseg", root, *options).exit_code == 0
+    write(root, "a", "red", False, shape("target", BLUE))
+    result = run("eval", "reasonseg", root, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "1 picture done again, since files have changed since: a" in result.stderr
+    assert json.loads((tmp_path / "o/report.json").read_text())["short gIoU"] == 0
 
 
 @pytest.mark.parametrize(

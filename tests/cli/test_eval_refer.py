@@ -78,8 +78,8 @@ def write(folder: Path, count: int = 3, asked: dict[str, list[str]] | None = Non
 
 
 def test_rows_and_figures_by_hand() -> None:
-    """Masks on a row of 10: [0, 6) for [0, 4), IoU 4/6; [8, 10) for [0, 4), IoU 0; nothing for nothing; [0] for
-    nothing."""
+    """Masks on a row of 10: [0, 6) for [0, 4), IoU 4/6; [8, 10) for [0, 4), IoU 0; no answer, where nothing is
+    meant; [0] for nothing; and nothing for nothing."""
     line = np.arange(10)[None]
     none = np.zeros((1, 10), bool)
     rows = [
@@ -87,6 +87,7 @@ def test_rows_and_figures_by_hand() -> None:
         counts(Found(line >= 8, ""), line < 4),
         counts(Found(none, "unknown"), none),
         counts(Found(line < 1), none),
+        counts(Found(none), none),
     ]
     assert rows[0] == [4, 6, 4, pytest.approx(4 / 6), ""]
     assert rows[1] == [0, 2, 4, 0.0, ""]
@@ -94,9 +95,9 @@ def test_rows_and_figures_by_hand() -> None:
     score = refer_score(rows)
     figures = score.figures()
     assert figures["cIoU"] == pytest.approx(4 / (6 + 6 + 0 + 1))
-    assert figures["gIoU"] == pytest.approx((4 / 6 + 0 + 1 + 0) / 4)
+    assert figures["gIoU"] == pytest.approx((4 / 6 + 0 + 0 + 0 + 1) / 5)
     assert (figures["P@0.5"], figures["P@0.7"]) == (0.5, 0)
-    assert (figures["N-acc"], figures["T-acc"]) == (0.5, 1)
+    assert (figures["N-acc"], figures["T-acc"]) == (pytest.approx(1 / 3), 1)
     assert figures["Acc@0.5"] == 0.5
     assert score.notes == {"unknown": 1}
     assert counts(Found(line < 6), line < 4, counted=line < 3)[:3] == [3, 3, 3]
@@ -135,6 +136,29 @@ def test_several_things_and_none(run: Any, tmp_path: Path) -> None:
     assert val["P@0.8"] == 1
     page = (tmp_path / "o/report.md").read_text()
     assert "| Text4Seg LLaVA-1.5-13B | 74.8 | 69.8 | 75.1 | 74.3 | 68.0 | 67.1 | arXiv 2410.09855, Table 2 |" in page
+
+
+def test_expressions_that_cannot_be_read_are_missed_where_nothing_is_meant(run: Any, tmp_path: Path) -> None:
+    data = write(tmp_path / "grefcoco", 1, {"red": ["red"]}, general=True)
+    entries = json.loads((data / "grefs(unc).json").read_text())
+    entries = [each | {"sentences": [{"sent": "the xyzzyx"}]} for each in entries if each["ann_id"] == [-1]]
+    (data / "grefs(unc).json").write_text(json.dumps(entries))
+    result = run("eval", "refer", data, "--out", tmp_path / "o")
+    assert result.exit_code == 0, result.stderr
+    val = json.loads((tmp_path / "o/report.json").read_text())["splits"]["val"]
+    assert (val["expressions"], val["unanswered"], val["gIoU"], val["N-acc"]) == (1, {"unknown": 1}, 0, 0)
+    assert "they count as missed" in result.stderr
+
+
+def test_a_picture_that_changed_is_looked_at_again(run: Any, tmp_path: Path) -> None:
+    data = write(tmp_path / "refcoco", 2)
+    arguments = ("eval", "refer", data, "--encoder", "colours", "--out", tmp_path / "o")
+    assert run(*arguments).exit_code == 0
+    files.save(data / "images/COCO_train2014_000000000001.jpg", np.zeros_like(files.picture()))
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "1 picture done again, since files have changed since: val COCO_train2014_000000000001.jpg" in result.stderr
+    assert json.loads((tmp_path / "o/report.json").read_text())["splits"]["val"]["gIoU"] == 0
 
 
 def test_a_model_at_an_endpoint(run: Any, tmp_path: Path, served: Served) -> None:

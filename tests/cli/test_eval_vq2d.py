@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from evaluation import vq2d_set
 
 from vidmem.cli.eval import common
 from vidmem.encoders import registry
-from vidmem.evaluation.vq2d_files import load_annotations, load_predictions, queries
+from vidmem.evaluation.vq2d_files import load_annotations, queries
+from vidmem.evaluation.vq2d_metrics import official_metrics
+from vidmem.evaluation.vq2d_predictions import load_predictions
 
 PERFECT = {"queries": 5, "answered": 5, "tap25": 1.0, "success": 100.0}
 
@@ -73,7 +76,7 @@ def test_predictions_are_in_the_layout_of_the_challenge(run: Any, files: tuple[P
         (clip,), (own,) = video["clips"], predicted["clips"]
         assert own["clip_uid"] == clip["clip_uid"]
         assert list(own["predictions"][0]["query_sets"]) == list(clip["annotations"][0]["query_sets"])
-    valid = {query.key for query in queries(annotations) if query.valid}
+    valid = {query.key for query in queries(annotations)}
     assert set(load_predictions(tmp_path / "predictions.json")) == valid
 
 
@@ -145,6 +148,54 @@ def test_missing_and_damaged_clips_are_named(run: Any, files: tuple[Path, Path],
     assert {name: report(tmp_path / "out")["official"][name] for name in PERFECT} == PERFECT
 
 
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("part", [{"x": 5000}, {"width": -50}, {"frame_number": 500}, {"width": 0.01}])
+def test_a_bad_crop_costs_its_query_alone(
+    run: Any, files: tuple[Path, Path], tmp_path: Path, online: bool, part: dict[str, Any]
+) -> None:
+    """A crop that is smaller than a pixel still has a place offline, and no picture online."""
+    document = vq2d_set.document()
+    document["videos"] = document["videos"][:1]
+    document["videos"][0]["clips"][0]["annotations"][0]["query_sets"]["2"]["visual_crop"].update(part)
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps(document))
+    result = evaluate(run, (bad, files[1]), tmp_path / "out", *(["--online"] if online else []))
+    assert result.exit_code == 0, result.stderr
+    written = report(tmp_path / "out")
+    answered = 2 if "width" in part and part["width"] > 0 and not online else 1
+    assert (written["official"]["queries"], written["official"]["answered"]) == (2, answered)
+    assert list(written["notes"]) == ([] if answered == 2 else ["a0/2"])
+    assert all(note.startswith("no token for the crop: ") for note in written["notes"].values())
+
+
+def test_numbers_out_of_range_name_the_query(run: Any, files: tuple[Path, Path], tmp_path: Path) -> None:
+    document = vq2d_set.document()
+    document["videos"][1]["clips"][0]["annotations"][0]["query_sets"]["2"]["query_frame"] = 2 * 10**11
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps(document))
+    result = evaluate(run, (bad, files[1]), tmp_path / "out")
+    assert result.exit_code == 4
+    assert "query 2 of annotation a1 has a wrong part (`query_frame` is 200000000000" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_metrics_are_of_the_predictions_as_written(run: Any, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Boxes of the annotations are made small, so that whole pixels matter."""
+    document = vq2d_set.document()
+    for video in document["videos"]:
+        for one in video["clips"][0]["annotations"][0]["query_sets"].values():
+            for box in (one["visual_crop"], *one["response_track"]):
+                for name in ("x", "y", "width", "height"):
+                    box[name] /= 40
+                box["original_width"], box["original_height"] = vq2d_set.SIZE[0] // 40, vq2d_set.SIZE[1] // 40
+    small = tmp_path / "small.json"
+    small.write_text(json.dumps(document))
+    assert evaluate(run, (small, files[1]), tmp_path / "out").exit_code == 0
+    known = [query for query in queries(load_annotations(small)) if query.response]
+    written = load_predictions(tmp_path / "out" / "predictions.json")
+    assert report(tmp_path / "out")["official"] == asdict(official_metrics(known, written))
+
+
 def test_a_trial_of_one_clip(run: Any, files: tuple[Path, Path], tmp_path: Path) -> None:
     assert evaluate(run, files, tmp_path, "--limit", 1).exit_code == 0
     assert (tmp_path / "report.md").read_text().startswith("## VQ2D, the first 1 of 3 clips\n")
@@ -185,6 +236,10 @@ def test_what_cannot_be_is_refused(run: Any, files: tuple[Path, Path], tmp_path:
     both = evaluate(run, files, tmp_path, "--online", "--memories", tmp_path / "m")
     assert both.exit_code == 2
     assert "--online and --memories exclude each other" in both.stderr
+    for threshold in ("nan", "inf"):
+        refused = evaluate(run, files, tmp_path, "--threshold", threshold)
+        assert refused.exit_code == 2
+        assert "--threshold is a similarity" in refused.stderr
     assert "--fps is a number" in evaluate(run, files, tmp_path, "--fps", 0).stderr
     none = evaluate(run, files, tmp_path, "--split", "train")
     assert none.exit_code == 4

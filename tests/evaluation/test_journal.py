@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vidmem.errors import LockedError, MediaError, UsageError
 from vidmem.evaluation.journal import RESULTS, Journal
-from vidmem.evaluation.run import run_items, sha256
+from vidmem.evaluation.run import Outcome, run_items, sha256
 
 SETTINGS = {"benchmark": "x", "encoder": "tiny"}
 
@@ -73,6 +73,49 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("\n".join([lines[0], lines[1][:-1], lines[2]]) + "\n")
     with pytest.raises(MediaError, match="line 2 of the journal is damaged"):
         Journal(tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize("change", [('"result":[1,2]', '"result":5'), ('"key":"a"', '"key":"b"'), ("1,2", "1,3")])
+def test_a_line_that_is_still_json_is_damaged_all_the_same(tmp_path: Path, change: tuple[str, str]) -> None:
+    with Journal(tmp_path, SETTINGS) as journal:
+        journal.add("a", [1, 2])
+        journal.add("c", [3])
+    path = tmp_path / RESULTS
+    whole = path.read_text()
+    assert all(json.loads(line)["crc32"] for line in whole.splitlines())
+    path.write_text(whole.replace(*change))
+    with pytest.raises(MediaError, match="line 2 of the journal is damaged"):
+        Journal(tmp_path, SETTINGS)
+    path.write_text(whole.replace("tiny", "tidy"))
+    with pytest.raises(MediaError, match="line 1 of the journal is damaged"):
+        Journal(tmp_path, SETTINGS)
+
+
+def test_an_item_is_done_again_when_its_files_change(tmp_path: Path) -> None:
+    def files(name: str) -> list[Path]:
+        return [tmp_path / name]
+
+    def work(name: str) -> str:
+        try:
+            return (tmp_path / name).read_text()
+        except OSError:
+            raise MediaError("it is missing") from None
+
+    def once() -> Outcome:
+        with Journal(tmp_path / "run", SETTINGS) as journal:
+            return run_items(journal, "ab", str, work, files=files)
+
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    assert once() == Outcome({"a": "1", "b": "2"}, {})
+    assert once() == Outcome({"a": "1", "b": "2"}, {})
+    (tmp_path / "b").write_text("3")
+    assert once() == Outcome({"a": "1", "b": "3"}, {}, ("b",))
+    assert once() == Outcome({"a": "1", "b": "3"}, {})
+    (tmp_path / "a").unlink()
+    assert once() == Outcome({"b": "3"}, {"a": "it is missing"})
+    (tmp_path / "a").write_text("1")
+    assert once() == Outcome({"a": "1", "b": "3"}, {})
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

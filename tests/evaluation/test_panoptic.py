@@ -80,6 +80,12 @@ WRONG = [
     (lambda d: d["annotations"][0]["segments_info"][1].update(id=7), r"segments_info\[1\].id is 7"),
     (lambda d: d["annotations"][0]["segments_info"][1].update(id=0), r"segments_info\[1\].id is 0"),
     (lambda d: d["images"][0].update(id=[1]), r"images\[0\].id is \[1\], not an id"),
+    (lambda d: d["images"][0].update(width=10**400), r"images\[0\].width is 1.{1,99}, not a number of pixels"),
+    (lambda d: d["images"][0].update(height=0), r"images\[0\].height is 0, not a number of pixels"),
+    (
+        lambda d: d["annotations"][0]["segments_info"][1].update(category_id=10**400),
+        r"segments_info\[1\].category_id is 1.{1,99}, which no category has",
+    ),
 ]
 
 

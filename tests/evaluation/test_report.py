@@ -41,6 +41,19 @@ def test_both_files_are_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [REPORT, MARKDOWN]
 
 
+def test_figures_of_nothing_are_null(tmp_path: Path) -> None:
+    table = Table("A set", ("mIoU",), [Method("tiny", {"mIoU": float("nan")})])
+    write_report(tmp_path, {"figures": {"mIoU": float("nan"), "rows": [(1, float("inf"))]}}, [table])
+
+    def refused(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads((tmp_path / REPORT).read_text(), parse_constant=refused)
+    assert found["figures"] == {"mIoU": None, "rows": [[1, None]]}
+    assert found["tables"][0]["ours"][0]["figures"] == {"mIoU": None}
+    assert "| tiny | - | this run |" in (tmp_path / MARKDOWN).read_text()
+
+
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="the report cannot be written"):
         write_report(tmp_path / "none", {}, [TABLE])

@@ -20,10 +20,9 @@ from vidmem.evaluation.vq2d_files import (
     VisualQuery,
     clips,
     load_annotations,
-    load_predictions,
-    predictions,
     queries,
 )
+from vidmem.evaluation.vq2d_predictions import load_predictions, predictions, whole_pixels
 from vidmem.memory import Memory
 
 SIZE = (fakes.WIDTH, fakes.HEIGHT)
@@ -61,7 +60,6 @@ def test_a_file_is_read_as_it_is_published(tmp_path: Path) -> None:
         crop=FrameBox(3, (10, 20, 40, 60), SIZE),
         response=(FrameBox(6, (10, 20, 40, 60), SIZE), FrameBox(7, (10, 20, 40, 60), SIZE)),  # sorted by frame
         fps=5.0,
-        valid=True,
     )
     assert query.crop.scaled(2 * SIZE[0], SIZE[1]) == (20, 20, 80, 60)
 
@@ -119,7 +117,7 @@ def test_a_damaged_query_is_refused(name: str, value: object) -> None:
         list(queries(document(broken)))
     nowhere = entry("red", 40, (3, 10, 20, 30, 40))
     nowhere["visual_crop"]["x"] = float("nan")
-    with pytest.raises(MediaError, match="not finite"):
+    with pytest.raises(MediaError, match="`x` is nan, not a number of pixels"):
         list(queries(document(nowhere)))
 
 
@@ -128,8 +126,76 @@ def test_a_document_without_clips_or_pixels_is_refused() -> None:
         list(queries({"videos": [{}]}))
     empty = entry("red", 40, (3, 10, 20, 30, 40))
     empty["visual_crop"]["original_width"] = 0
-    with pytest.raises(MediaError, match="0 x 96 pixels"):
+    with pytest.raises(MediaError, match="`original_width` is 0, not a whole number from 1"):
         list(queries(document(empty)))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        (None, "query_frame", 2 * 10**11),
+        (None, "query_frame", 10**30),
+        (None, "query_frame", 20.7),
+        (None, "query_frame", True),
+        (None, "query_frame", None),
+        (None, "object_title", 7),
+        (None, "response_track", None),
+        (None, "response_track", [3]),
+        ("visual_crop", "frame_number", 10**30),
+        ("visual_crop", "frame_number", -5),
+        ("visual_crop", "original_width", 10**400),
+        ("visual_crop", "x", 1e308),
+        ("visual_crop", "width", "wide"),
+        ("response_track", "frame_number", 10**25),
+        ("response_track", "frame_number", -(10**25)),
+        ("response_track", "height", float("nan")),
+    ],
+)
+def test_numbers_out_of_range_are_refused_where_they_are_read(part: str | None, name: str, value: object) -> None:
+    broken = entry("red", 40, RED)
+    place = broken if part is None else broken[part]
+    (place[0] if isinstance(place, list) else place)[name] = value
+    with pytest.raises(MediaError, match=f"query 2 of annotation a0 .*{name if value != [3] else 'no box'}") as caught:
+        list(queries(document(entry("red", 40, RED), broken)))
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("fps", [1e-300, 0, True, 10**400])
+def test_a_rate_out_of_range_is_refused(fps: object) -> None:
+    whole = document(entry("red", 40, RED))
+    whole["videos"][0]["clips"][0]["clip_fps"] = fps
+    with pytest.raises(MediaError, match="`clip_fps` is frames per second, from 0.1 to 1000") as caught:
+        list(queries(whole))
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"is_valid": False, "errors": ["no crop"], "warnings": []},
+        {**entry("red", 40, RED), "is_valid": False, "visual_crop": None, "response_track": None, "query_frame": "?"},
+    ],
+)
+def test_queries_that_are_not_valid_may_lack_parts(other: dict[str, Any]) -> None:
+    whole = document(other, entry("red", 40, RED))
+    (query,) = queries(whole)
+    assert query.key == ("a0", "2")
+    assert _sets(predictions(whole, {}))["1"] == {"bboxes": [], "score": 0.0}
+
+
+@pytest.mark.parametrize(("score", "nowhere"), [(0.2, 0.0), (0.0, -1.0), (-0.5, -1.5)])
+def test_a_query_without_an_answer_ranks_below_all_answers(score: float, nowhere: float) -> None:
+    whole = document(entry("red", 40, RED), entry("red", 40, RED), entry("red", 40, RED))
+    answers = {("a0", "1"): Response(5, ((1, 2, 3, 4),), score), ("a0", "2"): Response(5, ((1, 2, 3, 4),), 0.9)}
+    found = {number: one["score"] for number, one in _sets(predictions(whole, answers)).items()}
+    assert found == {"1": score, "2": 0.9, "3": nowhere}
+
+
+def test_whole_pixels_are_those_of_the_file(tmp_path: Path) -> None:
+    answer = Response(5, ((1.4, 2.6, 3.5, 4.5), (0.49, -0.6, 7.0, 1e4 + 0.51)), 0.5)
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(predictions(document(entry("red", 40, RED)), {("a0", "1"): answer})))
+    assert load_predictions(path) == {("a0", "1"): whole_pixels(answer)}
 
 
 def test_predictions_keep_order_and_length() -> None:
@@ -242,9 +308,20 @@ def test_a_word_that_is_not_known_leaves_the_crop(memory: Memory, monkeypatch: p
 
 
 def test_no_answer_says_why(memory: Memory) -> None:
+    for crop in ((2, 9000, 33, 30, 30), (2, 40, 33, -30, 30), (2, 40, -60, 30, 30)):
+        assert ask(memory, "red", 38, crop).note.startswith(
+            "no token for the crop: the crop lies outside of its frame;"
+        )
+        assert ask(memory, "red", 38, crop).response is None
     far = ask(memory, "red", 38, (400, 9, 33, 30, 30))
     assert far.response is None
     assert "nothing was indexed within a second" in far.note
     assert ask(memory, "red", 0, RED).note == "nothing was seen before the query"
     with pytest.raises(UsageError, match="no colour"):
-        ask(memory, " ", 38, RED)
+        ask(memory, "0", 38, RED)
+
+
+@pytest.mark.parametrize("title", ["", " ", None])
+def test_without_a_title_the_crop_decides(memory: Memory, title: Any) -> None:
+    found = ask(memory, title, 38, RED)
+    assert (span(found), found.note) == ((20, 29), "by the crop alone, since the query has no title")

@@ -30,9 +30,7 @@ SAME = [("red", 0, 2, 8), ("red", 4, 6, 120), ("blue", 0, 6.5, 64)]
 
 def query(number: int, title: str, asked: int, crop: tuple[int, int, int, int, int]) -> VisualQuery:
     frame, x, y, w, h = crop
-    return VisualQuery(
-        "c", (f"a{number}", "1"), title, asked, FrameBox(frame, (x, y, x + w, y + h), SIZE), (), 5.0, True
-    )
+    return VisualQuery("c", (f"a{number}", "1"), title, asked, FrameBox(frame, (x, y, x + w, y + h), SIZE), (), 5.0)
 
 
 QUERIES = [
@@ -151,7 +149,7 @@ def test_the_crop_is_its_pixels(films: tuple[Path, Path]) -> None:
         again = crop_picture(source, replace(QUERIES[2], crop=large))
         assert again.size == (32, 32)
         outside = replace(QUERIES[2].crop, box=(500, 64, 540, 128))
-        with pytest.raises(MediaError, match="lies outside of its frame"):
+        with pytest.raises(UsageError, match="lies outside of its frame"):
             crop_picture(source, replace(QUERIES[2], crop=outside))
 
 

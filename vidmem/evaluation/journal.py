@@ -2,6 +2,9 @@
 
     RUN/results.jsonl    the settings in the first line, then an item in each line
 
+Each line begins with its own checksum (`crc32`, of the line without it), so that damage is found and named. An item
+that was done again has several lines, of which the last counts.
+
 Figures are computed from the journal alone. So a run that was interrupted has the same figures as one that was not.
 """
 
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ class Journal:
 
     Attributes:
         done: The result of each item that is done, by its key, in the order in which they were done.
+        read: By the same keys, what stands for the content of the files that were read for the item; "" for none.
         path: The file.
     """
 
@@ -46,7 +51,8 @@ class Journal:
         """
         self.path = Path(folder) / RESULTS
         self.done: dict[str, Any] = {}
-        wanted = json.loads(_line(dict(settings)))
+        self.read: dict[str, str] = {}
+        wanted = json.loads(_text(dict(settings)))
         with writing(str(folder), "the folder of the run"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = take_lock(self.path.parent / LOCK, wait=False)
@@ -71,11 +77,11 @@ class Journal:
                 file.truncate(file.seek(-len(torn), os.SEEK_END))
         for number, line in enumerate(lines, 1):
             try:
-                entry = json.loads(line)
+                entry = _parsed(line)
                 if number == 1:
                     _compare(entry["settings"], wanted, self.path.parent)
                 else:
-                    self.done[entry["key"]] = entry["result"]
+                    self._note(entry)
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise MediaError(
                     f"line {number} of the journal is damaged; remove the line, or choose another folder: {self.path}"
@@ -83,22 +89,27 @@ class Journal:
         if not lines:
             raise MediaError(f"the journal has no settings; remove it, or choose another folder: {self.path}")
 
-    def add(self, key: str, result: Any) -> None:
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        self.done[entry["key"]] = entry["result"]
+        self.read[entry["key"]] = entry.get("read", "")
+
+    def add(self, key: str, result: Any, read: str = "") -> None:
         """Note that an item is done. It is on the disk when this returns.
 
         Args:
             key: Names the item.
             result: Plain data; NumPy arrays and numbers become lists and numbers.
+            read: See the attribute.
 
         Raises:
             MediaError: The journal cannot be written.
         """
-        line = _line({"key": key, "result": result})
+        line = _line({"key": key, "result": result, **({"read": read} if read else {})})
         with writing(str(self.path), "the journal"), open(self.path, "ab") as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-        self.done[key] = json.loads(line)["result"]  # as a later run will read it
+        self._note(_parsed(line.encode()[:-1]))  # as a later run will read it
 
     def close(self) -> None:
         """Let other processes run in the folder."""
@@ -122,8 +133,29 @@ def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) 
             )
 
 
-def _line(entry: Any) -> str:
-    return json.dumps(entry, default=_plain, separators=(",", ":")) + "\n"
+def _line(entry: Mapping[str, Any]) -> str:
+    text = _text(entry)
+    return f"{_head(text.encode())}{text[1:]}\n"
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The entry of a line. Raises ValueError if the line is not as it was written."""
+    head = len(_head(b""))
+    text = b"{" + line[head:]
+    if line[:head].decode("ascii", "replace") != _head(text):
+        raise ValueError("its checksum is another")
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("it is no entry")
+    return found
+
+
+def _head(text: bytes) -> str:
+    return f'{{"crc32":"{zlib.crc32(text):08x}",'
+
+
+def _text(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry, default=_plain, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:

@@ -43,11 +43,14 @@ class Overlaps:
         both: `(n,)` int64 pixels that are in both masks.
         predicted: `(n,)` int64 pixels of the predicted masks.
         wanted: `(n,)` int64 pixels of the true masks.
+        unanswered: `(n,)` bool, True for questions without an answer. These are missed, also where nothing is meant and
+            the mask is empty. None when all have one.
     """
 
     both: Counts
     predicted: Counts
     wanted: Counts
+    unanswered: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.both)
@@ -59,9 +62,10 @@ class Overlaps:
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """`(n,)` intersection over union; 1 where both masks are empty."""
+        """`(n,)` intersection over union; 1 where both masks are empty, 0 without an answer."""
         either = self.either
-        return np.where(either > 0, self.both / np.maximum(either, 1), 1.0)
+        found = np.where(either > 0, self.both / np.maximum(either, 1), 1.0)
+        return found if self.unanswered is None else np.where(self.unanswered, 0.0, found)
 
 
 def overlaps(pairs: Iterable[tuple[Mask, Mask]]) -> Overlaps:
@@ -90,7 +94,8 @@ def ciou(counted: Overlaps) -> float:
 
 
 def giou(counted: Overlaps) -> float:
-    """Mean IoU of the pairs, in [0, 1], where a pair of two empty masks counts 1; NaN without pairs."""
+    """Mean IoU of the pairs, in [0, 1], where a pair of two empty masks counts 1, unless it has no answer; NaN without
+    pairs."""
     return float(counted.iou.mean()) if len(counted) else math.nan
 
 
@@ -109,9 +114,11 @@ def no_target(counted: Overlaps, least: int = 1) -> tuple[float, float]:
 
     Returns:
         Share of the questions without a target whose prediction is empty, and share of those with a target whose
-        prediction is not empty; NaN where there are none.
+        prediction is not empty; NaN where there are none. A question without an answer is not recognised.
     """
     absent, empty = counted.wanted == 0, counted.predicted < least
+    if counted.unanswered is not None:
+        empty = np.where(counted.unanswered, ~absent, empty)
     return (
         float(empty[absent].mean()) if absent.any() else math.nan,
         float((~empty[~absent]).mean()) if (~absent).any() else math.nan,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..export.files import inside
+from ..export.trainset.show import short
 from ..limits import check_bytes
 from ..picture_reading import opened
 from ..text_files import read_json
@@ -22,6 +23,8 @@ from ..text_files import read_json
 _MATERIALS_FIRST = ("wall", "floor")
 """COCO writes `wall-brick` and `floor-wood` for a brick wall and a wood floor."""
 _DROPPED = ("merged", "other", "stuff")
+MOST_PIXELS = 1_000_000
+"""A picture has at most this width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +118,16 @@ def read_panoptic(
     for where, row in here.rows(data, "annotations"):
         key = here.key(row, "image_id", where)
         if key not in pictures:
-            raise MediaError(f"{where}.image_id is {key!r}, which no picture has; fetch the file again: {path}")
+            raise MediaError(f"{where}.image_id is {short(key)}, which no picture has; fetch the file again: {path}")
         place, picture = pictures[key]
         segments: dict[int, int] = {}
         crowds = set()
         for part, segment in here.rows(row, "segments_info", where):
             number, category = here.number(segment, "id", part), here.number(segment, "category_id", part)
             if category not in index:
-                raise MediaError(f"{part}.category_id is {category}, which no category has: {path}")
+                raise MediaError(f"{part}.category_id is {short(category)}, which no category has: {path}")
             if not 0 < number < 1 << 24 or number in segments or number in crowds:
-                raise MediaError(f"{part}.id is {number}; ids are different and between 1 and 16777215: {path}")
+                raise MediaError(f"{part}.id is {short(number)}; ids are different and between 1 and 16777215: {path}")
             if segment.get("iscrowd"):
                 crowds.add(number)
             else:
@@ -133,8 +136,8 @@ def read_panoptic(
             Picture(
                 here.file(picture, image_folder, place),
                 here.file(row, label_folder, where),
-                here.number(picture, "width", place),
-                here.number(picture, "height", place),
+                here.pixels(picture, "width", place),
+                here.pixels(picture, "height", place),
                 segments,
                 frozenset(crowds),
             )
@@ -185,13 +188,21 @@ class _Fields:
     def number(self, row: dict[str, Any], name: str, where: str) -> int:
         value = row.get(name)
         if not isinstance(value, int):
-            raise MediaError(f"{where}.{name} is {value!r}, not a whole number: {self.path}")
+            raise MediaError(f"{where}.{name} is {short(value)}, not a whole number: {self.path}")
         return int(value)
+
+    def pixels(self, row: dict[str, Any], name: str, where: str) -> int:
+        value = self.number(row, name, where)
+        if not 1 <= value <= MOST_PIXELS:
+            raise MediaError(
+                f"{where}.{name} is {short(value)}, not a number of pixels; fetch the file again: {self.path}"
+            )
+        return value
 
     def text(self, row: dict[str, Any], name: str, where: str) -> str:
         value = row.get(name)
         if not isinstance(value, str) or not value.strip():
-            raise MediaError(f"{where}.{name} is {value!r}, not a text: {self.path}")
+            raise MediaError(f"{where}.{name} is {short(value)}, not a text: {self.path}")
         return value
 
     def file(self, row: dict[str, Any], folder: Path, where: str) -> Path:
@@ -203,5 +214,5 @@ class _Fields:
     def key(self, row: dict[str, Any], name: str, where: str) -> int | str:
         value = row.get(name)
         if not isinstance(value, int | str):
-            raise MediaError(f"{where}.{name} is {value!r}, not an id: {self.path}")
+            raise MediaError(f"{where}.{name} is {short(value)}, not an id: {self.path}")
         return value

@@ -3,7 +3,8 @@
 ROOT/val/NAME.jpg
 ROOT/val/NAME.json     {"text": [...], "is_sentence": bool, "shapes": [{"label": "target", "points": [[x, y], ...]}]}
 
-The first text is the question. Polygons are drawn from the largest to the smallest: "target" is what is meant, pixels
+The first text is the question. Polygons are drawn from the largest to the smallest, of equal
+ones the later first: "target" is what is meant, pixels
 of "ignore" do not count, and "flag" means nothing.
 """
 
@@ -40,6 +41,11 @@ class Question:
     def key(self) -> str:
         """Its name within the split."""
         return self.image.stem
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """What is read for it."""
+        return self.image, self.annotation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,9 +102,9 @@ def read_target(question: Question, size: tuple[int, int]) -> Target:
         if label.lower() == "flag":
             continue
         mask = polygon_mask(_points(shape.get("points"), f"shapes[{number}].points", path), size)
-        drawn.append((int(mask.sum()), "ignore" not in label.lower(), mask))
+        drawn.append((-int(mask.sum()), -number, "ignore" not in label.lower(), mask))
     wanted, ignored = np.zeros(size[::-1], bool), np.zeros(size[::-1], bool)
-    for _, target, mask in sorted(drawn, key=lambda each: -each[0]):
+    for *_, target, mask in sorted(drawn, key=lambda each: each[:2]):
         wanted[mask], ignored[mask] = target, not target
     return Target(texts[0].strip(), bool(data.get("is_sentence")), wanted, ~ignored)
 

@@ -53,7 +53,8 @@ class Found:
 
     Attributes:
         mask: `(H, W)` bool; empty for "not there".
-        note: Why there is no answer ("unknown" or "unreadable"), or "" if there is one.
+        note: Why there is no answer ("unknown", "unreadable" or "too long"), or "" if there is one. Without an answer
+            the mask is empty, and the expression counts as missed, also if it means nothing.
     """
 
     mask: Mask
@@ -155,9 +156,11 @@ def _box_iou(said: Mask, wanted: Mask) -> float:
 
 
 def gathered(rows: Iterable[Sequence[Any]]) -> Overlaps:
-    """The rows of many expressions as `Overlaps`."""
-    table = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
-    return Overlaps(table[:, 0], table[:, 1], table[:, 2])
+    """The rows of many expressions as `Overlaps`. Those with a note have no answer."""
+    kept = list(rows)
+    table = np.array([row[:3] for row in kept], np.int64).reshape(-1, 3)
+    unanswered = np.array([bool(row[4]) for row in kept], np.bool_)
+    return Overlaps(table[:, 0], table[:, 1], table[:, 2], unanswered)
 
 
 def box_share(rows: Iterable[Sequence[Any]]) -> float | None:

@@ -7,6 +7,7 @@ RUN/report.md
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,8 @@ class Table:
         return rows
 
     def _figure(self, value: float | None) -> str:
-        return "-" if value is None else f"{value:.{self.digits}f}"
+        known = without_nan(value)
+        return "-" if known is None else f"{known:.{self.digits}f}"
 
     def plain(self) -> dict[str, Any]:
         """The table as plain data."""
@@ -75,7 +77,18 @@ class Table:
 
 
 def _row(method: Method) -> dict[str, Any]:
-    return {"method": method.name, "figures": dict(method.figures), "source": method.source or None}
+    return {"method": method.name, "figures": without_nan(dict(method.figures)), "source": method.source or None}
+
+
+def without_nan(value: Any) -> Any:
+    """Plain data with None for each number that is not finite: JSON has none, and a figure of nothing is not known."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return value
 
 
 def markdown(table: Table) -> str:
@@ -95,13 +108,15 @@ def write_report(folder: str | Path, document: Mapping[str, Any], tables: Sequen
 
     Args:
         folder: Of the run.
-        document: The figures in full, as plain data. The tables are added to the JSON under `tables`.
+        document: The figures in full, as plain data. The tables are added to the JSON under `tables`. Figures that are
+            not finite become null.
         tables: The tables.
 
     Raises:
         MediaError: A file cannot be written.
     """
-    text = json.dumps({**document, "tables": [table.plain() for table in tables]}, indent=1)
+    full = without_nan({**document, "tables": [table.plain() for table in tables]})
+    text = json.dumps(full, indent=1, allow_nan=False)
     pages = "\n".join(markdown(table) for table in tables)
     for name, content in ((REPORT, text + "\n"), (MARKDOWN, pages)):
         with replacing(str(Path(folder) / name), "the report") as part:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import MediaError
+from ..limits import open_regular
+from ..text_files import cause_of
 from .journal import Journal
 
 Item = TypeVar("Item")
@@ -21,10 +24,12 @@ class Outcome:
     Attributes:
         results: The result of each item that is done, by its key, in the order of the items.
         skipped: Why, by its key, for each item that could not be read. The next run tries these again.
+        changed: Keys of items that were done again, since a file of theirs has changed since an earlier run.
     """
 
     results: dict[str, Any]
     skipped: dict[str, str]
+    changed: tuple[str, ...] = ()
 
 
 def run_items(
@@ -33,8 +38,10 @@ def run_items(
     key: Callable[[Item], str],
     work: Callable[[Item], Any],
     advance: Callable[[str, int], None] = lambda name, done: None,
+    *,
+    files: Callable[[Item], Iterable[Path]] | None = None,
 ) -> Outcome:
-    """Work on all items that the journal does not have.
+    """Work on all items that the journal does not have, or has with other files.
 
     Args:
         journal: Receives each result as soon as it is there.
@@ -42,34 +49,55 @@ def run_items(
         key: The name of an item, which no other item has.
         work: Returns the result of an item as plain data.
         advance: Is told the key of each item and how many are done.
+        files: The files of an item that the journal's settings do not cover, such as its picture and its truth. They
+            are compared by their content.
 
     Raises:
-        MediaError: Two items have the same name, or the journal cannot be written. One that `work` raises skips the
-            item; everything else that it raises passes through.
+        MediaError: Two items have the same name, or the journal cannot be written. One that `work` or `files` raises
+            skips the item; everything else that they raise passes through.
     """
     keys = [key(item) for item in items]
     if len(set(keys)) != len(keys):
         twice = next(name for i, name in enumerate(keys) if name in keys[:i])
         raise MediaError(f"the benchmark has two items of one name ({twice[:80]}); fetch its files again")
     skipped: dict[str, str] = {}
+    changed = []
     for number, (name, item) in enumerate(zip(keys, items, strict=True)):
         advance(name, number)
-        if name in journal.done:
+        if name in journal.done and files is None:
             continue
         try:
+            read = "" if files is None else _content(files(item))
+            if name in journal.done and journal.read[name] == read:
+                continue
             result = work(item)
         except MediaError as error:
             skipped[name] = str(error)
             continue
-        journal.add(name, result)
+        if name in journal.done:
+            changed.append(name)
+        journal.add(name, result, read)
     advance("", len(keys))
-    return Outcome({name: journal.done[name] for name in keys if name in journal.done}, skipped)
+    results = {name: journal.done[name] for name in keys if name in journal.done and name not in skipped}
+    return Outcome(results, skipped, tuple(changed))
+
+
+def _content(paths: Iterable[Path]) -> str:
+    """A short hash of the contents of files in their order. One that cannot be read counts as one without content."""
+    whole = hashlib.sha256()
+    for path in paths:
+        try:
+            with open_regular(path) as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        except (OSError, ValueError):  # reading it for the work says why
+            whole.update(b"none")
+    return whole.hexdigest()[:16]
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The hash of a file of the benchmark, for the settings of a journal. Raises MediaError if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MediaError(f"the file cannot be read ({error.strerror}); check the path: {os.fspath(path)}") from None
+    except (OSError, ValueError) as error:
+        raise MediaError(f"the file cannot be read ({cause_of(error)}); check the path: {os.fspath(path)}") from None

@@ -47,6 +47,14 @@ def crop_ns(query: VisualQuery) -> int:
     return round(query.crop.frame / query.fps * 1e9)
 
 
+def check_crop(query: VisualQuery) -> None:
+    """Raise UsageError if the crop of a query has no area, or lies outside of its picture."""
+    x0, y0, x1, y1 = query.crop.box
+    width, height = query.crop.size
+    if min(x1, width) <= max(x0, 0) or min(y1, height) <= max(y0, 0):
+        raise UsageError("the crop lies outside of its frame; correct `visual_crop` in the annotations")
+
+
 def answer(
     memory: Memory,
     source: SourceRow,
@@ -66,11 +74,11 @@ def answer(
         source: The clip.
         query: What is asked.
         threshold: tau_sim of `paper.select`. If the encoder does not know the title, the crop decides alone, by the
-            encoder's threshold for pictures, and the note says so.
+            encoder's threshold for pictures, and the note says so; so it does if the query has no title.
         crop: The visual token `(Dv,)` of the crop; by default that of the track which is in the crop's box.
 
     Raises:
-        UsageError: The title is empty.
+        UsageError: The encoder cannot read the title.
         StoreError: The memory is damaged.
     """
     store, cache = memory.store, memory.query.cache()
@@ -78,6 +86,7 @@ def answer(
     if crop is None:
         box = query.crop.scaled(source.width, source.height)
         try:
+            check_crop(query)
             row = crop_track(store, cache, source, crop_ns(query), box, rule="paper")
         except UsageError as error:
             return Answered(None, note=f"no token for the crop: {error}")
@@ -87,12 +96,10 @@ def answer(
     if not len(rows):
         return Answered(None, note="nothing was seen before the query")
     visual = cache.reconstruct("visual", rows)
-    note = ""
-    try:
-        text = memory.query.text_encoder.encode_text([query.title])[0]
+    text, note = _title(memory, query)
+    if text is not None:
         scores = similarity(visual, cache.reconstruct("text", rows), crop, text)
-    except UnknownWordError as error:
-        note = f"by the crop alone, since the encoder does not know {error.word!r}"
+    else:
         scores, threshold = cosines(visual, crop), memory.query.calibration.visual_threshold
     chosen = select(scores, threshold)
     times, ordinals, boxes = store.boxes(source.id, 0, asked - 1)
@@ -110,6 +117,16 @@ def answer(
     first, found = _each_frame(times[inside], boxes[inside], rank[inside], query)
     pixels = tuple(_scaled(box, (source.width, source.height), query.crop.size) for box in found)
     return Answered(Response(first, pixels, float(scores[chosen].max())), len(chosen), note)
+
+
+def _title(memory: Memory, query: VisualQuery) -> tuple[Float32 | None, str]:
+    """The text vector `(Dt,)` of the title; or None, and why the crop decides alone."""
+    if not query.title.strip():
+        return None, "by the crop alone, since the query has no title"
+    try:
+        return memory.query.text_encoder.encode_text([query.title])[0], ""
+    except UnknownWordError as error:
+        return None, f"by the crop alone, since the encoder does not know {error.word!r}"
 
 
 def sampling_step(times: NDArray[np.int64]) -> int:

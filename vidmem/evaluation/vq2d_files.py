@@ -1,4 +1,4 @@
-"""Files of Ego4D's visual queries (VQ2D): the annotations, and predictions in the layout of the challenge.
+"""The annotations of Ego4D's visual queries (VQ2D); `vq2d_predictions` writes the answers.
 
 Frames are counted at the rate of the clip, which is 5 per second. Boxes of the files are x, y, width, height in pixels
 of the picture size that stands beside them.
@@ -6,7 +6,6 @@ of the picture size that stands beside them.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MediaError
+from ..export.trainset.show import cut, short
 from ..records import Box
 from ..text_files import read_json
 
-CHALLENGE = "ego4d_vq2d_challenge"
 CLIP_FPS = 5.0
 """The rate at which the clips of Ego4D's visual queries are annotated, in frames per second."""
+
+MOST_FRAMES = 10_000_000
+"""Numbers of frames are below this: 23 days at the rate of the clips. It keeps all times within 64 bits of ns."""
+MOST_PIXELS = 1_000_000
+"""Sizes and places in pictures are at most this many pixels."""
+FPS_RANGE = (0.1, 1000.0)
+"""Lowest and highest rate of a clip in frames per second."""
 
 _PLAIN = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
@@ -54,12 +60,11 @@ class VisualQuery:
     Attributes:
         clip: clip_uid; None in some files.
         key: See `Key`.
-        title: The name of the thing.
+        title: The name of the thing; empty in a file without one.
         frame: Number of the frame at which is asked; the answer lies before it.
         crop: The picture of the thing, cut out of a frame of the clip.
         response: The last appearance, ascending by frame; empty in files without answers.
         fps: Frames per second of the clip.
-        valid: False for queries that the benchmark leaves out.
     """
 
     clip: str | None
@@ -69,7 +74,6 @@ class VisualQuery:
     crop: FrameBox
     response: tuple[FrameBox, ...]
     fps: float
-    valid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Clip:
         split: `train`, `val` or `test`; None if the file does not say.
         start_s: Where the clip starts in the whole video, in s; None if the file does not say.
         end_s: Where it ends.
-        queries: In the order of the file.
+        queries: In the order of the file, without those that are marked as not valid.
     """
 
     uid: str | None
@@ -130,26 +134,30 @@ def load_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
+def is_valid(entry: Any) -> bool:
+    """Return False for a query of the file that the benchmark leaves out. Such a query may lack any part."""
+    return not isinstance(entry, dict) or bool(entry.get("is_valid", True))
+
+
 def clips(annotations: Mapping[str, Any]) -> Iterator[Clip]:
     """Yield the clips of a file in its order.
 
     Raises:
-        MediaError: An entry lacks a part; the message names it.
+        MediaError: An entry lacks a part, or a number is out of range; the message names it.
     """
     for video in annotations["videos"]:
         for clip in _list(video, "clips", "a video"):
             rows = _list(clip, "annotations", "a clip")
-            fps = clip.get("clip_fps") or CLIP_FPS
-            if not isinstance(fps, int | float) or not 0 < fps < 1000:
-                raise MediaError(f"`clip_fps` is frames per second; got {str(fps)[:40]}; is it a file of VQ2D?")
+            fps = _rate(clip)
             found = []
             for annotation in rows:
                 sets = annotation.get("query_sets") if isinstance(annotation, dict) else None
                 if not isinstance(sets, dict):
                     raise MediaError("an annotation has no mapping `query_sets`; is it a file of VQ2D?")
                 for number, entry in sets.items():
-                    key = str(annotation.get("annotation_uid")), str(number)
-                    found.append(_query(_text(clip, "clip_uid"), key, entry, float(fps)))
+                    if is_valid(entry):
+                        key = str(annotation.get("annotation_uid")), str(number)
+                        found.append(_query(_text(clip, "clip_uid"), key, entry, fps))
             yield Clip(
                 uid=_name(clip, "clip_uid"),
                 video=_name(video, "video_uid"),
@@ -161,7 +169,7 @@ def clips(annotations: Mapping[str, Any]) -> Iterator[Clip]:
 
 
 def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
-    """Yield the queries of a file in its order.
+    """Yield the valid queries of a file in its order.
 
     Raises:
         MediaError: An entry lacks a part; the message names it.
@@ -170,77 +178,10 @@ def queries(annotations: Mapping[str, Any]) -> Iterator[VisualQuery]:
         yield from clip.queries
 
 
-def predictions(annotations: Mapping[str, Any], answers: Mapping[Key, Response | None]) -> dict[str, Any]:
-    """Predictions in the layout of the challenge, in the order of the annotations.
-
-    Coordinates are rounded to whole pixels. The official evaluation cannot read a query without boxes. A query without
-    an answer therefore has one box without area and the score 0, at the frame at which is asked: an answer lies before
-    it, so that this box never counts as right. Queries that the benchmark leaves out have no boxes.
-    """
-    videos = []
-    for video in annotations["videos"]:
-        parts = []
-        for clip in video["clips"]:
-            entries = []
-            for annotation in clip["annotations"]:
-                uid = str(annotation.get("annotation_uid"))  # as `queries` names it
-                sets = {
-                    number: _entry(answers.get((uid, str(number))), entry)
-                    for number, entry in annotation["query_sets"].items()
-                }
-                entries.append({"annotation_uid": annotation.get("annotation_uid"), "query_sets": sets})
-            parts.append({"clip_uid": clip.get("clip_uid"), "predictions": entries})
-        videos.append({"video_uid": video.get("video_uid"), "clips": parts})
-    return {"version": annotations.get("version"), "challenge": CHALLENGE, "results": {"videos": videos}}
-
-
-def load_predictions(path: str | os.PathLike[str]) -> dict[Key, Response]:
-    """Read predictions in the layout of the challenge; queries without boxes are left out.
-
-    Raises:
-        MediaError: The file cannot be read or has another form, or the frames of a query have a gap.
-    """
-    found = read_json(path, "the predictions cannot")
-    try:
-        return {
-            key: answer
-            for video in found["results"]["videos"]
-            for clip in video["clips"]
-            for entry in clip["predictions"]
-            for key, answer in _answers(str(entry["annotation_uid"]), entry["query_sets"])
-        }
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise MediaError(f"these are no predictions of VQ2D ({error}); write the file again: {path}") from None
-
-
-def _answers(uid: str, sets: Mapping[str, Any]) -> Iterator[tuple[Key, Response]]:
-    for number, entry in sets.items():
-        rows = sorted(entry["bboxes"], key=lambda row: int(row["fno"]))
-        frames = [int(row["fno"]) for row in rows]
-        if frames != list(range(frames[0], frames[0] + len(frames))) if frames else False:
-            raise ValueError(f"the frames of query {number} of annotation {uid} have a gap")
-        boxes = [(float(row["x1"]), float(row["y1"]), float(row["x2"]), float(row["y2"])) for row in rows]
-        if not all(math.isfinite(value) for box in boxes for value in box):
-            raise ValueError(f"query {number} of annotation {uid} has a box that is not finite")
-        if boxes:
-            yield (uid, str(number)), Response(frames[0], tuple(boxes), float(entry["score"]))
-
-
-def _entry(answer: Response | None, asked: Mapping[str, Any]) -> dict[str, Any]:
-    if answer is None:
-        nowhere = [{"fno": int(asked["query_frame"]), "x1": 0, "y1": 0, "x2": 0, "y2": 0}]
-        return {"bboxes": nowhere if asked.get("is_valid", True) else [], "score": 0.0}
-    boxes = [
-        {"fno": answer.first + i, "x1": round(x0), "y1": round(y0), "x2": round(x1), "y2": round(y1)}
-        for i, (x0, y0, x1, y1) in enumerate(answer.boxes)
-    ]
-    return {"bboxes": boxes, "score": answer.score}
-
-
 def _text(entry: Mapping[str, Any], name: str) -> str | None:
     value = entry.get(name)
     if value is not None and not isinstance(value, str):
-        raise MediaError(f"`{name}` is a text; got {str(value)[:40]}; is it a file of VQ2D?")
+        raise MediaError(f"`{name}` is a text; got {short(value)}; is it a file of VQ2D?")
     return value
 
 
@@ -256,7 +197,7 @@ def _seconds(entry: Mapping[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e7:
-        raise MediaError(f"`{name}` is a number of seconds; got {str(value)[:40]}; is it a file of VQ2D?")
+        raise MediaError(f"`{name}` is a number of seconds; got {short(value)}; is it a file of VQ2D?")
     return float(value)
 
 
@@ -267,33 +208,73 @@ def _list(entry: Any, name: str, owner: str) -> Sequence[Any]:
     return found
 
 
+def _rate(clip: Mapping[str, Any]) -> float:
+    value = clip.get("clip_fps")
+    if value is None:
+        return CLIP_FPS
+    low, high = FPS_RANGE
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise MediaError(
+            f"`clip_fps` is frames per second, from {low:g} to {high:g}; got {short(value)}; is it a file of VQ2D?"
+        )
+    return float(value)
+
+
 def _query(clip: str | None, key: Key, entry: Any, fps: float) -> VisualQuery:
     try:
-        track = sorted((_box(one) for one in entry.get("response_track", ())), key=lambda one: one.frame)
-        frame, title = int(entry["query_frame"]), str(entry["object_title"])
-        if frame < 0:
-            raise ValueError(f"frame {frame}")
+        if not isinstance(entry, dict):
+            raise ValueError(f"{short(entry)} is no query")
+        track, title = entry.get("response_track", []), entry["object_title"]
+        if not isinstance(track, list):
+            raise ValueError(f"`response_track` is {short(track)}, not a list")
+        if title is not None and not isinstance(title, str):
+            raise ValueError(f"`object_title` is {short(title)}, not a text")
         return VisualQuery(
             clip=clip,
             key=key,
-            title=title,
-            frame=frame,
+            title=title or "",
+            frame=frame_number(entry, "query_frame"),
             crop=_box(entry["visual_crop"]),
-            response=tuple(track),
+            response=tuple(sorted(map(_box, track), key=lambda one: one.frame)),
             fps=fps,
-            valid=bool(entry.get("is_valid", True)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise MediaError(
-            f"query {key[1]} of annotation {key[0]} lacks a part or has a wrong one ({error}); fetch the file again"
-        ) from None
+    except KeyError as error:
+        raise MediaError(f"{_named(key)} has no `{error.args[0]}`; fetch the file again") from None
+    except ValueError as error:
+        raise MediaError(f"{_named(key)} has a wrong part ({error}); fetch the file again") from None
 
 
-def _box(entry: Mapping[str, Any]) -> FrameBox:
-    x, y = float(entry["x"]), float(entry["y"])
-    size = int(entry["original_width"]), int(entry["original_height"])
-    if min(size) < 1:
-        raise ValueError(f"a picture of {size[0]} x {size[1]} pixels")
-    if not all(math.isfinite(float(entry[name])) for name in ("x", "y", "width", "height")):
-        raise ValueError("a box that is not finite")
-    return FrameBox(int(entry["frame_number"]), (x, y, x + float(entry["width"]), y + float(entry["height"])), size)
+def _named(key: Key) -> str:
+    return f"query {cut(key[1])} of annotation {cut(key[0])}"
+
+
+def _box(entry: Any) -> FrameBox:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{short(entry)} is no box")
+    x, y, width, height = (_pixels(entry, name) for name in ("x", "y", "width", "height"))
+    size = _whole(entry, "original_width", 1, MOST_PIXELS), _whole(entry, "original_height", 1, MOST_PIXELS)
+    return FrameBox(frame_number(entry, "frame_number"), (x, y, x + width, y + height), size)
+
+
+def frame_number(entry: Mapping[str, Any], name: str) -> int:
+    """The number of a frame in an entry of the file.
+
+    Raises:
+        KeyError: It is not there.
+        ValueError: It is not a whole number from 0 to below MOST_FRAMES.
+    """
+    return _whole(entry, name, 0, MOST_FRAMES - 1)
+
+
+def _whole(entry: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    value = entry[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value % 1:
+        raise ValueError(f"`{name}` is {short(value)}, not a whole number from {low:,} to {high:,}")
+    return int(value)
+
+
+def _pixels(entry: Mapping[str, Any], name: str) -> float:
+    value = entry[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST_PIXELS <= value <= MOST_PIXELS:
+        raise ValueError(f"`{name}` is {short(value)}, not a number of pixels")
+    return float(value)

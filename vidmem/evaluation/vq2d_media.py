@@ -14,12 +14,12 @@ from pathlib import Path
 from PIL import Image
 
 from ..address import Address
-from ..errors import MediaError
+from ..errors import MediaError, UsageError
 from ..media import Source, open_source
 from ..media.base import Shape
 from ..media.sampling import Sampler
 from ..records import Frame
-from .vq2d import crop_ns
+from .vq2d import check_crop, crop_ns
 from .vq2d_files import Clip, VisualQuery
 
 JUST_AFTER_NS = 1_000_000
@@ -106,13 +106,15 @@ def crop_picture(source: Source, query: VisualQuery) -> Image.Image:
     """The picture that a query shows: the crop, in pixels of the clip's own size.
 
     Raises:
-        MediaError: The frame cannot be read, or the crop lies outside of it.
+        MediaError: The frame cannot be read.
+        UsageError: The crop lies outside of it, or is smaller than a pixel of the clip.
     """
+    check_crop(query)
     image = source.frame_at(crop_ns(query) + JUST_AFTER_NS).image
     height, width = image.shape[:2]
     x0, y0, x1, y1 = query.crop.scaled(width, height)
     left, top = max(0, min(round(x0), width)), max(0, min(round(y0), height))
     right, bottom = max(0, min(round(x1), width)), max(0, min(round(y1), height))
     if right <= left or bottom <= top:
-        raise MediaError(f"the crop of query {query.key[1]} of annotation {query.key[0]} lies outside of its frame")
+        raise UsageError("the crop is smaller than a pixel of the clip; take a clip with more pixels")
     return Image.fromarray(image[top:bottom, left:right])

@@ -100,13 +100,14 @@ def answer_online(memory: Memory, source: Source, query: VisualQuery, *, thresho
         query: What is asked.
         threshold: See `vq2d.answer`.
 
+    A crop that cannot be read leaves its query alone without an answer, and the note says why.
+
     Raises:
-        UsageError: The title is empty.
-        MediaError: The frame of the crop cannot be read.
+        UsageError: The encoder cannot read the title.
         StoreError: The memory is damaged.
     """
     try:
         token = picture_token(memory.encoder, crop_picture(source, query))
-    except UsageError as error:
+    except (UsageError, MediaError) as error:
         return Answered(None, note=f"no token for the crop: {error}")
     return answer(memory, memory.store.source(source.info.uri), query, threshold=threshold, crop=token)

@@ -81,7 +81,6 @@ def evaluate_clip(
         ModelMismatchError: The memory was made by another encoder or with other settings.
         StoreError: The memory cannot be written, or is damaged.
     """
-    asked = [query for query in clip.queries if query.valid]
     with open_clip(videos, clip) as source:
         folder = Path(memories, clip.name)
         if settings.online:
@@ -91,7 +90,7 @@ def evaluate_clip(
             if others:
                 raise UsageError(f"the memory holds another video ({others[0]}); choose another folder: {folder}")
             way = _online if settings.online else _offline
-            answers, index_s = way(memory, source, asked, settings)
+            answers, index_s = way(memory, source, clip.queries, settings)
             stats = memory.store.stats()
             cost = {
                 "media_s": source.info.duration_ns / 1e9,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -51,15 +52,32 @@ def encoder_settings(encoder: Encoder) -> dict[str, str]:
 
 
 def run(
-    journal: Journal, items: Sequence[Item], key: Callable[[Item], str], work: Callable[[Item], Any], noun: str
+    journal: Journal,
+    items: Sequence[Item],
+    key: Callable[[Item], str],
+    work: Callable[[Item], Any],
+    noun: str,
+    files: Callable[[Item], Iterable[Path]] | None = None,
 ) -> Outcome:
-    """Run the items with a progress bar. noun: What an item is, such as "picture"."""
+    """Run the items with a progress bar.
+
+    Args:
+        journal: See `run_items`.
+        items: Likewise.
+        key: Likewise.
+        work: Likewise.
+        noun: What an item is, such as "picture".
+        files: See `run_items`.
+    """
     from ...evaluation.run import run_items
 
     if journal.done:
         say(f"{count(len(journal.done), noun)} done before; going on")
     with progress_bar(len(items), lambda n: count(n, noun)) as advance:
-        return run_items(journal, items, key, work, advance)
+        outcome = run_items(journal, items, key, work, advance, files=files)
+    if outcome.changed:
+        say(f"{count(len(outcome.changed), noun)} done again, since files have changed since: {outcome.changed[0]}")
+    return outcome
 
 
 def of_all(used: Sequence[Any], everything: Sequence[Any], noun: str) -> str:
@@ -76,13 +94,13 @@ def conclude(
 
     document: The figures in full. The items that were left out are added under `skipped`.
     """
-    from ...evaluation.report import write_report
+    from ...evaluation.report import without_nan, write_report
 
-    full = {**document, "items": len(outcome.results), "skipped": outcome.skipped}
+    full = without_nan({**document, "items": len(outcome.results), "skipped": outcome.skipped})
     write_report(out, full, tables)
     table = tables[0]
     rows = [
-        {"method": method.name, **{column: method.figures.get(column) for column in table.columns}}
+        {"method": method.name, **without_nan({column: method.figures.get(column) for column in table.columns})}
         for method in table.ours
     ]
     show(Listing(rows, table.cells(), full | {"tables": [each.plain() for each in tables]}))

@@ -81,7 +81,14 @@ def dense(
         **encoder_settings(found),
     }
     with Journal(out, settings) as journal:
-        outcome = run(journal, chosen, lambda picture: picture.labels.name, name, "picture")
+        outcome = run(
+            journal,
+            chosen,
+            lambda picture: picture.labels.name,
+            name,
+            "picture",
+            lambda picture: (picture.image, picture.labels),
+        )
     if not outcome.results:
         raise MediaError(next(iter(outcome.skipped.values()), "the panoptic set has no picture"))
     report = gathered(outcome.results.values(), panoptic)

@@ -127,6 +127,7 @@ def ovss(
             lambda pair: pair.key,
             lambda pair: picture_cells(opened, pair, parser, side if square else None),
             "picture",
+            lambda pair: (pair.image, pair.labels),
         )
     if not outcome.results:
         raise MediaError(next(iter(outcome.skipped.values())))

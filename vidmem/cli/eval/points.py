@@ -98,7 +98,7 @@ def points(
         return picture_points(file.picture(image), vectors, heats)
 
     with Journal(out, settings) as journal:
-        outcome = run(journal, chosen, lambda image: image, work, "picture")
+        outcome = run(journal, chosen, lambda image: image, work, "picture", lambda image: [file.picture(image).path])
     if not outcome.results:
         raise MediaError(next(iter(outcome.skipped.values())))
     score = gathered(outcome.results.values())

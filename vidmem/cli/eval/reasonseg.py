@@ -60,7 +60,7 @@ def reasonseg(
         return question_counts(question, answer)
 
     with Journal(out, full) as journal:
-        outcome = run(journal, chosen, lambda question: question.key, work, "picture")
+        outcome = run(journal, chosen, lambda question: question.key, work, "picture", lambda question: question.files)
     if not outcome.results:
         raise MediaError(next(iter(outcome.skipped.values())))
     results = list(outcome.results.values())

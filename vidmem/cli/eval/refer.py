@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +75,7 @@ def refer(
     from ...evaluation.journal import Journal
     from ...evaluation.refer_table import refer_score, refer_tables
     from ...evaluation.referring import Questions, picture_counts, read_questions
-    from ...evaluation.run import Outcome, sha256
+    from ...evaluation.run import sha256
     from ...export.coco import require_pycocotools
 
     known = name or Path(data).resolve().name.lower()
@@ -99,9 +100,16 @@ def refer(
         return picture_counts(questions, answer)
 
     with Journal(out, full) as journal:
-        outcome = run(journal, chosen, lambda questions: questions.key, work, "picture")
+        outcome = run(
+            journal,
+            chosen,
+            lambda questions: questions.key,
+            work,
+            "picture",
+            lambda questions: [Path(questions.picture.path)],
+        )
     damaged = {f"entry {number}": reason for number, reason in enumerate(left_out, 1)}
-    outcome = Outcome(outcome.results, outcome.skipped | damaged)
+    outcome = replace(outcome, skipped=outcome.skipped | damaged)
     if not outcome.results:
         raise MediaError(
             next(iter(outcome.skipped.values()), f"no expression is there; fetch the data set again: {data}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,9 +73,11 @@ def vq2d(
         raise UsageError("--online and --memories exclude each other, since online each frame is seen once")
     if not 0 < fps <= 1000:
         raise UsageError(f"--fps is a number of frames per second above 0 and at most 1000; got {fps:g}")
+    if not math.isfinite(threshold):
+        raise UsageError(f"--threshold is a similarity, such as {THRESHOLD:g}; got {threshold:g}")
     document = load_annotations(annotations)
     everything = [clip for clip in clips(document) if split in (None, clip.split)]
-    asked = [clip for clip in everything if any(query.valid for query in clip.queries)]
+    asked = [clip for clip in everything if clip.queries]
     if not asked:
         of_split = "" if split is None else f" of the split {split!r}"
         raise MediaError(f"the annotations have no clip{of_split} with a valid query; check the file: {annotations}")
@@ -115,15 +118,17 @@ def _report(
     import json
 
     from ...evaluation import vq2d_run
-    from ...evaluation.vq2d_files import predictions
     from ...evaluation.vq2d_metrics import loose_metrics, official_metrics
+    from ...evaluation.vq2d_predictions import predictions, whole_pixels
     from ...evaluation.vq2d_table import accuracy_table, cost_table, online_table
     from ...export.files import replacing
 
-    answers = vq2d_run.answered(results.values())
+    found = vq2d_run.answered(results.values())
+    # The metrics are of what the file of predictions says.
+    answers = {key: None if answer is None else whole_pixels(answer) for key, answer in found.items()}
     with replacing(str(Path(out, PREDICTIONS)), "the predictions") as part:
         Path(part).write_text(json.dumps(predictions(document, answers)) + "\n", "utf-8")
-    known = [query for clip in done for query in clip.queries if query.valid and query.response]
+    known = [query for clip in done for query in clip.queries if query.response]
     official = official_metrics(known, answers) if known else None
     loose = loose_metrics(known, answers) if known else None
     spent = vq2d_run.cost(results.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -111,7 +112,7 @@ def vspw(
         def work(video: Video) -> object:
             return video_counts(video, scenes)
 
-        outcome = run(journal, chosen, lambda video: video.name, work, "video")
+        outcome = run(journal, chosen, lambda video: video.name, work, "video", lambda video: chain(*video.frames()))
     if not outcome.results:
         raise MediaError(next(iter(outcome.skipped.values())))
     score = vspw_score(outcome.results.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def vspw_list(folder: Path) -> Ready:
 
 def vq2d_predictions(folder: Path) -> Ready:
     """Predictions for Ego4D's visual queries, in the layout of the challenge."""
-    from vidmem.evaluation.vq2d_files import load_predictions
+    from vidmem.evaluation.vq2d_predictions import load_predictions
 
     boxes = [{"fno": n, "x1": 1, "y1": 2, "x2": 30, "y2": 40} for n in (5, 6, 7)]
     sets = {"1": {"bboxes": boxes, "score": 0.5}, "2": {"bboxes": [], "score": 0.0}}
@@ -130,13 +129,6 @@ def journal(folder: Path) -> Ready:
     """The journal of a benchmark that was interrupted."""
     from vidmem.evaluation.journal import Journal
 
-    lines = [
-        {"settings": {"encoder": "tiny", "split": "val"}},
-        {"key": "a", "result": [1, 2]},
-        {"key": "b", "result": {}},
-    ]
-    whole = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-
     def run(data: bytes) -> None:
         with suppress(FileNotFoundError):
             name.unlink()
@@ -144,8 +136,11 @@ def journal(folder: Path) -> Ready:
         with Journal(folder, {"encoder": "tiny", "split": "val"}) as found:
             found.add("c", 1)
 
-    with Journal(folder, {"encoder": "tiny"}) as first:
+    with Journal(folder, {"encoder": "tiny", "split": "val"}) as first:
+        first.add("a", [1, 2])
+        first.add("b", {}, "hash")
         name = first.path
+    whole = name.read_bytes()
     return Ready(run, [whole, whole[:-5]])
 
 
