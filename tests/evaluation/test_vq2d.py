@@ -164,7 +164,7 @@ def test_numbers_out_of_range_are_refused_where_they_are_read(part: str | None, 
 def test_a_rate_out_of_range_is_refused(fps: object) -> None:
     whole = document(entry("red", 40, RED))
     whole["videos"][0]["clips"][0]["clip_fps"] = fps
-    with pytest.raises(MediaError, match="`clip_fps` is frames per second, from 0.1 to 1000") as caught:
+    with pytest.raises(MediaError, match=r"`clip_fps` is frames per second, from 0\.1 to 1000") as caught:
         list(queries(whole))
     assert len(str(caught.value)) < 250
 

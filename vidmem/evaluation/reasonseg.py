@@ -3,9 +3,8 @@
 ROOT/val/NAME.jpg
 ROOT/val/NAME.json     {"text": [...], "is_sentence": bool, "shapes": [{"label": "target", "points": [[x, y], ...]}]}
 
-The first text is the question. Polygons are drawn from the largest to the smallest, of equal
-ones the later first: "target" is what is meant, pixels
-of "ignore" do not count, and "flag" means nothing.
+The first text is the question. Polygons are drawn from the largest to the smallest, of equal ones the later first:
+"target" is what is meant, pixels of "ignore" do not count, and "flag" means nothing.
 """
 
 from __future__ import annotations
