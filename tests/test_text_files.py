@@ -50,8 +50,9 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000, "{'a': 1}", "\xff"])
 def test_other_texts_than_json_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a").write_bytes(text.encode("latin-1"))
-    with pytest.raises(MediaError, match=r"^it cannot be read \(not JSON: .+\); fetch it again: "):
+    with pytest.raises(MediaError, match=r"^it cannot be read \(not JSON: .+\); fetch it again: ") as caught:
         read_json(tmp_path / "a", "it cannot")
+    assert ("(not JSON: it is nested too deeply)" in str(caught.value)) == (len(text) > 10_000)
 
 
 def test_lines_of_json(tmp_path: Path) -> None:

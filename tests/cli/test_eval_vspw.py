@@ -12,6 +12,7 @@ from typing import Any
 import fakes
 import pytest
 from evaluation import vspw_files
+from PIL import Image
 
 from vidmem.query.labels import BUILT_IN
 
@@ -72,6 +73,10 @@ def test_goes_on_and_names_what_is_damaged(run: Any, data: Path, names: Path, tm
     assert run("eval", "vspw", root, *options, "--out", tmp_path / "b").exit_code == 0
     for name in ("report.json", "report.md"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    Image.new("L", Image.open(mask).size).save(mask)
+    again = run("eval", "vspw", root, *options, "--out", tmp_path / "a")
+    assert "1 video done again, since files have changed since: 1_walk" in again.stderr
+    assert (tmp_path / "a/report.json").read_bytes() != (tmp_path / "b/report.json").read_bytes()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from ..text_files import cause_of
 from .journal import Journal
 
 Item = TypeVar("Item")
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,7 @@ def _content(paths: Iterable[Path]) -> str:
     whole = hashlib.sha256()
     for path in paths:
         try:
-            with open_regular(path) as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+            whole.update(_digest(path).digest())
         except (OSError, ValueError):  # reading it for the work says why
             whole.update(b"none")
     return whole.hexdigest()[:16]
@@ -97,7 +97,14 @@ def _content(paths: Iterable[Path]) -> str:
 def sha256(path: str | os.PathLike[str]) -> str:
     """The hash of a file of the benchmark, for the settings of a journal. Raises MediaError if it cannot be read."""
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _digest(path).hexdigest()
     except (OSError, ValueError) as error:
         raise MediaError(f"the file cannot be read ({cause_of(error)}); check the path: {os.fspath(path)}") from None
+
+
+def _digest(path: str | os.PathLike[str]) -> hashlib._Hash:
+    whole = hashlib.sha256()
+    with open_regular(path) as file:
+        while chunk := file.read(_CHUNK):
+            whole.update(chunk)
+    return whole
