@@ -12,6 +12,7 @@ from typing import Any
 from ..config import IndexConfig
 from ..encoders import Encoder
 from ..errors import UsageError
+from ..export.trainset.show import cut
 from ..indexer.pipeline import index_source
 from ..media import Source
 from ..memory import Memory
@@ -21,6 +22,9 @@ from .vq2d import Answered, answer
 from .vq2d_files import Clip, Key, Response, VisualQuery
 from .vq2d_media import open_clip
 from .vq2d_online import answer_online, asked_in_time
+
+LONGEST_NOTE = 300
+"""Characters of a note about an answer; a title may have any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def _timed(query: VisualQuery, ask: Any) -> dict[str, Any]:
         "boxes": None if made is None else [[round(side, 2) for side in box] for box in made.boxes],
         "score": None if made is None else made.score,
         "selected": found.selected,
-        "note": found.note,
+        "note": cut(found.note, LONGEST_NOTE),
         "ms": ms,
     }
 
