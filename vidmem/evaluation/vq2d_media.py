@@ -18,6 +18,7 @@ from ..errors import MediaError, UsageError
 from ..media import Source, open_source
 from ..media.base import Shape
 from ..media.sampling import Sampler
+from ..query.picture import NEAR_NS
 from ..records import Frame
 from .vq2d import check_crop, crop_ns
 from .vq2d_files import Clip, VisualQuery
@@ -107,9 +108,14 @@ def crop_picture(source: Source, query: VisualQuery) -> Image.Image:
 
     Raises:
         MediaError: The frame cannot be read.
-        UsageError: The crop lies outside of it, or is smaller than a pixel of the clip.
+        UsageError: The crop lies outside of it, is smaller than a pixel of the clip, or is of a frame after its end.
     """
     check_crop(query)
+    if source.info.duration_ns and crop_ns(query) > source.info.duration_ns + NEAR_NS:  # `frame_at` gives the last one
+        raise UsageError(
+            f"the crop is of {crop_ns(query) / 1e9:g} s, after the end of the clip; correct `visual_crop` in the "
+            "annotations"
+        )
     image = source.frame_at(crop_ns(query) + JUST_AFTER_NS).image
     height, width = image.shape[:2]
     x0, y0, x1, y1 = query.crop.scaled(width, height)
