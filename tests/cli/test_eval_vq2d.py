@@ -168,13 +168,15 @@ def test_a_bad_crop_costs_its_query_alone(
     assert all(note.startswith("no token for the crop: ") for note in written["notes"].values())
 
 
-def test_a_long_title_has_a_short_note(run: Any, files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_long_title_has_a_short_note_and_no_number_a_null(run: Any, files: tuple[Path, Path], tmp_path: Path) -> None:
     document = vq2d_set.document()
     document["videos"][0]["clips"][0]["annotations"][0]["query_sets"]["2"]["object_title"] = "0" * 10_000
+    document["version"] = float("nan")
     long = tmp_path / "long.json"
     long.write_text(json.dumps(document))
     assert evaluate(run, (long, files[1]), tmp_path / "out", "--limit", 1).exit_code == 0
     assert 20 < len(report(tmp_path / "out")["notes"]["a0/2"]) <= 300
+    assert (tmp_path / "out" / "predictions.json").read_text().startswith('{"version": null,')
 
 
 def test_numbers_out_of_range_name_the_query(run: Any, files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,10 +151,9 @@ def test_the_crop_is_its_pixels(films: tuple[Path, Path]) -> None:
         outside = replace(QUERIES[2].crop, box=(500, 64, 540, 128))
         with pytest.raises(UsageError, match="lies outside of its frame"):
             crop_picture(source, replace(QUERIES[2], crop=outside))
-            for frame, late in ((50, False), (500, True)):  # the film has 10 s
-                crop = replace(QUERIES[2].crop, frame=frame)
-                with pytest.raises(UsageError, match="after the end of the clip") if late else nullcontext():
-                    crop_picture(source, replace(QUERIES[2], crop=crop))
+        crop_picture(source, replace(QUERIES[2], crop=replace(QUERIES[2].crop, frame=50)))  # the film has 10 s
+        with pytest.raises(UsageError, match="the crop is of 100 s, after the end of the clip"):
+            crop_picture(source, replace(QUERIES[2], crop=replace(QUERIES[2].crop, frame=500)))
 
 
 def test_boxes_are_in_pixels_of_the_annotations(films: tuple[Path, Path], encoder: Encoder, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def _report(
     import json
 
     from ...evaluation import vq2d_run
+    from ...evaluation.report import without_nan
     from ...evaluation.vq2d_metrics import loose_metrics, official_metrics
     from ...evaluation.vq2d_predictions import predictions, whole_pixels
     from ...evaluation.vq2d_table import accuracy_table, cost_table, online_table
@@ -126,8 +127,9 @@ def _report(
     found = vq2d_run.answered(results.values())
     # The metrics are of what the file of predictions says.
     answers = {key: None if answer is None else whole_pixels(answer) for key, answer in found.items()}
+    written = without_nan(predictions(document, answers))
     with replacing(str(Path(out, PREDICTIONS)), "the predictions") as part:
-        Path(part).write_text(json.dumps(predictions(document, answers)) + "\n", "utf-8")
+        Path(part).write_text(json.dumps(written, allow_nan=False) + "\n", "utf-8")
     known = [query for clip in done for query in clip.queries if query.response]
     official = official_metrics(known, answers) if known else None
     loose = loose_metrics(known, answers) if known else None
