@@ -366,7 +366,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
         sizes = [found["ways"][way]["bytes_an_hour"] / 1e6 for way in ways]
         bars = right.barh(ways, sizes, color=["#c8553d", "#3d6a9e", "#4c9f70"])
         right.bar_label(bars, [_caption(found, way) for way in ways], padding=3, fontsize=8)
-        right.set_xlim(0, max(sizes) * 1.7)
+        right.set_xlim(0, max(sizes) * 1.9)
         right.invert_yaxis()
         right.set_xlabel("MB an hour of video")
         right.set_title("kept by the same network", fontsize=10)
