@@ -166,9 +166,16 @@ def asked(folder: Path, times: int = 5) -> dict[str, Any]:
 
 
 def real(base: Path, minutes: Sequence[float], others: float, place: Path) -> list[dict[str, Any]]:
-    """A row for each length. others: minutes up to which the other ways are measured too."""
+    """A row for each length. others: minutes up to which the other ways are measured too.
+
+    Rows are kept until the whole run is complete, so one that was stopped goes on.
+    """
     rows = []
     for length in minutes:
+        kept_row = place / f"{length:g}-{others:g}.row.json"
+        if kept_row.exists():
+            rows.append(json.loads(kept_row.read_text("utf-8")))
+            continue
         video = looped(base, place / f"{length:g}.mp4", 60 * length)
         said = index_apart(video, place / f"{length:g}.memory")
         row: dict[str, Any] = {
@@ -187,6 +194,7 @@ def real(base: Path, minutes: Sequence[float], others: float, place: Path) -> li
             row[way] |= {"index_cpu_s": kept["cpu_s"], "vectors": kept["vectors"]}
             (place / f"{way}.npz").unlink()
             say(f"{way} of {length:g} minutes in {kept['seconds']:.0f} s")
+        write_json(kept_row, row)
         rows.append(row)
     return rows
 
@@ -354,6 +362,9 @@ def main() -> int:
     ]
     result["met"] = {"not above linear": not steep}
     write_json(args.out, result)
+    if not args.redraw:
+        for kept_row in place.glob("*.row.json"):
+            kept_row.unlink()
     text = f"{measured_on(result['machine'])}\n\n{tables(result)}"
     args.out.with_suffix(".md").write_text(text, "utf-8")
     plot(args.out.with_suffix(".png"), result)
