@@ -1,11 +1,10 @@
 """What decides whether an answer was right, without videos."""
 
 import json
-import sqlite3
 
 import pytest
 
-from benchmarks import calibrate_sets, crash, lostfound, real, second_vendor, worlds
+from benchmarks import calibrate_sets, lostfound, real, second_vendor, worlds
 from lab.synthetic.queries import Query
 from lab.synthetic.truth import Shown, Truth
 from vidmem.records import Sighting
@@ -92,21 +91,3 @@ def test_worlds_have_their_places(tmp_path):
     other = tmp_path / "twemoji"
     assert worlds.place(tmp_path, other, 1, 8.5, (320, 180, 15)) == tmp_path / "worlds/twemoji/1-8.5-320x180@15"
     assert worlds.kept(tmp_path) is None
-
-
-def test_crash_names_the_first_difference(tmp_path):
-    table = {"sources": [(1, "a")], "tracks": [(1, 2, 3)], "regions": [], "views": [], "cuts": []}
-    assert crash.difference(table, table) is None
-    assert "rows" in crash.difference(table, {**table, "tracks": []})
-    assert crash.difference(table, {**table, "tracks": [(1, 2, 4)]}) == "tracks (1, 2, 3): ordinal differs"
-
-
-def test_crash_compares_every_column_but_times_and_generation(tmp_path):
-    from vidmem.store import Store
-
-    Store.open(tmp_path / "m", write=True, create=True).close()
-    conn = sqlite3.connect(tmp_path / "m" / "memory.sqlite")
-    for name, compared in crash.TABLES.items():
-        columns = {row[1] for row in conn.execute(f"PRAGMA table_info({name})")}
-        assert columns - set(compared.split(", ")) <= {"added_at", "finished_at", "generation"}
-    conn.close()
