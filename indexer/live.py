@@ -93,7 +93,8 @@ class Session(Closing):
                 f"a session has a name, a depth above 0, an interval above 0 and drops {' or '.join(get_args(Policy))};"
                 f" got {name!r}, {depth}, {interval_s} and {drop!r}"
             )
-        self._known = next((row for row in store.sources() if row.uri == name), None)
+        known = next((row.id for row in store.sources() if row.uri == name), None)
+        self._known = None if known is None else store.source_by_id(known)  # with the state of its tracker
         if self._known is not None and self._known.kind is not SourceKind.LIVE:
             raise UsageError(f"{name} is in the memory already, but is not a live source; take another name")
         self.name = name

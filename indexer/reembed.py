@@ -80,7 +80,7 @@ def reembed(store: Store, encoder: Encoder, target: ModelRecord, progress: Progr
     view_encoder = encoder.views
     if view_encoder is None:
         raise UsageError(f"`{target.encoder}` looks at whole frames, not at views; index again into another memory")
-    rows = store.sources()
+    rows = store.sources(states=True)
     if unfinished := next((row.uri for row in rows if row.state == "open"), None):
         raise UsageError(f"a source is not indexed to its end; run `vidmem index` on it first: {unfinished}")
     done = store.begin_tokens(target)

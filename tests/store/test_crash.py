@@ -39,7 +39,7 @@ def write_on(folder: str) -> None:
 def check(folder: Path) -> int:
     """Exactly a prefix of the checkpoints is there; how many."""
     with Store.open(folder) as store:
-        row = store.source("walk.mp4")
+        row = store.source_by_id(store.source("walk.mp4").id)
         n = row.next_t_ns or 0
         assert row.frames == n
         assert row.tracker_state == (b"%d" % (n - 1) if n else b"")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
+from ..limits import VARIABLE
 from .files import DATABASE_NAME, SIDE_FILES, check_database, file_size
 from .fp16 import vectors_crc
+from .sqlite_file import longest_value, open_sqlite
 
-APPLICATION_ID = 0x76696D6D  # "vimm": tells a memory from any other SQLite file
 BUSY_SECONDS = 5.0
 
 
@@ -55,14 +55,8 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
 
 
 def _open(path: Path, options: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?{options}"
     # The Store serialises its calls, so that a writer thread and a reader thread may share one connection.
-    conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    conn.execute("PRAGMA trusted_schema = OFF")
-    conn.execute("PRAGMA cell_size_check = ON")  # finds some damage before it is read as data
-    if sys.version_info >= (3, 12):
-        conn.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)  # no statement can damage the file
-    return conn
+    return open_sqlite(path, options, timeout=BUSY_SECONDS, check_same_thread=False)
 
 
 def _probed(conn: sqlite3.Connection) -> sqlite3.Connection:
@@ -137,6 +131,11 @@ def explain(error: sqlite3.Error | OSError, folder: Path) -> str:
         return "the memory cannot be opened; check that the folder exists and may be read and written"
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return f"the memory is damaged ({error}); restore {DATABASE_NAME} from a backup or index again"
+    if code == sqlite3.SQLITE_TOOBIG:
+        return (
+            f"a value in the memory takes more than {longest_value() >> 20:,} MB, half of the memory limit; "
+            f"set {VARIABLE} to allow more, or do not use the memory"
+        )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return "another process keeps the memory busy; run again when it is done"
     return f"the memory cannot be accessed ({error}); check the disk, then run again"

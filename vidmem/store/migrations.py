@@ -5,18 +5,15 @@ sqlite-utils is imported only when a step is applied: its 100 ms would slow ever
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import re
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..address import printable
-from ..errors import StoreError, VersionError
-from .database import APPLICATION_ID, snapshot, transaction
+from ..errors import VersionError
+from . import schema
+from .database import snapshot, transaction
 from .validate import damaged, ensure, typed
 
 if TYPE_CHECKING:
@@ -135,80 +132,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m007_checksums,
 )
 
-SCHEMAS = (
-    "5721fe267e033f14",
-    "01781b2250ba5ead",
-    "7a63ab729ac821d5",
-    "54fe52e591b33bba",
-    "9edea6d6f23d0c77",
-    "e344341ec5e9eb91",
-    "fbc4f606b11b89a9",
-)
-"""The `schema_digest` after each step."""
-
-
-TABLES = frozenset(
-    {
-        "migrations",
-        "meta",
-        "model",
-        "sources",
-        "tracks",
-        "regions",
-        "marks",
-        "trails",
-        "pictures",
-        "picture_files",
-        "views",
-        "cuts",
-        "new_tokens",
-    }
-)
-"""Tables that the steps make."""
-INDEXES = frozenset({"idx_sources_fingerprint", "idx_tracks_generation", "picture_files_t_ns"})
-"""Indexes that the steps make."""
-
-
-def check_names(conn: sqlite3.Connection) -> set[str]:
-    """Return the names of the tables.
-
-    A view in place of a table would run what a stranger wrote, maybe without end. A trigger would make changes of its
-    own.
-
-    Raises:
-        StoreError: there is something that no step has made.
-    """
-    tables = set()
-    for kind, name, sql in conn.execute("SELECT type, name, sql FROM sqlite_master"):
-        own = name == "sqlite_sequence" or (kind == "index" and str(name).startswith("sqlite_autoindex_"))
-        virtual = str(sql).upper().split()[:2] != ["CREATE", "TABLE"]
-        if (
-            not own
-            and not (kind == "table" and name in TABLES and not virtual)
-            and not (kind == "index" and name in INDEXES)
-        ):
-            raise damaged(f"it holds a {printable(str(kind))[:20]} that vidmem did not make")
-        tables.add(name)
-    return tables
-
-
-def schema_digest(conn: sqlite3.Connection) -> str:
-    """Return a digest of everything that is in the schema: tables, columns, constraints, indexes.
-
-    It does not depend on white space, nor on how names are quoted, which differs between versions of sqlite-utils.
-    """
-    rows = conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return _digest(tuple(tuple(map(str, row)) for row in rows))
-
-
-@functools.lru_cache(maxsize=8)
-def _digest(rows: tuple[tuple[str, ...], ...]) -> str:
-    lines = []
-    for *place, sql in rows:
-        text = re.sub(r'[\["`](\w+)[\]"`]', r"\1", sql)
-        lines.append(" ".join(place) + " " + re.sub(r"\s*([(),])\s*", r"\1", " ".join(text.split())))
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
-
 
 def version(conn: sqlite3.Connection) -> int:
     """Return the number of the last step applied to this memory; 0 for an empty file.
@@ -224,25 +147,31 @@ def version(conn: sqlite3.Connection) -> int:
 
 
 def _version(conn: sqlite3.Connection) -> int:
-    (application,) = conn.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID:
-        if application or conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise StoreError("memory.sqlite was not made by vidmem; choose another folder")
+    application, rows = schema.read(conn)
+    if not application and not rows:
         return 0
-    tables = check_names(conn)
-    row = conn.execute("SELECT max(number) FROM migrations").fetchone() if "migrations" in tables else (None,)
-    (number,) = typed(row, (int,), "migrations")
-    ensure(number > 0, "a number out of range in migrations")
+    foreign = application == schema.APPLICATION_ID and schema.digest(rows) not in schema.SCHEMAS
+    if foreign and schema.has_numbers(rows) and (newer := _number(conn)) > len(MIGRATIONS):
+        raise _newer(newer)
+    found = schema.check_known(application, rows)
+    number = _number(conn)  # not before: a stranger's schema could make any read endless
     if number > len(MIGRATIONS):
-        raise VersionError(
-            f"this memory was made by a newer vidmem (format {number}, this one knows {len(MIGRATIONS)}); "
-            "upgrade with: pip install -U vidmem"
-        )
-    if number == len(MIGRATIONS) and (missing := sorted(TABLES - tables)):
-        raise damaged(f"no table {missing[0]}")
-    if schema_digest(conn) != SCHEMAS[number - 1]:
+        raise _newer(number)
+    ensure(number > 0, "a number out of range in migrations")
+    if found != schema.SCHEMAS[number - 1]:
         raise damaged(f"its tables are not those of format {number}")
-    return int(number)
+    return number
+
+
+def _number(conn: sqlite3.Connection) -> int:
+    return int(typed(conn.execute("SELECT max(number) FROM migrations").fetchone(), (int,), "migrations")[0])
+
+
+def _newer(number: int) -> VersionError:
+    return VersionError(
+        f"this memory was made by a newer vidmem (format {number}, this one knows {len(MIGRATIONS)}); "
+        "upgrade with: pip install -U vidmem"
+    )
 
 
 def migrate(conn: sqlite3.Connection) -> int:
@@ -261,8 +190,8 @@ def migrate(conn: sqlite3.Connection) -> int:
     for number, step in enumerate(MIGRATIONS[applied:], applied + 1):
         with transaction(conn):
             if number == 1:
-                conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                conn.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT, applied_at INTEGER)")
+                conn.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+                conn.execute(schema.NUMBERS)
             step(db)
             conn.execute("INSERT INTO migrations VALUES (?, ?, ?)", (number, step.__name__, time.time_ns()))
     return len(MIGRATIONS) - applied

@@ -12,21 +12,79 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import StoreError
 from ..records import Float32
-from .files import check_database, make_cache, remove_file
+from .files import SIDE_FILES, check_database, make_cache, remove_file
 from .lock import take_lock
+from .schema import entries
+from .sqlite_file import open_sqlite
 from .store import Store
 
 NAME = "texts.sqlite"
 MAX_ROWS = 4096
 """Rows kept; older ones are deleted. At 512 numbers each they are 8 MB."""
+MAX_VALUE = 1 << 24
+"""Bytes of the largest value: vectors of a phrase, or facts. Larger ones are not kept."""
+TABLES = {
+    "texts": "CREATE TABLE texts (key BLOB PRIMARY KEY, width INTEGER, vectors BLOB, at INTEGER)",
+    "facts": "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT)",
+}
+"""The schema: the file may come from a stranger, and a generated column could make any read endless."""
 _log = logging.getLogger(__name__)
+
+
+def check_texts(cache: Path) -> None:
+    """Check the file in this cache folder, if there is one: its schema, its pages, its values.
+
+    Raises:
+        StoreError: it is not as vidmem makes it; questions would not use it.
+    """
+    path = cache / NAME
+    check_database(path)
+    if not path.exists():
+        return
+    try:
+        with closing(_open(path)) as conn:
+            wrong = conn.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
+            for width, vectors in conn.execute("SELECT width, vectors FROM texts"):
+                wrong = wrong or not isinstance(vectors, bytes) or not np.isfinite(_vectors(width, vectors)).all()
+            for (value,) in conn.execute("SELECT value FROM facts"):
+                json.loads(value)
+    except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"{NAME} in the cache cannot be used ({error}); `vidmem compact` removes it") from error
+    if wrong:
+        raise StoreError(f"{NAME} in the cache is damaged; `vidmem compact` removes it")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the file for reading. Raises sqlite3.Error unless its schema is the known one, before a row is read."""
+    conn = open_sqlite(path, "mode=ro", timeout=1, longest=MAX_VALUE)
+    try:
+        _check_schema(conn)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _check_schema(conn: sqlite3.Connection) -> None:
+    try:
+        rows = entries(conn)
+    except StoreError as error:
+        raise sqlite3.DatabaseError(str(error)) from None
+    own = {("index", f"sqlite_autoindex_{name}_1", name, "None") for name in TABLES}
+    if len(rows) != 2 * len(TABLES) or set(rows) != own | {("table", n, n, sql) for n, sql in TABLES.items()}:
+        raise sqlite3.DatabaseError("it holds tables that vidmem did not make")
+
+
+def _vectors(width: int, data: bytes) -> Float32:
+    return np.frombuffer(data, "<f4").reshape(-1, width)
 
 
 class PhraseCache:
@@ -43,7 +101,7 @@ class PhraseCache:
                 out: list[Float32 | None] = []
                 for key in keys:
                     row = conn.execute("SELECT width, vectors FROM texts WHERE key = ?", (key,)).fetchone()
-                    found = None if row is None else np.frombuffer(row[1], "<f4").reshape(-1, row[0]).copy()
+                    found = None if row is None else _vectors(*row).copy()
                     out.append(found if found is not None and np.isfinite(found).all() else None)
                 return out
         return [None] * len(keys)
@@ -81,18 +139,9 @@ class PhraseCache:
         try:
             check_database(self._path)
             if self._path.exists():
-                conn = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
-                conn.execute("PRAGMA trusted_schema = OFF")
-                made = set(conn.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
-                if made != {("table", "texts"), ("table", "facts")}:
-                    raise sqlite3.DatabaseError("it holds tables that vidmem did not make")
-                conn.execute("SELECT key, width, vectors, at FROM texts LIMIT 1").fetchone()
-                conn.execute("SELECT name, value FROM facts LIMIT 1").fetchone()
+                conn = _open(self._path)
         except (sqlite3.Error, StoreError) as error:
             self._damaged(error)
-            if conn is not None:
-                conn.close()
-            conn = None
         try:
             yield conn
         except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
@@ -113,12 +162,13 @@ class PhraseCache:
             if fd is not None:
                 make_cache(self._store.folder)
                 if not self._sound():
-                    remove_file(self._path)
+                    for end in ("", *SIDE_FILES):  # a journal must not lead back to what was there
+                        remove_file(self._path.with_name(NAME + end))
                 check_database(self._path, write=True)
-                conn = sqlite3.connect(self._path, timeout=1)
-                texts = "texts (key BLOB PRIMARY KEY, width INTEGER, vectors BLOB, at INTEGER)"
-                for table in (texts, "facts (name TEXT PRIMARY KEY, value TEXT)"):
-                    conn.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+                conn = open_sqlite(self._path, "mode=rwc", timeout=1, longest=MAX_VALUE, isolation_level="DEFERRED")
+                for sql in TABLES.values() if not entries(conn) else ():
+                    conn.execute(sql)
+                _check_schema(conn)
         except (OSError, sqlite3.Error, StoreError) as error:  # a read-only folder, a full disk
             self._unkept(error)
             if conn is not None:

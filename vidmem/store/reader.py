@@ -39,9 +39,16 @@ def model(conn: sqlite3.Connection) -> ModelRecord | None:
     return model_record(row)
 
 
-def sources(conn: sqlite3.Connection) -> list[SourceRow]:
-    """Return all sources, in the order in which they were added."""
-    return [source_row(row) for row in conn.execute(f"SELECT {SOURCE_COLUMNS} FROM sources ORDER BY id")]
+def sources(conn: sqlite3.Connection, *, states: bool = False) -> list[SourceRow]:
+    """Return all sources, in the order in which they were added.
+
+    states: also read `tracker_state`, which is large and is empty here without.
+    """
+    columns = SOURCE_COLUMNS if states else SOURCE_COLUMNS.replace("tracker_state", _NO_STATE)
+    return [source_row(row) for row in conn.execute(f"SELECT {columns} FROM sources ORDER BY id")]
+
+
+_NO_STATE = "CASE typeof(tracker_state) WHEN 'blob' THEN x'' END"  # its type is checked all the same
 
 
 def source_where(conn: sqlite3.Connection, condition: str, value: object) -> SourceRow | None:

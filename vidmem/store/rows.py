@@ -80,7 +80,8 @@ class SourceRow:
         frames: Frames sampled so far.
         damaged: Packets or frames skipped so far.
         next_t_ns: Where to resume, in ns on the source's clock; None before the first checkpoint.
-        tracker_state: State of the tracker, empty before the first checkpoint.
+        tracker_state: State of the tracker, empty before the first checkpoint. Not read in lists, nor
+            where a source is found by its name: there it is empty.
         added_at: In ns since the epoch.
         finished_at: In ns since the epoch; None while it is open.
         stale: Its tracks have no tokens of the memory's encoder: it was missing when the memory was re-embedded.

@@ -13,9 +13,12 @@ import numpy as np
 from ..errors import StoreError
 from . import cache_build, cache_file, log_data, meta, migrations, picture_files, reader
 from .database import connect, explain, snapshot
-from .files import DATABASE_NAME, check_files
+from .files import CACHE_NAME, DATABASE_NAME, check_files
 from .fp16 import vectors_crc
+from .phrase_cache import check_texts
 from .rows import SourceRow
+from .schema import TABLES
+from .sqlite_file import longest_value
 from .validate import damaged, reading
 
 MAX_BLOB = 1 << 28
@@ -81,7 +84,10 @@ def _database(conn: sqlite3.Connection, folder: Path) -> Iterator[Finding]:
         ("erased", _erased),
     )
     for name, check in checks:
-        yield _outcome(name, check, conn, folder)
+        found = _outcome(name, check, conn, folder)
+        yield found
+        if name == "sizes" and not found.sound:  # what follows would read such values
+            return
     yield _outcome("cache", lambda conn: _cache(conn, folder), conn, folder)
 
 
@@ -116,11 +122,11 @@ def _pages(conn: sqlite3.Connection, folder: Path) -> Iterator[Finding]:
 def _sizes(conn: sqlite3.Connection) -> str:
     """The longest text or blob of every table."""
     longest = 0
-    for table in sorted(migrations.TABLES):
+    for table in sorted(TABLES):
         columns = [row[1] for row in conn.execute(f"PRAGMA table_info({table})")]
         sizes = ", ".join(f"max(length({column}))" for column in columns)
         for column, size in zip(columns, conn.execute(f"SELECT {sizes} FROM {table}").fetchone(), strict=True):
-            if size is not None and size > MAX_BLOB:
+            if size is not None and size > min(MAX_BLOB, longest_value()):
                 raise damaged(f"{column} in {table} has {size:,} bytes")
             longest = max(longest, size or 0)
     return f"the longest value has {longest:,} bytes"
@@ -186,7 +192,8 @@ def _erased(conn: sqlite3.Connection) -> str:
 
 
 def _cache(conn: sqlite3.Connection, folder: Path) -> str:
-    """Compare the cached vectors with those in the database."""
+    """Check the cached phrases, and compare the cached vectors with those in the database."""
+    check_texts(folder / CACHE_NAME)
     model = reader.model(conn)
     if model is None:
         return "none"
