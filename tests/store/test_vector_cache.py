@@ -20,7 +20,7 @@ from vidmem.records import Float32
 from vidmem.store import Store, VectorCache, cache_build, cache_file
 from vidmem.store.lock import holding
 
-from .making import DT, DV, add, info, track
+from .making import DT, DV, MODEL, add, info, track
 
 N = 300
 
@@ -250,6 +250,7 @@ def test_a_damaged_file_is_rebuilt(full: Store, how: str, caplog: pytest.LogCapt
 
 def test_a_file_of_another_memory_is_not_trusted(full: Store, tmp_path: Path) -> None:
     with Store.open(tmp_path / "other", create=True) as other:
+        other.set_model(MODEL)
         row = other.begin_source(info())
         add(other, row.id, [track(i, seed=i + 1000) for i in range(N)])
         VectorCache(other)
@@ -357,6 +358,7 @@ def test_importing_the_store_is_light() -> None:
 @pytest.mark.slow
 def test_100_000_tracks_equal_brute_force(tmp_path: Path) -> None:
     with Store.open(tmp_path / "m", create=True) as store:
+        store.set_model(MODEL)
         row = store.begin_source(info())
         rng = np.random.default_rng(0)
         for first in range(0, 100_000, 10_000):
