@@ -7,7 +7,6 @@ continues, and questions are answered with the old tokens until all are replaced
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from ..config import IndexConfig
 from ..encoders.base import Encoder, ViewEncoder
 from ..errors import MediaError, StoreError, UsageError
 from ..geometry import box_iou
-from ..media import open_source
+from ..media import known_photo, open_known
 from ..media.images import load
 from ..picture_reading import opened, rgb_array
 from ..records import Box, Float32, RegionTokens, View, ViewMark
@@ -219,9 +218,7 @@ class _Run:
     def _frames(self, times: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
         if not times:
             return
-        with open_source(self._row.address) as source:
-            if self._row.fingerprint not in (source.info.fingerprint, source.info.former):
-                raise MediaError(f"the file is another one than was indexed; index it again: {self._row.uri}")
+        with open_known(self._row) as source:
             # Both are rising, so a time that was passed is not in the source any more.
             wanted = iter(times)
             t_ns: int | None = next(wanted)
@@ -244,9 +241,9 @@ class _Run:
         paths = self._store.picture_paths(self._row.id, times)
         for t_ns in times:
             picture = self._store.picture(self._row.id, t_ns)
-            path = next((p for p in paths.get(t_ns, ()) if os.path.exists(p)), None)
+            path = None if picture is None else known_photo(paths.get(t_ns, ()), picture.digest)
             if picture is None or path is None:
-                self.cause = "a picture is no longer there"
+                self.cause = "a picture is no longer there, or is another one"
                 continue
             try:
                 yield t_ns, load(path, self._encoder.working_size, path), (picture.width, picture.height)

@@ -38,7 +38,8 @@ class Region:
     """A region of a picture.
 
     paths: the files that hold the picture. width, height: of the upright picture, in pixels. box: x0, y0, x1, y1 in
-    pixels. score: cosine to the phrase. recorded_ns, recorded_by: of the picture, see `Sighting`.
+    pixels. score: cosine to the phrase. recorded_ns, recorded_by: of the picture, see `Sighting`. digest: sha256 of
+    each of the files.
     """
 
     paths: tuple[str, ...]
@@ -48,6 +49,7 @@ class Region:
     score: float
     recorded_ns: int | None = None
     recorded_by: str = ""
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,14 @@ class Haystack:
             if held is not None:
                 out.append(
                     Region(
-                        tuple(paths), held.width, held.height, track.best_box, score, held.recorded_ns, held.recorded_by
+                        tuple(paths),
+                        held.width,
+                        held.height,
+                        track.best_box,
+                        score,
+                        held.recorded_ns,
+                        held.recorded_by,
+                        held.digest,
                     )
                 )
         return out

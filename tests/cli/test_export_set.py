@@ -205,7 +205,10 @@ def test_a_set_of_photos_where_they_lie(run: Run, copy: Path, labels: Path, tmp_
     (folder / "b.png").unlink()
     command = ("--source", "photos", "--labels", labels, "--mix", "part=0,given=0", "--shards", 1, "-m", copy)
     result = run("export", "--out", tmp_path / "set", *command)
-    assert (result.exit_code, f"left out, the photo is no longer there: {folder / 'b.png'}" in result.stderr) == (
+    assert (
+        result.exit_code,
+        f"left out, the photo is no longer there, or is another one: {folder / 'b.png'}" in result.stderr,
+    ) == (
         3,
         True,
     )

@@ -161,7 +161,7 @@ def test_another_file_in_its_place_is_not_looked_at(clips: list[Path], tmp_path:
     index(tmp_path / "memory", clips[:1], LookingEncoder())
     video(clips[0], [{"magenta": (60, 30)}] * 60)
     ((_, cause, _),) = again(tmp_path / "memory", LookingEncoder("look-2", 16)).left
-    assert "another one than was indexed" in cause
+    assert "not the one that was indexed" in cause
 
 
 def test_interrupted_it_goes_on(clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_single_pictures_too(tmp_path: Path) -> None:
             index_photos(folder, encoder, store)
     (folder / "a.png").rename(tmp_path / "a.png")
     ((_, cause, count),) = again(tmp_path / "small", LookingEncoder("look-2", 16)).left
-    assert cause == "a picture is no longer there"
+    assert cause == "a picture is no longer there, or is another one"
     assert count == 1
     (tmp_path / "a.png").rename(folder / "a.png")
     assert again(tmp_path / "small", LookingEncoder("look-2", 16)).left == ()

@@ -180,7 +180,12 @@ def test_a_bad_info_fails_in_one_line(tmp_path: Path, change: dict[str, Any], ca
         ("data/chunk-000/file-000.parquet", "timestamp", float("nan"), "has a time that no video has"),
         ("data/chunk-000/file-000.parquet", "timestamp", -1.0, "has a time that no video has"),
         ("data/chunk-000/file-000.parquet", "timestamp", 1e300, "has a time that no video has"),
-        ("data/chunk-000/file-000.parquet", "frame_index", "x", "has no time or no number"),
+        (
+            "data/chunk-000/file-000.parquet",
+            "frame_index",
+            "x",
+            "frame_index in a table of the dataset holds",
+        ),
         ("meta/episodes/chunk-000/file-000.parquet", "episode_index", float("inf"), "has no number"),
         ("meta/episodes/chunk-000/file-000.parquet", "episode_index", 1 << 40, "has no number"),
         (

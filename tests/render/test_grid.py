@@ -9,15 +9,40 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vidmem.errors import MediaError
+from vidmem.media import Source
 from vidmem.query.answers import Thing
 from vidmem.records import Sighting
 from vidmem.render.drawing import PAPER
 from vidmem.render.evidence import evidence_of_each
 from vidmem.render.grid import COLUMNS, MAX_PICTURES, sightings_sheet
+from vidmem.render.originals import Originals
 from vidmem.render.timeline import timeline_sheet
 from vidmem.timecode import NS
 
 GONE = Sighting("/nowhere/gone.mp4", 10 * NS, 20 * NS, 0.5, 0.5, None, 15 * NS, (0, 0, 9, 9), (1,), probability=0.8)
+
+
+class Files(Originals):
+    """Photos of no memory, a camera `cam0`, and no videos."""
+
+    def __init__(self) -> None:
+        pass
+
+    def is_live(self, sighting: Sighting) -> bool:
+        return sighting.source == "cam0"
+
+    def exists(self, sighting: Sighting) -> bool:
+        return False
+
+    def open(self, sighting: Sighting) -> Source:
+        raise MediaError("there are no videos")
+
+    def photo(self, sighting: Sighting) -> str:
+        return str(sighting.picture)
+
+
+FILES = Files()
 
 
 @pytest.fixture
@@ -30,12 +55,12 @@ def photo(tmp_path: Path) -> Sighting:
 
 
 def test_all_on_one_page_and_how_many_more(photo: Sighting) -> None:
-    few = sightings_sheet([photo] * 3, "cup", 3)
-    many = sightings_sheet([photo] * 100, "cup", 130)
+    few = sightings_sheet([photo] * 3, "cup", 3, originals=FILES)
+    many = sightings_sheet([photo] * 100, "cup", 130, originals=FILES)
     assert few.width == many.width == 960
     rows = -(-MAX_PICTURES // COLUMNS)
     assert rows * 200 < many.height < rows * 330
-    assert np.asarray(sightings_sheet([photo] * 5, "cup", 5)).shape[0] > few.height - 100
+    assert np.asarray(sightings_sheet([photo] * 5, "cup", 5, originals=FILES)).shape[0] > few.height - 100
     pixels = np.asarray(few)
     green = (pixels[..., 1].astype(int) - pixels[..., 0] > 120).sum(0)
     thirds = [green[x : x + 220].sum() for x in (16, 252, 488, 724)]
@@ -45,14 +70,14 @@ def test_all_on_one_page_and_how_many_more(photo: Sighting) -> None:
 
 
 def test_what_is_gone_is_said_in_its_place(photo: Sighting) -> None:
-    found = evidence_of_each([GONE, photo, replace(GONE, source="cam0")], live={"cam0"})
+    found = evidence_of_each([GONE, photo, replace(GONE, source="cam0")], FILES)
     assert found[0] == "the video is no longer there"
     assert not isinstance(found[1], str)
     assert found[2] == "a camera keeps no pictures"
-    sightings_sheet([GONE, photo], "", 2)
+    sightings_sheet([GONE, photo], "", 2, originals=FILES)
     damaged = Path(photo.picture or "")
     damaged.write_bytes(b"no picture")
-    assert evidence_of_each([photo]) == ["can no longer be read"]
+    assert evidence_of_each([photo], FILES) == ["can no longer be read"]
 
 
 def thing(*sightings: Sighting) -> Thing:
@@ -63,7 +88,7 @@ def test_a_lane_for_each_thing_and_nothing_painted_over(photo: Sighting) -> None
     """Two things at the same time in one video have bars of their own, in different colours."""
     one, two = thing(GONE), thing(replace(GONE, start_ns=5 * NS, end_ns=40 * NS))
     lengths = {GONE.source: 60 * NS}
-    sheet = np.asarray(timeline_sheet([one, two], lengths, "cup")).astype(int)
+    sheet = np.asarray(timeline_sheet([one, two], lengths, "cup", originals=FILES)).astype(int)
     assert sheet.shape[1] == 960
     bars = {}
     for colour in {tuple(c) for c in sheet[:, 400:940].reshape(-1, 3).tolist()}:
@@ -80,5 +105,5 @@ def test_a_lane_for_each_thing_and_nothing_painted_over(photo: Sighting) -> None
 
 def test_a_timeline_of_anything_is_a_page(photo: Sighting) -> None:
     things = [thing(photo, *[replace(GONE, source=f"/v/{i}.mp4") for i in range(9)])] * 40
-    assert timeline_sheet(things, {}, "猫\n" * 80).width == 960
-    assert timeline_sheet([thing(*[photo] * 30)], {}, "").height < 300
+    assert timeline_sheet(things, {}, "猫\n" * 80, originals=FILES).width == 960
+    assert timeline_sheet([thing(*[photo] * 30)], {}, "", originals=FILES).height < 300

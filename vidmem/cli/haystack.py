@@ -122,18 +122,21 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
 
 
 def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
+    from ..media import known_photo
     from ..render.drawing import INNER, TEXT, fitted
     from ..render.photo_sheet import photo_sheet
 
     first, second = answer.anchor, answer.target
     assert first is not None
-    if not first.paths:
-        raise MediaError("the picture is no longer in its folder; run `vidmem index` on it again")
+    file = known_photo(first.paths, first.digest)
+    if file is None:
+        place = f": {first.paths[0]}" if first.paths else ""
+        raise MediaError(f"the picture that was indexed is gone; run `vidmem index` on its folder again{place}")
     boxes = [(f"{anchor} {first.score:.2f}", first.box)]
     if second is not None and answer.verdict == "yes":
         boxes.append((f"{target} {second.score:.2f}", second.box))
     name = fitted(_name(first), TEXT, INNER)
-    sheet = photo_sheet(first.paths[0], f"{anchor}: {target}? {answer.verdict}", [name], boxes)
+    sheet = photo_sheet(file, f"{anchor}: {target}? {answer.verdict}", [name], boxes)
     write_picture(sheet, path)
 
 

@@ -141,14 +141,14 @@ def _writers(parsed: Parse, png: str | None, coco: str | None, text: str | None,
 
 
 def _write_overlay(memory: Memory, parsed: Parse, path: str) -> None:
-    from ..media import open_source, save_frames  # imports PyAV
+    from ..media import open_known, save_frames  # imports PyAV
     from ..render.overlay import overlay
 
     if not Path(parsed.source.uri).exists():
         raise MediaError(f"--overlay needs the video, which is no longer there; put it back: {parsed.source.uri}")
     if Path(path).exists() and Path(path).samefile(parsed.source.uri):
         raise UsageError(f"--overlay would overwrite the video itself; give another name: {path}")
-    with open_source(parsed.source.uri) as source:
+    with open_known(parsed.source) as source:
         frames = source.frames(memory.settings().fps)
         save_frames(overlay(frames, parsed.frames(memory.store), parsed.labels), path)
     say(f"saved {path}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import MediaError, UsageError
-from ..media import open_source
+from ..media import known_photo, open_known
 from ..picture_reading import opened
 from ..query.labels import LabelSet
 from ..query.parse import Parse, Scene
@@ -67,7 +67,7 @@ def from_video(
         raise MediaError(f"the video is no longer there, put it back to take pictures from it: {parsed.source.uri}")
     folder.mkdir(parents=True, exist_ok=True)
     next_ns = -(1 << 62)
-    with open_source(parsed.source.address) as source:
+    with open_known(parsed.source) as source:
         for scene in parsed.frames(store):
             mask = from_classes(scene.labels, parsed.labels.names, grid)
             if scene.t_ns < next_ns or not mask.labels:
@@ -94,7 +94,8 @@ def from_photos(
         if not mask.labels:
             continue
         files = store.picture_paths(parsed.source.id, [scene.t_ns]).get(scene.t_ns, [])
-        path = next((file for file in files if Path(file).is_file()), None)
+        held = store.picture(parsed.source.id, scene.t_ns)
+        path = None if held is None else known_photo(files, held.digest)
         if path is None:
             missing.append(files[0] if files else parsed.source.uri)
             continue

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MediaError
-from ..media import open_source
+from ..media import open_known
 from ..media.base import Source
 from ..media.logs.base import missing_library
 from ..store import SourceRow
@@ -44,7 +44,7 @@ def write(annotations: Annotations, part: str, out: str) -> AnnotateReport:
         for row in annotations.rows:
             name = row.address.part.strip("/") or "video"
             try:
-                with open_source(row.address) as source:
+                with open_known(row) as source:
                     more = _pictures(rr, stream, annotations, row, source, name)
                     damaged += source.damage.packets + source.damage.frames
                     notes += source.damage.notes

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import MediaError
 from ..records import Frame
 from ..replacing import replacing
+from .base import Source
 from .opening import open_source
 
 _TICK_NS = 1000  # time base of the clip: a microsecond keeps the times of any source
@@ -42,12 +43,17 @@ def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int, drawn: Dr
     if end_ns < start_ns:
         raise MediaError(f"the span ends at {end_ns} ns, before it starts at {start_ns} ns; swap them: {path_in}")
     with open_source(path_in) as source:
-        if os.path.realpath(path_in) == os.path.realpath(path_out):
-            raise MediaError(f"the clip would overwrite its source; choose another name: {path_out}")
-        first = source.frame_at(start_ns)
-        rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(0, first.t_ns + 1))
-        frames = chain([first], rest)
-        save_frames(frames if drawn is None else map(drawn, frames), path_out)
+        cut_clip(source, path_out, start_ns, end_ns, drawn)
+
+
+def cut_clip(source: Source, path_out: str, start_ns: int, end_ns: int, drawn: Drawn | None = None) -> None:
+    """`save_clip` of an open source."""
+    if os.path.realpath(source.path) == os.path.realpath(path_out):
+        raise MediaError(f"the clip would overwrite its source; choose another name: {path_out}")
+    first = source.frame_at(start_ns)
+    rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(0, first.t_ns + 1))
+    frames = chain([first], rest)
+    save_frames(frames if drawn is None else map(drawn, frames), path_out)
 
 
 def save_frames(frames: Iterable[Frame], path_out: str) -> None:

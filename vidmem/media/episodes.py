@@ -11,7 +11,7 @@ from ..records import Frame, Mark, SourceInfo, SourceKind
 from ..timecode import NS
 from . import fingerprint
 from .base import Shape, Source
-from .lerobot import Dataset, parse_part
+from .lerobot import opened, parse_part
 from .sampling import Sampler
 from .video import VideoSource
 
@@ -28,7 +28,7 @@ class EpisodeSource(Source):
 
     def __init__(self, address: Address) -> None:
         super().__init__(str(address))
-        dataset = Dataset(address.path)
+        dataset = opened(address.path)
         episode, camera = parse_part(address)
         span = dataset.span(episode, camera)
         self._times, self._frames = dataset.rows(episode, span.data)

@@ -5,6 +5,7 @@ v2 has one MP4 for each episode and camera. v3 puts several episodes into one, l
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ..address import Address
 from ..errors import MediaError
 from ..limits import check_bytes, check_regular
-from ..text_files import MAX_TEXT, read_json, read_json_lines
+from ..text_files import MAX_TEXT, parse_json, read_bytes, read_json
 from ..timecode import LONGEST_NS, NS
 
 MAX_S = float(LONGEST_NS // NS)
@@ -26,6 +27,12 @@ MAX_S = float(LONGEST_NS // NS)
 INFO = os.path.join("meta", "info.json")
 _CELL_BYTES = 32
 """Bytes that a number in a table takes, with Python's and NumPy's copies."""
+_ROW_BYTES = 512
+"""Bytes that an episode takes besides its numbers."""
+_LONGEST_LINE = 1 << 20
+"""Maximum size in bytes of what v2 says of an episode."""
+_NUMBERS = ("INT32", "INT64", "FLOAT", "DOUBLE")
+"""Physical types of Parquet whose values have up to 8 bytes, however they are packed."""
 
 
 def is_dataset(path: str) -> bool:
@@ -81,14 +88,18 @@ class Dataset:
         else:
             self._rows = self._v3_rows()
             self.episodes = sorted(self._rows)
+        self._known = frozenset(self.episodes)
 
     def _v2_episodes(self) -> list[int]:
         file = os.path.join(self.path, "meta", "episodes.jsonl")
+        what = "the dataset's list of episodes cannot"
+        lines = read_bytes(file, what, remedy="fetch it again", limit=MAX_TEXT).split(b"\n")
         try:
-            lines = read_json_lines(file, "the dataset's list of episodes cannot")
-            return sorted(_number(line["episode_index"]) for line in lines)
+            if max(map(len, lines)) > _LONGEST_LINE:
+                raise ValueError(f"a line is longer than {_LONGEST_LINE >> 20} MB")
+            return sorted(_number(parse_json(line)["episode_index"]) for line in lines if line.strip())
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise MediaError(f"the dataset's list of episodes cannot be read ({error}): {file}") from None
+            raise MediaError(f"{what} be read ({error}); fetch it again: {file}") from None
 
     def _v3_rows(self) -> dict[int, dict[str, Any]]:
         folder = os.path.join(self.path, "meta", "episodes")
@@ -96,7 +107,9 @@ class Dataset:
         columns = ["episode_index", "data/chunk_index", "data/file_index"]
         for key in self.cameras:
             columns += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-        rows = [row for file in files for row in read_table(file, columns).to_pylist()]
+        rows: list[dict[str, Any]] = []
+        for file in files:
+            rows += read_table(file, columns, _ROW_BYTES, before=len(rows)).to_pylist()
         if not rows:
             raise MediaError(f"the dataset has no episodes: {folder}")
         try:
@@ -106,7 +119,7 @@ class Dataset:
 
     def span(self, episode: int, camera: str) -> Span:
         """The files of an episode. Raises MediaError if there is no such episode or camera."""
-        if camera not in self.cameras or episode not in self.episodes:
+        if camera not in self.cameras or episode not in self._known:
             raise MediaError(
                 f"the dataset has no episode {episode} of {camera}; it has {len(self.episodes)} episodes "
                 f"of {', '.join(self.cameras)}: {self.path}"
@@ -144,13 +157,9 @@ class Dataset:
 
     def rows(self, episode: int, data: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Timestamps `(n,)` in ns from the episode's start, and frame_index `(n,)`, by time. Raises MediaError."""
-        table = read_table(data, ["timestamp", "frame_index"], [("episode_index", "=", episode)])
-        try:
-            seconds = np.asarray(table["timestamp"].to_numpy(), np.float64).reshape(-1)
-            frames = np.asarray(table["frame_index"].to_numpy(), np.int64).reshape(-1)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise MediaError(f"a row of the dataset has no time or no number ({error}): {data}") from None
-        if not len(seconds) or len(frames) != len(seconds):
+        numbers, seconds, frames = _times(data, *_stamp(data))
+        seconds, frames = seconds[numbers == episode], frames[numbers == episode]
+        if not len(seconds):
             raise MediaError(f"the dataset has no rows of episode {episode}: {data}")
         if not ((seconds >= 0) & (seconds <= MAX_S)).all():  # not for NaN, either
             raise MediaError(f"a row of the dataset has a time that no video has: {data}")
@@ -166,8 +175,58 @@ def _number(value: Any) -> int:
     return found
 
 
-def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]] | None = None) -> Any:
-    """Read a pyarrow table. Raises MediaError if it cannot be read, or pyarrow is not installed."""
+def opened(path: str) -> Dataset:
+    """`Dataset(path)`, read again only when one of its files has changed: each of its episodes is a source."""
+    files = [os.path.join(path, INFO), os.path.join(path, "meta", "episodes.jsonl")]
+    for top, _, names in os.walk(os.path.join(path, "meta", "episodes")):
+        files += [os.path.join(top, name) for name in sorted(names)]
+    return _opened(path, tuple((file, *_stamp(file)) for file in files))
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(path: str, _: object) -> Dataset:
+    return Dataset(path)
+
+
+def _stamp(file: str) -> tuple[int, ...]:
+    """What changes when a file is written; empty if it is not there."""
+    try:
+        stat = os.stat(file)
+    except (OSError, ValueError):
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=1)
+def _times(data: str, *_: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """episode_index, timestamp in s and frame_index of the rows of a table. v3 has many episodes in one."""
+    table = read_table(data, ["episode_index", "timestamp", "frame_index"])
+    try:
+        return (
+            np.asarray(table["episode_index"].to_numpy(), np.int64),
+            np.asarray(table["timestamp"].to_numpy(), np.float64),
+            np.asarray(table["frame_index"].to_numpy(), np.int64),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MediaError(f"a row of the dataset has no time or no number ({error}): {data}") from None
+
+
+def read_table(file: str, columns: list[str], row_bytes: int = 0, before: int = 0) -> Any:
+    """Read columns of numbers as a pyarrow table.
+
+    Texts are refused: one long text that a row names by its number fills gigabytes when it is written out, whatever
+    size the file gives.
+
+    Args:
+        file: A Parquet file.
+        columns: Names; all must be there.
+        row_bytes: Bytes that the caller takes for a row, besides its numbers.
+        before: Rows that the caller has already.
+
+    Raises:
+        MediaError: it cannot be read, a column does not hold numbers, the rows would take more than the memory budget,
+            or pyarrow is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -175,14 +234,29 @@ def read_table(file: str, columns: list[str], filters: list[tuple[str, str, Any]
         raise MediaError(f"pyarrow is not installed; run pip install 'vidmem[robotics]': {file}") from None
     check_regular(file)
     try:
-        parquet = pyarrow.parquet.read_metadata(file)
-        groups = [parquet.row_group(number) for number in range(parquet.num_row_groups)]
-        unpacked = sum(max(group.total_byte_size, 0) for group in groups)
-        check_bytes(unpacked + _CELL_BYTES * parquet.num_rows * len(columns), "a table of the dataset", file)
-        return pyarrow.parquet.read_table(file, columns=columns, filters=filters)
+        with pyarrow.parquet.ParquetFile(file) as parquet:
+            _check_numbers(parquet, columns, file)
+            groups = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
+            rows = before + max(parquet.metadata.num_rows, sum(max(group.num_rows, 0) for group in groups))
+            needed = (_CELL_BYTES * len(columns) + row_bytes) * rows
+            check_bytes(needed, "a table of the dataset", file)
+            return parquet.read(columns=columns, use_threads=False)
     except (OSError, pyarrow.ArrowException, KeyError, ValueError, MemoryError) as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise MediaError(f"a table of the dataset cannot be read ({cause}); fetch it again: {file}") from None
+
+
+def _check_numbers(parquet: Any, columns: list[str], file: str) -> None:
+    """Raise MediaError if a column is missing or does not hold one number a row."""
+    found = [parquet.schema.column(i) for i in range(len(parquet.schema))]
+    for name in columns:
+        inside = [column for column in found if column.path == name or column.path.startswith(f"{name}.")]
+        if not inside:
+            raise MediaError(f"a table of the dataset has no column {name}; fetch it again: {file}")
+        for column in inside:
+            plain = column.max_repetition_level == 0 and column.path == name
+            if not plain or column.physical_type not in _NUMBERS:
+                raise MediaError(f"{name} in a table of the dataset holds no numbers; fetch it again: {file}")
 
 
 def episode_part(episode: int, camera: str) -> str:

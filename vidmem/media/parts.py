@@ -9,7 +9,8 @@ from ..address import Address, check_clock
 from ..errors import MediaError, UsageError
 from ..picture_reading import reading
 from .discover import Found, Photos
-from .lerobot import Dataset, episode_part, is_dataset
+from .lerobot import episode_part, is_dataset
+from .lerobot import opened as opened_dataset
 from .logs import is_log, open_log
 from .logs.base import Topic
 
@@ -61,7 +62,7 @@ def check_topics(found: Sequence[Found], topics: Sequence[str], pose: str | None
 
 
 def _episodes(path: str, wanted: Sequence[str]) -> list[Address]:
-    dataset = Dataset(path)
+    dataset = opened_dataset(path)
     cameras = _choose(dataset.cameras, wanted, ", ".join(dataset.cameras), path)
     if len(dataset.episodes) * len(cameras) > _MAX_PARTS:
         raise MediaError(f"the dataset has more than {_MAX_PARTS:,} episodes times cameras; name an episode: {path}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..address import Address
 from ..errors import MediaError, UsageError
-from ..media import Source, open_source
+from ..media import Source
 from ..media.images import load
+from ..media.known import OtherFileError
 from ..records import Box, Sighting
+from .originals import Originals
 
 Evidence = tuple[NDArray[np.uint8], Box]
 """A picture `(H, W, 3)` uint8 RGB, and a box in its pixels."""
@@ -27,18 +28,18 @@ def evidence_at(source: Source, t_ns: int, box: Box) -> Evidence:
     return image, (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
 
-def evidence_of(sighting: Sighting) -> Evidence:
-    """The frame or photo of a sighting. Raises MediaError when it is gone or damaged."""
+def evidence_of(sighting: Sighting, originals: Originals) -> Evidence:
+    """The frame or photo of a sighting. Raises MediaError when it is gone, damaged, or another file."""
     if sighting.picture is not None:
-        return load(sighting.picture, None, sighting.picture), sighting.box
-    with open_source(sighting.source) as source:
+        return load(originals.photo(sighting), None, sighting.picture), sighting.box
+    with originals.open(sighting) as source:
         return evidence_at(source, sighting.frame_ns, sighting.box)
 
 
-def evidence_of_each(sightings: Sequence[Sighting], live: Collection[str] = ()) -> list[Evidence | str]:
+def evidence_of_each(sightings: Sequence[Sighting], originals: Originals) -> list[Evidence | str]:
     """The picture of each sighting, or a few words that say why there is none.
 
-    Each video is opened once and read in order. live: names of live sources, which keep no pictures.
+    Each video is opened once and read in order.
     """
     out: list[Evidence | str] = ["no picture"] * len(sightings)
     order = sorted(range(len(sightings)), key=lambda i: (sightings[i].source, sightings[i].frame_ns))
@@ -50,14 +51,16 @@ def evidence_of_each(sightings: Sequence[Sighting], live: Collection[str] = ()) 
             if sighting.picture is None and path != sighting.source:
                 _close(opened)
                 path = sighting.source
-                opened = "a camera keeps no pictures" if path in live else _open(path)
+                opened = _open(sighting, originals)
             try:
                 if sighting.picture is not None:
-                    out[i] = evidence_of(sighting)
+                    out[i] = evidence_of(sighting, originals)
                 elif isinstance(opened, str):
                     out[i] = opened
                 else:
                     out[i] = evidence_at(opened, sighting.frame_ns, sighting.box)
+            except OtherFileError:
+                out[i] = _OTHER
             except MediaError:
                 out[i] = "can no longer be read"
     finally:
@@ -65,12 +68,18 @@ def evidence_of_each(sightings: Sequence[Sighting], live: Collection[str] = ()) 
     return out
 
 
-def _open(path: str) -> Source | str:
-    address = Address.parse(path)
-    if not address.exists():
-        return "the video is no longer there"
+_OTHER = "another file than was indexed"
+
+
+def _open(sighting: Sighting, originals: Originals) -> Source | str:
     try:
-        return open_source(address)
+        if originals.is_live(sighting):
+            return "a camera keeps no pictures"
+        if not originals.exists(sighting):
+            return "the video is no longer there"
+        return originals.open(sighting)
+    except OtherFileError:
+        return _OTHER
     except (MediaError, UsageError):
         return "can no longer be read"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -21,6 +21,7 @@ from .captions import (
 )
 from .drawing import INNER, MARGIN, QUIET, SMALL, TEXT, Page, fitted, fitted_path, page, thumbnail, wrapped, write
 from .evidence import Evidence, evidence_of_each
+from .originals import Originals
 
 MAX_PICTURES = 60
 """Pictures on a page; the number of the others is written below them."""
@@ -46,7 +47,7 @@ class Cell:
 
 
 def sightings_sheet(
-    sightings: Sequence[Sighting], title: str, total: int, *, heading: str = "", live: Collection[str] = ()
+    sightings: Sequence[Sighting], title: str, total: int, *, heading: str = "", originals: Originals
 ) -> Image.Image:
     """Draw sightings in their order, at most MAX_PICTURES.
 
@@ -55,27 +56,27 @@ def sightings_sheet(
         title: First line.
         total: Number of sightings there are in all.
         heading: Second line; by default the number of sightings.
-        live: Names of live sources, which keep no pictures.
+        originals: The files that pictures are taken from.
 
     Returns:
         An RGB picture, 960 pixels wide.
     """
     shown = sightings[:MAX_PICTURES]
     cells = []
-    for sighting, evidence in zip(shown, evidence_of_each(shown, live), strict=True):
+    for sighting, evidence in zip(shown, evidence_of_each(shown, originals), strict=True):
         lines = date_text(sighting), span_text(sighting), fitted_path(file_name(sighting), SMALL, _CELL)
         cells.append(Cell(evidence, confidence_text(sighting), tuple(line for line in lines if line)))
     heading = heading or f"{counted(total, 'sighting')}, newest first"
     return _grid(cells, title, [heading], max(total - len(shown), 0))
 
 
-def things_sheet(things: Sequence[KnownThing], title: str, total: int, *, live: Collection[str] = ()) -> Image.Image:
+def things_sheet(things: Sequence[KnownThing], title: str, total: int, *, originals: Originals) -> Image.Image:
     """Draw the best view of each thing with its name, its probability, and when it was last seen.
 
-    total, live: as in `sightings_sheet`.
+    total, originals: as in `sightings_sheet`.
     """
     shown = things[:MAX_PICTURES]
-    pictures = evidence_of_each([thing.best for thing in shown], live)
+    pictures = evidence_of_each([thing.best for thing in shown], originals)
     cells = [_cell(thing, evidence) for thing, evidence in zip(shown, pictures, strict=True)]
     unsure = "?: not sure enough of the name in brackets" if any(not thing.named for thing in shown) else ""
     return _grid(cells, title, [counted(total, "thing"), unsure], max(total - len(shown), 0))

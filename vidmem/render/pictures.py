@@ -55,11 +55,11 @@ class Pictures:
             An RGB picture, 960 pixels wide.
 
         Raises:
-            MediaError: The video or photo is gone or damaged.
+            MediaError: The video or photo is gone or damaged, or is not the one that was indexed.
         """
-        from ..media import open_source
         from .captions import confidence_text
         from .contact_sheet import contact_sheet, details
+        from .originals import Originals
         from .photo_sheet import photo_sheet
         from .trajectory import trajectory
 
@@ -68,13 +68,13 @@ class Pictures:
         arguments.sightings("others", others)
         if sighting.picture is not None:
             boxes = [(confidence_text(sighting), sighting.box)]
-            return photo_sheet(sighting.picture, title, details(sighting), boxes, mask)
+            return photo_sheet(Originals(self.store).photo(sighting), title, details(sighting), boxes, mask)
         self._check_readable(sighting)
         with self.store.snapshot():
             duration_ns = self.store.source(sighting.source).duration_ns
             moments = trajectory(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
-        with open_source(sighting.source) as source:
+        with Originals(self.store).open(sighting) as source:
             return contact_sheet(
                 source, sighting, title, moments=moments, others=same, duration_ns=duration_ns, mask=mask
             )
@@ -82,13 +82,14 @@ class Pictures:
     def evidence(self, sighting: Sighting) -> Evidence:
         """The frame or photo of a sighting, `(H, W, 3)` uint8 RGB, and its box in the picture's pixels.
 
-        Raises MediaError if the video or photo is gone or damaged, or is a camera's.
+        Raises MediaError if the video or photo is gone or damaged, is not the one that was indexed, or is a camera's.
         """
         from .evidence import evidence_of
+        from .originals import Originals
 
         arguments.sighting(sighting)
         self._check_readable(sighting)
-        return evidence_of(sighting)
+        return evidence_of(sighting, Originals(self.store))
 
     def sheet(
         self, sightings: Sequence[Sighting], title: str = "", *, total: int | None = None, heading: str = ""
@@ -105,12 +106,13 @@ class Pictures:
             An RGB picture, 960 pixels wide.
         """
         from .grid import sightings_sheet
+        from .originals import Originals
 
         arguments.text("title", title)
         arguments.text("heading", heading)
         shown = arguments.sightings("sightings", sightings)
         count = len(shown) if total is None else arguments.whole("total", total, 0)
-        return sightings_sheet(shown, title, count, heading=heading, live=self._live())
+        return sightings_sheet(shown, title, count, heading=heading, originals=Originals(self.store))
 
     def things_sheet(self, things: Inventory, title: str = "") -> Image.Image:
         """Draw the result of `things` on one page: each thing's best view, its name, and when it was last seen.
@@ -124,10 +126,11 @@ class Pictures:
         """
         from ..query.inventory import Inventory
         from .grid import things_sheet
+        from .originals import Originals
 
         arguments.made("things", things, Inventory, "what `things` gives")
         arguments.text("title", title)
-        return things_sheet(things, title, things.total, live=self._live())
+        return things_sheet(things, title, things.total, originals=Originals(self.store))
 
     def timeline_sheet(self, things: Sequence[Thing], title: str = "timeline") -> Image.Image:
         """Draw the result of `timeline` on one page: a lane for each thing, with its picture and a bar for each video.
@@ -140,13 +143,14 @@ class Pictures:
             An RGB picture, 960 pixels wide.
         """
         from ..query.answers import Thing
+        from .originals import Originals
         from .timeline import timeline_sheet
 
         arguments.text("title", title)
         for thing in arguments.made("things", things, (list, tuple), "what `timeline` gives"):
             arguments.made("things", thing, Thing, "what `timeline` gives")
         lengths = {row.uri: row.duration_ns for row in self.store.sources()}
-        return timeline_sheet(things, lengths, title, live=self._live())
+        return timeline_sheet(things, lengths, title, originals=Originals(self.store))
 
     def explain(self, sighting: Sighting, text: str) -> Explained:
         """Show why a sighting matches a text: a heat map over its picture, and numbers inside and outside its box.
@@ -160,20 +164,21 @@ class Pictures:
             text: The phrase to compare it with.
 
         Raises:
-            MediaError: The video or photo is gone or damaged.
+            MediaError: The video or photo is gone or damaged, or is not the one that was indexed.
             UsageError: The encoder cannot read the text, or finds no region in the picture.
         """
         from ..query.occlusion import cover
         from ..query.single_image import cosine_map
         from .evidence import evidence_of
         from .explain import explain_cosines, explain_covered
+        from .originals import Originals
 
         arguments.sighting(sighting)
         arguments.phrase("text", text)
         self._check_readable(sighting)
         encoder, merge = self._query.encoder, self._query.settings().merge
         vector = self._query.text_encoder.encode_text([self._query.reading(text).read_as])[0]
-        image, box = evidence_of(sighting)
+        image, box = evidence_of(sighting, Originals(self.store))
         if not encoder.has_patches and encoder.views is not None:
             return explain_covered(image, box, cover(encoder, image, box, vector, merge), text)
         cosines = cosine_map(encoder, image, vector, merge)
@@ -191,7 +196,8 @@ class Pictures:
         Raises:
             MediaError: The sighting is of a photo, the video is gone or damaged, or the file cannot be written.
         """
-        from ..media import save_clip
+        from ..media import cut_clip
+        from .originals import Originals
         from .trajectory import box_drawer, trajectory
 
         arguments.sighting(sighting)
@@ -203,10 +209,8 @@ class Pictures:
         self._check_readable(sighting)
         draw_box = box_drawer(trajectory(self.store, sighting), (row.width, row.height)) if box else None
         start_ns, end_ns = max(0, sighting.start_ns - margin_ns), sighting.end_ns + margin_ns
-        save_clip(sighting.source, file, start_ns, end_ns, draw_box)
-
-    def _live(self) -> set[str]:
-        return {row.uri for row in self.store.sources() if row.kind is SourceKind.LIVE}
+        with Originals(self.store).open(sighting) as source:
+            cut_clip(source, file, start_ns, end_ns, draw_box)
 
     def _check_readable(self, sighting: Sighting) -> None:
         row = self.store.source(sighting.source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
@@ -31,6 +31,7 @@ from .drawing import (
     write,
 )
 from .evidence import Evidence, evidence_of_each
+from .originals import Originals
 
 MAX_LANES = 24
 """Things in a picture: those seen last."""
@@ -44,7 +45,7 @@ _BAR, _ROW, _GAP = 14, 42, 18
 
 
 def timeline_sheet(
-    things: Sequence[Thing], lengths: Mapping[str, int], title: str, *, live: Collection[str] = ()
+    things: Sequence[Thing], lengths: Mapping[str, int], title: str, *, originals: Originals
 ) -> Image.Image:
     """Draw things, at most MAX_LANES.
 
@@ -52,13 +53,13 @@ def timeline_sheet(
         things: What to draw, the one seen last first.
         lengths: Length of each video in ns, by source; 0 or missing if not known.
         title: First line.
-        live: Names of live sources, which keep no pictures.
+        originals: The files that pictures are taken from.
 
     Returns:
         An RGB picture, 960 pixels wide.
     """
     shown = things[:MAX_LANES]
-    pictures = evidence_of_each([_best(thing) for thing in shown], live)
+    pictures = evidence_of_each([_best(thing) for thing in shown], originals)
     lanes = [_bars(thing) for thing in shown]
     heights = [max(_THUMBNAIL[1], 26 + _ROW * len(bars) + (20 if more else 0)) + _GAP for bars, more in lanes]
     sightings = sum(len(thing.sightings) for thing in things)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import MediaError
-from ...media import open_source
+from ...media import known_photo, open_known
 from ...query.parse import UNLABELLED, Parse, Scene
 from ...query.picture import load_picture
 from ...store import Store
@@ -59,7 +59,7 @@ def _frames(
     if not parsed.source.address.exists():
         raise MediaError(f"the video is no longer there, put it back to take pictures from it: {parsed.source.uri}")
     next_ns = -(1 << 62)
-    with open_source(parsed.source.address) as source:
+    with open_known(parsed.source) as source:
         for scene in parsed.frames(store):
             if scene.t_ns < next_ns or not (scene.labels != UNLABELLED).any():
                 continue
@@ -79,9 +79,10 @@ def _photos(store: Store, parsed: Parse, folder: Path, predictor: ImagePredictor
         if not (scene.labels != UNLABELLED).any():
             continue
         files = store.picture_paths(parsed.source.id, [scene.t_ns]).get(scene.t_ns, [])
-        path = next((file for file in files if Path(file).is_file()), None)
+        held = store.picture(parsed.source.id, scene.t_ns)
+        path = None if held is None else known_photo(files, held.digest)
         if path is None:
-            bad(f"the photo is no longer there: {files[0] if files else parsed.source.uri}")
+            bad(f"the photo is no longer there, or is another one: {files[0] if files else parsed.source.uri}")
             continue
         labels = folder / "labels" / f"{Path(path).stem}-{hashlib.sha256(path.encode()).hexdigest()[:12]}.png"
         if not labels.exists():

@@ -1,9 +1,10 @@
-"""Bounds for compressed bags: `rosbags` unpacks whatever a chunk or a message turns into, of any size."""
+"""Checks and bounds for bags: `rosbags` unpacks whatever a chunk or a message turns into, and asks any SQLite file."""
 
 from __future__ import annotations
 
 import bz2
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from ...errors import MediaError
 from ...limits import budget, check_bytes, check_regular
+from .bag_schema import check_schema, is_sqlite
 from .mcap_table import MAX_EXPANSION
 
 _YAML_TIMES = 200
@@ -25,8 +27,11 @@ class PackedError(Exception):
 def check_bag(place: Path) -> None:
     """Check the files of a bag before the library opens them.
 
+    The metadata name the files of a bag, whatever they are called. So files are known by their first bytes.
+
     Raises:
-        MediaError: one is a pipe or a device, the metadata are too large, or a packed file would fill the disk.
+        MediaError: one is a pipe or a device, the metadata are too large, a packed file would fill the disk, or a
+            database holds more than tables of data.
     """
     if not place.is_dir():
         check_regular(place)
@@ -36,23 +41,51 @@ def check_bag(place: Path) -> None:
             check_regular(path)
         if path.name == "metadata.yaml":
             check_bytes(_YAML_TIMES * path.stat().st_size, "metadata.yaml", path)
-        if path.suffix in (".zstd", ".zst"):
-            _check_expansion(path)
+        if path.is_file():
+            head = _head(path)
+            if path.suffix in (".zstd", ".zst") or head[:4] == _ZSTD or head[1:4] == _SKIPPABLE:
+                _check_packed(path)
+            elif is_sqlite(head):
+                check_schema(path, path)
 
 
-def _check_expansion(path: Path) -> None:
-    """The library unpacks the file to a temporary one."""
+_ZSTD, _SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
+"""How a frame of zstd begins, and (after a byte) one that is skipped (RFC 8878, 3.1)."""
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(16)
+    except OSError as error:
+        raise MediaError(f"the bag cannot be read ({error.strerror}); check the file: {path}") from None
+
+
+def _check_packed(path: Path) -> None:
+    """Check what the library unpacks to a temporary file: its size, and its schema if it is a database."""
     import zstandard
 
-    size, unpacked = os.path.getsize(path), 0
+    size, unpacked, copied = os.path.getsize(path), 0, False
     try:
-        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as out:
+        with (
+            open(path, "rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as out,
+            tempfile.NamedTemporaryFile(suffix=".db3") as copy,
+        ):
             while part := out.read(_PART):
+                copied = copied or (not unpacked and is_sqlite(part))
                 unpacked += len(part)
                 if unpacked > MAX_EXPANSION * size:
                     raise MediaError(f"the bag unpacks to more than {MAX_EXPANSION} times its size: {path}")
+                if copied:
+                    copy.write(part)
+            if copied:
+                copy.flush()
+                check_schema(Path(copy.name), path)
     except zstandard.ZstdError as error:
         raise MediaError(f"the bag cannot be unpacked ({error}); copy it again: {path}") from None
+    except OSError as error:
+        raise MediaError(f"the bag cannot be unpacked ({error.strerror}); check the disk: {path}") from None
 
 
 def bound(bag: Any) -> None:
