@@ -370,7 +370,7 @@ def test_damaged_vspw_fails(run: Run, vspw: Path, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(mask)
     assert "mode RGB" in run("export", "--out", out, "--vspw", vspw).stderr
     mask.unlink()
-    assert "mask of a picture cannot be read" in run("export", "--out", out, "--vspw", vspw).stderr
+    assert "mask of a picture is missing" in run("export", "--out", out, "--vspw", vspw).stderr
     (vspw / "data" / "a" / "origin" / "00000001.jpg").unlink()
     assert "has no pictures" in run("export", "--out", out, "--vspw", vspw).stderr
     assert "not VSPW's layout" in run("export", "--out", out, "--vspw", tmp_path).stderr
