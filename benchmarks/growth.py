@@ -310,7 +310,7 @@ def plot(path: Path, result: dict[str, Any]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), sharex=True, layout="constrained")
     for axis, key in zip(axes, ("index_cpu_s", "index_rss", "disk_bytes", "p50_ms"), strict=True):
         for kind, mark in (("real", "o-"), ("synthetic", "s--")):
             points = [(row["hours"], _cost(row, key)) for row in result["rows"] if row["kind"] == kind and key in row]
