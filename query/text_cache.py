@@ -103,11 +103,16 @@ def _sound(facts: object, homes: Sequence[str]) -> tuple[str, str, int, int] | N
     match facts:
         case {"files": [_, *_] as files, "info": [str() as name, str() as weights, int() as visual, int() as text]}:
             paths = [file[0] if isinstance(file, list) and file else None for file in files]
-            if not all(isinstance(path, str) and os.path.abspath(path).startswith(tuple(homes)) for path in paths):
+            if not all(isinstance(path, str) and _within(path, homes) for path in paths):
                 return None
             if files == [_stamp(path) if isinstance(path, str) else None for path in paths] and None not in files:
                 return name, weights, visual, text
     return None
+
+
+def _within(path: str, homes: Sequence[str]) -> bool:
+    """True for a path in one of the folders, or the folder itself."""
+    return os.path.join(os.path.abspath(path), "").startswith(tuple(homes))
 
 
 def _stamp(path: str) -> list[object] | None:

@@ -67,7 +67,8 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setenv("VIDMEM_WEIGHTS", str(tmp_path))  # the cache is used for files in the user's folders alone
     ENCODED.clear()
     LOADED.clear()
     made = Home(tmp_path)

@@ -385,7 +385,7 @@ def test_the_most_probable_are_the_ones_that_others_are_compared_with(
 def test_by_words_the_index_is_searched_from_the_bound_of_the_share_on(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """(text - m) v >= T (log n + logit s) by Jensen's inequality, for a share s of .75."""
+    """(text - m) v >= T (log n + logit s) by Jensen's inequality, for the share of what is raised: s = .4 x .9."""
     cache = memory(store, (0.9, 0.5), (0.6, 0.5))
     words = replace(PLAIN, probability=Probabilities(Curve(0.0, 0.0, 1.0, 9, 9, 9)))
     contrast = np.stack([axis(DT, 1), axis(DT, 2)])
@@ -397,13 +397,14 @@ def test_by_words_the_index_is_searched_from_the_bound_of_the_share_on(
         return whole(self, kind, query, threshold)
 
     monkeypatch.setattr(VectorCache, "range_search", range_search)
-    find(cache, words, TEXT, None, contrast, min_probability=0.75)
-    (vector, bound) = asked[0]
+    find(cache, words, TEXT, None, contrast, min_probability=0.9)
+    ((vector, bound),) = asked  # one search for what is sure and for what may be raised
+    logit = np.log(0.36 / 0.64)
     length = np.sqrt(1.5)  # of text less the mean of the two
     np.testing.assert_allclose(vector[:4], np.array([1, -0.5, -0.5, 0]) / length, atol=1e-6)
     assert vector.dtype == np.float32
-    assert bound == pytest.approx(0.5 * (np.log(2) + np.log(3)) / length, abs=1e-3)
-    assert bound < 0.5 * (np.log(2) + np.log(3)) / length
+    assert bound == pytest.approx(0.5 * (np.log(2) + logit) / length, abs=1e-3)
+    assert bound < 0.5 * (np.log(2) + logit) / length
 
 
 def test_with_a_picture_shares_are_computed_of_what_may_reach_the_floor_alone(
