@@ -22,7 +22,8 @@ import pytest
 from cli.conftest import Run, clean, copy, indexed, run, walk  # noqa: F401
 
 from needs import needs
-from vidmem.encoders import check_stranger, offline
+from vidmem import offline
+from vidmem.encoders import check_stranger
 from vidmem.errors import ModelError
 from vidmem.memory import Memory
 from vidmem.store import Store
@@ -158,7 +159,7 @@ def test_sources_on_the_network_are_not_opened(copy: Path, tmp_path: Path, uri: 
 
 
 HUB = """
-from vidmem.encoders.offline import go_offline, offline, online
+from vidmem.offline import go_offline, offline, online
 import importlib
 def fetch():
     import huggingface_hub

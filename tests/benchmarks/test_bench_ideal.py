@@ -102,10 +102,9 @@ def _with(memory, calibration):
 
     from vidmem.encoders import load_text
 
-    if memory.query._text is None:
-        memory.query._text = load_text(memory.query.spec)
-        memory.query._text.info = replace(memory.query._text.info, calibration=calibration)
-    return memory.query._text
+    text = load_text(memory.query.spec)
+    text.info = replace(text.info, calibration=calibration)
+    return text
 
 
 def test_calibrate_finds_curves_that_separate_and_writes_them(ideal, world, tmp_path, monkeypatch):

@@ -31,15 +31,18 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_index_where_explain_and_parse(run: Run, spec: str, clip: Path, tmp_path: Path) -> None:
     memory = tmp_path / "memory"
     assert run("index", clip, "--encoder", spec, "-m", memory, "--device", "cpu").exit_code == 0
-    found = run("where", "red mug", "-m", memory, "--threshold", "-1", "--json")
+    found = run("where", "red mug", "-m", memory, "--encoder", spec, "--threshold", "-1", "--json")
     assert found.exit_code == 0
     assert json.loads(found.stdout)
-    shown = run("where", "red mug", "-m", memory, "--threshold", "-1", "--explain", tmp_path / "why.png")
+    ours = ("-m", memory, "--encoder", spec)  # no memory may name a folder by itself
+    shown = run(
+        "where", "red mug", "-m", memory, "--encoder", spec, "--threshold", "-1", "--explain", tmp_path / "why.png"
+    )
     assert shown.exit_code == 0, shown.stderr
     assert (tmp_path / "why.png").stat().st_size
-    assert run("where", "red mug", "-m", memory, "--threshold", "2").exit_code == 1
+    assert run("where", "red mug", "-m", memory, "--encoder", spec, "--threshold", "2").exit_code == 1
     (tmp_path / "labels.txt").write_text("red mug\nwall\n")
-    parsed = run("parse", clip, "--labels", tmp_path / "labels.txt", "-m", memory, "--json")
+    parsed = run("parse", clip, "--labels", tmp_path / "labels.txt", *ours, "--json")
     assert parsed.exit_code == 0, parsed.stderr
 
 

@@ -22,7 +22,7 @@ def test_a_memory_of_each(family: str, tmp_path: Path, monkeypatch: pytest.Monke
     with Memory.open(tmp_path / "memory", encoder=spec, device="cpu") as memory:
         memory.index(clip)
         assert memory.stats().tracks > 0
-    with Memory.open(tmp_path / "memory", read_only=True) as memory:
+    with Memory.open(tmp_path / "memory", encoder=spec, read_only=True) as memory:
         assert memory.text_encoder.info.name == spec
         assert len(memory.where("red mug", threshold=-1.0, top=None)) >= 1
         assert not memory.where("red mug", threshold=2.0)

@@ -140,7 +140,7 @@ def test_it_finds_what_tiny_finds(small: str) -> None:
 def test_questions_need_no_image_tower_and_are_cached(small: str, tmp_path: Path) -> None:
     with Memory.open(tmp_path / "memory", encoder=small, device="cpu") as memory:
         memory.index(FILM.with_name("film.mp4"))
-    with Memory.open(tmp_path / "memory", read_only=True) as memory:
+    with Memory.open(tmp_path / "memory", encoder=small, read_only=True) as memory:
         assert memory.text_encoder.info.name == small
         assert len(memory.where("red mug", threshold=-1.0, top=None)) >= 1
 

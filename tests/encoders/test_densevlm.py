@@ -144,7 +144,7 @@ def test_a_memory_from_end_to_end(folder: Path, tmp_path: Path, monkeypatch: pyt
         assert explained.by == "patches"
         assert explained.inside is not None
         assert -1 <= explained.low <= explained.inside <= explained.high <= 1
-    with Memory.open(tmp_path / "memory", read_only=True) as memory:
+    with Memory.open(tmp_path / "memory", encoder=spec, read_only=True) as memory:
         assert memory.text_encoder.info.name == spec
         assert len(memory.where("red mug", threshold=-1.0, top=None)) >= 1
         assert not memory.where("red mug", threshold=2.0)

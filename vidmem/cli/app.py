@@ -16,8 +16,8 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..address import shown
-from ..encoders.offline import go_offline
 from ..errors import UsageError, VidmemError
+from ..offline import go_offline
 from .commands import GROUPS, NAMES, LazyCommands, build, unknown_command
 from .help import protect_hyphens, restore_hyphens, skip_pydantic, write_default_memory
 from .messages import QuietOption, VerboseOption, detail, set_loudness, warn

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..offline import is_offline, online
 from .hub import (
     INDEX,
     Wanted,
@@ -26,7 +27,6 @@ from .hub import (
     write_atomically,
 )
 from .integrity import cut_short
-from .offline import is_offline, online
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 20

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from ..address import printable
 from ..errors import ModelError, UsageError
+from ..offline import offline
 from .base import Encoder, MaskSource, TextEncoder
 from .clip.spec import CLIP, DENSEVLM, GEM, TEXTREGION
 from .extras import needing, require
-from .offline import offline
 from .spec import EncoderSpec, LoadOptions
 from .tiny.spec import TINY
 from .tren.spec import PATCHES, TREN

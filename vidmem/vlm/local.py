@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..encoders.extras import needing
 from ..encoders.integrity import odd_size
-from ..encoders.offline import offline
 from ..errors import ModelError
+from ..offline import offline
 from ..text_files import parse_json
 
 if TYPE_CHECKING:

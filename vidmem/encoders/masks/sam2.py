@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
+from ...offline import offline
 from ...records import Frame, SourceInfo, SourceKind
 from ...text_files import parse_json
 from ..extras import needing
 from ..hub import Wanted, find, fingerprint, locate, record_sha256, weights_folder
 from ..integrity import odd_size
-from ..offline import offline
 from ..pixels import normalised
 from ..pull import offline_remedy
 from ..spelling import split_options

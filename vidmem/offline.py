@@ -88,10 +88,7 @@ def is_offline() -> bool:
 
 def _tell(closed: bool) -> None:
     """Change what libraries that are imported have read already."""
-    for module, name in (
-        ("huggingface_hub.constants", "HF_HUB_OFFLINE"),
-        ("transformers.utils.hub", "_is_offline_mode"),
-    ):
+    for module, name in _READ_ONCE:
         known = sys.modules.get(module)
         if known is not None and hasattr(known, name):
             setattr(known, name, closed)
