@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def run_items(
     """
     keys = [key(item) for item in items]
     if len(set(keys)) != len(keys):
-        twice = next(name for i, name in enumerate(keys) if name in keys[:i])
+        twice = Counter(keys).most_common(1)[0][0]
         raise MediaError(f"the benchmark has two items of one name ({twice[:80]}); fetch its files again")
     skipped: dict[str, str] = {}
     changed = []
