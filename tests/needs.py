@@ -1,9 +1,10 @@
-"""What a test needs beside the core: an optional library, or a GPU. Without it the test skips, and in CI it fails."""
+"""What a test needs beside the core: an optional library, a program, a browser, or a GPU. Without it the test skips, and in CI it fails."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import shutil
 from typing import Any, NoReturn
 
 import pytest
@@ -12,6 +13,10 @@ EXTRAS = "VIDMEM_REQUIRE_EXTRAS"
 """When this variable is set, as in .ci/run, a library that is not there is a failure."""
 GPU = "VIDMEM_REQUIRE_GPU"
 """When this variable is set, a GPU that is not there is a failure."""
+BROWSER = "VIDMEM_REQUIRE_BROWSER"
+"""When this variable is set, as in .ci/run, a Chromium that is not there is a failure."""
+BROKER = "VIDMEM_REQUIRE_BROKER"
+"""When this variable is set, as in .ci/run, a mosquitto that is not there is a failure."""
 
 
 def needs(module: str) -> Any:
@@ -29,6 +34,23 @@ def needs_gpu() -> None:
     """For tests marked `gpu`: skip without a GPU that PyTorch can use."""
     if not needs("torch").cuda.is_available():
         _missing(GPU, "there is no GPU")
+
+
+def needs_browser() -> str:
+    """The path of a Chromium, for tests that drive one: VIDMEM_CHROMIUM, or the one on the PATH."""
+    given = os.environ.get("VIDMEM_CHROMIUM")
+    names = (given,) if given else ("chromium", "chromium-browser", "google-chrome")
+    return _program(names, BROWSER, "there is no Chromium")
+
+
+def needs_broker() -> str:
+    """The path of mosquitto, for tests that speak MQTT to a real broker."""
+    return _program(("mosquitto", "/usr/sbin/mosquitto"), BROKER, "there is no mosquitto")
+
+
+def _program(names: tuple[str, ...], variable: str, reason: str) -> str:
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found if found is not None else _missing(variable, reason)
 
 
 def _missing(variable: str, reason: str) -> NoReturn:

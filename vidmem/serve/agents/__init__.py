@@ -1,0 +1,1 @@
+"""MCP: tools, resources and a prompt for agents."""
