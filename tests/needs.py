@@ -1,4 +1,4 @@
-"""What a test needs beside the core: an optional library, a program, a browser, or a GPU. Without it the test skips, and in CI it fails."""
+"""What a test needs: a library, a program, a browser, a GPU. Without it the test skips, and in CI it fails."""
 
 from __future__ import annotations
 
