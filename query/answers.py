@@ -1,21 +1,18 @@
-"""What a question gives: an `Answer` of sightings, the `Thing`s of a timeline, and sightings as plain data."""
+"""What a question gives: an `Answer` of sightings, and the `Thing`s of a timeline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from .. import display
 from ..errors import UsageError
-from ..records import LogPoint, Sighting
-from ..timecode import iso
+from ..records import Sighting
+from .documents import COLUMNS, Row, sighting_row
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Row = dict[str, Any]
-"""A sighting as JSON has it."""
 
 
 class Album(Protocol):
@@ -92,49 +89,3 @@ class Thing:
 
     sightings: tuple[Sighting, ...]
     tracks: tuple[int, ...]
-
-
-def sighting_row(s: Sighting) -> Row:
-    """A sighting as `--json` prints it.
-
-    Nanoseconds are strings, for JSON's numbers cannot hold them. A single picture has a date, and no time in a video.
-    """
-    in_video = s.picture is None
-    return {
-        "source": s.source,
-        "start_s": s.start_s if in_video else None,
-        "end_s": s.end_s if in_video else None,
-        "start_ns": str(s.start_ns) if in_video else None,
-        "end_ns": str(s.end_ns) if in_video else None,
-        "recorded": iso(s.recorded_ns),
-        "recorded_by": s.recorded_by or None,
-        "score": round(s.score, 6),
-        "text_score": None if s.text_score is None else round(s.text_score, 6),
-        "visual_score": None if s.visual_score is None else round(s.visual_score, 6),
-        "probability": None if s.probability is None else round(s.probability, 6),
-        "frame_s": s.frame_s if in_video else None,
-        "box": [round(v, 2) for v in s.box],
-        "confidence": round(s.confidence, 6),
-        "tracks": list(s.tracks),
-        "seen": _log_point_row(s.seen),
-        "last": _log_point_row(s.last),
-        "picture": s.picture,
-    }
-
-
-def _log_point_row(point: LogPoint | None) -> Row | None:
-    if point is None:
-        return None
-    return {
-        "topic": point.topic,
-        "clock": point.clock,
-        "time_ns": str(point.time_ns),
-        "log_ns": str(point.log_ns),
-        "stamp_ns": None if point.stamp_ns is None else str(point.stamp_ns),
-        "sequence": point.sequence,
-        "pose": None if point.pose is None else asdict(point.pose),
-    }
-
-
-COLUMNS = tuple(sighting_row(Sighting("", 0, 0, 0.0, None, None, 0, (0.0, 0.0, 0.0, 0.0))))
-"""The names in a row, in order."""

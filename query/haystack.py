@@ -39,7 +39,7 @@ class Region:
 
     paths: the files that hold the picture. width, height: of the upright picture, in pixels. box: x0, y0, x1, y1 in
     pixels. score: cosine to the phrase. recorded_ns, recorded_by: of the picture, see `Sighting`. digest: sha256 of
-    each of the files.
+    each of the files. source_id, t_ns: its source and its place on the clock of that source.
     """
 
     paths: tuple[str, ...]
@@ -50,6 +50,8 @@ class Region:
     recorded_ns: int | None = None
     recorded_by: str = ""
     digest: bytes = b""
+    source_id: int = 0
+    t_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Haystack:
                         held.recorded_ns,
                         held.recorded_by,
                         held.digest,
+                        track.source_id,
+                        track.start_ns,
                     )
                 )
         return out

@@ -69,6 +69,7 @@ def sightings_of(
                 picture=_picture_file(store, sources[track.source_id], frame_ns),
                 probability=None if probability is None else float(probability[i]),
                 confidence=track.confidence,
+                source_id=track.source_id,
             )
         )
     return dated(store, sources.values(), out)

@@ -20,7 +20,8 @@ from PIL import Image
 from vidmem.errors import UsageError
 from vidmem.indexer.progress import IndexProgress
 from vidmem.memory import Memory
-from vidmem.query.answers import COLUMNS, Answer
+from vidmem.query.answers import Answer
+from vidmem.query.documents import COLUMNS
 from vidmem.records import Sighting
 from vidmem.timecode import NS, relative_date
 

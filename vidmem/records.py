@@ -352,6 +352,7 @@ class Sighting:
     confidence: that there is a thing at all.
     recorded_ns: wall clock of frame_ns in ns since the epoch; None if unknown.
     recorded_by: how recorded_ns is known; see `SourceInfo.recorded_by`.
+    source_id: the id of the source in the store; 0 for a sighting that is not from a memory.
     """
 
     source: str
@@ -370,6 +371,7 @@ class Sighting:
     confidence: float = 1.0
     recorded_ns: int | None = None
     recorded_by: str = ""
+    source_id: int = 0
 
     def __repr__(self) -> str:
         from .display import sighting_text

@@ -17,6 +17,7 @@ from vidmem.errors import UsageError
 from vidmem.media import open_source
 from vidmem.memory import Memory
 from vidmem.query.arguments import crop as parse_crop
+from vidmem.query.documents import read_sighting_id
 
 from .conftest import Run
 
@@ -30,7 +31,8 @@ def ask(run: Run, memory: Path, *args: object) -> dict[str, Any]:
 
 def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     document = ask(run, indexed, "red")
-    assert list(document) == ["found", "query", "sightings", "near_misses", "likelier"]
+    assert list(document) == ["found", "query", "sightings", "near_misses", "likelier", "total", "notes"]
+    assert (document["total"], document["notes"]) == (2, [])
     assert document["query"] == {"text": "red", "image": None, "crop": None}
     assert document["near_misses"] == []
     (sighting,) = document["sightings"]
@@ -53,7 +55,12 @@ def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
         "seen",
         "last",
         "picture",
+        "frame_ns",
+        "source_id",
+        "id",
     ]
+    assert sighting["frame_ns"] == str(round(sighting["frame_s"] * 1e9))
+    assert read_sighting_id(sighting["id"]).tracks == tuple(sighting["tracks"])
     assert sighting["source"] == str(walk)
     assert (sighting["start_s"], sighting["end_s"]) == (8.0, 10.8)
     assert (sighting["start_ns"], sighting["end_ns"]) == ("8000000000", "10800000000")

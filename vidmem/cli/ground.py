@@ -10,10 +10,11 @@ import typer
 from ..errors import UsageError
 from ..export.rle import segmentation
 from ..query import arguments
+from ..query.documents import box_row
 from . import completion
 from .messages import say
 from .options import CosineOption, DeviceOption, MasksOption, PhotoArgument, PhotoEncoderOption, WeightsOption
-from .output import Listing, Row, Show, box_cell, box_row, listing
+from .output import Listing, Row, Show, box_cell, listing
 from .photo import open_photo
 from .question import say_readings
 from .saving import check_suffix, opens, say_not_saved, write_picture

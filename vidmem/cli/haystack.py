@@ -8,11 +8,11 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..memory import Memory
+from ..query.documents import haystack_document, plain
 from ..query.haystack import split_question
-from ..timecode import iso
 from .messages import say
 from .options import EncoderOption, MemoryOption, WeightsOption
-from .output import Listing, Row, Show, box_cell, box_row, listing
+from .output import Listing, Row, Show, box_cell, listing
 from .question import say_readings
 from .saving import check_suffix, opens, say_not_saved, write_picture
 
@@ -88,22 +88,8 @@ def haystack(
 
 def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
     found = answer.anchor
-    row: Row = {
-        "answer": answer.verdict,
-        "image": found.paths[0] if found and found.paths else None,
-        "paths": list(found.paths) if found else [],
-        "width": found.width if found else None,
-        "height": found.height if found else None,
-        "recorded": iso(found.recorded_ns) if found else None,
-        "recorded_by": found.recorded_by or None if found else None,
-        "anchor": anchor,
-        "anchor_score": None if found is None else round(found.score, 6),
-        "anchor_box": _box(found),
-        "target": target,
-        "target_score": None if answer.target is None else round(answer.target.score, 6),
-        "target_box": _box(answer.target),
-        "pictures": answer.pictures,
-    }
+    document: Row = plain(haystack_document(answer, anchor, target))
+    row = {name: value for name, value in document.items() if name != "near_misses"}
     table = [
         ("answer", "anchor", "at", "target", "at", "image"),
         (
@@ -114,11 +100,7 @@ def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
             _name(found) if found else "-",
         ),
     ]
-    near = [
-        {"image": r.paths[0] if r.paths else None, "score": round(r.score, 6), "box": _box(r)}
-        for r in answer.near_misses
-    ]
-    return Listing([row], table, {**row, "near_misses": near})
+    return Listing([row], table, document)
 
 
 def _save(answer: HaystackAnswer, path: str, anchor: str, target: str) -> None:
@@ -146,10 +128,6 @@ def _name(region: Region) -> str:
         return "a picture that no longer exists"
     copies = len(region.paths) - 1
     return region.paths[0] + (f" (and {copies} more copies)" if copies else "")
-
-
-def _box(region: Region | None) -> list[float] | None:
-    return None if region is None else box_row(region.box)
 
 
 def _cells(region: Region | None) -> tuple[str, str]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..encoders import check_stranger, knows
 from ..errors import ModelError
+from ..query.documents import plain
+from ..query.source_documents import memory_document, source_details
 from ..records import SourceKind
 from ..timecode import NS, age, clock, recording_date
 from .options import MemoryOption, source_argument
 from .output import Listing, Row, Show, listing, size
-from .sources import OWN_DATES, STATES, open_store, source_row
+from .sources import OWN_DATES, STATES, open_store
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -48,39 +50,17 @@ def info(
       vidmem info walk.mp4
     """
     with open_store(memory) as store:
-        row = _memory_row(store) if source is None else _source_row(store, source)
+        row = _document(store, source)
     cells = _memory_cells(row) if source is None else _source_cells(row)
     show(Listing([row], [("", ""), *((label, cell) for label, cell in cells.items() if cell is not None)], row))
     return 0
 
 
-def _source_row(store: Store, name: str) -> Row:
-    row = store.source(name)
-    tracks = len(store.source_tracks(row.id))
-    return {**source_row(row), "tracks": tracks, "fingerprint": row.fingerprint, "at_hand": row.address.exists()}
-
-
-def _memory_row(store: Store) -> Row:
-    stats, model = store.stats(), store.model()
-    return {
-        "memory": str(store.folder),
-        "sources": stats.sources,
-        "duration_s": stats.duration_ns / NS,
-        "duration_ns": str(stats.duration_ns),
-        "frames": stats.frames,
-        "photos": stats.pictures,
-        "damaged": stats.damaged,
-        "tracks": stats.tracks,
-        "regions": stats.regions,
-        "database_bytes": stats.database_bytes,
-        "cache_bytes": stats.cache_bytes,
-        "bytes_per_hour": stats.bytes_per_hour,
-        "encoder": model.encoder if model else None,
-        "knows": _knows(model.encoder) if model else None,
-        "weights": model.weights if model else None,
-        "regions_weights": (model.regions or None) if model else None,
-        "settings": dict(model.config) if model else None,
-    }
+def _document(store: Store, source: str | None) -> Row:
+    if source is not None:
+        return dict(plain(source_details(store, store.source(source))))
+    model = store.model()
+    return dict(plain(memory_document(store, _knows(model.encoder) if model else None)))
 
 
 def _knows(encoder: str) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ..query.documents import plain
+from ..query.source_documents import source_document
 from ..timecode import clock, recording_date
 from .messages import say
 from .options import MemoryOption
 from .output import Listing, Show, listing
 from .sightings import NO_VIDEO
-from .sources import OWN_DATES, STATES, open_store, source_row
+from .sources import OWN_DATES, STATES, open_store
 
 
 @listing
@@ -34,7 +36,7 @@ def ls(memory: MemoryOption = None, *, show: Show) -> int:
         )
         for row in rows
     ]
-    show(Listing([source_row(row) for row in rows], table))
+    show(Listing([plain(source_document(row)) for row in rows], table))
     if not rows:
         say(NO_VIDEO)
     return 0

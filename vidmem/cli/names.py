@@ -11,6 +11,8 @@ import typer
 
 from ..config import default_folder
 from ..encoders import DEFAULT, check_stranger, find, load_text
+from ..query.documents import plain
+from ..query.source_documents import names_document
 from ..store import Store
 from ..store.files import DATABASE_NAME
 from . import completion
@@ -45,18 +47,17 @@ def names(
 
     spec = encoder or _encoder_of(memory)
     if find(spec).open_vocabulary:  # known without its weights
-        show(Listing([], (), {"encoder": spec, "open_vocabulary": True, "names": []}))
+        show(Listing([], (), plain(names_document(spec, None))))
         say(f"`{spec}` takes any phrase")
         return 0
     text = load_text(spec, weights)
     known = text.names()
     wanted = " ".join((part or "").lower().split())
-    rows: list[Row] = [
-        {"name": name, "another_name_for": other or None} for name, other in sorted(known.items()) if wanted in name
-    ]
+    document: Row = plain(names_document(spec, known, part or ""))
+    rows: list[Row] = document["names"]
     table: list[Sequence[str]] = [("name", "another name for")]
     table += [(row["name"], row["another_name_for"] or "") for row in rows]
-    show(Listing(rows, table, {"encoder": spec, "open_vocabulary": False, "names": rows}))
+    show(Listing(rows, table, document))
     if not known:
         say(f"`{spec}` has no list of names; it knows {text.info.knows}")
         return 0

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -17,6 +17,7 @@ import typer
 
 from ..address import shown, without_secrets
 from ..errors import UsageError
+from ..query.documents import public
 from .signatures import parameter, parameters, set_parameters
 
 Row = dict[str, Any]
@@ -91,18 +92,13 @@ def box_cell(box: Sequence[float]) -> str:
     return ",".join(f"{v:.0f}" for v in box)
 
 
-def box_row(box: Sequence[float]) -> list[float]:
-    """A box as JSON has it, to a hundredth of a pixel."""
-    return [round(v, 2) for v in box]
-
-
 def _print_json(listing: Listing) -> None:
-    print(json.dumps(_plain(listing.rows if listing.document is None else listing.document), indent=1))
+    print(json.dumps(public(listing.rows if listing.document is None else listing.document), indent=1))
 
 
 def _print_lines(listing: Listing) -> None:
     for row in listing.rows:
-        print(json.dumps(_plain(row)))
+        print(json.dumps(public(row)))
 
 
 def _print_csv(listing: Listing) -> None:
@@ -127,15 +123,6 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of a text that spreadsheets run as a formula; some take the wide forms for the same."""
 
 
-def _plain(value: Any) -> Any:
-    """A value for JSON, with addresses as `without_secrets` shows them."""
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 
@@ -150,7 +137,7 @@ def _csv_cell(value: Any) -> Any:
         if numbers:
             return value
     if isinstance(value, dict):
-        return json.dumps(_plain(value))
+        return json.dumps(public(value))
     if not isinstance(value, str):
         return value
     text = without_secrets(value)

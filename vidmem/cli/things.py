@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..query import arguments
-from ..query.answers import sighting_row
+from ..query.documents import plain, things_document
 from ..timecode import clock
 from .messages import say
 from .options import check_limits, labels_option, source_argument
-from .output import Listing, Row, Show, listing
+from .output import Listing, Show, listing
 from .question import OPENING, TIMES, Question, asks
 from .saving import check_suffix, opens, say_not_saved, write_picture
 from .sightings import NO_VIDEO, probability_cell
 
 if TYPE_CHECKING:
-    from ..query.inventory import Inventory, KnownThing
+    from ..query.inventory import Inventory
 
 TOP = 20
 """Number of things that are printed by default."""
@@ -108,7 +108,7 @@ def _title(names: tuple[str, ...]) -> str:
 def _listing(found: Inventory) -> Listing:
     from ..render.captions import date_text, seen_text
 
-    rows = [_row(thing) for thing in found]
+    document = plain(things_document(found))
     dated = any(date_text(thing.last) for thing in found)
     table = [("thing", "probability", "seen", "last", *(("recorded",) if dated else ()), "source")]
     table += [
@@ -122,19 +122,4 @@ def _listing(found: Inventory) -> Listing:
         )
         for thing in found
     ]
-    return Listing(rows, table, {"found": bool(found), "total": found.total, "things": rows})
-
-
-def _row(thing: KnownThing) -> Row:
-    return {
-        "name": thing.name,
-        "named": thing.named,
-        "probability": None if thing.probability is None else round(thing.probability, 6),
-        "guesses": [{"name": name, "probability": None if p is None else round(p, 6)} for name, p in thing.guesses],
-        "seen_s": thing.seen_s,
-        "frames": thing.frames,
-        "sightings": thing.sightings,
-        "tracks": list(thing.tracks),
-        "last": sighting_row(thing.last),
-        "best": sighting_row(thing.best),
-    }
+    return Listing(document["things"], table, document)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..query.answers import sighting_row
 from ..query.chronology import mixture
+from ..query.documents import sighting_row, timeline_document
 from .messages import say
 from .output import Listing, Row, Show, listing
 from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks, say_readings
@@ -79,13 +79,4 @@ def _listing(things: Sequence[Thing]) -> Listing:
     header, *cells = sighting_cells([s for _, s in numbered])
     table: list[Sequence[str]] = [("thing", *header, "source")]
     table += [(str(number), *row, s.picture or s.source) for (number, s), row in zip(numbered, cells, strict=True)]
-    document = [
-        {
-            "thing": number,
-            "seen": len(thing.sightings),
-            "tracks": list(thing.tracks),
-            "sightings": [sighting_row(s) for s in thing.sightings],
-        }
-        for number, thing in enumerate(things, 1)
-    ]
-    return Listing(rows, table, {"found": bool(things), "things": document})
+    return Listing(rows, table, timeline_document(things))

@@ -9,7 +9,7 @@ import typer
 
 from ..encoders.vocabulary import first_lines
 from ..errors import UnknownWordError
-from ..query.answers import sighting_row
+from ..query.documents import sighting_row
 from ..query.labels import load_labels
 from .messages import say, warn
 from .output import Listing, Row, Show, listing

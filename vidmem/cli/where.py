@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..query.answers import sighting_row
+from ..query.documents import box_row, plain, sighting_row, where_document
 from ..records import SourceKind
 from ..timecode import EPOCHAL_NS, NS, clock, relative_date
 from .mask_model import MaskModel, ask_on_evidence, asks_a_model, say_mask
 from .messages import say, warn
 from .options import check_limits
-from .output import Listing, Row, Show, box_cell, box_row, listing
+from .output import Listing, Row, Show, box_cell, listing
 from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks
 from .saving import check_suffix, opens, say_not_saved, write_picture
 from .sightings import (
@@ -192,13 +192,7 @@ def _listing(
     if any(s.last for s in shown):
         last = [("last seen",), *((_log_point(s.last),) for s in shown)]
         table = [row + more for row, more in zip(table, last, strict=True)]
-    document: Row = {
-        "found": answer.found,
-        "query": answer.query,
-        "sightings": rows,
-        "near_misses": [sighting_row(s) for s in answer.near_misses],
-        "likelier": None if answer.likelier is None else sighting_row(answer.likelier),
-    }
+    document: Row = plain(where_document(answer, shown))
     if mask is not None:
         document["mask"] = mask
     if explained is not None:
