@@ -182,10 +182,11 @@ def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photo
     (folder / "complete").touch()
 
 
-def tracks_alone(folder: Path, tracks: int, sources: int = 25, seed: int = 0) -> None:
+def tracks_alone(folder: Path, tracks: int, sources: int = 25, seed: int = 0, films: Sequence[SourceInfo] = ()) -> None:
     """A memory of `tracks` tracks without regions, unless it exists: spans of seconds in recordings of four hours.
 
-    The rows are written with the Store's own SQL in one transaction: a million take 12 seconds.
+    The rows are written with the Store's own SQL in one transaction: a million take 12 seconds. `films` stand for
+    recordings that are files, of four hours each; without them there are `sources` recordings without a file.
     """
     blank = blank_memory(folder)
     if blank is None:
@@ -197,15 +198,18 @@ def tracks_alone(folder: Path, tracks: int, sources: int = 25, seed: int = 0) ->
         tokens = Tokens(rng, encoder.contrast_vectors, record.visual_dim)
         ids = []
         hours = 4 * 3600 * NS
-        for number in range(sources):
-            info = SourceInfo(f"/synthetic/{number:03d}.mp4", SourceKind.VIDEO, 1280, 720, hours, f"synthetic-{number}")
+        infos = films or [
+            SourceInfo(f"/synthetic/{number:03d}.mp4", SourceKind.VIDEO, 1280, 720, hours, f"synthetic-{number}")
+            for number in range(sources)
+        ]
+        for info in infos:
             row = memory.store.begin_source(info)
             memory.store.checkpoint(row.id, Checkpoint(next_t_ns=hours, frames_done=4 * 3600 * 5, state="done"))
             ids.append(row.id)
     conn = sqlite3.connect(folder / "memory.sqlite", isolation_level=None)
     conn.execute("PRAGMA synchronous = OFF")
     conn.execute("BEGIN")
-    per_source = -(-tracks // sources)
+    per_source = -(-tracks // len(ids))
     done = 0
     for source in ids:
         n = min(per_source, tracks - done)
