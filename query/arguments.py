@@ -41,6 +41,8 @@ _SHOWN = 60
 """How many characters of a wrong value a message shows."""
 _MAX_SCORE = 1000.0
 """The largest threshold: far above all scores, and a number that fits 32 bits."""
+_MAX_PIXEL = 1 << 20
+"""Beyond all pictures."""
 _DIGITS = 40
 """The most digits of the id of a track."""
 
@@ -195,6 +197,19 @@ def _time_ns(value: Any) -> int:
     if ns is None or ns != value or abs(ns) > LONGEST_NS:
         raise UsageError(f"the time in `crop` is whole nanoseconds or a text such as '12.5s'; got {got(value)}")
     return ns
+
+
+def box(value: Any) -> Box:
+    """A box x0, y0, x1, y1 in pixels, from four numbers or from "x0,y0,x1,y1". Raises UsageError; it is not empty."""
+    what = "x0,y0,x1,y1 in pixels, such as 100,80,160,140"
+    given = value.split(",") if isinstance(value, str) else value
+    try:
+        x0, y0, x1, y1 = (float(n) for n in given)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"`box` is {what}; got {got(value)}") from None
+    if not all(math.isfinite(n) and abs(n) <= _MAX_PIXEL for n in (x0, y0, x1, y1)) or x1 <= x0 or y1 <= y0:
+        raise UsageError(f"`box` is {what}, and not empty; got {got(value)}")
+    return x0, y0, x1, y1
 
 
 def within_ns(value: str) -> int:

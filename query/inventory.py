@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import overload
+from dataclasses import dataclass, replace
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,14 @@ _BLOCK = 1024
 """Rows whose vectors are looked up at a time."""
 
 
+class Span(NamedTuple):
+    """A stretch of time in one source, both ends inclusive, in ns on the clock of the source."""
+
+    source_id: int
+    start_ns: int
+    end_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class KnownThing:
     """One thing in a memory.
@@ -32,7 +40,7 @@ class KnownThing:
     the encoder is not calibrated. guesses: the most probable names with their probabilities; the first is `name`.
     seen_ns: how long it was in view, gaps within a sighting included. frames: in how many sampled frames, or in how
     many single pictures, it was in view. sightings: how often it was in view. tracks: ids of all of its tracks. last:
-    its newest sighting. best: the sighting that fits its name best.
+    its newest sighting. best: the sighting that fits its name best. spans: when it was in view, newest first.
     """
 
     name: str
@@ -45,6 +53,7 @@ class KnownThing:
     tracks: tuple[int, ...]
     last: Sighting
     best: Sighting
+    spans: tuple[Span, ...] = ()
 
     @property
     def seen_s(self) -> float:
@@ -77,6 +86,33 @@ class Inventory(Sequence[KnownThing]):
         return self.things[index]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stock:
+    """All things of one state of a memory in order, of which `page` gives a part. Threads may share it.
+
+    cache: the vectors of that state. sources: by id. naming: gives things their names. found: all tracks. totals: of
+    the things. members: the tracks of each thing, as positions in `found`. things: numbers of the things, in order.
+    judged: the names that were looked up so far. notes: for people.
+    """
+
+    cache: VectorCache
+    sources: dict[int, SourceRow]
+    naming: Naming
+    found: Filtered
+    totals: _Totals | None
+    members: Sequence[Members]
+    things: Sequence[int]
+    judged: dict[int, Guess]
+    notes: tuple[str, ...] = ()
+
+    def judge(self, thing: int) -> Guess:
+        """The name of a thing."""
+        if thing not in self.judged:
+            rows = self.found.hits.rows[self.members[thing]]
+            self.judged[thing] = self.naming.of(_mean_token(self.cache, self.found.columns, rows))
+        return self.judged[thing]
+
+
 def inventory(
     store: Store,
     cache: VectorCache,
@@ -100,30 +136,55 @@ def inventory(
         min_probability: Only things whose name has at least this probability.
         top: At most this many things; None for all.
     """
+    found = stock(
+        store,
+        cache,
+        naming,
+        min_cosine=min_cosine,
+        spans=spans,
+        newest=newest,
+        min_probability=min_probability,
+    )
+    return page(store, found, 0, top)
+
+
+def stock(
+    store: Store,
+    cache: VectorCache,
+    naming: Naming,
+    *,
+    min_cosine: float,
+    spans: Spans | None = None,
+    newest: bool = False,
+    min_probability: float | None = None,
+) -> Stock:
+    """All things of a memory in order. Arguments as in `inventory`."""
     found = _all_tracks(store, cache, spans)
     rows, columns = found.hits.rows, found.columns
-    if not len(rows):
-        return Inventory(())
     sources = {row.id: row for row in store.sources()}
+    if not len(rows):
+        return Stock(cache, sources, naming, found, None, (), (), {})
     number = numbers(store, columns, rows, cache.reconstruct("visual", rows), min_cosine)
     order, zeros = in_time(store, cache, sources, found.hits)
     totals = _totals(store, columns, rows, number, order, zeros)
     ranked = totals.by_newest if newest else np.lexsort((-totals.frames, -totals.length_ns))
-    members = positions(number)
-    judged: dict[int, Guess] = {}
-
-    def judge(thing: int) -> Guess:
-        if thing not in judged:
-            judged[thing] = naming.of(_mean_token(cache, columns, rows[members[thing]]))
-        return judged[thing]
-
-    things: list[int] = ranked.tolist()
-    if min_probability is not None:
-        things = [thing for thing in things if (judge(thing).probability or 0.0) >= min_probability]
-    kept = [(thing, judge(thing)) for thing in things[:top]]
     weak = doubt(store, cache, sources, [found.hits]) if newest else None
-    known = _known_things(store, cache, sources, found, totals, members, kept, naming)
-    return Inventory(tuple(known), len(things), (weak,) if weak else ())
+    members, things = positions(number), ranked.tolist()
+    out = Stock(cache, sources, naming, found, totals, members, things, {}, (weak,) if weak else ())
+    if min_probability is None:
+        return out
+    kept = [thing for thing in things if (out.judge(thing).probability or 0.0) >= min_probability]
+    return replace(out, things=kept)
+
+
+def page(store: Store, of: Stock, offset: int = 0, top: int | None = None) -> Inventory:
+    """The things of a stock from number `offset` on, `top` of them; None for all the rest."""
+    if of.totals is None:
+        return Inventory(())
+    end = None if top is None else offset + top
+    kept = [(thing, of.judge(thing)) for thing in of.things[offset:end]]
+    known = _known_things(store, of.cache, of.sources, of.found, of.totals, of.members, kept, of.naming)
+    return Inventory(tuple(known), len(of.things), of.notes)
 
 
 def _all_tracks(store: Store, cache: VectorCache, spans: Spans | None) -> Filtered:
@@ -270,9 +331,17 @@ def _known_things(
                 tracks=_track_ids(found, members[i]),
                 last=last,
                 best=best_one,
+                spans=tuple(_span(found, part) for part in totals.sightings[i]),
             )
         )
     return out
+
+
+def _span(found: Filtered, part: Members) -> Span:
+    """The stretch of time of the tracks of one sighting."""
+    columns, rows = found.columns, found.hits.rows[part]
+    start, end = int(columns.start_ns[rows].min()), int(columns.end_ns[rows].max())
+    return Span(int(columns.source_ids[rows[0]]), start, end)
 
 
 def _track_ids(found: Filtered, part: Members) -> tuple[int, ...]:

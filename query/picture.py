@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import IO, Literal, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -39,7 +40,16 @@ def load_picture(path: str | Path) -> Image.Image:
     """Read an upright RGB picture; transparent parts become grey. Raises MediaError."""
     if not os.path.exists(path):
         raise MediaError(f"no such picture; check the path: {path}")
-    with opened(path, remedy="save it as JPEG or PNG") as held:
+    return _read(path, path)
+
+
+def picture_from(data: bytes, name: str) -> Image.Image:
+    """As `load_picture`, from the bytes of a file. name: what to call it in errors."""
+    return _read(io.BytesIO(data), name)
+
+
+def _read(file: str | Path | IO[bytes], name: str | Path) -> Image.Image:
+    with opened(file, name, remedy="save it as JPEG or PNG") as held:
         picture = held.load(more=16)
         held.exif()  # checks them
         return opaque(ImageOps.exif_transpose(picture))

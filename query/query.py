@@ -14,11 +14,12 @@ from ..encoders.probability import Probabilities
 from ..encoders.registry import is_known
 from ..encoders.vocabulary import read, try_reading
 from ..errors import UnknownWordError, UsageError
-from ..records import Float32
+from ..records import Float32, Sighting
 from ..store import SourceRow, Store, VectorCache
 from . import arguments
 from .asking import Request, checked, encoded, phrases_of, question_of, vectors_of, with_contrast
 from .filters import Spans, spans_of
+from .kept import Kept
 from .question import Question
 from .view import Side, View, Views
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .answers import Album, Answer, Thing
     from .arguments import Crop, Names, Path, Picture, Sources, Time
     from .haystack import HaystackAnswer, Rule
-    from .inventory import Inventory
+    from .inventory import Inventory, Stock
     from .labels import LabelSet
     from .parse import Parse, Way
     from .search import Named
@@ -66,6 +67,7 @@ class Query:
         self._views = Views(store, encoder, device, weights, masks, said=said)
         self._device, self._weights = device, weights
         self._album = album
+        self._stocks: Kept[Stock] = Kept()
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -265,6 +267,7 @@ class Query:
         labels: Path | None = None,
         min_probability: float | None = None,
         top: int | None = None,
+        offset: int = 0,
     ) -> Inventory:
         """What is in the memory, thing by thing, the one longest in view first.
 
@@ -279,37 +282,57 @@ class Query:
                 what the encoder knows, or the things of those three lists.
             min_probability: Only things whose name is at least this probable.
             top: At most this many; None for all.
+            offset: Leave out this many. The next pages of the same question are quick while the memory stays as it is.
 
         Raises:
             UsageError: as `where` for conditions; names cannot be read or have no probability.
             MediaError: the file of names cannot be read.
         """
-        from .inventory import inventory
+        from .inventory import page, stock
         from .naming import Naming, names_for
 
         arguments.flags(newest=newest)
         min_probability, count = arguments.share("min_probability", min_probability), arguments.top(top)
+        skipped = arguments.whole("offset", offset, 0)
         file = None if labels is None else arguments.path("labels", labels)
-        with self.view() as now:
-            spans, notes = self._spans(arguments.each(sources), after, before)
+        named = arguments.paths("sources", arguments.each(sources))
+        start, end = arguments.moment(after, "after"), arguments.moment(before, "before")
+        state = self.store.changes()
+        with self.view() as now, self._stocks.turn:
+            spans, notes = spans_of(self.store, named, start, end)
             curve = now.calibration.probability.text if now.calibration.probability else None
             if min_probability is not None and curve is None:
                 raise UsageError(
                     "no probability is known, for this encoder is not calibrated; leave `min_probability` out"
                 )
-            names = names_for(now.text, file)
-            vectors = encoded(now.text, names) if file is None else vectors_of(now.text, names)
-            found = inventory(
-                self.store,
-                now.cache,
-                Naming(now.text, names, vectors, curve),
-                min_cosine=now.calibration.same_thing,
-                spans=spans,
-                newest=newest,
-                min_probability=min_probability,
-                top=count,
-            )
+
+            def make() -> Stock:
+                names = names_for(now.text, file)
+                vectors = encoded(now.text, names) if file is None else vectors_of(now.text, names)
+                return stock(
+                    self.store,
+                    now.cache,
+                    Naming(now.text, names, vectors, curve),
+                    min_cosine=now.calibration.same_thing,
+                    spans=spans,
+                    newest=newest,
+                    min_probability=min_probability,
+                )
+
+            key = (state, now.side, tuple(named), start, end, newest, min_probability)
+            found = page(self.store, self._stocks.get(key, make) if file is None else make(), skipped, count)
         return replace(found, notes=(*notes, *found.notes))
+
+    def sightings(self, tracks: Iterable[int]) -> list[Sighting]:
+        """All sightings of one thing, newest first, from the ids of its tracks, as `things` and `timeline` give them.
+
+        Ids that are not in the memory are left out. Sightings have no probability, for nothing was asked.
+        """
+        from .of_tracks import sightings_of_tracks
+
+        ids = [arguments.whole("tracks", track, 0) for track in arguments.made("tracks", tracks, Iterable, "ids")]
+        with self.view() as now:
+            return sightings_of_tracks(self.store, now.cache, now.calibration, ids)
 
     def watch(
         self,

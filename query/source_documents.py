@@ -143,27 +143,28 @@ class FrameBoxesDocument:
 class BoxesDocument:
     """The boxes of tracks over time. width, height: of the picture in whose pixels they are.
 
-    `complete` is false where there were more frames than one answer has; ask on from the last of them.
+    `next_ns` is where to ask on if there is more than one answer has, else null.
     """
 
     width: int
     height: int
-    complete: bool
+    next_ns: str | None
     frames: list[FrameBoxesDocument]
 
 
 def source_document(row: SourceRow) -> SourceDocument:
     """The document of a source, from its row alone."""
-    return SourceDocument(**_of_row(row))
+    return SourceDocument(**source_fields(row))
 
 
 def source_details(store: Store, row: SourceRow) -> SourceDetails:
     """The document of a source with the number of its tracks, and whether its file exists."""
-    tracks = len(store.source_tracks(row.id))
-    return SourceDetails(**_of_row(row), tracks=tracks, fingerprint=row.fingerprint, at_hand=row.address.exists())
+    tracks = store.shares().get(row.id, (0, 0))[0]
+    return SourceDetails(**source_fields(row), tracks=tracks, fingerprint=row.fingerprint, at_hand=row.address.exists())
 
 
-def _of_row(row: SourceRow) -> dict[str, Any]:
+def source_fields(row: SourceRow) -> dict[str, Any]:
+    """The fields of a SourceDocument."""
     dated = row.start_ns is not None and is_wall_clock(row.start_ns, row.recorded_by)
     return {
         "source": row.uri,

@@ -28,6 +28,9 @@ GROUPS = {
         "names": "List the names that the encoder knows.",
         "calibrate": "Fit probabilities to questions with known answers.",
     },
+    "Look": {
+        "serve": "Show the memory as a page, and answer programs over HTTP.",
+    },
     "Single photos": {
         "ground": "Find a thing in a photo: its box and its mask.",
         "segment": "Label the pixels of a photo.",
@@ -84,6 +87,7 @@ SYNONYMS = {
     "watch": "camera live stream record",
     "models": "model encoders weights pull download",
     "doctor": "check",
+    "serve": "server http web page ui gui api browse",
     "eval": "evaluate evaluation benchmark bench score",
     "annotate": "mark write",
     "timeline": "history",

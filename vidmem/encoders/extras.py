@@ -8,7 +8,10 @@ from importlib.util import find_spec
 
 from ..errors import ModelError
 
-LIBRARIES = ("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft")
+LIBRARIES = (
+    *("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft"),
+    *("starlette", "uvicorn", "mcp", "pydantic", "anyio"),
+)
 """Libraries that only extras bring."""
 
 

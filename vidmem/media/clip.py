@@ -10,11 +10,13 @@ from itertools import chain, takewhile
 import av
 import av.error
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from ..errors import MediaError
 from ..records import Frame
 from ..replacing import replacing
-from .base import Source
+from .base import Shape, Source
 from .opening import open_source
 
 _TICK_NS = 1000  # time base of the clip: a microsecond keeps the times of any source
@@ -46,14 +48,40 @@ def save_clip(path_in: str, path_out: str, start_ns: int, end_ns: int, drawn: Dr
         cut_clip(source, path_out, start_ns, end_ns, drawn)
 
 
-def cut_clip(source: Source, path_out: str, start_ns: int, end_ns: int, drawn: Drawn | None = None) -> None:
-    """`save_clip` of an open source."""
+def cut_clip(
+    source: Source,
+    path_out: str,
+    start_ns: int,
+    end_ns: int,
+    drawn: Drawn | None = None,
+    *,
+    fps: float = 0,
+    shape: Shape | None = None,
+) -> None:
+    """`save_clip` of an open source.
+
+    Args:
+        source: It.
+        path_out: The MP4.
+        start_ns: Start; the picture on display then is the first one.
+        end_ns: End, inclusive.
+        drawn: Applied to each frame.
+        fps: Maximum number of frames a second; 0 for all.
+        shape: The size in which pictures are wanted; by default their own.
+    """
     if os.path.realpath(source.path) == os.path.realpath(path_out):
         raise MediaError(f"the clip would overwrite its source; choose another name: {path_out}")
     first = source.frame_at(start_ns)
-    rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(0, first.t_ns + 1))
+    if shape is not None:
+        first = Frame(_resized(first.image, shape), first.t_ns, first.index, first.mark)
+    rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(fps, first.t_ns + 1, shape=shape))
     frames = chain([first], rest)
     save_frames(frames if drawn is None else map(drawn, frames), path_out)
+
+
+def _resized(image: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
+    size = shape(image.shape[1], image.shape[0])
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 def save_frames(frames: Iterable[Frame], path_out: str) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, BinaryIO
 
 from ..limits import open_regular
 
@@ -37,16 +37,21 @@ class Prints:
 def of_file(path: str) -> Prints:
     """sha256 in hex of the size and the samples; formerly of the size and the first and last MiB. Raises OSError."""
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        now, former = hashlib.sha256(f"samples\n{size}\n".encode()), hashlib.sha256(f"{size}\n".encode())
-        for place, length in _places(size, SAMPLES, BLOCK):
-            file.seek(place)
-            now.update(file.read(length))
-        file.seek(0)
+        return of_opened(file)
+
+
+def of_opened(file: BinaryIO) -> Prints:
+    """`of_file` of an open file, which is left at any place."""
+    size = os.fstat(file.fileno()).st_size
+    now, former = hashlib.sha256(f"samples\n{size}\n".encode()), hashlib.sha256(f"{size}\n".encode())
+    for place, length in _places(size, SAMPLES, BLOCK):
+        file.seek(place)
+        now.update(file.read(length))
+    file.seek(0)
+    former.update(file.read(_EDGE))
+    if size > _EDGE:
+        file.seek(max(_EDGE, size - _EDGE))
         former.update(file.read(_EDGE))
-        if size > _EDGE:
-            file.seek(max(_EDGE, size - _EDGE))
-            former.update(file.read(_EDGE))
     return Prints(now.hexdigest(), former.hexdigest())
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from ..address import Address
 from ..errors import MediaError
 from ..limits import open_regular
 from ..records import SourceKind
 from .base import Source
+from .fingerprint import of_opened
 from .opening import open_source
 
 _PART = 1 << 20
@@ -61,6 +62,30 @@ def open_known(row: Known) -> Source:
         source.close()
         raise OtherFileError(f"the file is not the one that was indexed; run `vidmem index` on it again: {row.uri}")
     return source
+
+
+def open_known_file(row: Known) -> BinaryIO:
+    """Open the file of a video of a memory for its bytes; see `check_known_file`.
+
+    Raises:
+        MediaError: the source is no video file, or the file is gone or cannot be read.
+    """
+    if row.kind is not SourceKind.VIDEO:
+        raise MediaError(f"the source is not a video file of its own; take frames or clips of it: {row.uri}")
+    try:
+        return open_regular(row.address.path)
+    except FileNotFoundError:
+        raise MediaError(f"the video is no longer there; put it back: {row.uri}") from None
+    except (OSError, ValueError) as error:
+        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise MediaError(f"the video cannot be read ({cause}); check the file: {row.uri}") from None
+
+
+def check_known_file(row: Known, file: BinaryIO) -> None:
+    """Raise OtherFileError unless an open file is the one that was indexed."""
+    prints = of_opened(file)
+    if row.fingerprint not in (prints.now, prints.former):
+        raise OtherFileError(f"the file is not the one that was indexed; run `vidmem index` on it again: {row.uri}")
 
 
 def is_photo(path: str, digest: bytes) -> bool:

@@ -58,6 +58,11 @@ class VideoSource(Source):
             embedded = from_tags(container.metadata, stream.metadata)
             self.info = file_info(path, SourceKind.VIDEO, size, _duration_ns(container, stream), embedded)
 
+    @property
+    def zero_ns(self) -> int:
+        """Where t_ns = 0 is on the container's own clock, in ns, rounded down."""
+        return self._clock.zero // self._clock.den
+
     def frames(
         self, fps: float, start_ns: int = 0, *, start_index: int = 0, shape: Shape | None = None
     ) -> Iterator[Frame]:

@@ -145,6 +145,18 @@ def stale_sources(conn: sqlite3.Connection) -> list[str]:
     return [validate.path("sources", uri) for (uri,) in conn.execute(query)]
 
 
+def shares(conn: sqlite3.Connection) -> dict[int, tuple[int, int]]:
+    """Return, for each source by id, how many tracks it has and how many bytes its regions and vectors take."""
+    found: dict[int, tuple[int, int]] = {}
+    for source_id, n in conn.execute("SELECT source_id, count(*) FROM tracks GROUP BY source_id"):
+        found[source_id] = n, 0
+    row = conn.execute("SELECT visual_dim, text_dim FROM model").fetchone()
+    each = 2 * (int(row[0]) + int(row[1])) if row else 0  # vectors are fp16
+    for source_id, size in conn.execute("SELECT source_id, total(length(blob)) FROM regions GROUP BY source_id"):
+        found[source_id] = found.get(source_id, (0, 0))[0], int(size)
+    return {source_id: (n, size + n * each) for source_id, (n, size) in found.items()}
+
+
 def next_ordinal(conn: sqlite3.Connection, source_id: int) -> int:
     """Return one more than the highest ordinal of the tracks of a source."""
     query = "SELECT ifnull(max(ordinal), -1) + 1 FROM tracks WHERE source_id = ?"

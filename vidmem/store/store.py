@@ -277,6 +277,7 @@ class Store(Closing):
     set_content = _writes(writer.set_content)
     stale_sources = _reads(reader.stale_sources)
     cuts = _reads(reader.cuts)
+    shares = _reads(reader.shares)
     marks = _reads(log_data.marks)
     trail = _reads(log_data.trail)
     set_trail = _writes(log_data.set_trail)
@@ -398,6 +399,13 @@ class Store(Closing):
         """Count what the memory holds, and its bytes on disk."""
         with self._use() as conn, snapshot(conn):
             return reader.stats(conn, self.folder)
+
+    def changes(self) -> tuple[int, int]:
+        """Return a value that is another one after any commit, by this or another process. Not for a `snapshot`."""
+        with self._turn, store_errors(self.folder):
+            if self._conn is None:
+                raise closed()
+            return int(self._conn.execute("PRAGMA data_version").fetchone()[0]), self._conn.total_changes
 
     def extent(self) -> tuple[int, int]:
         """Return how often the tracks have changed, and how many there are."""

@@ -1,0 +1,53 @@
+"""The application: everything that the server answers, in one list, and what requests pass on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from .api.openapi import openapi_route
+from .api.route import mounted, refused
+from .api.table import ROUTES
+from .faults import Fault
+from .page import page_routes
+from .service import Service
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..memory import Memory
+
+
+def build(memory: Memory, settings: Settings | None = None) -> Starlette:
+    """The application that answers for a memory.
+
+    Args:
+        memory: Opened with `read_only`. The caller closes it after the server has stopped.
+        settings: What the server was started with.
+    """
+    service = Service(memory, settings or Settings())
+    routes: list[BaseRoute] = [
+        *page_routes(),
+        *(mounted(route, service) for route in ROUTES),
+        openapi_route(),
+    ]
+    middleware: list[Middleware] = []
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route})
+    app.state.service = service
+    return app
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        fault = Fault(
+            405, "usage", f"this address is not asked with {request.method}", headers=dict(error.headers or {})
+        )
+    else:
+        fault = Fault(error.status_code, "not_found", "there is nothing at this address")
+    return refused(fault)

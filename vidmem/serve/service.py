@@ -1,0 +1,94 @@
+"""What all handlers share: the memory, what the server was started with, and bounded caches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import BinaryIO, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from ..errors import UsageError
+from ..media.known import check_known_file, open_known_file
+from ..media.playable import Playable, playable
+from ..memory import Memory
+from ..records import SourceKind
+from ..store import SourceRow
+from .caches import Bytes, Few, Pictures
+from .faults import NotFoundError
+from .settings import Settings
+
+QUESTION_THREADS, PICTURE_THREADS = 3, 2
+T = TypeVar("T")
+
+
+class Service:
+    """What all handlers share. Threads may share it.
+
+    Attributes:
+        memory: The memory, opened with `read_only`.
+        settings: What the server was started with.
+        given: Pictures that clients have sent.
+        drawn: Frames and crops as JPEG.
+    """
+
+    def __init__(self, memory: Memory, settings: Settings) -> None:
+        self.memory, self.settings = memory, settings
+        self.given = Pictures()
+        self.drawn = Bytes()
+        self._playable: Few[Playable] = Few(4096)
+        self._checked: Few[bool] = Few(4096)
+        self._limits: dict[str, anyio.CapacityLimiter] = {}
+
+    async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:
+        """Run blocking work in a thread. pool: questions or pictures. client: who asks."""
+        size = PICTURE_THREADS if pool == "pictures" else QUESTION_THREADS
+        limiter = self._limits.setdefault(pool, anyio.CapacityLimiter(size))
+        return await anyio.to_thread.run_sync(partial(work), limiter=limiter)
+
+    def playable(self, row: SourceRow, *, look: bool) -> Playable | None:
+        """Whether browsers play the file of a source. look: open the file if needed; else None if it is not known."""
+        if row.kind is not SourceKind.VIDEO:
+            return Playable("", "it is not a video file of its own")
+        state = _state(row.address.path)
+        key = (row.id, row.fingerprint, state)
+        found = self._playable.get(key)
+        if found is None and look:
+            found = playable(row) if state else Playable("", "the file is gone or cannot be read")
+            self._playable.put(key, found)
+        return found
+
+    def open_video(self, row: SourceRow) -> BinaryIO:
+        """Open the file of a video for its bytes. Raises MediaError as `open_known_file` and `check_known_file`."""
+        file = open_known_file(row)
+        try:
+            stat = os.fstat(file.fileno())
+            key = (row.id, row.fingerprint, _state_of(stat))
+            if self._checked.get(key) is None:
+                check_known_file(row, file)
+                self._checked.put(key, True)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def source(self, source_id: int) -> SourceRow:
+        """The source with this id. Raises NotFoundError."""
+        try:
+            return self.memory.store.source_by_id(source_id)
+        except UsageError as error:
+            raise NotFoundError(str(error)) from None
+
+
+def _state(path: str) -> tuple[int, ...] | None:
+    """What changes with the content of a file; None for one that is gone."""
+    try:
+        return _state_of(os.stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _state_of(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
