@@ -1,5 +1,6 @@
 /** Making elements. Text always becomes a text node: nothing here reads markup from a string. */
 import { PATHS } from "./icons.js";
+import { loadWhenNear } from "./loading.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -83,16 +84,17 @@ export function button(label, props = {}, iconName = "") {
  * A picture in a box of known size, so that nothing moves when it comes.
  * @param {string} src @param {number} width @param {number} height their ratio counts
  * @param {string} alt "" for a picture that only repeats the words beside it
- * @param {{eager?: boolean, whole?: boolean, class?: string}} [options] whole: letterboxed in place of cut
+ * @param {{eager?: boolean, whole?: boolean, class?: string}} [options] eager: at once, not when it is near the screen;
+ *   whole: letterboxed in place of cut
  */
 export function shot(src, width, height, alt, options = {}) {
-  const img = el("img", { alt, decoding: "async", loading: options.eager ? "eager" : "lazy",
-    fetchpriority: options.eager ? "high" : null, draggable: "false" });
+  const img = /** @type {HTMLImageElement} */ (el("img", { alt, decoding: "async", draggable: "false" }));
   const classes = ["shot", options.whole && "is-whole", options.class].filter(Boolean).join(" ");
   const box = el("div", { class: classes, vars: { "--w": width, "--h": height } }, img);
   img.addEventListener("load", () => { box.classList.remove("is-gone"); box.classList.add("is-there"); });
   img.addEventListener("error", () => box.classList.add("is-gone"));
-  img.src = src;
+  if (options.eager) img.src = src;
+  else loadWhenNear(img, src);
   return box;
 }
 

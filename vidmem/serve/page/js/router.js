@@ -73,8 +73,8 @@ async function show() {
   root.replaceChildren();
   root.dataset.view = known;
   title("");
-  shown = { name: known, view: module.mount(root, { params, first }) };
   if (!first && (document.activeElement === document.body || !document.activeElement?.isConnected)) root.focus({ preventScroll: true });
+  shown = { name: known, view: module.mount(root, { params, first }) };
   scrollTo(0, 0);
   if (scroll) {
     await shown.view.ready;

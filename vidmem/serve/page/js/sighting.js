@@ -52,7 +52,7 @@ export function sightingRow(s, to, options = {}) {
   return el("a", { class: "sighting", href: to, "aria-current": options.current ? "true" : null, data: { sighting: s.id } },
     cropShot(s),
     el("span", { class: "sighting-words" },
-      el("span", { class: "sighting-when num" }, whenNode(s)),
+      el("span", { class: "sighting-when num", text: whenOf(s) }),
       el("span", { class: "sighting-where num cut", title: s.picture ?? s.source }, s.picture ? whereOf(s)
         : `${clock(s.start_s ?? 0)} · ${lengthOf(s)} · ${sourceName(s.source)}`)),
     el("span", { class: "sighting-sure num" }, p === null ? s.score.toFixed(2) : percent(p),

@@ -1,0 +1,109 @@
+/** One sighting on show: the player with its timeline, when and where in words, and what can be done with it. */
+import { clipUrl, frameUrl, get, once } from "./api.js";
+import { button, el, fill, icon, shot } from "./dom.js";
+import { count, dateDoubt, percent, sourceName, sureness, when } from "./format.js";
+import { href } from "./router.js";
+import { Lanes, laneName } from "./lanes.js";
+import { Player } from "./player.js";
+import { cropOf } from "./question.js";
+import { lengthOf, whenOf, whereOf } from "./sighting.js";
+
+/** @typedef {import("./types.js").Sighting} Sighting */
+
+const MARGIN_NS = 1_000_000_000;
+const LONGEST_CLIP_NS = 60_000_000_000;
+const MOST_LANES = 1000;
+
+/**
+ * Show a sighting. `stage` is for the picture, `words` for the text beside it.
+ * @param {Sighting} s @param {import("./types.js").Source} source
+ * @param {{search: (crop: string) => void}} then
+ * @returns {{stage: HTMLElement, close: () => void}}
+ */
+export function showSighting(s, source, then) {
+  if (s.picture !== null) return { stage: photoStage(s), close: () => {} };
+  const player = new Player(s, source);
+  const lanes = new Lanes(source, s.tracks);
+  const stop = new AbortController();
+  const hint = () => el("span", { class: "small quiet", text: "Choose a thing on the timeline to see its box too." });
+  const more = el("div", { class: "lanes-more" }, hint());
+  player.addEventListener("time", () => lanes.setTime(player.time()));
+  player.addEventListener("search", (/** @type {any} */ event) => then.search(cropOf(source.id, event.detail.ns, event.detail.box)));
+  lanes.addEventListener("seek", (/** @type {any} */ event) => player.seek(event.detail));
+  lanes.addEventListener("lane", (/** @type {any} */ event) => {
+    const lane = event.detail;
+    player.showOther(lane?.tracks ?? null, lane ? laneName(lane) : "");
+    fill(more, lane ? [el("span", { class: "cut" }, el("b", { text: laneName(lane) }), lane.probability !== null && el("span", { class: "quiet num", text: ` ${percent(lane.probability)}` })),
+      el("a", { class: "button is-small", href: href("search", { crop: cropOf(lane.best.source_id, lane.best.frame_ns, lane.best.box) }) }, icon("search"), "Search for this thing")] : hint());
+  });
+  lanes.setTime(player.time());
+  get(`/sources/${source.id}/things`, { top: MOST_LANES }, { signal: stop.signal }).then((answer) => lanes.set(answer.things), () => lanes.node.classList.add("is-gone"));
+  const stage = el("div", { class: "show" }, player.node, lanes.node, more);
+  return { stage, close: () => { stop.abort(); player.close(); lanes.close(); } };
+}
+
+/** A photo has no time: the photo alone, with its box. */
+function photoStage(/** @type {Sighting} */ s) {
+  return el("div", { class: "show" }, el("figure", { class: "photo-stage" },
+    shot(frameUrl(s.source_id, s.frame_ns, { width: 1280, box: s.box }), 4, 3, `The photo ${sourceName(s.picture ?? "")}, with a box around the thing`, { eager: true, whole: true })));
+}
+
+/**
+ * The words about a sighting: when, where, for how long, how sure.
+ * @param {Sighting} s @param {{over?: string}} [options] over: what stands above it
+ */
+export function sightingWords(s, options = {}) {
+  const doubt = when(s.recorded, s.recorded_by) ? dateDoubt(s.recorded_by) : "";
+  const p = s.probability;
+  const length = lengthOf(s);
+  return el("header", { class: "words" },
+    options.over && el("p", { class: "words-over", text: options.over }),
+    el("h1", { class: "words-when num", id: "when" }, whenOf(s), doubt && el("span", { class: "doubt", title: `By ${doubt}`, "aria-hidden": "true" }, " ≈")),
+    el("p", { class: "words-where num anywhere" }, whereOf(s), length && [", ", el("span", { class: "nowrap", text: `seen for ${length}` })]),
+    el("p", { class: "words-sure num" }, el("span", { class: "meter", "aria-hidden": "true", vars: { "--p": p ?? Math.max(0, s.score) } }), el("span", { text: sureness(s) })),
+    doubt && el("p", { class: "words-doubt small quiet", text: `≈ by ${doubt}` }));
+}
+
+/** Buttons that save the frame, the clip and the JSON, and search for more like it. */
+export function sightingActions(/** @type {Sighting} */ s) {
+  const name = `${sourceName(s.picture ?? s.source).replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-")}-${s.frame_ns}`;
+  const json = el("a", { class: "button is-small", download: `${name}.json`, href: "#", on: { click: (/** @type {Event} */ event) => {
+    const address = URL.createObjectURL(new Blob([`${JSON.stringify(s, null, 1)}\n`], { type: "application/json" }));
+    json.setAttribute("href", address);
+    setTimeout(() => { URL.revokeObjectURL(address); json.setAttribute("href", "#"); }, 1000);
+    event.stopPropagation();
+  } } }, "JSON");
+  return el("div", { class: "actions" },
+    el("a", { class: "button is-small is-primary", href: href("search", { crop: cropOf(s.source_id, s.frame_ns, s.box) }) }, icon("search"), "More like this"),
+    el("span", { class: "actions-save", role: "group", "aria-label": "Save" }, el("span", { class: "small quiet", text: "Save" }),
+      el("a", { class: "button is-small", download: `${name}.jpg`, href: frameUrl(s.source_id, s.frame_ns, { box: s.box }) }, "Frame"),
+      s.picture === null && el("a", { class: "button is-small", download: `${name}.mp4`, href: clipOf(s) }, "Clip"), json));
+}
+
+/** The clip of a sighting with a second more at each end; of a long one, the part around the evidence. */
+function clipOf(/** @type {Sighting} */ s) {
+  let start = Math.max(0, Number(s.start_ns) - MARGIN_NS);
+  let end = Number(s.end_ns) + MARGIN_NS;
+  if (end - start > LONGEST_CLIP_NS) {
+    start = Math.max(start, Math.min(Number(s.frame_ns) - LONGEST_CLIP_NS / 2, end - LONGEST_CLIP_NS));
+    end = start + LONGEST_CLIP_NS;
+  }
+  return clipUrl(s.source_id, Math.round(start), Math.round(end), s.tracks);
+}
+
+/** The source of a sighting, from the list that is asked once. @param {Sighting} s */
+export async function sourceOf(s) {
+  const found = (await sources()).find((one) => one.id === s.source_id);
+  return found ?? get(`/sources/${s.source_id}`);
+}
+
+/** @returns {Promise<import("./types.js").Source[]>} */
+export async function sources() {
+  const answer = await once("/sources");
+  return Array.isArray(answer) ? answer : answer.sources;
+}
+
+/** `3 sightings`, `the newest of 40`. */
+export function howMany(/** @type {number} */ shown, /** @type {number} */ total) {
+  return total > shown ? `${shown} newest of ${count(total, "sighting")}` : count(shown, "sighting");
+}

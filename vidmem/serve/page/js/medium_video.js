@@ -1,0 +1,97 @@
+/**
+ * A video that the browser plays. A medium is what the player drives: `node`, `time()`, `paused()`, `play()`, `pause()`,
+ * `seek(s)`, `step(±1)`, `close()`, and events: "frame" (a picture is on show), "state" (plays or not), "broken".
+ */
+import { videoUrl } from "./api.js";
+import { el } from "./dom.js";
+
+const FRAME_S = 1 / 30;
+
+export class VideoMedium extends EventTarget {
+  hasSound = true;
+
+  /** @param {import("./types.js").Source} source */
+  constructor(source) {
+    super();
+    this.node = /** @type {HTMLVideoElement} */ (el("video", { class: "stage-media", preload: "auto", playsinline: true,
+      disablepictureinpicture: true, disableremoteplayback: true, tabindex: "-1", "aria-hidden": "true" }));
+    this.node.muted = true;
+    this.shown = 0;
+    this.frame = FRAME_S;
+    this.wanted = -1;
+    this.closed = false;
+    this.node.addEventListener("play", () => this.#tell("state"));
+    this.node.addEventListener("pause", () => this.#tell("state"));
+    this.node.addEventListener("ended", () => this.#tell("state"));
+    this.node.addEventListener("error", () => { if (!this.closed) this.#tell("broken"); });
+    this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.node.currentTime = this.wanted; });
+    this.node.addEventListener("seeked", () => {
+      this.wanted = -1;
+      if (!("requestVideoFrameCallback" in this.node)) { this.shown = this.node.currentTime; this.#tell("frame"); }
+    });
+    this.#follow();
+    this.node.src = videoUrl(source.id);
+  }
+
+  #tell(/** @type {string} */ name) {
+    this.dispatchEvent(new Event(name));
+  }
+
+  #follow() {
+    if (!("requestVideoFrameCallback" in this.node)) {
+      this.node.addEventListener("timeupdate", () => { this.shown = this.node.currentTime; this.#tell("frame"); });
+      return;
+    }
+    const presented = (/** @type {number} */ _, /** @type {{mediaTime: number}} */ { mediaTime }) => {
+      const passed = mediaTime - this.shown;
+      if (!this.node.paused && passed > 0.004 && passed < 0.2) this.frame = Math.min(passed, this.frame * 1.5);
+      this.shown = mediaTime;
+      this.#tell("frame");
+      if (!this.closed) this.node.requestVideoFrameCallback(presented);
+    };
+    this.node.requestVideoFrameCallback(presented);
+  }
+
+  /** The time of the picture on show, in seconds; where it goes, while it is on its way. */
+  time() {
+    return this.wanted >= 0 ? this.wanted : this.shown;
+  }
+
+  paused() {
+    return this.node.paused || this.node.ended;
+  }
+
+  play() {
+    this.node.play().catch((error) => { if (error.name === "NotSupportedError") this.#tell("broken"); });
+  }
+
+  pause() {
+    this.node.pause();
+  }
+
+  seek(/** @type {number} */ seconds) {
+    const end = Number.isFinite(this.node.duration) ? this.node.duration - 0.001 : Infinity;
+    this.wanted = Math.max(0, Math.min(seconds, end));
+    if (this.node.readyState > 0) this.node.currentTime = this.wanted + 0.0005; // at the edge, the frame before it is shown
+  }
+
+  step(/** @type {number} */ by) {
+    this.pause();
+    this.seek(this.time() + by * this.frame + (by > 0 ? 0.001 : 0));
+  }
+
+  mute(/** @type {boolean} */ muted) {
+    this.node.muted = muted;
+  }
+
+  rate(/** @type {number} */ rate) {
+    this.node.playbackRate = rate;
+  }
+
+  close() {
+    this.closed = true;
+    this.node.pause();
+    this.node.removeAttribute("src");
+    this.node.load();
+  }
+}
