@@ -64,7 +64,7 @@ addEventListener("load", () => setTimeout(() => listen("memory", forgetKept), 30
 let asking = 0;
 signals.addEventListener("gone", () => {
   if (asking) return;
-  fill(byId("banner"), icon("warn"), el("span", { text: "The server does not answer. Is `vidmem serve` still running?" }),
+  fill(byId("banner"), icon("warn"), el("span", null, "The server does not answer. Is ", el("code", { text: "vidmem serve" }), " still running?"),
     button("Try again", { class: "is-small", on: { click: () => get("/server").catch(() => {}) } }));
   byId("banner").hidden = false;
   asking = window.setInterval(() => get("/server").catch(() => {}), 3000);

@@ -72,7 +72,8 @@ export function failed(error, question, then) {
   }
   const heading = { gone: "The server does not answer", busy: "The server is busy", usage: "This question cannot be asked so",
     not_found: question.picture ? "The picture is no longer kept" : "This is no longer in the memory" }[error.kind] ?? "That did not work";
-  const words = error.kind === "not_found" && question.picture ? "The server keeps pictures for a while only. Choose or drop it again." : error.message;
+  const words = error.kind === "gone" ? "This page asks again as soon as it is back."
+    : error.kind === "not_found" && question.picture ? "The server keeps pictures for a while only. Choose or drop it again." : error.message;
   return el("section", { class: "notfound", role: "alert" }, el("header", { class: "words" }, el("h1", { text: heading }), el("p", { class: "words-where anywhere", text: words })),
     ["gone", "busy", "locked", "server", "store"].includes(error.kind) && button("Try again", { class: "is-primary", on: { click: then.again } }, "refresh"));
 }
