@@ -30,6 +30,7 @@ GROUPS = {
     },
     "Look": {
         "serve": "Show the memory as a page, and answer programs over HTTP.",
+        "mcp": "Let agents ask the memory, with the Model Context Protocol on stdin and stdout.",
     },
     "Single photos": {
         "ground": "Find a thing in a photo: its box and its mask.",
@@ -88,6 +89,7 @@ SYNONYMS = {
     "models": "model encoders weights pull download",
     "doctor": "check",
     "serve": "server http web page ui gui api browse",
+    "mcp": "agent agents claude tools",
     "eval": "evaluate evaluation benchmark bench score",
     "annotate": "mark write",
     "timeline": "history",

@@ -1,0 +1,76 @@
+"""MCP over stdin and stdout, until stdin ends or the process is interrupted.
+
+The SDK reads stdin in a thread that nothing can interrupt, so Ctrl-C would have no effect until the client closes the
+pipe. Here a thread passes stdin on through a socket, whose end can be closed at any time. While the SDK serves, it points
+file descriptor 1 at stderr, so what handlers print never gets into the protocol.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import anyio
+
+from .server import AgentServer
+
+_PART = 1 << 16
+
+
+def serve_stdio(server: AgentServer) -> None:
+    """Serve one client until it closes stdin. Raises KeyboardInterrupt on Ctrl-C, when the server has ended."""
+    if os.name == "nt":  # a socket is no file descriptor there
+        anyio.run(server.run_stdio_async)
+        return
+    interrupted = False
+    with _stdin_through_a_socket() as end:
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            nonlocal interrupted
+            interrupted = True
+            _shut(end)
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            anyio.run(server.run_stdio_async)
+        finally:
+            signal.signal(signal.SIGINT, before)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _stdin_through_a_socket() -> Iterator[socket.socket]:
+    """Put a socket in place of file descriptor 0 and pass stdin on to it; give the end that is written to."""
+    stdin = os.dup(0)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        os.dup2(theirs.fileno(), 0)
+    threading.Thread(target=_pass_on, args=(stdin, ours), name="vidmem-stdin", daemon=True).start()
+    try:
+        yield ours
+    finally:
+        _shut(ours)
+        os.dup2(stdin, 0)  # both stay open: the thread may still wait for input
+
+
+def _pass_on(stdin: int, end: socket.socket) -> None:
+    try:
+        while part := os.read(stdin, _PART):
+            end.sendall(part)
+    except OSError:  # the server has ended
+        pass
+    finally:
+        _shut(end)
+
+
+def _shut(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
