@@ -30,7 +30,7 @@ GROUPS = {
     },
     "Look": {
         "serve": "Show the memory as a page, and answer programs over HTTP.",
-        "mcp": "Let agents ask the memory, with the Model Context Protocol on stdin and stdout.",
+        "mcp": "Let agents ask the memory, over MCP.",
     },
     "Single photos": {
         "ground": "Find a thing in a photo: its box and its mask.",

@@ -26,15 +26,16 @@ def mcp(
     device: DeviceOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Let agents ask the memory, with the Model Context Protocol on stdin and stdout.
+    """Let agents ask the memory, over MCP.
 
-    An agent starts this command itself; the page docs/mcp.md says what to write into the settings of Claude Desktop, VS
-    Code and others. Agents can ask questions and see frames of the indexed videos. It needs the extra `serve`.
+    It speaks the Model Context Protocol on stdin and stdout. An agent starts this command itself; docs/mcp.md says what
+    to write into the settings of Claude Desktop, VS Code and others. Agents can ask questions and see frames of the
+    indexed videos. It needs the extra `serve`.
 
     \b
     Examples:
       vidmem mcp ~/house.memory
-      vidmem mcp --skill > SKILL.md
+      vidmem mcp --skill
     """
     if folder_of_memory is not None and memory not in (None, os.environ.get("VIDMEM_MEMORY")):
         raise UsageError("MEMORY and --memory are the same; give one of them")

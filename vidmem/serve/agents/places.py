@@ -15,7 +15,7 @@ from ...errors import UsageError
 from ...query import arguments
 from ...records import Box
 from ...store import SourceRow, Store
-from ...timecode import NS, clock
+from ...timecode import LONGEST_NS, NS, clock
 
 SourceName = int | str
 """A source as an agent names it: its id, its path, or the end of its path."""
@@ -80,7 +80,7 @@ def time_in(row: SourceRow, given: TimeName) -> int:
     else:
         ns = round(arguments.number("time", given, "a time in seconds, such as 12.5, or a text such as '1:02'") * NS)
     end = row.duration_ns
-    if ns < 0 or (end and ns > end + NS) or ns > arguments.LONGEST_NS:
+    if ns < 0 or (end and ns > end + NS) or ns > LONGEST_NS:
         length = f"0 to {clock(end)}" if end else "0 or later"
         raise UsageError(f"{arguments.got(given)} is not in source {row.id}; its times are {length}")
     return ns

@@ -65,7 +65,6 @@ class AgentServer(MCPServer[None]):
         add_resources(self, desk)
         self.add_prompt(PROMPT)
 
-        @self.completion()
         async def complete(
             ref: PromptReference | ResourceTemplateReference,
             argument: CompletionArgument,
@@ -75,6 +74,9 @@ class AgentServer(MCPServer[None]):
                 return await desk.ask(lambda: completed(desk, ref, argument))
             except VidmemError as error:
                 raise MCPError(INVALID_PARAMS, self._told(error)) from None
+
+        completion: Any = self.completion  # the SDK gives it no types
+        completion()(complete)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None

@@ -1,8 +1,8 @@
 """MCP over stdin and stdout, until stdin ends or the process is interrupted.
 
 The SDK reads stdin in a thread that nothing can interrupt, so Ctrl-C would have no effect until the client closes the
-pipe. Here a thread passes stdin on through a socket, whose end can be closed at any time. While the SDK serves, it points
-file descriptor 1 at stderr, so what handlers print never gets into the protocol.
+pipe. Here a thread passes stdin on through a socket, whose end can be closed at any time. While the SDK serves, it
+points file descriptor 1 at stderr, so what handlers print never gets into the protocol.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PART = 1 << 16
 
 
 def serve_stdio(server: AgentServer) -> None:
-    """Serve one client until it closes stdin. Raises KeyboardInterrupt on Ctrl-C, when the server has ended."""
+    """Serve one client until it closes stdin. Raises KeyboardInterrupt after SIGINT or SIGTERM ended it."""
     if os.name == "nt":  # a socket is no file descriptor there
         anyio.run(server.run_stdio_async)
         return
@@ -35,11 +35,12 @@ def serve_stdio(server: AgentServer) -> None:
             interrupted = True
             _shut(end)
 
-        before = signal.signal(signal.SIGINT, interrupt)
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             anyio.run(server.run_stdio_async)
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
     if interrupted:
         raise KeyboardInterrupt
 
@@ -47,19 +48,21 @@ def serve_stdio(server: AgentServer) -> None:
 @contextmanager
 def _stdin_through_a_socket() -> Iterator[socket.socket]:
     """Put a socket in place of file descriptor 0 and pass stdin on to it; give the end that is written to."""
-    stdin = os.dup(0)
+    kept, passed_on = os.dup(0), os.dup(0)
     ours, theirs = socket.socketpair()
     with theirs:
         os.dup2(theirs.fileno(), 0)
-    threading.Thread(target=_pass_on, args=(stdin, ours), name="vidmem-stdin", daemon=True).start()
+    threading.Thread(target=_pass_on, args=(passed_on, ours), name="vidmem-stdin", daemon=True).start()
     try:
         yield ours
     finally:
         _shut(ours)
-        os.dup2(stdin, 0)  # both stay open: the thread may still wait for input
+        os.dup2(kept, 0)
+        os.close(kept)
 
 
 def _pass_on(stdin: int, end: socket.socket) -> None:
+    """Copy stdin into the socket. The thread may still wait for input when the server has ended."""
     try:
         while part := os.read(stdin, _PART):
             end.sendall(part)
@@ -67,6 +70,7 @@ def _pass_on(stdin: int, end: socket.socket) -> None:
         pass
     finally:
         _shut(end)
+        os.close(stdin)
 
 
 def _shut(end: socket.socket) -> None:
