@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,6 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from .agents.desk import Desk
+from .agents.http import AgentEndpoint, client
+from .agents.server import build as agent_server
 from .api.openapi import openapi_route
 from .api.route import mounted, refused
 from .api.table import ROUTES
@@ -22,6 +27,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..memory import Memory
 
+T = TypeVar("T")
+
 
 def build(memory: Memory, settings: Settings | None = None) -> Starlette:
     """The application that answers for a memory.
@@ -31,15 +38,37 @@ def build(memory: Memory, settings: Settings | None = None) -> Starlette:
         settings: What the server was started with.
     """
     service = Service(memory, settings or Settings())
+    agents = AgentEndpoint(agent_server(_desk(service)))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with agents.running():
+            yield
+
     routes: list[BaseRoute] = [
         *page_routes(),
         *(mounted(route, service) for route in ROUTES),
         openapi_route(),
+        agents.route(),
     ]
     middleware: list[Middleware] = []
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route})
+    app = Starlette(
+        routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route}, lifespan=lifespan
+    )
     app.state.service = service
     return app
+
+
+def _desk(service: Service) -> Desk:
+    """What agents ask with: the memory, and the threads that all requests share."""
+
+    async def ask(work: Callable[[], T]) -> T:
+        return await service.run("questions", client.get(), work)
+
+    async def draw(work: Callable[[], T]) -> T:
+        return await service.run("pictures", client.get(), work)
+
+    return Desk(service.memory, ask, draw)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
