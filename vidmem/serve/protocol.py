@@ -22,7 +22,9 @@ class Limits:
 
     Attributes:
         connections: Maximum number. Beyond it, the one that has waited longest with an unfinished request is closed.
-        head_s: Seconds within which a request line and its headers arrive, and until the next request begins.
+        head_s: Seconds from the first byte of a request to the end of its headers. What is left of a body after its
+            answer counts as the beginning of a request.
+        idle_s: Seconds without a request.
         write_s: Seconds within which a client takes `write_bytes` of its answer.
         write_bytes: See `write_s`. A paused video takes nothing; the browser asks again when it goes on.
         stalled_s: Seconds without a byte after which a slow reader may be closed to make place.
@@ -30,6 +32,7 @@ class Limits:
 
     connections: int = 512
     head_s: float = 10.0
+    idle_s: float = 30.0
     write_s: float = 30.0
     write_bytes: int = 64 << 10
     stalled_s: float = 2.0
@@ -93,6 +96,8 @@ class GuardedProtocol(H11Protocol):
 
     watchdog: Watchdog
     since = 0.0
+    _begun: float | None = None
+    """When the first byte of the request that it waits for arrived."""
     _left = 0
     """Bytes of the answer that the client had not taken at the last look."""
     _mark: tuple[float, int] | None = None
@@ -119,8 +124,13 @@ class GuardedProtocol(H11Protocol):
         self.watchdog.removed(self)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if self.waits and self._begun is None:
+            self._begun = time.monotonic()
+        super().data_received(data)
+
     def on_response_complete(self) -> None:
-        self.since = time.monotonic()
+        self.since, self._begun = time.monotonic(), None
         super().on_response_complete()
 
     def resume_writing(self) -> None:
@@ -133,7 +143,9 @@ class GuardedProtocol(H11Protocol):
         self._left = left
         if not left:
             self._mark = None
-            return self.waits and now - self.since > limits.head_s
+            if not self.waits:
+                return False
+            return now - self.since > limits.idle_s or (self._begun is not None and now - self._begun > limits.head_s)
         if left != before:
             self._moved = now
         if self._mark is None or left <= self._mark[1] - limits.write_bytes:

@@ -28,6 +28,10 @@ class Refusal(Exception):
         return json.dumps({"error": {"kind": self.kind, "message": self.message}}).encode()
 
 
+class ForbiddenError(VidmemError):
+    """The server was started without the right to do this."""
+
+
 class BusyError(VidmemError):
     """There is no place for a call now. retry_s: when to try again, in s. limited: this client asks too much."""
 
