@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vidmem.serve.folders import Folders
 from vidmem.serve.jobs import Jobs, JobSettings
 
 CHILD = (sys.executable, str(Path(__file__).with_name("colours_job.py")))
@@ -15,7 +14,7 @@ CHILD = (sys.executable, str(Path(__file__).with_name("colours_job.py")))
 
 def main() -> None:
     memory, folder, path = sys.argv[1:]
-    settings = JobSettings(memory, True, Folders.of([folder]), {"encoder": "colours:gated"})
+    settings = JobSettings(memory, True, (folder,), {"encoder": "colours:gated"})
     jobs = Jobs(settings, command=CHILD)
     job: Any = jobs.post({"action": "index", "paths": [path]})
     told = False

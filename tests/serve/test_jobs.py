@@ -21,7 +21,6 @@ from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.errors import UsageError
 from vidmem.serve.faults import NotFoundError
-from vidmem.serve.folders import Folders
 from vidmem.serve.job_documents import JobDocument
 from vidmem.serve.jobs import ENDED, KEPT, MAX_WAITING, Jobs, JobSettings
 from vidmem.serve.refusals import BusyError, ForbiddenError
@@ -60,7 +59,7 @@ def heard() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def jobs(memory: Path, films: Path, heard: list[dict[str, Any]]) -> Iterator[Jobs]:
-    made = Jobs(JobSettings(str(memory), True, Folders.of([films])), lambda _, job: heard.append(dict(job)), CHILD)
+    made = Jobs(JobSettings(str(memory), True, (str(films),)), lambda _, job: heard.append(dict(job)), CHILD)
     yield made
     made.close()
 
@@ -175,7 +174,7 @@ def test_a_cancelled_job_is_resumed_bit_for_bit(
         m.index(films / "walk.mp4")
     gate = tmp_path / "gate"
     monkeypatch.setenv(fakes.GATE, str(gate))
-    jobs = Jobs(JobSettings(str(memory), True, Folders.of([films]), {"encoder": "colours:gated"}), command=CHILD)
+    jobs = Jobs(JobSettings(str(memory), True, (str(films),), {"encoder": "colours:gated"}), command=CHILD)
     try:
         job = jobs.post({"action": "index", "paths": ["walk.mp4"]})
         waits = jobs.post({"action": "index", "paths": ["first.mp4"]})
@@ -230,7 +229,7 @@ def alive(pid: int) -> bool:
 
 def test_closing_the_server_cancels(memory: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fakes.GATE, str(tmp_path / "gate"))
-    jobs = Jobs(JobSettings(str(memory), True, Folders.of([films]), {"encoder": "colours:gated"}), command=CHILD)
+    jobs = Jobs(JobSettings(str(memory), True, (str(films),), {"encoder": "colours:gated"}), command=CHILD)
     job = jobs.post({"action": "index", "paths": ["walk.mp4"]})
     later = jobs.post({"action": "forget", "sources": [1]})
     until(jobs, job, frames=10)
@@ -243,7 +242,7 @@ def test_closing_the_server_cancels(memory: Path, films: Path, tmp_path: Path, m
 
 
 def test_a_process_that_breaks(memory: Path, films: Path) -> None:
-    settings = JobSettings(str(memory), True, Folders.of([films]))
+    settings = JobSettings(str(memory), True, (str(films),))
     for code, cause in (
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
         ("raise SystemExit(3)", "code 3"),
@@ -262,7 +261,7 @@ def test_the_token_is_not_given_to_jobs(memory: Path, films: Path, monkeypatch: 
     monkeypatch.setenv("VIDMEM_SERVE_TOKEN", "a-secret-of-the-server")
     code = 'import os, json; print(json.dumps({"end": {"state": "failed", "error": {"kind": "x", "message": '
     code += 'str("VIDMEM_SERVE_TOKEN" in os.environ)}}}))'
-    jobs = Jobs(JobSettings(str(memory), True, Folders.of([films])), command=(sys.executable, "-c", code))
+    jobs = Jobs(JobSettings(str(memory), True, (str(films),)), command=(sys.executable, "-c", code))
     done = until(jobs, jobs.post({"action": "index", "paths": ["walk.mp4"]}))
     jobs.close()
     assert done.error is not None
@@ -270,7 +269,7 @@ def test_the_token_is_not_given_to_jobs(memory: Path, films: Path, monkeypatch: 
 
 
 def test_nothing_without_the_right_to_write(memory: Path, films: Path) -> None:
-    jobs = Jobs(JobSettings(str(memory), False, Folders.of([films])), command=CHILD)
+    jobs = Jobs(JobSettings(str(memory), False, (str(films),)), command=CHILD)
     with pytest.raises(ForbiddenError):
         jobs.post({"action": "index", "paths": ["walk.mp4"]})
     with pytest.raises(ForbiddenError):
@@ -282,7 +281,7 @@ def test_the_queue_and_what_is_remembered_are_bounded(
     memory: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "import sys, time\nsys.stdin.readline()\nsys.stdin.read()"
-    jobs = Jobs(JobSettings(str(memory), True, Folders.of([films])), command=(sys.executable, "-c", code))
+    jobs = Jobs(JobSettings(str(memory), True, (str(films),)), command=(sys.executable, "-c", code))
     ask = {"action": "index", "paths": ["walk.mp4"]}
     first = jobs.post(ask)
     deadline = time.monotonic() + 20
@@ -407,7 +406,7 @@ def test_a_file_elsewhere_is_read_on_only_if_it_is_what_was_indexed(memory: Path
     elsewhere = fakes.squares(tmp_path / "elsewhere.mp4", SCENE, 3)
     with Memory.open(memory) as m:
         m.index(elsewhere)
-    jobs = Jobs(JobSettings(str(memory), True, Folders.of([films])), command=CHILD)
+    jobs = Jobs(JobSettings(str(memory), True, (str(films),)), command=CHILD)
     try:
         assert until(jobs, jobs.post({"action": "index", "sources": [2]})).state == "done"
         fakes.squares(elsewhere, SCENE[1:], 4)

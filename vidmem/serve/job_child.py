@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .job_documents import JobError, JobProgress, JobReport
@@ -149,11 +148,9 @@ def _found(task: Mapping[str, Any], store: Store) -> tuple[list[Found], list[tup
 def _below(path: str, folders: Sequence[str]) -> list[Found]:
     """The sources at a path that was checked when the job was posted; checked again, since it may have waited."""
     from ..indexer.indexing import find_sources
-    from .folders import Folders
-    from .links import check_links
+    from .folders import allowed, check_links
 
-    existing = Folders(tuple(map(Path, folders))).existing(path)
-    items = find_sources([str(existing)], (), film=False, clock="log", pose=None)
+    items = find_sources([str(allowed(path, folders))], (), film=False, clock="log", pose=None)
     for item in items:
         check_links(item, folders)
     return items
@@ -168,7 +165,7 @@ def _known(source_id: int, store: Store, folders: Sequence[str]) -> list[Found]:
     from ..errors import UsageError
     from ..media import Photos, open_source
     from ..records import SourceKind
-    from .links import check_links, is_below
+    from .folders import check_links, is_below
 
     row = store.source_by_id(source_id)
     if row.kind is SourceKind.LIVE:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..address import Address, shown
-from ..errors import MediaError, UsageError
+from ..address import shown
+from ..errors import UsageError
 from ..timecode import parse_moment
-from .folders import Folders
-from .links import check_kind
+from .folders import allowed
 
 MAX_ITEMS = 256
 """Paths or sources in one request."""
@@ -35,7 +34,7 @@ class JobRequest:
     dry_run: bool = False
 
 
-def parse_request(document: object, folders: Folders) -> JobRequest:
+def parse_request(document: object, folders: Sequence[str]) -> JobRequest:
     """Check a request for a job. folders: below which paths may lie.
 
     Raises:
@@ -49,7 +48,7 @@ def parse_request(document: object, folders: Folders) -> JobRequest:
     if odd := [str(name) for name in document if name not in _FIELDS[action]]:
         there = ", ".join(sorted(_FIELDS[action]))
         raise UsageError(f"{action} has no field {shown(odd[0])[:40]!r}; there are: {there}")
-    paths = tuple(_below(path, folders) for path in _texts(document.get("paths")))
+    paths = tuple(str(allowed(path, folders)) for path in _texts(document.get("paths")))
     sources = _ids(document.get("sources"))
     before, dry_run = document.get("before"), document.get("dry_run", False)
     if before is not None and not isinstance(before, str):
@@ -64,15 +63,6 @@ def parse_request(document: object, folders: Folders) -> JobRequest:
         if before is not None:
             parse_moment(before)
     return JobRequest(action, paths, sources, before, dry_run)
-
-
-def _below(path: str, folders: Folders) -> str:
-    try:
-        found = str(folders.existing(path))
-    except MediaError as error:
-        raise UsageError(str(error)) from None
-    check_kind(Address.parse(found).path)
-    return found
 
 
 def _texts(value: object) -> list[str]:

@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .faults import NotFoundError
-from .folders import Folders
 from .job_documents import JobDocument, JobError, JobProgress, JobReport
 from .job_requests import JobRequest, parse_request
 from .refusals import BusyError, ForbiddenError
@@ -49,13 +48,13 @@ class JobSettings:
     Attributes:
         memory: Folder of the memory.
         allow_write: Jobs are allowed at all.
-        folders: Folders below which paths may be indexed.
+        folders: Folders below which paths may be indexed, from `folders.checked_folder`.
         opening: Further arguments of `Memory.open` by name, such as the encoder that the server was started with.
     """
 
     memory: str
     allow_write: bool = False
-    folders: Folders = field(default_factory=Folders)
+    folders: tuple[str, ...] = ()
     opening: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -231,7 +230,7 @@ class Jobs:
                 if cancelled:
                     _stop(process)
                 task = {**asdict(job.request), "memory": self._settings.memory, "opening": dict(self._settings.opening)}
-                task["folders"] = [str(path) for path in self._settings.folders.paths]
+                task["folders"] = list(self._settings.folders)
                 process.stdin.write(json.dumps(task).encode() + b"\n")
                 process.stdin.flush()  # it stays open: the job ends when it is closed
                 for line in process.stdout:
