@@ -84,7 +84,8 @@ export function drawBox(stage, size, first, then) {
   addEventListener("keydown", escape, true);
   const observer = new ResizeObserver(show);
   observer.observe(stage);
-  stage.append(layer, foot);
+  stage.append(layer);
+  stage.after(foot);
   show();
   layer.focus({ preventScroll: true });
   announce("Draw a box around the thing to search for.");

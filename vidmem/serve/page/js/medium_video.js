@@ -6,6 +6,8 @@ import { videoUrl } from "./api.js";
 import { el } from "./dom.js";
 
 const FRAME_S = 1 / 30;
+/** So much past the time of a picture it is surely on show; at the time itself, it may be the one before. */
+const SURELY_S = 0.001;
 
 export class VideoMedium extends EventTarget {
   hasSound = true;
@@ -24,7 +26,7 @@ export class VideoMedium extends EventTarget {
     this.node.addEventListener("pause", () => this.#tell("state"));
     this.node.addEventListener("ended", () => this.#tell("state"));
     this.node.addEventListener("error", () => { if (!this.closed) this.#tell("broken"); });
-    this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.node.currentTime = this.wanted; });
+    this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.node.currentTime = this.wanted + SURELY_S; });
     this.node.addEventListener("seeked", () => {
       this.wanted = -1;
       if (!("requestVideoFrameCallback" in this.node)) { this.shown = this.node.currentTime; this.#tell("frame"); }
@@ -72,7 +74,7 @@ export class VideoMedium extends EventTarget {
   seek(/** @type {number} */ seconds) {
     const end = Number.isFinite(this.node.duration) ? this.node.duration - 0.001 : Infinity;
     this.wanted = Math.max(0, Math.min(seconds, end));
-    if (this.node.readyState > 0) this.node.currentTime = this.wanted + 0.0005; // at the edge, the frame before it is shown
+    if (this.node.readyState > 0) this.node.currentTime = this.wanted + SURELY_S;
   }
 
   step(/** @type {number} */ by) {

@@ -54,7 +54,7 @@ export class Player extends EventTarget {
     this.overlay = new Overlay(this.stage, () => [source.width, source.height]);
     this.stage.append(this.overlay.canvas, this.message, this.big);
     this.stage.addEventListener("click", (event) => {
-      if (event.target instanceof Element && !event.target.closest("button, .draw, .draw-foot") && !this.drawing) this.toggle();
+      if (event.target instanceof Element && !event.target.closest("button, .draw") && !this.drawing) this.toggle();
     });
     this.playButton = iconButton("play", "Play", { on: { click: () => this.toggle() }, "aria-keyshortcuts": "Space" });
     this.scrub = /** @type {HTMLInputElement} */ (el("input", { type: "range", class: "scrub", min: 0, max: source.duration_s || 1, step: 0.01,
@@ -213,14 +213,14 @@ export class Player extends EventTarget {
     this.drawing = drawBox(this.stage, [this.source.width, this.source.height], at, {
       search: (box) => { this.endDrawing(); this.dispatchEvent(new CustomEvent("search", { detail: { ns, box } })); },
       end: () => this.endDrawing() });
-    this.stage.classList.add("is-drawing");
+    this.node.classList.add("is-drawing");
   }
 
   endDrawing() {
     this.drawing?.();
     this.drawing = null;
     this.big.hidden = false;
-    this.stage.classList.remove("is-drawing");
+    this.node.classList.remove("is-drawing");
     this.#draw();
   }
 
