@@ -94,13 +94,12 @@ function clipOf(/** @type {Sighting} */ s) {
 /** The source of a sighting, from the list that is asked once. @param {Sighting} s */
 export async function sourceOf(s) {
   const found = (await sources()).find((one) => one.id === s.source_id);
-  return found ?? get(`/sources/${s.source_id}`);
+  return found && found.playable !== null ? found : once(`/sources/${s.source_id}`); // null: not looked into yet
 }
 
 /** @returns {Promise<import("./types.js").Source[]>} */
 export async function sources() {
-  const answer = await once("/sources");
-  return Array.isArray(answer) ? answer : answer.sources;
+  return (await once("/sources")).sources;
 }
 
 /** `3 sightings`, `the newest of 40`. */

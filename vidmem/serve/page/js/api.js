@@ -87,7 +87,7 @@ export function cropUrl(/** @type {number} */ source, /** @type {string | number
 
 /** The address of a clip, with boxes around these tracks. @param {number[]} [tracks] */
 export function clipUrl(/** @type {number} */ source, /** @type {string | number} */ start, /** @type {string | number} */ end, tracks = []) {
-  return `${BASE}/clips/${source}/${start}-${end}.mp4${query({ tracks: tracks.join(",") })}`;
+  return `${BASE}/clips/${source}/${start}-${end}.mp4${query({ tracks: tracks.slice(0, 2000).join(",") })}`;
 }
 
 /** The address of the video itself. @param {number} source */
@@ -95,9 +95,23 @@ export function videoUrl(source) {
   return `${BASE}/videos/${source}`;
 }
 
-/** @type {EventSource | null} */
-let stream = null;
+const REOPEN_MS = 15_000;
+const KINDS = ["job", "memory"];
 const listeners = new EventTarget();
+let opened = false;
+
+/** Open the stream. The browser opens it again after an interruption, but not after an error such as "busy". */
+function open() {
+  const stream = new EventSource(`${BASE}/events`);
+  for (const kind of KINDS) {
+    stream.addEventListener(kind, (event) => {
+      listeners.dispatchEvent(new CustomEvent(kind, { detail: JSON.parse(event.data) }));
+    });
+  }
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) setTimeout(open, REOPEN_MS);
+  });
+}
 
 /**
  * Hear the server's events: "job" and "memory". One connection serves all.
@@ -106,13 +120,10 @@ const listeners = new EventTarget();
 export function listen(name, hear) {
   const heard = (/** @type {any} */ event) => hear(event.detail);
   listeners.addEventListener(name, heard);
-  if (!stream) {
-    stream = new EventSource(`${BASE}/events`);
-    for (const kind of ["job", "memory"]) {
-      stream.addEventListener(kind, (event) => {
-        listeners.dispatchEvent(new CustomEvent(kind, { detail: JSON.parse(event.data) }));
-      });
-    }
+  if (!opened) {
+    opened = true;
+    if (document.readyState === "complete") open();
+    else addEventListener("load", () => setTimeout(open, 200), { once: true }); // what is shown first comes first
   }
   return () => listeners.removeEventListener(name, heard);
 }

@@ -12,6 +12,9 @@ for (const place of document.querySelectorAll("[data-icon]")) {
   place.replaceChildren(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
 }
 
+// A memory that changed: what was kept is old. It is said before views hear of it, which ask anew then.
+listen("memory", forgetKept);
+
 start({
   search: async () => search,
   things: () => import("./things.js"),
@@ -57,9 +60,6 @@ bindKeys([
 ]);
 
 once("/server").then((server) => { byId("memory-name").textContent = server.memory ?? ""; }, () => {});
-
-// A memory that changed: what was kept is old. Views listen for themselves.
-addEventListener("load", () => setTimeout(() => listen("memory", forgetKept), 300));
 
 let asking = 0;
 signals.addEventListener("gone", () => {

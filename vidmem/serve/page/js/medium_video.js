@@ -18,6 +18,8 @@ export class VideoMedium extends EventTarget {
     this.node = /** @type {HTMLVideoElement} */ (el("video", { class: "stage-media", preload: "auto", playsinline: true,
       disablepictureinpicture: true, disableremoteplayback: true, tabindex: "-1", "aria-hidden": "true" }));
     this.node.muted = true;
+    /** Seconds from the clock of the video element to that of the source. */
+    this.offset = Number(source.offset_ns) / 1e9;
     this.shown = 0;
     this.frame = FRAME_S;
     this.wanted = -1;
@@ -26,10 +28,10 @@ export class VideoMedium extends EventTarget {
     this.node.addEventListener("pause", () => this.#tell("state"));
     this.node.addEventListener("ended", () => this.#tell("state"));
     this.node.addEventListener("error", () => { if (!this.closed) this.#tell("broken"); });
-    this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.node.currentTime = this.wanted + SURELY_S; });
+    this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.#go(); });
     this.node.addEventListener("seeked", () => {
       this.wanted = -1;
-      if (!("requestVideoFrameCallback" in this.node)) { this.shown = this.node.currentTime; this.#tell("frame"); }
+      if (!("requestVideoFrameCallback" in this.node)) { this.shown = this.#clock(this.node.currentTime); this.#tell("frame"); }
     });
     this.#follow();
     this.node.src = videoUrl(source.id);
@@ -39,15 +41,19 @@ export class VideoMedium extends EventTarget {
     this.dispatchEvent(new Event(name));
   }
 
+  #clock(/** @type {number} */ seconds) {
+    return seconds + this.offset;
+  }
+
   #follow() {
     if (!("requestVideoFrameCallback" in this.node)) {
-      this.node.addEventListener("timeupdate", () => { this.shown = this.node.currentTime; this.#tell("frame"); });
+      this.node.addEventListener("timeupdate", () => { this.shown = this.#clock(this.node.currentTime); this.#tell("frame"); });
       return;
     }
     const presented = (/** @type {number} */ _, /** @type {{mediaTime: number}} */ { mediaTime }) => {
-      const passed = mediaTime - this.shown;
+      const passed = this.#clock(mediaTime) - this.shown;
       if (!this.node.paused && passed > 0.004 && passed < 0.2) this.frame = Math.min(passed, this.frame * 1.5);
-      this.shown = mediaTime;
+      this.shown = this.#clock(mediaTime);
       this.#tell("frame");
       if (!this.closed) this.node.requestVideoFrameCallback(presented);
     };
@@ -72,9 +78,13 @@ export class VideoMedium extends EventTarget {
   }
 
   seek(/** @type {number} */ seconds) {
-    const end = Number.isFinite(this.node.duration) ? this.node.duration - 0.001 : Infinity;
+    const end = Number.isFinite(this.node.duration) ? this.#clock(this.node.duration) - SURELY_S : Infinity;
     this.wanted = Math.max(0, Math.min(seconds, end));
-    if (this.node.readyState > 0) this.node.currentTime = this.wanted + SURELY_S;
+    if (this.node.readyState > 0) this.#go();
+  }
+
+  #go() {
+    this.node.currentTime = Math.max(0, this.wanted - this.offset) + SURELY_S;
   }
 
   step(/** @type {number} */ by) {
