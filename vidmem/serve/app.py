@@ -20,7 +20,7 @@ from .api.openapi import openapi_route
 from .api.route import mounted, refused
 from .api.table import ROUTES
 from .faults import Fault
-from .page import page_routes
+from .page_files import page_routes
 from .service import Service
 from .settings import Settings
 
@@ -42,8 +42,11 @@ def build(memory: Memory, settings: Settings | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with agents.running():
-            yield
+        try:
+            async with agents.running():
+                yield
+        finally:
+            service.close()
 
     routes: list[BaseRoute] = [
         *page_routes(),
@@ -52,6 +55,7 @@ def build(memory: Memory, settings: Settings | None = None) -> Starlette:
         agents.route(),
     ]
     middleware: list[Middleware] = []
+
     app = Starlette(
         routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route}, lifespan=lifespan
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..address import shown
 from ..errors import LockedError, MediaError, ModelError, StoreError, UnknownWordError, UsageError, VidmemError
 from ..media.known import OtherFileError
+from .refusals import BusyError
 
 NAMES = {"image": "picture", "sources": "source"}
 """Parameters of the API by the names of the arguments of `Memory`, where these differ."""
@@ -54,6 +55,8 @@ _KINDS: tuple[tuple[type[VidmemError], int, str], ...] = (
 
 def fault_of(error: VidmemError) -> Fault:
     """The fault that an error is told as. Arguments in backquotes get the names of the API's parameters."""
+    if isinstance(error, BusyError):
+        return Fault(error.status, "busy", str(error), headers={"retry-after": str(error.retry_s)})
     status, kind = next(((status, kind) for cls, status, kind in _KINDS if isinstance(error, cls)), (500, "bug"))
     message = re.sub(r"`(\w+)`", lambda match: f"`{NAMES.get(match[1], match[1])}`", shown(str(error)))
     return Fault(status, kind, message, error.near if isinstance(error, UnknownWordError) else None)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import BinaryIO, TypeVar
-
-import anyio
-import anyio.to_thread
 
 from ..errors import UsageError
 from ..media.known import check_known_file, open_known_file
@@ -18,9 +14,9 @@ from ..records import SourceKind
 from ..store import SourceRow
 from .caches import Bytes, Few, Pictures
 from .faults import NotFoundError
+from .pools import Pools
 from .settings import Settings
 
-QUESTION_THREADS, PICTURE_THREADS = 3, 2
 T = TypeVar("T")
 
 
@@ -32,21 +28,24 @@ class Service:
         settings: What the server was started with.
         given: Pictures that clients have sent.
         drawn: Frames and crops as JPEG.
+        pools: The threads that work on requests.
     """
 
     def __init__(self, memory: Memory, settings: Settings) -> None:
         self.memory, self.settings = memory, settings
         self.given = Pictures()
         self.drawn = Bytes()
+        self.pools = Pools()
         self._playable: Few[Playable] = Few(4096)
         self._checked: Few[bool] = Few(4096)
-        self._limits: dict[str, anyio.CapacityLimiter] = {}
 
     async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:
         """Run blocking work in a thread. pool: questions or pictures. client: who asks."""
-        size = PICTURE_THREADS if pool == "pictures" else QUESTION_THREADS
-        limiter = self._limits.setdefault(pool, anyio.CapacityLimiter(size))
-        return await anyio.to_thread.run_sync(partial(work), limiter=limiter)
+        return await (self.pools.pictures if pool == "pictures" else self.pools.questions).run(client, work)
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self.pools.close()
 
     def playable(self, row: SourceRow, *, look: bool) -> Playable | None:
         """Whether browsers play the file of a source. look: open the file if needed; else None if it is not known."""

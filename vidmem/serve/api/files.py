@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 CHUNK = 256 << 10
 """Bytes that are read at once."""
@@ -64,41 +65,56 @@ def one_range(header: str | None, size: int) -> tuple[int, int] | None:
     return first, min(last, size - 1) + 1
 
 
-def file_response(body: FileBody, request: Request, tags: Sequence[str], headers: Mapping[str, str]) -> Response:
-    """The answer with the file, or with the one range that was asked for. It closes the file."""
-    tag = f'"{body.tag}"'
-    head = {**headers, "etag": tag, "accept-ranges": "bytes"}
-    if body.tag in tags or "*" in tags:
-        body.file.close()
-        return Response(None, 304, head)
-    asked = request.headers.get("range")
-    if request.headers.get("if-range", tag) != tag:  # another file than the client has a part of
-        asked = None
-    try:
-        span = one_range(asked, body.size)
-    except RangeError:
-        body.file.close()
-        return Response(None, 416, {**head, "content-range": f"bytes */{body.size}"})
-    first, end = span or (0, body.size)
-    head["content-length"] = str(end - first)
-    if span is not None:
-        head["content-range"] = f"bytes {first}-{end - 1}/{body.size}"
-    status = 200 if span is None else 206
-    if request.method == "HEAD":
-        body.file.close()
-        return Response(None, status, head, body.media_type)
-    return StreamingResponse(_read(body.file, first, end), status, head, body.media_type)
+class FileResponse(Response):
+    """A file as an answer, or the one range of it that was asked for. The file is closed when the answer ends."""
 
+    def __init__(self, body: FileBody, request: Request, tags: Sequence[str], headers: Mapping[str, str]) -> None:
+        """Prepare.
 
-async def _read(file: BinaryIO, first: int, end: int) -> AsyncIterator[bytes]:
-    """Yield the bytes of a file from `first` to before `end`, and close it. A thread is held only while it reads."""
-    try:
-        await anyio.to_thread.run_sync(file.seek, first)
-        while first < end:
-            part = await anyio.to_thread.run_sync(file.read, min(CHUNK, end - first))
-            if not part:
-                break  # it was cut while it was read; the connection ends short of its length
-            first += len(part)
-            yield part
-    finally:
-        file.close()
+        Args:
+            body: The file.
+            request: The request.
+            tags: The tags that the client has.
+            headers: Headers of all answers.
+        """
+        tag = f'"{body.tag}"'
+        head = {**headers, "etag": tag, "accept-ranges": "bytes"}
+        self._file, self._span = body.file, (0, 0)
+        if body.tag in tags or "*" in tags:
+            super().__init__(None, 304, head)
+            return
+        asked = request.headers.get("range")
+        if request.headers.get("if-range", tag) != tag:  # the client has a part of another file
+            asked = None
+        try:
+            span = one_range(asked, body.size)
+        except RangeError:
+            super().__init__(None, 416, {**head, "content-range": f"bytes */{body.size}"})
+            return
+        first, end = span or (0, body.size)
+        head["content-length"] = str(end - first)
+        if span is not None:
+            head["content-range"] = f"bytes {first}-{end - 1}/{body.size}"
+        if request.method != "HEAD":
+            self._span = first, end
+        super().__init__(None, 200 if span is None else 206, head, body.media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. A thread is held only while it reads, so a slow client keeps none."""
+        place, end = self._span
+        try:
+            if place >= end:
+                await super().__call__(scope, receive, send)
+                return
+            await anyio.to_thread.run_sync(self._file.seek, place)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while place < end:
+                part = await anyio.to_thread.run_sync(self._file.read, min(CHUNK, end - place))
+                place += len(part)
+                # A file that was cut while it was read ends the answer short of its length, and so the connection.
+                more = bool(part) and place < end
+                await send({"type": "http.response.body", "body": part, "more_body": more})
+                if not part:
+                    return
+        finally:
+            self._file.close()

@@ -18,7 +18,7 @@ from ...address import shown
 from ...errors import UsageError, VidmemError
 from ...query.documents import public
 from ..faults import Fault, fault_of
-from .files import FileBody, file_response
+from .files import FileBody, FileResponse
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -109,7 +109,7 @@ def mounted(route: Route, service: Service) -> StarletteRoute:
             client = getattr(request.state, "client", None) or (request.client.host if request.client else "-")
             done = await service.run(route.pool, client, partial(_answer, route, service, given, tags))
             if isinstance(done, FileBody):
-                return file_response(done, request, tags, _PRIVATE)
+                return FileResponse(done, request, tags, _PRIVATE)
             if request.method == "HEAD":
                 done.headers["content-length"] = str(len(done.body))
                 done.body = b""
