@@ -1,4 +1,7 @@
-"""Whether browsers play a video file, and how their clock goes with that of the memory."""
+"""Whether browsers play a video file, and how their clock goes with that of the memory.
+
+The clock is that of Chromium, with which it is tested (tests/browser/test_video_clock.py).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class Playable:
     Attributes:
         media_type: Of the file; empty if they do not play it.
         why: Why they do not; empty if they do.
-        offset_ns: A time of the memory minus `currentTime` of the browser, in ns.
+        offset_ns: A time of the memory minus `currentTime` of the browser, in ns. It is 0 for nearly all files.
     """
 
     media_type: str
@@ -65,7 +68,8 @@ def _of_video(source: VideoSource) -> Playable:
             for shown in (*container.streams.video, *container.streams.audio)
             if shown.start_time is not None and shown.time_base is not None
         ]
-    return Playable(media_type, offset_ns=min(starts, default=0) - source.zero_ns)
+    # `currentTime` is the container's own clock, unless that begins before 0: then it counts from the beginning.
+    return Playable(media_type, offset_ns=min(0, *starts) - source.zero_ns)
 
 
 def _media_type(name: str, path: str) -> str:
