@@ -85,3 +85,20 @@ def serving() -> Iterator[Serve]:
 def client(serving: Serve, indexed: Path) -> TestClient:
     """A client of the application for `indexed`."""
     return serving(indexed)
+
+
+@pytest.fixture(scope="session")
+def shared_client(indexed: Path) -> Iterator[TestClient]:
+    """A client of the application for `indexed`, for properties, which ask many times."""
+    for library in ("starlette", "uvicorn", "pydantic", "httpx2"):
+        needs(library)
+    from starlette.testclient import TestClient
+
+    from vidmem.serve.app import build
+
+    with (
+        registry.registered(fakes.SPEC),
+        Memory.open(indexed, read_only=True) as memory,
+        TestClient(build(memory), base_url=BASE_URL) as client,
+    ):
+        yield client
