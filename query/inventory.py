@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -88,11 +88,12 @@ class Inventory(Sequence[KnownThing]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stock:
-    """All things of one state of a memory in order, of which `page` gives a part. Threads may share it.
+    """All things of one state of a memory, of which `page` gives a part. Threads may take turns with it.
 
     cache: the vectors of that state. sources: by id. naming: gives things their names. found: all tracks. totals: of
-    the things. members: the tracks of each thing, as positions in `found`. things: numbers of the things, in order.
-    judged: the names that were looked up so far. notes: for people.
+    the things. members: the tracks of each thing, as positions in `found`. longest, newest: the numbers of the things,
+    the one longest in view or seen last first. doubt: why the second order may be wrong, or None. judged: the names
+    that were looked up so far.
     """
 
     cache: VectorCache
@@ -101,9 +102,10 @@ class Stock:
     found: Filtered
     totals: _Totals | None
     members: Sequence[Members]
-    things: Sequence[int]
+    longest: Sequence[int]
+    newest: Sequence[int]
+    doubt: str | None
     judged: dict[int, Guess]
-    notes: tuple[str, ...] = ()
 
     def judge(self, thing: int) -> Guess:
         """The name of a thing."""
@@ -111,6 +113,14 @@ class Stock:
             rows = self.found.hits.rows[self.members[thing]]
             self.judged[thing] = self.naming.of(_mean_token(self.cache, self.found.columns, rows))
         return self.judged[thing]
+
+    def length_ns(self, thing: int) -> int:
+        """How long a thing was in view."""
+        return 0 if self.totals is None else int(self.totals.length_ns[thing])
+
+    def tracks(self, thing: int) -> tuple[int, ...]:
+        """The sorted ids of the tracks of a thing."""
+        return _track_ids(self.found, self.members[thing])
 
 
 def inventory(
@@ -136,55 +146,47 @@ def inventory(
         min_probability: Only things whose name has at least this probability.
         top: At most this many things; None for all.
     """
-    found = stock(
-        store,
-        cache,
-        naming,
-        min_cosine=min_cosine,
-        spans=spans,
-        newest=newest,
-        min_probability=min_probability,
-    )
-    return page(store, found, 0, top)
+    of = stock(store, cache, naming, min_cosine=min_cosine, spans=spans)
+    things = of.newest if newest else of.longest
+    if min_probability is not None:
+        things = [thing for thing in things if (of.judge(thing).probability or 0.0) >= min_probability]
+    return page(store, of, things, newest=newest, top=top)
 
 
-def stock(
-    store: Store,
-    cache: VectorCache,
-    naming: Naming,
-    *,
-    min_cosine: float,
-    spans: Spans | None = None,
-    newest: bool = False,
-    min_probability: float | None = None,
-) -> Stock:
-    """All things of a memory in order. Arguments as in `inventory`."""
+def stock(store: Store, cache: VectorCache, naming: Naming, *, min_cosine: float, spans: Spans | None = None) -> Stock:
+    """All things of a memory. Arguments as in `inventory`."""
     found = _all_tracks(store, cache, spans)
     rows, columns = found.hits.rows, found.columns
     sources = {row.id: row for row in store.sources()}
     if not len(rows):
-        return Stock(cache, sources, naming, found, None, (), (), {})
+        return Stock(cache, sources, naming, found, None, (), (), (), None, {})
     number = numbers(store, columns, rows, cache.reconstruct("visual", rows), min_cosine)
     order, zeros = in_time(store, cache, sources, found.hits)
     totals = _totals(store, columns, rows, number, order, zeros)
-    ranked = totals.by_newest if newest else np.lexsort((-totals.frames, -totals.length_ns))
-    weak = doubt(store, cache, sources, [found.hits]) if newest else None
-    members, things = positions(number), ranked.tolist()
-    out = Stock(cache, sources, naming, found, totals, members, things, {}, (weak,) if weak else ())
-    if min_probability is None:
-        return out
-    kept = [thing for thing in things if (out.judge(thing).probability or 0.0) >= min_probability]
-    return replace(out, things=kept)
+    longest, newest = np.lexsort((-totals.frames, -totals.length_ns)).tolist(), totals.by_newest.tolist()
+    weak = doubt(store, cache, sources, [found.hits])
+    return Stock(cache, sources, naming, found, totals, positions(number), longest, newest, weak, {})
 
 
-def page(store: Store, of: Stock, offset: int = 0, top: int | None = None) -> Inventory:
-    """The things of a stock from number `offset` on, `top` of them; None for all the rest."""
+def page(
+    store: Store, of: Stock, things: Sequence[int], *, newest: bool = False, offset: int = 0, top: int | None = None
+) -> Inventory:
+    """Some of the things of a stock.
+
+    Args:
+        store: The memory.
+        of: Its things.
+        things: The numbers of those that are wanted, in order.
+        newest: They are in the order of time.
+        offset: Leave out this many.
+        top: At most this many; None for all the rest.
+    """
     if of.totals is None:
         return Inventory(())
     end = None if top is None else offset + top
-    kept = [(thing, of.judge(thing)) for thing in of.things[offset:end]]
+    kept = [(thing, of.judge(thing)) for thing in things[offset:end]]
     known = _known_things(store, of.cache, of.sources, of.found, of.totals, of.members, kept, of.naming)
-    return Inventory(tuple(known), len(of.things), of.notes)
+    return Inventory(tuple(known), len(things), (of.doubt,) if newest and of.doubt else ())
 
 
 def _all_tracks(store: Store, cache: VectorCache, spans: Spans | None) -> Filtered:

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from ..encoders.probability import Curve, Samples
     from .answers import Album, Answer, Thing
     from .arguments import Crop, Names, Path, Picture, Sources, Time
+    from .gallery import Choice, NamedThings, ThingIn
     from .haystack import HaystackAnswer, Rule
     from .inventory import Inventory, Stock
     from .labels import LabelSet
+    from .naming import Naming
     from .parse import Parse, Way
     from .search import Named
 
@@ -268,6 +270,7 @@ class Query:
         min_probability: float | None = None,
         top: int | None = None,
         offset: int = 0,
+        choice: Choice | None = None,
     ) -> Inventory:
         """What is in the memory, thing by thing, the one longest in view first.
 
@@ -283,45 +286,85 @@ class Query:
             min_probability: Only things whose name is at least this probable.
             top: At most this many; None for all.
             offset: Leave out this many. The next pages of the same question are quick while the memory stays as it is.
+            choice: Only some of them; see `query.gallery.Choice`.
 
         Raises:
             UsageError: as `where` for conditions; names cannot be read or have no probability.
             MediaError: the file of names cannot be read.
         """
-        from .inventory import page, stock
-        from .naming import Naming, names_for
+        from .gallery import Choice, chosen
+        from .inventory import page
 
         arguments.flags(newest=newest)
         min_probability, count = arguments.share("min_probability", min_probability), arguments.top(top)
         skipped = arguments.whole("offset", offset, 0)
+        with self._stock(sources, after, before, labels, min_probability) as (of, notes):
+            things = chosen(of, of.newest if newest else of.longest, choice or Choice(), min_probability)
+            found = page(self.store, of, things, newest=newest, offset=skipped, top=count)
+        return replace(found, notes=(*notes, *found.notes))
+
+    def thing_names(
+        self,
+        *sources: Path | Iterable[Path],
+        after: Time | None = None,
+        before: Time | None = None,
+        choice: Choice | None = None,
+    ) -> list[NamedThings]:
+        """What the things in the memory are called, the name longest in view first; what has no sure name comes last.
+
+        Arguments and errors as in `things`.
+        """
+        from .gallery import Choice, chosen, names_of
+
+        with self._stock(sources, after, before, None, None) as (of, _):
+            return names_of(self.store, of, chosen(of, of.longest, choice or Choice(), None))
+
+    def things_in(self, source: SourceRow, t_ns: int) -> list[ThingIn]:
+        """The things in a single picture of a source, each judged by this picture alone; see `gallery.things_in`."""
+        from .gallery import things_in
+
+        with self.view() as now:
+            return things_in(self.store, now.cache, self._naming(now, None), source.id, t_ns)
+
+    def _naming(self, now: View, labels: str | None) -> Naming:
+        """What gives things their names. labels: a file of names, or None for those that the encoder knows."""
+        from .naming import Naming, names_for
+
+        curve = now.calibration.probability.text if now.calibration.probability else None
+        names = names_for(now.text, labels)
+        vectors = encoded(now.text, names) if labels is None else vectors_of(now.text, names)
+        return Naming(now.text, names, vectors, curve)
+
+    @contextmanager
+    def _stock(
+        self,
+        sources: Sequence[Path | Iterable[Path]],
+        after: Time | None,
+        before: Time | None,
+        labels: Path | None,
+        min_probability: float | None,
+    ) -> Iterator[tuple[Stock, tuple[str, ...]]]:
+        """The things of these sources and times, and notes for people; made once for each state of the memory."""
+        from .inventory import stock
+
         file = None if labels is None else arguments.path("labels", labels)
         named = arguments.paths("sources", arguments.each(sources))
         start, end = arguments.moment(after, "after"), arguments.moment(before, "before")
         state = self.store.changes()
         with self.view() as now, self._stocks.turn:
             spans, notes = spans_of(self.store, named, start, end)
-            curve = now.calibration.probability.text if now.calibration.probability else None
-            if min_probability is not None and curve is None:
+            fitted = now.calibration.probability
+            if min_probability is not None and not (fitted and fitted.text):
                 raise UsageError(
                     "no probability is known, for this encoder is not calibrated; leave `min_probability` out"
                 )
 
             def make() -> Stock:
-                names = names_for(now.text, file)
-                vectors = encoded(now.text, names) if file is None else vectors_of(now.text, names)
-                return stock(
-                    self.store,
-                    now.cache,
-                    Naming(now.text, names, vectors, curve),
-                    min_cosine=now.calibration.same_thing,
-                    spans=spans,
-                    newest=newest,
-                    min_probability=min_probability,
-                )
+                naming = self._naming(now, file)
+                return stock(self.store, now.cache, naming, min_cosine=now.calibration.same_thing, spans=spans)
 
-            key = (state, now.side, tuple(named), start, end, newest, min_probability)
-            found = page(self.store, self._stocks.get(key, make) if file is None else make(), skipped, count)
-        return replace(found, notes=(*notes, *found.notes))
+            key = (state, now.side, tuple(named), start, end)
+            yield self._stocks.get(key, make) if file is None else make(), tuple(notes)
 
     def sightings(self, tracks: Iterable[int]) -> list[Sighting]:
         """All sightings of one thing, newest first, from the ids of its tracks, as `things` and `timeline` give them.

@@ -6,6 +6,7 @@ another host. What the browser shows can be saved by `shot`, into benchmarks/out
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +113,19 @@ def shot() -> Callable[[Any, str], Path]:
         return path
 
     return save
+
+
+@pytest.fixture
+def record() -> Callable[[str, float], None]:
+    """Keeps a figure that a test measured, in benchmarks/out/page/figures.json."""
+
+    def keep(name: str, value: float) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        path = SHOTS / "figures.json"
+        figures = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        path.write_text(json.dumps(figures | {name: round(value, 1)}, indent=1, sort_keys=True), "utf-8")
+
+    return keep
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from ...query.documents import (
     timeline_document,
     where_document,
 )
+from ...query.gallery import Choice
 from ...query.haystack import split_question
 from ...query.source_documents import NameDocument, NamesDocument, names_document
 from ..faults import NotFoundError
@@ -57,7 +58,12 @@ def things(service: Service, given: Given) -> ThingsDocument:
     """The document of `vidmem things`, from the thing number `offset` on."""
     names = [service.source(one).uri for one in given["source"]]
     keys = ("after", "before", "newest", "min_probability", "top", "offset")
-    return things_document(service.memory.things(*names, **{key: given[key] for key in keys}))
+    return things_document(service.memory.things(*names, **{key: given[key] for key in keys}, choice=choice(given)))
+
+
+def choice(given: Given) -> Choice:
+    """Which of all things are asked for."""
+    return Choice(given["name"], given["called"], given["named"], given["track"])
 
 
 def sightings(service: Service, given: Given) -> SightingsDocument:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from ...query import arguments
 from ...query.documents import HaystackDocument, ThingsDocument, TimelineDocument, WhereDocument
 from ...query.source_documents import BoxesDocument, LanesDocument, MemoryDocument, NamesDocument
-from . import pictures, questions, sources
+from . import gallery, pictures, questions, sources
 from .parameters import (
     FILTERS,
     FLAG,
     MAX_TOP,
     MIN_PROBABILITY,
     SOURCE,
+    SOURCES,
     TIMES,
     TRACKS,
     WHOLE,
@@ -37,6 +38,13 @@ _WIDTH = Parameter(
 )
 _OFFSET = Parameter("offset", "Leave out this many.", whole("offset", 0), WHOLE, default=0)
 _TOP_THINGS = Parameter("top", "How many things.", whole("top", 1, MAX_TOP), WHOLE, default=20)
+
+_CHOICE = (
+    Parameter("name", "Only things whose name, or a guess at it, contains this.", default=""),
+    Parameter("called", "Only things that surely have this name."),
+    Parameter("named", "1: only things with a sure name; 0: only the others.", flag("named"), FLAG),
+    Parameter("track", "Only the thing that has the track with this id.", whole("track", 0), WHOLE),
+)
 
 ROUTES: tuple[Route, ...] = (
     Route("/server", "The state of the server.", sources.server, sources.ServerDocument),
@@ -80,9 +88,17 @@ ROUTES: tuple[Route, ...] = (
             *TIMES,
             Parameter("newest", "Begin with what was seen last.", flag("newest"), FLAG, default=False),
             MIN_PROBABILITY,
+            *_CHOICE,
             _TOP_THINGS,
             _OFFSET,
         ),
+    ),
+    Route(
+        "/things/names",
+        "What the things in the memory are called, the name that was longest in view first.",
+        gallery.names,
+        gallery.ThingNamesDocument,
+        (*TIMES, *_CHOICE, _TOP_THINGS, _OFFSET),
     ),
     Route(
         "/sightings",
@@ -133,6 +149,20 @@ ROUTES: tuple[Route, ...] = (
             Parameter("start_ns", "From this time on.", whole("start_ns"), WHOLE, default=0),
             Parameter("end_ns", "Until this time, inclusive.", whole("end_ns"), WHOLE),
         ),
+    ),
+    Route(
+        "/photos",
+        "All photos, the newest first; those without a date come last.",
+        gallery.photos,
+        gallery.PhotosDocument,
+        (SOURCES, Parameter("top", "How many photos.", whole("top", 1, MAX_TOP), WHOLE, default=60), _OFFSET),
+    ),
+    Route(
+        "/photos/{source}/{t_ns}",
+        "One photo, and the things in it.",
+        gallery.photo,
+        gallery.PhotoDetails,
+        (SOURCE, _T_NS),
     ),
     Route(
         "/pictures",

@@ -25,7 +25,8 @@ export function loadWhenNear(img, src) {
   observer.observe(img);
 }
 
-function next() {
+/** Give up pictures that are no longer in the page, and go on with those that are; lists call it when they drop items. */
+export function next() {
   for (const img of loading) {
     if (img.isConnected) continue;
     loading.delete(img);

@@ -45,7 +45,7 @@ export function frameShot(s, width = 640, ratio = [16, 9], options = {}) {
 
 /**
  * A row of a list of sightings: a picture, when, where, how sure.
- * @param {Sighting} s @param {string} to its address @param {{current?: boolean, crop?: boolean}} [options]
+ * @param {Sighting} s @param {string} to its address @param {{current?: boolean}} [options]
  */
 export function sightingRow(s, to, options = {}) {
   const p = s.probability;

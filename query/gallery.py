@@ -1,0 +1,138 @@
+"""Which of all things are wanted: by name, by how sure their names are, by a track; and the names that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import box_iou
+from ..records import Box, Sighting
+from ..store import Store, VectorCache
+from ..timecode import NS
+from .inventory import Stock, page
+from .naming import Guess, Naming
+
+SHOWN = 3
+"""How many things stand for a name."""
+SAME_BOX = 0.5
+"""Boxes with at least this IoU are of one thing, if they have the same name; as detectors are scored (PASCAL VOC)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Some of the things of a memory; without anything, all of them.
+
+    part: the name contains this, or, where it is only a guess, one of the guesses does. called: the name is this, and
+    it is sure. named: True for things with a sure name, False for those without. track: the thing that this track is
+    of, by its id.
+    """
+
+    part: str = ""
+    called: str | None = None
+    named: bool | None = None
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedThings:
+    """The things of one name. name: None for those without a sure name. seen_ns: how long they were in view together.
+    best: the best sightings of the first few."""
+
+    name: str | None
+    things: int
+    seen_ns: int
+    best: tuple[Sighting, ...]
+
+    @property
+    def seen_s(self) -> float:
+        """How long they were in view together, in seconds."""
+        return self.seen_ns / NS
+
+
+@dataclass(frozen=True, slots=True)
+class ThingIn:
+    """A thing in a single picture. track: its id. box: x0, y0, x1, y1 in pixels. guess: its names."""
+
+    track: int
+    box: Box
+    guess: Guess
+
+
+def chosen(of: Stock, things: Sequence[int], choice: Choice, min_probability: float | None) -> Sequence[int]:
+    """The numbers of the things that are wanted, in the given order.
+
+    Args:
+        of: All things.
+        things: Their numbers.
+        choice: Which ones.
+        min_probability: Minimum probability of their names; None for any.
+    """
+    if choice.track is not None:
+        things = _with_track(of, things, choice.track)
+    part = " ".join(choice.part.lower().split())
+    if part or choice.called is not None or choice.named is not None or min_probability is not None:
+        things = [thing for thing in things if _is_wanted(of.judge(thing), part, choice, min_probability)]
+    return things
+
+
+def names_of(store: Store, of: Stock, things: Sequence[int]) -> list[NamedThings]:
+    """The names of things, in the order of the first thing of each; what has no sure name comes last."""
+    groups: dict[str | None, list[int]] = {}
+    for thing in things:
+        guess = of.judge(thing)
+        groups.setdefault(guess.name if guess.named else None, []).append(thing)
+    if None in groups:
+        groups[None] = groups.pop(None)
+    first = [thing for group in groups.values() for thing in group[:SHOWN]]
+    best = {thing.tracks: thing.best for thing in page(store, of, first)}
+    return [
+        NamedThings(
+            name=name,
+            things=len(group),
+            seen_ns=sum(map(of.length_ns, group)),
+            best=tuple(best[tracks] for tracks in map(of.tracks, group[:SHOWN]) if tracks in best),
+        )
+        for name, group in groups.items()
+    ]
+
+
+def things_in(store: Store, cache: VectorCache, naming: Naming, source_id: int, t_ns: int) -> list[ThingIn]:
+    """The things in a single picture, each judged by this picture alone, the ones with the most probable names first.
+
+    Of two boxes with the same name that are nearly the same, only the more probable one is given.
+    """
+    columns = cache.columns
+    rows = np.flatnonzero((columns.source_ids == source_id) & (columns.start_ns == t_ns))
+    tokens = cache.reconstruct("text", rows)
+    boxes = {track.id: track.best_box for track in store.tracks(columns.ids[rows].tolist())}
+    found = [
+        ThingIn(track, boxes[track], naming.of(token))
+        for track, token in zip(columns.ids[rows].tolist(), tokens, strict=True)
+        if track in boxes
+    ]
+    found.sort(key=lambda one: (not one.guess.named, -(one.guess.probability or 0.0)))
+    out: list[ThingIn] = []
+    for one in found:
+        same = [other.box for other in out if other.guess.name == one.guess.name]
+        if not same or box_iou(np.array(same, np.float32), one.box).max() < SAME_BOX:
+            out.append(one)
+    return out
+
+
+def _is_wanted(guess: Guess, part: str, choice: Choice, min_probability: float | None) -> bool:
+    if choice.called is not None and not (guess.named and guess.name == choice.called):
+        return False
+    if choice.named is not None and guess.named != choice.named:
+        return False
+    if min_probability is not None and (guess.probability or 0.0) < min_probability:
+        return False
+    names = guess.guesses[:1] if guess.named else guess.guesses
+    return not part or any(part in name.lower() for name, _ in names)
+
+
+def _with_track(of: Stock, things: Sequence[int], track: int) -> list[int]:
+    found, wanted = of.found, set(things)
+    own = (found.columns.ids[found.hits.rows] == track).nonzero()[0]
+    return [i for i, part in enumerate(of.members) if len(own) and i in wanted and own[0] in part]
