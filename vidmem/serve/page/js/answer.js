@@ -1,9 +1,10 @@
 /** One sighting on show: the player with its timeline, when and where in words, and what can be done with it. */
 import { clipUrl, frameUrl, get, once } from "./api.js";
-import { button, el, fill, icon, shot } from "./dom.js";
+import { el, fill, icon } from "./dom.js";
 import { count, dateDoubt, percent, sourceName, sureness, when } from "./format.js";
 import { href } from "./router.js";
 import { Lanes, laneName } from "./lanes.js";
+import { Photo } from "./photo_stage.js";
 import { Player } from "./player.js";
 import { cropOf } from "./question.js";
 import { lengthOf, whenOf, whereOf } from "./sighting.js";
@@ -21,7 +22,7 @@ const MOST_LANES = 1000;
  * @returns {{stage: HTMLElement, close: () => void}}
  */
 export function showSighting(s, source, then) {
-  if (s.picture !== null) return { stage: photoStage(s), close: () => {} };
+  if (s.picture !== null) return showPhoto(s, then);
   const player = new Player(s, source);
   const lanes = new Lanes(source, s.tracks);
   const stop = new AbortController();
@@ -42,10 +43,11 @@ export function showSighting(s, source, then) {
   return { stage, close: () => { stop.abort(); player.close(); lanes.close(); } };
 }
 
-/** A photo has no time: the photo alone, with its box. */
-function photoStage(/** @type {Sighting} */ s) {
-  return el("div", { class: "show" }, el("figure", { class: "photo-stage" },
-    shot(frameUrl(s.source_id, s.frame_ns, { width: 1280, box: s.box }), 4, 3, `The photo ${sourceName(s.picture ?? "")}, with a box around the thing`, { eager: true, whole: true })));
+/** A photo has no time: the photo alone. */
+function showPhoto(/** @type {Sighting} */ s, /** @type {{search: (crop: string) => void}} */ then) {
+  const photo = new Photo(s);
+  photo.addEventListener("search", (/** @type {any} */ event) => then.search(cropOf(s.source_id, event.detail.ns, event.detail.box)));
+  return { stage: el("div", { class: "show" }, photo.node), close: () => photo.close() };
 }
 
 /**
@@ -76,7 +78,7 @@ export function sightingActions(/** @type {Sighting} */ s) {
   return el("div", { class: "actions" },
     el("a", { class: "button is-small is-primary", href: href("search", { crop: cropOf(s.source_id, s.frame_ns, s.box) }) }, icon("search"), "More like this"),
     el("span", { class: "actions-save", role: "group", "aria-label": "Save" }, el("span", { class: "small quiet", text: "Save" }),
-      el("a", { class: "button is-small", download: `${name}.jpg`, href: frameUrl(s.source_id, s.frame_ns, { box: s.box }) }, "Frame"),
+      el("a", { class: "button is-small", download: `${name}.jpg`, href: frameUrl(s.source_id, s.frame_ns, { box: s.box }) }, s.picture === null ? "Frame" : "Photo"),
       s.picture === null && el("a", { class: "button is-small", download: `${name}.mp4`, href: clipOf(s) }, "Clip"), json));
 }
 

@@ -29,7 +29,7 @@ function sourceField(/** @type {Question} */ question, /** @type {any[]} */ sour
 
 function timeField(/** @type {string} */ label, /** @type {"after" | "before"} */ name, /** @type {Question} */ question, /** @type {any} */ change) {
   const input = el("input", { class: "input num", id: `in-${name}`, value: question[name], list: "moments", autocomplete: "off",
-    placeholder: "yesterday, 12 h, 1:02", "aria-describedby": "moments-help",
+    placeholder: "yesterday, 12h, 1:02", "aria-describedby": "moments-help",
     on: { change: () => change({ [name]: input.value.trim().replace(/^(\d+) (min|[hds])$/, "$1$2") }) } });
   return el("div", { class: "field" }, el("label", { for: `in-${name}`, text: label }), input,
     name === "after" && el("span", { class: "unseen", id: "moments-help", text: "A date, an age such as 2d or 12h, or a time in the video such as 1:02" }));
@@ -37,7 +37,12 @@ function timeField(/** @type {string} */ label, /** @type {"after" | "before"} *
 
 function nearField(/** @type {Question} */ question, /** @type {any} */ change) {
   const input = /** @type {HTMLInputElement} */ (el("input", { class: "input", id: "in-near", placeholder: question.near.length ? "and another thing" : "another thing" }));
-  const add = (/** @type {string} */ name) => { if (name.trim()) change({ near: [...question.near, name.trim()] }); };
+  let added = false; // the field goes with the answer, which is a change too
+  const add = (/** @type {string} */ name) => {
+    if (added || !name.trim()) return;
+    added = true;
+    change({ near: [...question.near, name.trim()] });
+  };
   const { list } = suggestNames(input, add);
   input.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); add(input.value); } });
   input.addEventListener("change", () => add(input.value));

@@ -40,6 +40,9 @@ function reason(/** @type {Question} */ question, /** @type {Where} */ answer) {
   if (!answer.near_misses.length) {
     return hasConditions(question) ? "Nothing that meets the conditions looks like it." : "Nothing in this memory looks like it.";
   }
+  if (best >= least) {
+    return question.near.length ? `It was seen, but not near ${question.near.join(" and ")}.` : "It was seen, but not so that all conditions are met.";
+  }
   if (best >= 0) return `The nearest is only ${percent(best)} sure. An answer has to be at least ${percent(least)} sure.`;
   return "What is nearest is not near enough to count as an answer.";
 }

@@ -63,6 +63,7 @@ class SearchView {
 
   /** Ask. refine: the same question with other conditions, which makes no step in the history. */
   ask(/** @type {Question} */ question, refine = false) {
+    if (!refine) this.bar.input.blur();
     go("search", parameters(question), { replace: refine && !asksNothing(question) && !asksNothing(this.question) });
   }
 
@@ -91,8 +92,7 @@ class SearchView {
     this.bar.show(question, []);
     sources().then((all) => { if (this.question === question) this.bar.show(question, all); }, () => {});
     const home = asksNothing(question);
-    this.node.classList.toggle("is-home", home);
-    this.heading.hidden = !home;
+    this.#place(home);
     const key = JSON.stringify([parameters(question), params.get("all")]);
     if (!home && this.last?.key === key) { await this.#select(params.get("id") ?? ""); return; }
     this.stop.abort();
@@ -109,9 +109,19 @@ class SearchView {
     await this.#answer(question, key, params, this.stop.signal);
   }
 
+  /** The field is in the centre of the first screen, and above an answer. It moves there, where that is wanted. */
+  #place(/** @type {boolean} */ home) {
+    const moves = this.node.classList.contains("is-home") !== home;
+    const set = () => { this.node.classList.toggle("is-home", home); this.heading.hidden = !home; };
+    const still = !this.placed || !document.startViewTransition || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.placed = true;
+    if (!moves || still) set();
+    else document.startViewTransition(set);
+  }
+
   async #answer(/** @type {Question} */ question, /** @type {string} */ key, /** @type {URLSearchParams} */ params, /** @type {AbortSignal} */ signal) {
     this.below.setAttribute("aria-busy", "true");
-    const waiting = setTimeout(() => fill(this.below, this.#waiting()), this.last ? WAIT_MS : 0);
+    const waiting = setTimeout(() => fill(this.below, this.#waiting()), WAIT_MS);
     let answer;
     try {
       answer = await get("/where", { ...parameters(question), top: params.get("all") ? "all" : FIRST }, { signal });

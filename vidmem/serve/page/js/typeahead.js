@@ -76,7 +76,7 @@ export function suggestNames(input, choose) {
     else if (event.key === "Escape") close();
     else return;
     event.preventDefault();
-    event.stopPropagation();
+    event.stopImmediatePropagation();
   });
   return { list, close };
 }
