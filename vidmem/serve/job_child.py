@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..indexer.amounts import Amount
     from ..indexer.pipeline import SourceReport
     from ..media import Found
+    from ..query.retention import Forgetting
     from ..store import Store
 
 Send = Callable[[str, Any], None]
@@ -184,6 +185,16 @@ def _known(source_id: int, store: Store, folders: Sequence[str]) -> list[Found]:
 
 def _forget(task: Mapping[str, Any], send: Send) -> str:
     """Forget; return the state of the job."""
+    for step in _forget_thing(task) if task["thing"] is not None else _forget_sources(task):
+        state, part = "to_forget" if task["dry_run"] else "forgotten", "all of it" if step.whole else "a part"
+        loss = step.loss
+        report = JobReport(step.source.id, step.source.uri, state, loss.frames, loss.tracks, notes=[part])
+        send("report", asdict(report))
+    return "done"
+
+
+def _forget_sources(task: Mapping[str, Any]) -> list[Forgetting]:
+    """Forget sources, or what is old; no encoder is needed."""
     from ..query.retention import carry_out, plan
     from ..store import Store
     from ..timecode import parse_moment
@@ -194,12 +205,15 @@ def _forget(task: Mapping[str, Any], send: Send) -> str:
         steps = plan(store, before=moment, sources=names)
         if not task["dry_run"]:
             carry_out(store, steps)
-        for step in steps:
-            state, part = "to_forget" if task["dry_run"] else "forgotten", "all of it" if step.whole else "a part"
-            loss = step.loss
-            report = JobReport(step.source.id, step.source.uri, state, loss.frames, loss.tracks, notes=[part])
-            send("report", asdict(report))
-    return "done"
+    return steps
+
+
+def _forget_thing(task: Mapping[str, Any]) -> list[Forgetting]:
+    from ..memory import Memory
+
+    with Memory.open(task["memory"], create=False, read_only=task["dry_run"], **task["opening"]) as memory:
+        names = [memory.store.source_by_id(n).uri for n in task["sources"]]
+        return memory.forget(thing=task["thing"], sources=names, dry_run=task["dry_run"])
 
 
 class _Meter:

@@ -12,7 +12,7 @@ from .folders import allowed
 
 MAX_ITEMS = 256
 """Paths or sources in one request."""
-_FIELDS = {"index": {"action", "paths", "sources"}, "forget": {"action", "sources", "before", "dry_run"}}
+_FIELDS = {"index": {"action", "paths", "sources"}, "forget": {"action", "sources", "before", "thing", "dry_run"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class JobRequest:
         paths: Addresses of files and folders below the server's folders.
         sources: Ids of sources in the memory.
         before: Forget only what was seen before this time, as people write times.
+        thing: Forget only this thing, in words.
         dry_run: Only report what would be forgotten.
     """
 
@@ -31,6 +32,7 @@ class JobRequest:
     paths: tuple[str, ...] = ()
     sources: tuple[int, ...] = ()
     before: str | None = None
+    thing: str | None = None
     dry_run: bool = False
 
 
@@ -53,16 +55,21 @@ def parse_request(document: object, folders: Sequence[str]) -> JobRequest:
     before, dry_run = document.get("before"), document.get("dry_run", False)
     if before is not None and not isinstance(before, str):
         raise UsageError("`before` is a time as text, such as 30d or 2026-01-31")
+    thing = document.get("thing")
+    if thing is not None and (not isinstance(thing, str) or not thing.strip()):
+        raise UsageError("`thing` is a thing in words, such as passport")
     if not isinstance(dry_run, bool):
         raise UsageError("`dry_run` is true or false")
     if action == "index" and not paths and not sources:
         raise UsageError("say what to index: `paths` or `sources`")
     if action == "forget":
-        if before is None and not sources:
-            raise UsageError("say what to forget: `sources`, `before`, or both")
+        if before is None and thing is None and not sources:
+            raise UsageError("say what to forget: `sources`, `before`, both, or a `thing`")
+        if before is not None and thing is not None:
+            raise UsageError("`thing` is forgotten at all times; give it without `before`")
         if before is not None:
             parse_moment(before)
-    return JobRequest(action, paths, sources, before, dry_run)
+    return JobRequest(action, paths, sources, before, thing, dry_run)
 
 
 def _texts(value: object) -> list[str]:

@@ -50,18 +50,20 @@ def wrong_arguments(tool: str, error: ValidationError, schema: Mapping[str, Any]
 
 
 def told(error: VidmemError | OSError, folder: Path | None = None) -> str:
-    """The message of an error, without paths of the machine: of a path at its end only the last name is left.
+    """The message of an error. folder: as `without_paths`."""
+    if isinstance(error, VidmemError):
+        return without_paths(str(error), folder)
+    return _bounded(f"the machine refused ({error.strerror or type(error).__name__}); try again later")
+
+
+def without_paths(text: str, folder: Path | None = None) -> str:
+    """A message without paths of the machine: of a path at its end only the last name is left.
 
     folder: the memory, which messages may name elsewhere, too.
     """
-    if isinstance(error, VidmemError):
-        text = str(error)
-    else:
-        text = f"the machine refused ({error.strerror or type(error).__name__}); try again later"
     if folder is not None:
         text = text.replace(str(folder), folder.name)
-    text = _LAST_PATH.sub(lambda path: re.split(r"[\\/]", path[0].rstrip("\\/"))[-1], text)
-    return _bounded(text)
+    return _bounded(_LAST_PATH.sub(lambda path: re.split(r"[\\/]", path[0].rstrip("\\/"))[-1], text))
 
 
 def _nearest(name: str, known: list[str], what: str) -> str:

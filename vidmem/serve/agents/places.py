@@ -56,6 +56,11 @@ def find_sources(store: Store, given: Sequence[SourceName]) -> list[SourceRow]:
     return list({row.id: row for row in found}.values())
 
 
+def listed_names(given: SourceName | list[SourceName] | None) -> list[SourceName]:
+    """Sources as a list, given as one, several or none."""
+    return [] if given is None else given if isinstance(given, list) else [given]
+
+
 def listed(rows: Sequence[SourceRow]) -> str:
     """The first few sources as `3 (walk.mp4)`."""
     more = len(rows) - _LISTED

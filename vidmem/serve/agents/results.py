@@ -15,6 +15,7 @@ from ...query.documents import (
     public,
 )
 from ...query.source_documents import SourceDocument
+from ..job_documents import JobDocument
 
 MAX_TRACKS = 100
 """Ids of tracks that a thing lists. A thing seen for hours has thousands, which no model needs."""
@@ -98,6 +99,43 @@ class LookResult:
     width: int
     height: int
     moments: list[LookMoment]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateResult:
+    """What was written. file: from the opened folder down. frames: annotated pictures. boxes: in all of them."""
+
+    file: str
+    source_id: int
+    frames: int
+    boxes: int
+    bytes: int
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetStep:
+    """What one source loses: all of it (`whole`), what is before `before_s`, or the tracks of a thing.
+
+    `tracks` go, `shortened` tracks lose a part, and `frames` are sampled frames that go.
+    """
+
+    source_id: int
+    source: str
+    whole: bool
+    before_s: float | None
+    tracks: int
+    shortened: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetResult:
+    """What would be forgotten, or, if `forgotten` is true, what was. job: what did it, with the error if it failed."""
+
+    forgotten: bool
+    steps: list[ForgetStep]
+    job: JobDocument | None
 
 
 def structured(result: object) -> dict[str, Any]:

@@ -11,15 +11,45 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import anyio
 
-from .server import AgentServer
+from ...memory import Memory
+from ..folders import checked_folder
+from ..jobs import Jobs, JobSettings
+from .desk import Desk
+from .server import AgentServer, build
+from .writing import writing_tools
 
 _PART = 1 << 16
+
+
+def serve_memory(
+    memory: Memory, *, folders: Sequence[str] | None = None, opening: Mapping[str, str] | None = None
+) -> None:
+    """Serve a memory to one client, as `serve_stdio`.
+
+    Args:
+        memory: Opened with `read_only`.
+        folders: Offer the tools that write; files may be named only below these folders. None for tools that read.
+        opening: Further arguments of `Memory.open` for what writes.
+
+    Raises:
+        UsageError: One of `folders` is none.
+    """
+    desk = Desk(memory)
+    if folders is None:
+        serve_stdio(build(desk))
+        return
+    checked = tuple(checked_folder(folder) for folder in folders)
+    jobs = Jobs(JobSettings(str(memory.store.folder.absolute()), True, checked, dict(opening or {})))
+    try:
+        serve_stdio(build(desk, writing_tools(desk, jobs, checked)))
+    finally:
+        jobs.close()
 
 
 def serve_stdio(server: AgentServer) -> None:

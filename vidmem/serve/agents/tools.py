@@ -34,7 +34,7 @@ from .links import image, links
 from .looking import haystack_picture
 from .offers import Offer, answered, offer
 from .pictures import jpeg
-from .places import SourceName, find_source, find_sources
+from .places import find_source, find_sources, listed_names
 from .results import HaystackResult, SourcesResult, TimelineResult, WhereResult, unknown
 from .stored import sighting_of
 
@@ -160,7 +160,7 @@ class Reading:
         """
 
         def work() -> tuple[ThingsDocument, Callable[[], Image.Image] | None]:
-            rows = find_sources(self.desk.store, _listed(source))
+            rows = find_sources(self.desk.store, listed_names(source))
             found = self.desk.memory.things(
                 *(row.uri for row in rows),
                 after=after,
@@ -256,7 +256,7 @@ class Reading:
             raise UsageError("nothing is asked for; give `text`, such as 'cup', or `like`")
         store = self.desk.store
         out: dict[str, Any] = {"after": after, "before": before, "min_probability": min_probability}
-        out["sources"] = [row.uri for row in find_sources(store, _listed(source))]
+        out["sources"] = [row.uri for row in find_sources(store, listed_names(source))]
         out["near"] = near or ()
         if like is not None:
             if "@" in like:
@@ -289,10 +289,6 @@ def _crop(store: Store, like: str) -> tuple[str, int, Box]:
         form = "the id of a sighting, or SOURCE@TIME:X,Y,W,H such as 3@12.5s:100,80,60,60"
         raise UsageError(f"`like` is {form}; got {parsing.got(like)}") from error
     return find_source(store, name).uri, t_ns, box
-
-
-def _listed(source: int | str | list[int | str] | None) -> list[SourceName]:
-    return [] if source is None else source if isinstance(source, list) else [source]
 
 
 def reading_tools(desk: Desk) -> list[Offer]:
