@@ -7,6 +7,7 @@ as a guess.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from ..encoders.probability import MIN_PROBABILITY, Curve
 from ..records import Float32
 from .labels import load_labels
 
+CONTRASTS = 32
+"""How many names' contrast phrases are kept. Those of one name take 0.4 MB with `tiny`, and a large memory has thousands
+of names."""
 GUESSES = 3
 """How many names are judged for each thing, the nearest ones."""
 
@@ -71,7 +75,7 @@ class Naming:
         """
         self.names, self.vectors = names, vectors
         self._encoder, self._curve, self.calibration = encoder, curve, encoder.info.calibration
-        self._contrasts: dict[int, Float32] = {}
+        self._contrasts: OrderedDict[int, Float32] = OrderedDict()
 
     def of(self, token: Float32) -> Guess:
         """The names of a thing with the text token `(Dt,)`, whose length is how sure the token is."""
@@ -94,7 +98,14 @@ class Naming:
 
     def _share(self, row: int, score: float, token: Float32) -> float:
         """As `probable.share`, of one name and one token."""
-        if row not in self._contrasts:
-            self._contrasts[row] = self._encoder.contrast(self.vectors[row])
-        gaps = (self._contrasts[row] @ token - score) / self.calibration.temperature
+        gaps = (self._contrast(row) @ token - score) / self.calibration.temperature
         return float(1 / (1 + np.exp(np.minimum(gaps, 80)).sum()))
+
+    def _contrast(self, row: int) -> Float32:
+        found = self._contrasts.pop(row, None)  # threads may share this; at worst one is made twice
+        if found is None:
+            found = self._encoder.contrast(self.vectors[row])
+        self._contrasts[row] = found
+        while len(self._contrasts) > CONTRASTS:
+            self._contrasts.popitem(last=False)
+        return found

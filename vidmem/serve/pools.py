@@ -109,13 +109,17 @@ class Pool:
 
 
 class Pools:
-    """The pools of a server: questions, which read the memory, and pictures, which decode video."""
+    """The pools of a server: questions, which read the memory, pictures, which decode video, and lists of all things.
+
+    The first list after a change takes seconds in a large memory, so that it has a thread of its own.
+    """
 
     def __init__(self, questions: int = QUESTION_THREADS, pictures: int = PICTURE_THREADS) -> None:
         self.questions = Pool("questions", questions)
         self.pictures = Pool("pictures", pictures)
+        self.lists = Pool("lists", 1)
 
     def close(self) -> None:
-        """Close both."""
-        self.questions.close()
-        self.pictures.close()
+        """Close them."""
+        for pool in (self.questions, self.pictures, self.lists):
+            pool.close()

@@ -14,7 +14,7 @@ from ..records import SourceKind
 from ..store import SourceRow
 from .caches import Bytes, Few, Pictures
 from .faults import NotFoundError
-from .pools import Pools
+from .pools import Pool, Pools
 from .settings import Settings
 
 T = TypeVar("T")
@@ -40,8 +40,9 @@ class Service:
         self._checked: Few[bool] = Few(4096)
 
     async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:
-        """Run blocking work in a thread. pool: questions or pictures. client: who asks."""
-        return await (self.pools.pictures if pool == "pictures" else self.pools.questions).run(client, work)
+        """Run blocking work in a thread. pool: questions, pictures or lists. client: who asks."""
+        chosen: Pool = getattr(self.pools, pool)
+        return await chosen.run(client, work)
 
     def close(self) -> None:
         """Start nothing more."""

@@ -84,7 +84,7 @@ class Route:
         parameters: Its parameters.
         method: GET, which includes HEAD, or POST.
         body: What the body of a POST is.
-        pool: The threads that it runs in: questions or pictures.
+        pool: The threads that it runs in: questions, pictures or lists.
     """
 
     path: str

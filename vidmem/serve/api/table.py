@@ -92,6 +92,7 @@ ROUTES: tuple[Route, ...] = (
             _TOP_THINGS,
             _OFFSET,
         ),
+        pool="lists",
     ),
     Route(
         "/things/names",
@@ -137,6 +138,7 @@ ROUTES: tuple[Route, ...] = (
         sources.lanes,
         LanesDocument,
         (SOURCE, _TOP_THINGS, _OFFSET),
+        pool="lists",
     ),
     Route(
         "/sources/{source}/boxes",
