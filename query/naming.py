@@ -19,8 +19,8 @@ from ..records import Float32
 from .labels import load_labels
 
 CONTRASTS = 32
-"""How many names' contrast phrases are kept. Those of one name take 0.4 MB with `tiny`, and a large memory has thousands
-of names."""
+"""How many names' contrast phrases are kept. Those of one name take 0.4 MB with `tiny`, and a large memory has
+thousands of names."""
 GUESSES = 3
 """How many names are judged for each thing, the nearest ones."""
 

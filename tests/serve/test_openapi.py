@@ -20,7 +20,10 @@ ASKED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("/where", "/where", {"crop": "1@1s:8,32,32,32", "near": "blue", "min_probability": 0}),
     ("/timeline", "/timeline", {"text": "red", "alike": "true"}),
     ("/things", "/things", {}),
+    ("/things/names", "/things/names", {"named": "1"}),
     ("/sightings", "/sightings", {"tracks": "1,4"}),
+    ("/photos", "/photos", {"top": 2}),
+    ("/photos/{source}/{t_ns}", "/photos/2/0", {}),
     ("/haystack", "/haystack", {"anchor": "red", "target": "blue"}),
     ("/haystack", "/haystack", {"anchor": "yellow", "target": "blue"}),
     ("/names", "/names", {"prefix": "b"}),
@@ -91,5 +94,6 @@ def test_every_route_is_in_the_document_and_asked_here(client: TestClient) -> No
 
 def test_the_routes_of_the_document_exist(client: TestClient) -> None:
     for path in document(client)["paths"]:
-        filled = path.replace("{source}", "1").replace("{t_ns}", "0").replace("{span}", "0-1")
+        source = "2" if path.endswith("{t_ns}") else "1"
+        filled = path.replace("{source}", source).replace("{t_ns}", "0").replace("{span}", "0-1")
         assert client.get(filled).status_code != 404, path

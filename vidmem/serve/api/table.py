@@ -100,6 +100,7 @@ ROUTES: tuple[Route, ...] = (
         gallery.names,
         gallery.ThingNamesDocument,
         (*TIMES, *_CHOICE, _TOP_THINGS, _OFFSET),
+        pool="lists",
     ),
     Route(
         "/sightings",
