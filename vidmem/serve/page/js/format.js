@@ -45,6 +45,11 @@ export function when(recorded, by = null) {
   return by === "day" ? day(date) : `${day(date)} ${TIME.format(date)}`;
 }
 
+/** The time of day alone: `18:02`; "" where only the day is known. @param {string | null} recorded @param {string | null} by */
+export function timeOfDay(recorded, by) {
+  return recorded && by !== "day" ? TIME.format(new Date(recorded)) : "";
+}
+
 /** Why a date may be wrong, or "". @param {string | null | undefined} by */
 export function dateDoubt(by) {
   return by === "mtime" ? "the date of the file, which may be that of a copy" : "";

@@ -1,5 +1,5 @@
 /** The list of sightings beside the answer, in groups by day. */
-import { el, fill } from "./dom.js";
+import { append, el, fill } from "./dom.js";
 import { day, sourceName } from "./format.js";
 import { sightingRow } from "./sighting.js";
 
@@ -10,20 +10,21 @@ import { sightingRow } from "./sighting.js";
  * @param {string} current the id of the one on show
  */
 export function sightingList(sightings, to, current) {
+  const groupOf = (/** @type {Sighting} */ s) => (s.recorded ? day(new Date(s.recorded)) : sourceName(s.source));
+  const several = new Set(sightings.map(groupOf)).size > 1;
   const list = el("div", { class: "sightings" });
   let group = "";
   /** @type {HTMLElement | null} */
   let rows = null;
   for (const s of sightings) {
-    const name = s.recorded ? day(new Date(s.recorded)) : sourceName(s.source);
+    const name = groupOf(s);
     if (name !== group || !rows) {
       group = name;
       rows = el("ol", { class: "sightings-rows", "aria-label": name });
-      list.append(el("h3", { class: "sightings-day", text: name }), rows);
+      append(list, [several && el("h3", { class: "sightings-day", text: name }), rows]);
     }
-    rows.append(el("li", null, sightingRow(s, to(s), { current: s.id === current })));
+    rows.append(el("li", null, sightingRow(s, to(s), { current: s.id === current, underDay: several && s.recorded !== null })));
   }
-  if (list.querySelectorAll("h3").length === 1) list.querySelector("h3")?.remove();
   return list;
 }
 

@@ -1,7 +1,7 @@
 /** A sighting in words, and as a row of a list: used by every view. */
 import { cropUrl, frameUrl } from "./api.js";
 import { el, shot } from "./dom.js";
-import { clock, dateDoubt, percent, sourceName, span, sureness, when } from "./format.js";
+import { clock, dateDoubt, percent, sourceName, span, sureness, timeOfDay, when } from "./format.js";
 
 /** @typedef {import("./types.js").Sighting} Sighting */
 
@@ -45,14 +45,15 @@ export function frameShot(s, width = 640, ratio = [16, 9], options = {}) {
 
 /**
  * A row of a list of sightings: a picture, when, where, how sure.
- * @param {Sighting} s @param {string} to its address @param {{current?: boolean}} [options]
+ * @param {Sighting} s @param {string} to its address
+ * @param {{current?: boolean, underDay?: boolean}} [options] underDay: the day stands above it
  */
 export function sightingRow(s, to, options = {}) {
   const p = s.probability;
   return el("a", { class: "sighting", href: to, "aria-current": options.current ? "true" : null, data: { sighting: s.id } },
     cropShot(s),
     el("span", { class: "sighting-words" },
-      el("span", { class: "sighting-when num", text: whenOf(s) }),
+      el("span", { class: "sighting-when num", text: (options.underDay && timeOfDay(s.recorded, s.recorded_by)) || whenOf(s) }),
       el("span", { class: "sighting-where num cut", title: s.picture ?? s.source }, s.picture ? whereOf(s)
         : `${clock(s.start_s ?? 0)} · ${lengthOf(s)} · ${sourceName(s.source)}`)),
     el("span", { class: "sighting-sure num" }, p === null ? s.score.toFixed(2) : percent(p),
