@@ -58,6 +58,7 @@ async function ask(method, path, body, options) {
     throw new ApiError("gone", "The server does not answer.");
   }
   signals.dispatchEvent(new Event("there"));
+  if (response.status === 401) location.assign("login"); // the server asks for its token, again
   const text = await response.text();
   let document = null;
   try { document = text ? JSON.parse(text) : null; } catch { /* not JSON: told below */ }

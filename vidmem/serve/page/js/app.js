@@ -4,6 +4,7 @@ import { button, el, fill, icon } from "./dom.js";
 import { bindKeys, showKeys } from "./keys.js";
 import { go, here, start } from "./router.js";
 import { remember, remembered } from "./store.js";
+import { takePictures } from "./pictures.js";
 import * as search from "./search.js";
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -49,6 +50,8 @@ byId("theme").addEventListener("click", () => {
 });
 showTheme();
 byId("help").addEventListener("click", showKeys);
+
+takePictures(search.searchByPicture);
 
 bindKeys([
   { keys: ["/"], does: "Search", run: () => { if (here().name !== "search") go("search"); search.focusField(); } },

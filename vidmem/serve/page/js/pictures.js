@@ -45,12 +45,13 @@ export function thumbnail(id) {
 }
 
 /**
- * Take pictures that are dropped anywhere or pasted. @param {(file: File) => void} take
- * @returns {() => void} stops it
+ * Take pictures that are dropped anywhere or pasted, in all views. @param {(file: File) => void} take
  */
 export function takePictures(take) {
   let depth = 0;
   const has = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files");
+  const sign = el("div", { class: "drop", "aria-hidden": "true" }, el("p", { text: "Drop the picture to search by it" }));
+  document.body.append(sign);
   const over = (/** @type {boolean} */ on) => document.body.classList.toggle("is-dropping", on);
   /** @type {[string, (event: any) => void][]} */
   const heard = [
@@ -71,5 +72,4 @@ export function takePictures(take) {
     }],
   ];
   for (const [name, hear] of heard) addEventListener(name, hear);
-  return () => { over(false); for (const [name, hear] of heard) removeEventListener(name, hear); };
 }

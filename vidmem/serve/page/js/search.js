@@ -6,7 +6,7 @@ import { percent } from "./format.js";
 import { showHome } from "./home.js";
 import { bindKeys } from "./keys.js";
 import { failed, notFound } from "./notfound.js";
-import { sendPicture, takePictures } from "./pictures.js";
+import { sendPicture } from "./pictures.js";
 import { asksNothing, inWords, parameters, readQuestion, shortly } from "./question.js";
 import { markCurrent, moveFocus, sightingList, waitingList } from "./results.js";
 import { go, here, href, title } from "./router.js";
@@ -22,7 +22,21 @@ const WAIT_MS = 140;
 /** @param {HTMLElement} root @param {import("./router.js").Context} context @returns {import("./router.js").View} */
 export function mount(root, context) {
   const view = new SearchView(root);
-  return { update: (params) => view.update(params), unmount: () => view.close(), ready: view.update(context.params) };
+  shown = view;
+  return { update: (params) => view.update(params), unmount: () => { shown = null; view.close(); }, ready: view.update(context.params) };
+}
+
+/** @type {SearchView | null} */
+let shown = null;
+
+/** Search by a picture, from any view. @param {File} file */
+export async function searchByPicture(file) {
+  if (shown) { await shown.send(file); return; }
+  try {
+    go("search", { picture: await sendPicture(file) });
+  } catch (error) {
+    toast(error.message);
+  }
 }
 
 /** Put the cursor into the search field. */
@@ -39,14 +53,14 @@ class SearchView {
     this.heading = el("h1", { class: "home-title", text: "When did you last see it?" });
     this.below = el("div", { class: "below" });
     this.node = el("div", { class: "search is-home" }, el("div", { class: "search-head" }, this.heading, this.bar.node), this.below);
-    root.append(this.node, el("div", { class: "drop", "aria-hidden": "true" }, el("p", { text: "Drop the picture to search by it" })));
+    root.append(this.node);
     this.stop = new AbortController();
     /** @type {{key: string, answer: import("./types.js").Where} | null} */
     this.last = null;
     /** @type {(() => void) | null} */
     this.closeShown = null;
     this.question = readQuestion();
-    this.ends = [takePictures((file) => this.send(file)), bindKeys(this.#keys()), listen("memory", () => this.#changed())];
+    this.ends = [bindKeys(this.#keys()), listen("memory", () => this.#changed())];
     this.back = () => { this.last = null; this.update(here().params); };
     addEventListener("vidmem:back", this.back);
   }
