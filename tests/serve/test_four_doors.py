@@ -181,11 +181,10 @@ def test_the_page_shows_the_answer_of_the_api(indexed: Path) -> None:
     try:
         with sync.sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page()
             for text, document in told.items():
+                page = browser.new_page()
                 with page.expect_response(lambda answer: "/api/v1/where?" in answer.url) as asked:
                     page.goto(f"http://127.0.0.1:{server.port}/#/search?text={text}")
-                    page.reload()
                 found = asked.value.json()
                 same = ("found", "near_misses", "likelier", "total", "query", "notes")
                 assert {key: found[key] for key in same} == {key: document[key] for key in same}
