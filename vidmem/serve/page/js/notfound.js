@@ -73,7 +73,7 @@ export function failed(error, question, then) {
       el("button", { type: "button", class: "chip", text: name, on: { click: () => then.ask({ ...question, text: replaced(question.text, error.message, name) }) } }))))],
     el("ul", { class: "advice small" }, el("li", { text: "A picture needs no name: drop one here, paste it, or draw a box in a video." })));
   }
-  const heading = { gone: "The server does not answer", busy: "The server is busy", usage: "This question cannot be asked so",
+  const heading = { gone: "The server does not answer", busy: "The server is busy", usage: "This question cannot be answered",
     not_found: question.picture ? "The picture is no longer kept" : "This is no longer in the memory" }[error.kind] ?? "That did not work";
   const words = error.kind === "gone" ? "This page asks again as soon as it is back."
     : error.kind === "not_found" && question.picture ? "The server keeps pictures for a while only. Choose or drop it again." : error.message;

@@ -2,7 +2,7 @@
 import { frameUrl, get } from "./api.js";
 import { drawBox } from "./boxdraw.js";
 import { button, el, iconButton } from "./dom.js";
-import { sourceName } from "./format.js";
+import { capital, sourceName } from "./format.js";
 import { bindKeys } from "./keys.js";
 import { Overlay } from "./overlay.js";
 import { remember, remembered } from "./store.js";
@@ -32,7 +32,7 @@ export class Photo extends EventTarget {
       el("div", { class: "player-bar is-photo" }, el("span", { class: "player-gap" }), this.drawButton, this.boxButton,
         iconButton("full", "Full screen", { class: "player-full", on: { click: () => this.toggleFull() } })));
     img.addEventListener("load", () => { this.stage.classList.add("is-there"); this.#show(); });
-    img.addEventListener("error", () => this.#tellWhy(img.src));
+    img.addEventListener("error", () => { img.hidden = true; this.#tellWhy(img.src); });
     img.src = frameUrl(sighting.source_id, sighting.frame_ns, { width: WIDTH });
     this.#askSize();
     this.unbind = bindKeys([
@@ -55,8 +55,9 @@ export class Photo extends EventTarget {
   async #tellWhy(/** @type {string} */ address) {
     let words = "The photo cannot be shown.";
     try { words = (await (await fetch(address)).json()).error?.message ?? words; } catch { /* these words will do */ }
-    this.message.textContent = words;
+    this.message.textContent = capital(words);
     this.message.hidden = false;
+    this.node.classList.add("is-gone");
   }
 
   #show() {

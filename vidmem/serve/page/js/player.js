@@ -6,7 +6,7 @@ import { ApiError, frameUrl } from "./api.js";
 import { drawBox } from "./boxdraw.js";
 import { TrackBoxes } from "./boxes.js";
 import { announce, button, el, fill, icon, iconButton, setVars } from "./dom.js";
-import { clock } from "./format.js";
+import { capital, clock } from "./format.js";
 import { bindKeys } from "./keys.js";
 import { StillsMedium } from "./medium_stills.js";
 import { VideoMedium } from "./medium_video.js";
@@ -48,7 +48,7 @@ export class Player extends EventTarget {
       width: source.width, height: source.height }));
     this.still.addEventListener("load", () => { this.stage.classList.add("is-there"); this.#draw(); });
     this.still.addEventListener("error", () => this.#tellWhy());
-    this.big = iconButton("play", "Play", { class: "stage-play", on: { click: () => this.toggle() } });
+    this.big = iconButton("play", "Play", { class: "stage-play", tabindex: "-1", "aria-hidden": "true", on: { click: () => this.toggle() } });
     this.message = el("p", { class: "stage-message", hidden: true });
     this.stage = el("div", { class: "stage", vars: { "--w": source.width || 16, "--h": source.height || 9 } }, this.still);
     this.overlay = new Overlay(this.stage, () => [source.width, source.height]);
@@ -74,7 +74,7 @@ export class Player extends EventTarget {
       el("div", { class: "player-bar" }, this.playButton,
         iconButton("back", "One frame back", { on: { click: () => this.step(-1) }, "aria-keyshortcuts": "ArrowLeft" }),
         iconButton("forward", "One frame on", { on: { click: () => this.step(1) }, "aria-keyshortcuts": "ArrowRight" }),
-        this.clock, el("span", { class: "player-gap" }),
+        this.clock, this.#stillsBadge(), el("span", { class: "player-gap" }),
         button("Box search", { class: "is-small is-plain player-draw", "aria-keyshortcuts": "b", title: "Draw a box and search for what is in it",
           on: { click: () => this.draw() } }, "box"),
         this.boxButton, this.loopButton, this.soundButton, speed,
@@ -82,6 +82,12 @@ export class Player extends EventTarget {
     this.still.src = frameUrl(source.id, sighting.frame_ns, { width: STILL_WIDTH });
     this.#showTime();
     if (source.playable) this.node.addEventListener("pointerenter", () => { if (!this.broken) this.#medium(); }, { once: true });
+  }
+
+  #stillsBadge() {
+    const { source } = this;
+    return !source.playable && el("span", { class: "badge", tabindex: "0", title: `Shown as still frames: ${source.unplayable ?? "browsers do not play it"}` },
+      "stills", el("span", { class: "unseen", text: `: ${source.unplayable ?? "browsers do not play it"}` }));
   }
 
   #keys() {
@@ -131,10 +137,10 @@ export class Player extends EventTarget {
       const response = await fetch(this.still.src);
       if (!response.ok) words = (await response.json()).error?.message ?? words;
     } catch { words = new ApiError("gone", "The server does not answer.").message; }
-    this.message.textContent = words;
+    this.message.textContent = capital(words);
     this.message.hidden = false;
-    this.stage.classList.add("is-there");
-    this.big.hidden = true;
+    this.still.hidden = true;
+    this.node.classList.add("is-gone");
   }
 
   time() {
@@ -147,7 +153,7 @@ export class Player extends EventTarget {
 
   /** Play or pause. The first time, it plays from where the thing comes into view. */
   toggle() {
-    if (this.drawing) return;
+    if (this.drawing || this.node.classList.contains("is-gone")) return;
     if (this.playing()) { this.medium?.pause(); return; }
     const medium = this.#medium();
     if (!this.touched) medium.seek(Math.max(0, this.start - BEFORE_S));
@@ -205,6 +211,7 @@ export class Player extends EventTarget {
   /** Let a box be drawn on the frame on show. */
   draw() {
     if (this.drawing) { this.endDrawing(); return; }
+    if (this.node.classList.contains("is-gone")) return;
     this.medium?.pause();
     const ns = this.medium ? Math.round((this.time() + SURELY_S) * 1e9) : this.sighting.frame_ns;
     const at = this.#boxesNow()[0]?.box ?? null;

@@ -12,6 +12,7 @@
  * @typedef {{name: string, named: boolean, probability: number | null, tracks: number[], spans: Span[], best: Sighting}} Lane
  * @typedef {{id: number, source: string, kind: string, state: string, duration_s: number, duration_ns: string,
  *   width: number, height: number, frames: number, recorded: string | null, playable: boolean | null,
+ *   unplayable: string | null,
  *   offset_ns: string}} Source  a time in ns is 10^9 times that of a video element plus offset_ns
  * @typedef {{t_ns: string, t_s: number, boxes: {track: number, box: number[]}[]}} BoxFrame
  */
