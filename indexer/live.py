@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,23 @@ from ..limits import check_size
 from ..media.sampling import Sampler
 from ..records import Frame, SourceInfo, SourceKind
 from ..store import SourceRow, Store
+from .crops import Crop, Crops
 from .step import FrameStep
 
 Policy = Literal["oldest", "newest"]
 """Which image is dropped when the queue is full: the one that has waited longest, or the new one."""
+
+
+class Observer(Protocol):
+    """Is told of every checkpoint of a session, in the thread that encodes."""
+
+    def committed(self, source_id: int, crops: Sequence[Crop]) -> None:
+        """Take note that a checkpoint is written. It must return at once and raise nothing.
+
+        Args:
+            source_id: The source of the session.
+            crops: Pictures of tracks, new since the last checkpoint.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,7 @@ class Session(Closing):
             are still open are in it.
         drop: See `Policy`.
         keep_views: Keep the pictures of the views, since the camera's images are gone.
+        observer: Is told of every checkpoint.
 
     Raises:
         UsageError: `name` is empty or belongs to something else, `depth` is below 1, `interval_s` is not above 0, or
@@ -87,6 +101,7 @@ class Session(Closing):
         interval_s: float = 2.0,
         drop: Policy = "oldest",
         keep_views: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         if not name.strip() or depth < 1 or not interval_s > 0 or drop not in get_args(Policy):
             raise UsageError(
@@ -100,6 +115,7 @@ class Session(Closing):
         self.name = name
         self._store, self._encoder, self._config = store, encoder, config
         self._depth, self._interval_s, self._drop, self._keep = depth, interval_s, drop, keep_views
+        self._observer, self._crops = observer, None if observer is None else Crops()
         self._queue: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -208,7 +224,15 @@ class Session(Closing):
                 self._queue.clear()
 
     def _work(self, row: SourceRow) -> None:
-        step = FrameStep(self._encoder, self._config, row, keep_views=self._keep, open_ended=True, resumable=True)
+        step = FrameStep(
+            self._encoder,
+            self._config,
+            row,
+            keep_views=self._keep,
+            open_ended=True,
+            resumable=True,
+            crops=self._crops,
+        )
         written = time.monotonic()
         with self._encoder.parallel():
             while True:
@@ -220,6 +244,8 @@ class Session(Closing):
                     self._store.checkpoint(row.id, made)
                     with self._changed:
                         self._counts["committed"] += len(made.frames)
+                    if self._observer is not None and self._crops is not None:
+                        self._observer.committed(row.id, self._crops.take())
                     written = time.monotonic()
                 if last:
                     return

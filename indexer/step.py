@@ -8,6 +8,7 @@ up to the caller.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..geometry import binarised
 from ..records import Float32, Frame, FrameRegions, Mark, RegionTokens
 from ..store import Checkpoint, SourceRow, SourceState
 from .camera_motion import SIZE, Grey, grey, shift
+from .crops import Crops
 from .gating import FrameGate
 from .merge import merge
 from .shot_boundaries import BINS, colours, is_cut
@@ -87,6 +89,7 @@ class FrameStep(Step):
         open_ended: The source does not know its length: checkpoints say how far it was watched.
         resumable: A later run may continue after the last checkpoint, which therefore ends no track and keeps the
             state.
+        crops: Collects a picture of each track at its best.
 
     Attributes:
         gate: Says which frames need encoding: those go to `take`, the others to `repeat`.
@@ -105,13 +108,18 @@ class FrameStep(Step):
         keep_views: bool = False,
         open_ended: bool = False,
         resumable: bool = False,
+        crops: Crops | None = None,
     ) -> None:
         super().__init__(encoder, config, row, keep_views=keep_views)
         self._size = row.width, row.height
         self._open_ended, self._resumable = open_ended, resumable
         self.gate = FrameGate(config.still)
         self.encoded = self.gated = 0
-        self._views = None if self._view_encoder is None else Views(self._view_encoder, keep_views)
+        on_view = None if crops is None else crops.add_view
+        self._views = None if self._view_encoder is None else Views(self._view_encoder, keep_views, on_view)
+        self._crops = crops
+        self._shown: Frame | None = None
+        """The last frame that was encoded, as long as pictures are cut from it."""
         self._tracker = Tracker(config.track, self._size)
         self._last: tuple[RegionTokens, NDArray[np.bool_]] | None = None
         self._colours: Float32 | None = None
@@ -149,12 +157,23 @@ class FrameStep(Step):
         ordinals = self._follow(frame.t_ns, moved, frame.mark)
         if self._views is not None:
             self._views.offer(frame, ordinals, merged, self._size)
+        elif self._crops is not None:
+            self._shown = frame
+            self._crop(frame, ordinals)
         self.encoded += 1
 
     def repeat(self, t_ns: int, mark: Mark | None = None) -> None:
         """Add a frame that was not encoded: it shows what the frame before it did."""
-        self._follow(t_ns, (0.0, 0.0), mark)
+        ordinals = self._follow(t_ns, (0.0, 0.0), mark)
+        if self._shown is not None:
+            self._crop(replace(self._shown, t_ns=t_ns), ordinals)
         self.gated += 1
+
+    def _crop(self, frame: Frame, ordinals: NDArray[np.int64]) -> None:
+        """Cut out the tracks that look best in this frame, for an encoder that does not look at views."""
+        assert self._crops is not None
+        assert self._last is not None
+        self._crops.cut(frame, ordinals, self._last[0].boxes, self._size, self._tracker.best_at(frame.t_ns))
 
     def _follow(self, t_ns: int, moved: tuple[float, float] | None, mark: Mark | None) -> NDArray[np.int64]:
         assert self._last is not None  # the first frame, and the first after an interruption, is always encoded

@@ -160,6 +160,13 @@ class Tracker:
         """Return the ordinals of the tracks that may still continue."""
         return set() if self._open is None else set(self._open.facts["ordinal"].tolist())
 
+    def best_at(self, t_ns: int) -> set[int]:
+        """Return the ordinals of the tracks whose best frame so far is that of `t_ns`."""
+        if self._open is None:
+            return set()
+        facts = self._open.facts
+        return set(facts["ordinal"][facts["best_ns"] == t_ns].tolist())
+
     def close(self) -> None:
         """End every open track, since the source is over; `drain` then hands out what is left."""
         if self._open is not None:

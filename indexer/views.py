@@ -8,7 +8,7 @@ tracks and are part of the checkpoint, so an interrupted run continues as if not
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -201,11 +201,14 @@ class _Slot:
 class Views:
     """The views of the open tracks of one source.
 
-    keep: hand the pictures themselves out with the tracks, as WebP.
+    keep: hand the pictures themselves out with the tracks, as WebP. on_view: called with the ordinal of a track and
+    each new view of it when it is encoded.
     """
 
-    def __init__(self, encoder: ViewEncoder, keep: bool = False) -> None:
-        self._encoder, self._keep = encoder, keep
+    def __init__(
+        self, encoder: ViewEncoder, keep: bool = False, on_view: Callable[[int, View], None] | None = None
+    ) -> None:
+        self._encoder, self._keep, self._on_view = encoder, keep, on_view
         self._slots: dict[int, list[_Slot]] = {}
 
     def offer(self, frame: Frame, ordinals: NDArray[np.int64], regions: RegionTokens, size: tuple[int, int]) -> None:
@@ -230,6 +233,11 @@ class Views:
 
     def settle(self, tracks: list[Track]) -> list[Track]:
         """Encode the new views and return the tracks with the tokens of their views."""
+        if self._on_view is not None:
+            for track in tracks:
+                for slot in self._slots[track.ordinal]:
+                    if slot.view is not None:
+                        self._on_view(track.ordinal, slot.view)
         new = [slot for track in tracks for slot in self._slots[track.ordinal] if slot.view is not None]
         pictures: dict[int, View] = {}
         if new:

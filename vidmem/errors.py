@@ -41,6 +41,10 @@ class ModelError(VidmemError):
     """An encoder is unknown, or its weights are missing, damaged or of the wrong shape."""
 
 
+class DeliveryError(VidmemError):
+    """A receiver of events cannot be reached, or refuses them."""
+
+
 class StoreError(VidmemError):
     """A memory cannot be read or written: damaged, read-only, disk full."""
 

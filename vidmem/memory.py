@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from .media import Found
     from .query.arguments import Names, Sources, Time
     from .query.retention import Forgetting
+    from .standing import StandingSession
+    from .standing.opening import Receivers
+    from .standing.questions import When
+    from .store.standing import StandingRow
 
 # Indexing, media and exports are imported where they are used: a question does not need them and starts sooner.
 
@@ -327,7 +331,11 @@ class Memory:
         interval_s: float = 2.0,
         drop: Policy = "oldest",
         keep_views: bool = False,
-    ) -> Session:
+        when: When = (),
+        on_event: Receivers = None,
+        min_probability: float | None = None,
+        again_after_s: float = 60.0,
+    ) -> StandingSession:
         """Index a camera live. The session's `append` takes pictures and never waits for the encoder.
 
             with memory.session("cam0") as session:
@@ -344,16 +352,27 @@ class Memory:
             interval_s: Maximum number of seconds between checkpoints.
             drop: Which picture is dropped when `depth` are waiting: "oldest" or "newest". `session.stats` counts them.
             keep_views: Store the pictures of the views, which `reembed` needs after the session.
+            when: Standing questions: texts and `StandingQuestion`s. With `on_event`, those of the memory are asked, too
+                (see `standing_questions`).
+            on_event: Where each new sighting is told: a function of a `StandingEvent`, a `Sink` such as `Webhook`, or
+                several. They run in threads of their own.
+            min_probability: Minimum probability of a sighting that is told; by default .8.
+            again_after_s: How many seconds a thing must be out of view before it is told of again.
 
         Raises:
+            UnknownWordError: The encoder does not know a word of a standing question.
+            DeliveryError: A receiver of events cannot be reached.
             UsageError: The name, depth, interval or policy is not valid, or a session of that name is open.
             ModelMismatchError: The memory was made by another encoder or with other settings.
             ModelError: The encoder is unknown, or its weights are missing.
             StoreError: The memory cannot be written.
         """
-        from .indexer.live import Session
+        from .standing import StandingSession
+        from .standing.opening import open_standing
 
         arguments.flags(keep_views=keep_views)
+        min_probability = arguments.share("min_probability", min_probability)
+        again_after_s = arguments.number("again_after_s", again_after_s, "a number of seconds, 0 or more", 0, 1e8)
         name = without_secrets(arguments.text("name", name), whole=True)
         depth = arguments.whole("depth", depth)
         interval_s = arguments.number("interval_s", interval_s, "a number of seconds above 0")
@@ -370,11 +389,59 @@ class Memory:
         self._check_keeping(keep_views)
         config = config or self.settings()
         self.store.set_model(self.model_record(config.as_dict()))
-        session = Session(
-            self.store, self.encoder, config, name, depth=depth, interval_s=interval_s, drop=drop, keep_views=keep_views
-        )
+        standing = open_standing(self.query, when, on_event, min_probability, again_after_s)
+        try:
+            session = StandingSession(
+                self.store,
+                self.encoder,
+                config,
+                name,
+                depth=depth,
+                interval_s=interval_s,
+                drop=drop,
+                keep_views=keep_views,
+                standing=standing,
+            )
+        except BaseException:
+            if standing is not None:
+                standing.close()
+            raise
         self._sessions[name] = session
         return session
+
+    def standing_questions(self) -> list[StandingRow]:
+        """The questions that every live session with receivers is asked, the oldest first."""
+        return self.store.standing()
+
+    def add_standing_questions(self, names: str | Iterable[str], *, min_probability: float | None = None) -> None:
+        """Add standing questions to this memory, in words; sessions that are opened later are asked.
+
+        Args:
+            names: One phrase, or several. One that is there gets the new probability.
+            min_probability: Minimum probability of a sighting that is told; by default that of the session.
+
+        Raises:
+            UnknownWordError: The encoder does not know a word.
+            UsageError: As `session`.
+            StoreError: The memory cannot be written.
+        """
+        from .standing.opening import check_names
+
+        given = arguments.phrases("names", names, needed=True)
+        share = arguments.share("min_probability", min_probability)
+        self.store.check_writable()
+        check_names(self.query, given, share)
+        self.store.add_standing(given, share)
+
+    def remove_standing_questions(self, names: str | Iterable[str]) -> None:
+        """Remove standing questions from this memory. Raises UsageError if one is not there."""
+        given = arguments.phrases("names", names, needed=True)
+        self.store.check_writable()
+        known = [row.text for row in self.store.standing()]
+        if missing := [name for name in given if name not in known]:
+            there = ", ".join(known[:5]) or "none"
+            raise UsageError(f"there is no standing question {missing[0][:40]!r}; there are: {there}")
+        self.store.drop_standing(given)
 
     def reembed(
         self, encoder: str | None = None, progress: Callable[[str, int, int], None] | None = None

@@ -16,6 +16,7 @@ GROUPS = {
     "Index": {
         "index": "Index videos and photos into the memory.",
         "watch": "Index a camera live, until it ends or Ctrl-C.",
+        "standing": "Keep names in the memory that every `vidmem watch` tells of.",
         "recorded": "Set when a video or photo was recorded.",
         "reembed": "Switch a memory to another encoder without indexing again.",
     },
@@ -86,6 +87,7 @@ SYNONYMS = {
     "names": "name labels vocabulary vocab words classes",
     "things": "thing objects object tracks instances items",
     "watch": "camera live stream record",
+    "standing": "alert alerts notify notification alarm when",
     "models": "model encoders weights pull download",
     "doctor": "check",
     "serve": "server http web page ui gui api browse",

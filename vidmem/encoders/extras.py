@@ -10,7 +10,7 @@ from ..errors import ModelError
 
 LIBRARIES = (
     *("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft"),
-    *("starlette", "uvicorn", "mcp", "pydantic", "anyio"),
+    *("starlette", "uvicorn", "mcp", "pydantic", "anyio", "paho"),
 )
 """Libraries that only extras bring."""
 

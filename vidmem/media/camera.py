@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 import av
@@ -19,6 +20,7 @@ from ..address import without_secrets
 from ..errors import MediaError, UsageError
 from ..limits import check_frame, max_video_pixels
 from ..records import Frame
+from ..timecode import NS
 from .base import Damage
 from .container import FORMATS
 from .orient import Orientation, of_frame
@@ -40,6 +42,10 @@ _PROTOCOLS = {
     "rtmp": "rtmp,tcp",
 }
 _TIMEOUT_S = 10.0
+_AHEAD_S = 10.0
+"""How far the time of a stream may run ahead of the clock before it is not live."""
+_LONGEST_GAP_S = 3600.0
+"""A longer step of the time in a file is not waited for."""
 _STREAMS = f"{FORMATS},mjpeg,mpjpeg"  # no playlists: they name other files and addresses
 _LOCAL = {"protocol_whitelist": "file", "format_whitelist": _STREAMS}
 
@@ -53,15 +59,19 @@ def plain_name(source: str) -> str:
     return without_secrets(source, whole=True)
 
 
-def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Frame]:
+def watch(
+    source: str, damage: Damage, *, network: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Iterator[Frame]:
     """Yield upright pictures as they arrive.
 
     t_ns is in ns since the epoch: the arrival of the first picture plus the stream's own time since then.
 
     Args:
-        source: A device such as /dev/video0, - for a stream on stdin, or an address (rtsp, http, ...).
+        source: A device such as /dev/video0, - for a stream on stdin, an address (rtsp, http, ...), or a file.
         damage: Counts what is damaged.
         network: Allow an address.
+        say: Called with a remark: a file is yielded at the speed at which it plays, since all that is faster than the
+            encoder would be dropped; a pipe that is faster than that is not live, and says so.
 
     Raises:
         UsageError: an address without `network`.
@@ -75,6 +85,10 @@ def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Fra
         reformatter, orientation = VideoReformatter(), Orientation()
         first_ns, first_pts = 0, None
         index = 0
+        paced = _is_file(source)
+        if paced:
+            say("a file is watched at the speed at which it plays; `vidmem index` is faster and drops nothing")
+        told = paced
         for packet in chain(demux(container, stream, damage), [None]):
             for picture in decode(stream, packet, damage):
                 bits = picture.format.padded_bits_per_pixel
@@ -83,7 +97,13 @@ def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Fra
                     first_ns, first_pts, orientation = time.time_ns(), picture.pts, of_frame(picture)
                 t_ns = time.time_ns()
                 if picture.pts is not None and first_pts is not None and stream.time_base is not None:
-                    t_ns = first_ns + int((picture.pts - first_pts) * stream.time_base * 1_000_000_000)
+                    t_ns = first_ns + int((picture.pts - first_pts) * stream.time_base * NS)
+                ahead_s = (t_ns - time.time_ns()) / NS
+                if paced and 0 < ahead_s < _LONGEST_GAP_S:
+                    time.sleep(ahead_s)
+                elif ahead_s > _AHEAD_S and not told:
+                    say("this stream comes faster than it plays, so frames may be dropped; slow it, as ffmpeg -re")
+                    told = True
                 try:
                     rgb = reformatter.reformat(picture, picture.width, picture.height, "rgb24").to_ndarray()
                 except av.error.FFmpegError as error:
@@ -93,6 +113,15 @@ def watch(source: str, damage: Damage, *, network: bool = False) -> Iterator[Fra
                     ) from None
                 yield Frame(orientation.apply(rgb.astype(np.uint8, copy=False)), t_ns, index)
                 index += 1
+
+
+def _is_file(source: str) -> bool:
+    """Whether the source is a plain file, also as stdin, and so not live."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode if source == PIPE else os.stat(source).st_mode
+    except (OSError, ValueError, AttributeError):
+        return False
+    return stat.S_ISREG(mode)
 
 
 def _opened(source: str, network: bool) -> InputContainer:

@@ -148,6 +148,9 @@ def _remove(conn: sqlite3.Connection, part: Part, generation: int) -> Loss:
             "DELETE FROM views WHERE t_ns < ? AND track_id IN (SELECT id FROM tracks WHERE source_id = ?)",
             (part.before_ns, part.source_id),
         )
+    # An event that waits to be delivered says when a thing was seen, which may be what is forgotten.
+    of_source = "SELECT id FROM tracks WHERE source_id = ?"
+    conn.execute(f"UPDATE told SET event = NULL WHERE track_id IN ({of_source})", (part.source_id,))
     lost = frames + len(part.pictures)
     conn.execute("UPDATE sources SET frames = max(0, frames - ?) WHERE id = ?", (lost, part.source_id))
     if part.before_ns is not None:

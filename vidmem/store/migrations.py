@@ -122,6 +122,18 @@ def m007_checksums(db: Database) -> None:
     db.conn.execute("UPDATE tracks SET crc = vectors_crc(visual, text)")
 
 
+def m008_standing(db: Database) -> None:
+    """Questions that are asked of every live session, and the tracks that they have told of."""
+    db.conn.execute("""
+        CREATE TABLE standing (
+            text TEXT PRIMARY KEY NOT NULL, min_probability REAL, added_at INTEGER NOT NULL)""")
+    # event: what is told of the track, until it is delivered. By track first: a forgotten track takes its rows along.
+    db.conn.execute("""
+        CREATE TABLE told (
+            track_id INTEGER NOT NULL REFERENCES tracks(id) ON DELETE CASCADE, question TEXT NOT NULL, event TEXT,
+            PRIMARY KEY (track_id, question)) WITHOUT ROWID""")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m001_first,
     m002_logs,
@@ -130,6 +142,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m005_recorded,
     m006_content,
     m007_checksums,
+    m008_standing,
 )
 
 

@@ -24,6 +24,7 @@ SCHEMAS = (
     "9edea6d6f23d0c77",
     "e344341ec5e9eb91",
     "fbc4f606b11b89a9",
+    "b615afdbcbd68558",
 )
 """The `schema_digest` of a memory after each step of `migrations`."""
 TABLES = frozenset(
@@ -41,6 +42,8 @@ TABLES = frozenset(
         "views",
         "cuts",
         "new_tokens",
+        "standing",
+        "told",
     }
 )
 """Tables that the steps make."""

@@ -20,7 +20,19 @@ import numpy as np
 from ..closing import Closing
 from ..errors import StoreError
 from ..records import FrameRegions, SourceInfo
-from . import checkpoint, forget, log_data, lookup, meta, migrations, new_tokens, picture_files, reader, writer
+from . import (
+    checkpoint,
+    forget,
+    log_data,
+    lookup,
+    meta,
+    migrations,
+    new_tokens,
+    picture_files,
+    reader,
+    standing,
+    writer,
+)
 from .database import connect, snapshot, store_errors, transaction
 from .files import CACHE_LOCK_NAME, CACHE_NAME, DATABASE_NAME, check_files
 from .lock import take_writer_lock
@@ -297,6 +309,15 @@ class Store(Closing):
     set_pictures_recorded = _writes_once(picture_files.set_recorded)
     drop_picture_files = _writes_once(picture_files.drop_files)
     picture_files = _reads(picture_files.files)  # the last: in this class it now hides the module
+
+    # Standing questions
+    add_standing = _writes_once(standing.add_standing)
+    drop_standing = _writes_once(standing.drop_standing)
+    told = _reads(standing.told)
+    tell = _writes_once(standing.tell)
+    settle_event = _writes_once(standing.settle_event)
+    undelivered = _reads(standing.undelivered)
+    standing = _reads(standing.standing)  # the last: in this class it now hides the module
 
     # Tokens of another encoder
     begin_tokens = _writes(new_tokens.begin)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import StoreError
-from . import cache_build, cache_file, log_data, meta, migrations, picture_files, reader
+from . import cache_build, cache_file, log_data, meta, migrations, picture_files, reader, standing
 from .database import connect, explain, snapshot
 from .files import CACHE_NAME, DATABASE_NAME, check_files
 from .fp16 import vectors_crc
@@ -136,6 +136,7 @@ def _rows(conn: sqlite3.Connection) -> str:
     reader.model(conn)
     meta.memory_id(conn)
     meta.counter(conn, "generation")
+    standing.standing(conn)
     sources = reader.sources(conn)
     n = sum(_rows_of(conn, row) for row in sources)
     return f"{len(sources):,} sources, {n:,} rows of theirs"
@@ -153,6 +154,7 @@ def _rows_of(conn: sqlite3.Connection, row: SourceRow) -> int:
         + (0 if trail is None else len(trail.t_ns))
         + len(picture_files.pictures(conn, row.id))
         + len(picture_files.files(conn, row.id))
+        + len(standing.undelivered(conn, row.id))
     )
 
 

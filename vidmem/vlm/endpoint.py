@@ -7,15 +7,10 @@ EXIF data. Redirects are not followed and proxies not used: the picture and the 
 from __future__ import annotations
 
 import base64
-import http.client
 import io
 import json
 import os
-import socket
-import ssl
-import threading
 import time
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..address import without_secrets
 from ..errors import ModelError, UsageError
+from ..http_post import NoReply, Place, host_of, post
 from ..text_files import parse_json
 from .answer import Answer
 from .grammar import MaskGrammar
@@ -62,9 +58,9 @@ class Endpoint:
         if parts.username is not None or parts.password is not None:
             raise UsageError(f"leave user and password out of the URL, and put the key into {KEY}")
         self.name, self.timeout_s = model, timeout_s
-        self._secure, self._host, self._port = parts.scheme == "https", host, port
-        self._path = f"{parts.path.rstrip('/')}/chat/completions"
-        self.address = f"{parts.scheme}://{parts.netloc}{self._path}"
+        path = f"{parts.path.rstrip('/')}/chat/completions"
+        self._place = Place(parts.scheme == "https", host, port, path)
+        self.address = f"{parts.scheme}://{parts.netloc}{path}"
 
     def ask(
         self, image: NDArray[np.uint8], question: str, *, max_tokens: int, grammar: MaskGrammar | None = None
@@ -90,58 +86,20 @@ class Endpoint:
 
     def _post(self, body: bytes) -> tuple[int, bytes, str]:
         """Status, content and target of a redirect."""
-        expired = threading.Event()
-        connection = self._connection()
-        sockets: list[socket.socket] = []  # a connection forgets its own while the reply is read
-        deadline = time.monotonic() + self.timeout_s
-        watch = threading.Timer(self.timeout_s, _interrupt, (sockets, expired))
-        watch.daemon = True
-        watch.start()
         try:
-            self._connect(connection, sockets, deadline)
-            if expired.is_set():
-                raise TimeoutError
-            connection.request("POST", self._path, body, self._headers())
-            response = connection.getresponse()
-            reply = response.read(MAX_BYTES + 1)
-            status, location = response.status, response.getheader("Location", "")
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if expired.is_set() or isinstance(error, TimeoutError):
+            reply = post(self._place, body, self._headers(), timeout_s=self.timeout_s, max_bytes=MAX_BYTES)
+        except NoReply as error:
+            if error.late:
                 raise ModelError(
                     f"the endpoint gave no answer within {self.timeout_s:g} s; give it more time with `timeout`, or "
                     f"check the server: {self.address}"
                 ) from None
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise ModelError(f"the endpoint cannot be asked ({reason}); check the address: {self.address}") from None
-        finally:
-            watch.cancel()
-            connection.close()
-        if expired.is_set():  # what was read may be half an answer
-            raise ModelError(f"the endpoint gave no answer within {self.timeout_s:g} s: {self.address}")
-        if len(reply) > MAX_BYTES:
-            raise ModelError(
-                f"the endpoint sent more than {MAX_BYTES >> 20} MB, no answer is that long: {self.address}"
-            )
-        return status, reply, location
-
-    def _connection(self) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=self.timeout_s)
-
-    def _connect(self, connection: http.client.HTTPConnection, sockets: list[socket.socket], deadline: float) -> None:
-        """Connect, with the socket in `sockets` before its TLS handshake, so that the timer can end that, too."""
-        sock = socket.create_connection((connection.host, connection.port), _left(deadline))
-        if self._secure:
-            context = ssl.create_default_context()
-            secure = context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
-            connection.sock = secure
-            sockets.append(secure)
-            secure.settimeout(_left(deadline))
-            secure.do_handshake()
-        else:
-            connection.sock = sock
-            sockets.append(sock)
-        connection.sock.settimeout(_left(deadline))
+            if error.long:
+                raise ModelError(
+                    f"the endpoint sent more than {MAX_BYTES >> 20} MB, no answer is that long: {self.address}"
+                ) from None
+            raise ModelError(f"the endpoint cannot be asked ({error}); check the address: {self.address}") from None
+        return reply.status, reply.body, reply.location
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "vidmem"}
@@ -154,7 +112,7 @@ class Endpoint:
     def _refused(self, status: int, reply: bytes, location: str) -> ModelError:
         said = _message(reply)
         if 300 <= status < 400:
-            to = (_host_of(location) or "another path")[:80]
+            to = (host_of(location) or "another path")[:80]
             return ModelError(
                 f"the endpoint redirects to {to}, which is not followed; give that address: {self.address}"
             )
@@ -169,14 +127,6 @@ class Endpoint:
         return ModelError(f"the endpoint gives no answer ({status}{said}); {remedy}: {self.address}")
 
 
-def _host_of(location: str) -> str:
-    """The host to which a redirect leads; "" if it names none, or is no address."""
-    try:
-        return urlsplit(location).netloc.rpartition("@")[2]
-    except ValueError:
-        return ""
-
-
 def data_url(image: NDArray[np.uint8]) -> str:
     """A picture `(H, W, 3)` uint8 RGB as a JPEG in a data URL, at most MAX_SIDE pixels on a side."""
     from PIL import Image
@@ -186,22 +136,6 @@ def data_url(image: NDArray[np.uint8]) -> str:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=92)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _left(deadline: float) -> float:
-    """Seconds until then. Raises TimeoutError if it is over."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _interrupt(sockets: list[socket.socket], expired: threading.Event) -> None:
-    """End what a connection is waiting for: its own timeout starts anew with every byte that comes."""
-    expired.set()
-    for sock in sockets:
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _read(reply: bytes, address: str) -> tuple[str, int | None, bool]:

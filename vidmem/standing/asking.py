@@ -1,0 +1,138 @@
+"""Ask the standing questions of one source: which sightings are new since the last time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..query.filters import Filtered
+from ..query.probable import WEAK, curve_of, probabilities
+from ..query.query import Query
+from ..query.question import Question
+from ..query.reid import things
+from ..query.scores import Hits, Rows, hits_of
+from ..query.search import find
+from ..query.sightings import sightings_of
+from ..query.view import View
+from ..records import Sighting
+from .questions import Prepared
+from .visits import visits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Visit:
+    """A visit with tracks that were not told of before.
+
+    asked: the question. tracks: their ids. sighting: what to tell; None if the visit was told of already. ordinals:
+    the numbers of the tracks in their source. start_ns: the zero of the source's clock.
+    """
+
+    asked: Prepared
+    tracks: tuple[int, ...]
+    sighting: Sighting | None = None
+    ordinals: tuple[int, ...] = ()
+    start_ns: int | None = None
+
+
+def ask(query: Query, asked: Sequence[Prepared], source_id: int, away_ns: int) -> list[Visit]:
+    """The visits to a source that are not told of, or have new tracks.
+
+    A track counts as `where` finds it in the whole memory. Only tracks that were in view within `away_ns` before the
+    newest one are looked at.
+
+    Raises:
+        StoreError: the memory is damaged or closed.
+        ModelError: the encoder is not there any more.
+    """
+    with query.view() as now:
+        columns = now.cache.columns
+        own = np.flatnonzero(columns.source_ids == source_id)
+        if not len(own):
+            return []
+        recent = own[columns.end_ns[own] >= columns.end_ns[own].max() - away_ns]
+        return [visit for one in asked for visit in _visits(now, one, own, recent, away_ns)]
+
+
+def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -> list[Visit]:
+    store, cache, columns = now.store, now.cache, now.cache.columns
+    untold = _without(recent, columns.ids[recent], store.told(asked.key, columns.ids[recent].tolist()))
+    untold = untold[_possible(now, asked.question, untold)]
+    if not len(untold):
+        return []  # most of the time: nothing new that can be meant, so no search
+    question = asked.question
+    hits = find(
+        cache,
+        now.calibration,
+        question.text,
+        question.visual,
+        question.contrast,
+        min_probability=question.min_probability,
+    )
+    new = hits.take(np.isin(hits.rows, untold))
+    if not len(new):
+        return []
+    # What was told of long before may have been in view shortly before a track that is probable only now.
+    before = own[columns.end_ns[own] >= columns.start_ns[new.rows].min() - away_ns]
+    known = store.told(asked.key, columns.ids[before].tolist())
+    old = before[np.isin(columns.ids[before], list(known))]
+    rows = np.concatenate([new.rows, old])
+    is_new = np.arange(len(rows)) < len(new)
+    groups: list[np.ndarray[tuple[int], np.dtype[np.intp]]] = []
+    out = []
+    for thing in things(store, cache, rows, now.calibration.same_thing, columns):
+        spans = list(zip(columns.start_ns[rows[thing]].tolist(), columns.end_ns[rows[thing]].tolist(), strict=True))
+        for positions in visits(spans, away_ns):
+            members = thing[positions]
+            fresh = members[is_new[members]]
+            if not len(fresh):
+                continue
+            if len(fresh) == len(members):
+                groups.append(fresh)
+            else:
+                out.append(Visit(asked, _ids(columns.ids, rows[fresh])))
+    return [*out, *_told(now, asked, new, groups)]
+
+
+def _told(
+    now: View, asked: Prepared, new: Hits, groups: Sequence[np.ndarray[tuple[int], np.dtype[np.intp]]]
+) -> list[Visit]:
+    """The visits that are told, one for each group of positions in the new hits."""
+    columns = now.cache.columns
+    sources = {row.id: row for row in now.store.sources()}
+    found = Filtered(new, columns)
+    out = []
+    for group in groups:
+        for sighting in sightings_of(
+            now.store, sources, now.cache, found, [group], now.calibration, asked.question.contrast
+        ):
+            rows = new.rows[group]
+            start_ns = sources[int(columns.source_ids[rows[0]])].start_ns
+            ordinals = tuple(columns.ordinals[rows].tolist())
+            out.append(Visit(asked, _ids(columns.ids, rows), sighting, ordinals, start_ns))
+    return out
+
+
+def _possible(now: View, question: Question, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which rows can be found for the question: an upper bound, without a search.
+
+    A better candidate elsewhere makes these less probable, and one that looks like a probable one needs a share of the
+    floor by itself.
+    """
+    curve = curve_of(now.calibration, question.text is not None, question.visual is not None)
+    if curve is None or question.min_probability is None or not len(rows):
+        return np.ones(len(rows), np.bool_)
+    text = None if question.text is None else now.cache.scores("text", question.text, rows)
+    visual = None if question.visual is None else now.cache.scores("visual", question.visual, rows)
+    alone = probabilities(now.cache, now.calibration, hits_of(rows, text, visual), question.contrast)
+    assert alone is not None
+    return np.asarray(alone >= np.float32(WEAK * question.min_probability) - np.float32(1e-4))
+
+
+def _without(rows: Rows, ids: np.ndarray[tuple[int], np.dtype[np.int64]], known: set[int]) -> Rows:
+    return rows[~np.isin(ids, list(known))] if known else rows
+
+
+def _ids(ids: np.ndarray[tuple[int], np.dtype[np.int64]], rows: Rows) -> tuple[int, ...]:
+    return tuple(sorted(ids[rows].tolist()))
