@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from ..query.answers import Row, sighting_row
+from ..query.documents import SightingDocument, public, sighting_document
 from ..records import Sighting
 from ..timecode import iso
 
@@ -36,12 +36,12 @@ class StandingEvent:
     time_ns: str
     source: str
     probability: float | None
-    sighting: Row
+    sighting: SightingDocument
     crop: str | None = None
 
     def to_json(self, *, crop: bool = True) -> str:
         """One line of JSON. crop: with the picture."""
-        row = asdict(self)
+        row = public(self)
         return json.dumps(row if crop else row | {"crop": None})
 
     @classmethod
@@ -62,7 +62,9 @@ class StandingEvent:
             raise ValueError("not an event")
         if not all(isinstance(row[name], kind) for name, kind in kinds.items()):
             raise ValueError("a value of another type in an event")
-        return cls(**row)
+        if set(row["sighting"]) != {f.name for f in fields(SightingDocument)}:
+            raise ValueError("not a sighting")
+        return cls(**row | {"sighting": SightingDocument(**row["sighting"])})
 
 
 def event_of(question: str, sighting: Sighting, start_ns: int | None, event_id: str) -> StandingEvent:
@@ -76,8 +78,8 @@ def event_of(question: str, sighting: Sighting, start_ns: int | None, event_id: 
     """
     time_ns = sighting.start_ns + (start_ns or 0)
     probability = None if sighting.probability is None else round(sighting.probability, 6)
-    row = sighting_row(sighting)
-    return StandingEvent(event_id, question, iso(time_ns), str(time_ns), sighting.source, probability, row)
+    document = sighting_document(sighting)
+    return StandingEvent(event_id, question, iso(time_ns), str(time_ns), sighting.source, probability, document)
 
 
 def id_of(memory: str, key: str, tracks: Sequence[int]) -> str:
