@@ -389,7 +389,7 @@ class Memory:
         self._check_keeping(keep_views)
         config = config or self.settings()
         self.store.set_model(self.model_record(config.as_dict()))
-        standing = open_standing(self.query, when, on_event, min_probability, again_after_s)
+        standing = open_standing(self.query, name, when, on_event, min_probability, again_after_s)
         try:
             session = StandingSession(
                 self.store,

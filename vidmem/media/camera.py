@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 
 import av
@@ -25,6 +26,7 @@ from .base import Damage
 from .container import FORMATS
 from .orient import Orientation, of_frame
 from .packets import decode, demux
+from .prefetch import decode_ahead
 
 PIPE = "-"
 _URL = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -42,6 +44,10 @@ _PROTOCOLS = {
     "rtmp": "rtmp,tcp",
 }
 _TIMEOUT_S = 10.0
+_AHEAD = 2
+"""Frames that are decoded before they are asked for."""
+_PATIENCE_S = 0.2
+"""How long the end waits for a camera that is silent."""
 _AHEAD_S = 10.0
 """How far the time of a stream may run ahead of the clock before it is not live."""
 _LONGEST_GAP_S = 3600.0
@@ -77,6 +83,11 @@ def watch(
         UsageError: an address without `network`.
         MediaError: the source cannot be opened, or has no video.
     """
+    # FFmpeg swallows a Ctrl-C while it waits. In a thread of its own it gets none.
+    return decode_ahead(_frames(source, damage, network, say), _AHEAD, patience_s=_PATIENCE_S)
+
+
+def _frames(source: str, damage: Damage, network: bool, say: Callable[[str], None]) -> Iterator[Frame]:
     with _opened(source, network) as container:
         if not container.streams.video:
             raise MediaError(f"the stream has no video: {plain_name(source)}")
@@ -124,12 +135,24 @@ def _is_file(source: str) -> bool:
     return stat.S_ISREG(mode)
 
 
+class _Stdin:
+    """Standard input as PyAV reads it: what comes is passed on at once, and no lock is held while nothing comes."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        if _is_file(PIPE):
+            self.seek, self.tell = partial(os.lseek, fd), partial(os.lseek, fd, 0, os.SEEK_CUR)
+
+    def read(self, size: int) -> bytes:
+        return os.read(self._fd, size)
+
+
 def _opened(source: str, network: bool) -> InputContainer:
     match = _URL.match(source)
     name = plain_name(source)
     try:
         if source == PIPE:
-            return av.open(sys.stdin.buffer, "r", metadata_errors="ignore", container_options=_LOCAL)
+            return av.open(_Stdin(sys.stdin.fileno()), "r", metadata_errors="ignore", container_options=_LOCAL)
         if match is None:
             form = "v4l2" if source.startswith("/dev/video") else None
             return av.open(

@@ -9,24 +9,26 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_JOIN_SECONDS = 5.0  # a live source may block in its read; the thread is a daemon and ends with it
+JOIN_SECONDS = 5.0
+"""How long the end waits for the thread, which is a daemon: a source may block in its read."""
 
 
-def decode_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+def decode_ahead(items: Iterable[T], depth: int, *, patience_s: float = JOIN_SECONDS) -> Generator[T, None, None]:
     """Yield `items` in order while a thread produces up to `depth` of them ahead.
 
     An exception of the producer is raised here, after the items before it. If this generator is closed or dropped, the
-    thread stops after its current item, and closes `items` if that is a generator.
+    thread stops after its current item, and closes `items` if that is a generator. patience_s: how long that is waited
+    for.
 
     Raises:
         ValueError: depth is less than 1.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
-    return _consume(items, depth)
+    return _consume(items, depth, patience_s)
 
 
-def _consume(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+def _consume(items: Iterable[T], depth: int, patience_s: float) -> Generator[T, None, None]:
     queue: deque[T] = deque()
     failure: list[BaseException] = []
     changed = threading.Condition()
@@ -72,4 +74,4 @@ def _consume(items: Iterable[T], depth: int) -> Generator[T, None, None]:
         with changed:
             stop = True
             changed.notify_all()
-        thread.join(_JOIN_SECONDS)
+        thread.join(patience_s)

@@ -36,11 +36,19 @@ class Visit:
     start_ns: int | None = None
 
 
-def ask(query: Query, asked: Sequence[Prepared], source_id: int, away_ns: int) -> list[Visit]:
-    """The visits to a source that are not told of, or have new tracks.
+def ask(
+    query: Query, asked: Sequence[Prepared], source_id: int, away_ns: int, since_ns: int
+) -> tuple[list[Visit], int]:
+    """The visits to a source that are not told of, or have new tracks, and until when all visits are known now, in ns.
 
-    A track counts as `where` finds it in the whole memory. Only tracks that were in view within `away_ns` before the
-    newest one are looked at.
+    A track counts as `where` finds it in the whole memory.
+
+    Args:
+        query: Of the memory.
+        asked: The questions.
+        source_id: The source.
+        away_ns: How long a thing must be away before it is told of again.
+        since_ns: Until when all visits were known. Tracks that ended `away_ns` before that are not looked at again.
 
     Raises:
         StoreError: the memory is damaged or closed.
@@ -50,9 +58,11 @@ def ask(query: Query, asked: Sequence[Prepared], source_id: int, away_ns: int) -
         columns = now.cache.columns
         own = np.flatnonzero(columns.source_ids == source_id)
         if not len(own):
-            return []
-        recent = own[columns.end_ns[own] >= columns.end_ns[own].max() - away_ns]
-        return [visit for one in asked for visit in _visits(now, one, own, recent, away_ns)]
+            return [], since_ns
+        newest = int(columns.end_ns[own].max())
+        recent = own[columns.end_ns[own] >= min(since_ns, newest) - away_ns]
+        found = [visit for one in asked for visit in _visits(now, one, own, recent, away_ns)]
+        return sorted(found, key=lambda visit: visit.sighting.start_ns if visit.sighting else 0), newest
 
 
 def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -> list[Visit]:

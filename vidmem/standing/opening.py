@@ -19,9 +19,9 @@ Receivers: TypeAlias = "Receiver | Iterable[Receiver] | None"
 
 
 def open_standing(
-    query: Query, when: When, on_event: Receivers, min_probability: float | None, again_after_s: float
+    query: Query, name: str, when: When, on_event: Receivers, min_probability: float | None, again_after_s: float
 ) -> Standing | None:
-    """The standing questions of a session, their receivers opened; None if there is nobody to tell.
+    """The standing questions of the session `name`, their receivers opened; None if there is nobody to tell.
 
     Raises UsageError for questions without a receiver, else as `questions.prepare` and `Standing`.
     """
@@ -34,7 +34,8 @@ def open_standing(
     if not asked:
         raise UsageError("`on_event` has nothing to tell; name what to tell of with `when`")
     prepared, _ = prepare(query, asked, min_probability)
-    return Standing(query, prepared, sinks, again_after_s=again_after_s)
+    ends = (row.next_t_ns for row in query.store.sources() if row.uri == name)
+    return Standing(query, prepared, sinks, again_after_s=again_after_s, since_ns=next(ends, None) or 0)
 
 
 def check_names(query: Query, names: Sequence[str], min_probability: float | None) -> None:
@@ -48,7 +49,7 @@ def check_names(query: Query, names: Sequence[str], min_probability: float | Non
 def _sinks(on_event: Receivers) -> list[Sink]:
     if on_event is None:
         return []
-    given = [on_event] if isinstance(on_event, Sink) or callable(on_event) else list(on_event)
+    given = [on_event] if isinstance(on_event, Sink) or callable(on_event) else arguments.each((on_event,))
     for one in given:
         if not isinstance(one, Sink) and not callable(one):
             raise UsageError(

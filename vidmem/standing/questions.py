@@ -14,7 +14,7 @@ import numpy as np
 from ..encoders.vocabulary import notes, read
 from ..errors import UsageError
 from ..query import arguments
-from ..query.asking import with_contrast
+from ..query.asking import encoded, with_contrast
 from ..query.picture import picture_token
 from ..query.probable import curve_of
 from ..query.query import Query
@@ -109,8 +109,8 @@ def prepare(
         raise UsageError(f"{len(asked):,} standing questions are too many, at most {MOST:,}")
     texts = [one.text for one in asked if one.text is not None]
     readings = read(query.text_encoder, texts)
-    vectors = query.text_encoder.encode_text([reading.read_as for reading in readings]) if readings else ()
-    phrases = iter(with_contrast(query.text_encoder, np.asarray(vectors, np.float32)) if readings else [])
+    vectors = encoded(query.text_encoder, [reading.read_as for reading in readings]) if readings else ()
+    phrases = iter(with_contrast(query.text_encoder, np.asarray(vectors, np.float32)))
     calibration = query.calibration
     out: dict[str, Prepared] = {}
     for one in asked:

@@ -56,6 +56,7 @@ class Standing(Closing):
         asked: The questions.
         sinks: The receivers, opened here.
         again_after_s: How long a thing must be away before it is told of again, in s.
+        since_ns: Where the session begins on the source's clock, in ns.
         flush_s: How long `close` waits for deliveries, in s.
 
     Raises:
@@ -69,11 +70,12 @@ class Standing(Closing):
         sinks: Sequence[Sink],
         *,
         again_after_s: float = AGAIN_AFTER_S,
+        since_ns: int = 0,
         flush_s: float = FLUSH_S,
     ) -> None:
         self._query, self._store, self._asked = query, query.store, asked
         self._away_ns, self._flush_s = round(again_after_s * NS), flush_s
-        self._memory = self._store.memory_id()
+        self._memory, self._since_ns = self._store.memory_id(), since_ns
         self._opened(sinks)
         self._deliveries = [Delivery(sink, self._settle) for sink in sinks]
         self._open: dict[str, tuple[str, int, int]] = {}
@@ -154,8 +156,10 @@ class Standing(Closing):
                     resumed = True
                 for crop in crops:
                     self._keep(crop)
-                for visit in ask(self._query, self._asked, source, self._away_ns):
+                visits, until_ns = ask(self._query, self._asked, source, self._away_ns, self._since_ns)
+                for visit in visits:
                     self._tell(visit)
+                self._since_ns = until_ns
                 outcome = "asked"
             except Exception as error:  # whatever it is, the camera goes on, and so do the next questions
                 outcome = "unanswered"
