@@ -109,7 +109,7 @@ def watch(
     Examples:
       vidmem watch /dev/video0
       vidmem watch rtsp://camera.local/stream --network --name door
-      vidmem watch /dev/video0 --when keys --when dog --mqtt mqtt://localhost/home/vidmem
+      vidmem watch /dev/video0 --when keys --mqtt mqtt://localhost/home/seen
     """
     from ..media.base import Damage  # imports PyAV
     from ..media.camera import plain_name
