@@ -61,7 +61,7 @@ def test_fast_uploads_wait_for_no_one_but_are_bounded() -> None:
         await asyncio.sleep(0.1)
         with pytest.raises(Refusal) as caught:
             await bodies.read(CHUNKED, drips(SMALL, 0, 20), 20 << 20)
-        assert (caught.value.status, caught.value.headers) == (503, {"retry-after": "2"})
+        assert (caught.value.status, caught.value.fault.headers) == (503, {"retry-after": "2"})
         assert await bodies.read(CHUNKED, drips(10, 0, 3), 1 << 20) == b"x" * 30, "small ones take no place"
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)

@@ -14,7 +14,7 @@ import pytest
 
 from vidmem import Memory
 from vidmem.serve.events import Events, MemoryWatch
-from vidmem.serve.refusals import BusyError
+from vidmem.serve.faults import BusyError
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

@@ -20,10 +20,9 @@ from attack.killing import difference, rows
 from vidmem import Memory
 from vidmem.config import IndexConfig
 from vidmem.errors import UsageError
-from vidmem.serve.faults import NotFoundError
+from vidmem.serve.faults import BusyError, ForbiddenError, NotFoundError
 from vidmem.serve.job_documents import JobDocument
 from vidmem.serve.jobs import ENDED, KEPT, MAX_WAITING, Jobs, JobSettings
-from vidmem.serve.refusals import BusyError, ForbiddenError
 
 pytestmark = pytest.mark.usefixtures("colours")
 

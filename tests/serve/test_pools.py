@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from vidmem.serve.faults import BusyError
 from vidmem.serve.pools import Pool
-from vidmem.serve.refusals import BusyError
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -45,7 +45,7 @@ def test_the_queue_is_bounded_and_one_client_cannot_fill_it() -> None:
         await asyncio.sleep(0)
         with pytest.raises(BusyError) as caught:
             await pool.run("greedy", gate.wait, 10)
-        assert (caught.value.status, caught.value.retry_s) == (503, 1)
+        assert (caught.value.limited, caught.value.retry_s) == (False, 1)
         calls += [asyncio.ensure_future(pool.run(f"other {n}", gate.wait, 10)) for n in range(2)]
         await asyncio.sleep(0)
         assert pool.queued == 4

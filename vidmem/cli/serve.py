@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -17,7 +18,10 @@ def serve(
     folder_of_memory: Annotated[
         str | None, typer.Argument(metavar="MEMORY", help="Folder of the memory.", show_default=False)
     ] = None,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option("--host", metavar="ADDRESS", help="Address to listen on. One that others reach needs a token."),
+    ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port to listen on; 0 for any that is free.")
     ] = 8077,
@@ -28,6 +32,14 @@ def serve(
         list[str] | None,
         typer.Option("--folder", metavar="DIR", help="With --allow-write: index only what is in here. Repeatable."),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Answer under this name, too: NAME, NAME:PORT, or https://NAME of a proxy. Repeatable.",
+        ),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     log_queries: Annotated[bool, typer.Option("--log-queries", help="Write questions into the log, too.")] = False,
     memory: MemoryOption = None,
@@ -37,7 +49,8 @@ def serve(
 ) -> None:
     """Show the memory as a page, and answer programs over HTTP.
 
-    Listens on this machine only, until Ctrl-C. It needs the extra `serve`.
+    Listens on this machine only, until Ctrl-C. It needs the extra `serve`. With another --host, or with --allow-host,
+    clients show a token, which is printed once or comes from VIDMEM_SERVE_TOKEN. A log of requests goes to stderr.
 
     \b
     Examples:
@@ -52,7 +65,9 @@ def serve(
         from ..serve.running import run
         from ..serve.settings import Settings
 
-    settings = Settings(host, port, allow_write, tuple(folder or ()), log_queries)
+    given = {"encoder": encoder, "device": device, "weights": weights}
+    opening = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(host, port, allow_write, tuple(folder or ()), log_queries, tuple(allow_host or ()), opening)
 
     def started(address: str) -> None:
         warn(f"serving {address}")
@@ -62,8 +77,11 @@ def serve(
 
             webbrowser.open(address)
 
+    def login(address: str) -> None:
+        print(f"log in once with {address}", file=sys.stderr, flush=True)  # `warn` would leave the token out
+
     with Memory.open(place, encoder=encoder, device=device, weights=weights, read_only=True) as m:
         try:
-            run(m, settings, started)
+            run(m, settings, started, login=login, log=say)
         except KeyboardInterrupt:
             say("stopped")

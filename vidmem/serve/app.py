@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from .agents.desk import Desk
 from .agents.http import AgentEndpoint, client
 from .agents.server import build as agent_server
+from .api.jobs import events_route
 from .api.openapi import openapi_route
 from .api.route import mounted, refused
 from .api.table import ROUTES
@@ -51,6 +52,7 @@ def build(memory: Memory, settings: Settings | None = None) -> Starlette:
     routes: list[BaseRoute] = [
         *page_routes(),
         *(mounted(route, service) for route in ROUTES),
+        events_route(service),
         openapi_route(),
         agents.route(),
     ]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
-from .refusals import BusyError
+from .faults import BusyError
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -48,7 +48,7 @@ class Events:
         self._limit, self._backlog, self._heartbeat_s = limit, backlog, heartbeat_s
         self._start = secrets.token_hex(4)
         self._kept: deque[Event] = deque(maxlen=KEPT)
-        self._listeners: set[_Listener] = set()
+        self._listeners: set[Listener] = set()
         self._lock = threading.Lock()
         self._count = 0
         self._closed = False
@@ -67,7 +67,7 @@ class Events:
             for listener in self._listeners:
                 listener.tell(event)
 
-    def listen(self, last: str = "", now: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]] = tuple) -> _Listener:
+    def listen(self, last: str = "", now: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]] = tuple) -> Listener:
         """Begin to listen.
 
         Args:
@@ -78,7 +78,7 @@ class Events:
         Raises:
             BusyError: too many listen.
         """
-        listener = _Listener(self, asyncio.get_running_loop(), self._backlog)
+        listener = Listener(self, asyncio.get_running_loop(), self._backlog)
         with self._lock:
             if self._closed or len(self._listeners) >= self._limit:
                 raise BusyError(f"{self._limit} pages listen already; close one", 5)
@@ -101,7 +101,7 @@ class Events:
             for listener in self._listeners:
                 listener.end()
 
-    async def stream(self, listener: _Listener) -> AsyncIterator[bytes]:
+    async def stream(self, listener: Listener) -> AsyncIterator[bytes]:
         """The body of the answer to a listener; it ends when the listener is dropped."""
         try:
             yield f"retry: {_RETRY_MS}\n\n".encode()
@@ -117,7 +117,7 @@ class Events:
         finally:
             self.leave(listener)
 
-    def leave(self, listener: _Listener) -> None:
+    def leave(self, listener: Listener) -> None:
         """Listen no longer. Twice is fine."""
         with self._lock:
             self._listeners.discard(listener)
@@ -131,7 +131,7 @@ class Events:
         return int(number) if 0 <= missed <= min(len(self._kept), self._backlog // 2) else None
 
 
-class _Listener:
+class Listener:
     """One page that listens, in the event loop in which it began."""
 
     def __init__(self, events: Events, loop: asyncio.AbstractEventLoop, backlog: int) -> None:
@@ -176,8 +176,9 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._run, name="vidmem-memory-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        """Begin to look. Call it from one thread; twice is fine."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def close(self) -> None:
         """Stop looking, and wait for it, since the memory is closed next."""

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .bodies import Bodies, ClientGoneError
+from .faults import BusyError
 from .headers import guarded
 from .login import Login
 from .names import ServerNames, is_loopback
 from .rates import Rate
-from .refusals import BusyError, Refusal
+from .refusals import Refusal, body_of, refusal_of
 from .rules import check_kind, check_path, check_size, is_expensive, rule_for
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Guard:
         except Refusal as refusal:
             await answer.refuse(refusal)
         except BusyError as error:
-            await answer.refuse(error.refusal())
+            await answer.refuse(refusal_of(error))
         except Exception:
             _log.exception("a request failed for a cause that nothing foresaw; please report it")
             if answer.started:
@@ -211,8 +212,9 @@ class _Answer:
         """Answer with an error; nothing if an answer has begun."""
         if self.started:
             return
-        body = refusal.body()
-        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in refusal.headers.items()]
+        fault = refusal.fault
+        body = body_of(fault)
+        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in fault.headers.items()]
         headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self({"type": "http.response.body", "body": body})

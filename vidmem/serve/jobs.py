@@ -21,10 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .faults import NotFoundError
+from .faults import BusyError, ForbiddenError, NotFoundError
 from .job_documents import JobDocument, JobError, JobProgress, JobReport
 from .job_requests import JobRequest, parse_request
-from .refusals import BusyError, ForbiddenError
 from .tokens import VARIABLE as TOKEN_VARIABLE
 
 MAX_WAITING = 16

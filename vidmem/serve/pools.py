@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-from .refusals import BusyError
+from .faults import BusyError
 
 QUESTION_THREADS, PICTURE_THREADS = 3, 2
 WAITING = 64

@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 
-from .refusals import BusyError
+from .faults import BusyError
 
 _CLIENTS = 1024
 

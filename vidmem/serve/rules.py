@@ -17,8 +17,7 @@ MAX_FIELDS = 100
 MAX_PICTURE = 20 << 20
 """Maximum size in bytes of a picture that is uploaded."""
 _MAX_JOB = 64 << 10
-_MAX_AGENT = 30 << 20
-"""A tool may be given a picture as text, which is a third longer than the picture."""
+_MAX_AGENT = 1 << 20
 
 _PATH = re.compile(r"(/[A-Za-z0-9_~@:=+,.-]*)+")
 _SIMPLE = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
@@ -46,7 +45,7 @@ RULES: Sequence[Rule] = (
     Rule(re.compile(r"/api/v1/jobs"), ("GET", "HEAD", "POST"), _MAX_JOB, "jobs"),
     Rule(re.compile(r"/api/v1/jobs/[^/]+"), ("GET", "HEAD", "DELETE")),
     Rule(re.compile(r"/api/v1/clips/.*"), cost="clips"),
-    Rule(re.compile(r"/mcp/?"), ("GET", "POST", "DELETE"), _MAX_AGENT),
+    Rule(re.compile(r"/mcp"), ("POST",), _MAX_AGENT),
 )
 _REST = Rule(re.compile(".*"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,35 +11,57 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from ..errors import UsageError
+from .access import AccessLog
 from .app import build
+from .guard import Guard, GuardSettings
+from .names import ServerNames, is_loopback, listening_address, parse_name
+from .protocol import Limits, Watchdog, protocol_class
 from .settings import Settings
+from .tokens import given_token, new_token
 
 if TYPE_CHECKING:
     from ..memory import Memory
+    from .service import Service
 
-MAX_CONNECTIONS = 512
 _GRACE_S = 2
-_KEEP_ALIVE_S = 30
+_BACKLOG = 512
 _MAX_HEAD = 64 << 10
+_FILES_A_CONNECTION = 3
+"""Open files that a connection may need: itself, a video, a connection of the database."""
 
 
-def run(memory: Memory, settings: Settings, started: Callable[[str], None]) -> None:
+def run(
+    memory: Memory,
+    settings: Settings,
+    started: Callable[[str], None],
+    *,
+    login: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM, which raises KeyboardInterrupt.
 
     Args:
         memory: Opened with `read_only`.
         settings: What the server was started with.
         started: Called with the address of the page when the server answers.
+        login: Called then, too, if clients need a token that was made for this run: with an address that holds it.
+        log: Prints a line about a request. A thread of its own calls it.
 
     Raises:
-        UsageError: The address cannot be listened on.
+        UsageError: The address cannot be listened on, or a name, a folder or the token of the environment is malformed.
     """
-    with listening(settings.host, settings.port) as sock:
+    address = listening_address(settings.host)
+    given = given_token()
+    with listening(address, settings.port) as sock:
         port = int(sock.getsockname()[1])
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        names = ServerNames(address, port, frozenset(parse_name(name, port) for name in settings.allow_hosts))
+        made = new_token() if given is None and not names.local else None
+        app = build(memory, settings)
+        lines = None if log is None else AccessLog(log, queries=settings.log_queries)
+        guard = Guard(app, GuardSettings(names, given or made, None if lines is None else lines.add))
         config = uvicorn.Config(
-            build(memory, settings),
-            http="h11",
+            guard,
+            http=protocol_class(Watchdog(Limits(connections=_connections()))),
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -46,12 +69,25 @@ def run(memory: Memory, settings: Settings, started: Callable[[str], None]) -> N
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_keep_alive=int(Limits.idle_s),
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_MAX_HEAD,
         )
-        _Server(config, lambda: started(f"http://{host}:{port}/")).run([sock])
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard logs what matters, in one line
+
+        def ready() -> None:
+            page = _page(names)
+            started(page)
+            if made is not None and login is not None:
+                login(f"{page}login#token={made}")
+
+        service: Service = app.state.service
+        try:
+            _Server(config, ready, service.events.close).run([sock])
+        finally:
+            service.close()
+            if lines is not None:
+                lines.close()
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -62,7 +98,7 @@ def listening(host: str, port: int) -> socket.socket:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
-            sock.listen(128)
+            sock.listen(_BACKLOG)
         except BaseException:
             sock.close()
             raise
@@ -75,12 +111,50 @@ def listening(host: str, port: int) -> socket.socket:
     return sock
 
 
+def _page(names: ServerNames) -> str:
+    """The address of the page: under a name that others use, or the address that it listens on."""
+    if names.others:
+        return f"{min(names.others)}/"
+    address = names.address
+    if not is_loopback(address) and names.origin(_authority(address, names.port)) is None:
+        address = _outward()  # it listens on all addresses
+    return f"http://{_authority(address, names.port)}/"
+
+
+def _authority(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _outward() -> str:
+    """The address of this machine that others most likely reach; loopback without a network. Nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(("192.0.2.1", 9))  # an address of documentation, RFC 5737
+            return str(sock.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+
+
+def _connections() -> int:
+    """How many connections fit the number of files that this process may open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return Limits.connections
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return Limits.connections if allowed < 0 else max(32, min(Limits.connections, allowed // _FILES_A_CONNECTION))
+
+
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
-        self._started = started
+        self._started, self._stopping = started, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
             self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()  # streams of events would otherwise keep it waiting
+        await super().shutdown(sockets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ..errors import UsageError
 from ..media.known import check_known_file, open_known_file
@@ -13,9 +13,15 @@ from ..memory import Memory
 from ..records import SourceKind
 from ..store import SourceRow
 from .caches import Bytes, Few, Pictures
+from .events import Events, MemoryWatch
 from .faults import NotFoundError
+from .folders import checked_folder
+from .jobs import Jobs, JobSettings
 from .pools import Pool, Pools
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 T = TypeVar("T")
 
@@ -29,23 +35,42 @@ class Service:
         given: Pictures that clients have sent.
         drawn: Frames and crops as JPEG.
         pools: The threads that work on requests.
+        jobs: Indexing and forgetting.
+        events: Pages that listen.
+        watch: Tells them of changes of the memory.
     """
 
     def __init__(self, memory: Memory, settings: Settings) -> None:
         self.memory, self.settings = memory, settings
         self.given = Pictures()
         self.drawn = Bytes()
-        self.pools = Pools()
         self._playable: Few[Playable] = Few(4096)
         self._checked: Few[bool] = Few(4096)
+        self.pools = Pools()
+        self.events = Events()
+        self.watch = MemoryWatch(memory.store, self.events)
+        folders = tuple(map(checked_folder, self.settings.folders))
+        writing = JobSettings(str(memory.store.folder), settings.allow_write, folders, settings.opening)
+        self.jobs = Jobs(writing, self.events.publish)
 
     async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:
-        """Run blocking work in a thread. pool: questions, pictures or lists. client: who asks."""
+        """Run blocking work in a thread. pool: questions, pictures or lists. client: who asks.
+
+        Raises:
+            BusyError: Too many calls wait.
+        """
         chosen: Pool = getattr(self.pools, pool)
         return await chosen.run(client, work)
 
+    def client(self, request: Request) -> str:
+        """Who asks, as the guard says it."""
+        return str(getattr(request.state, "client", "")) or (request.client.host if request.client else "-")
+
     def close(self) -> None:
-        """Start nothing more."""
+        """End the events and the jobs, and start no more work. The memory is closed after this. Twice is fine."""
+        self.events.close()
+        self.jobs.close()
+        self.watch.close()
         self.pools.close()
 
     def playable(self, row: SourceRow, *, look: bool) -> Playable | None:

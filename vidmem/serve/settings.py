@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 HOST, PORT = "127.0.0.1", 8077
 
@@ -17,6 +18,8 @@ class Settings:
         allow_write: Videos may be indexed and forgotten over HTTP.
         folders: Folders below which paths may be indexed.
         log_queries: The log has the questions.
+        allow_hosts: Further names that it is asked under; see `names.parse_name`.
+        opening: Arguments of `Memory.open` by name with which the memory was opened, such as its encoder.
     """
 
     host: str = HOST
@@ -24,3 +27,5 @@ class Settings:
     allow_write: bool = False
     folders: tuple[str, ...] = ()
     log_queries: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    opening: Mapping[str, str] = field(default_factory=dict)

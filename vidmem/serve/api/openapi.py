@@ -47,6 +47,7 @@ ERROR: dict[str, Any] = {
 }
 _STATUSES = {
     "400": "A parameter is wrong, or a word is not known.",
+    "403": "The server was started without the right to write, or another page asks.",
     "404": "There is nothing with this id.",
     "409": "The file is not the one that was indexed, or the memory is locked.",
     "413": "The body or the answer is too large.",
@@ -88,7 +89,8 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
     answers |= {status: {"description": text, "content": fault} for status, text in _STATUSES.items()}
     out: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": route.path.strip("/").split(".")[0].replace("/", "_").replace("{", "").replace("}", ""),
+        "operationId": ("" if route.method == "GET" else f"{route.method.lower()}_")
+        + route.path.strip("/").split(".")[0].replace("/", "_").replace("{", "").replace("}", ""),
         "parameters": [
             {
                 "name": parameter.name,
@@ -102,8 +104,10 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
         "responses": answers,
     }
     if route.body:
-        any_bytes = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
-        out["requestBody"] = {"required": True, "description": route.body, "content": any_bytes}
+        taken = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+        if route.takes is not None:
+            taken = {JSON: {"schema": dict(route.takes)}}
+        out["requestBody"] = {"required": True, "description": route.body, "content": taken}
     return out
 
 

@@ -82,8 +82,9 @@ class Route:
         handler: Answers it.
         result: The class of its document, or a media type.
         parameters: Its parameters.
-        method: GET, which includes HEAD, or POST.
+        method: GET, which includes HEAD, POST or DELETE.
         body: What the body of a POST is.
+        takes: JSON schema of that body; None for the bytes of a picture.
         pool: The threads that it runs in: questions, pictures or lists.
     """
 
@@ -94,6 +95,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     method: str = "GET"
     body: str = ""
+    takes: Mapping[str, object] | None = None
     pool: str = "questions"
 
 
@@ -106,8 +108,7 @@ def mounted(route: Route, service: Service) -> StarletteRoute:
             if route.method == "POST":
                 given["body"] = await request.body()
             tags = _tags(request.headers.get("if-none-match", ""))
-            client = getattr(request.state, "client", None) or (request.client.host if request.client else "-")
-            done = await service.run(route.pool, client, partial(_answer, route, service, given, tags))
+            done = await service.run(route.pool, service.client(request), partial(_answer, route, service, given, tags))
             if isinstance(done, FileBody):
                 return FileResponse(done, request, tags, _PRIVATE)
             if request.method == "HEAD":

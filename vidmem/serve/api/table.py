@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...query import arguments
 from ...query.documents import HaystackDocument, ThingsDocument, TimelineDocument, WhereDocument
 from ...query.source_documents import BoxesDocument, LanesDocument, MemoryDocument, NamesDocument
-from . import gallery, pictures, questions, sources
+from ..job_documents import JobDocument, JobsDocument
+from . import gallery, jobs, pictures, questions, sources
 from .parameters import (
     FILTERS,
     FLAG,
@@ -36,6 +37,7 @@ _WIDTH = Parameter(
     whole("width", 1),
     WHOLE,
 )
+_JOB = Parameter("job", "The id of a job.", in_path=True, required=True)
 _OFFSET = Parameter("offset", "Leave out this many.", whole("offset", 0), WHOLE, default=0)
 _TOP_THINGS = Parameter("top", "How many things.", whole("top", 1, MAX_TOP), WHOLE, default=20)
 
@@ -211,5 +213,24 @@ ROUTES: tuple[Route, ...] = (
         "video/*",
         (SOURCE,),
         pool="pictures",
+    ),
+    Route("/jobs", "All jobs that the server remembers, newest first.", jobs.jobs, JobsDocument),
+    Route("/jobs/{job}", "One job.", jobs.job, JobDocument, (_JOB,)),
+    Route(
+        "/jobs",
+        "Index or forget something, if the server was started with the right to write.",
+        jobs.post,
+        JobDocument,
+        method="POST",
+        body="What to do.",
+        takes=jobs.REQUEST,
+    ),
+    Route(
+        "/jobs/{job}",
+        "Cancel a job. What it has indexed stays, and the same job resumes it.",
+        jobs.cancel,
+        JobDocument,
+        (_JOB,),
+        method="DELETE",
     ),
 )
