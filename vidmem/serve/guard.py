@@ -1,7 +1,7 @@
 """The guard: everything that a request has to pass before the application sees it, and that an answer gets on its way.
 
 Pure ASGI, around all routes: the page, its files, the API, events and MCP. In this order: sizes, the path, the name of
-the server, the origin, the method, the token, the rate, the body.
+the server, the origin, the token, the method, the rate, the body.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ class Guard:
         if self._login is not None and self._login.takes(path):
             await self._login.answer(scope, receive, answer, headers, _address(scope), secure=origin == "https")
             return
-        rule = rule_for(method, path)
         session = None if self._login is None else self._login.check(headers, _address(scope), path)
         client = scope.setdefault("state", {})["client"] = _client(scope, headers, session)
+        rule = rule_for(method, path)
         if is_expensive(rule, method):
             self._settings.rates[rule.cost].take(client)
         if method == "POST":
