@@ -27,6 +27,7 @@ ASKED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("/haystack", "/haystack", {"anchor": "red", "target": "blue"}),
     ("/haystack", "/haystack", {"anchor": "yellow", "target": "blue"}),
     ("/names", "/names", {"prefix": "b"}),
+    ("/jobs", "/jobs", {}),
     ("/sources", "/sources", {}),
     ("/sources/{source}", "/sources/2", {}),
     ("/sources/{source}/things", "/sources/1/things", {}),
@@ -81,6 +82,7 @@ def test_every_route_is_in_the_document_and_asked_here(client: TestClient) -> No
     whole = document(client)
     assert set(whole["paths"]) == {BASE + route.path for route in ROUTES}
     documents = {route.path for route in ROUTES if isinstance(route.result, type) and route.method == "GET"}
+    documents.remove("/jobs/{job}")  # test_job_routes.py makes jobs
     assert documents == {route for route, _, _ in ASKED}
     ids = [one["operationId"] for path in whole["paths"].values() for one in path.values()]
     assert len(ids) == len(set(ids))
@@ -96,4 +98,5 @@ def test_the_routes_of_the_document_exist(client: TestClient) -> None:
     for path in document(client)["paths"]:
         source = "2" if path.endswith("{t_ns}") else "1"
         filled = path.replace("{source}", source).replace("{t_ns}", "0").replace("{span}", "0-1")
-        assert client.get(filled).status_code != 404, path
+        answer = client.get(filled)
+        assert answer.status_code != 404 or "no such job" in answer.text, path

@@ -59,9 +59,10 @@ def run(
         app = build(memory, settings)
         lines = None if log is None else AccessLog(log, queries=settings.log_queries)
         guard = Guard(app, GuardSettings(names, given or made, None if lines is None else lines.add))
+        limits = Limits(connections=_connections(Limits().connections))
         config = uvicorn.Config(
             guard,
-            http=protocol_class(Watchdog(Limits(connections=_connections()))),
+            http=protocol_class(Watchdog(limits)),
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -69,7 +70,7 @@ def run(
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=int(Limits.idle_s),
+            timeout_keep_alive=int(limits.idle_s),
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_MAX_HEAD,
         )
@@ -135,14 +136,14 @@ def _outward() -> str:
         return "127.0.0.1"
 
 
-def _connections() -> int:
-    """How many connections fit the number of files that this process may open."""
+def _connections(most: int) -> int:
+    """How many connections fit the number of files that this process may open, at most `most`."""
     try:
         import resource
     except ImportError:  # Windows
-        return Limits.connections
+        return most
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return Limits.connections if allowed < 0 else max(32, min(Limits.connections, allowed // _FILES_A_CONNECTION))
+    return most if allowed < 0 else max(32, min(most, allowed // _FILES_A_CONNECTION))
 
 
 class _Server(uvicorn.Server):

@@ -39,6 +39,7 @@ REQUEST: Mapping[str, object] = {
             "description": "Index these again, or forget them. Ids of sources.",
         },
         "before": {"type": "string", "description": "Forget only what was seen before this time, such as 30d."},
+        "thing": {"type": "string", "description": "Forget this thing in words, for all times."},
         "dry_run": {"type": "boolean", "description": "Only report what would be forgotten."},
     },
 }

@@ -104,7 +104,7 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
         "responses": answers,
     }
     if route.body:
-        taken = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+        taken: dict[str, Any] = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
         if route.takes is not None:
             taken = {JSON: {"schema": dict(route.takes)}}
         out["requestBody"] = {"required": True, "description": route.body, "content": taken}
