@@ -14,6 +14,7 @@ import { lengthOf, whenOf, whereOf } from "./sighting.js";
 const MARGIN_NS = 1_000_000_000;
 const LONGEST_CLIP_NS = 60_000_000_000;
 const MOST_LANES = 1000;
+const WAIT_MS = 100;
 
 /**
  * Show a sighting. `stage` is for the picture, `words` for the text beside it.
@@ -95,7 +96,9 @@ function clipOf(/** @type {Sighting} */ s) {
 
 /** The source of a sighting, from the list that is asked once. @param {Sighting} s */
 export async function sourceOf(s) {
-  const found = (await sources()).find((one) => one.id === s.source_id);
+  const late = new Promise((done) => { setTimeout(done, WAIT_MS, []); }); // a long list of sources takes its time
+  const all = await Promise.race([sources(), late]);
+  const found = all.find((/** @type {import("./types.js").Source} */ one) => one.id === s.source_id);
   return found && found.playable !== null ? found : once(`/sources/${s.source_id}`); // null: not looked into yet
 }
 
