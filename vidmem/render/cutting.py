@@ -26,7 +26,7 @@ WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)
 CROP_MARGIN = 0.15
 """Margin of a crop on each side, as a share of the longer side of its box."""
 MAX_CLIP_NS = 60 * 1_000_000_000
-CLIP_WIDTH, CLIP_FPS = 1280, 30.0
+CLIP_WIDTH, CLIP_FPS = 960, 30.0
 """A clip is scaled down to this longest side in pixels and has at most this many frames a second."""
 _QUALITY = 85
 
