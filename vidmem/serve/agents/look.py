@@ -120,7 +120,7 @@ def _result(
                 t_s=None if photo else moment.t_ns / NS,
                 t_ns=str(moment.t_ns),
                 box=None if moment.box is None else box_row(moment.box),
-                frame=frame_uri(row.id, moment.t_ns, moment.box),
+                frame=frame_uri(row.id, moment.t_ns),
             )
             for moment in moments
         ],

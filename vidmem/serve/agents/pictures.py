@@ -22,7 +22,10 @@ MAX_MOMENTS = 12
 _QUALITIES = (85, 75, 60, 45)
 _STRIP = 28
 """Height of a caption, in pixels."""
-_CLOSE_UP = (800, 600)
+_CLOSE_UP = 800
+"""The longest side of a close-up, in pixels."""
+_RATIO = 4 / 3
+"""Width by height of a close-up, unless the frame is too narrow or too low for that."""
 _GAP = 8
 
 
@@ -65,7 +68,7 @@ def near(shot: Shot) -> Image.Image:
     """The box with some of its surroundings, enlarged, and the caption below. Without a box the whole picture."""
     if shot.box is None:
         return whole(shot)
-    return _captioned(close_up(shot.image, shot.box, _CLOSE_UP), shot.caption)
+    return _captioned(close_up(shot.image, shot.box, _size(shot.image, shot.box)), shot.caption)
 
 
 def sheet(shots: Sequence[Shot], title: str) -> Image.Image:
@@ -74,13 +77,15 @@ def sheet(shots: Sequence[Shot], title: str) -> Image.Image:
     There are two in a row, or three if there are more than four, and at most MAX_MOMENTS.
     """
     shown = shots[:MAX_MOMENTS]
-    columns = 2 if len(shown) <= 4 else 3
+    columns = 1 if len(shown) == 1 else 2 if len(shown) <= 4 else 3
     width = (MAX_SIDE - (columns + 1) * _GAP) // columns
     cells = [_captioned(_drawn(shot, width, width * 3 // 4), shot.caption) for shot in shown]
+    width = max(cell.width for cell in cells)  # less for upright pictures
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     heights = [max(cell.height for cell in row) for row in rows]
-    page = Image.new("RGB", (MAX_SIDE, _STRIP + _GAP + sum(heights) + _GAP * len(rows)), PAPER)
-    write(ImageDraw.Draw(page), (MARGIN, 6), fitted(title, TEXT, MAX_SIDE - 2 * MARGIN), TEXT)
+    size = columns * (width + _GAP) + _GAP, _STRIP + _GAP + sum(heights) + _GAP * len(rows)
+    page = Image.new("RGB", size, PAPER)
+    write(ImageDraw.Draw(page), (MARGIN, 6), fitted(title, TEXT, size[0] - 2 * MARGIN), TEXT)
     y = _STRIP + _GAP
     for row, height in zip(rows, heights, strict=True):
         for column, cell in enumerate(row):
@@ -93,6 +98,15 @@ def _drawn(shot: Shot, width: int, height: int) -> Image.Image:
     if shot.box is None:
         return fit_page(shot.image, width, height)[0]
     return with_box(shot.image, shot.box, width, height)
+
+
+def _size(image: NDArray[np.uint8], box: Box) -> tuple[int, int]:
+    """Width and height of a close-up that `close_up` fills, with no empty margins."""
+    height, width = image.shape[:2]
+    side = max(2.2 * (box[3] - box[1]), 2.2 * (box[2] - box[0]) / _RATIO, 48)  # as much as `close_up` shows
+    wide, tall = min(side * _RATIO, width), min(side, height)
+    scale = _CLOSE_UP / max(wide, tall)
+    return max(1, round(wide * scale)), max(1, round(tall * scale))
 
 
 def _captioned(picture: Image.Image, caption: str) -> Image.Image:

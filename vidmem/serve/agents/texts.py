@@ -17,7 +17,7 @@ def where_text(result: WhereResult, asked: str) -> str:
     """The answer to `where`. asked: what was looked for."""
     lines = []
     if result.unknown is not None:
-        return unknown_text(result.unknown, result.notes)
+        return unknown_text(result.unknown)
     if result.found:
         stretches = "one stretch" if result.total == 1 else f"{result.total} stretches"
         lines.append(f"Found: {asked}, in {stretches} of time. Newest first:")
@@ -35,7 +35,7 @@ def where_text(result: WhereResult, asked: str) -> str:
 def timeline_text(result: TimelineResult, asked: str) -> str:
     """The answer to `timeline`."""
     if result.unknown is not None:
-        return unknown_text(result.unknown, result.notes)
+        return unknown_text(result.unknown)
     if not result.found:
         return _joined([f"Not found: {asked}. `where` gives the nearest misses."], result.notes)
     lines = [f"{asked}: {counted(result.total, 'thing')}, the one seen last first."]
@@ -61,7 +61,7 @@ def things_text(result: ThingsDocument, offset: int) -> str:
 def haystack_text(result: HaystackResult) -> str:
     """The answer to `haystack`."""
     if result.unknown is not None:
-        return unknown_text(result.unknown, result.notes)
+        return unknown_text(result.unknown)
     if result.answer == "not found":
         near = "; ".join(f"{_name(photo.image)} (score {photo.score:.2f})" for photo in result.near_misses)
         return _joined(
@@ -106,10 +106,10 @@ def look_text(result: LookResult) -> str:
     return f"{what} of {place} at {times}{boxes}. The original has {result.width} x {result.height} pixels."
 
 
-def unknown_text(unknown: UnknownDocument, notes: Sequence[str]) -> str:
+def unknown_text(unknown: UnknownDocument) -> str:
     """What to say of a word that is not known."""
     near = f" Ask for one of these instead: {', '.join(unknown.near)}." if unknown.near else ""
-    return _joined([f"Not found: the encoder does not know the word {unknown.word!r}.{near}"], notes)
+    return f"Not found: the encoder does not know the word {unknown.word!r}.{near}"
 
 
 def _sightings(sightings: Sequence[SightingDocument], limit: int = MAX_LINES) -> list[str]:
