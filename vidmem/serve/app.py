@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from .agents.desk import Desk
 from .agents.http import AgentEndpoint, client
 from .agents.server import build as agent_server
+from .agents.writing import writing_tools
 from .api.jobs import events_route
 from .api.openapi import openapi_route
 from .api.route import mounted, refused
@@ -39,7 +40,9 @@ def build(memory: Memory, settings: Settings | None = None) -> Starlette:
         settings: What the server was started with.
     """
     service = Service(memory, settings or Settings())
-    agents = AgentEndpoint(agent_server(_desk(service)))
+    desk = _desk(service)
+    writing = writing_tools(desk, service.jobs, service.folders) if service.settings.allow_write else ()
+    agents = AgentEndpoint(agent_server(desk, writing))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -74,7 +77,10 @@ def _desk(service: Service) -> Desk:
     async def draw(work: Callable[[], T]) -> T:
         return await service.run("pictures", client.get(), work)
 
-    return Desk(service.memory, ask, draw)
+    async def survey(work: Callable[[], T]) -> T:
+        return await service.run("lists", client.get(), work)
+
+    return Desk(service.memory, ask, draw, survey)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -35,6 +35,7 @@ class Service:
         given: Pictures that clients have sent.
         drawn: Frames and crops as JPEG.
         pools: The threads that work on requests.
+        folders: The real paths of those below which clients may name files.
         jobs: Indexing and forgetting.
         events: Pages that listen.
         watch: Tells them of changes of the memory.
@@ -49,8 +50,8 @@ class Service:
         self.pools = Pools()
         self.events = Events()
         self.watch = MemoryWatch(memory.store, self.events)
-        folders = tuple(map(checked_folder, self.settings.folders))
-        writing = JobSettings(str(memory.store.folder), settings.allow_write, folders, settings.opening)
+        self.folders = tuple(map(checked_folder, self.settings.folders))
+        writing = JobSettings(str(memory.store.folder), settings.allow_write, self.folders, settings.opening)
         self.jobs = Jobs(writing, self.events.publish)
 
     async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -33,16 +34,19 @@ HELLO = {
 
 
 class Served:
-    """The application on a free port, in a thread."""
+    """The application behind its guard on a free port, in a thread."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, settings: Any = None, token: str | None = None) -> None:
         from vidmem.serve.app import build
+        from vidmem.serve.guard import Guard, GuardSettings
+        from vidmem.serve.names import ServerNames
         from vidmem.serve.running import listening
 
         self.socket = listening("127.0.0.1", 0)
         self.port = int(self.socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/mcp"
-        config = uvicorn.Config(build(memory), log_config=None, lifespan="on", http="h11", timeout_graceful_shutdown=2)
+        app = Guard(build(memory, settings), GuardSettings(ServerNames("127.0.0.1", self.port), token))
+        config = uvicorn.Config(app, log_config=None, lifespan="on", http="h11", timeout_graceful_shutdown=2)
         self.server = uvicorn.Server(config)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread = threading.Thread(target=self._run)
@@ -153,6 +157,42 @@ def test_a_client_that_goes_away_does_not_hurt(served: Served) -> None:
         with socket.create_connection(("127.0.0.1", served.port)) as connection:
             connection.sendall(f"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{served.port}\r\n{head}\r\n".encode() + body)
     assert document(talk(served.url, lambda client: client.call_tool("where", {"text": "red"})))["found"]
+
+
+def test_the_guard_is_before_it(memory: Memory) -> None:
+    served = Served(memory, token="t" * 40)
+    hello = json.dumps(HELLO).encode()
+    try:
+        assert served.ask("POST", "/mcp", hello)[0] == 401
+        assert served.ask("POST", "/mcp", hello, authorization="Bearer " + "x" * 40)[0] == 401
+        known = {"authorization": "Bearer " + "t" * 40}
+        assert served.ask("POST", "/mcp", hello, **known)[0] == 200
+        assert served.ask("POST", "/mcp", hello, host="evil.example", **known)[0] == 403
+        assert served.ask("POST", "/mcp", hello, origin="http://evil.example", **known)[0] == 403
+    finally:
+        served.stop()
+
+
+def test_writing_over_http(copy: Path, tmp_path: Path) -> None:
+    from vidmem.serve.settings import Settings
+
+    (tmp_path / "videos").mkdir()
+    with Memory.open(copy, read_only=True) as m:
+        served = Served(m, Settings(allow_write=True, folders=(str(tmp_path / "videos"),)))
+        try:
+
+            async def work(client: Client) -> tuple[list[str], dict[str, Any], str]:
+                tools = [tool.name for tool in (await client.list_tools()).tools]
+                done = document(await client.call_tool("forget", {"source": 1, "confirm": True}))
+                return tools, done, problem(await client.call_tool("index", {"paths": ["/etc/passwd"]}))
+
+            tools, done, refused = talk(served.url, work)
+        finally:
+            served.stop()
+        assert tools[6:] == ["index", "annotate", "forget"]
+        assert done["forgotten"]
+        assert "no such file below the server's folders" in refused
+        assert [row.id for row in m.sources()] == [2]
 
 
 @pytest.mark.parametrize(

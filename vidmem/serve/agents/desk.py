@@ -29,12 +29,14 @@ async def in_a_thread(work: Callable[[], T], /) -> T:
 class Desk:
     """What the tools work with.
 
-    memory: opened with `read_only`. ask: runs questions. draw: runs what decodes pictures.
+    memory: opened with `read_only`. ask: runs questions. draw: runs what decodes pictures. survey: runs what reads the
+    whole memory, which may take seconds.
     """
 
     memory: Memory
     ask: Runner = in_a_thread
     draw: Runner = in_a_thread
+    survey: Runner = in_a_thread
 
     @property
     def store(self) -> Store:

@@ -173,7 +173,7 @@ class Reading:
             result = results.things_result(things_document(found), offset)
             return result, (lambda: self.desk.memory.things_sheet(shown, "things in the memory")) if shown else None
 
-        result, drawing = await self.desk.ask(work)
+        result, drawing = await self.desk.survey(work)
         shown, reason = await self._drawn(drawing if picture else None)
         if reason:
             result = replace(result, notes=[*result.notes, reason])
