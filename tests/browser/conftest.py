@@ -35,6 +35,7 @@ def browser() -> Iterator[Any]:
     path = needs_browser()
     sync = needs("playwright.sync_api")
     needs("starlette")
+    sync.expect.set_options(timeout=WAIT_MS)
     flags = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "--disable-gpu"]
     if os.geteuid() == 0:
         flags.append("--no-sandbox")
@@ -67,6 +68,17 @@ def served(demo: Path) -> Iterator[Server]:
 def served_large(large: Path) -> Iterator[Server]:
     """A read-only server over 100,000 tracks."""
     with Server(large / "memory") as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def served_empty(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A read-only server over a memory with nothing in it."""
+    from vidmem import Memory
+
+    folder = tmp_path_factory.mktemp("empty") / "memory"
+    Memory.open(folder).close()
+    with Server(folder) as server:
         yield server
 
 
