@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -138,23 +139,26 @@ def _best_region(masks: Float32, box: Box) -> int:
 
 
 def crop_token(store: Store, cache: VectorCache, name: str, t_ns: int, box: Box) -> Float32:
-    """The visual token `(Dv,)` of the track that is in a box of an indexed video.
+    """The visual token `(Dv,)` of the track that is in a box of an indexed video, or of one of the photos of a folder.
 
     Args:
         store: The memory.
         cache: Its vectors.
-        name: Path or name of the video.
-        t_ns: The time, also by the clock of a log.
+        name: Path or name of the video, or of the folder.
+        t_ns: The time, also by the clock of a log; of a photo, its `frame_ns`.
         box: x0, y0, x1, y1 in pixels.
 
     Raises:
-        UsageError: no such source, the box is empty or outside of the frame, or as `crop_track`.
+        UsageError: no such source or photo, the box is empty or outside of the frame, or as `crop_track`.
     """
     if box[2] <= box[0] or box[3] <= box[1]:
         raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
     source = store.source(name)
     if source.kind.single_pictures:
-        raise UsageError("a box is taken from a video; of a single picture cut it out and give it as `image`")
+        photo = store.picture(source.id, t_ns)
+        if photo is None:
+            raise UsageError("there is no photo at that time; take it from an answer, or cut the box out as `image`")
+        source = replace(source, width=photo.width, height=photo.height)
     if source.kind.own_clock and source.start_ns and t_ns >= source.start_ns:
         t_ns -= source.start_ns
     if min(box[:2]) < 0 or box[2] > source.width or box[3] > source.height:

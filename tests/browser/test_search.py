@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -364,10 +363,14 @@ def test_frame_clip_and_json_are_saved(page: Any, served: Server) -> None:
     assert served.get("/" + clip)[4:8] == b"ftyp"
 
 
-def test_the_answer_is_that_of_the_api(open_page: Callable[..., Watched], served: Server) -> None:
-    page = open_page().page
+def test_the_answer_is_that_of_the_api(page: Any, served: Server) -> None:
     for text in ("panda", "scissors", "person"):
         ask(page, served, text=text)
-        found = api(served, f"/where?text={text}&top=40")
-        ids = page.locator(".sightings [data-sighting]").evaluate_all("all => all.map(row => row.dataset.sighting)")
-        assert ids == ([s["id"] for s in found["sightings"]] if len(found["sightings"]) > 1 else [])
+        found = [s["id"] for s in api(served, f"/where?text={text}&top=40")["sightings"]]
+        assert found
+        expect(page).to_have_title(f"{text} · vidmem")
+        listed = (
+            "JSON.stringify([...document.querySelectorAll('.sightings [data-sighting]')].map(r => r.dataset.sighting))"
+        )
+        wanted = json.dumps(found if len(found) > 1 else [], separators=(",", ":"))
+        until(page, f"{listed} === {json.dumps(wanted)}")

@@ -393,7 +393,7 @@ def test_the_time_of_a_crop_may_be_by_the_clock_of_a_log(store: Store) -> None:
         np.testing.assert_allclose(crop_token(store, cache, "a.mcap", t_ns, box), tokens[which], atol=2e-3)
     with pytest.raises(UsageError, match="nothing was indexed within a second of 109 s"):
         crop_token(store, cache, "b.mp4", 109 * NS, box)
-    with pytest.raises(UsageError, match="a box is taken from a video"):
+    with pytest.raises(UsageError, match="there is no photo at that time"):
         crop_token(store, cache, "photos", 0, box)
 
 

@@ -82,6 +82,16 @@ def test_a_photo_has_its_things(client: TestClient) -> None:
     assert red["box"] == pytest.approx([8, 32, 40, 64], abs=9)
 
 
+def test_a_box_in_a_photo_finds_what_looks_like_it(client: TestClient) -> None:
+    photo = next(p for p in get(client, "/photos")["photos"] if p["image"].endswith("both.png"))
+    for x, colour in ((8, "red"), (48, "blue")):
+        found = get(client, "/where", crop=f"2@{photo['frame_ns']}ns:{x},32,32,32", top="all")["sightings"]
+        ids = {s["id"] for s in get(client, "/where", text=colour, top="all")["sightings"]}
+        assert {s["id"] for s in found} == ids
+    assert "beyond the frame" in refused(client, "/where", 400, "usage", crop=f"2@{photo['frame_ns']}ns:8,32,900,32")
+    assert "no photo" in refused(client, "/where", 400, "usage", crop="2@5ns:8,32,32,32")
+
+
 def test_a_photo_that_is_not_there(client: TestClient) -> None:
     assert "no photo" in refused(client, "/photos/2/12345", 404, "not_found")
     assert "no photo" in refused(client, "/photos/1/0", 404, "not_found")

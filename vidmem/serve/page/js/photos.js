@@ -14,7 +14,7 @@ const MONTH = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric",
 
 /** @param {HTMLElement} root @param {import("./router.js").Context} context @returns {import("./router.js").View} */
 export function mount(root, { params }) {
-  const summary = el("p", { class: "num", role: "status", text: "\u00a0" });
+  const summary = el("p", { class: "num summary", text: "\u00a0" });
   const anchor = part("dog", "What identifies the photo");
   const target = part("frisbee", "What to look for in it");
   const form = el("form", { class: "haystack-form", role: "search", "aria-label": "Ask about one photo", on: { submit: ask } },

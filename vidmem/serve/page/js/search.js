@@ -108,9 +108,14 @@ class SearchView {
     const home = asksNothing(question);
     this.#place(home);
     const key = JSON.stringify([parameters(question), params.get("all")]);
-    if (!home && this.last?.key === key) { await this.#select(params.get("id") ?? ""); return; }
     this.stop.abort();
     this.stop = new AbortController();
+    if (!home && this.last?.key === key) {
+      title(shortly(question));
+      this.below.removeAttribute("aria-busy");
+      await this.#select(params.get("id") ?? "");
+      return;
+    }
     this.#closeShown();
     title(home ? "" : shortly(question));
     if (home) {
@@ -135,7 +140,7 @@ class SearchView {
 
   async #answer(/** @type {Question} */ question, /** @type {string} */ key, /** @type {URLSearchParams} */ params, /** @type {AbortSignal} */ signal) {
     this.below.setAttribute("aria-busy", "true");
-    const waiting = setTimeout(() => fill(this.below, this.#waiting()), WAIT_MS);
+    const waiting = setTimeout(() => { this.last = null; fill(this.below, this.#waiting()); }, WAIT_MS);
     let answer;
     try {
       answer = await get("/where", { ...parameters(question), top: params.get("all") ? "all" : FIRST }, { signal });
@@ -201,7 +206,7 @@ class SearchView {
     const shown = showSighting(s, source, { search: (crop) => this.ask({ ...this.question, text: "", picture: "", crop }) });
     this.closeShown = shown.close;
     fill(this.stage, shown.stage);
-    const over = answer.sightings[0] === s ? "Last seen" : answer.likelier === s ? `Likelier${s.probability === null ? "" : `, ${percent(s.probability)} sure`}` : answer.found ? "Seen before" : "A near miss";
+    const over = answer.sightings[0] === s ? "Last seen" : answer.likelier?.id === s.id ? `Likelier${s.probability === null ? "" : `, ${percent(s.probability)} sure`}` : answer.found ? "Seen before" : "A near miss";
     fill(this.words, sightingWords(s, { over }), sightingActions(s));
     markCurrent(this.below, s.id);
   }

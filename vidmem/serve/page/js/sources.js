@@ -12,7 +12,7 @@ const FEW = 8;
 
 /** @param {HTMLElement} root @param {import("./router.js").Context} context @returns {import("./router.js").View} */
 export function mount(root, { params }) {
-  const summary = el("p", { class: "num", role: "status", text: "\u00a0" });
+  const summary = el("p", { class: "num summary", text: "\u00a0" });
   const filter = el("input", { class: "input", type: "search", placeholder: "Filter by name", "aria-label": "Filter by name",
     autocomplete: "off", spellcheck: "false", hidden: true });
   const totals = el("dl", { class: "totals num" });

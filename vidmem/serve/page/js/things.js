@@ -12,7 +12,7 @@ import { virtualGrid } from "./virtual.js";
 const SORTS = [["", "Most seen"], ["newest", "Newest"], ["name", "By name"]];
 /** @param {HTMLElement} root @param {import("./router.js").Context} context @returns {import("./router.js").View} */
 export function mount(root, { params }) {
-  const summary = el("p", { class: "num", role: "status", text: "\u00a0" });
+  const summary = el("p", { class: "num summary", text: "\u00a0" });
   const filter = el("input", { class: "input", type: "search", id: "things-filter", placeholder: "Filter by name",
     "aria-label": "Filter by name", autocomplete: "off", spellcheck: "false", enterkeyhint: "search" });
   const unsure = el("input", { type: "checkbox", id: "things-unsure" });
