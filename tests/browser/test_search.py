@@ -369,8 +369,6 @@ def test_the_answer_is_that_of_the_api(page: Any, served: Server) -> None:
         found = [s["id"] for s in api(served, f"/where?text={text}&top=40")["sightings"]]
         assert found
         expect(page).to_have_title(f"{text} · vidmem")
-        listed = (
-            "JSON.stringify([...document.querySelectorAll('.sightings [data-sighting]')].map(r => r.dataset.sighting))"
-        )
+        rows = "[...document.querySelectorAll('.sightings [data-sighting]')]"
         wanted = json.dumps(found if len(found) > 1 else [], separators=(",", ":"))
-        until(page, f"{listed} === {json.dumps(wanted)}")
+        until(page, f"JSON.stringify({rows}.map(row => row.dataset.sighting)) === {json.dumps(wanted)}")

@@ -81,6 +81,15 @@ def test_it_serves_until_ctrl_c(server: Server) -> None:
     assert "Traceback" not in rest
 
 
+def test_a_page_that_is_kept_keeps_its_policy(server: Server) -> None:
+    """A browser puts the headers of a 304 in the place of those that it has."""
+    for path in ("/", "/static/js/app.js"):
+        _, first, body = server.get(path)
+        status, again, nothing = server.get(path, **{"If-None-Match": first["etag"]})
+        assert (status, nothing, len(body) > 100) == (304, b"", True)
+        assert again["content-security-policy"] == first["content-security-policy"]
+
+
 def test_a_terminated_server_stops_cleanly(server: Server) -> None:
     assert server.get("/api/v1/server")[0] == 200
     assert server.stop(signal.SIGTERM)[0] == 0
