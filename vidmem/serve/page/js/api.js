@@ -101,12 +101,28 @@ const KINDS = ["job", "memory"];
 const listeners = new EventTarget();
 let opened = false;
 
+/** @type {number | null} */
+let generation = null;
+
+/** Say which state of the memory the page shows. @param {number} shown */
+export function knowGeneration(shown) {
+  generation ??= shown;
+}
+
+/** True if this is another state of the memory than the page knows of. The stream begins with the state that there is. */
+function isNew(/** @type {number} */ now) {
+  const other = generation !== null && now !== generation;
+  generation = now;
+  return other;
+}
+
 /** Open the stream. The browser opens it again after an interruption, but not after an error such as "busy". */
 function open() {
   const stream = new EventSource(`${BASE}/events`);
   for (const kind of KINDS) {
     stream.addEventListener(kind, (event) => {
-      listeners.dispatchEvent(new CustomEvent(kind, { detail: JSON.parse(event.data) }));
+      const detail = JSON.parse(event.data);
+      if (kind !== "memory" || isNew(detail.generation)) listeners.dispatchEvent(new CustomEvent(kind, { detail }));
     });
   }
   stream.addEventListener("error", () => {

@@ -1,5 +1,5 @@
 /** Starts the page: the views, the bar, the keys that work everywhere, and what to do when the server is gone. */
-import { forgetKept, get, listen, once, signals } from "./api.js";
+import { forgetKept, get, knowGeneration, listen, once, signals } from "./api.js";
 import { button, el, fill, icon } from "./dom.js";
 import { bindKeys, showKeys } from "./keys.js";
 import { go, here, start } from "./router.js";
@@ -62,7 +62,10 @@ bindKeys([
   { keys: ["4"], does: "Photos", group: "Views", run: () => go("photos") },
 ]);
 
-once("/server").then((server) => { byId("memory-name").textContent = server.memory ?? ""; }, () => {});
+once("/server").then((server) => {
+  byId("memory-name").textContent = server.memory;
+  knowGeneration(server.generation);
+}, () => {}); // the banner says that the server is gone
 
 let asking = 0;
 signals.addEventListener("gone", () => {

@@ -2,7 +2,6 @@
 import { get, listen } from "./api.js";
 import { howMany, showSighting, sightingActions, sightingWords, sourceOf, sources } from "./answer.js";
 import { announce, button, el, fill, toast } from "./dom.js";
-import { percent } from "./format.js";
 import { showHome } from "./home.js";
 import { bindKeys } from "./keys.js";
 import { failed, notFound } from "./notfound.js";
@@ -200,15 +199,28 @@ class SearchView {
     frame?.classList.toggle("is-empty", !s);
     if (!s) { this.#closeShown(); fill(this.stage); fill(this.words); return; }
     const current = this.last;
-    const source = await sourceOf(s);
+    const over = this.#over(s, answer);
+    fill(this.words, sightingWords(s, { over }), sightingActions(s));
+    markCurrent(this.below, s.id);
+    let source;
+    try {
+      source = await sourceOf(s);
+    } catch (error) {
+      if (current === this.last) fill(this.stage, el("p", { class: "note", role: "alert", text: error.message }));
+      return;
+    }
     if (current !== this.last) return;
     this.#closeShown();
     const shown = showSighting(s, source, { search: (crop) => this.ask({ ...this.question, text: "", picture: "", crop }) });
     this.closeShown = shown.close;
     fill(this.stage, shown.stage);
-    const over = answer.sightings[0] === s ? "Last seen" : answer.likelier?.id === s.id ? `Likelier${s.probability === null ? "" : `, ${percent(s.probability)} sure`}` : answer.found ? "Seen before" : "A near miss";
-    fill(this.words, sightingWords(s, { over }), sightingActions(s));
-    markCurrent(this.below, s.id);
+  }
+
+  /** What stands above the words about a sighting. */
+  #over(/** @type {Sighting} */ s, /** @type {import("./types.js").Where} */ answer) {
+    if (answer.sightings[0] === s) return "Last seen";
+    if (!answer.found) return "A near miss";
+    return answer.likelier?.id === s.id ? "Seen before, and likelier" : "Seen before";
   }
 
   #closeShown() {
