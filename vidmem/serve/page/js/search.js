@@ -59,6 +59,7 @@ class SearchView {
     /** @type {(() => void) | null} */
     this.closeShown = null;
     this.question = readQuestion();
+    this.selection = 0;
     this.ends = [bindKeys(this.#keys()), listen("memory", () => this.#changed())];
     this.back = () => { this.last = null; this.update(here().params); };
     addEventListener("vidmem:back", this.back);
@@ -109,6 +110,7 @@ class SearchView {
     const key = JSON.stringify([parameters(question), params.get("all")]);
     this.stop.abort();
     this.stop = new AbortController();
+    this.selection++; // what was on its way is not shown any more
     if (!home && this.last?.key === key) {
       title(shortly(question));
       this.below.removeAttribute("aria-busy");
@@ -198,7 +200,7 @@ class SearchView {
     const frame = this.stage?.parentElement;
     frame?.classList.toggle("is-empty", !s);
     if (!s) { this.#closeShown(); fill(this.stage); fill(this.words); return; }
-    const current = this.last;
+    const mine = ++this.selection;
     const over = this.#over(s, answer);
     fill(this.words, sightingWords(s, { over }), sightingActions(s));
     markCurrent(this.below, s.id);
@@ -206,10 +208,10 @@ class SearchView {
     try {
       source = await sourceOf(s);
     } catch (error) {
-      if (current === this.last) fill(this.stage, el("p", { class: "note", role: "alert", text: error.message }));
+      if (mine === this.selection) fill(this.stage, el("p", { class: "note", role: "alert", text: error.message }));
       return;
     }
-    if (current !== this.last) return;
+    if (mine !== this.selection) return;
     this.#closeShown();
     const shown = showSighting(s, source, { search: (crop) => this.ask({ ...this.question, text: "", picture: "", crop }) });
     this.closeShown = shown.close;
@@ -220,7 +222,7 @@ class SearchView {
   #over(/** @type {Sighting} */ s, /** @type {import("./types.js").Where} */ answer) {
     if (answer.sightings[0] === s) return "Last seen";
     if (!answer.found) return "A near miss";
-    return answer.likelier?.id === s.id ? "Seen before, and likelier" : "Seen before";
+    return answer.likelier?.id === s.id ? "Likelier, but older" : "Seen before";
   }
 
   #closeShown() {
@@ -230,6 +232,7 @@ class SearchView {
 
   close() {
     this.stop.abort();
+    this.selection++;
     this.#closeShown();
     for (const end of this.ends) end();
     removeEventListener("vidmem:back", this.back);
