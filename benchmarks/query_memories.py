@@ -16,6 +16,7 @@ from benchmarks.common import blank_memory, say
 from vidmem.geometry import unit
 from vidmem.records import Box, Float32, FrameRegions, SourceInfo, SourceKind, Track
 from vidmem.store import PICTURE_NS, Checkpoint, Picture, PictureFile, Store
+from vidmem.store.fp16 import vectors_crc
 from vidmem.timecode import NS
 
 GRID = (16, 28)
@@ -228,16 +229,17 @@ def tracks_alone(folder: Path, tracks: int, sources: int = 25, seed: int = 0, fi
                 90.0,
                 90.0,
                 1,
-                half[i].tobytes(),
-                named[i].tobytes(),
+                (looks := half[i].tobytes()),
+                (words := named[i].tobytes()),
+                vectors_crc(looks, words),
                 source,
                 i,
             )
             for i in range(n)
         )
         conn.executemany(
-            "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text,"
-            " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO tracks (start_ns, end_ns, frames, best_ns, x0, y0, x1, y1, generation, visual, text, crc,"
+            " source_id, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
         done += n

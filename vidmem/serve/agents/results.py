@@ -191,9 +191,9 @@ def nothing_found(anchor: str, target: str) -> HaystackResult:
     )
 
 
-def things_result(document: ThingsDocument, offset: int) -> ThingsDocument:
-    """The things from `offset` on."""
-    things = [replace(thing, tracks=thing.tracks[:MAX_TRACKS]) for thing in document.things[offset:]]
+def things_result(document: ThingsDocument) -> ThingsDocument:
+    """The things, each with its first tracks."""
+    things = [replace(thing, tracks=thing.tracks[:MAX_TRACKS]) for thing in document.things]
     return replace(document, found=bool(things), things=things)
 
 

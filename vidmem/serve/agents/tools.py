@@ -167,10 +167,11 @@ class Reading:
                 before=before,
                 newest=newest,
                 min_probability=min_probability,
-                top=offset + top,
+                top=top,
+                offset=offset,
             )
-            shown = replace(found, things=found.things[offset : offset + MAX_PICTURES])
-            result = results.things_result(things_document(found), offset)
+            shown = replace(found, things=found.things[:MAX_PICTURES])
+            result = results.things_result(things_document(found))
             return result, (lambda: self.desk.memory.things_sheet(shown, "things in the memory")) if shown else None
 
         result, drawing = await self.desk.survey(work)
