@@ -4,8 +4,8 @@ Two servers over one memory of 20,000 synthetic tracks and two films. 50 clients
 answer, as a person who looks at it does. Meanwhile one server indexes a film and forgets it, and forgets recordings,
 over and over, in its jobs. At 60 % of the time that server is killed (SIGKILL) in the middle of its work and started
 again on the same port. Wanted: no error but while the server is down, RSS that does not grow, nothing lost by the kill,
-and the same answers from both servers and from Python at the end. Afterwards pages of `/things` are timed in a memory of
-100,000 tracks.
+and the same answers from both servers and from Python at the end. Afterwards pages of `/things` are timed in a memory
+of 100,000 tracks.
 """
 
 from __future__ import annotations

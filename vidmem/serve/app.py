@@ -64,6 +64,7 @@ def build(memory: Memory, settings: Settings | None = None) -> Starlette:
     app = Starlette(
         routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route}, lifespan=lifespan
     )
+    app.router.redirect_slashes = False  # an address is right or wrong
     app.state.service = service
     return app
 

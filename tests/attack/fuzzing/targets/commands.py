@@ -17,8 +17,9 @@ from ..mutate import WORDS, json_tree
 from ..target import Broken, Ready, Target
 from .stores import Copies, command
 
-LEFT_OUT = frozenset({"demo", "watch"})
-"""`demo` makes its own film, which takes seconds. `watch` waits for a camera; see `watched`."""
+LEFT_OUT = frozenset({"demo", "watch", "serve", "mcp"})
+"""`demo` makes its own film, which takes seconds. `watch` waits for a camera; see `watched`. `serve` and `mcp` answer
+until they are stopped; see serving.py."""
 NOT_GIVEN = frozenset({"--open", "--help", "--install-completion", "--show-completion"})
 """Options that start other programs or say nothing."""
 NUMBERS = [
