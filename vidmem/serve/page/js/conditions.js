@@ -24,7 +24,7 @@ function sourceField(/** @type {Question} */ question, /** @type {any[]} */ sour
     change({ source: [...question.source, select.value] });
   } } }, el("option", { value: "", text: question.source.length ? "and another…" : "all" }),
     free.map((s) => el("option", { value: s.id, text: sourceName(s.source) })));
-  return el("div", { class: "field" }, el("label", { for: "in-source", text: "Sources" }), select);
+  return el("div", { class: "field field-source" }, el("label", { for: "in-source", text: "Sources" }), select);
 }
 
 function timeField(/** @type {string} */ label, /** @type {"after" | "before"} */ name, /** @type {Question} */ question, /** @type {any} */ change) {
