@@ -80,7 +80,8 @@ def run(
             page = _page(names)
             started(page)
             if made is not None and login is not None:
-                login(f"{page}login#token={made}")
+                others = f"{min(names.others)}/" if names.others else page
+                login(f"{others}login#token={made}")
 
         service: Service = app.state.service
         try:
@@ -113,9 +114,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _page(names: ServerNames) -> str:
-    """The address of the page: under a name that others use, or the address that it listens on."""
-    if names.others:
-        return f"{min(names.others)}/"
+    """The address of the page, at which it listens."""
     address = names.address
     if not is_loopback(address) and names.origin(_authority(address, names.port)) is None:
         address = _outward()  # it listens on all addresses
