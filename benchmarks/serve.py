@@ -2,7 +2,7 @@
 
 Two servers over one memory of 20,000 synthetic tracks and two films. 50 clients ask: each waits a second after an
 answer, as a person who looks at it does. Meanwhile one server indexes a film and forgets it, and forgets recordings,
-over and over, in its jobs. At 60 % of the time that server is killed (SIGKILL) in the middle of its work and started
+over and over, in its jobs. At 80 % of the time that server is killed (SIGKILL) in the middle of its work and started
 again on the same port. Wanted: no error but while the server is down, RSS that does not grow, nothing lost by the kill,
 and the same answers from both servers and from Python at the end. Afterwards pages of `/things` are timed in a memory
 of 100,000 tracks.
@@ -34,9 +34,10 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {"errors": 0, "rss_mb_per_minute": 2.0}
 """Of memory as in `live`: less growth than 2 MB a minute cannot be told from noise in a few minutes."""
 TRACKS, PAGED = 20_000, 100_000
-KILL_AT = 0.6
+KILL_AT = 0.8
 """Share of the time after which the server that writes is killed."""
-SETTLED = 0.3
+SETTLED = 0.4
+"""Share of the time of a process after which its memory is looked at: caches fill, and threads take what they keep."""
 WORDS = ("cup", "laptop", "person", "umbrella", "scissors", "chair", "spoon", "zebra", "kettle", "backpack")
 MIX = {"where": 60, "timeline": 8, "things": 4, "names": 10, "sources": 4, "frame": 10, "crop": 4}
 """How often each kind of request is made, of 100."""
@@ -295,7 +296,7 @@ def seen(
     }
 
 
-def growth(points: list[tuple[float, int]], killed: list[float], began: float) -> dict[str, float | None]:
+def growth(points: list[tuple[float, int]], killed: list[float], began: float) -> dict[str, Any]:
     """Resident MB of a server until it is killed: at most, at the end, and its growth a minute once it has settled."""
     if killed:
         points = [(t, size) for t, size in points if t < (killed[0] - began) / 60]
@@ -304,13 +305,14 @@ def growth(points: list[tuple[float, int]], killed: list[float], began: float) -
     held = [(t, size / 1e6) for t, size in points if t >= start]
     half = len(held) // 2
     if half < 2:
-        return {"peak_mb": None, "end_mb": None, "mb_per_minute": None}
+        return {"peak_mb": None, "end_mb": None, "mb_per_minute": None, "every_10_s_mb": []}
     low, high = sorted(mb for _, mb in held[:half])[half // 2], sorted(mb for _, mb in held[half:])[half // 2]
     minutes = held[half + half // 2][0] - held[half // 2][0]
     return {
         "peak_mb": max(size for _, size in points) / 1e6,
         "end_mb": held[-1][1],
         "mb_per_minute": (high - low) / minutes if minutes > 0 else None,
+        "every_10_s_mb": [round(size / 1e6) for _, size in points[::10]],
     }
 
 

@@ -231,6 +231,7 @@ class Query:
         apart: float = 1.0,
         alike: bool = False,
         min_probability: float | None = None,
+        most: int | None = None,
     ) -> list[Thing]:
         """All sightings, thing by thing, the thing seen last first.
 
@@ -250,6 +251,7 @@ class Query:
             apart: The largest gap between the boxes.
             alike: Add the tracks that look like a thing that was found.
             min_probability: Minimum probability.
+            most: The most tracks that may be found, or UsageError; None for any number.
         """
         from .where import timeline
 
@@ -258,7 +260,7 @@ class Query:
             self.reading(arguments.phrase("text", text))
         request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
         with self._asked(request) as (now, question, _, _):
-            return timeline(self.store, now.cache, now.calibration, question, similar=alike)
+            return timeline(self.store, now.cache, now.calibration, question, similar=alike, most=most)
 
     def things(
         self,

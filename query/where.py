@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..encoders.base import Calibration
+from ..errors import UsageError
 from ..records import Float32
 from ..store import SourceRow, Store, VectorCache
 from .answers import Answer, Thing
@@ -92,6 +93,7 @@ def timeline(
     question: Question,
     *,
     similar: bool = False,
+    most: int | None = None,
 ) -> list[Thing]:
     """All sightings, thing by thing (see reid.py), the thing seen last first.
 
@@ -101,10 +103,19 @@ def timeline(
         calibration: Of the encoder.
         question: What to look for, and where.
         similar: Add the tracks that look like one that was found, though the question did not find them.
+        most: The most tracks that may be found; None for any number.
+
+    Raises:
+        UsageError: more tracks than `most` are found.
     """
     sources, min_cosine = {row.id: row for row in store.sources()}, calibration.same_thing
     result = found(store, cache, calibration, question)
     hits = result.near
+    if most is not None and len(hits.hits) > most:
+        raise UsageError(
+            f"{len(hits.hits):,} tracks match, and one answer has up to {most:,}; ask for a shorter time, or give "
+            "`sources` or a higher `min_probability`"
+        )
     if similar and len(hits.hits):
         hits = with_similar(store, cache, calibration, question, result)
     order, zeros = in_time(store, cache, sources, hits.hits)

@@ -59,6 +59,19 @@ def test_a_timeline_has_all_sightings_of_each_thing(client: TestClient) -> None:
     assert get(client, "/timeline", text="yellow", alike=1) == {"found": False, "things": []}
 
 
+def test_long_answers_are_bounded_and_say_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vidmem.serve.api import questions
+
+    monkeypatch.setattr(questions, "MAX_SIGHTINGS", 2)
+    short = get(client, "/where", text="red", top="all")
+    assert (len(short["sightings"]), short["total"]) == (2, 3)
+    assert "these are the newest 2 sightings; ask with `before` for older ones" in short["notes"]
+    monkeypatch.setattr(questions, "MAX_TRACKS", 2)
+    told = refused(client, "/timeline", 400, "usage", text="red")
+    assert told.startswith("3 tracks match, and one answer has up to 2; ask for a shorter time, or give `source`")
+    assert get(client, "/timeline", text="green")["found"]
+
+
 def test_pages_of_things_are_one_list(client: TestClient) -> None:
     whole = get(client, "/things")
     assert (whole["found"], whole["total"], len(whole["things"])) == (True, 3, 3)
@@ -126,6 +139,7 @@ def test_the_thing_in_a_box(client: TestClient, walk: Path) -> None:
         ("/where", {"text": "red", "min_probability": 2}, "`min_probability` is a probability, between 0 and 1"),
         ("/where", {"text": "red", "min_probability": 0.5, "threshold": 0.5}, "two tests; give one of them"),
         ("/where", {"text": "red", "top": 0}, "`top` is a whole number from 1 up"),
+        ("/where", {"text": "red", "top": 1001}, "`top` is a whole number up to 1000, or all"),
         ("/where", {"text": "red", "top": "many"}, "`top` is a whole number from 1 up"),
         ("/where", {"text": "red", "after": "soon"}, "is not a time"),
         ("/where", {"text": "red", "within": "x"}, "is not a time"),

@@ -62,7 +62,10 @@ def flag(name: str) -> Callable[[str], bool]:
 
 def top(text: str) -> int | None:
     """A number of results; None for "all"."""
-    return None if text == "all" else arguments.top(int(text) if _WHOLE.fullmatch(text) else _as_is(text))
+    found = None if text == "all" else arguments.top(int(text) if _WHOLE.fullmatch(text) else _as_is(text))
+    if found is not None and found > MAX_TOP:
+        raise UsageError(f"`top` is a whole number up to {MAX_TOP}, or all; got {text[:40]}")
+    return found
 
 
 def _as_is(value: Any) -> Any:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from .route import Given
 
 MAX_NAMES = 200
+MAX_SIGHTINGS = 1000
+"""The most sightings of one answer of /where."""
+MAX_TRACKS = 20_000
+"""The most tracks of one answer of /timeline: some 10 MB of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,10 @@ class SightingsDocument:
 
 def where(service: Service, given: Given) -> WhereDocument:
     """The document of `vidmem where`."""
-    answer = service.memory.where(**_asked(service, given), top=given["top"])
+    answer = service.memory.where(**_asked(service, given), top=given["top"] or MAX_SIGHTINGS)
+    if given["top"] is None and len(answer) == MAX_SIGHTINGS:
+        note = f"these are the newest {MAX_SIGHTINGS:,} sightings; ask with `before` for older ones"
+        answer = replace(answer, notes=(*answer.notes, note))
     if given["picture"] is not None:
         answer = replace(answer, query=answer.query | {"image": given["picture"]})
     return where_document(answer)
@@ -51,7 +58,8 @@ def where(service: Service, given: Given) -> WhereDocument:
 
 def timeline(service: Service, given: Given) -> TimelineDocument:
     """The document of `vidmem timeline`."""
-    return timeline_document(service.memory.timeline(**_asked(service, given), alike=given["alike"]))
+    found = service.memory.timeline(**_asked(service, given), alike=given["alike"], most=MAX_TRACKS)
+    return timeline_document(found)
 
 
 def things(service: Service, given: Given) -> ThingsDocument:
