@@ -76,7 +76,7 @@ def prepare(folder: Path) -> None:
         return
     make_logs.scene(place / "run.mcap", [("red", 0, 2, 8), ("blue", 1, 3, 60)], 4, poses=_pose)
     test_lerobot.v3(place / "dataset")
-    fakes.squares(place / "camera.ts", [("red", 0, 2, 8), ("green", 1, 3, 60)], 3)
+    fakes.squares(place / "camera.ts", [("red", 0, 0.8, 8), ("green", 0.4, 1.2, 60)], 1.2)
     segmentation_files.ade20k(place / "ade", 4)
     words = [f"{name}\tred" if i == 2 else name for i, name in enumerate(BUILT_IN["ade20k"].names)]
     (place / "ade.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
@@ -148,6 +148,13 @@ def commands() -> list[Command]:
         Command("index a changed video", ("index", "{world}/changed.mp4", "{world}/a.mp4"), "changed"),
         Command("index again", ("index", "{world}/a.mp4", "{world}/photos", "--recorded", "mtime"), "videos"),
         Command("watch", ("watch", "-", "--name", "cam", "--every", "0.05", *plain), stdin="camera.ts", equal=False),
+        Command(
+            "watch --when",
+            ("watch", "-", "--name", "cam", "--every", "0.05", "--when", "red", "--when", "green", *plain),
+            stdin="camera.ts",
+            equal=False,
+        ),
+        Command("standing", ("standing", "--add", "red", "--add", "green"), "videos"),
         Command("rm a video", ("rm", "{world}/a.mp4", "--yes"), "videos"),
         Command("rm a photo", ("rm", "{world}/photos/1.png", "--yes"), "videos"),
         Command("rm all", ("rm", "{world}/a.mp4", "{world}/b.mp4", "{world}/photos", "--yes"), "videos"),

@@ -23,6 +23,7 @@ EXCLUDED = {
     "sources": {"added_at", "finished_at"},
     "tracks": {"generation"},
     "migrations": {"applied_at"},
+    "standing": {"added_at"},
 }
 """What two runs may differ in: times of day, a random name, and the count of changes. In `meta`: keys."""
 SHIM = "VIDMEM_ATTACK_SHIM"

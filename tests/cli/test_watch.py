@@ -16,7 +16,7 @@ from .conftest import Run, process
 
 def test_a_stream_on_stdin(run: Run, tmp_path: Path) -> None:
     path = fakes.squares(tmp_path / "walk.ts", [("red", 0, 2, 8), ("blue", 1, 4, 60)], 4)
-    with path.open("rb") as stream:
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as cat:  # a pipe, since a file is paced
         done = process(
             "watch",
             "-",
@@ -28,7 +28,7 @@ def test_a_stream_on_stdin(run: Run, tmp_path: Path) -> None:
             "1000",
             memory=tmp_path / "memory",
             wait=False,
-            stdin=stream,
+            stdin=cat.stdout,
             stdout=subprocess.PIPE,
         )
         out, err = done.communicate(timeout=400)

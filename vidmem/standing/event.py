@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from ..query.documents import SightingDocument, public, sighting_document
 from ..records import Sighting
+from ..text_files import parse_json
 from ..timecode import iso
 
 
@@ -47,7 +48,7 @@ class StandingEvent:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote. Raises ValueError for anything else."""
-        row = json.loads(text)
+        row = parse_json(text)
         kinds: dict[str, Any] = {
             "id": str,
             "question": str,

@@ -318,6 +318,35 @@ def _target(name: str, prepare: Callable[[Path], Ready], words: Sequence[str] = 
     return Target(name, prepare, text(words), share=share, megabytes=256)
 
 
+def receivers(folder: Path) -> Ready:
+    """Where events go: web servers, brokers, commands. Nothing is opened or run."""
+    from vidmem.standing import Mqtt, RunCommand, Webhook
+
+    valid = ("https://host:8123/api/webhook/x?y=1", "mqtts://me:pw@host:8883/home/seen", "true 'a b' \"c\"", "[::1]")
+    return Ready(each(Webhook, Mqtt, RunCommand), seeds(*valid))
+
+
+def events(folder: Path) -> Ready:
+    """Events that wait in a memory, which may come from a stranger."""
+    from vidmem.query.documents import SightingDocument
+    from vidmem.standing import StandingEvent
+
+    def run(data: bytes) -> None:
+        try:
+            event = StandingEvent.from_json(told(data))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if StandingEvent.from_json(event.to_json(crop=False)).id != event.id:
+            raise Broken("an event changes on its way through JSON")
+
+    sighting = SightingDocument(
+        *("cam", 0.0, 1.0, "0", "1000000000", None, "live", 0.9, 0.9, None, 0.9, 0.5, [1.0, 2.0, 3.0, 4.0], 1.0),
+        *([7], None, None, None, "0", 1, "1-0-7-0-0"),
+    )
+    one = StandingEvent("00ff" * 8, "keys", "2026-01-31T08:30:00.000+01:00", "1", "cam", 0.9, sighting)
+    return Ready(run, seeds(one.to_json()))
+
+
 TARGETS = [
     _target("times", times, TIME_WORDS, 1.5),
     _target("dates", dates, TIME_WORDS, 1.5),
@@ -338,4 +367,8 @@ TARGETS = [
     _target("masks", masks, WORDS_OF_MASKS),
     _target("mask-grammar", grammar, WORDS_OF_MASKS, 0.5),
     _target("names", webvtt, share=0.5),
+    _target(
+        "receivers", receivers, ["mqtt://", "https://", "@", ":", "/", "%40", "+", "#", "?", "[", "]", "'", '"', "\0"]
+    ),
+    _target("events", events, ["null", "{", "}", "[", "]", '"', ",", ":", "1e400", "NaN", "sighting", "crop"]),
 ]
