@@ -187,6 +187,8 @@ def test_a_memory_of_before_knows_no_doubt(store: Store, folder: Path) -> None:
         conn.execute("DROP TABLE views")
         conn.execute("DROP TABLE new_tokens")
         conn.execute("DROP TABLE cuts")
+        conn.execute("DROP TABLE standing")
+        conn.execute("DROP TABLE told")
         conn.execute("DELETE FROM migrations WHERE number >= 4")
     conn.close()
     with Store.open(folder) as again:
