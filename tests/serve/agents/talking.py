@@ -27,7 +27,7 @@ def talk(server: Any, work: Callable[[Client], Awaitable[T]], **options: Any) ->
 
     async def run() -> T | None:
         async with Client(server, **options) as client:
-            with anyio.fail_after(60):
+            with anyio.fail_after(240):
                 try:
                     return await work(client)
                 except MCPError as error:  # within, it would end up in a group

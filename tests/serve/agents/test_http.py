@@ -63,17 +63,17 @@ class Served:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(120)
         self.socket.close()
         assert not self.thread.is_alive()
 
     def tasks(self) -> int:
         """Tasks in the loop of the server."""
         assert self.loop is not None
-        return asyncio.run_coroutine_threadsafe(_tasks(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(_tasks(), self.loop).result(120)
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body or None, {**JSON, **named} if method == "POST" else named)
         answer = connection.getresponse()
@@ -140,7 +140,7 @@ def test_clients_at_once(served: Served) -> None:
                 for _ in range(3):
                     found.append(document(await client.call_tool("where", {"text": words}))["found"])
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(240):
             async with anyio.create_task_group() as tasks:
                 for words in ("red", "magenta", "green", "blue"):
                     tasks.start_soon(ask, words)
@@ -217,7 +217,7 @@ def test_what_is_no_request(
 
 
 def test_no_session_is_needed_and_none_is_given(served: Served) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
     connection.request("POST", "/mcp", json.dumps(HELLO), JSON)
     answer = connection.getresponse()
     assert answer.status == 200

@@ -110,6 +110,8 @@ def test_a_photo(server: Any, photos: Path) -> None:
         answer = call(server, "look", id=cyan["id"], view=view)
         found = document(answer)
         assert found["moments"][0]["t_s"] is None
+        assert found["picture"] == str(photos / "b.png")
+        assert "The photo b.png in source 2 (photos)" in text(answer)
         assert picture(answer) is not None
     assert picture(call(server, "look", source=2, time=f"{cyan['frame_ns']}ns")) is not None
     assert "has none at" in problem(call(server, "look", source=2, time="5ns"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,10 +14,15 @@ import anyio
 import fakes
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mcp import Client
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp_types import CallToolResult
+from typer.testing import CliRunner
 
 from needs import needs
+from vidmem.cli import app
 from vidmem.memory import Memory
 from vidmem.serve.agents.desk import Desk
 from vidmem.serve.agents.server import build
@@ -132,7 +136,7 @@ def test_a_cancelled_call_cancels_its_job(
 
             talk(server, give_up)
         (job,) = jobs.all()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while jobs.get(job.id).state not in ENDED and time.monotonic() < deadline:
             time.sleep(0.02)
         assert jobs.get(job.id).state == "cancelled"
@@ -204,6 +208,7 @@ def test_forget_a_part_and_a_thing(writer: Any, copy: Path) -> None:
         ({"thing": " "}, "empty"),
         ({"thing": "red", "before": "1s"}, "leave `before` out"),
         ({"before": "soon"}, "is not a time"),
+        ({"before": "5s"}, "say in which with `source`"),
         ({"source": "none.mp4", "confirm": True}, "no source has the id or name"),
         ({"source": 1, "confirm": "perhaps"}, "`confirm` is wrong"),
     ],
@@ -267,7 +272,7 @@ def test_over_stdio_a_new_memory_is_made_and_filled(tmp_path: Path, walk: Path) 
     server = stdio(tmp_path / "new", "--allow-write", "--folder", str(videos))
 
     async def work(client: Client) -> tuple[dict[str, Any], dict[str, Any]]:
-        job = document(await client.call_tool("index", {"paths": ["walk.mp4"]}))
+        job = document(await client.call_tool("index", {"paths": ["walk.mp4"], "wait_s": 200}))
         return job, document(await client.call_tool("sources", {}))
 
     job, sources = talk(server, work)
@@ -280,9 +285,56 @@ def test_folders_belong_to_writing(made: Path, tmp_path: Path) -> None:
         (("--folder", str(tmp_path)), "--allow-write"),
         (("--allow-write", "--folder", str(tmp_path / "none")), "--folder is a folder that exists"),
     ):
-        how = stdio(made, *options)
-        ran = subprocess.run(
-            [how.command, *how.args], env=how.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-        )
-        assert (ran.returncode, ran.stdout) == (2, "")
+        ran = CliRunner().invoke(app, ["mcp", str(made), *options])
+        assert (ran.exit_code, ran.stdout) == (2, "")
         assert part in ran.stderr
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "",
+            ".",
+            "..",
+            "/",
+            "home",
+            "home/new.mp4",
+            "out.mp4",
+            "/etc/passwd",
+            "a.parquet",
+            "x/a.rrd",
+            "\x00",
+            "\ud800",
+        ),
+        *("#", "http://a/b", "~", "*", "walk.mp4", "1", "red", "5s", "30d", "a" * 5000),
+    ]
+)
+ARGUMENTS = ("paths", "source", "job", "out", "labels", "everything", "before", "thing", "wait_s", "cancel")
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 10**20), WORDS, st.lists(st.one_of(WORDS, st.integers(-2, 9)), max_size=3)
+)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    tool=st.sampled_from(["annotate", "forget", "index"]),
+    arguments=st.dictionaries(
+        st.sampled_from(ARGUMENTS),
+        VALUES,
+        max_size=5,
+    ),
+)
+def test_any_arguments(writer: Any, videos: Path, tool: str, arguments: dict[str, Any]) -> None:
+    known = writer._offers[tool].tool.parameters["properties"]
+    given_ = {name: value for name, value in arguments.items() if name in known}
+    if tool == "index":  # the jobs themselves are tested elsewhere
+        given_["wait_s"] = 0
+    try:
+        anyio.run(lambda: writer.call_tool(tool, given_))
+    except ToolError as error:
+        fault: Exception = error
+    else:
+        return
+    assert not isinstance(fault, UnexpectedToolError), fault.__cause__
+    assert str(videos) not in str(fault)
+    assert str(fault).isprintable()

@@ -14,8 +14,11 @@ from ...address import shown
 from ...errors import VidmemError
 from ...query.arguments import got
 
+NAMES = {"sources": "source", "crop": "like", "image": "like"}
+"""Arguments of the tools by the names of those of `Memory`, where these differ."""
 _LONGEST = 2000
 """Characters of a message; an argument may hold anything."""
+_BACKQUOTED = re.compile(r"`(\w+)`")
 _LAST_PATH = re.compile(r"(?<=: )(?:/|[A-Za-z]:[\\/]).*$", re.DOTALL)
 
 
@@ -52,7 +55,8 @@ def wrong_arguments(tool: str, error: ValidationError, schema: Mapping[str, Any]
 def told(error: VidmemError | OSError, folder: Path | None = None) -> str:
     """The message of an error. folder: as `without_paths`."""
     if isinstance(error, VidmemError):
-        return without_paths(str(error), folder)
+        text = _BACKQUOTED.sub(lambda name: f"`{NAMES.get(name[1], name[1])}`", str(error))
+        return without_paths(text, folder)
     return _bounded(f"the machine refused ({error.strerror or type(error).__name__}); try again later")
 
 

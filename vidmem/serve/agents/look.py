@@ -22,7 +22,7 @@ from .offers import Offer, answered, offer
 from .pictures import MAX_MOMENTS
 from .places import box_in, find_source, time_in
 from .results import LookMoment, LookResult
-from .stored import sighting_of
+from .stored import photo_file, sighting_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class Looking:
         (view "moments"). Pictures are JPEGs of at most 1024 pixels and 300 kB. If the video is gone, `shown` is false
         and `reason` says why; what the memory knows of the sighting is still given.
         """
-        row, wanted, seen = await self.desk.ask(lambda: self._wanted(id, source, time, box, view, moments))
+        row, wanted, seen, file = await self.desk.ask(lambda: self._wanted(id, source, time, box, view, moments))
         drawn: Drawn | None = None
         reason = None
         try:
             drawn = await self.desk.draw(lambda: draw(self.desk.store, row, wanted, view))
         except MediaError as error:
             reason = told(error)
-        result = _result(row, seen, view, wanted if drawn is None else drawn.moments, drawn, reason)
+        result = _result(row, seen, view, wanted if drawn is None else drawn.moments, drawn, reason, file)
         return answered(texts.look_text(result), result, image(None if drawn is None else drawn.jpeg))
 
     def _wanted(
@@ -65,8 +65,8 @@ class Looking:
         box: list[float] | None,
         view: str,
         moments: int,
-    ) -> tuple[SourceRow, list[Moment], Sighting | None]:
-        """The source and the moments to show, and the sighting that was named."""
+    ) -> tuple[SourceRow, list[Moment], Sighting | None, str | None]:
+        """The source and the moments to show, the sighting that was named, and the file if it is a photo."""
         store = self.desk.store
         if id is not None:
             if source is not None or time is not None or box is not None:
@@ -74,8 +74,8 @@ class Looking:
             seen = sighting_of(store, id.strip())
             row = store.source_by_id(seen.source_id)
             if view == "moments" and not row.kind.single_pictures:
-                return row, moments_of(store, seen, moments), seen
-            return row, [Moment(seen.frame_ns, seen.box)], seen
+                return row, moments_of(store, seen, moments), seen, None
+            return row, [Moment(seen.frame_ns, seen.box)], seen, seen.picture
         if source is None or time is None:
             raise UsageError("give the `id` of a sighting, or `source` and `time`, such as source=3, time='12.5s'")
         row = find_source(store, source)
@@ -86,7 +86,8 @@ class Looking:
             raise UsageError("several times are shown with `view` 'moments' alone; give it, or one time")
         if view == "close" and box is None:
             raise UsageError("`view` 'close' enlarges a box; give `box`, or the `id` of a sighting")
-        return row, _at(row, times, None if box is None else box_in(row, box)), None
+        wanted = _at(row, times, None if box is None else box_in(row, box))
+        return row, wanted, None, photo_file(store, row, wanted[0].t_ns)
 
 
 def _at(row: SourceRow, times: Sequence[float | str], box: tuple[float, float, float, float] | None) -> list[Moment]:
@@ -100,6 +101,7 @@ def _result(
     moments: Sequence[Moment],
     drawn: Drawn | None,
     reason: str | None,
+    file: str | None,
 ) -> LookResult:
     photo = row.kind.single_pictures
     width, height = (row.width, row.height) if drawn is None else drawn.size
@@ -112,6 +114,7 @@ def _result(
         view=view,
         source_id=row.id,
         source=row.uri,
+        picture=file,
         recorded=iso(recorded),
         width=width,
         height=height,

@@ -87,7 +87,7 @@ class LookMoment:
 class LookResult:
     """What the picture shows. `shown` is false if there is none, and `reason` says why; the rest holds all the same.
 
-    `width` and `height` are those of the original picture, in whose pixels boxes are.
+    `width` and `height` are those of the original picture, in whose pixels boxes are. `picture` is the file of a photo.
     """
 
     shown: bool
@@ -95,6 +95,7 @@ class LookResult:
     view: str
     source_id: int
     source: str
+    picture: str | None
     recorded: str | None
     width: int
     height: int

@@ -28,9 +28,6 @@ def sighting_of(store: Store, sighting_id: str) -> Sighting:
     first, last = min(track.start_ns for track in tracks), max(track.end_ns for track in tracks)
     if not first <= place.start_ns <= place.frame_ns <= place.end_ns <= last:
         raise UsageError(STALE)
-    picture = None
-    if row.kind.single_pictures:
-        picture = next(iter(store.picture_paths(row.id, [place.frame_ns]).get(place.frame_ns, ())), None)
     best = next((track.best_box for track in tracks if track.best_ns == place.frame_ns), None)
     found = Sighting(
         source=row.uri,
@@ -42,7 +39,7 @@ def sighting_of(store: Store, sighting_id: str) -> Sighting:
         frame_ns=place.frame_ns,
         box=best or (0.0, 0.0, 0.0, 0.0),
         tracks=place.tracks,
-        picture=picture,
+        picture=photo_file(store, row, place.frame_ns),
         source_id=row.id,
     )
     if best is None:  # a filter cut the sighting, so its evidence is another frame than the best one
@@ -51,6 +48,13 @@ def sighting_of(store: Store, sighting_id: str) -> Sighting:
             raise UsageError(STALE)
         found = replace(found, box=box)
     return dated(store, [row], [found])[0]
+
+
+def photo_file(store: Store, row: SourceRow, t_ns: int) -> str | None:
+    """The file of the photo at a time; None in videos, and for a photo without a file."""
+    if not row.kind.single_pictures:
+        return None
+    return next(iter(store.picture_paths(row.id, [t_ns]).get(t_ns, ())), None)
 
 
 def _row(store: Store, source_id: int) -> SourceRow:

@@ -54,6 +54,8 @@ def things_text(result: ThingsDocument, offset: int) -> str:
     for number, thing in enumerate(result.things, offset + 1):
         name = thing.name if thing.named else f"unsure, perhaps {thing.name}"
         seen = f"in view {thing.seen_s:.0f} s, {counted(thing.sightings, 'sighting')}"
+        if thing.last.picture is not None:
+            seen = f"in {counted(thing.frames, 'photo')}"
         lines.append(f"{number}. {name}{_probability(thing.probability)}: {seen}; last {_sighting(thing.last)}")
     return _joined(lines, result.notes)
 
@@ -97,10 +99,11 @@ def look_text(result: LookResult) -> str:
     """What the picture of `look` shows."""
     times = ", ".join(clock(int(moment.t_ns)) for moment in result.moments)
     place = f"source {result.source_id} ({_name(result.source)})"
+    photo = bool(result.moments) and result.moments[0].t_s is None
     if not result.shown:
-        return f"No picture of {place} at {times}: {result.reason}"
-    if result.moments and result.moments[0].t_s is None:
-        return f"A photo in {place}, {result.width} x {result.height} pixels."
+        return f"No picture of {place}{'' if photo else f' at {times}'}: {result.reason}"
+    if photo:
+        return f"The photo {_name(result.picture)} in {place}, {result.width} x {result.height} pixels."
     boxes = "" if all(moment.box is None for moment in result.moments) else ", the thing in a red box"
     what = {"close": "A close-up", "moments": counted(len(result.moments), "moment")}.get(result.view, "The frame")
     return f"{what} of {place} at {times}{boxes}. The original has {result.width} x {result.height} pixels."

@@ -117,7 +117,7 @@ class Writing:
         def work() -> AnnotateResult:
             store = self.desk.store
             if source is None:
-                raise UsageError("give `source`, such as 3 or walk.mp4; `sources` lists them")
+                raise UsageError("give `source`, such as 3 or walk.mp4, from the list of sources")
             row = find_source(store, source)
             target = _new_file(out, self.folders)
             report = self.desk.memory.annotate(row.uri, target, labels=labels or (), everything=everything)
