@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from .search import Named
 
 
+KEPT_TRACKS = 300_000
+"""Tracks of all lists of things that are kept for their next page, but for the last list: 100,000 take some 50 MB."""
+
+
 class Query:
     """Questions in words, pictures and conditions, turned into vectors and rows, and answered. Thread-safe, read-only.
 
@@ -69,7 +73,7 @@ class Query:
         self._views = Views(store, encoder, device, weights, masks, said=said)
         self._device, self._weights = device, weights
         self._album = album
-        self._stocks: Kept[Stock] = Kept()
+        self._stocks: Kept[Stock] = Kept(weight=lambda of: len(of.found.hits), most=KEPT_TRACKS)
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -365,8 +369,8 @@ class Query:
                 naming = self._naming(now, file)
                 return stock(self.store, now.cache, naming, min_cosine=now.calibration.same_thing, spans=spans)
 
-            key = (state, now.side, tuple(named), start, end)
-            yield self._stocks.get(key, make) if file is None else make(), tuple(notes)
+            of_all, key = (state, now.cache.state, now.side), (tuple(named), start, end)
+            yield self._stocks.get(key, make, of_all) if file is None else make(), tuple(notes)
 
     def sightings(self, tracks: Iterable[int]) -> list[Sighting]:
         """All sightings of one thing, newest first, from the ids of its tracks, as `things` and `timeline` give them.

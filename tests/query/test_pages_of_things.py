@@ -108,6 +108,19 @@ def test_what_is_kept_is_bounded() -> None:
     for key in (1, 2, 1, 3, 1, 2):
         assert kept.get(key, lambda key=key: made.append(key) or key) == key  # type: ignore[misc]
     assert made == [1, 2, 3, 2]
+    heavy: Kept[int] = Kept(8, weight=lambda size: size, most=100)
+    for size in (40, 50, 30, 500):
+        assert heavy.get(size, lambda size=size: size) == size  # type: ignore[misc]
+        assert sum(heavy._held.values()) <= max(100, size)
+    assert list(heavy._held) == [500]
+
+
+def test_what_is_kept_of_another_state_is_dropped() -> None:
+    kept: Kept[str] = Kept(8, weight=len, most=100)
+    for state in (1, 2, 1):
+        assert kept.get("key", lambda state=state: f"of {state}", state) == f"of {state}"  # type: ignore[misc]
+        assert kept.get("other", lambda: "other", state) == "other"
+        assert list(kept._held) == ["key", "other"]
 
 
 def test_contrasts_of_names_are_bounded(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
