@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from mcp_types import ImageContent, ResourceLink
 
+from ...address import shown
 from ...query.documents import SightingDocument
 from ...timecode import clock
 
@@ -49,7 +50,7 @@ def links(sightings: Iterable[SightingDocument]) -> list[ResourceLink]:
     for number, s in enumerate(sightings):
         if number == MAX_LINKED:
             break
-        name = PurePath(s.picture or s.source).name
+        name = shown(PurePath(s.picture or s.source).name)
         at = name if s.start_ns is None else f"{clock(int(s.frame_ns))} in {name}"
         out.append(
             ResourceLink(

@@ -13,6 +13,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp_types import Resource
 
+from ...address import shown
 from ...errors import UsageError, VidmemError
 from ...query.documents import public, sighting_document
 from ...query.source_documents import source_details, source_document
@@ -131,7 +132,7 @@ def listed(desk: Desk) -> list[Resource]:
         Resource(
             uri=f"{SCHEME}sources/{row.id}",
             name=f"source-{row.id}",
-            title=PurePath(row.uri).name or row.uri,
+            title=shown(PurePath(row.uri).name or row.uri),
             description=f"Source {row.id} of the memory, as JSON.",
             mime_type="application/json",
         )

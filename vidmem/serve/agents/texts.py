@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from ...address import shown
 from ...query.documents import HaystackDocument, SightingDocument, ThingsDocument
 from ...timecode import clock, counted
 from .results import HaystackResult, LookResult, SourcesResult, TimelineResult, UnknownDocument, WhereResult
@@ -150,7 +151,7 @@ def _place(result: HaystackDocument) -> str:
 
 
 def _name(path: str | None) -> str:
-    return PurePath(path).name or path if path else "a file that is gone"
+    return shown(PurePath(path).name or path) if path else "a file that is gone"
 
 
 def _joined(lines: Sequence[str], notes: Sequence[str]) -> str:

@@ -239,7 +239,7 @@ def _job_text(job: JobDocument) -> str:
     if job.error is not None:
         lines.append(f"{job.error.message}")
     for report in job.reports[:20]:
-        name = Address(report.source).label
+        name = shown(Address(report.source).label)
         number = "" if report.source_id is None else f" (source {report.source_id})"
         notes = f": {'; '.join(report.notes[:3])}" if report.notes else ""
         lines.append(f"- {name}{number}: {report.state}, {counted(report.frames, 'frame')}{notes}")
