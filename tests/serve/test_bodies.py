@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -28,9 +29,11 @@ def drips(size: int, pause_s: float, count: int = 1_000_000) -> Any:
 
 def test_a_slow_body_is_given_up() -> None:
     async def main() -> None:
+        began = time.monotonic()
         with pytest.raises(Refusal) as caught:
             await Bodies(body_s=0.1).read(CHUNKED, drips(1, 0.01), 1 << 20)
         assert caught.value.status == 408
+        assert time.monotonic() - began < 2
 
     asyncio.run(asyncio.wait_for(main(), 5))
 
@@ -44,8 +47,10 @@ def test_slow_uploads_make_place_for_others(monkeypatch: pytest.MonkeyPatch) -> 
         await asyncio.sleep(0.2)
         whole = await bodies.read(CHUNKED, drips(SMALL, 0, 20), 20 << 20)
         assert len(whole) == 20 * SMALL
+        began = time.monotonic()
         with pytest.raises(Refusal) as caught:
             await slow[0]
+        assert time.monotonic() - began < 2
         assert caught.value.status == 408
         assert not slow[1].done(), "one place was enough"
         slow[1].cancel()

@@ -83,6 +83,12 @@ def test_nothing_else(place: Path, path: str) -> None:
     assert str(place) not in str(caught.value)
 
 
+def test_the_way_up_is_named(place: Path) -> None:
+    for path in ("../secret.mp4", "deep/../deep/a.mp4", "deep\\..\\x"):
+        with pytest.raises(UsageError, match="may not go up"):
+            allowed(path, folders(place))
+
+
 def test_a_neighbour_with_the_same_beginning_is_outside(place: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         allowed(str(place / "in-other" / "b.mp4"), folders(place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,9 @@ def test_a_name_cannot_leave_its_header(name: str) -> None:
     plain = value.partition('filename="')[2].partition('"')[0]
     assert plain
     assert not plain.startswith(".")
-    assert "/" not in value.partition("filename*=UTF-8''")[2]
+    exact = unquote(value.partition("filename*=UTF-8''")[2], errors="strict")
+    assert exact.isprintable()
+    assert not set(exact) & set('/\\"')
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,13 @@ def test_slowloris(begin: bytes) -> None:
 
 
 def test_a_head_that_drips_has_an_end() -> None:
-    with server(**FAST) as port, connect(port) as dripping, connect(port) as silent:
+    with server(**{**FAST, "idle_s": 60}) as port, connect(port) as dripping:
         dripping.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
         assert dripped(dripping, b"X-A: b\r\n") < 4
+
+
+def test_a_connection_without_a_request_has_an_end() -> None:
+    with server(**{**FAST, "idle_s": 0.5}) as port, connect(port) as silent:
         assert closed_within(silent, 4)
 
 
