@@ -21,7 +21,7 @@ from .watched import Watched
 from .worlds import demo_world, kept_or, large_world
 
 SHOTS = Path(__file__).parents[2] / "benchmarks" / "out" / "page"
-WAIT_MS = 15_000
+WAIT_MS = 30_000
 """How long a test waits for a condition; on a busy machine pages are slow."""
 SLOWNESS = float(os.environ.get("VIDMEM_SLOWNESS", "4"))
 """Limits of time are multiplied by this number, as tests share their machine with others; 1 on an idle one."""

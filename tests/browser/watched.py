@@ -24,7 +24,7 @@ document.addEventListener("securitypolicyviolation", e => window.__seen.violatio
 """Runs in each page before its own scripts."""
 
 
-def until(page: Any, script: str, wait_s: float = 15.0) -> Any:
+def until(page: Any, script: str, wait_s: float = 30.0) -> Any:
     """Wait until a JavaScript expression is true and return its value.
 
     Playwright's own `wait_for_function` needs `eval` in the page, which the policy of the page forbids.

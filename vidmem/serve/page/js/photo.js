@@ -16,6 +16,7 @@ let turn = 0;
 export async function showPhoto(root, place, among) {
   const mine = ++turn;
   const [source, ns] = place.split("@");
+  if (!root.childElementCount) fill(root, el("div", { class: "photo-bar" }, back()), el("div", { class: "skeleton photo-blank" }));
   let photo;
   try {
     photo = await get(`/photos/${encodeURIComponent(source)}/${encodeURIComponent(ns ?? "")}`);

@@ -15,6 +15,7 @@ let turn = 0;
 export async function showSource(root, id, jobs) {
   const mine = ++turn;
   const up = el("a", { class: "button is-plain is-small page-back", href: href("sources") }, icon("left"), "All sources");
+  if (!root.childElementCount) fill(root, up, el("div", { class: "source-page" }, el("div", { class: "skeleton thing-blank" })));
   let source, server;
   try {
     [source, server] = await Promise.all([get(`/sources/${encodeURIComponent(id)}`), once("/server")]);

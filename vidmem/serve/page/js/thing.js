@@ -59,7 +59,9 @@ export class ThingPage {
     this.stage = el("div", { class: "thing-stage" });
     const others = el("section", { class: "thing-others", "aria-labelledby": "thing-others" },
       el("h2", { id: "thing-others", class: "section-head", text: count(sightings.length, "sighting") }));
-    fill(this.root, up, el("div", { class: "thing-head" }, this.stage, words(thing)), others);
+    await this.play(id);  // before anything is shown, so that nothing moves
+    if (mine !== this.turn) return;
+    fill(this.root, up, el("div", { class: "thing-head" }, this.stage, words(thing), others));
     this.grid = virtualGrid(others, {
       label: "Sightings",
       gap: 8,
@@ -67,7 +69,6 @@ export class ThingPage {
       load: async (offset, top) => ({ total: sightings.length, items: sightings.slice(offset, offset + top) }),
       cell: (s) => sightingRow(s, href("things", { ...list, thing: track, id: s.id }), { current: s.id === this.playing }),
     });
-    await this.play(id);
   }
 
   /** @param {string} id */
@@ -85,7 +86,7 @@ export class ThingPage {
       if (/** @type {HTMLElement} */ (row).dataset.sighting === s.id) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
     }
-    if (id) this.root.scrollIntoView({ block: "start" });
+    if (this.grid && this.root.getBoundingClientRect().top < 0) this.root.scrollIntoView();
   }
 
   close() {
