@@ -46,7 +46,7 @@ def start(page: Any, path: str) -> Any:
     return page.locator(".job").first
 
 
-def test_a_film_is_indexed_from_the_page(page: Any, writable: Server) -> None:
+def test_a_film_is_indexed_and_forgotten_from_the_page(writable: Server, page: Any, films: Path) -> None:
     page.goto(f"{writable.url}/#/things")
     page.get_by_role("link", name="Index something").click()
     job = start(page, "short.mp4")
@@ -54,9 +54,19 @@ def test_a_film_is_indexed_from_the_page(page: Any, writable: Server) -> None:
     expect(job).to_contain_text("1 source")
     expect(page.locator(".virtual .card")).to_have_count(1)
     expect(page.locator(".virtual .card")).to_contain_text("short.mp4")
+    page.locator(".virtual .card").click()
+    page.get_by_role("button", name="Forget…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Keep it").click()
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Forget…").click()
+    dialog.get_by_role("button", name="Forget it").click()
+    expect(page.get_by_role("heading", name="Nothing is indexed yet")).to_be_visible(timeout=60_000)
+    assert (films / "short.mp4").exists()
+    assert api(writable, "/sources")["sources"] == []
 
 
-def test_what_is_not_there_or_not_allowed_is_said(watched: Watched, writable: Server, films: Path) -> None:
+def test_what_is_not_there_or_not_allowed_is_said(writable: Server, watched: Watched) -> None:
     watched.allow("400|403|404")
     page = watched.page
     page.goto(f"{writable.url}/#/sources")
@@ -67,9 +77,8 @@ def test_what_is_not_there_or_not_allowed_is_said(watched: Watched, writable: Se
     assert api(writable, "/jobs")["jobs"] == []
 
 
-def test_progress_is_live_stopped_and_gone_on_with(
-    open_page: Callable[..., Watched], writable: Server, films: Path
-) -> None:
+@pytest.mark.slow
+def test_progress_is_live_stopped_and_gone_on_with(writable: Server, open_page: Callable[..., Watched]) -> None:
     page, other = open_page().page, open_page().page
     for one in (page, other):
         one.goto(f"{writable.url}/#/sources")
@@ -89,21 +98,6 @@ def test_progress_is_live_stopped_and_gone_on_with(
     expect(page.get_by_role("progressbar")).to_be_visible()
     page.locator(".job").first.get_by_role("button", name="Stop").click()
     expect(page.locator(".job-state").first).to_contain_text("Stopped", timeout=60_000)
-
-
-def test_a_source_is_forgotten_after_a_question(page: Any, writable: Server, films: Path, tmp_path: Path) -> None:
-    page.goto(f"{writable.url}/#/sources")
-    expect(start(page, "short.mp4").locator(".job-state")).to_have_text("Done", timeout=60_000)
-    page.locator(".virtual .card").click()
-    page.get_by_role("button", name="Forget…").click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Keep it").click()
-    expect(dialog).to_be_hidden()
-    page.get_by_role("button", name="Forget…").click()
-    dialog.get_by_role("button", name="Forget it").click()
-    expect(page.get_by_role("heading", name="Nothing is indexed yet")).to_be_visible(timeout=60_000)
-    assert (films / "short.mp4").exists()
-    assert api(writable, "/sources")["sources"] == []
 
 
 def test_a_page_that_reads_cannot_write(page: Any, served: Server) -> None:

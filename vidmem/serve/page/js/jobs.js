@@ -4,8 +4,16 @@ import { announce, button, el, fill, icon, toast } from "./dom.js";
 import { clock, count, percent, sourceName, span } from "./format.js";
 
 const DOES = { index: "Index", forget: "Forget" };
-const ENDED = { done: "Done", partial: "Done, in part", failed: "Failed", cancelled: "Stopped; what was indexed stays" };
+/** States in which a job is over, in words. */
+export const ENDED = { done: "Done", partial: "Done, in part", failed: "Failed", cancelled: "Stopped; what was indexed stays" };
 const SHOWN = 5;
+/** What each running job works on, by the id of the job. @type {Map<string, string>} */
+const working = new Map();
+
+/** True if a job works on a source now. @param {string} source */
+export function isWorkedOn(source) {
+  return [...working.values()].includes(sourceName(source));
+}
 
 export function jobsPanel() {
   const list = el("ul", { class: "jobs" });
@@ -19,12 +27,13 @@ export function jobsPanel() {
   function put(job) {
     const before = jobs.get(job.id);
     jobs.set(job.id, job);
+    note(job);
     if (before && before.state !== job.state) announce(`${titleOf(job)}: ${ENDED[job.state] ?? job.state}`);
     show();
   }
 
   function show() {
-    const newest = [...jobs.values()].reverse();
+    const newest = [...jobs.values()].sort((a, b) => b.created_at - a.created_at);
     const active = newest.filter((job) => !(job.state in ENDED));
     const shown = [...active, ...newest.filter((job) => job.state in ENDED).slice(0, SHOWN)];
     node.hidden = !allowed && !shown.length;
@@ -46,7 +55,7 @@ export function jobsPanel() {
       if (!allowed) { show(); return; }
       const found = await get("/jobs");
       jobs.clear();
-      for (const job of found.jobs ?? found) jobs.set(job.id, job);
+      for (const job of found.jobs) { jobs.set(job.id, job); note(job); }
       show();
     } catch { /* the banner of the page says that the server is gone */ }
   }
@@ -63,8 +72,14 @@ export function jobsPanel() {
 }
 
 /** @param {any} job */
+function note(job) {
+  if (job.state === "running" && job.progress) working.set(job.id, sourceName(job.progress.source));
+  else working.delete(job.id);
+}
+
+/** @param {any} job */
 function titleOf(job) {
-  const what = job.progress?.source ?? job.paths?.[0] ?? "";
+  const what = job.progress?.source ?? job.reports[0]?.source ?? "";
   return [DOES[job.action] ?? job.action, what && sourceName(what)].filter(Boolean).join(" ");
 }
 
@@ -92,7 +107,7 @@ function draw(row, job) {
   bar.style.setProperty("--p", String(share));
   bar.setAttribute("aria-label", titleOf(job));
   bar.setAttribute("aria-valuenow", String(Math.round(share * 100)));
-  part(".job-more").textContent = job.error?.message ?? job.error ?? (ended ? reported(job) : [
+  part(".job-more").textContent = job.error?.message ?? (ended ? reported(job) : [
     progress.total_s ? `${clock(progress.done_s)} of ${clock(progress.total_s)}` : "",
     progress.frames ? count(progress.frames, "frame") : "",
     progress.fps ? `${progress.fps.toFixed(1)} frames a second` : "",
@@ -101,11 +116,10 @@ function draw(row, job) {
 
 /** @param {any} job */
 function reported(job) {
-  const reports = job.reports ?? [];
-  const sum = (/** @type {string} */ name) => reports.reduce((/** @type {number} */ n, /** @type {any} */ one) => n + (one[name] ?? 0), 0);
-  const words = [reports.length && count(reports.length, "source"), sum("tracks") && count(sum("tracks"), "track"),
-    sum("damaged") && `${sum("damaged")} damaged`];
-  return words.filter(Boolean).join(" · ");
+  const sum = (/** @type {string} */ name) => job.reports.reduce((/** @type {number} */ n, /** @type {any} */ one) => n + one[name], 0);
+  const failed = job.reports.filter((/** @type {any} */ one) => one.state === "failed").flatMap((/** @type {any} */ one) => [...one.notes]);
+  return [job.reports.length && count(job.reports.length, "source"), sum("tracks") && count(sum("tracks"), "track"),
+    sum("damaged") && `${sum("damaged")} damaged`, ...failed.slice(0, 3)].filter(Boolean).join(" · ");
 }
 
 /** @param {any} server @param {(body: any) => Promise<any>} start */

@@ -1,8 +1,8 @@
 /** The view "Sources": what was indexed, how far, and what is being indexed now. */
-import { ApiError, frameUrl, get, listen, once } from "./api.js";
+import { ApiError, forgetKept, frameUrl, get, listen, once } from "./api.js";
 import { announce, el, fill, icon, shot } from "./dom.js";
 import { bytes, clock, count, dateDoubt, sourceName, span, when } from "./format.js";
-import { jobsPanel } from "./jobs.js";
+import { ENDED, isWorkedOn, jobsPanel } from "./jobs.js";
 import { failure, noMemory, rem } from "./parts.js";
 import { href, title } from "./router.js";
 import { showSource } from "./source.js";
@@ -93,7 +93,9 @@ export function mount(root, { params }) {
     else void build();
   }
 
-  const stopListening = listen("memory", () => setTimeout(renew));
+  const stops = [listen("memory", () => setTimeout(renew)),
+    // A source in which nothing was seen does not change what can be asked for, so there is no event of the memory.
+    listen("job", (job) => { if (job.state in ENDED) { forgetKept(); renew(); } })];
   const back = () => { jobs.renew(); renew(); };
   addEventListener("vidmem:back", back);
   void show(params);
@@ -104,7 +106,7 @@ export function mount(root, { params }) {
       gone = true;
       grid?.destroy();
       jobs.stop();
-      stopListening();
+      for (const stop of stops) stop();
       removeEventListener("vidmem:back", back);
     },
   };
@@ -148,7 +150,8 @@ export function far(source) {
 
 /** @param {any} source */
 export function badges(source) {
-  return [source.state === "open" && el("span", { class: "badge is-warn", text: source.kind === "live" ? "Open" : "Interrupted" }),
+  const open = source.kind === "live" ? "Open" : isWorkedOn(source.source) ? "Indexing" : "Interrupted";
+  return [source.state === "open" && el("span", { class: `badge${open === "Interrupted" ? " is-warn" : ""}`, text: open }),
     source.damaged > 0 && el("span", { class: "badge is-warn", text: `${source.damaged} damaged` }),
     source.stale && el("span", { class: "badge is-warn", text: "Needs reembed" })];
 }
