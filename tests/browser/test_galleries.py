@@ -81,6 +81,7 @@ def test_a_thing_plays_each_of_its_sightings(page: Any, served: Server) -> None:
     rows = page.locator(".thing-others [data-sighting]")
     expect(rows).to_have_count(len(sightings))
     expect(page.locator(".stage")).to_have_class(re.compile("is-there"))
+    expect(page.locator(".thing-others [aria-current=true]")).to_have_count(1)
     rows.last.click()
     expect(rows.last).to_have_attribute("aria-current", "true")
     start = sightings[-1]["frame_s"]

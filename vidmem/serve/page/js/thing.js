@@ -67,7 +67,7 @@ export class ThingPage {
       gap: 8,
       size: (wide) => ({ columns: Math.max(1, Math.floor(wide / (22 * rem()))), height: Math.round(5 * rem()) }),
       load: async (offset, top) => ({ total: sightings.length, items: sightings.slice(offset, offset + top) }),
-      cell: (s) => sightingRow(s, href("things", { ...list, thing: track, id: s.id }), { current: s.id === this.playing }),
+      cell: (s) => sightingRow(s, href("things", { ...list, thing: track, id: s.id }), { current: s.id === this.marked }),
     });
   }
 
@@ -76,6 +76,7 @@ export class ThingPage {
     const s = this.sightings.find((one) => one.id === id) ?? this.thing.best;
     if (this.playing === s.id && this.closeShown) return;
     this.playing = s.id;
+    this.marked = this.sightings.find((one) => one.id === s.id || sameMoment(one, s))?.id;
     const source = await sourceOf(s);
     if (this.playing !== s.id || !this.stage) return;
     this.closeShown?.();
@@ -83,7 +84,7 @@ export class ThingPage {
     this.closeShown = shown.close;
     fill(this.stage, shown.stage);
     for (const row of this.root.querySelectorAll("[data-sighting]")) {
-      if (/** @type {HTMLElement} */ (row).dataset.sighting === s.id) row.setAttribute("aria-current", "true");
+      if (/** @type {HTMLElement} */ (row).dataset.sighting === this.marked) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
     }
     if (this.grid && this.root.getBoundingClientRect().top < 0) this.root.scrollIntoView();
@@ -97,6 +98,11 @@ export class ThingPage {
     this.track = this.playing = "";
     fill(this.root);
   }
+}
+
+/** True for two sightings of one stretch of time, or of one photo. @param {Sighting} a @param {Sighting} b */
+function sameMoment(a, b) {
+  return a.source_id === b.source_id && (a.picture ? a.frame_ns === b.frame_ns : a.start_ns === b.start_ns);
 }
 
 /** @param {any} thing */
