@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,9 @@ from typing import Any
 
 import fakes
 import pytest
+
+from vidmem.memory import Memory
+from vidmem.store.verify import verify
 
 TESTS = Path(fakes.__file__).parent
 START_S = 60
@@ -117,3 +121,25 @@ def test_what_cannot_be_served(tmp_path: Path, indexed: Path) -> None:
     assert (done.returncode, "there is no memory here" in done.stderr) == (4, True)
     done = run("serve", str(indexed), "--folder", str(tmp_path))
     assert (done.returncode, "give --allow-write, too" in done.stderr) == (2, True)
+
+
+def test_two_servers_a_writer_and_a_kill(indexed: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(indexed, tmp_path / "copy"))
+    more = fakes.squares(tmp_path / "more.mp4", [("yellow", 0, 2, 8)], 3)
+    first, second = Server(folder), Server(folder)
+    try:
+        before = [json.loads(one.get("/api/v1/where?text=yellow")[2])["found"] for one in (first, second)]
+        with Memory.open(folder) as writer:  # a third process writes while both are open
+            writer.index(more)
+            seen = [json.loads(one.get("/api/v1/where?text=yellow")[2])["found"] for one in (first, second)]
+            first.process.kill()
+            first.process.wait()
+            writer.remove(str(more))
+        after = json.loads(second.get("/api/v1/where?text=yellow")[2])["found"]
+        assert (before, seen, after) == ([False, False], [True, True], False)
+        assert json.loads(second.get("/api/v1/stats")[2])["sources"] == 2
+    finally:
+        first.process.kill()
+        code, _ = second.stop()
+    assert code == 0
+    assert [finding for finding in verify(folder) if not finding.sound] == []
