@@ -74,7 +74,7 @@ def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return tool, arguments
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=calls())
 def test_any_arguments(server: Any, asked: tuple[str, dict[str, Any]]) -> None:
     tool, arguments = asked
@@ -97,7 +97,7 @@ PARTS = st.one_of(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(["sources", "sightings", "frames", "crops", "clips", "odd"]),
     parts=st.lists(PARTS, max_size=3),

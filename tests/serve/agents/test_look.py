@@ -207,7 +207,7 @@ def noise(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize("size", [(3000, 4000), (10, 4000), (4000, 10), (1, 1), (1024, 1024)])
+@pytest.mark.parametrize("size", [(1500, 2000), (10, 4000), (4000, 10), (1, 1)])
 def test_pictures_are_bounded_whatever_they_show(size: tuple[int, int]) -> None:
     image = noise(*size)
     shots = [Shot(image, (0, 0, size[1], size[0]), "0:01.0 in a.mp4" * 20)] * 20

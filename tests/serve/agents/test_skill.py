@@ -58,3 +58,15 @@ def test_it_names_the_tools_that_there_are(server: Any) -> None:
             assert f"`{name}`" in written
     for name in tools:
         assert f"`{name}`" in INSTRUCTIONS
+
+
+def test_the_settings_in_the_docs_are_json_and_start_this_command() -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```$", (DOCS / "mcp.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        ((_, servers),) = json.loads(block).items()
+        server = servers["vidmem"]
+        assert server.get("url") == "http://127.0.0.1:8077/mcp" or [server["command"], server["args"][0]] == [
+            "vidmem",
+            "mcp",
+        ]

@@ -315,7 +315,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tool=st.sampled_from(["annotate", "forget", "index"]),
     arguments=st.dictionaries(
