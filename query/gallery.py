@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import box_iou
 from ..records import Box, Sighting
 from ..store import Store, VectorCache
 from ..timecode import NS
@@ -17,7 +16,7 @@ from .naming import Guess, Naming
 SHOWN = 3
 """How many things stand for a name."""
 SAME_BOX = 0.5
-"""Boxes with at least this IoU are of one thing, if they have the same name; as detectors are scored (PASCAL VOC)."""
+"""Of a box of a single picture, this share lies in another one of the same name: they are of one thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def names_of(store: Store, of: Stock, things: Sequence[int]) -> list[NamedThings
 def things_in(store: Store, cache: VectorCache, naming: Naming, source_id: int, t_ns: int) -> list[ThingIn]:
     """The things in a single picture, each judged by this picture alone, the ones with the most probable names first.
 
-    Of two boxes with the same name that are nearly the same, only the more probable one is given.
+    Of two boxes with the same name of which one lies mostly in the other, only the more probable one is given.
     """
     columns = cache.columns
     rows = np.flatnonzero((columns.source_ids == source_id) & (columns.start_ns == t_ns))
@@ -116,9 +115,16 @@ def things_in(store: Store, cache: VectorCache, naming: Naming, source_id: int, 
     out: list[ThingIn] = []
     for one in found:
         same = [other.box for other in out if other.guess.name == one.guess.name]
-        if not same or box_iou(np.array(same, np.float32), one.box).max() < SAME_BOX:
+        if all(_share_inside(one.box, box) < SAME_BOX for box in same):
             out.append(one)
     return out
+
+
+def _share_inside(a: Box, b: Box) -> float:
+    """The share of the smaller of two boxes that lies in the other one."""
+    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b))
+    return max(across, 0) * max(down, 0) / max(smaller, 1e-9)
 
 
 def _is_wanted(guess: Guess, part: str, choice: Choice, min_probability: float | None) -> bool:

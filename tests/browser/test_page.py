@@ -34,11 +34,13 @@ VIEWS = {
     "photo": "#/photos?photo=4@0",
 }
 SIZES = {"phone": (360, 740), "laptop": (1440, 900), "wall": (2560, 1440)}
-SETTLED = """(() => { const busy = document.querySelector('[aria-busy=true], .skeleton');
+SETTLED = """(() => { const seen = one => one.checkVisibility();
+  const busy = [...document.querySelectorAll('[aria-busy=true], .skeleton')].some(seen);
   const shots = [...document.querySelectorAll('.shot')].filter(s => { const r = s.getBoundingClientRect();
     return r.width && r.top < innerHeight && r.bottom > 0; });
-  const head = [...document.querySelectorAll('main h1')].some(h => h.checkVisibility());
-  return head && !busy && shots.every(s => /is-there|is-gone/.test(s.className)); })()"""
+  const head = [...document.querySelectorAll('main h1')].some(seen);
+  const told = [...document.querySelectorAll('.summary')].filter(seen).every(one => one.textContent.trim());
+  return head && told && !busy && shots.every(s => /is-there|is-gone/.test(s.className)); })()"""
 """True if a view has all that it shows in the window."""
 
 
@@ -57,6 +59,7 @@ def track(demo: Path) -> int:
 
 
 def show(page: Any, served: Server, view: str, track: int) -> None:
+    page.goto("about:blank")  # else only what is behind the # changes, and the view before is still there
     page.goto(f"{served.url}/{VIEWS[view].format(thing=track)}")
     until(page, SETTLED)
 
