@@ -39,6 +39,15 @@ FEW = 10
 EVERY_S = 2.0
 
 
+class AtLeast(StandingQuestion):
+    """A question whose events say which probability was asked for."""
+
+    @property
+    def name(self) -> str:
+        """The text and the probability."""
+        return f"{self.text}@{self.min_probability}"
+
+
 def play(
     clip: Path,
     folder: Path,
@@ -50,6 +59,7 @@ def play(
 ) -> dict[str, Any]:
     """Show a clip to a session at the speed at which it plays. drops: as a camera does; else wait for the encoder."""
     waits: list[float] = []
+    cpu = time.process_time()
     with Memory.open(folder) as memory:
         told: Any = on_event if when else None
         with memory.session(clip.name, encoder=encoder, depth=DEPTH, interval_s=EVERY_S, when=when, on_event=told) as s:
@@ -71,6 +81,7 @@ def play(
         "wanted": s.stats.appended - s.stats.unsampled,
         "dropped": s.stats.dropped,
         "append_ms": waits,
+        "cpu_s": round(time.process_time() - cpu, 2),
         "asked": s.standing_stats.asked,
         "events": s.standing_stats.events,
     }
@@ -101,27 +112,26 @@ def alarms(clips: Sequence[Path], place: Path, encoder: Encoder, known: Facts) -
     """Events at each probability, judged."""
     places = {name.name: name.places for name in known.names if _known(encoder, name.name)}
     absent = [name for name in known.absent[HALF] if _known(encoder, name)]
-    asked = [StandingQuestion(n, min_probability=p) for p in PROBABILITIES for n in (*places, *absent)]
+    asked = [AtLeast(n, min_probability=p) for p in PROBABILITIES for n in (*places, *absent)]
     rows: list[dict[str, Any]] = []
     hours = 0.0
     for clip in clips:
-        for p in PROBABILITIES:  # one session for each: an event does not say which question of a name it answers
-            mine = [question for question in asked if question.min_probability == p]
-            got: list[StandingEvent] = []
-            run = play(clip, place / f"{clip.stem}-{p}", encoder, mine, got.append, drops=False)
-            rows += [
+        got: list[StandingEvent] = []
+        run = play(clip, place / clip.stem, encoder, asked, got.append, drops=False)
+        for event in got:
+            name, _, least = event.question.rpartition("@")
+            rows.append(
                 {
                     "clip": clip.name,
-                    "least": p,
-                    "name": event.question,
+                    "least": float(least),
+                    "name": name,
                     "probability": event.probability,
                     "start_s": event.sighting.start_s,
                     "picture": event.crop is not None,
-                    "worth": worth(event, clip.name, places.get(event.question, ())),
+                    "worth": worth(event, clip.name, places.get(name, ())),
                 }
-                for event in got
-            ]
-            say(f"{clip.name} at {p}: {len(got)} events")
+            )
+        say(f"{clip.name}: {len(got)} events")
         hours += run["seconds"] / 3600
     here = {(name, p.clip) for name, held in places.items() for p in held}
     out: dict[str, Any] = {"hours": hours, "names_there": len(places), "names_absent": len(absent), "rows": rows}
@@ -131,6 +141,7 @@ def alarms(clips: Sequence[Path], place: Path, encoder: Encoder, known: Facts) -
         told = {(row["name"], row["clip"]) for row in events if row["worth"] == "right"}
         out[str(p)] = {
             "of_names_there": dict(Counter(row["worth"] for row in events if row["name"] in places)),
+            "events_of_a_thing_told": sum(row["worth"] == "right" for row in events) / max(1, len(told)),
             "things_told": len(told),
             "things_there": len(here),
             "false_alarms": len(false),
@@ -144,34 +155,37 @@ def load_test(clips: Sequence[Path], place: Path, encoder: Encoder, known: Facts
     """Dropped pictures, and latency, with more and more questions."""
     names = [name.name for name in known.names if name.core] + [name.name for name in known.names if not name.core]
     everything = [name for name in (*names, *known.absent[HALF]) if _known(encoder, name)]
+    counts = (0, FEW, len(everything))
+    late: dict[int, list[float]] = {count: [] for count in counts}
+    runs: dict[int, list[dict[str, Any]]] = {count: [] for count in counts}
+    for number, clip in enumerate(clips):
+        for turn in range(len(counts)):  # in turns, and each comes first as often as the others
+            count = counts[(number + turn) % len(counts)]
+
+            def note(event: StandingEvent, late: list[float] = late[count]) -> None:
+                late.append((time.time_ns() - int(event.time_ns)) / NS)
+
+            when = [StandingQuestion(name) for name in everything[:count]]
+            runs[count].append(play(clip, place / f"load-{count}-{clip.stem}", encoder, when, note, drops=True))
+            say(f"{clip.name}, {count} questions: {runs[count][-1]['dropped']} dropped")
     out = []
-    for count in (0, FEW, len(everything)):
-        late: list[float] = []
-
-        def note(event: StandingEvent, late: list[float] = late) -> None:
-            late.append((time.time_ns() - int(event.time_ns)) / NS)
-
-        when = [StandingQuestion(name) for name in everything[:count]]
-        runs = [play(c, place / f"load-{count}-{c.stem}", encoder, when, note, drops=True) for c in clips]
-        waits = [wait for run in runs for wait in run.pop("append_ms")]
+    for count in counts:
+        mine, times = runs[count], late[count]
+        waits = [wait for run in mine for wait in run.pop("append_ms")]
         out.append(
             {
                 "questions": count,
-                "pictures": sum(run["pictures"] for run in runs),
-                "wanted": sum(run["wanted"] for run in runs),
-                "dropped": sum(run["dropped"] for run in runs),
+                **{key: sum(run[key] for run in mine) for key in ("pictures", "wanted", "dropped", "asked", "cpu_s")},
                 "append_p50_ms": quantile(waits, 0.5),
                 "append_p99_ms": quantile(waits, 0.99),
                 "append_max_ms": max(waits),
-                "asked": sum(run["asked"] for run in runs),
-                "events": len(late),
-                "latency_p50_s": quantile(late, 0.5) if late else None,
-                "latency_p95_s": quantile(late, 0.95) if late else None,
-                "latency_max_s": max(late, default=None),
-                "runs": runs,
+                "events": len(times),
+                "latency_p50_s": quantile(times, 0.5) if times else None,
+                "latency_p95_s": quantile(times, 0.95) if times else None,
+                "latency_max_s": max(times, default=None),
+                "runs": mine,
             }
         )
-        say(f"{count} questions: {out[-1]['dropped']} of {out[-1]['wanted']} dropped")
     return out
 
 
@@ -205,8 +219,8 @@ def main() -> int:
             rows.append((str(p), row["things_told"], row["things_there"], *wrong, row["false_alarms"], rate))
         print(table(titles, rows))
     if "load" in result:
-        head = ("questions", "wanted", "dropped", "append p99 ms", "events", "latency p50 s", "p95 s")
-        keys = ("questions", "wanted", "dropped", "append_p99_ms", "events", "latency_p50_s", "latency_p95_s")
+        head = ("questions", "wanted", "dropped", "CPU s", "append p99 ms", "events", "latency p50 s", "p95 s")
+        keys = ("questions", "wanted", "dropped", "cpu_s", "append_p99_ms", "events", "latency_p50_s", "latency_p95_s")
         cells = [[run[key] for key in keys] for run in result["load"]]
         print(table(head, [[round(c, 2) if isinstance(c, float) else c for c in row] for row in cells]))
     return 0

@@ -97,6 +97,35 @@ def test_two_of_a_kind_in_view_together_are_told_both(memory: Memory) -> None:
     assert [(e.sighting.start_s, e.sighting.box[0] < 80) for e in got] == [(0, True), (4, False)]
 
 
+def test_a_thing_found_in_two_boxes_is_told_once(memory: Memory) -> None:
+    """The second box lies in the first one and looks different, and comes later."""
+
+    class Parts(fakes.Colours):
+        def _regions(self, image: NDArray[np.uint8], width: int, height: int) -> RegionTokens:
+            whole = super()._regions(image, width, height)
+            if not len(whole) or image[0, 0, 0] != 91:
+                return whole
+            half = np.where(np.arange(160)[:, None] < 20, image, fakes.GROUND).astype(np.uint8)
+            part = super()._regions(half, width, height)
+            other = (part.visual + np.float32(1.5) * np.roll(part.visual, 1, 1)).astype(np.float32)
+            other /= np.linalg.norm(other, axis=1, keepdims=True)
+            part = replace(part, visual=other)
+            names = [field.name for field in fields(RegionTokens)]
+            return RegionTokens(*(np.concatenate([getattr(one, name) for one in (whole, part)]) for name in names))
+
+    got: list[StandingEvent] = []
+    config = replace(preset("boxes"), fps=0, still=0)
+    with memory.session(
+        "cam", encoder=Parts(), config=config, depth=100, interval_s=0.02, when="red", on_event=got.append
+    ) as session:
+        for i in range(16):
+            image = picture("red", x=0)
+            image[0, 0] = 91 if i >= 6 else 90
+            session.append(image, START + i * STEP)
+    assert len(memory.where("red", top=None)) == 2  # which is what the tracks are
+    assert [e.sighting.start_s for e in got] == [0]
+
+
 def test_an_event_has_the_sighting_that_where_gives(memory: Memory) -> None:
     got: list[StandingEvent] = []
     watched(memory, [["red"]] * 6 + [[]] * 8 + [["red", "blue"]] * 6, got.append, when=["red", "blue"])

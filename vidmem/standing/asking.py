@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..query.filters import Filtered
+from ..query.places import found_twice
 from ..query.probable import WEAK, curve_of, probabilities
 from ..query.query import Query
 from ..query.question import Question
@@ -19,6 +20,10 @@ from ..query.view import View
 from ..records import Sighting
 from .questions import Prepared
 from .visits import visits
+
+Positions = np.ndarray[tuple[int], np.dtype[np.intp]]
+MOST_PAIRS = 20_000
+"""The most pairs of tracks in view together whose places are compared at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +94,9 @@ def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -
     old = before[np.isin(columns.ids[before], list(known))]
     rows = np.concatenate([new.rows, old])
     is_new = np.arange(len(rows)) < len(new)
-    groups: list[np.ndarray[tuple[int], np.dtype[np.intp]]] = []
+    groups: list[Positions] = []
     out = []
-    for thing in things(store, cache, rows, now.calibration.same_thing, columns):
+    for thing in _one_place(now, rows, is_new, things(store, cache, rows, now.calibration.same_thing, columns)):
         spans = list(zip(columns.start_ns[rows[thing]].tolist(), columns.end_ns[rows[thing]].tolist(), strict=True))
         for positions in visits(spans, away_ns):
             members = thing[positions]
@@ -105,9 +110,30 @@ def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -
     return [*out, *_told(now, asked, new, groups)]
 
 
-def _told(
-    now: View, asked: Prepared, new: Hits, groups: Sequence[np.ndarray[tuple[int], np.dtype[np.intp]]]
-) -> list[Visit]:
+def _one_place(
+    now: View, rows: Rows, is_new: np.ndarray[tuple[int], np.dtype[np.bool_]], found: Sequence[Positions]
+) -> list[Positions]:
+    """The things with those joined that have tracks in one place at one time.
+
+    A detector often finds a thing in two boxes, and one box passes from track to track. What looks alike decides
+    which sighting a track belongs to; but to tell of the second box would be to tell of the thing twice.
+    """
+    columns = now.cache.columns
+    start, end = columns.start_ns[rows], columns.end_ns[rows]
+    a, b = np.triu_indices(len(rows), 1)
+    meet = (is_new[a] | is_new[b]) & (np.maximum(start[a], start[b]) <= np.minimum(end[a], end[b]))
+    a, b = a[meet][:MOST_PAIRS], b[meet][:MOST_PAIRS]
+    number = np.empty(len(rows), np.intp)
+    for i, thing in enumerate(found):
+        number[thing] = i
+    if len(a):
+        twice = found_twice(now.store, columns, rows, (a, b))
+        for i, j in zip(a[twice].tolist(), b[twice].tolist(), strict=True):
+            number[number == number[j]] = number[i]
+    return [np.flatnonzero(number == i) for i in np.unique(number).tolist()]
+
+
+def _told(now: View, asked: Prepared, new: Hits, groups: Sequence[Positions]) -> list[Visit]:
     """The visits that are told, one for each group of positions in the new hits."""
     columns = now.cache.columns
     sources = {row.id: row for row in now.store.sources()}
