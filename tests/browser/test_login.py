@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fakes
 import pytest
@@ -36,6 +37,10 @@ Promise.all(tries).then(all => { window.done = all; });
 </script>"""
 
 
+def _is_page(url: str) -> bool:
+    return urlsplit(url).path == "/"
+
+
 @pytest.fixture(scope="module")
 def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that asks for a token, and may write."""
@@ -59,7 +64,7 @@ def test_the_printed_address_logs_in_and_hides_the_token(browser: Any, server: S
     until(page, "document.getElementById('hint').textContent.includes('not the token')")
     page.goto("about:blank")
     page.goto(f"{page_url}/login#token={token}")
-    until(page, "location.pathname === '/'")
+    page.wait_for_url(_is_page)
     assert token not in page.url
     assert page.evaluate("fetch('/api/v1/stats').then(r => r.status)") == 200
     assert page.evaluate("document.cookie") == ""
@@ -88,7 +93,7 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(browser: Any, server
         context = browser.new_context()
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/login#token={token}")  # the victim is logged in
-        until(page, "location.pathname === '/'")
+        page.wait_for_url(_is_page)
         page.goto(f"http://127.0.0.1:{evil.server_port}/")  # the same site, another origin: cookies are sent along
         done = until(page, "window.done")
         assert set(done) <= {"failed", "sent"}

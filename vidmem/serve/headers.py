@@ -9,9 +9,11 @@ Headers = list[tuple[bytes, bytes]]
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""What the page may load: only what the server itself gives. blob: shows a picture that was dropped on the page."""
+"""What the page may load: only what the server itself gives. blob: shows a picture that was dropped on the page.
+No text becomes markup (trusted types): names of files are shown as text."""
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """Everything else is data. Opened as a page, it can do nothing."""
 
