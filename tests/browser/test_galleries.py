@@ -137,10 +137,40 @@ def test_one_source_with_all_that_is_known(page: Any, served: Server) -> None:
     expect(page.locator(".command code")).to_contain_text("vidmem index ")
     page.get_by_role("link", name="All sources").click()
     cards(page).filter(has_text=WALK).click()
-    page.get_by_role("link", name="Things in it").click()
+    page.get_by_role("link", name="Search in it").click()
     walk = next(s for s in api(served, "/sources")["sources"] if s["source"].endswith(WALK))
+    found = api(served, f"/things?named=1&top=60&source={walk['id']}")
+    there = {thing["name"] for thing in found["things"]}
+    expect(page.get_by_role("button", name=f"Remove: in {WALK}")).to_be_visible()
+    expect(page.locator(".tile b").first).to_be_visible()
+    assert set(page.locator(".tile b").all_inner_texts()) <= there
+    assert f"source={walk['id']}" in (page.locator("a.tile").first.get_attribute("href") or "")
+    page.go_back()
+    page.get_by_role("link", name="Things in it").click()
     expect(summary(page)).to_contain_text(str(api(served, f"/things?named=1&source={walk['id']}")["total"]))
     expect(page.get_by_label("Source", exact=True)).to_have_value(str(walk["id"]))
+
+
+def test_a_source_is_watched_with_its_things_as_lanes(page: Any, served: Server) -> None:
+    walk = next(s for s in api(served, "/sources")["sources"] if s["source"].endswith(WALK))
+    page.goto(f"{served.url}/#/sources?source={walk['id']}")
+    expect(page.locator(".stage")).to_have_class(re.compile("is-there"))
+    until(page, "document.querySelector('.lanes.is-there')")
+    page.locator("main").focus()
+    page.keyboard.press("Space")
+    until(page, "document.querySelector('video')?.currentTime > 0")
+    until(page, "!document.querySelector('video').paused")
+    page.keyboard.press("Space")
+    until(page, "document.querySelector('video').paused")
+    expect(page.get_by_role("button", name="Repeat this sighting")).to_have_count(0)
+    lanes = page.get_by_role("slider", name="Things over time")
+    lanes.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("link", name="Search for this thing")).to_be_visible()
+    page.keyboard.press("End")
+    expect(page.locator(".player-clock")).to_contain_text("0:40.0 / 0:40.0")
+    page.get_by_role("link", name="All sources").click()
+    expect(page.locator("video")).to_have_count(0)
 
 
 def test_photos_are_in_months(page: Any, served: Server) -> None:

@@ -160,7 +160,9 @@ def test_names_of_files_and_what_is_typed_are_only_ever_text(watched: Watched, s
 
 
 def test_the_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back(watched: Watched, demo: Path) -> None:
-    watched.allow("ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|ERR_CONNECTION_RESET|ERR_NETWORK")
+    watched.allow(
+        "ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|ERR_CONNECTION_RESET|ERR_NETWORK|dynamically imported"
+    )
     page = watched.page
     with Server(demo / "memory") as server:
         page.goto(f"{server.url}/#/things")
@@ -173,6 +175,11 @@ def test_the_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back(watch
         expect(banner).to_be_hidden()
         expect(page.locator(".virtual .card").first).to_contain_text("spider web")
         until(page, SETTLED)
+        server.stop(signal.SIGKILL)
+        page.get_by_role("link", name="Photos").click()
+        expect(banner).to_be_visible()
+        server.start()
+        expect(page.get_by_role("heading", level=1, name="Photos")).to_be_visible()
 
 
 def test_another_host_is_refused(watched: Watched, served: Server) -> None:

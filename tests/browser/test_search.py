@@ -282,8 +282,38 @@ def test_not_found_says_why_and_shows_what_is_nearest(page: Any, served: Server)
     expect(page.locator(".notfound .words-where")).to_contain_text("An answer has to be at least 50 % sure")
     misses = page.locator(".misses [data-sighting]")
     expect(misses).to_have_count(len(api(served, "/where?text=violin")["near_misses"]))
+    sure = [int(text.strip(" %<>")) for text in page.locator(".miss b").all_inner_texts()]
+    assert sure == sorted(sure, reverse=True)
     misses.first.click()
     expect(page.locator(".words-over")).to_have_text("A near miss")
+    assert page.locator("h1:visible").all_inner_texts() == ["“violin” was not found"]
+
+
+def test_space_plays_wherever_it_would_only_scroll(page: Any, served: Server) -> None:
+    ask(page, served, text="cat")
+    expect(page.locator(".stage")).to_have_class(re.compile("is-there"))
+    places = page.locator(".sightings a"), page.get_by_role("slider", name="Things over time"), page.locator(".scrub")
+    playing = False
+    for place in places:
+        place.first.focus()
+        before = page.evaluate("scrollY")
+        page.keyboard.press("Space")
+        playing = not playing
+        name = "Pause" if playing else "Play"
+        expect(page.locator(".player-bar").get_by_role("button", name=name, exact=True)).to_be_visible()
+        assert page.evaluate("scrollY") == before
+
+
+def test_on_a_narrow_screen_the_keyboard_goes_from_top_to_bottom(open_page: Any, served: Server) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}).page
+    ask(page, served, text="cat")
+    until(page, "document.querySelector('.lanes.is-there')")
+    tops = """() => [...document.querySelectorAll('.answer :is(.stage, .words, .actions, .lanes, .others)')]
+        .map(one => Math.round(one.getBoundingClientRect().top))"""
+    assert page.evaluate(tops) == sorted(page.evaluate(tops))
+    assert page.locator(".show > .answer-words").count() == 1
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(page.locator(".answer-side > .answer-words")).to_be_visible()
 
 
 def test_a_word_that_is_not_known_is_not_called_not_found(watched: Watched, served: Server) -> None:

@@ -136,3 +136,16 @@ def test_a_video_shows_the_frame_of_its_time(address: str, window: Any, number: 
         frame = page.request.get(f"{address}/api/v1/frames/{source}/{t_ns}.jpg").body()
         assert make.number_in(np.asarray(Image.open(io.BytesIO(frame)))) == seen, f"at {at_s} s"
     assert len({seen for _, seen in shown}) > 3
+
+
+@pytest.mark.parametrize("late", [MADE.index(_late) + 1, MADE.index(_late_webm) + 1])
+def test_a_video_that_begins_late_is_watched_to_its_end(address: str, window: Any, late: int) -> None:
+    page = window
+    known = page.request.get(f"{address}/api/v1/sources/{late}").json()
+    last_s = max(int(known["indexed_to_ns"]) / NS, known["duration_s"])
+    page.goto(f"{address}/#/sources?source={late}")
+    page.locator(".player").hover()
+    page.wait_for_selector("video")
+    page.locator(".lanes-scroll").press("End")
+    page.wait_for_function(f"Math.abs(document.querySelector('video').currentTime - {last_s}) < 0.5")
+    assert float(page.locator(".scrub").get_attribute("max")) == pytest.approx(last_s)

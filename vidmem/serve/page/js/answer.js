@@ -1,47 +1,27 @@
 /** One sighting on show: the player with its timeline, when and where in words, and what can be done with it. */
-import { clipUrl, frameUrl, get, once } from "./api.js";
-import { el, fill, icon } from "./dom.js";
+import { clipUrl, frameUrl, once } from "./api.js";
+import { el, icon } from "./dom.js";
 import { count, dateDoubt, percent, sourceName, sureness, when } from "./format.js";
 import { href } from "./router.js";
-import { Lanes, laneName } from "./lanes.js";
 import { Photo } from "./photo_stage.js";
-import { Player } from "./player.js";
 import { cropOf } from "./question.js";
 import { lengthOf, whenOf, whereOf } from "./sighting.js";
+import { showVideo } from "./video.js";
 
 /** @typedef {import("./types.js").Sighting} Sighting */
 
 const MARGIN_NS = 1_000_000_000;
 const LONGEST_CLIP_NS = 60_000_000_000;
-const MOST_LANES = 1000;
 const WAIT_MS = 100;
 
 /**
- * Show a sighting. `stage` is for the picture, `words` for the text beside it.
+ * Show a sighting.
  * @param {Sighting} s @param {import("./types.js").Source} source
  * @param {{search: (crop: string) => void}} then
  * @returns {{stage: HTMLElement, close: () => void}}
  */
 export function showSighting(s, source, then) {
-  if (s.picture !== null) return showPhoto(s, then);
-  const player = new Player(s, source);
-  const lanes = new Lanes(source, s.tracks);
-  const stop = new AbortController();
-  const hint = () => el("span", { class: "small quiet", text: "Choose a thing on the timeline to see its box too." });
-  const more = el("div", { class: "lanes-more" }, hint());
-  player.addEventListener("time", () => lanes.setTime(player.time()));
-  player.addEventListener("search", (/** @type {any} */ event) => then.search(cropOf(source.id, event.detail.ns, event.detail.box)));
-  lanes.addEventListener("seek", (/** @type {any} */ event) => player.seek(event.detail));
-  lanes.addEventListener("lane", (/** @type {any} */ event) => {
-    const lane = event.detail;
-    player.showOther(lane?.tracks ?? null, lane ? laneName(lane) : "");
-    fill(more, lane ? [el("span", { class: "cut" }, el("b", { text: laneName(lane) }), lane.probability !== null && el("span", { class: "quiet num", text: ` ${percent(lane.probability)}` })),
-      el("a", { class: "button is-small", href: href("search", { crop: cropOf(lane.best.source_id, lane.best.frame_ns, lane.best.box) }) }, icon("search"), "Search for this thing")] : hint());
-  });
-  lanes.setTime(player.time());
-  get(`/sources/${source.id}/things`, { top: MOST_LANES }, { signal: stop.signal }).then((answer) => lanes.set(answer.things), () => lanes.node.classList.add("is-gone"));
-  const stage = el("div", { class: "show" }, player.node, lanes.node, more);
-  return { stage, close: () => { stop.abort(); player.close(); lanes.close(); } };
+  return s.picture !== null ? showPhoto(s, then) : showVideo(source, s, then);
 }
 
 /** A photo has no time: the photo alone. */
@@ -53,7 +33,7 @@ function showPhoto(/** @type {Sighting} */ s, /** @type {{search: (crop: string)
 
 /**
  * The words about a sighting: when, where, for how long, how sure.
- * @param {Sighting} s @param {{over?: string}} [options] over: what stands above it
+ * @param {Sighting} s @param {{over?: string, level?: 1 | 2}} [options] over: what stands above it; level: of the heading
  */
 export function sightingWords(s, options = {}) {
   const doubt = when(s.recorded, s.recorded_by) ? dateDoubt(s.recorded_by) : "";
@@ -61,7 +41,7 @@ export function sightingWords(s, options = {}) {
   const length = lengthOf(s);
   return el("header", { class: "words" },
     options.over && el("p", { class: "words-over", text: options.over }),
-    el("h1", { class: "words-when num", id: "when" }, whenOf(s), doubt && el("span", { class: "doubt", title: `By ${doubt}`, "aria-hidden": "true" }, " ≈")),
+    el(`h${options.level ?? 1}`, { class: "words-when num", id: "when" }, whenOf(s), doubt && el("span", { class: "doubt", title: `By ${doubt}`, "aria-hidden": "true" }, " ≈")),
     el("p", { class: "words-where num anywhere" }, whereOf(s), length && [", ", el("span", { class: "nowrap", text: `seen for ${length}` })]),
     el("p", { class: "words-sure num" }, el("span", { class: "meter", "aria-hidden": "true", vars: { "--p": p ?? Math.max(0, s.score) } }), el("span", { text: sureness(s) })),
     doubt && el("p", { class: "words-doubt small quiet", text: `≈ by ${doubt}` }));
@@ -107,7 +87,7 @@ export async function sources() {
   return (await once("/sources")).sources;
 }
 
-/** `3 sightings`, `the newest of 40`. */
-export function howMany(/** @type {number} */ shown, /** @type {number} */ total) {
-  return total > shown ? `${shown} newest of ${count(total, "sighting")}` : count(shown, "sighting");
+/** `3 sightings`, `The 40 newest`. @param {boolean} all whether these are all */
+export function howMany(/** @type {number} */ shown, all) {
+  return all ? count(shown, "sighting") : `The ${shown} newest`;
 }

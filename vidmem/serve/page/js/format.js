@@ -20,6 +20,16 @@ export function span(seconds) {
   return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
 }
 
+/** The length of a video: `0:40`, `1:02:03`. @param {number} seconds */
+export function lengthClock(seconds) {
+  return clock(Math.max(1, Math.round(seconds)));
+}
+
+/** Where a source ends, on its own clock, which may begin later than 0. @param {import("./types.js").Source} source @returns {number} s */
+export function endOf(source) {
+  return Math.max(source.duration_s || 0, Number(source.indexed_to_ns ?? 0) / 1e9);
+}
+
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "long" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });

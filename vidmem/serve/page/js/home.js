@@ -7,20 +7,24 @@ import { sources } from "./answer.js";
 
 const TILES = 24;
 const WANTED = 60;
+/** Below this width or height in pixels, a thing cannot be made out. */
+const SMALL = 56;
 
-/** @param {HTMLElement} place @param {AbortSignal} signal */
-export async function showHome(place, signal) {
-  fill(place, el("div", { class: "tiles", "aria-hidden": "true" }, Array.from({ length: 12 }, () => el("div", { class: "tile" }, el("div", { class: "skeleton tile-blank" }), el("div", { class: "tile-words" })))));
+/** @param {HTMLElement} place @param {AbortSignal} signal @param {import("./question.js").Question} question its source, if it names one */
+export async function showHome(place, signal, question) {
+  const source = question.source.length === 1 ? question.source[0] : "";
+  const head = (/** @type {HTMLElement | null} */ all) => el("div", { class: "home-head" }, el("h2", { text: "Seen most" }), all);
+  fill(place, head(null), el("div", { class: "tiles", "aria-hidden": "true" }, Array.from({ length: 16 }, () => el("div", { class: "tile" }, el("div", { class: "skeleton tile-blank" }), el("div", { class: "tile-words" })))));
   try {
     const [all, server] = await Promise.all([sources(), once("/server")]);
     if (signal.aborted) return;
     if (!all.length) { fill(place, emptyMemory(server)); return; }
-    const answer = await get("/things", { top: WANTED }, { signal });
-    const named = answer.things.filter((/** @type {any} */ thing) => thing.named);
-    const shown = distinct(named.length ? named : answer.things).slice(0, TILES);
+    let answer = await get("/things", { top: WANTED, named: 1, source }, { signal });
+    const sure = answer.total > 0;
+    if (!sure) answer = await get("/things", { top: WANTED, source }, { signal });
+    const shown = clear(distinct(answer.things)).slice(0, TILES);
     if (!shown.length) { fill(place, el("p", { class: "home-none quiet", text: "No things were seen yet." })); return; }
-    fill(place, el("div", { class: "home-head" }, el("h2", { text: "Seen most" }),
-      el("a", { class: "small", href: href("things") }, `All ${count(answer.total, "thing")}`)), el("ul", { class: "tiles" }, shown.map(tile)));
+    fill(place, head(el("a", { class: "small", href: href("things", { source, names: sure ? "" : "all" }) }, `All ${count(answer.total, "thing")}`)), el("ul", { class: "tiles" }, shown.map((/** @type {any} */ thing) => tile(thing, source))));
   } catch (error) {
     if (!signal.aborted) fill(place, el("p", { class: "home-none quiet", text: error.message }));
   }
@@ -32,10 +36,24 @@ function distinct(/** @type {import("./types.js").Thing[]} */ things) {
   return things.filter((thing) => !seen.has(thing.name) && seen.add(thing.name));
 }
 
-function tile(/** @type {import("./types.js").Thing} */ thing) {
-  const s = thing.best;
+/** Those that can be made out, if there are enough. */
+function clear(/** @type {import("./types.js").Thing[]} */ things) {
+  const large = things.filter((thing) => side(view(thing)) >= SMALL);
+  return large.length >= 8 ? large : things;
+}
+
+/** The shorter side of the box, in pixels of the frame. */
+const side = (/** @type {import("./types.js").Sighting} */ { box }) => Math.min(box[2] - box[0], box[3] - box[1]);
+
+/** The sighting whose picture stands for a thing: its best one, or where that is tiny, the last one if it is larger. */
+function view(/** @type {import("./types.js").Thing} */ { best, last }) {
+  return side(best) < SMALL && side(last) > side(best) ? last : best;
+}
+
+function tile(/** @type {import("./types.js").Thing} */ thing, /** @type {string} */ source) {
+  const s = view(thing);
   const to = thing.named ? { text: thing.name } : { crop: `${s.source_id}@${s.frame_ns}ns:${boxOf(s.box)}` };
-  return el("li", null, el("a", { class: "tile", href: href("search", to) }, shot(cropUrl(s.source_id, s.frame_ns, s.box, 320), 1, 1, ""),
+  return el("li", null, el("a", { class: "tile", href: href("search", { ...to, source }) }, shot(cropUrl(s.source_id, s.frame_ns, s.box, 320), 1, 1, ""),
     el("span", { class: "tile-words" }, el("b", { class: "cut", text: thing.named ? thing.name : `${thing.name}?` }), el("span", { class: "num quiet", text: span(thing.seen_s) }))));
 }
 

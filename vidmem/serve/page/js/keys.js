@@ -26,6 +26,8 @@ export function lettersOn() {
 
 const TYPING = "input:not([type=checkbox], [type=radio], [type=range], [type=button], [type=file]), textarea, select, [contenteditable]";
 const PRESSABLE = "button, a[href], summary, input, select, [role=button], [role=option], [role=slider]";
+/** Space does nothing on links and sliders but scroll, so there it is free. */
+const TAKES_SPACE = "button, summary, input:not([type=range]), select, [role=button], [role=option]";
 
 /** @param {KeyboardEvent} event */
 function pressed(event) {
@@ -33,7 +35,7 @@ function pressed(event) {
   if (document.querySelector("dialog[open]:modal")) return;
   const target = event.target instanceof Element ? event.target : document.body;
   if (target.matches(TYPING)) return;
-  if ((event.key === "Enter" || event.key === " ") && target.matches(PRESSABLE)) return;
+  if ((event.key === "Enter" && target.matches(PRESSABLE)) || (event.key === " " && target.matches(TAKES_SPACE))) return;
   if (event.key.length === 1 && event.key !== " " && !lettersOn()) return;
   for (const layer of layers.toReversed()) {
     for (const key of layer) {

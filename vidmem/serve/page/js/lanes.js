@@ -4,7 +4,7 @@
  */
 import { colours, whenColoursChange } from "./colours.js";
 import { el } from "./dom.js";
-import { clock, span } from "./format.js";
+import { clock, endOf, span } from "./format.js";
 
 const ROW = 26;
 const AXIS = 26;
@@ -15,7 +15,7 @@ export class Lanes extends EventTarget {
   /** @param {import("./types.js").Source} source @param {number[]} tracks of the answer */
   constructor(source, tracks) {
     super();
-    this.source = source;
+    this.length = endOf(source);
     this.mine = new Set(tracks);
     /** @type {import("./types.js").Lane[]} */
     this.lanes = [];
@@ -25,7 +25,7 @@ export class Lanes extends EventTarget {
     this.canvas = /** @type {HTMLCanvasElement} */ (el("canvas", { class: "lanes-canvas", "aria-hidden": "true" }));
     this.height = el("div", { class: "lanes-height" });
     this.scroller = el("div", { class: "lanes-scroll", tabindex: "0", role: "slider", "aria-orientation": "horizontal",
-      "aria-label": "Things over time", "aria-valuemin": 0, "aria-valuemax": Math.round(source.duration_s), "aria-valuenow": 0 },
+      "aria-label": "Things over time", "aria-valuemin": 0, "aria-valuemax": Math.round(this.length), "aria-valuenow": 0 },
       el("div", { class: "lanes-stick" }, this.canvas), this.height);
     this.tip = el("div", { class: "lanes-tip", hidden: true });
     this.node = el("div", { class: "lanes" }, this.scroller, this.tip);
@@ -61,12 +61,12 @@ export class Lanes extends EventTarget {
   }
 
   #label() {
-    return this.scroller.clientWidth < 520 ? 84 : 150;
+    return this.scroller.clientWidth < 520 ? 100 : 150;
   }
 
   #x(/** @type {number} */ seconds) {
     const label = this.#label();
-    return label + (seconds / (this.source.duration_s || 1)) * (this.scroller.clientWidth - label - 12);
+    return label + (seconds / (this.length || 1)) * (this.scroller.clientWidth - label - 12);
   }
 
   /** @param {PointerEvent} event @returns {{seconds: number, lane: number, inLabel: boolean, x: number, y: number}} */
@@ -76,7 +76,7 @@ export class Lanes extends EventTarget {
     const label = this.#label();
     const share = (x - label) / (this.scroller.clientWidth - label - 12);
     const row = Math.floor((y - AXIS + this.scroller.scrollTop) / ROW);
-    return { seconds: Math.max(0, Math.min(1, share)) * this.source.duration_s, inLabel: x < label, x, y,
+    return { seconds: Math.max(0, Math.min(1, share)) * this.length, inLabel: x < label, x, y,
       lane: y > AXIS && row >= 0 && row < this.lanes.length ? row : -1 };
   }
 
@@ -108,7 +108,7 @@ export class Lanes extends EventTarget {
     if (rows) this.pick(Math.max(0, Math.min(this.lanes.length - 1, this.picked + rows)));
     else if (by) this.#seek(this.at + by * (event.shiftKey ? 10 : 1));
     else if (event.key === "Home") this.#seek(0);
-    else if (event.key === "End") this.#seek(this.source.duration_s);
+    else if (event.key === "End") this.#seek(this.length);
     else if (event.key === "Enter" && this.lanes[this.picked]) this.#seek(nearest(this.lanes[this.picked], this.at));
     else return;
     event.preventDefault();
@@ -116,7 +116,7 @@ export class Lanes extends EventTarget {
   }
 
   #seek(/** @type {number} */ seconds) {
-    this.setTime(Math.max(0, Math.min(this.source.duration_s, seconds)));
+    this.setTime(Math.max(0, Math.min(this.length, seconds)));
     this.dispatchEvent(new CustomEvent("seek", { detail: this.at }));
   }
 
@@ -198,7 +198,7 @@ export class Lanes extends EventTarget {
     context.font = `500 11px ${font}`;
     context.textBaseline = "middle";
     context.textAlign = "center";
-    for (let t = 0; t <= this.source.duration_s; t += step) {
+    for (let t = 0; t <= this.length; t += step) {
       const x = Math.round(this.#x(t)) + 0.5;
       context.fillStyle = c.line;
       context.fillRect(x - 0.5, AXIS - 4, 1, h);

@@ -1,6 +1,7 @@
 /** A source that the browser cannot play, as stills from the API: the same medium as VideoMedium. */
 import { frameUrl } from "./api.js";
 import { el } from "./dom.js";
+import { endOf } from "./format.js";
 
 const WIDTH = 1280;
 const AHEAD = 4;
@@ -13,6 +14,7 @@ export class StillsMedium extends EventTarget {
   constructor(source) {
     super();
     this.source = source;
+    this.end = endOf(source);
     this.node = el("div", { class: "stage-media stage-stills" });
     /** The time between two stills: that of the sampled frames. */
     this.frame = source.frames > 1 ? Math.max(0.04, source.duration_s / source.frames) : 1;
@@ -42,7 +44,7 @@ export class StillsMedium extends EventTarget {
 
   async #show(/** @type {number} */ seconds) {
     const mine = ++this.turn;
-    this.wanted = Math.max(0, Math.min(seconds, Math.max(0, this.source.duration_s - 0.001)));
+    this.wanted = Math.max(0, Math.min(seconds, Math.max(0, this.end - 0.001)));
     let image;
     try {
       image = await this.#load(this.wanted);
@@ -72,8 +74,8 @@ export class StillsMedium extends EventTarget {
     while (this.playing) {
       const began = performance.now();
       const next = this.time() + this.frame;
-      if (next >= this.source.duration_s) break;
-      for (let i = 1; i <= AHEAD; i++) this.#load(Math.min(next + i * this.frame, this.source.duration_s - 0.001)).catch(() => {});
+      if (next >= this.end) break;
+      for (let i = 1; i <= AHEAD; i++) this.#load(Math.min(next + i * this.frame, this.end - 0.001)).catch(() => {});
       await this.#show(next);
       await new Promise((done) => { setTimeout(done, Math.max(0, (1000 * this.frame) / this.speed - (performance.now() - began))); });
     }

@@ -17,6 +17,8 @@ const USUAL = 0.5;
  */
 export function notFound(question, answer, to) {
   const what = inWords(question);
+  const sure = (/** @type {import("./types.js").Sighting} */ s) => s.probability ?? s.score;
+  const misses = answer.near_misses.toSorted((a, b) => sure(b) - sure(a));
   const without = el("div", { class: "without", "aria-live": "polite" });
   if (hasConditions(question)) askWithout(question, without);
   return el("section", { class: "notfound" },
@@ -24,7 +26,7 @@ export function notFound(question, answer, to) {
       el("p", { class: "words-where", text: reason(question, answer) })),
     without,
     answer.near_misses.length > 0 && [el("h2", { text: "The nearest misses" }),
-      el("ul", { class: "misses" }, answer.near_misses.map((s) => el("li", null, el("a", { class: "miss", href: to(s), data: { sighting: s.id },
+      el("ul", { class: "misses" }, misses.map((s) => el("li", null, el("a", { class: "miss", href: to(s), data: { sighting: s.id },
         "aria-label": inOneLine(s) }, cropShot(s, 320),
         el("span", { class: "miss-words num" }, el("b", { text: s.probability === null ? `score ${s.score.toFixed(2)}` : percent(s.probability) }),
           el("span", { class: "cut" }, whenNode(s)), el("span", { class: "cut quiet", text: whereOf(s) }))))))],
@@ -76,10 +78,13 @@ export function failed(error, question, then) {
   const heading = { gone: "The server does not answer", busy: "The server is busy", usage: "This question cannot be answered",
     not_found: question.picture ? "The picture is no longer kept" : "This is no longer in the memory" }[error.kind] ?? "That did not work";
   const words = error.kind === "gone" ? "This page asks again as soon as it is back."
-    : error.kind === "not_found" && question.picture ? "The server keeps pictures for a while only. Choose or drop it again." : error.message;
+    : error.kind === "not_found" && question.picture ? "The server keeps pictures for a while only. Choose or drop it again." : readable(error.message);
   return el("section", { class: "notfound", role: "alert" }, el("header", { class: "words" }, el("h1", { text: heading }), el("p", { class: "words-where anywhere", text: words })),
     ["gone", "busy", "locked", "server", "store"].includes(error.kind) && button("Try again", { class: "is-primary", on: { click: then.again } }, "refresh"));
 }
+
+/** A message of the API without the names of its parameters. @param {string} message */
+const readable = (message) => capital(message.replace(/ \(`[^`]*`\)/g, "").replaceAll("`", ""));
 
 /** The word that the message quotes, or all of the question. */
 function unknownPart(/** @type {string} */ message, /** @type {string} */ text) {

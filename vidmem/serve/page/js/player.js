@@ -6,7 +6,7 @@ import { ApiError, frameUrl } from "./api.js";
 import { drawBox } from "./boxdraw.js";
 import { TrackBoxes } from "./boxes.js";
 import { announce, button, el, fill, icon, iconButton, setVars } from "./dom.js";
-import { capital, clock } from "./format.js";
+import { capital, clock, endOf } from "./format.js";
 import { bindKeys } from "./keys.js";
 import { StillsMedium } from "./medium_stills.js";
 import { VideoMedium } from "./medium_video.js";
@@ -20,30 +20,38 @@ const SURELY_S = 0.001;
 
 /** Events: "time" (a picture is on show; `time()` says which), "search" (detail: {ns, box}). */
 export class Player extends EventTarget {
-  /** @param {import("./types.js").Sighting} sighting @param {import("./types.js").Source} source */
-  constructor(sighting, source) {
+  /**
+   * @param {import("./types.js").Source} source
+   * @param {import("./types.js").Sighting | null} sighting the evidence; null: the whole video, with a picture of its middle
+   */
+  constructor(source, sighting) {
     super();
-    this.sighting = sighting;
+    const length = endOf(source);
+    const middle = Math.floor(length / 2 * 1e3) / 1e3;
     this.source = source;
+    this.length = length;
+    this.stillNs = sighting ? sighting.frame_ns : Math.round(middle * 1e9);
+    this.box = sighting?.box ?? null;
     /** @type {VideoMedium | StillsMedium | null} */
     this.medium = null;
     this.loop = false;
     this.showBoxes = remembered("boxes") !== "off";
-    this.evidence = sighting.frame_s ?? 0;
-    this.start = sighting.start_s ?? 0;
-    this.end = sighting.end_s ?? this.start;
-    this.boxes = new TrackBoxes(source.id, sighting.tracks, () => this.#draw(), { t: this.evidence, box: sighting.box });
+    this.evidence = sighting ? sighting.frame_s ?? 0 : middle;
+    this.start = sighting?.start_s ?? 0;
+    this.end = sighting ? sighting.end_s ?? this.start : length;
+    this.boxes = new TrackBoxes(source.id, sighting?.tracks ?? [], () => this.#draw(), this.box && { t: this.evidence, box: this.box });
     /** @type {{boxes: TrackBoxes, label: string} | null} */
     this.other = null;
     /** @type {(() => void) | null} */
     this.drawing = null;
     this.broken = false;
-    this.#build();
-    this.unbind = bindKeys(this.#keys());
+    this.#build(sighting !== null);
+    this.unbind = bindKeys(this.#keys(sighting !== null));
   }
 
-  #build() {
-    const { source, sighting } = this;
+  /** @param {boolean} part whether a sighting is shown rather than the whole video */
+  #build(part) {
+    const { source } = this;
     this.still = /** @type {HTMLImageElement} */ (el("img", { class: "stage-media", alt: "", decoding: "async", fetchpriority: "high",
       width: source.width, height: source.height }));
     this.still.addEventListener("load", () => { this.stage.classList.add("is-there"); this.#draw(); });
@@ -57,13 +65,13 @@ export class Player extends EventTarget {
       if (event.target instanceof Element && !event.target.closest("button, .draw") && !this.drawing) this.toggle();
     });
     this.playButton = iconButton("play", "Play", { on: { click: () => this.toggle() }, "aria-keyshortcuts": "Space" });
-    this.scrub = /** @type {HTMLInputElement} */ (el("input", { type: "range", class: "scrub", min: 0, max: source.duration_s || 1, step: 0.01,
+    this.scrub = /** @type {HTMLInputElement} */ (el("input", { type: "range", class: "scrub", min: 0, max: this.length || 1, step: 0.01,
       value: this.evidence, "aria-label": "Place in the video" }));
-    const length = source.duration_s || 1;
-    setVars(this.scrub, { "--from": this.start / length, "--to": Math.max(this.end / length, this.start / length + 0.004) });
+    const length = this.length || 1;
+    if (part) setVars(this.scrub, { "--from": this.start / length, "--to": Math.max(this.end / length, this.start / length + 0.004) });
     this.scrub.addEventListener("input", () => this.seek(Number(this.scrub.value)));
     this.clock = el("span", { class: "player-clock num" });
-    this.loopButton = iconButton("loop", "Repeat this sighting", { "aria-pressed": "false", on: { click: () => this.toggleLoop() } });
+    this.loopButton = part && iconButton("loop", "Repeat this sighting", { "aria-pressed": "false", on: { click: () => this.toggleLoop() } });
     this.boxButton = iconButton("eye", "Show the box", { "aria-pressed": String(this.showBoxes), on: { click: () => this.toggleBoxes() } });
     this.soundButton = source.playable && iconButton("mute", "Sound", { "aria-pressed": "false", on: { click: () => this.toggleSound() } });
     const speed = el("select", { class: "player-speed", "aria-label": "Speed", on: { change: () => this.#medium().rate(Number(speed.value)) } },
@@ -79,7 +87,7 @@ export class Player extends EventTarget {
           on: { click: () => this.draw() } }, "box"),
         this.boxButton, this.loopButton, this.soundButton, speed,
         iconButton("full", "Full screen", { class: "player-full", on: { click: () => this.toggleFull() } })));
-    this.still.src = frameUrl(source.id, sighting.frame_ns, { width: STILL_WIDTH });
+    this.still.src = frameUrl(source.id, this.stillNs, { width: STILL_WIDTH });
     this.#showTime();
     if (source.playable) this.node.addEventListener("pointerenter", () => { if (!this.broken) this.#medium(); }, { once: true });
   }
@@ -90,14 +98,14 @@ export class Player extends EventTarget {
       "stills", el("span", { class: "unseen", text: `: ${source.unplayable ?? "browsers do not play it"}` }));
   }
 
-  #keys() {
+  #keys(/** @type {boolean} */ part) {
     /** @type {import("./keys.js").Key[]} */
     const keys = [
       { keys: [" "], does: "Play or pause", run: () => this.toggle() },
       { keys: ["ArrowLeft"], does: "One frame back", run: () => this.step(-1) },
       { keys: ["ArrowRight"], does: "One frame on", run: () => this.step(1) },
       { keys: ["b"], does: "Draw a box to search for", run: () => this.draw() },
-      { keys: ["l"], does: "Repeat the sighting", run: () => this.toggleLoop() },
+      ...(part ? [{ keys: ["l"], does: "Repeat the sighting", run: () => this.toggleLoop() }] : []),
       { keys: ["f"], does: "Full screen", run: () => this.toggleFull() },
     ];
     return keys.map((key) => ({ ...key, group: "Player", when: () => !this.drawing }));
@@ -177,7 +185,7 @@ export class Player extends EventTarget {
 
   toggleLoop() {
     this.loop = !this.loop;
-    this.loopButton.setAttribute("aria-pressed", String(this.loop));
+    this.loopButton && this.loopButton.setAttribute("aria-pressed", String(this.loop));
     announce(this.loop ? "The sighting repeats." : "The sighting does not repeat.");
   }
 
@@ -213,7 +221,7 @@ export class Player extends EventTarget {
     if (this.drawing) { this.endDrawing(); return; }
     if (this.node.classList.contains("is-gone")) return;
     this.medium?.pause();
-    const ns = this.medium ? Math.round((this.time() + SURELY_S) * 1e9) : this.sighting.frame_ns;
+    const ns = this.medium ? Math.round((this.time() + SURELY_S) * 1e9) : this.stillNs;
     const at = this.#boxesNow()[0]?.box ?? null;
     this.big.hidden = true;
     this.overlay.draw([]);
@@ -258,7 +266,7 @@ export class Player extends EventTarget {
     const isEvidence = !this.stage.classList.contains("is-live") || Math.abs(t - this.evidence) < 0.02;
     this.boxes.need(t);
     this.other?.boxes.need(t);
-    const mine = isEvidence ? this.sighting.box : this.boxes.at(t);
+    const mine = isEvidence && this.box ? this.box : this.boxes.at(t);
     const other = this.other?.boxes.at(t) ?? null;
     return [...(mine ? [{ box: mine }] : []), ...(other ? [{ box: other, other: true, label: this.other?.label }] : [])];
   }
@@ -270,10 +278,10 @@ export class Player extends EventTarget {
 
   #showTime() {
     const t = this.time();
-    fill(this.clock, el("span", { text: clock(t, true) }), el("span", { class: "quiet", text: ` / ${clock(this.source.duration_s)}` }));
+    fill(this.clock, el("span", { text: clock(t, true) }), el("span", { class: "quiet", text: ` / ${clock(this.length, true)}` }));
     if (document.activeElement !== this.scrub || this.playing()) this.scrub.value = String(t);
     this.scrub.setAttribute("aria-valuetext", clock(t, true));
-    setVars(this.scrub, { "--at": t / (this.source.duration_s || 1) });
+    setVars(this.scrub, { "--at": t / (this.length || 1) });
   }
 
   #tell() {

@@ -7,7 +7,7 @@
  * @typedef {{params: URLSearchParams, first: boolean}} Context
  * @typedef {{update?: (params: URLSearchParams) => any, unmount?: () => void, ready?: Promise<any>}} View
  */
-import { query } from "./api.js";
+import { query, signals } from "./api.js";
 
 /** @type {Object<string, () => Promise<{mount: (root: HTMLElement, context: Context) => View}>>} */
 let loaders = {};
@@ -66,7 +66,14 @@ async function show() {
     if (mine === turn) scrollTo(0, scroll);
     return;
   }
-  const module = await loaders[known]();
+  let module;
+  try {
+    module = await loaders[known]();
+  } catch { // browsers keep that a module could not be loaded
+    addEventListener("vidmem:back", () => location.reload(), { once: true });
+    signals.dispatchEvent(new Event("gone"));
+    return;
+  }
   if (mine !== turn) return;
   shown?.view.unmount?.();
   const root = /** @type {HTMLElement} */ (document.getElementById("main"));

@@ -17,6 +17,7 @@ import { inOneLine, sightingRow } from "./sighting.js";
 
 const FIRST = 40;
 const WAIT_MS = 140;
+const NARROW = matchMedia("(max-width: 63.99rem)");
 
 /** @param {HTMLElement} root @param {import("./router.js").Context} context @returns {import("./router.js").View} */
 export function mount(root, context) {
@@ -45,6 +46,11 @@ export function focusField() {
   field?.select();
 }
 
+/** Whether the answer has all sightings. `total` counts the times that it was seen, which may be less. */
+function isAll(/** @type {import("./types.js").Where} */ { sightings }) {
+  return sightings.length < FIRST || here().params.has("all");
+}
+
 class SearchView {
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -63,6 +69,8 @@ class SearchView {
     this.ends = [bindKeys(this.#keys()), listen("memory", () => this.#changed())];
     this.back = () => { this.last = null; this.update(here().params); };
     addEventListener("vidmem:back", this.back);
+    this.placeWords = () => this.#placeWords();
+    NARROW.addEventListener("change", this.placeWords);
   }
 
   #keys() {
@@ -123,7 +131,7 @@ class SearchView {
       this.last = null;
       const free = document.activeElement === document.body || document.activeElement?.id === "main";
       if (free && !matchMedia("(pointer: coarse)").matches) this.bar.input.focus({ preventScroll: true });
-      await showHome(this.below, this.stop.signal);
+      await showHome(this.below, this.stop.signal, question);
       return;
     }
     await this.#answer(question, key, params, this.stop.signal);
@@ -161,7 +169,7 @@ class SearchView {
     this.last = { key, answer };
     this.#list(answer, question);
     await this.#select(params.get("id") ?? "");
-    announce(answer.found ? `${howMany(answer.sightings.length, answer.total)}. The newest: ${inOneLine(answer.sightings[0])}.` : `${inWords(question)} was not found.`);
+    announce(answer.found ? `${howMany(answer.sightings.length, isAll(answer))}. The newest: ${inOneLine(answer.sightings[0])}.` : `${inWords(question)} was not found.`);
   }
 
   #waiting() {
@@ -177,18 +185,28 @@ class SearchView {
   #list(/** @type {import("./types.js").Where} */ answer, /** @type {Question} */ question) {
     this.stage = el("div", { class: "answer-stage" });
     this.words = el("div", { class: "answer-words" });
-    const { sightings, total, likelier, notes } = answer;
+    const { sightings, likelier, notes } = answer;
     const note = (/** @type {string} */ text) => el("p", { class: "note small", text });
     if (!answer.found) {
-      fill(this.below, el("div", { class: "miss-stage" }, this.stage, this.words), notes.map(note), notFound(question, answer, (s) => this.#to(s)));
+      this.side = el("div", { class: "answer-side" }, this.words);
+      fill(this.below, el("div", { class: "miss-stage" }, this.stage, this.side), notes.map(note), notFound(question, answer, (s) => this.#to(s)));
       return;
     }
-    fill(this.below, el("section", { class: "answer", "aria-label": "Answer" }, this.stage, el("div", { class: "answer-side" }, this.words, notes.map(note),
+    this.side = el("div", { class: "answer-side" }, this.words, notes.map(note),
       likelier && el("section", { class: "likelier" }, el("h2", { text: `An older one is likelier` }), sightingRow(likelier, this.#to(likelier))),
       el("section", { class: "others", hidden: sightings.length < 2 }, el("div", { class: "others-head" }, el("h2", { text: "All sightings" }),
-        el("span", { class: "num quiet small", text: howMany(sightings.length, total) })),
+        el("span", { class: "num quiet small", text: howMany(sightings.length, isAll(answer)) })),
         sightingList(sightings, (s) => this.#to(s), ""),
-        total > sightings.length && el("a", { class: "button more", href: href("search", { ...parameters(question), all: 1 }), text: `Show all ${total}` })))));
+        !isAll(answer) && el("a", { class: "button more", href: href("search", { ...parameters(question), all: 1 }), text: "Show all" })));
+    fill(this.below, el("section", { class: "answer", "aria-label": "Answer" }, this.stage, this.side));
+  }
+
+  /** The words stand beside the picture; on narrow screens between it and the timeline, for the keyboard, too. */
+  #placeWords() {
+    if (!this.words) return;
+    const player = this.stage?.querySelector(".player");
+    if (player && NARROW.matches) player.after(this.words);
+    else this.side?.prepend(this.words);
   }
 
   /** Put a sighting on show: the one with this id, or the newest. */
@@ -202,7 +220,7 @@ class SearchView {
     if (!s) { this.#closeShown(); fill(this.stage); fill(this.words); return; }
     const mine = ++this.selection;
     const over = this.#over(s, answer);
-    fill(this.words, sightingWords(s, { over }), sightingActions(s));
+    fill(this.words, sightingWords(s, { over, level: answer.found ? 1 : 2 }), sightingActions(s));
     markCurrent(this.below, s.id);
     let source;
     try {
@@ -216,6 +234,7 @@ class SearchView {
     const shown = showSighting(s, source, { search: (crop) => this.ask({ ...this.question, text: "", picture: "", crop }) });
     this.closeShown = shown.close;
     fill(this.stage, shown.stage);
+    this.#placeWords();
   }
 
   /** What stands above the words about a sighting. */
@@ -236,5 +255,6 @@ class SearchView {
     this.#closeShown();
     for (const end of this.ends) end();
     removeEventListener("vidmem:back", this.back);
+    NARROW.removeEventListener("change", this.placeWords);
   }
 }

@@ -20,8 +20,8 @@ export class SearchBar {
     /** @type {import("./types.js").Source[]} */
     this.sources = [];
     this.open = false;
-    this.input = /** @type {HTMLInputElement} */ (el("input", { class: "ask-input", id: "ask", name: "text", type: "text", maxlength: 300,
-      "aria-label": "What to look for", placeholder: "Name a thing, or drop its picture here", enterkeyhint: "search", "aria-keyshortcuts": "/" }));
+    this.input = /** @type {HTMLInputElement} */ (el("input", { class: "ask-input", id: "ask", name: "text", type: "text", maxlength: 200,
+      "aria-label": "What to look for", placeholder: matchMedia("(max-width: 34rem)").matches ? "Name a thing" : "Name a thing, or drop its picture here", enterkeyhint: "search", "aria-keyshortcuts": "/" }));
     this.names = suggestNames(this.input, (name) => { this.input.value = name; this.#submit(); });
     this.file = /** @type {HTMLInputElement} */ (el("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-hidden": "true",
       on: { change: () => { const [file] = this.file.files ?? []; if (file) then.picture(file); this.file.value = ""; } } }));

@@ -1,15 +1,25 @@
 /** One source: what is known of it, and what can be done with it. */
 import { ApiError, get, once } from "./api.js";
 import { announce, button, el, fill, icon, openDialog, toast } from "./dom.js";
-import { bytes, clock, count, dateDoubt, sourceName, span, when } from "./format.js";
+import { bytes, clock, count, dateDoubt, endOf, lengthClock, sourceName, span, when } from "./format.js";
 import { commandLine, emptyView, facts, failure } from "./parts.js";
-import { href, title } from "./router.js";
+import { go, href, title } from "./router.js";
 import { badges, far, kindOf, poster } from "./sources.js";
+import { showVideo } from "./video.js";
 
 const STATES = { open: "Interrupted", done: "Done", partial: "Done; what is damaged was left out" };
 const BY = { container: "the file says so", exif: "the photo says so", name: "from its name", mtime: "the date of the file",
   log: "the log says so", live: "the clock of the recorder", day: "the day alone", given: "set by hand" };
 let turn = 0;
+/** @type {({key: string, words: HTMLElement} & ReturnType<typeof showVideo>) | null} the video on show */
+let video = null;
+
+/** Stop what plays. */
+export function closeSource() {
+  turn++;
+  video?.close();
+  video = null;
+}
 
 /** @param {HTMLElement} root @param {string} id @param {{start: (body: any) => Promise<any>}} jobs */
 export async function showSource(root, id, jobs) {
@@ -21,41 +31,58 @@ export async function showSource(root, id, jobs) {
     [source, server] = await Promise.all([get(`/sources/${encodeURIComponent(id)}`), once("/server")]);
   } catch (error) {
     if (mine !== turn) return;
+    video?.close();
+    video = null;
     const gone = error instanceof ApiError && error.status === 404;
     fill(root, up, gone ? emptyView("This source is not in the memory", ["It may have been forgotten."])
       : failure(error, () => void showSource(root, id, jobs)));
     return;
   }
   if (mine !== turn) return;
+  const words = sourceWords(source, server, jobs);
   const name = sourceName(source.source);
   title(name);
   announce(name);
-  const picture = poster(source, 960);
+  const key = `${source.id} ${endOf(source)}`;
+  if (video?.key === key) { // it may be playing
+    fill(video.words, words);
+    video.renew();
+    return;
+  }
+  video?.close();
+  const place = el("div", { class: "source-words" }, words);
+  const watchable = source.kind !== "pictures" && source.kind !== "live" && source.at_hand && source.duration_s > 0;
+  video = watchable ? { key, words: place, ...showVideo(source, null, { search: (crop) => go("search", { crop }) }) } : null;
+  fill(root, up, el("div", { class: `source-page${video ? " is-video" : ""}` }, video ? video.stage : el("div", { class: "source-shot" }, poster(source, 960)), place));
+}
+
+/** @param {any} source @param {any} server @param {{start: (body: any) => Promise<any>}} jobs */
+function sourceWords(source, server, jobs) {
+  const id = source.id;
+  const name = sourceName(source.source);
   const pictures = source.kind === "pictures";
-  fill(root, up, el("div", { class: "source-page" },
-    el("div", { class: "source-shot" }, picture),
-    el("div", { class: "source-words" },
-      el("div", { class: "source-title" }, el("h1", { class: "anywhere", text: name }), badges(source)),
-      source.state === "open" && el("div", { class: "source-far" }, far(source), el("p", { class: "quiet num" },
-        source.duration_s ? `Indexed to ${clock(Number(source.indexed_to_ns ?? 0) / 1e9)} of ${clock(source.duration_s)}. ` : "",
-        "What was seen until then can be asked for.")),
-      el("div", { class: "chips" },
-        !pictures && el("a", { class: "button is-primary", href: href("search", { source: id }) }, icon("search"), "Search in it"),
-        pictures && el("a", { class: "button is-primary", href: href("photos") }, icon("photos"), "See the photos"),
-        el("a", { class: "button", href: href("things", { source: id }) }, icon("things"), "Things in it")),
-      facts([["State", STATES[source.state] ?? source.state],
-        ["Kind", kindOf(source) || "video"],
-        ["Length", source.duration_s ? `${clock(source.duration_s)} (${span(source.duration_s)})` : ""],
-        ["Size", source.width ? `${source.width} × ${source.height}` : ""],
-        ["Recorded", pictures ? "each photo has its own date" : recorded(source)],
-        [pictures ? "Photos" : "Frames looked at", source.frames.toLocaleString("en-GB")],
-        ["Damaged", source.damaged ? count(source.damaged, "frame or packet", "frames or packets") : "nothing"],
-        ["Tracks", source.tracks?.toLocaleString("en-GB")],
-        ["In the memory", source.bytes ? bytes(source.bytes) : ""],
-        ["File", source.kind !== "live" && !source.at_hand && "gone; its pictures cannot be shown"],
-        ["Indexed", when(new Date(Number(BigInt(source.added_ns) / 1_000_000n)).toISOString())],
-        ["Path", source.source]]),
-      server.allow_write ? actions(source, jobs) : source.state === "open" && resume(source))));
+  return [
+    el("div", { class: "source-title" }, el("h1", { class: "anywhere", text: name }), badges(source)),
+    source.state === "open" && el("div", { class: "source-far" }, far(source), el("p", { class: "quiet num" },
+      source.duration_s ? `Indexed to ${clock(Number(source.indexed_to_ns ?? 0) / 1e9)} of ${lengthClock(source.duration_s)}. ` : "",
+      "What was seen until then can be asked for.")),
+    el("div", { class: "chips" },
+      !pictures && el("a", { class: "button is-primary", href: href("search", { source: id }) }, icon("search"), "Search in it"),
+      pictures && el("a", { class: "button is-primary", href: href("photos") }, icon("photos"), "See the photos"),
+      el("a", { class: "button", href: href("things", { source: id }) }, icon("things"), "Things in it")),
+    facts([["State", STATES[source.state] ?? source.state],
+      ["Kind", kindOf(source) || "video"],
+      ["Length", source.duration_s ? span(source.duration_s) : ""],
+      ["Size", source.width ? `${source.width} × ${source.height}` : ""],
+      ["Recorded", pictures ? "each photo has its own date" : recorded(source)],
+      [pictures ? "Photos" : "Frames looked at", source.frames.toLocaleString("en-GB")],
+      ["Damaged", source.damaged ? count(source.damaged, "frame or packet", "frames or packets") : "nothing"],
+      ["Tracks", source.tracks?.toLocaleString("en-GB")],
+      ["In the memory", source.bytes ? bytes(source.bytes) : ""],
+      ["File", source.kind !== "live" && !source.at_hand && "gone; its pictures cannot be shown"],
+      ["Indexed", when(new Date(Number(BigInt(source.added_ns) / 1_000_000n)).toISOString())],
+      ["Path", source.source]]),
+    server.allow_write ? actions(source, jobs) : source.state === "open" && resume(source)];
 }
 
 /** @param {any} source */

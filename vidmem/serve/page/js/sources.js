@@ -1,11 +1,11 @@
 /** The view "Sources": what was indexed, how far, and what is being indexed now. */
 import { ApiError, forgetKept, frameUrl, get, listen, once } from "./api.js";
 import { announce, el, fill, icon, shot } from "./dom.js";
-import { bytes, clock, count, dateDoubt, sourceName, span, when } from "./format.js";
+import { bytes, count, dateDoubt, lengthClock, sourceName, span, when } from "./format.js";
 import { ENDED, isWorkedOn, jobsPanel } from "./jobs.js";
 import { failure, noMemory, rem } from "./parts.js";
 import { href, title } from "./router.js";
-import { showSource } from "./source.js";
+import { closeSource, showSource } from "./source.js";
 import { virtualGrid } from "./virtual.js";
 
 const FEW = 8;
@@ -41,6 +41,7 @@ export function mount(root, { params }) {
       await ready;
       return;
     }
+    closeSource();
     fill(detail);
     if (!grid) await build();
   }
@@ -104,6 +105,7 @@ export function mount(root, { params }) {
     get ready() { return ready; },
     unmount() {
       gone = true;
+      closeSource();
       grid?.destroy();
       jobs.stop();
       for (const stop of stops) stop();
@@ -129,7 +131,7 @@ function size(wide) {
 
 /** @param {any} source */
 function sourceCard(source) {
-  const facts = [source.duration_s ? clock(source.duration_s) : "", source.width ? `${source.width} × ${source.height}` : "",
+  const facts = [source.duration_s ? lengthClock(source.duration_s) : "", source.width ? `${source.width} × ${source.height}` : "",
     kindOf(source), source.bytes ? bytes(source.bytes) : ""].filter(Boolean).join(" · ");
   const doubt = dateDoubt(source.recorded_by);
   return el("a", { class: "card source-card", href: href("sources", { source: source.id }), draggable: "false" },

@@ -13,7 +13,7 @@
  * @typedef {{id: number, source: string, kind: string, state: string, duration_s: number, duration_ns: string,
  *   width: number, height: number, frames: number, recorded: string | null, playable: boolean | null,
  *   unplayable: string | null,
- *   offset_ns: string}} Source  a time in ns is 10^9 times that of a video element plus offset_ns
+ *   indexed_to_ns: string | null, offset_ns: string}} Source  a time in ns is 10^9 times that of a video element plus offset_ns
  * @typedef {{t_ns: string, t_s: number, boxes: {track: number, box: number[]}[]}} BoxFrame
  */
 export {};
