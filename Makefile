@@ -25,11 +25,16 @@ CLIPS := $(wildcard ../shared/data/clips)
 demo: .venv/core
 	$(BIN)/vidmem demo demo $(if $(CLIPS),--clips $(CLIPS))
 
+# Tests run in two processes. Those of one file stay together, and so do all that share a browser (tests/conftest.py).
+# Other numbers: make test WORKERS=8
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
 test: setup lint docs
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 # mypy, import-linter and mkdocstrings read the package as it is installed, so that the mapped folders are found under
 # their real names.

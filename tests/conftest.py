@@ -16,6 +16,13 @@ settings.register_profile("vidmem", deadline=None)  # a busy machine is no failu
 settings.load_profile("vidmem")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share fixtures in one process of pytest-xdist: those of a file, and all of the page."""
+    for item in items:
+        in_browser = "browser" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else str(item.path)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         needs_gpu()
