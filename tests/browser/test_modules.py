@@ -92,6 +92,8 @@ def test_names_of_sources(call: Modules) -> None:
         "C:\\v\\x.mp4": "x.mp4",
         "/l/run.mcap#/camera": "run.mcap # /camera",
         "/photos/": "photos",
+        "/x/\u202egpj.exe.mp4": "gpj.exe.mp4",
+        "/x/كلب.mkv": "\u2066كلب.mkv\u2069",
     }
     assert [call("format.js", "sourceName", path) for path in names] == list(names.values())
 

@@ -47,6 +47,17 @@ def brute(store: Store, vector: Float32) -> Float32:
     return cosines
 
 
+def test_a_memory_that_was_opened_empty_and_filled_by_another(folder: Path) -> None:
+    with Store.open(folder, create=True) as writer, Store.open(folder) as reader:
+        cache = VectorCache(reader)
+        assert len(cache) == 0
+        writer.set_model(MODEL)
+        cache = cache.refreshed()
+        add(writer, writer.begin_source(info()).id, [track(i) for i in range(3)])
+        cache = cache.refreshed()
+        assert cache.scores("visual", query(), np.arange(3)).shape == (3,)
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(-1.1, 1.1))
 def test_range_search_equals_brute_force(full: Store, seed: int, threshold: float) -> None:

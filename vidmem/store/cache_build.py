@@ -17,6 +17,7 @@ from . import cache_file, meta, reader
 from .cache_file import COLUMNS, CacheData
 from .fp16 import half_to_float
 from .lock import take_lock
+from .rows import ModelRecord
 from .store import Store
 from .validate import damaged
 
@@ -73,26 +74,32 @@ def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
 
 def _updated(store: Store, memory: str, old: CacheData | None) -> tuple[CacheData, int]:
     if old is not None and old.memory == memory:
+        # Without tracks, `old` may be older than the encoder of the memory, and know no lengths.
+        dims = (old.visual.shape[1], old.text.shape[1]) if len(old) else _dims(store.model())
         with store.track_changes(old.generation) as (generation, removed, chunks):
             if generation == old.generation:
                 return old, 0
             if removed <= old.generation < generation:
-                new = _stack(memory, generation, chunks, (old.visual.shape[1], old.text.shape[1]))
+                new = _stack(memory, generation, chunks, dims)
                 merged = _merged(old, new) if len(old) else new
                 if merged is not None:
                     return merged, len(new)
         _log.info("the vector cache is rebuilt (tracks were removed): %s", store.cache_folder)
-    model = store.model()
+    dims = _dims(store.model())
     with store.track_changes(-1) as (generation, _, chunks):
-        data = _stack(memory, generation, chunks, (model.visual_dim, model.text_dim) if model else None)
+        data = _stack(memory, generation, chunks, dims)
     return data, len(data)
 
 
 def stacked(conn: sqlite3.Connection) -> CacheData:
     """Return the arrays of all tracks, read from SQLite alone. Raises StoreError when the memory is damaged."""
-    model = reader.model(conn)
-    dims = (model.visual_dim, model.text_dim) if model else None
+    dims = _dims(reader.model(conn))
     return _stack(meta.memory_id(conn), meta.counter(conn, "generation"), reader.raw_tracks(conn, -1), dims)
+
+
+def _dims(model: ModelRecord | None) -> tuple[int, int] | None:
+    """The lengths of the visual and text vectors of a model."""
+    return (model.visual_dim, model.text_dim) if model else None
 
 
 def _stack(

@@ -49,7 +49,7 @@ export function sightingWords(s, options = {}) {
 
 /** Buttons that save the frame, the clip and the JSON, and search for more like it. */
 export function sightingActions(/** @type {Sighting} */ s) {
-  const name = `${sourceName(s.picture ?? s.source).replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-")}-${s.frame_ns}`;
+  const name = `${sourceName(s.picture ?? s.source).replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^-+/, "")}-${s.frame_ns}`;
   const json = el("a", { class: "button is-small", download: `${name}.json`, href: "#", on: { click: (/** @type {Event} */ event) => {
     const address = URL.createObjectURL(new Blob([`${JSON.stringify(s, null, 1)}\n`], { type: "application/json" }));
     json.setAttribute("href", address);

@@ -82,7 +82,13 @@ export function sureness(/** @type {{probability: number | null, score: number}}
 export function sourceName(source) {
   const [path, part] = splitAt(source, source.lastIndexOf("#"));
   const name = path.replace(/[/\\]+$/, "").split(/[/\\]/).pop() || path;
-  return part ? `${name} # ${part}` : name;
+  return isolated(part ? `${name} # ${part}` : name);
+}
+
+/** A name that does not turn what stands around it: signs that turn text are left out, and names from right to left kept apart. */
+export function isolated(/** @type {string} */ name) {
+  const plain = name.replace(/[\u200E\u200F\u202A-\u202E\u2066-\u2069]/g, "");
+  return /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC]/.test(plain) ? `\u2066${plain}\u2069` : plain;
 }
 
 /** @param {string} text @param {number} at */

@@ -1,7 +1,7 @@
 /** One source: what is known of it, and what can be done with it. */
 import { ApiError, get, once } from "./api.js";
 import { announce, button, el, fill, icon, openDialog, toast } from "./dom.js";
-import { bytes, clock, count, dateDoubt, endOf, lengthClock, sourceName, span, when } from "./format.js";
+import { bytes, clock, count, dateDoubt, endOf, isolated, lengthClock, sourceName, span, when } from "./format.js";
 import { commandLine, emptyView, facts, failure } from "./parts.js";
 import { go, href, title } from "./router.js";
 import { badges, far, kindOf, poster } from "./sources.js";
@@ -81,7 +81,7 @@ function sourceWords(source, server, jobs) {
       ["In the memory", source.bytes ? bytes(source.bytes) : ""],
       ["File", source.kind !== "live" && !source.at_hand && "gone; its pictures cannot be shown"],
       ["Indexed", when(new Date(Number(BigInt(source.added_ns) / 1_000_000n)).toISOString())],
-      ["Path", source.source]]),
+      ["Path", isolated(source.source)]]),
     server.allow_write ? actions(source, jobs) : source.state === "open" && resume(source)];
 }
 

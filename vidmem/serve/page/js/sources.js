@@ -3,7 +3,7 @@ import { ApiError, forgetKept, frameUrl, get, listen, once } from "./api.js";
 import { announce, el, fill, icon, shot } from "./dom.js";
 import { bytes, count, dateDoubt, lengthClock, sourceName, span, when } from "./format.js";
 import { ENDED, isWorkedOn, jobsPanel } from "./jobs.js";
-import { failure, noMemory, rem } from "./parts.js";
+import { emptyView, failure, noMemory, rem } from "./parts.js";
 import { href, title } from "./router.js";
 import { closeSource, showSource } from "./source.js";
 import { virtualGrid } from "./virtual.js";
@@ -80,8 +80,9 @@ export function mount(root, { params }) {
     summary.textContent = words;
     announce(words);
     if (!all?.length) {
-      stop(noMemory(await once("/server").catch(() => ({})), "Nothing is indexed yet",
-        "Give vidmem a video, a folder of photos or a robot log. It watches each one once and remembers what it saw."));
+      const server = await once("/server").catch(() => ({}));
+      const words = "Give vidmem a video, a folder of photos or a robot log. It watches each one once and remembers what it saw.";
+      stop(server.allow_write ? emptyView("Nothing is indexed yet", [words]) : noMemory(server, "Nothing is indexed yet", words));
     }
   }
 
