@@ -149,3 +149,17 @@ def test_a_video_that_begins_late_is_watched_to_its_end(address: str, window: An
     page.locator(".lanes-scroll").press("End")
     page.wait_for_function(f"Math.abs(document.querySelector('video').currentTime - {last_s}) < 0.5")
     assert float(page.locator(".scrub").get_attribute("max")) == pytest.approx(last_s)
+
+
+def test_the_clock_is_that_of_the_picture_on_show(address: str, window: Any) -> None:
+    page = window
+    page.goto(f"{address}/#/sources?source=1")
+    page.locator(".player").hover()
+    page.wait_for_selector("video")
+    page.locator(".scrub").evaluate("one => { one.value = 2.58; one.dispatchEvent(new Event('input')); }")
+    clock = "document.querySelector('.player-clock').textContent"
+    page.wait_for_function(f"{clock}.startsWith('0:02.5')")  # pictures are 0.1 s apart
+    for _ in range(4):  # the length of a picture is not known before it plays
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(150)
+    page.wait_for_function(f"!{clock}.startsWith('0:02.5')")

@@ -23,6 +23,9 @@ export class VideoMedium extends EventTarget {
     this.shown = 0;
     this.frame = FRAME_S;
     this.wanted = -1;
+    this.fresh = false;
+    /** @type {{from: number, to: number} | null} */
+    this.stepped = null;
     this.closed = false;
     this.node.addEventListener("play", () => this.#tell("state"));
     this.node.addEventListener("pause", () => this.#tell("state"));
@@ -31,7 +34,9 @@ export class VideoMedium extends EventTarget {
     this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.#go(); });
     this.node.addEventListener("seeked", () => {
       this.wanted = -1;
-      if (!("requestVideoFrameCallback" in this.node)) { this.shown = this.#clock(this.node.currentTime); this.#tell("frame"); }
+      if (!("requestVideoFrameCallback" in this.node)) this.shown = this.#clock(this.node.currentTime);
+      else if (!this.fresh) return; // the picture is yet to come
+      this.#tell("frame"); // its own time may be well before the one that was wanted
     });
     this.#follow();
     this.node.src = videoUrl(source.id);
@@ -54,6 +59,7 @@ export class VideoMedium extends EventTarget {
       const passed = this.#clock(mediaTime) - this.shown;
       if (!this.node.paused && passed > 0.004 && passed < 0.2) this.frame = Math.min(passed, this.frame * 1.5);
       this.shown = this.#clock(mediaTime);
+      this.fresh = true;
       this.#tell("frame");
       if (!this.closed) this.node.requestVideoFrameCallback(presented);
     };
@@ -84,12 +90,18 @@ export class VideoMedium extends EventTarget {
   }
 
   #go() {
+    this.fresh = false;
     this.node.currentTime = Math.max(0, this.wanted - this.offset) + SURELY_S;
   }
 
   step(/** @type {number} */ by) {
     this.pause();
-    this.seek(this.time() + by * this.frame + (by > 0 ? 0.001 : 0));
+    const now = this.time();
+    // A picture may last longer than others: then the step before led nowhere, and this one goes on from there.
+    const from = by > 0 && this.stepped?.from === now ? this.stepped.to : now;
+    const to = from + by * this.frame + (by > 0 ? 0.001 : 0);
+    this.stepped = { from: now, to };
+    this.seek(to);
   }
 
   mute(/** @type {boolean} */ muted) {
