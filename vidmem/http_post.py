@@ -89,7 +89,7 @@ def post(place: Place, body: bytes, headers: Mapping[str, str], *, timeout_s: fl
     except (OSError, http.client.HTTPException, ValueError) as error:
         if expired.is_set() or isinstance(error, TimeoutError):
             raise NoReply(f"no answer within {timeout_s:g} s", late=True) from None
-        raise NoReply(getattr(error, "strerror", None) or type(error).__name__) from None
+        raise NoReply(why(error)) from None
     finally:
         watch.cancel()
         if connection is not None:
@@ -109,9 +109,18 @@ def reach(place: Place, *, timeout_s: float) -> None:
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, TimeoutError):
             raise NoReply(f"no answer within {timeout_s:g} s", late=True) from None
-        raise NoReply(getattr(error, "strerror", None) or type(error).__name__) from None
+        raise NoReply(why(error)) from None
     finally:
         connection.close()
+
+
+def why(error: BaseException) -> str:
+    """Why there is no connection, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS: {error.reason.replace('_', ' ').lower()}"
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def host_of(location: str) -> str:

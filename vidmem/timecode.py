@@ -67,9 +67,9 @@ def age(ns: int) -> str:
     return counted(seconds, "second")
 
 
-def counted(n: int, noun: str) -> str:
-    """A number with its noun: 1 thing, 2 things."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: 1 thing, 2 things. plural: if it is not the noun with an s."""
+    return f"{n} {noun if n == 1 else plural or f'{noun}s'}"
 
 
 def clock(t_ns: int) -> str:

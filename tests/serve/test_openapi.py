@@ -100,3 +100,14 @@ def test_the_routes_of_the_document_exist(client: TestClient) -> None:
         filled = path.replace("{source}", source).replace("{t_ns}", "0").replace("{span}", "0-1")
         answer = client.get(filled)
         assert answer.status_code != 404 or "no such job" in answer.text, path
+
+
+def test_the_document_names_ranges_and_tags(client: TestClient) -> None:
+    paths = document(client)["paths"]
+    video = paths[f"{BASE}/videos/{{source}}"]["get"]
+    assert {"200", "206", "304", "416"} <= set(video["responses"])
+    assert {"Range", "If-None-Match"} <= {p["name"] for p in video["parameters"] if p["in"] == "header"}
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            assert ("304" in operation["responses"]) == (method == "get"), path
+            assert ("206" in operation["responses"]) == (path.endswith("/videos/{source}")), path

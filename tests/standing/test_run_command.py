@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -75,6 +76,33 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     while stat.exists() and ") Z" not in stat.read_text():
         assert time.monotonic() < deadline, "it was not killed"
         time.sleep(0.01)
+
+
+def test_the_end_of_a_session_kills_a_command_that_still_runs() -> None:
+    before = children()
+    command = RunCommand("sh -c 'trap \"\" TERM INT; sleep 60 & sleep 60'")
+    caught: list[Undelivered] = []
+
+    def send() -> None:
+        try:
+            command.send(event())
+        except Undelivered as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    deadline = time.monotonic() + 5
+    while children() == before:
+        assert time.monotonic() < deadline, "it was not started"
+        time.sleep(0.01)
+    command.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert children() == before
+    assert [error.again for error in caught] == [True]  # the next session runs it again
+    with pytest.raises(Undelivered, match="has ended"):
+        command.send(event())
+    assert children() == before
 
 
 def test_a_command_that_does_not_read(capfd: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def test_kill_9_loses_no_event_and_tells_none_anew(walk: Path, memory: Path, tmp
         one.communicate()
         ids = [headers["Idempotency-Key"] for headers, _ in server.got]
         for told in (
-            "1 events, 1 deliveries confirmed, 1 events of an earlier run",
+            "1 event, 1 delivery confirmed, 1 event of an earlier run",
             "0 events, 0 deliveries confirmed",
         ):
             again = started(walk, *options, "--webhook", server.url, memory=memory)
@@ -157,7 +157,7 @@ def test_ctrl_c_writes_what_was_seen(tmp_path: Path, memory: Path) -> None:
     watchdog.cancel()
     assert done.returncode == 0, err
     assert "stopped; everything seen so far is written" in err
-    assert "1 events, 1 deliveries confirmed" in err
+    assert "1 event, 1 delivery confirmed" in err
 
 
 def test_a_file_is_watched_at_the_speed_at_which_it_plays(tmp_path: Path, memory: Path) -> None:
@@ -285,3 +285,18 @@ def test_tiny_tells_of_what_is_in_the_film(film: Path, memory: Path) -> None:
     found = json.loads(call("where", "cat", "--json", "--all", "--min-probability", "0.8", "-m", memory).stdout)
     assert [row["start_ns"] for row in found["sightings"]] == [event["sighting"]["start_ns"]]
     assert set(event["sighting"]["tracks"]) <= set(found["sightings"][0]["tracks"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--mqtt", "localhost/keys"), ("--mqtt is mqtt://HOST/TOPIC", "USER:PASSWORD@", "as %40")),
+        (("--mqtt", "mqtt://localhost"), ("--mqtt ends in a topic", "USER:PASSWORD@", ":PORT")),
+        (("--again-after", "-1"), ("--again-after is a number of seconds",)),
+    ],
+)
+def test_a_typo_is_told_whole(memory: Path, options: tuple[str, ...], told: tuple[str, ...]) -> None:
+    """What is left out of messages for safety, users and passwords, must not take the remedy with it."""
+    done = call("watch", "-", "--encoder", "colours", "-m", memory, "--when", "red", *options)
+    assert done.exit_code == 2
+    assert all(part in done.stderr for part in told), done.stderr

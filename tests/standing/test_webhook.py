@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from vidmem.errors import DeliveryError, UsageError
+from vidmem.http_post import why
 from vidmem.memory import Memory
 from vidmem.standing import Undelivered, Webhook, delivery
 
@@ -177,3 +179,18 @@ def test_a_session_retries_until_the_server_is_well(
     assert len(set(keys[:4])) == 1
     assert len(set(keys)) == 3
     assert "it is tried again: http://127.0.0.1" in caplog.text
+
+
+def test_why_a_certificate_is_refused() -> None:
+    untrusted = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")
+    untrusted.verify_message = "self-signed certificate"
+    assert why(untrusted) == "its certificate is not trusted: self-signed certificate"
+    assert why(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
+    assert why(ValueError()) == "ValueError"
+
+
+def test_a_server_that_speaks_no_tls() -> None:
+    with serving(204) as server:
+        hook = Webhook(server.url.replace("http:", "https:"), timeout_s=2)
+        with pytest.raises(DeliveryError, match=r"\((TLS: [a-z0-9 ]+|no answer within 5 s)\)"):
+            hook.open()

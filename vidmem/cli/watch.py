@@ -11,6 +11,7 @@ import typer
 
 from ..errors import MediaError, UsageError
 from ..memory import Memory
+from ..timecode import counted
 from .messages import say, warn
 from .options import (
     DeviceOption,
@@ -63,7 +64,7 @@ def watch(
         float | None,
         typer.Option("--min-probability", metavar="P", help="Tell only what is at least this probable. Default: 0.8."),
     ] = None,
-    again_after: Annotated[
+    again_after_s: Annotated[
         float,
         typer.Option(
             "--again-after", metavar="SECONDS", help="Tell of a thing again only after it was away this long."
@@ -137,7 +138,7 @@ def watch(
             when=asked,
             on_event=(sinks or [_stdout()]) if asked or stored else None,
             min_probability=min_probability,
-            again_after_s=again_after,
+            again_after_s=again_after_s,
         )
         if more := [text for text in stored if text not in {one.text for one in asked}]:
             say(f"also asked, as `vidmem standing` keeps them: {', '.join(more)}")
@@ -216,14 +217,14 @@ def _say_counts(name: str, stats: SessionStats) -> None:
 
 def _say_events(stats: StandingStats) -> None:
     events = stats.events + stats.resumed
-    text = f"{events} events, {stats.delivered} deliveries confirmed"
-    for count, what in (
-        (stats.resumed, "events of an earlier run"),
-        (stats.retried, "retries"),
-        (stats.failed, "given up"),
-        (stats.dropped, "dropped, since too many waited"),
-        (stats.waiting, "left for the next run"),
-        (stats.unanswered, "questions failed"),
+    text = f"{counted(events, 'event')}, {counted(stats.delivered, 'delivery', 'deliveries')} confirmed"
+    for number, what in (
+        (stats.resumed, f"{counted(stats.resumed, 'event')} of an earlier run"),
+        (stats.retried, counted(stats.retried, "retry", "retries")),
+        (stats.failed, f"{stats.failed} given up"),
+        (stats.dropped, f"{stats.dropped} dropped, since too many waited"),
+        (stats.waiting, f"{stats.waiting} left for the next run"),
+        (stats.unanswered, f"{counted(stats.unanswered, 'question')} failed"),
     ):
-        text += f", {count} {what}" if count else ""
+        text += f", {what}" if number else ""
     (warn if stats.lost or stats.unanswered else say)(text)

@@ -97,9 +97,11 @@ class Delivery:
 
     def close(self) -> None:
         """After `end`: wait until the deadline, and close the receiver."""
-        if self._thread is not None and self._deadline is not None:
-            self._thread.join(max(0.0, self._deadline - time.monotonic()) + 0.5)
-        self.sink.close()
+        try:
+            if self._thread is not None and self._deadline is not None:
+                self._thread.join(max(0.0, self._deadline - time.monotonic()) + 0.5)
+        finally:  # whoever presses Ctrl-C twice leaves nothing running either
+            self.sink.close()
 
     def _run(self) -> None:
         while (event := self._next()) is not None:

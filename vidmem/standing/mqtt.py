@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..encoders.extras import needing
 from ..errors import DeliveryError, UsageError
+from ..http_post import why
 from .event import StandingEvent
 from .sink import Sink, Undelivered
 
@@ -21,7 +22,7 @@ TIMEOUT_S = 10.0
 """Time for one attempt in seconds."""
 OPEN_TIMEOUT_S = 5.0
 """Time for the connection that is tried at the start, in seconds."""
-_FORM = "mqtt://HOST/TOPIC or mqtts://USER:PASSWORD@HOST:PORT/TOPIC"
+_FORM = "mqtt://HOST/TOPIC or mqtts://HOST/TOPIC, with USER@ or USER:PASSWORD@ before HOST and :PORT after it"
 _MAX_TOPIC = 1024
 
 
@@ -85,7 +86,7 @@ class Mqtt(Sink):
         try:
             self._client.connect(self._host, self._port, keepalive=30)
         except (OSError, ValueError) as error:
-            raise self._unreachable(getattr(error, "strerror", None) or type(error).__name__) from None
+            raise self._unreachable(why(error)) from None
         self._client.loop_start()
         with self._changed:
             self._changed.wait_for(lambda: self._connected or bool(self._refused), OPEN_TIMEOUT_S)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 
 from ..errors import UsageError
@@ -24,7 +25,7 @@ class RunCommand(Sink):
 
     There is no shell, and nothing of the event is an argument. The environment has VIDMEM_EVENT_ID,
     VIDMEM_EVENT_TIME_NS and VIDMEM_EVENT_PROBABILITY ("" if there is none). What the command prints goes to stderr.
-    Exit code 0 is success; all else is tried again.
+    Exit code 0 is success; all else is tried again. `close` kills a command that still runs.
 
     Args:
         command: The command line, split as a shell splits words, and nothing else that shells do.
@@ -45,6 +46,9 @@ class RunCommand(Sink):
         if program is None:
             raise UsageError(f"there is no program of that name to run; check `exec`: {self._words[0][:80]}")
         self.name, self._timeout_s = os.path.basename(self._words[0]), timeout_s
+        self._running: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._changed = threading.Lock()
 
     def send(self, event: StandingEvent) -> None:
         """Run the command and wait for its end."""
@@ -53,17 +57,7 @@ class RunCommand(Sink):
             "VIDMEM_EVENT_TIME_NS": event.time_ns,
             "VIDMEM_EVENT_PROBABILITY": "" if event.probability is None else str(event.probability),
         }
-        try:
-            process = subprocess.Popen(
-                self._words,
-                stdin=subprocess.PIPE,
-                stdout=_STDERR,
-                stderr=_STDERR,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for us, and the whole group can be killed
-            )
-        except OSError as error:
-            raise Undelivered(f"it cannot be started ({error.strerror})", again=True) from None
+        process = self._started(environment)
         try:
             process.communicate(event.to_json().encode() + b"\n", timeout=self._timeout_s)
         except subprocess.TimeoutExpired:
@@ -72,18 +66,49 @@ class RunCommand(Sink):
         except BaseException:
             _kill(process)
             raise
+        finally:
+            with self._changed:
+                self._running = None
         if process.returncode:
             raise Undelivered(f"exit code {process.returncode}", again=True)
+
+    def close(self) -> None:
+        """Kill the command that runs, and what it started: nobody would end it later."""
+        with self._changed:
+            self._closed = True
+            if self._running is not None:
+                _kill_group(self._running)
+
+    def _started(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with self._changed:
+            if self._closed:
+                raise Undelivered("the session has ended", again=True)
+            try:
+                self._running = subprocess.Popen(
+                    self._words,
+                    stdin=subprocess.PIPE,
+                    stdout=_STDERR,
+                    stderr=_STDERR,
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is for us, and the whole group can be killed
+                )
+            except OSError as error:
+                raise Undelivered(f"it cannot be started ({error.strerror})", again=True) from None
+            return self._running
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill the command and what it started, and take note of its end, so that no zombie is left."""
+    _kill_group(process)
+    with suppress(OSError):
+        if process.stdin is not None:
+            process.stdin.close()
+    process.wait()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(OSError):
         if sys.platform == "win32":
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-    with suppress(OSError):
-        if process.stdin is not None:
-            process.stdin.close()
-    process.wait()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,17 @@ def test_haystack_is_what_memory_answers(server: Any, memory: Memory) -> None:
     missing = call(server, "haystack", anchor="magenta", target="green")
     assert document(missing)["answer"] == "not found"
     assert picture(missing) is None
+    for told in (text(answer), text(missing)):  # a photo is named as `look` takes it
+        source, time = re.findall(r"\(source (\d+), time (\S+)\)", told)[0]
+        seen = document(call(server, "look", source=int(source), time=float(time)))
+        assert Path(seen["picture"]).name in told
+
+
+def test_sightings_are_counted_as_such(server: Any) -> None:
+    """A photo is no stretch of time."""
+    answer = call(server, "where", text="red", top=50)
+    total = document(answer)["total"]
+    assert text(answer).startswith(f"Found: red, {total} sighting{'s' if total > 1 else ''}. Newest first:")
 
 
 def test_sources(server: Any, memory: Memory, made: Path) -> None:

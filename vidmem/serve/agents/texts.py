@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from ...address import shown
 from ...query.documents import HaystackDocument, SightingDocument, ThingsDocument
-from ...timecode import clock, counted
+from ...timecode import NS, clock, counted
 from .results import HaystackResult, LookResult, SourcesResult, TimelineResult, UnknownDocument, WhereResult
 
 MAX_LINES = 20
@@ -20,8 +20,7 @@ def where_text(result: WhereResult, asked: str) -> str:
     if result.unknown is not None:
         return unknown_text(result.unknown)
     if result.found:
-        stretches = "one stretch" if result.total == 1 else f"{result.total} stretches"
-        lines.append(f"Found: {asked}, in {stretches} of time. Newest first:")
+        lines.append(f"Found: {asked}, {counted(result.total, 'sighting')}. Newest first:")
         lines += _sightings(result.sightings)
         if (older := result.likelier) is not None:
             lines.append(f"An older sighting is much likelier: {_sighting(older)}")
@@ -66,7 +65,10 @@ def haystack_text(result: HaystackResult) -> str:
     if result.unknown is not None:
         return unknown_text(result.unknown)
     if result.answer == "not found":
-        near = "; ".join(f"{_name(photo.image)} (score {photo.score:.2f})" for photo in result.near_misses)
+        near = "; ".join(
+            f"{_photo(photo.image, photo.source_id, photo.frame_ns)}, score {photo.score:.2f}"
+            for photo in result.near_misses
+        )
         return _joined(
             [f"No photo with {result.anchor} was found." + (f" Nearest: {near}" if near else "")], result.notes
         )
@@ -147,7 +149,13 @@ def _probability(probability: float | None) -> str:
 
 
 def _place(result: HaystackDocument) -> str:
-    return f"the photo with {result.anchor}, {_name(result.image)} (source {result.source_id}),"
+    return f"the photo with {result.anchor}, {_photo(result.image, result.source_id, result.frame_ns)},"
+
+
+def _photo(path: str | None, source_id: int | None, frame_ns: str | None) -> str:
+    """A photo with what `look` takes: its source, and its time, which is only a number there."""
+    time = f", time {int(frame_ns) / NS:g}" if frame_ns is not None else ""
+    return f"{_name(path)} (source {source_id}{time})"
 
 
 def _name(path: str | None) -> str:

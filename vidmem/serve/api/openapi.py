@@ -56,6 +56,21 @@ _STATUSES = {
     "503": "The server is busy, or the memory or the model cannot be read.",
 }
 
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of an earlier answer.",
+    "schema": {"type": "string"},
+}
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "description": "One range of bytes, such as bytes=0-99999.",
+    "schema": {"type": "string"},
+}
+
 
 @functools.cache
 def openapi() -> dict[str, Any]:
@@ -87,6 +102,13 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
     answers: dict[str, Any] = {"200": {"description": route.summary, "content": content}}
     fault = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     answers |= {status: {"description": text, "content": fault} for status, text in _STATUSES.items()}
+    if route.method == "GET":
+        answers["304"] = {"description": "Nothing has changed since the answer with the tag in If-None-Match."}
+    headers = [_IF_NONE_MATCH] if route.method == "GET" else []
+    if route.ranges:
+        answers["206"] = {"description": "The bytes of the range.", "content": content}
+        answers["416"] = {"description": "The file has no such bytes; Content-Range gives its size."}
+        headers.append(_RANGE)
     out: dict[str, Any] = {
         "summary": route.summary,
         "operationId": ("" if route.method == "GET" else f"{route.method.lower()}_")
@@ -100,8 +122,9 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
                 "schema": {"type": "array", "items": parameter.schema} if parameter.repeat else parameter.schema,
             }
             for parameter in route.parameters
-        ],
-        "responses": answers,
+        ]
+        + headers,
+        "responses": dict(sorted(answers.items())),
     }
     if route.body:
         taken: dict[str, Any] = {"image/*": {"schema": {"type": "string", "format": "binary"}}}

@@ -86,6 +86,7 @@ class Route:
         body: What the body of a POST is.
         takes: JSON schema of that body; None for the bytes of a picture.
         pool: The threads that it runs in: questions, pictures or lists.
+        ranges: It gives one range of bytes if it is asked for with the header Range.
     """
 
     path: str
@@ -97,6 +98,7 @@ class Route:
     body: str = ""
     takes: Mapping[str, object] | None = None
     pool: str = "questions"
+    ranges: bool = False
 
 
 def mounted(route: Route, service: Service) -> StarletteRoute:

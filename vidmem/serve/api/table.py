@@ -213,6 +213,7 @@ ROUTES: tuple[Route, ...] = (
         "video/*",
         (SOURCE,),
         pool="pictures",
+        ranges=True,
     ),
     Route("/jobs", "All jobs that the server remembers, newest first.", jobs.jobs, JobsDocument),
     Route("/jobs/{job}", "One job.", jobs.job, JobDocument, (_JOB,)),
