@@ -193,6 +193,11 @@ def test_the_page_shows_the_answer_of_the_api(indexed: Path) -> None:
                 main = page.locator("main")
                 if document["found"]:
                     main.get_by_text(Path(document["sightings"][0]["picture"]).name).first.wait_for()
+                    rows = page.locator(".sightings-rows [data-sighting]")
+                    shown = rows.evaluate_all("rows => rows.map(row => row.dataset.sighting)")
+                    assert shown == [one["id"] for one in found["sightings"]]
+                    for row, one in zip(rows.all_inner_texts(), found["sightings"], strict=True):
+                        assert Path(one["picture"] or one["source"]).name in row
                 else:
                     main.get_by_text("not found", exact=False).first.wait_for()
             browser.close()
