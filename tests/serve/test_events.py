@@ -13,7 +13,7 @@ import fakes
 import pytest
 
 from vidmem import Memory
-from vidmem.serve.events import Events, MemoryWatch
+from vidmem.serve.events import KEPT_BYTES, Events, MemoryWatch
 from vidmem.serve.faults import BusyError
 
 
@@ -64,6 +64,20 @@ def test_who_connects_again_misses_nothing() -> None:
         await anext(again)
         assert [parsed(await anext(again))["data"]["n"] for _ in range(3)] == [2, 3, 4]
         await again.aclose()
+
+    run(test)
+
+
+def test_long_events_are_kept_up_to_a_size() -> None:
+    async def test() -> None:
+        events = Events()
+        for n in range(200):
+            events.publish("job", {"n": n, "reports": "x" * 100_000})
+        assert sum(len(event.data) for event in events._kept) <= KEPT_BYTES
+        stream = events.stream(events.listen(f"{events._start}-100", lambda: [("job", {"n": "now"})]))
+        await anext(stream)
+        assert parsed(await anext(stream))["data"]["n"] == "now"
+        await stream.aclose()
 
     run(test)
 

@@ -337,6 +337,13 @@ def test_a_browser_logs_in_once() -> None:
     assert ask(app, "GET", "/api/v1/stats", (("cookie", cookie),)).status == 401
 
 
+def test_cookies_that_others_on_the_host_have_set_log_nobody_out() -> None:
+    app = public()
+    cookie = _log_in(app).headers["set-cookie"].split(";")[0]
+    theirs = "; ".join(f"vidmem_8077=theirs{n}" for n in range(40))
+    assert ask(app, "GET", "/api/v1/stats", (("cookie", f"{theirs}; {cookie}"),)).status == 200
+
+
 def test_the_cookie_is_secure_behind_https() -> None:
     names = ServerNames("127.0.0.1", 8077, frozenset({parse_name("https://m.example", 8077)}))
     reply = _log_in(guarded(names=names, token=TOKEN), headers=(("origin", "https://m.example"),), host="m.example")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -254,6 +256,67 @@ def test_a_process_that_breaks(memory: Path, films: Path) -> None:
         assert done.state == "failed"
         assert done.error is not None
         assert cause in done.error.message
+
+
+COUNTS = """
+import json, signal, sys, time
+told = []
+signal.signal(signal.SIGINT, lambda *_: told.append(1))
+print(json.dumps({"progress": dict(source="", done_s=0, total_s=1, frames=1, fps=1, eta_s=None)}), flush=True)
+while not told: time.sleep(0.02)
+time.sleep(1)
+error = {"kind": "x", "message": str(len(told))}
+print(json.dumps({"end": {"state": "failed", "error": error}}), flush=True)
+"""
+
+
+def test_a_job_that_is_cancelled_often_is_interrupted_once(memory: Path, films: Path) -> None:
+    jobs = Jobs(JobSettings(str(memory), True, (str(films),)), command=(sys.executable, "-c", COUNTS))
+    job = jobs.post({"action": "index", "paths": ["walk.mp4"]})
+    until(jobs, job, frames=1)
+    threads = threading.active_count()
+    for _ in range(50):
+        jobs.cancel(job.id)
+        time.sleep(0.005)
+    assert threading.active_count() <= threads + 1
+    done = until(jobs, job)
+    jobs.close()
+    assert done.error is not None
+    assert done.error.message == "1"
+
+
+def test_a_second_interrupt_does_not_break_the_first() -> None:
+    code = """
+import os, signal
+from vidmem.serve import job_child
+def work(send):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        send("report", "kept")
+    return {}
+job_child._guarded = work
+job_child.main()
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert [json.loads(line) for line in out.splitlines()] == [{"report": "kept"}, {"end": {"state": "cancelled"}}]
+
+
+def test_a_thousand_reports_are_told_in_few_events(memory: Path, films: Path, heard: list[dict[str, Any]]) -> None:
+    code = """
+import json
+report = dict(source_id=1, source="x" * 100, state="failed", frames=0, tracks=0, damaged=0, notes=["y" * 100])
+for _ in range(1000): print(json.dumps({"report": report}))
+print(json.dumps({"end": {"state": "done"}}), flush=True)
+"""
+    settings = JobSettings(str(memory), True, (str(films),))
+    jobs = Jobs(settings, lambda _, job: heard.append(dict(job)), (sys.executable, "-c", code))
+    done = until(jobs, jobs.post({"action": "index", "paths": ["walk.mp4"]}))
+    jobs.close()
+    assert len(done.reports) == 1000
+    assert len(heard) < 50
+    assert len(heard[-1]["reports"]) == 1000
 
 
 def test_the_token_is_not_given_to_jobs(memory: Path, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:

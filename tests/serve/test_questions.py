@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
+
+    from .conftest import Serve
 
 BASE = "/api/v1"
 
@@ -169,6 +173,30 @@ def test_the_thing_in_a_box(client: TestClient, walk: Path) -> None:
 )
 def test_wrong_parameters(client: TestClient, path: str, parameters: dict[str, Any], told: str) -> None:
     assert told in refused(client, path, 400, "usage", **parameters)
+
+
+def test_a_question_that_costs_as_much_as_many_is_refused(client: TestClient) -> None:
+    for path in ("/where", "/timeline"):
+        answer = client.get(BASE + path, params={"text": "red", "near": ["blue"] * 9})
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "usage")
+        assert "up to 8 times" in answer.json()["error"]["message"]
+        assert client.get(BASE + path, params={"text": "red", "near": ["blue"] * 8}).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted there")
+def test_a_memory_that_is_deleted_or_replaced_answers_nothing(serving: Serve, indexed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(indexed, folder)
+    client = serving(folder)
+    paths = ("/where?text=red", "/things", "/sources", "/frames/1/1000000000.jpg", "/videos/1", "/events")
+    assert {client.get(BASE + path).status_code for path in paths[:-1]} == {200}
+    shutil.rmtree(folder)
+    for again in range(2):
+        for path in paths:
+            answer = client.get(BASE + path)
+            assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "store"), path
+        if not again:
+            shutil.copytree(indexed, folder)  # another memory, as far as anyone knows
 
 
 def test_a_source_that_is_not_there(client: TestClient) -> None:

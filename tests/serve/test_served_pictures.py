@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import importlib
 import io
 import os
 import shutil
+import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +27,7 @@ from vidmem.encoders import registry
 from vidmem.errors import UsageError
 from vidmem.memory import Memory
 from vidmem.query.arguments import box as parse_box
+from vidmem.serve.faults import BusyError
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -182,6 +188,111 @@ def test_a_file_that_is_gone(serving: Serve, own: tuple[Path, Path]) -> None:
     assert client.get(f"{BASE}/where", params={"text": "red"}).json()["found"]
 
 
+def test_what_was_drawn_from_a_file_that_is_gone_or_another_now(serving: Serve, own: tuple[Path, Path]) -> None:
+    memory, video = own
+    client = serving(memory)
+    paths = ("/frames/1/1000000000.jpg", "/crops/1/1000000000.jpg?box=0,0,50,50", "/clips/1/0-1000000000.mp4")
+    tags = {path: client.get(BASE + path).headers["etag"] for path in paths}
+    other = video.with_name("other.mp4")
+    other.write_bytes(b"other" * 1000)
+    os.replace(other, video)
+    for path in paths:
+        assert client.get(BASE + path, headers={"if-none-match": tags[path]}).status_code == 415
+    video.unlink()
+    assert {client.get(BASE + path).status_code for path in paths} == {415}
+
+
+def test_a_photo_that_was_forgotten_is_not_shown(serving: Serve, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    for colour in ("red", "green"):
+        fakes.photo(album / f"{colour}.png", colour)
+    with Memory.open(tmp_path / "memory", encoder="colours") as m:
+        m.index(album)
+    client = serving(tmp_path / "memory")
+    seen = client.get(f"{BASE}/where", params={"text": "green"}).json()["sightings"][0]
+    paths = [f"/{kind}/1/{seen['frame_ns']}.jpg?box=0,0,50,50" for kind in ("frames", "crops")]
+    tags = [client.get(BASE + path).headers["etag"] for path in paths]
+    (album / "green.png").unlink()
+    with Memory.open(tmp_path / "memory") as m:
+        m.index(album)
+    for path, tag in zip(paths, tags, strict=True):
+        for headers in ({}, {"if-none-match": tag}):
+            answer = client.get(BASE + path, headers=headers)
+            assert (answer.status_code, "there is no photo" in answer.text) == (400, True)
+
+
+def test_what_is_forgotten_over_http_does_not_stay_in_ram(serving: Serve, own: tuple[Path, Path]) -> None:
+    memory, _ = own
+    client = serving(memory, allow_write=True)
+    service: Any = client.app.state.service  # type: ignore[attr-defined]
+    assert client.get(f"{BASE}/frames/1/1000000000.jpg").status_code == 200
+    (tag,) = service.drawn._held
+    job = client.post(f"{BASE}/jobs", json={"action": "forget", "sources": [1]}).json()
+    deadline = time.monotonic() + 60
+    while service.drawn.get(tag) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert client.get(f"{BASE}/jobs/{job['id']}").json()["state"] == "done"
+
+
+def test_clips_leave_room_for_pictures(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip may take a minute."""
+    go, begun = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> bytes:
+        begun.set()
+        assert go.wait(60)
+        return b"clip"
+
+    monkeypatch.setattr("vidmem.serve.api.pictures.clip_bytes", slow)
+    clips = [threading.Thread(target=client.get, args=(f"{BASE}/clips/1/{n}-1000000000.mp4",)) for n in range(3)]
+    for clip in clips:
+        clip.start()
+    try:
+        assert begun.wait(60)
+        assert picture(client, "/frames/1/1000000000.jpg").shape == (96, 160, 3)
+    finally:
+        go.set()
+        for clip in clips:
+            clip.join(60)
+
+
+@pytest.mark.parametrize("path", ["vidmem.serve.api.pictures", "vidmem.serve.agents.clips"])
+def test_a_server_that_ends_does_not_wait_for_a_clip(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The process would wait for its threads, and so for a minute."""
+    service: Any = client.app.state.service  # type: ignore[attr-defined]
+    module = importlib.import_module(path)
+    row, asked, check = service.source(1), {"source": 1, "span": "0-2000000000", "tracks": []}, module.check_open
+    frames: list[int] = []
+
+    def ends() -> None:
+        frames.append(1)
+        service.pools.clips.close()
+        check()
+
+    def work() -> bytes:
+        if path.endswith("clips"):
+            return bytes(module.clip(row, 0, 2_000_000_000))
+        return bytes(module.clip(service, asked).make())
+
+    monkeypatch.setattr(module, "check_open", ends)
+    with pytest.raises(BusyError, match="the server ends"):
+        asyncio.run(service.run("clips", "me", work))
+    assert len(frames) == 1
+
+
+def test_a_clip_without_room_for_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    status, kind, told = refused(client, "/clips/1/0-1000000000.mp4")
+    assert (status, kind) == (415, "media")
+    assert "No space left on device" in told
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
 def test_a_pipe_in_its_place_makes_nobody_wait(serving: Serve, own: tuple[Path, Path]) -> None:
     memory, video = own
@@ -248,8 +359,12 @@ def test_episodes_of_a_dataset_have_frames_and_clips(
     assert refused(client, f"/videos/{rows[0].id}")[:2] == (415, "media")
 
 
-def test_kinds_of_files_that_browsers_do_not_play(serving: Serve, tmp_path: Path) -> None:
+def test_kinds_of_files_that_browsers_do_not_play(
+    serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from media import make
+
+    monkeypatch.setattr("vidmem.serve.api.sources._LOOK_S", 60.0)  # a busy machine needs more than half a second
 
     made = {
         "a.mp4": make.video(tmp_path / "a.mp4", range(10)),

@@ -148,6 +148,16 @@ def test_readers_that_stall_make_place() -> None:
         assert max(honest(port) for _ in range(3)) < 1.0
 
 
+def test_bodies_that_never_end_make_place() -> None:
+    """The login of a server takes a body from anyone."""
+    begun = b"POST /api/v1/pictures HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 100\r\n\r\na"
+    with server(connections=40) as port, ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(connect(port)).sendall(begun % port)
+        time.sleep(0.5)
+        assert max(honest(port) for _ in range(3)) < 1.0
+
+
 def test_connections_that_work_are_not_ended_for_others() -> None:
     ask = b"GET /waits HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
     with server(connections=10, **FAST) as port, ExitStack() as stack:
@@ -183,10 +193,16 @@ def test_smuggled_and_malformed_requests() -> None:
             b"GET / HTTP/1.0\r\n\r\n",
             b"POST /api/v1/pictures HTTP/1.1\r\n" + own + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
             b"POST /api/v1/pictures HTTP/1.1\r\n" + own + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+            b"POST /api/v1/pictures HTTP/1.1\r\n"
+            + own
+            + b"Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n"
+            + own
+            + b"\r\n",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
         ):
             reply = speak(port, data)
             assert reply[9:10] == b"4", (data[:80], reply[:100])
+            assert reply.count(b"HTTP/1.1 ") == 1, data[:80]
         with connect(port) as sock:  # a head without an end
             sock.sendall(b"GET / HTTP/1.1\r\n" + own + b"X-A: " + b"a" * (200 << 10))
             assert closed_within(sock, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from itertools import chain, takewhile
@@ -77,6 +78,31 @@ def cut_clip(
     rest = takewhile(lambda frame: frame.t_ns <= end_ns, source.frames(fps, first.t_ns + 1, shape=shape))
     frames = chain([first], rest)
     save_frames(frames if drawn is None else map(drawn, frames), path_out)
+
+
+def clip_data(
+    source: Source,
+    start_ns: int,
+    end_ns: int,
+    drawn: Drawn | None = None,
+    *,
+    fps: float = 0,
+    shape: Shape | None = None,
+) -> bytes:
+    """The MP4 of `cut_clip` as bytes. It is written to the folder of temporary files, which needs room for it.
+
+    Raises:
+        MediaError: It cannot be written, or the frames cannot be read.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="vidmem-") as folder:
+            path = os.path.join(folder, "clip.mp4")
+            cut_clip(source, path, start_ns, end_ns, drawn, fps=fps, shape=shape)
+            with open(path, "rb") as file:
+                return file.read()
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise MediaError(f"the clip cannot be written ({cause}); make room for temporary files") from None
 
 
 def _resized(image: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:

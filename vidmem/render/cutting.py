@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..errors import MediaError, UsageError
-from ..media import cut_clip
+from ..media.clip import clip_data
 from ..media.images import load
 from ..media.known import known_photo, open_known
-from ..records import Box, SourceKind
+from ..records import Box, Frame, SourceKind
 from ..store import SourceRow, Store
 from .drawing import outline
 from .trajectory import Trajectory, box_drawer
@@ -116,7 +114,14 @@ def _jpeg(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def clip_bytes(store: Store, row: SourceRow, start_ns: int, end_ns: int, tracks: Sequence[int] = ()) -> bytes:
+def clip_bytes(
+    store: Store,
+    row: SourceRow,
+    start_ns: int,
+    end_ns: int,
+    tracks: Sequence[int] = (),
+    between: Callable[[], object] = lambda: None,
+) -> bytes:
     """A clip of a source as MP4 with H.264, with the box of some tracks as one thing.
 
     Args:
@@ -125,6 +130,7 @@ def clip_bytes(store: Store, row: SourceRow, start_ns: int, end_ns: int, tracks:
         start_ns: Its start.
         end_ns: Its end, inclusive, at most MAX_CLIP_NS later.
         tracks: Ids of tracks of the source.
+        between: Called before each frame. It may raise an error to stop.
 
     Raises:
         UsageError: The span is empty or too long.
@@ -137,11 +143,13 @@ def clip_bytes(store: Store, row: SourceRow, start_ns: int, end_ns: int, tracks:
     check_has_pictures(row)
     places = boxes_of(store, row, tracks, start_ns, end_ns)
     draw = box_drawer(places, (row.width, row.height)) if places else None
-    with open_known(row) as source, tempfile.TemporaryDirectory(prefix="vidmem-") as folder:
-        path = os.path.join(folder, "clip.mp4")
-        cut_clip(source, path, start_ns, end_ns, draw, fps=CLIP_FPS, shape=_clip_shape)
-        with open(path, "rb") as file:
-            return file.read()
+
+    def drawn(frame: Frame) -> Frame:
+        between()
+        return frame if draw is None else draw(frame)
+
+    with open_known(row) as source:
+        return clip_data(source, start_ns, end_ns, drawn, fps=CLIP_FPS, shape=_clip_shape)
 
 
 def _clip_shape(width: int, height: int) -> tuple[int, int]:

@@ -81,7 +81,10 @@ def _desk(service: Service) -> Desk:
     async def survey(work: Callable[[], T]) -> T:
         return await service.run("lists", client.get(), work)
 
-    return Desk(service.memory, ask, draw, survey)
+    async def cut(work: Callable[[], T]) -> T:
+        return await service.run("clips", client.get(), work)
+
+    return Desk(service.memory, ask, draw, survey, cut)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -73,6 +73,12 @@ class Bytes:
             while self._size > self._limit:
                 self._size -= len(self._held.popitem(last=False)[1])
 
+    def clear(self) -> None:
+        """Hold nothing."""
+        with self._turn:
+            self._held.clear()
+            self._size = 0
+
 
 class Pictures:
     """Pictures that clients have sent, the ones used last, up to a number of bytes in all."""

@@ -25,8 +25,8 @@ MAX_LISTENERS = 32
 """Pages that listen at the same time. A browser opens six connections to a server, and each tab takes one."""
 BACKLOG = 256
 """Events that wait for a listener before it is dropped."""
-KEPT = 512
-"""Events that are kept for listeners that connect again."""
+KEPT, KEPT_BYTES = 512, 4 << 20
+"""Events that are kept for listeners that connect again, and characters of them. A job of many files is long."""
 HEARTBEAT_S = 15.0
 _RETRY_MS = 2000
 _POLL_S = 1.0
@@ -47,7 +47,8 @@ class Events:
     def __init__(self, limit: int = MAX_LISTENERS, backlog: int = BACKLOG, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._limit, self._backlog, self._heartbeat_s = limit, backlog, heartbeat_s
         self._start = secrets.token_hex(4)
-        self._kept: deque[Event] = deque(maxlen=KEPT)
+        self._kept: deque[Event] = deque()
+        self._kept_bytes = 0
         self._listeners: set[Listener] = set()
         self._lock = threading.Lock()
         self._count = 0
@@ -64,6 +65,9 @@ class Events:
             self._count += 1
             event = Event(self._count, kind, json.dumps(data, separators=(",", ":")))
             self._kept.append(event)
+            self._kept_bytes += len(event.data)
+            while len(self._kept) > KEPT or self._kept_bytes > KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popleft().data)
             for listener in self._listeners:
                 listener.tell(event)
 
@@ -170,8 +174,11 @@ class Listener:
 class MemoryWatch:
     """Publishes `memory` when another process or a job has changed the memory. It looks only while someone listens."""
 
-    def __init__(self, store: Store, events: Events, poll_s: float = _POLL_S) -> None:
-        self._store, self._events, self._poll_s = store, events, poll_s
+    def __init__(
+        self, store: Store, events: Events, changed: Callable[[], None] = lambda: None, poll_s: float = _POLL_S
+    ) -> None:
+        """changed: called before a change is published, from a thread."""
+        self._store, self._events, self._changed, self._poll_s = store, events, changed, poll_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vidmem-memory-watch", daemon=True)
 
@@ -199,4 +206,5 @@ class MemoryWatch:
         while not self._stop.wait(self._poll_s):
             if self._events.listeners and (now := self.generation()) is not None and now != known:
                 known = now
+                self._changed()
                 self._events.publish("memory", {"generation": now})

@@ -107,6 +107,8 @@ class Guard:
         method, path = scope["method"], scope["path"]
         headers = _single(scope["headers"])
         check_size(len(scope.get("raw_path") or path) + len(scope["query_string"]), scope["headers"])
+        if b"transfer-encoding" in headers and b"content-length" in headers:  # a proxy may end it elsewhere than we
+            raise Refusal(400, "usage", "a body has a length or comes in chunks, not both", {"connection": "close"})
         check_path(path)
         origin = self._check_origin(scope, headers, method, path)
         if self._login is not None and self._login.takes(path):

@@ -40,7 +40,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> int:
     """Do the job on stdin."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have let the server ignore it
+    signal.signal(signal.SIGINT, _interrupt)  # also if a shell has let the server ignore it
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between the lines
 
@@ -56,6 +56,12 @@ def main() -> int:
     with contextlib.suppress(OSError):
         send("end", end)
     return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Interrupt once: when the server dies there are two signals, and the second must not break the checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _guarded(send: Send) -> Mapping[str, Any]:

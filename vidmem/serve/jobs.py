@@ -35,6 +35,8 @@ MAX_REPORTS = 1000
 CANCEL_S = 20.0
 """Seconds that a job has to finish its checkpoint when it is cancelled. Then it is killed and loses that one."""
 _CLOSE_S = 10.0
+_TELL_S = 0.25
+"""Seconds between two times that reports are told. All of them are in the job, so that each time is long."""
 
 Publish = Callable[[str, Mapping[str, Any]], None]
 ENDED = ("done", "partial", "failed", "cancelled")
@@ -91,6 +93,7 @@ class Jobs:
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._told_at = 0.0
 
     def all(self) -> list[JobDocument]:
         """All jobs that are remembered, newest first."""
@@ -148,12 +151,13 @@ class Jobs:
             raise ForbiddenError("this server only answers questions; start it with the right to write")
         with self._lock:
             job = self._job(job_id)
+            told_already = job.cancelled
             if job.state not in ENDED:
                 job.cancelled = True
             if job.state == "waiting":
                 self._waiting.remove(job)
                 job.state = "cancelled"
-            process = job.process if job.state == "running" else None
+            process = job.process if job.state == "running" and not told_already else None
             answer = job.document()
         if process is not None:
             _stop(process)
@@ -255,11 +259,14 @@ class Jobs:
             with self._lock:
                 if len(job.reports) < MAX_REPORTS:
                     job.reports.append(JobReport(**message["report"]))
+            if time.monotonic() - self._told_at < _TELL_S:
+                return
         else:
             end = message["end"]
             error = end.get("error")
             self._end(job, end["state"], None if error is None else JobError(**error))
             return  # told when the process is gone, so that the next can take the memory
+        self._told_at = time.monotonic()
         self._tell(job.document())
 
     def _end(self, job: _Job, state: str, error: JobError | None = None) -> None:

@@ -114,9 +114,9 @@ class Login:
             raise Refusal(429, "busy", f"too many wrong tokens; wait {wait} s", {"retry-after": str(wait)})
 
     def _sessions(self, headers: Mapping[bytes, bytes]) -> list[str]:
-        """All values of the cookie: another server on this host may have set one of the same name."""
+        """All values of the cookie: others on this host may have set any number of the same name."""
         pairs = (part.strip().partition("=") for part in headers.get(b"cookie", b"").decode("latin-1").split(";"))
-        return [value for name, _, value in pairs if name == self._cookie][:8]
+        return [value for name, _, value in pairs if name == self._cookie]
 
     def _set_cookie(self, session: str, *, secure: bool) -> str:
         end = "" if session else "; Max-Age=0"

@@ -11,6 +11,7 @@ import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,6 +24,18 @@ RETRY_S = 1
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+_POOL: ContextVar[Pool | None] = ContextVar("_POOL", default=None)
+"""The pool in whose thread this runs."""
+
+
+def check_open() -> None:
+    """Raise BusyError if this runs in a pool that was closed. Work of many seconds calls it now and then: the process
+    ends only after its threads."""
+    pool = _POOL.get()
+    if pool is not None and pool.closed:
+        raise BusyError("the server ends", RETRY_S)
 
 
 @dataclass(slots=True, eq=False)
@@ -38,10 +51,12 @@ class Pool:
     Attributes:
         threads: Calls that run at once.
         waiting: Calls that may wait.
+        closed: It starts nothing more.
     """
 
     def __init__(self, name: str, threads: int, waiting: int = WAITING) -> None:
         self.threads, self.waiting = threads, waiting
+        self.closed = False
         self._name = name
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"vidmem-{name}")
         self._queues: OrderedDict[str, deque[_Call]] = OrderedDict()
@@ -63,7 +78,9 @@ class Pool:
         """
         if self.queued >= self.waiting or len(self._queues.get(client, ())) >= max(1, self.waiting // 2):
             raise BusyError(f"too many {self._name} wait for an answer; try again", RETRY_S)
-        work = functools.partial(contextvars.copy_context().run, functools.partial(function, *args, **options))
+        context = contextvars.copy_context()
+        context.run(_POOL.set, self)
+        work = functools.partial(context.run, functools.partial(function, *args, **options))
         call = _Call(client, work, asyncio.get_running_loop().create_future())
         self._queues.setdefault(client, deque()).append(call)
         self._start()
@@ -74,7 +91,8 @@ class Pool:
             self._drop(call)
 
     def close(self) -> None:
-        """Start nothing more. Calls that run end by themselves."""
+        """Start nothing more. Calls that run end by themselves, or where they call `check_open`."""
+        self.closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
@@ -109,17 +127,20 @@ class Pool:
 
 
 class Pools:
-    """The pools of a server: questions, which read the memory, pictures, which decode video, and lists of all things.
+    """The pools of a server: questions, which read the memory, pictures, which decode video, lists of all things, and
+    clips.
 
-    The first list after a change takes seconds in a large memory, so that it has a thread of its own.
+    The first list after a change takes seconds in a large memory, and a clip may take a minute, so that each has a
+    thread of its own.
     """
 
     def __init__(self, questions: int = QUESTION_THREADS, pictures: int = PICTURE_THREADS) -> None:
         self.questions = Pool("questions", questions)
         self.pictures = Pool("pictures", pictures)
         self.lists = Pool("lists", 1)
+        self.clips = Pool("clips", 1)
 
     def close(self) -> None:
         """Close them."""
-        for pool in (self.questions, self.pictures, self.lists):
+        for pool in (self.questions, self.pictures, self.lists, self.clips):
             pool.close()

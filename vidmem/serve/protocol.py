@@ -73,7 +73,7 @@ class Watchdog:
         """End the connection that has waited longest, of the address that has most of those that wait."""
         now = time.monotonic()
         others = self._connections - {newest}
-        victims = [c for c in others if c.waits] or [c for c in others if c.stalled(now, self.limits)]
+        victims = [c for c in others if c.unfinished] or [c for c in others if c.stalled(now, self.limits)]
         if not victims:
             self._end(newest)
             return
@@ -113,6 +113,11 @@ class GuardedProtocol(H11Protocol):
     def waits(self) -> bool:
         """True while the client has not sent a whole request head; also while it sends a body that nobody reads."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def unfinished(self) -> bool:
+        """True while the client has not sent a whole request, head and body."""
+        return self.waits or self.cycle.more_body
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from ..errors import UsageError
+from ..errors import StoreError, UsageError
 from ..media.known import check_known_file, open_known_file
 from ..media.playable import Playable, playable
 from ..memory import Memory
 from ..records import SourceKind
 from ..store import SourceRow
+from ..store.files import DATABASE_NAME
 from .caches import Bytes, Few, Pictures
 from .events import Events, MemoryWatch
 from .faults import NotFoundError
 from .folders import checked_folder
-from .jobs import Jobs, JobSettings
+from .jobs import ENDED, Jobs, JobSettings
 from .pools import Pool, Pools
 from .settings import Settings
 
@@ -43,25 +45,40 @@ class Service:
 
     def __init__(self, memory: Memory, settings: Settings) -> None:
         self.memory, self.settings = memory, settings
+        self._database = Path(memory.store.folder).absolute() / DATABASE_NAME
+        self._opened = _file(self._database)
         self.given = Pictures()
         self.drawn = Bytes()
         self._playable: Few[Playable] = Few(4096)
         self._checked: Few[bool] = Few(4096)
         self.pools = Pools()
         self.events = Events()
-        self.watch = MemoryWatch(memory.store, self.events)
+        self.watch = MemoryWatch(memory.store, self.events, self.drawn.clear)
         self.folders = tuple(map(checked_folder, self.settings.folders))
         writing = JobSettings(str(memory.store.folder), settings.allow_write, self.folders, settings.opening)
-        self.jobs = Jobs(writing, self.events.publish)
+        self.jobs = Jobs(writing, self._told)
 
     async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:
-        """Run blocking work in a thread. pool: questions, pictures or lists. client: who asks.
+        """Run blocking work in a thread. pool: questions, pictures, lists or clips. client: who asks.
 
         Raises:
             BusyError: Too many calls wait.
+            StoreError: The memory is no longer there. An open database could still be read after it was deleted.
         """
+
+        def checked() -> T:
+            if _file(self._database) != self._opened:
+                raise StoreError("the memory was deleted, moved or replaced; start the server again")
+            return work()
+
         chosen: Pool = getattr(self.pools, pool)
-        return await chosen.run(client, work)
+        return await chosen.run(client, checked)
+
+    def _told(self, kind: str, job: Mapping[str, Any]) -> None:
+        """Pass on what a job tells. What was forgotten does not stay in RAM."""
+        if job["action"] == "forget" and job["state"] in ENDED:
+            self.drawn.clear()
+        self.events.publish(kind, job)
 
     def client(self, request: Request) -> str:
         """Who asks, as the guard says it."""
@@ -78,11 +95,11 @@ class Service:
         """Whether browsers play the file of a source. look: open the file if needed; else None if it is not known."""
         if row.kind is not SourceKind.VIDEO:
             return Playable("", "it is not a video file of its own")
-        state = _state(row.address.path)
-        key = (row.id, row.fingerprint, state)
+        now = state(row.address.path)
+        key = (row.id, row.fingerprint, now)
         found = self._playable.get(key)
         if found is None and look:
-            found = playable(row) if state else Playable("", "the file is gone or cannot be read")
+            found = playable(row) if now else Playable("", "the file is gone or cannot be read")
             self._playable.put(key, found)
         return found
 
@@ -108,7 +125,16 @@ class Service:
             raise NotFoundError(str(error)) from None
 
 
-def _state(path: str) -> tuple[int, ...] | None:
+def _file(path: Path) -> tuple[int, int] | None:
+    """What tells the file at a path from another one; None for one that is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def state(path: str) -> tuple[int, ...] | None:
     """What changes with the content of a file; None for one that is gone."""
     try:
         return _state_of(os.stat(path))

@@ -119,6 +119,19 @@ def test_ctrl_c_ends_it_without_a_word(made: Path, number: int) -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="stdin is no socket there")
+def test_ctrl_c_ends_it_though_the_client_reads_nothing(made: Path) -> None:
+    with started(made) as process:
+        greet(process)
+        assert process.stdin is not None
+        asked = (json.dumps(request(2, "tools/list")) + "\n").encode()
+        for _ in range(40):  # each answer has more than 30 KB, and a pipe holds 64
+            os.write(process.stdin.fileno(), asked)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (130, -signal.SIGINT)
+
+
 def test_nothing_that_a_client_does_ends_it_but_a_kill_and_that_leaves_the_memory_as_it_was(
     made: Path, server: Any
 ) -> None:

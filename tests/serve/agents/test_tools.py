@@ -284,3 +284,15 @@ def test_wrong_arguments_say_how_to_mend_them(
 def test_a_long_argument_does_not_come_back_whole(server: Any) -> None:
     message = problem(call(server, "where", text="x" * 100_000))
     assert len(message) < 2100
+
+
+def test_a_call_that_costs_as_much_as_many_is_refused(
+    server: Any, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "8" in problem(call(server, "where", text="red", near=["blue"] * 9))
+    assert "200" in problem(call(server, "where", text="red", source=[1] * 201))
+    looked: list[int] = []
+    sources = memory.store.sources
+    monkeypatch.setattr(type(memory.store), "sources", lambda self: looked.append(1) or sources())
+    assert document(call(server, "where", text="red", source=[1] * 200, picture=False))["found"]
+    assert len(looked) < 10

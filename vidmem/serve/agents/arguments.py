@@ -9,6 +9,10 @@ from pydantic import Field
 from .looking import View
 from .pictures import MAX_MOMENTS
 
+MAX_NEAR = 8
+"""The most things that one question may be near to; each costs as much as a question of its own."""
+MAX_SOURCES = 200
+"""The most sources in one list."""
 MAX_TOP = 50
 """The most sightings or things in one result."""
 
@@ -34,7 +38,7 @@ OneSource = Annotated[
     Field(description="A source in the memory: its id, or its file name, such as 3 or walk.mp4. `sources` lists them."),
 ]
 SourceList = Annotated[
-    int | str | list[int | str] | None,
+    int | str | Annotated[list[int | str], Field(max_length=MAX_SOURCES)] | None,
     Field(
         description="Only in these sources: ids or file names, one or a list, such as 3 or ['walk.mp4', 5]. By default "
         "all."
@@ -50,8 +54,11 @@ After = Annotated[
 ]
 Before = Annotated[str | None, Field(description="Only until just before this time; as `after`.", max_length=100)]
 Near = Annotated[
-    str | list[str] | None,
-    Field(description="Only near these other things, one or a list, such as 'laptop': both in view, side by side."),
+    str | Annotated[list[str], Field(max_length=MAX_NEAR)] | None,
+    Field(
+        description=f"Only near these other things, one or a list of up to {MAX_NEAR}, such as 'laptop': both in view, "
+        "side by side."
+    ),
 ]
 MinProbability = Annotated[
     float | None,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
 from ...errors import MediaError, UsageError
-from ...media import cut_clip
+from ...media.clip import clip_data
 from ...media.known import open_known
 from ...records import Frame, SourceKind
 from ...store import SourceRow
 from ...timecode import NS
+from ..pools import check_open
 
 MAX_NS = 60 * NS
 """The longest clip."""
@@ -40,16 +38,15 @@ def clip(row: SourceRow, start_ns: int, end_ns: int) -> bytes:
         raise UsageError(f"a clip is at most {MAX_NS // NS} s long; ask for a part of it")
     if row.kind is SourceKind.LIVE or not row.address.exists():
         raise MediaError(f"the video of source {row.id} is not there; put it back to take clips from it")
-    with tempfile.TemporaryDirectory(prefix="vidmem-") as folder:
-        path = Path(folder) / "clip.mp4"
-        with open_known(row) as source:
-            cut_clip(source, str(path), start_ns, end_ns, _smaller)
-        if path.stat().st_size > MAX_BYTES:
-            raise MediaError("the clip is too large to be sent; ask for a shorter one")
-        return path.read_bytes()
+    with open_known(row) as source:
+        data = clip_data(source, start_ns, end_ns, _smaller)
+    if len(data) > MAX_BYTES:
+        raise MediaError("the clip is too large to be sent; ask for a shorter one")
+    return data
 
 
 def _smaller(frame: Frame) -> Frame:
+    check_open()
     height, width = frame.image.shape[:2]
     scale = MAX_SIDE / max(height, width)
     if scale >= 1:

@@ -30,13 +30,14 @@ class Desk:
     """What the tools work with.
 
     memory: opened with `read_only`. ask: runs questions. draw: runs what decodes pictures. survey: runs what reads the
-    whole memory, which may take seconds.
+    whole memory, which may take seconds. cut: runs what makes clips, which may take a minute.
     """
 
     memory: Memory
     ask: Runner = in_a_thread
     draw: Runner = in_a_thread
     survey: Runner = in_a_thread
+    cut: Runner = in_a_thread
 
     @property
     def store(self) -> Store:

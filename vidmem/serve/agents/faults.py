@@ -40,7 +40,9 @@ def wrong_arguments(tool: str, error: ValidationError, schema: Mapping[str, Any]
     """The message for arguments of the wrong type or size: each with what it got and what it takes."""
     known = schema.get("properties", {})
     lines: dict[str, str] = {}
-    for problem in error.errors(include_url=False, include_context=False):
+    problems = error.errors(include_url=False, include_context=False)
+    # A list that is too long is no text and no number either, which nobody wants to know.
+    for problem in sorted(problems, key=lambda one: one["type"] != "too_long"):
         name = str(problem["loc"][0]) if problem["loc"] else tool
         if name in lines:
             continue

@@ -32,7 +32,10 @@ def find_source(store: Store, given: SourceName) -> SourceRow:
     Raises:
         UsageError: There is none, or there are several. The message lists ids and names.
     """
-    rows = store.sources()
+    return _found(store.sources(), given)
+
+
+def _found(rows: Sequence[SourceRow], given: SourceName) -> SourceRow:
     text = str(given).strip()
     if text.isascii() and text.isdecimal() and (found := [row for row in rows if str(row.id) == text.lstrip("0")]):
         return found[0]
@@ -52,7 +55,8 @@ def find_source(store: Store, given: SourceName) -> SourceRow:
 
 def find_sources(store: Store, given: Sequence[SourceName]) -> list[SourceRow]:
     """The sources with these ids or names, each once. Raises UsageError as `find_source`."""
-    found = [find_source(store, one) for one in given]
+    rows = store.sources() if given else []
+    found = [_found(rows, one) for one in dict.fromkeys(given)]
     return list({row.id: row for row in found}.values())
 
 

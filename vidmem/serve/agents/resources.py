@@ -75,7 +75,7 @@ class Shelf:
                 raise UsageError("a clip is START-END in nanoseconds, such as 12000000000-15000000000")
             return clip(find_source(self.desk.store, source), int(match[1]), int(match[2]))
 
-        return await self._run(self.desk.draw, work)
+        return await self._run(self.desk.cut, work)
 
     def _picture(self, source: str, t_ns: str, box: str, view: View) -> bytes:
         row = find_source(self.desk.store, source)

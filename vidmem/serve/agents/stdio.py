@@ -25,6 +25,9 @@ from .server import AgentServer, build
 from .writing import writing_tools
 
 _PART = 1 << 16
+_GRACE_S = 5.0
+"""Seconds after an interrupt in which a client may take the answers that wait. One that does not would hold the process
+forever, since a write into a full pipe cannot be interrupted."""
 
 
 def serve_memory(
@@ -64,11 +67,19 @@ def serve_stdio(server: AgentServer) -> None:
             nonlocal interrupted
             interrupted = True
             _shut(end)
+            signal.signal(number, signal.SIG_DFL)
+            last.args = (number,)
+            if not last.is_alive():
+                last.start()
+
+        last = threading.Timer(_GRACE_S, signal.raise_signal)
+        last.daemon = True
 
         before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             anyio.run(server.run_stdio_async)
         finally:
+            last.cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
     if interrupted:

@@ -11,9 +11,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
-from ...errors import UsageError
+from ...errors import UsageError, VidmemError
 from ...text_files import parse_json
-from ..faults import BusyError, fault_of
+from ..faults import fault_of
 from ..job_documents import JobDocument, JobsDocument
 from .route import BASE, refused
 
@@ -101,7 +101,7 @@ def events_route(service: Service) -> StarletteRoute:
         try:
             state = await service.run("questions", service.client(request), lambda: list(now()))
             listener = service.events.listen(request.headers.get("last-event-id", "")[:100], lambda: state)
-        except BusyError as error:
+        except VidmemError as error:
             return refused(fault_of(error))
         service.watch.start()
         return EventStream(service.events, listener)

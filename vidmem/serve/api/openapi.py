@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
 from ... import __version__
-from .route import BASE, JSON, Route, json_bytes
+from .route import BASE, JSON, Parameter, Route, json_bytes
 from .table import ROUTES
 
 ERROR_KINDS = (
@@ -119,7 +120,7 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
                 "in": "path" if parameter.in_path else "query",
                 "required": parameter.required or parameter.in_path,
                 "description": parameter.help,
-                "schema": {"type": "array", "items": parameter.schema} if parameter.repeat else parameter.schema,
+                "schema": _schema(parameter),
             }
             for parameter in route.parameters
         ]
@@ -132,6 +133,13 @@ def _operation(route: Route, schema: Any) -> dict[str, Any]:
             taken = {JSON: {"schema": dict(route.takes)}}
         out["requestBody"] = {"required": True, "description": route.body, "content": taken}
     return out
+
+
+def _schema(parameter: Parameter) -> Mapping[str, Any]:
+    if not parameter.repeat:
+        return parameter.schema
+    most = {} if parameter.most is None else {"maxItems": parameter.most}
+    return {"type": "array", "items": parameter.schema, **most}
 
 
 def openapi_route() -> StarletteRoute:

@@ -16,6 +16,8 @@ from .route import Parameter
 
 MAX_TRACKS = 2000
 """The most tracks of one request."""
+MAX_NEAR = 8
+"""The most things that one question may be near to; each costs as much as a question of its own."""
 MAX_TOP = 1000
 """The most things of one answer."""
 NUMBER: Mapping[str, object] = {"type": "number"}
@@ -112,7 +114,11 @@ FILTERS = (
     MIN_PROBABILITY,
     *TIMES,
     Parameter(
-        "near", "Only near this other thing. Repeatable.", lambda text: arguments.phrase("near", text), repeat=True
+        "near",
+        f"Only near this other thing. Up to {MAX_NEAR} times.",
+        lambda text: arguments.phrase("near", text),
+        repeat=True,
+        most=MAX_NEAR,
     ),
     Parameter(
         "within",

@@ -12,6 +12,8 @@ from ...query import arguments
 from ...render.cutting import check_has_pictures, clamped, clip_bytes, crop_jpeg, frame_jpeg, shot_at
 from ...store import SourceRow
 from ..faults import TooLargeError
+from ..pools import check_open
+from ..service import state
 from .files import FileBody
 from .route import Blob
 
@@ -65,7 +67,19 @@ def crop(service: Service, given: Given) -> Blob:
 def _jpeg(service: Service, given: Given, what: tuple[object, ...], draw: Callable[[Shot], bytes]) -> Blob:
     row, t_ns = service.source(given["source"]), given["t_ns"]
     check_has_pictures(row)
-    return Blob(_tag(row, t_ns, *what), JPEG, lambda: draw(shot_at(service.memory.store, row, t_ns)))
+    return Blob(
+        _tag(row, t_ns, _files(service, row, t_ns), *what), JPEG, lambda: draw(shot_at(service.memory.store, row, t_ns))
+    )
+
+
+def _files(service: Service, row: SourceRow, t_ns: int) -> object:
+    """What a picture is read from: another value after its file has changed, is gone, or was forgotten."""
+    if not row.kind.single_pictures:
+        return state(row.address.path)
+    store = service.memory.store
+    held = store.picture(row.id, t_ns)
+    paths = store.picture_paths(row.id, [t_ns]).get(t_ns, ())
+    return held and held.digest, [(path, state(path)) for path in paths]
 
 
 def clip(service: Service, given: Given) -> Blob:
@@ -74,8 +88,8 @@ def clip(service: Service, given: Given) -> Blob:
     start, end = _span(given["span"])
     tracks = given["tracks"] or []
     check_has_pictures(row)
-    tag = _tag(row, "clip", start, end, tracks)
-    return Blob(tag, MP4, lambda: clip_bytes(service.memory.store, row, start, end, tracks))
+    tag = _tag(row, "clip", start, end, tracks, state(row.address.path))
+    return Blob(tag, MP4, lambda: clip_bytes(service.memory.store, row, start, end, tracks, check_open))
 
 
 def _span(text: str) -> tuple[int, int]:

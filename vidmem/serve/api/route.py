@@ -44,6 +44,7 @@ class Parameter:
         read: Reads it; raises UsageError.
         schema: JSON schema of one value.
         repeat: It may be given several times, and the handler gets a list.
+        most: How often at most, if it is costly.
         required: It has to be given.
         default: What the handler gets when it is not given.
         in_path: It is a part of the path.
@@ -54,6 +55,7 @@ class Parameter:
     read: Callable[[str], Any] = str
     schema: Mapping[str, object] = field(default_factory=lambda: STRING)
     repeat: bool = False
+    most: int | None = None
     required: bool = False
     default: Any = None
     in_path: bool = False
@@ -85,7 +87,7 @@ class Route:
         method: GET, which includes HEAD, POST or DELETE.
         body: What the body of a POST is.
         takes: JSON schema of that body; None for the bytes of a picture.
-        pool: The threads that it runs in: questions, pictures or lists.
+        pool: The threads that it runs in: questions, pictures, lists or clips.
         ranges: It gives one range of bytes if it is asked for with the header Range.
     """
 
@@ -169,6 +171,8 @@ def _given(route: Route, request: Request) -> Mapping[str, Any]:
         texts = values.get(parameter.name, [])
         if len(texts) > 1 and not parameter.repeat:
             raise UsageError(f"`{parameter.name}` is given {len(texts)} times; give it once")
+        if parameter.most is not None and len(texts) > parameter.most:
+            raise UsageError(f"`{parameter.name}` is given {len(texts)} times; give it up to {parameter.most} times")
         if not texts and parameter.required:
             raise UsageError(f"`{parameter.name}` is missing; {parameter.help[0].lower()}{parameter.help[1:]}")
         if any("\0" in text for text in texts):

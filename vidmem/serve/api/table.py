@@ -204,7 +204,7 @@ ROUTES: tuple[Route, ...] = (
             Parameter("span", "START-END in ns.", schema={"type": "string", "pattern": r"^\d+-\d+$"}, in_path=True),
             Parameter(TRACKS.name, TRACKS.help, TRACKS.read, TRACKS.schema),
         ),
-        pool="pictures",
+        pool="clips",
     ),
     Route(
         "/videos/{source}",
