@@ -110,6 +110,23 @@ def test_a_client_that_goes_away_leaves_nothing_open(server: Server, walk: Path)
         assert str(walk) not in [os.readlink(one) for one in held.iterdir() if one.is_symlink()]
 
 
+def test_a_memory_is_made_where_clients_may_fill_it(tmp_path: Path) -> None:
+    started = Server(tmp_path / "new.memory", "--allow-write", "--folder", str(tmp_path))
+    try:
+        assert json.loads(started.get("/api/v1/sources")[2])["sources"] == []
+    finally:
+        started.stop()
+
+
+def test_a_memory_that_is_being_written_is_served(indexed: Path) -> None:
+    with Memory.open(indexed):  # the lock of the writer
+        started = Server(indexed, "--allow-write")
+        try:
+            assert started.get("/api/v1/server")[0] == 200
+        finally:
+            started.stop()
+
+
 def run(*args: str, env: dict[str, str] | None = None) -> Any:
     return subprocess.run(
         [sys.executable, "-m", "vidmem.cli", *args], capture_output=True, text=True, env={**os.environ, **(env or {})}

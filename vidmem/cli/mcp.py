@@ -9,7 +9,6 @@ import typer
 
 from ..encoders.extras import needing
 from ..errors import UsageError
-from ..memory import Memory
 from .messages import say
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
@@ -52,14 +51,13 @@ def mcp(
     with needing("serve", "`vidmem mcp`"):
         from ..serve.agents.skill import text
         from ..serve.agents.stdio import serve_memory
+        from ..serve.opening import open_memory
     if skill:
         print(text(), end="")
         return
     path = folder_of_memory or memory
     opening: dict[str, Any] = {"encoder": encoder, "device": device, "weights": weights}
-    if allow_write:
-        Memory.open(path, **opening).close()  # makes a memory if there is none, so that agents can fill it
-    with Memory.open(path, read_only=True, **opening) as m:
+    with open_memory(path, allow_write=allow_write, **opening) as m:
         say(f"agents are served on stdin and stdout; Ctrl-C stops it: {m.store.folder}")
         given = {name: value for name, value in opening.items() if value is not None}
         serve_memory(m, folders=folder or () if allow_write else None, opening=given)

@@ -9,7 +9,6 @@ import typer
 
 from ..encoders.extras import needing
 from ..errors import UsageError
-from ..memory import Memory
 from .messages import say, warn
 from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
 
@@ -62,6 +61,7 @@ def serve(
     if folder and not allow_write:
         raise UsageError("--folder says what may be indexed; give --allow-write, too")
     with needing("serve", "`vidmem serve`"):
+        from ..serve.opening import open_memory
         from ..serve.running import run
         from ..serve.settings import Settings
 
@@ -80,7 +80,7 @@ def serve(
     def login(address: str) -> None:
         print(f"log in once with {address}", file=sys.stderr, flush=True)  # `warn` would leave the token out
 
-    with Memory.open(place, encoder=encoder, device=device, weights=weights, read_only=True) as m:
+    with open_memory(place, allow_write=allow_write, encoder=encoder, device=device, weights=weights) as m:
         try:
             run(m, settings, started, login=login, log=say)
         except KeyboardInterrupt:
