@@ -103,9 +103,11 @@ def test_listeners_are_bounded() -> None:
     async def test() -> None:
         events = Events(limit=2)
         first = events.listen()
+        events.check_room()
         events.listen()
-        with pytest.raises(BusyError):
-            events.listen()
+        for refused in (events.check_room, events.listen):
+            with pytest.raises(BusyError):
+                refused()
         events.leave(first)
         events.listen()
 

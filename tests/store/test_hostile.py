@@ -305,6 +305,13 @@ def test_a_recording_time_that_is_none_is_not_known(made: Path, column: str, val
     assert (row.start_ns, row.recorded_by) in ((None, ""), (5, ""))
 
 
+@pytest.mark.parametrize("value", [-1e308, "9" * 30, 1 << 62], ids=["float", "text", "far"])
+def test_the_time_of_a_photo_that_vidmem_does_not_write_fails(made: Path, value: object) -> None:
+    alter(made, "UPDATE pictures SET t_ns = ?", value)
+    with Store.open(made) as store, pytest.raises(StoreError, match="damaged"):
+        store.pictures_recorded(1)
+
+
 def test_poses_of_any_length_are_not_unpacked(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidmem.store.log_data._MAX_BYTES", 1 << 10)
     alter(made, "UPDATE trails SET blob = ?", zlib.compress(bytes(1 << 20)))

@@ -71,6 +71,15 @@ class Events:
             for listener in self._listeners:
                 listener.tell(event)
 
+    def check_room(self) -> None:
+        """Raise BusyError if too many listen: a cheap check, before anything is read for a listener."""
+        with self._lock:
+            self._check_room()
+
+    def _check_room(self) -> None:
+        if self._closed or len(self._listeners) >= self._limit:
+            raise BusyError(f"{self._limit} pages listen already; close one", 5)
+
     def listen(self, last: str = "", now: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]] = tuple) -> Listener:
         """Begin to listen.
 
@@ -84,8 +93,7 @@ class Events:
         """
         listener = Listener(self, asyncio.get_running_loop(), self._backlog)
         with self._lock:
-            if self._closed or len(self._listeners) >= self._limit:
-                raise BusyError(f"{self._limit} pages listen already; close one", 5)
+            self._check_room()
             self._listeners.add(listener)
             seen = self._seen(last)
             count = self._count

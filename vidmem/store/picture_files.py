@@ -119,7 +119,12 @@ def recorded(
     else:
         chosen = json.dumps([int(t) for t in times])
         rows = conn.execute(f"{query} AND t_ns IN (SELECT value FROM json_each(?))", (source_id, chosen))
-    return {t_ns: sane_time(ns, by) for t_ns, ns, by in rows}
+    found = {}
+    for t_ns, ns, by in rows:
+        validate.typed((t_ns,), (int,), "pictures")
+        validate.times("pictures", t_ns)
+        found[t_ns] = sane_time(ns, by)
+    return found
 
 
 def set_recorded(conn: sqlite3.Connection, source_id: int, times: Mapping[int, tuple[int | None, str]]) -> None:

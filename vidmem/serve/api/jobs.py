@@ -99,6 +99,7 @@ def events_route(service: Service) -> StarletteRoute:
         if request.method == "HEAD":
             return Response(None, 200, _STREAM, "text/event-stream")
         try:
+            service.events.check_room()
             state = await service.run("questions", service.client(request), lambda: list(now()))
             listener = service.events.listen(request.headers.get("last-event-id", "")[:100], lambda: state)
         except VidmemError as error:
