@@ -343,7 +343,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
     (sql("ALTER TABLE tracks ADD COLUMN more INTEGER"), "schema"),
     (sql("ALTER TABLE tracks ADD COLUMN more GENERATED ALWAYS AS (length(zeroblob(1000000000)))"), "schema"),
     (sql("ANALYZE"), "schema"),
-    (sql("DELETE FROM migrations WHERE number = 7"), "schema"),
+    (sql("DELETE FROM migrations WHERE number = (SELECT max(number) FROM migrations)"), "schema"),
     (sql("UPDATE tracks SET crc = NULL WHERE id = 1"), "vectors"),
     (sql("UPDATE tracks SET source_id = 99 WHERE id = 1"), "pages"),
     (sql("UPDATE sources SET tracker_state = zeroblob(2000000)"), "sizes"),

@@ -105,8 +105,10 @@ def test_answers_name_the_file(memory: Memory, photos: Path) -> None:
         memory.clip(sighting, photos.parent / "c.mp4")
     with pytest.raises(UsageError, match="photos are not parsed"):
         memory.parse(str(photos), "coco")
-    with pytest.raises(UsageError, match="give it as `image`"):
-        memory.where(crop=(str(photos), 0, (0, 0, 10, 10)))
+    crop = (str(photos), sighting.frame_ns, sighting.box)
+    assert memory.where(crop=crop)[0].picture == sighting.picture
+    with pytest.raises(UsageError, match="there is no photo at that time"):
+        memory.where(crop=(crop[0], 5, crop[2]))
 
 
 def test_a_later_run_takes_in_what_changed(memory: Memory, photos: Path) -> None:

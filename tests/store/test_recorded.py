@@ -66,6 +66,8 @@ def test_a_memory_of_before(store: Store, folder: Path) -> None:
             *LATER,
         ):
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("standing", "told"):
+            conn.execute(f"DROP TABLE {table}")
         conn.execute("DELETE FROM migrations WHERE number >= 5")
     conn.close()
     with Store.open(folder) as again:  # a reader does it, too

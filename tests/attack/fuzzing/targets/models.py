@@ -262,15 +262,15 @@ def http(_: Path) -> Ready:
                 pass
 
         thread = threading.Thread(target=serve, daemon=True)
-        before = endpoint.socket.create_connection
-        endpoint.socket.create_connection = lambda *_: ours
+        before = socket.create_connection
+        socket.create_connection = lambda *_: ours  # type: ignore[assignment]
         try:
             thread.start()
             answer = endpoint.Endpoint("http://localhost:1/v1", "m", timeout_s=5).ask(picture, "cup?", max_tokens=8)
             if not isinstance(answer.text, str):
                 raise Broken("an answer without text")
         finally:
-            endpoint.socket.create_connection = before
+            socket.create_connection = before
             ours.close()
             theirs.close()
             thread.join()
