@@ -14,6 +14,7 @@ import pytest
 
 from vidmem.errors import UsageError
 from vidmem.standing import RunCommand, Undelivered
+from vidmem.standing.run_command import MAX_OUTPUT
 
 from .stage import event
 
@@ -111,11 +112,24 @@ def test_a_command_that_does_not_read(capfd: pytest.CaptureFixture[str]) -> None
         RunCommand("sleep 60", timeout_s=0.3).send(event(1, "x" * 1_000_000))
 
 
-def test_huge_output_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     before = children()
-    RunCommand(python("import sys; sys.stdout.write('o' * 3000000); sys.stderr.write('e' * 1000000)")).send(event())
+    RunCommand(python("import sys; sys.stdout.write('o' * 300000); sys.stderr.write('e' * 200000)")).send(event())
     out, err = capfd.readouterr()
-    assert (out, err.count("o"), err.count("e")) == ("", 3_000_000, 1_000_000)
+    assert (out, err.count("o"), err.count("e")) == ("", 300_000, 200_000)
+    assert children() == before
+
+
+def test_endless_output_is_read_and_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    before = children()
+    RunCommand(python("import sys; sys.stdout.write('o' * 30_000_000)")).send(event())
+    with pytest.raises(Undelivered, match="killed"):
+        RunCommand("yes", timeout_s=0.3).send(event())
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert MAX_OUTPUT < err.count("o") < MAX_OUTPUT + 100
+    assert len(err) < 2 * MAX_OUTPUT + 300
+    assert err.count("prints more; it is left out") == 2
     assert children() == before
 
 

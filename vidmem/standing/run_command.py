@@ -17,6 +17,8 @@ from .sink import Sink, Undelivered
 
 TIMEOUT_S = 30.0
 """Time for one run in seconds; then the command and what it started are killed."""
+MAX_OUTPUT = 1 << 20
+"""How many bytes of what one run prints are passed on; a command that prints without end must not fill a disk."""
 _STDERR = 2
 
 
@@ -24,8 +26,8 @@ class RunCommand(Sink):
     """Runs a command for each event, with the event as JSON on its stdin.
 
     There is no shell, and nothing of the event is an argument. The environment has VIDMEM_EVENT_ID,
-    VIDMEM_EVENT_TIME_NS and VIDMEM_EVENT_PROBABILITY ("" if there is none). What the command prints goes to stderr.
-    Exit code 0 is success; all else is tried again. `close` kills a command that still runs.
+    VIDMEM_EVENT_TIME_NS and VIDMEM_EVENT_PROBABILITY ("" if there is none). What the command prints goes to stderr, up
+    to a megabyte. Exit code 0 is success; all else is tried again. `close` kills a command that still runs.
 
     Args:
         command: The command line, split as a shell splits words, and nothing else that shells do.
@@ -57,7 +59,16 @@ class RunCommand(Sink):
             "VIDMEM_EVENT_TIME_NS": event.time_ns,
             "VIDMEM_EVENT_PROBABILITY": "" if event.probability is None else str(event.probability),
         }
-        process = self._started(environment)
+        reader, writer = os.pipe()
+        try:
+            process = self._started(environment, writer)
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        output = threading.Thread(target=_pass_on, args=(reader, self.name), name="vidmem-exec", daemon=True)
+        output.start()
         try:
             process.communicate(event.to_json().encode() + b"\n", timeout=self._timeout_s)
         except subprocess.TimeoutExpired:
@@ -69,6 +80,7 @@ class RunCommand(Sink):
         finally:
             with self._changed:
                 self._running = None
+            output.join(1)  # not for ever: what the command started may hold its output open
         if process.returncode:
             raise Undelivered(f"exit code {process.returncode}", again=True)
 
@@ -79,7 +91,7 @@ class RunCommand(Sink):
             if self._running is not None:
                 _kill_group(self._running)
 
-    def _started(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _started(self, environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
         with self._changed:
             if self._closed:
                 raise Undelivered("the session has ended", again=True)
@@ -87,14 +99,26 @@ class RunCommand(Sink):
                 self._running = subprocess.Popen(
                     self._words,
                     stdin=subprocess.PIPE,
-                    stdout=_STDERR,
-                    stderr=_STDERR,
+                    stdout=output,
+                    stderr=output,
                     env=environment,
                     start_new_session=True,  # Ctrl-C is for us, and the whole group can be killed
                 )
             except OSError as error:
                 raise Undelivered(f"it cannot be started ({error.strerror})", again=True) from None
             return self._running
+
+
+def _pass_on(reader: int, name: str) -> None:
+    """Pass what a command prints on to stderr, up to MAX_OUTPUT, and read the rest, so that it does not wait."""
+    left = MAX_OUTPUT
+    with open(reader, "rb", buffering=0) as output, suppress(OSError):
+        while data := output.read(1 << 16):
+            if left > 0:
+                os.write(_STDERR, data[:left])
+                if len(data) >= left:
+                    os.write(_STDERR, f"\n{name} prints more; it is left out\n".encode())
+            left -= len(data)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
