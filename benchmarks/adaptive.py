@@ -21,7 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import real
-from benchmarks.common import OUT, machine, mean, memory_place, model, parse_range, parser_for, say, table, write_json
+from benchmarks.common import (
+    CLIPS,
+    OUT,
+    machine,
+    mean,
+    memory_place,
+    model,
+    parse_range,
+    parser_for,
+    say,
+    table,
+    write_json,
+)
 from benchmarks.lostfound import ABSENT, PRESENT, ask_world
 from benchmarks.worlds import SIZE, kept
 from lab.synthetic.lostfound import World, load, make
@@ -182,7 +194,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=parse_range, default=range(9100, 9106), help="A:B, B excluded (9100:9106)")
     parser.add_argument("--seconds", type=float, default=40, help="length of a walk without its rests (40)")
     parser.add_argument("--rest", type=float, default=30, help="seconds of standing still in each visit (30)")
-    parser.add_argument("--clips", type=Path, default=real.CLIPS, help="folder of the clips (../shared/data/clips)")
+    parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (../shared/data/clips)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for worlds and memories (benchmarks/out)")
     args = parser.parse_args()
     began = time.perf_counter()

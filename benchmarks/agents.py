@@ -27,13 +27,12 @@ from mcp import Client
 from mcp_types import CallToolResult
 from PIL import Image
 
-from benchmarks.common import OUT, machine, memory_place, model, parser_for, say, skip, table, write_json
+from benchmarks.common import CLIPS, OUT, machine, memory_place, model, parser_for, say, skip, table, write_json
 from vidmem import Memory
 from vidmem.serve.agents.desk import Desk
 from vidmem.serve.agents.pictures import MAX_BYTES, MAX_SIDE
 from vidmem.serve.agents.server import build
 
-CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 TARGETS = {"right": 14, "wrong_at_most": 4, "errors": 0}
 DOG, CUPS, COFFEE = "sam2_01_dog.mp4", "sam2_02_cups.mp4", "sam2_04_coffee.mp4"
 BOTTLES, NASA = "intel_bottle_detection.mp4", "torchcodec_nasa_13013.mp4"

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from vidmem import Memory
     from vidmem.store.rows import ModelRecord
 
-OUT = Path(__file__).resolve().parent / "out"
+ROOT = Path(__file__).resolve().parents[1]
+"""The clone."""
+CLIPS = ROOT.parent / "shared" / "data" / "clips"
+"""Real videos, where there are some beside the clone."""
+OUT = ROOT / "benchmarks" / "out"
 """Where generated worlds, memories and pictures are kept; ignored by git."""
 
 Span = tuple[float, float]

@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import machine, model, parser_for, say, table, write_json
-from benchmarks.real import CLIPS
+from benchmarks.common import CLIPS, machine, model, parser_for, say, table, write_json
 from vidmem import Memory
 
 PARTS = ("encoder", "memory")

@@ -30,7 +30,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import (
+    CLIPS,
     OUT,
+    ROOT,
     machine,
     markdown,
     measured_on,
@@ -46,8 +48,6 @@ from benchmarks.common import (
 from benchmarks.query_memories import FPS, Tokens, make
 from benchmarks.worlds import ensure
 
-ROOT = Path(__file__).resolve().parents[1]
-CLIPS = ROOT.parent / "shared" / "data" / "clips"
 SEED = 8900
 SIZE, RATE = (1280, 720), 30
 MOST_SLOPE = 1.05

@@ -35,7 +35,9 @@ import numpy as np
 
 from benchmarks._peer import THRESHOLD, WAYS, K
 from benchmarks.common import (
+    CLIPS,
     OUT,
+    ROOT,
     machine,
     markdown,
     measured_on,
@@ -56,8 +58,6 @@ from vidmem.query.question import Question
 from vidmem.query.where import where
 from vidmem.records import Float32
 
-ROOT = Path(__file__).resolve().parents[1]
-CLIPS = ROOT.parent / "shared" / "data" / "clips"
 OURS = "vidmem"
 SIZES = "1e3,1e4,1e5,1e6"
 ROUNDS, QUESTIONS, CHECKS, CLIP_ROUNDS = 5, 100, 10, 3

@@ -43,8 +43,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 
-from benchmarks.common import OUT, machine, markdown, memory_place, say, write_json
-from benchmarks.growth import CLIPS, ROOT, SEED, child, film, looped
+from benchmarks.common import CLIPS, OUT, ROOT, machine, markdown, memory_place, say, write_json
+from benchmarks.growth import SEED, child, film, looped
 from benchmarks.query_memories import tracks_alone
 from benchmarks.truth import write_vectors
 from benchmarks.worlds import ensure

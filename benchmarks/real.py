@@ -27,7 +27,20 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.common import OUT, machine, memory_place, model, parser_for, say, skip, table, tiou, wilson, write_json
+from benchmarks.common import (
+    CLIPS,
+    OUT,
+    machine,
+    memory_place,
+    model,
+    parser_for,
+    say,
+    skip,
+    table,
+    tiou,
+    wilson,
+    write_json,
+)
 from benchmarks.real_present import HALVES, Facts, facts, judge, sighting_row
 from benchmarks.real_sheet import Mark, frame, grid, tile
 from vidmem import Memory
@@ -38,7 +51,6 @@ from vidmem.timecode import NS
 
 QUERIES = Path(__file__).with_name("real_queries.json")
 PEOPLE = Path(__file__).with_name("real_people.json")
-CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 TARGETS = {
     "picture_right": 20,
     "of": 24,

@@ -21,8 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import OUT, machine, model, parser_for, quantile, say, skip, table, write_json
-from benchmarks.real import CLIPS
+from benchmarks.common import CLIPS, OUT, machine, model, parser_for, quantile, say, skip, table, write_json
 from benchmarks.real_present import Facts, Place, facts, on_it
 from vidmem import Memory
 from vidmem.encoders import Encoder, Reading, load

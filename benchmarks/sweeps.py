@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import (
+    CLIPS,
     OUT,
     machine,
     model,
@@ -37,7 +38,7 @@ from benchmarks.common import (
     wilson,
     write_json,
 )
-from benchmarks.real import CLIPS, QUERIES
+from benchmarks.real import QUERIES
 from benchmarks.real_sheet import frame
 from benchmarks.worlds import ensure_all
 from lab.synthetic.lostfound import World

@@ -16,8 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import OUT, box_iou, machine, mean, memory_place, model, parser_for, skip, table, write_json
-from benchmarks.real import CLIPS, index
+from benchmarks.common import (
+    CLIPS,
+    OUT,
+    box_iou,
+    machine,
+    mean,
+    memory_place,
+    model,
+    parser_for,
+    skip,
+    table,
+    write_json,
+)
+from benchmarks.real import index
 from vidmem import Memory
 from vidmem.store import Store
 from vidmem.timecode import NS

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..address import Address
 from ..errors import MediaError
 from ..media import open_source
-from ..store import Store
+from ..store import SourceRow, Store
 from ..timecode import NS
 from .pictures import to_index
 from .plan import Album
@@ -36,13 +37,11 @@ class Amount:
         return max(0, self.total_ns - self.done_ns)
 
 
-def amount_of(item: Address | Album, store: Store, decoder: str = "pyav") -> Amount:
-    """The work in a source or an album. Raises MediaError if the source cannot be opened."""
-    if isinstance(item, Album):
-        return Amount(len(to_index(item, store)) * PHOTO_NS)
+def _of_source(item: Address, known: Mapping[str, SourceRow], decoder: str) -> Amount:
+    """The work in a source. known: the sources by fingerprint. Raises MediaError if it cannot be opened."""
     with open_source(item, decoder) as source:
         info = source.info
-    row = next((row for row in store.sources() if row.fingerprint == info.fingerprint), None)
+    row = known.get(info.fingerprint)
     if row is None:
         return Amount(info.duration_ns)
     if row.state != "open":
@@ -55,11 +54,14 @@ def amounts(todo: list[Address | Album], store: Store, decoder: str = "pyav") ->
 
     Sources that cannot be opened are left out; they are reported when their turn comes.
     """
-    out = {}
+    known = {row.fingerprint: row for row in store.sources()}
+    out: dict[tuple[bool, str], Amount] = {}
     for item in todo:
-        is_album = isinstance(item, Album)
+        if isinstance(item, Album):
+            out[True, item.folder] = Amount(len(to_index(item, store)) * PHOTO_NS)
+            continue
         try:
-            out[is_album, item.folder if isinstance(item, Album) else str(item)] = amount_of(item, store, decoder)
+            out[False, str(item)] = _of_source(item, known, decoder)
         except MediaError:
             continue
     return out

@@ -14,7 +14,7 @@ from ..address import Address
 from ..config import preset as load_preset
 from ..errors import MediaError, UsageError
 from ..memory import Memory
-from ..timecode import NS, clock
+from ..timecode import clock
 from . import completion
 from .index_report import report_row, say_dates, summarise
 from .messages import progress_bar, say, shows_progress, warn
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 """Stands for paths that are read from stdin."""
-PHOTO_NS = NS // 5
-"""What a photo counts in the progress bar, in ns of media: as much as one frame at 5 fps."""
 
 
 @listing
@@ -243,7 +241,8 @@ def _index(
     Returns:
         The reports, and the number of sources that could not be opened.
     """
-    from ..indexer.plan import Album  # imports PyAV
+    from ..indexer.amounts import PHOTO_NS  # imports PyAV
+    from ..indexer.plan import Album
 
     amounts = _amounts(memory, found, decoder)
     labels = {str(item): item.label for item in found if isinstance(item, Address)}
@@ -291,7 +290,8 @@ def _amounts(memory: Memory, found: Sequence[Found], decoder: str) -> dict[tuple
     Videos count their length in ns, photos PHOTO_NS for each new one. Videos that cannot be opened are left out here
     and reported when their turn comes.
     """
-    from ..indexer.pictures import to_index  # imports PyAV
+    from ..indexer.amounts import PHOTO_NS  # imports PyAV
+    from ..indexer.pictures import to_index
     from ..indexer.plan import Album, planned
     from ..media import open_source
 

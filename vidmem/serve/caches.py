@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,12 +23,21 @@ class Given:
     height: int
 
 
-class Few(Generic[T]):
-    """Small things by what they depend on, the ones used last, up to a number of them."""
+class Recent(Generic[T]):
+    """Values by what they depend on, the ones used last, up to a weight in all. Threads may share it."""
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, most: int, weight: Callable[[T], int] = lambda _: 1, largest: int | None = None) -> None:
+        """Hold nothing.
+
+        Args:
+            most: The weight of all that is held.
+            weight: Of a value; by default each counts 1.
+            largest: What weighs more is not held; by default `most`.
+        """
+        self._most, self._weight = most, weight
+        self._largest = most if largest is None else largest
         self._held: OrderedDict[Hashable, T] = OrderedDict()
+        self._total = 0
         self._turn = threading.Lock()
 
     def get(self, key: Hashable) -> T | None:
@@ -41,68 +50,34 @@ class Few(Generic[T]):
 
     def put(self, key: Hashable, value: T) -> None:
         """Hold this, and drop what was not used for longest."""
-        with self._turn:
-            self._held[key] = value
-            while len(self._held) > self._places:
-                self._held.popitem(last=False)
-
-
-class Bytes:
-    """Bytes by name, the ones used last, up to a number of bytes in all."""
-
-    def __init__(self, limit: int = MAX_DRAWN_BYTES) -> None:
-        self._limit, self._size = limit, 0
-        self._held: OrderedDict[str, bytes] = OrderedDict()
-        self._turn = threading.Lock()
-
-    def get(self, name: str) -> bytes | None:
-        """What is held under this name, or None."""
-        with self._turn:
-            found = self._held.get(name)
-            if found is not None:
-                self._held.move_to_end(name)
-            return found
-
-    def put(self, name: str, data: bytes) -> None:
-        """Hold this, and drop what was not used for longest. What is larger than an eighth of the limit is not held."""
-        if len(data) > self._limit // 8:
+        weight = self._weight(value)
+        if weight > self._largest:
             return
         with self._turn:
-            self._size += len(data) - len(self._held.pop(name, b""))
-            self._held[name] = data
-            while self._size > self._limit:
-                self._size -= len(self._held.popitem(last=False)[1])
+            if key in self._held:
+                self._total -= self._weight(self._held.pop(key))
+            self._held[key] = value
+            self._total += weight
+            while self._total > self._most:
+                self._total -= self._weight(self._held.popitem(last=False)[1])
 
     def clear(self) -> None:
         """Hold nothing."""
         with self._turn:
             self._held.clear()
-            self._size = 0
+            self._total = 0
 
 
-class Pictures:
-    """Pictures that clients have sent, the ones used last, up to a number of bytes in all."""
+def given_pictures() -> Recent[Given]:
+    """Pictures that clients have sent, by name, up to a number of bytes in all."""
+    return Recent(MAX_GIVEN_BYTES, lambda given: len(given.data))
 
-    def __init__(self, limit: int = MAX_GIVEN_BYTES) -> None:
-        self._limit, self._size = limit, 0
-        self._held: OrderedDict[str, Given] = OrderedDict()
-        self._turn = threading.Lock()
 
-    def get(self, name: str) -> Given | None:
-        """The picture with this name, or None if it was dropped."""
-        with self._turn:
-            found = self._held.get(name)
-            if found is not None:
-                self._held.move_to_end(name)
-            return found
+def drawn_pictures() -> Recent[bytes]:
+    """Pictures that were made, up to a number of bytes in all; one of more than an eighth of that is not held."""
+    return Recent(MAX_DRAWN_BYTES, len, MAX_DRAWN_BYTES // 8)
 
-    def put(self, data: bytes, width: int, height: int) -> Given:
-        """Hold a picture under the hash of its content, and drop those that were not used for longest."""
-        given = Given(hashlib.sha256(data).hexdigest()[:32], data, width, height)
-        with self._turn:
-            if self._held.pop(given.name, None) is None:
-                self._size += len(data)
-            self._held[given.name] = given
-            while self._size > self._limit and len(self._held) > 1:
-                self._size -= len(self._held.popitem(last=False)[1].data)
-        return given
+
+def given_of(data: bytes, width: int, height: int) -> Given:
+    """A picture with the name of its content."""
+    return Given(hashlib.sha256(data).hexdigest()[:32], data, width, height)

@@ -14,7 +14,7 @@ from ..memory import Memory
 from ..records import SourceKind
 from ..store import SourceRow
 from ..store.files import DATABASE_NAME
-from .caches import Bytes, Few, Pictures
+from .caches import Recent, drawn_pictures, given_pictures
 from .events import Events, MemoryWatch
 from .faults import NotFoundError
 from .folders import checked_folder
@@ -47,10 +47,10 @@ class Service:
         self.memory, self.settings = memory, settings
         self._database = Path(memory.store.folder).absolute() / DATABASE_NAME
         self._opened = _file(self._database)
-        self.given = Pictures()
-        self.drawn = Bytes()
-        self._playable: Few[Playable] = Few(4096)
-        self._checked: Few[bool] = Few(4096)
+        self.given = given_pictures()
+        self.drawn = drawn_pictures()
+        self._playable: Recent[Playable] = Recent(4096)
+        self._checked: Recent[bool] = Recent(4096)
         self.pools = Pools()
         self.events = Events()
         self.watch = MemoryWatch(memory.store, self.events, self.drawn.clear)

@@ -11,6 +11,7 @@ from ...errors import UsageError
 from ...query import arguments
 from ...render.cutting import check_has_pictures, clamped, clip_bytes, crop_jpeg, frame_jpeg, shot_at
 from ...store import SourceRow
+from ..caches import given_of
 from ..faults import TooLargeError
 from ..pools import check_open
 from ..service import state
@@ -48,7 +49,8 @@ def send(service: Service, given: Given) -> PictureDocument:
     if not data:
         raise UsageError("the body is empty; send the bytes of a picture")
     image = picture_from(data, "the picture that was sent")
-    held = service.given.put(data, *image.size)
+    held = given_of(data, *image.size)
+    service.given.put(held.name, held)
     return PictureDocument(held.name, held.width, held.height)
 
 
