@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -17,6 +18,9 @@ BROWSER = "VIDMEM_REQUIRE_BROWSER"
 """When this variable is set, as in .ci/run, a Chromium that is not there is a failure."""
 BROKER = "VIDMEM_REQUIRE_BROKER"
 """When this variable is set, as in .ci/run, a mosquitto that is not there is a failure."""
+
+POSTGRES = "VIDMEM_REQUIRE_POSTGRES"
+"""When this variable is set, as in .ci/run, a PostgreSQL that is not there is a failure."""
 
 
 def needs(module: str) -> Any:
@@ -46,6 +50,12 @@ def needs_browser() -> str:
 def needs_broker() -> str:
     """The path of mosquitto, for tests that speak MQTT to a real broker."""
     return _program(("mosquitto", "/usr/sbin/mosquitto"), BROKER, "there is no mosquitto")
+
+
+def needs_postgres() -> Path:
+    """The folder of PostgreSQL's programs, such as initdb, for tests of a catalogue in a real server."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next(iter(folders), None) or _missing(POSTGRES, "there is no PostgreSQL")
 
 
 def _program(names: tuple[str, ...], variable: str, reason: str) -> str:

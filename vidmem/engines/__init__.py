@@ -1,0 +1,1 @@
+"""Vector engines that serve the tracks of a memory."""

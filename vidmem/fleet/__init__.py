@@ -1,0 +1,1 @@
+"""Many sealed memories, the shards, asked as one."""

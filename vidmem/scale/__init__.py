@@ -1,0 +1,1 @@
+"""Index a fleet of videos on many machines, with Ray."""
