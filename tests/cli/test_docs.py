@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lab import command_pages
 from vidmem.cli import app
-from vidmem.cli.commands import EVALUATIONS, GROUPS, NAMES, SYNONYMS
+from vidmem.cli.commands import EVALUATIONS, EXPORTS, GROUPS, NAMES, SYNONYMS
 
 COMMANDS: dict[str, Any] = {name: command_pages.find_command(name)[0] for name in command_pages.COMMANDS}
 PAGES = command_pages.pages()
@@ -48,6 +48,11 @@ def test_the_summary_fits_the_list_of_commands(name: str) -> None:
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_the_summary_fits_the_list_of_benchmarks(name: str) -> None:
     assert EVALUATIONS[name] == COMMANDS[f"eval {name}"].help.strip().split("\n")[0]
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_the_summary_fits_the_list_of_exports(name: str) -> None:
+    assert EXPORTS[name] == COMMANDS[f"export {name}"].help.strip().split("\n")[0]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

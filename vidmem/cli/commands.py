@@ -76,6 +76,11 @@ EVALUATIONS = {
 """The commands of `vidmem eval`, with the first line of their help. Each is a function in the module of its name in
 the package `eval`."""
 
+EXPORTS = {
+    "lance": "Write all tracks to a Lance table.",
+}
+"""The commands of `vidmem export` beside its own, as EVALUATIONS, in the package `exports`."""
+
 NAMES = tuple(name for commands in GROUPS.values() for name in commands)
 
 SYNONYMS = {
@@ -130,15 +135,17 @@ def build(name: str) -> Any:
     """Import a command and build it."""
     if name == "eval":
         return importlib.import_module(".evaluating", __package__).group
+    if name == "export":
+        return build_from("", name, importlib.import_module(".exporting", __package__).Export)
     return build_from("", name)
 
 
-def build_from(package: str, name: str) -> Any:
-    """Import the command `name` from a package below this one, such as ".eval", and build it."""
+def build_from(package: str, name: str, kind: Any = Command) -> Any:
+    """Import the command `name` from a package below this one, such as ".eval", and build it. kind: its class."""
     python_name = name.replace("-", "_")
     function = getattr(importlib.import_module(f"{package}.{python_name}", __package__), python_name)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, cls=Command)(audible(function))
+    single.command(name, cls=kind)(audible(function))
     return typer.main.get_command(single)
 
 
@@ -155,6 +162,11 @@ def unknown_evaluation(name: str) -> str:
     """Return the message for a benchmark that does not exist, with the most similar one."""
     candidates = {evaluation: evaluation for evaluation in EVALUATIONS}
     return f"there is no benchmark {name[:40]!r}; {_hint('vidmem eval', name, candidates)}"
+
+
+def unknown_export(name: str) -> str:
+    """Return the message for an export that does not exist, with the most similar one."""
+    return f"there is no export {name[:40]!r}; {_hint('vidmem export', name, dict(zip(EXPORTS, EXPORTS, strict=True)))}"
 
 
 def _hint(program: str, name: str, candidates: Mapping[str, str]) -> str:

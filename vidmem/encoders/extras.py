@@ -11,6 +11,7 @@ from ..errors import ModelError
 LIBRARIES = (
     *("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft"),
     *("starlette", "uvicorn", "mcp", "pydantic", "anyio", "paho"),
+    *("lance", "lancedb", "pymilvus", "milvus_lite"),
 )
 """Libraries that only extras bring."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ def evidence_of_each(sightings: Sequence[Sighting], originals: Originals) -> lis
     Each video is opened once and read in order.
     """
     out: list[Evidence | str] = ["no picture"] * len(sightings)
+    for i, found in evidence_in_order(sightings, originals):
+        out[i] = found
+    return out
+
+
+def evidence_in_order(sightings: Sequence[Sighting], originals: Originals) -> Iterator[tuple[int, Evidence | str]]:
+    """As `evidence_of_each`, one by one with the index of the sighting, by source and time: one picture is held."""
     order = sorted(range(len(sightings)), key=lambda i: (sightings[i].source, sightings[i].frame_ns))
     path: str = ""
     opened: Source | str = ""
@@ -54,18 +61,18 @@ def evidence_of_each(sightings: Sequence[Sighting], originals: Originals) -> lis
                 opened = _open(sighting, originals)
             try:
                 if sighting.picture is not None:
-                    out[i] = evidence_of(sighting, originals)
+                    found: Evidence | str = evidence_of(sighting, originals)
                 elif isinstance(opened, str):
-                    out[i] = opened
+                    found = opened
                 else:
-                    out[i] = evidence_at(opened, sighting.frame_ns, sighting.box)
+                    found = evidence_at(opened, sighting.frame_ns, sighting.box)
             except OtherFileError:
-                out[i] = _OTHER
+                found = _OTHER
             except MediaError:
-                out[i] = "can no longer be read"
+                found = "can no longer be read"
+            yield i, found
     finally:
         _close(opened)
-    return out
 
 
 _OTHER = "another file than was indexed"

@@ -213,7 +213,7 @@ def _commands(group: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
         command = group.commands[name]
         if getattr(command, "commands", None):
             yield from (((name, *words), inner) for words, inner in _commands(command))
-        else:
+        if command.params:
             yield (name,), command
 
 
