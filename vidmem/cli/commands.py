@@ -49,6 +49,9 @@ GROUPS = {
         "rm": "Remove videos or photos from the memory.",
         "forget": "Remove what is old, whole videos, or a thing.",
         "compact": "Shrink the files of the memory.",
+        "seal": "Make a memory immutable, with checksums, or undo that.",
+        "verify": "Check that shards are as they were sealed.",
+        "fleet": "Keep a catalogue of many sealed memories.",
     },
     "Benchmarks": {
         "eval": "Score an encoder on a benchmark of the field.",
@@ -81,6 +84,17 @@ EXPORTS = {
 }
 """The commands of `vidmem export` beside its own, as EVALUATIONS, in the package `exports`."""
 
+FLEET = {
+    "add": "Enter sealed memories into a catalogue.",
+    "ls": "List the shards in a catalogue.",
+    "rm": "Take shards out of a catalogue.",
+    "clock": "Say how the clock of a shard differs from the fleet's.",
+}
+"""The commands of `vidmem fleet`, as EVALUATIONS; in the package `fleet`."""
+
+GROUPED = {"eval": EVALUATIONS, "export": EXPORTS, "fleet": FLEET}
+"""Commands that have commands of their own."""
+
 NAMES = tuple(name for commands in GROUPS.values() for name in commands)
 
 SYNONYMS = {
@@ -103,10 +117,16 @@ SYNONYMS = {
     "calibrate": "calibration",
     "segment": "mask masks",
     "compact": "vacuum",
+    "seal": "freeze immutable lock unseal",
+    "verify": "checksum checksums",
+    "fleet": "catalogue catalog shards shard cluster",
     "--help": "help",
     "--version": "version",
 }
 """Words that people type for a command."""
+
+
+_GROUPS = {"eval": "evaluating", "fleet": "fleets"}
 
 
 class LazyCommands(Mapping[str, Any]):
@@ -133,19 +153,20 @@ class LazyCommands(Mapping[str, Any]):
 
 def build(name: str) -> Any:
     """Import a command and build it."""
-    if name == "eval":
-        return importlib.import_module(".evaluating", __package__).group
     if name == "export":
         return build_from("", name, importlib.import_module(".exporting", __package__).Export)
+    if name in _GROUPS:
+        return importlib.import_module(f".{_GROUPS[name]}", __package__).group
     return build_from("", name)
 
 
 def build_from(package: str, name: str, kind: Any = Command) -> Any:
     """Import the command `name` from a package below this one, such as ".eval", and build it. kind: its class."""
     python_name = name.replace("-", "_")
-    function = getattr(importlib.import_module(f"{package}.{python_name}", __package__), python_name)
+    module = importlib.import_module(f"{package}.{python_name}", __package__)
+    function, settings = getattr(module, python_name), getattr(module, "SETTINGS", None)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, cls=kind)(audible(function))
+    single.command(name, cls=kind, context_settings=settings)(audible(function))
     return typer.main.get_command(single)
 
 
@@ -167,6 +188,12 @@ def unknown_evaluation(name: str) -> str:
 def unknown_export(name: str) -> str:
     """Return the message for an export that does not exist, with the most similar one."""
     return f"there is no export {name[:40]!r}; {_hint('vidmem export', name, dict(zip(EXPORTS, EXPORTS, strict=True)))}"
+
+
+def unknown_fleet_command(name: str) -> str:
+    """Return the message for a command of `vidmem fleet` that does not exist, with the most similar one."""
+    candidates = {command: command for command in FLEET} | {"list": "ls", "remove": "rm", "delete": "rm"}
+    return f"there is no command {name[:40]!r}; {_hint('vidmem fleet', name, candidates)}"
 
 
 def _hint(program: str, name: str, candidates: Mapping[str, str]) -> str:

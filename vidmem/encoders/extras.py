@@ -12,6 +12,7 @@ LIBRARIES = (
     *("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft"),
     *("starlette", "uvicorn", "mcp", "pydantic", "anyio", "paho"),
     *("lance", "lancedb", "pymilvus", "milvus_lite"),
+    *("sqlalchemy", "psycopg", "fsspec", "s3fs"),
 )
 """Libraries that only extras bring."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..limits import VARIABLE
-from .files import DATABASE_NAME, SIDE_FILES, check_database, file_size
+from .files import DATABASE_NAME, SIDE_FILES, check_database, file_size, sealed
 from .fp16 import vectors_crc
 from .sqlite_file import longest_value, open_sqlite
 
@@ -22,7 +22,7 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
     """Connect to the memory in `folder`, in autocommit mode.
 
     A writer makes the file when it does not exist. A reader that may not create SQLite's side files (in a read-only
-    folder) reads the file as it stands.
+    folder) reads the file as it stands, and so does the reader of a sealed memory.
 
     Raises:
         sqlite3.Error: the file cannot be opened or is not a database.
@@ -30,6 +30,8 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
     """
     path = folder / DATABASE_NAME
     check_database(path, write=write)
+    if not write and sealed(folder):
+        return _probed(_open(path, "mode=ro&immutable=1"))
     if write:
         conn = _open(path, "mode=rwc")
         try:

@@ -22,6 +22,11 @@ DATABASE_NAME = "memory.sqlite"
 LOCK_NAME = "lock"
 CACHE_LOCK_NAME = "cache.lock"
 CACHE_NAME = "cache"
+SEAL_NAME = "seal.json"
+"""The manifest of a sealed memory. A folder that has it is never written to."""
+BOUNDS_NAME = "bounds.safetensors"
+"""Bounds of the vectors of a sealed memory."""
+_REMAINS = (BOUNDS_NAME, "seal.part.json", "bounds.part.safetensors")
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """Ends of the names of the files that SQLite puts beside a database."""
@@ -31,7 +36,10 @@ TEMPORARY = ".tmp"
 _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 """The last bytes of a rollback journal that names a second file, which SQLite then opens and deletes
 (https://www.sqlite.org/atomiccommit.html, section 5.3). vidmem never has two databases in one transaction."""
-_FILES = (DATABASE_NAME, *(DATABASE_NAME + end for end in SIDE_FILES), LOCK_NAME, CACHE_LOCK_NAME)
+_FILES = (
+    *(DATABASE_NAME, *(DATABASE_NAME + end for end in SIDE_FILES), LOCK_NAME, CACHE_LOCK_NAME),
+    *(SEAL_NAME, BOUNDS_NAME),
+)
 _SAFE = (
     getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
@@ -59,6 +67,25 @@ def check_files(folder: Path, *, write: bool = False) -> None:
     with os.scandir(folder / CACHE_NAME) as entries:
         for entry in entries:
             check_file(Path(entry.path), write=write)
+
+
+def sealed(folder: Path) -> bool:
+    """Return True if the memory in `folder` is sealed: nothing in it may be written, made or deleted."""
+    return _lstat(folder / SEAL_NAME) is not None
+
+
+def seal_refuses() -> StoreError:
+    """Return the error for writing to a sealed memory."""
+    return StoreError(
+        "the memory is sealed and takes no changes; ask it with `read_only`, change a copy of it, or run "
+        "`vidmem seal --undo`"
+    )
+
+
+def drop_remains(folder: Path) -> None:
+    """Delete what belongs to a seal in a memory that is not sealed: sealing or its undoing was stopped half-way."""
+    for name in _REMAINS:
+        remove_file(folder / name)
 
 
 def check_file(path: Path, *, write: bool = False) -> None:

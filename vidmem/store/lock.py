@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LockedError, StoreError
-from .files import LOCK_NAME, open_file
+from .files import LOCK_NAME, SEAL_NAME, open_file, seal_refuses, sealed
 
 if sys.platform == "win32":
     import msvcrt
@@ -21,11 +21,22 @@ if sys.platform == "win32":
         os.lseek(fd, _OFFSET, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
 
+    def _lock_seal(fd: int, alone: bool) -> None:
+        """Windows deletes no file that is open, so that alone keeps a seal in its place."""
+
 else:
     import fcntl
 
     def _take(fd: int, wait: bool) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _lock_seal(fd: int, alone: bool) -> None:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a file system without locks, as some of networks
+            pass
 
 
 def take_lock(path: Path, *, wait: bool) -> int | None:
@@ -33,11 +44,15 @@ def take_lock(path: Path, *, wait: bool) -> int | None:
 
     Raises:
         OSError: the lock file cannot be made, as in a read-only folder.
-        StoreError: it is a link or a device, or has a second name.
+        StoreError: it is a link or a device, or has a second name; or the memory that it is in is sealed.
     """
+    if sealed(path.parent):
+        raise seal_refuses()
     fd = open_file(path, os.O_RDWR | os.O_CREAT)
     try:
         _take(fd, wait)
+        if sealed(path.parent):  # meanwhile, by who held the lock
+            raise seal_refuses()
     except (BlockingIOError, PermissionError):
         os.close(fd)
         return None
@@ -86,3 +101,30 @@ def holding(path: Path) -> Iterator[None]:
     finally:
         if fd is not None:
             os.close(fd)
+
+
+def hold_seal(folder: Path, *, alone: bool = False) -> int | None:
+    """Return a descriptor that keeps the seal of a memory in its place until it is closed; None when others keep it.
+
+    SQLite takes no locks in a sealed memory, so this is what tells who undoes the seal that someone is reading.
+
+    Args:
+        folder: The sealed memory.
+        alone: Wanted to undo the seal: nobody else may hold it.
+
+    Raises:
+        OSError: it is not sealed (any more), or the seal cannot be read.
+        StoreError: the seal is a link or a device.
+    """
+    fd = open_file(folder / SEAL_NAME, os.O_RDONLY)
+    try:
+        _lock_seal(fd, alone)
+        if not os.path.samestat(os.fstat(fd), os.lstat(folder / SEAL_NAME)):
+            raise FileNotFoundError(folder / SEAL_NAME)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -34,6 +34,11 @@ class NewTokens:
     text_confidence: float
 
 
+def begun(conn: sqlite3.Connection) -> bool:
+    """Return True if tokens of another encoder were collected and not taken over yet."""
+    return conn.execute("SELECT 1 FROM new_tokens LIMIT 1").fetchone() is not None
+
+
 def begin(conn: sqlite3.Connection, target: ModelRecord) -> set[int]:
     """Begin to collect tokens of `target`; return the ids of the tracks that have such tokens already.
 

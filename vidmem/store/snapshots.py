@@ -109,6 +109,13 @@ class Snapshots:
                 self._pauses -= 1
                 self._changed.notify_all()
 
+    def drop_idle(self) -> None:
+        """Close the connections that are kept for the next questions."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for conn in idle:
+            conn.close()
+
     def close(self) -> None:
         """Refuse all further reads, wait for those that run, and close the connections."""
         own = int(getattr(self._own, "conn", None) is not None)
@@ -116,9 +123,7 @@ class Snapshots:
             self._closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._open <= own, PATIENCE_SECONDS)
-            idle, self._idle = self._idle, []
-        for conn in idle:
-            conn.close()
+        self.drop_idle()
 
 
 def closed() -> StoreError:

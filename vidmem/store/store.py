@@ -34,8 +34,16 @@ from . import (
     writer,
 )
 from .database import connect, snapshot, store_errors, transaction
-from .files import CACHE_LOCK_NAME, CACHE_NAME, DATABASE_NAME, check_files
-from .lock import take_writer_lock
+from .files import (
+    CACHE_LOCK_NAME,
+    CACHE_NAME,
+    DATABASE_NAME,
+    check_files,
+    drop_remains,
+    seal_refuses,
+    sealed,
+)
+from .lock import hold_seal, take_writer_lock
 from .region_blobs import Boxes
 from .rows import ModelRecord, SourceRow, StoreStats
 from .snapshots import Snapshots, closed
@@ -90,12 +98,15 @@ class Store(Closing):
     Attributes:
         folder: Where the memory lies.
         writable: True in the one Store that may write.
+        sealed: The memory is sealed: nothing in its folder is ever written.
     """
 
-    def __init__(self, folder: Path, conn: sqlite3.Connection, lock_fd: int | None) -> None:
+    def __init__(self, folder: Path, conn: sqlite3.Connection, lock_fd: int | None, seal_fd: int | None = None) -> None:
         """Use `Store.open`."""
         self.folder = folder
         self.writable = lock_fd is not None
+        self.sealed = seal_fd is not None
+        self._seal_fd = seal_fd
         self._conn: sqlite3.Connection | None = conn
         self._lock_fd = lock_fd
         self._turn = threading.RLock()
@@ -111,7 +122,7 @@ class Store(Closing):
             create: Make the memory when it does not exist; implies `write`.
 
         Raises:
-            StoreError: there is no memory, or it cannot be opened.
+            StoreError: there is no memory, it cannot be opened, or it is sealed and was to be opened for writing.
             LockedError: another process is writing already.
             VersionError: a newer vidmem made it.
         """
@@ -122,8 +133,32 @@ class Store(Closing):
             check_files(folder, write=write or create)
             if not create and not (folder / DATABASE_NAME).exists():
                 raise StoreError("there is no memory here; index a video first, or choose another folder")
+            if (write or create) and sealed(folder):
+                raise seal_refuses()
             _log.info("memory, opened for %s: %s", "writing" if write or create else "reading", folder)
-            return cls._open_writer(folder) if write or create else cls._open_reader(folder)
+            if write or create:
+                return cls._open_writer(folder)
+            return cls._open_sealed(folder) if sealed(folder) else cls._open_reader(folder)
+
+    @classmethod
+    def _open_sealed(cls, folder: Path) -> Self:
+        seal_fd = hold_seal(folder)
+        if seal_fd is None:
+            raise StoreError("another process is undoing the seal of the memory; open it again when that is done")
+        conn = None
+        try:
+            conn = connect(folder, write=False)
+            if (number := migrations.version(conn)) != len(migrations.MIGRATIONS):
+                raise StoreError(
+                    f"the memory was sealed in format {number}, and this vidmem reads {len(migrations.MIGRATIONS)}; "
+                    "run `vidmem seal --undo`, ask it a question, which brings it up to date, and seal it again"
+                )
+            return cls(folder, conn, None, seal_fd)
+        except BaseException:
+            if conn is not None:
+                conn.close()
+            os.close(seal_fd)
+            raise
 
     @classmethod
     def _open_reader(cls, folder: Path) -> Self:
@@ -153,6 +188,7 @@ class Store(Closing):
     def _open_writer(cls, folder: Path) -> Self:
         lock_fd = take_writer_lock(folder)
         try:
+            drop_remains(folder)
             conn = connect(folder, write=True)
             try:
                 migrations.migrate(conn)
@@ -188,9 +224,12 @@ class Store(Closing):
             if self._lock_fd is not None:
                 os.close(self._lock_fd)
                 self._lock_fd = None
+            if self._seal_fd is not None:
+                os.close(self._seal_fd)
+                self._seal_fd = None
 
     def __repr__(self) -> str:
-        mode = "closed" if self._conn is None else "write" if self.writable else "read"
+        mode = "closed" if self._conn is None else "write" if self.writable else "sealed" if self.sealed else "read"
         return f"Store({str(self.folder)!r}, {mode})"
 
     @contextmanager
@@ -206,6 +245,8 @@ class Store(Closing):
         with self._turn, store_errors(self.folder):
             if self._conn is None:
                 raise closed()
+            if write and self.sealed:
+                raise seal_refuses()
             if write and not self.writable:
                 raise StoreError("this Store was opened for reading; use Store.open(path, write=True)")
             with nullcontext() if write else reading():
@@ -247,6 +288,23 @@ class Store(Closing):
         with self._use(write=True) as conn:
             conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
+    def rest(self) -> None:
+        """Make `memory.sqlite` the only file of the database. The next writer makes SQLite's log again.
+
+        Raises:
+            StoreError: another process has the memory open.
+        """
+        with self._use(write=True) as conn, self._snapshots.paused():
+            self._snapshots.drop_idle()
+            try:
+                (mode,) = conn.execute("PRAGMA journal_mode = DELETE").fetchone()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                mode = "busy"
+            if mode != "delete":
+                raise StoreError("another process has the memory open; close it and run this again")
+
     def scrub_due(self) -> bool:
         """Return True if something was forgotten that is still in the files: a process was stopped, or is at work."""
         with self._use() as conn:
@@ -254,6 +312,8 @@ class Store(Closing):
 
     def check_writable(self) -> None:
         """Raise StoreError in a memory that was opened for reading."""
+        if self.sealed:
+            raise StoreError(f"{seal_refuses()}: {self.folder}")
         if not self.writable:
             raise StoreError(
                 f"this memory was opened for reading; open it without `read_only` to change it: {self.folder}"
@@ -323,6 +383,7 @@ class Store(Closing):
     begin_tokens = _writes(new_tokens.begin)
     put_tokens = _writes(new_tokens.put)
     adopt_tokens = _writes(new_tokens.adopt)
+    tokens_begun = _reads(new_tokens.begun)
 
     def check_model(self, record: ModelRecord) -> None:
         """Raise ModelMismatchError, with what differs, unless the memory was made as `record` says."""
