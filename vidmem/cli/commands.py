@@ -81,6 +81,7 @@ the package `eval`."""
 
 EXPORTS = {
     "lance": "Write all tracks to a Lance table.",
+    "milvus": "Write all vectors to Milvus, to be searched there.",
 }
 """The commands of `vidmem export` beside its own, as EVALUATIONS, in the package `exports`."""
 

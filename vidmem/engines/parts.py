@@ -16,10 +16,16 @@ class Parts:
     """What to export.
 
     Attributes:
+        id: Of the memory or the fleet.
+        generation: Of its tracks.
+        tracks: How many there are.
         model: The encoder that made the vectors; None if nothing was indexed yet.
         each: Opens the parts, one after the other: only one is open at a time.
     """
 
+    id: str
+    generation: int
+    tracks: int
     model: ModelRecord | None
     each: Callable[[], Iterator[AbstractContextManager[Part]]]
 
@@ -34,4 +40,4 @@ def parts_of(query: Query) -> Iterator[Parts]:
         def whole() -> Iterator[Part]:
             yield Part(shard, generation, now.store, now.cache.columns.ids)
 
-        yield Parts(now.store.model(), lambda: iter([whole()]))
+        yield Parts(shard, generation, len(now.cache), now.store.model(), lambda: iter([whole()]))
