@@ -155,7 +155,7 @@ class MilvusVectors:
                 [list(map(float, query)) for query in unit(queries)],
                 anns_field=kind,
                 limit=limit,
-                output_fields=[],
+                output_fields=["track"],  # none would mean all
                 search_params={"metric_type": "IP", "params": parameters},
             )
         ids = [np.sort(np.array([hit["track"] for hit in hits], np.int64)) for hits in found]

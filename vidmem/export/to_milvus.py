@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def _rows(found: Parts, progress: Progress | None) -> Iterator[Rows]:
             for batch in batches(part):
                 tracks = [row.track for row in batch]
                 sure = np.array([track.text_confidence for track in tracks], np.float32)
-                fields = {
+                fields: dict[str, list[Any]] = {
                     "shard": [part.shard] * len(batch),
                     "source": [row.source.uri for row in batch],
                     "start_ns": [track.start_ns for track in tracks],
