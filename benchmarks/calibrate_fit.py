@@ -29,7 +29,7 @@ from vidmem.encoders.probability import (
 )
 from vidmem.errors import UsageError
 from vidmem.query.probable import deciding, share
-from vidmem.query.scores import nearest
+from vidmem.query.scores import hits_of, nearest
 
 SHARES = tuple(np.round(np.arange(0.02, 0.96, 0.04), 2).tolist())
 LIMIT = {"text": {"walks": 0.03, "clips": 0.03}, "visual": {"walks": 0.25}, "product": {"walks": 0.06}}
@@ -64,8 +64,9 @@ def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
         hits = nearest(cache, q.text, q.visual, MAX_CANDIDATES)
         if q.mode == "product":  # the pictures that are most alike as well, whatever they are called
             also = nearest(cache, None, q.visual, MAX_CANDIDATES).rows
-            hits = nearest(cache, q.text, q.visual, 2 * MAX_CANDIDATES, np.union1d(hits.rows, also))
-        rows = asked.memory.store.tracks([int(i) for i in cache.columns.ids[hits.rows]])
+            rows = np.union1d(hits.rows, also)
+            hits = hits_of(rows, cache.scores("text", q.text, rows), cache.scores("visual", q.visual, rows))
+        rows = asked.memory.store.tracks([int(i) for i in cache.columns_of(hits.rows).ids])
         right = [q.right is not None and q.right(row) for row in rows]
         held = None
         if q.contrast is not None:

@@ -61,7 +61,7 @@ def doubtful(asked: Any) -> list[tuple[float, float, bool]]:
         cosine = (looks @ looks[sure].T).max(axis=1)
         u = (cosine - calibration.same_thing) / (1 - calibration.same_thing)
         held = np.flatnonzero(~sure & (likely >= LEAST))
-        tracks = memory.store.tracks([int(i) for i in cache.columns.ids[hits.rows[held]]])
+        tracks = memory.store.tracks([int(i) for i in cache.columns_of(hits.rows[held]).ids])
         out += [(float(likely[i]), float(u[i]), bool(q.right(t))) for i, t in zip(held, tracks, strict=True)]
     return out
 

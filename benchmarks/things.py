@@ -51,7 +51,8 @@ Observation = tuple[int, int]
 def observations(memory: Memory, truth: Truth) -> list[Observation]:
     """What the tracks of the one source in a memory show, as far as the truth says."""
     (source,) = memory.sources()
-    columns = memory.cache().columns
+    cache = memory.cache()
+    columns = cache.columns_of(np.arange(len(cache)))
     row_of = {int(o): i for i, o in enumerate(columns.ordinals)}
     boxes = sorted((b[0], s.drawing, b[1:]) for s in truth.shown for b in s.boxes)
     times = np.array([t for t, _, _ in boxes], np.int64)

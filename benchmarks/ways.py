@@ -197,7 +197,7 @@ def _right(clips: Sequence[Path], folder: Path, told: dict[str, list[tuple[str, 
                 )
                 right[way] += clip == query["clip"] and _seen(query, t_ns)
             rows, _ = cache.top("visual", token, 1)
-            (track,) = memory.store.tracks(cache.columns.ids[rows].tolist())
+            (track,) = memory.store.tracks(cache.columns_of(rows).ids.tolist())
             right["vidmem"] += names[track.source_id] == query["clip"] and _seen(query, track.best_ns)
     return right, len(queries)
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..encoders.base import Calibration
 from ..encoders.probability import MAX_CANDIDATES, Curve, Samples, check_fit, fit
 from ..errors import UsageError
-from ..store import Store, VectorCache
+from ..store import Store, Vectors
 from ..text_files import csv_cells, read_text
 from ..timecode import NS, parse_time
 from .probable import share
@@ -83,7 +83,7 @@ def _span(text: str, number: int, path: str) -> tuple[int, int]:
 
 def fit_curve(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     known: Sequence[Known],
     phrase_of: Callable[[str], Phrase],
@@ -101,7 +101,7 @@ def fit_curve(
 
 def candidates(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     known: Sequence[Known],
     phrase_of: Callable[[str], Phrase],
@@ -123,12 +123,12 @@ def candidates(
         phrase = phrase_of(one.name)
         hits = find(cache, loose(calibration), phrase.text, None)
         if one.source != EVERYWHERE:
-            hits = hits.take(cache.columns.source_ids[hits.rows] == store.source(one.source).id)
+            hits = hits.take(cache.columns_of(hits.rows).source_ids == store.source(one.source).id)
         hits = hits.take(np.argsort(-hits.score, kind="stable")[:MAX_CANDIDATES])
         if not len(hits):
             continue
         assert phrase.contrast is not None
-        times = [track.best_ns for track in store.tracks([int(i) for i in cache.columns.ids[hits.rows]])]
+        times = [track.best_ns for track in store.tracks(cache.columns_of(hits.rows).ids.tolist())]
         scores.append(hits.score.astype(np.float64))
         shares.append(share(cache, hits, phrase.contrast, calibration.temperature).astype(np.float64))
         right.append(np.array([_in_spans(t_ns, one.spans) for t_ns in times], bool))

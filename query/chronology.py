@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Sighting
-from ..store import SourceRow, Store, VectorCache
+from ..store import Columns, SourceRow, Store
 from ..timecode import is_wall_clock
-from .scores import Hits
 
 GUESSED = frozenset({"mtime", "day"})
 """Values of `recorded_by` that are weak: files are copied, and a day has many hours."""
@@ -23,17 +22,17 @@ REMEDY = "set the dates with `vidmem recorded`"
 
 
 def in_time(
-    store: Store, cache: VectorCache, sources: dict[int, SourceRow], hits: Hits
+    store: Store, sources: dict[int, SourceRow], columns: Columns
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     """The rank in time of each hit's source `(n,)`, and the wall clock at the zero of each hit's source `(n,)`.
 
     The second is None unless it is known of all hits.
     """
-    ids, places = np.unique(cache.columns.source_ids[hits.rows], return_inverse=True)
+    ids, places = np.unique(columns.source_ids, return_inverse=True)
     if not len(ids):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     rows = [sources.get(int(i)) for i in ids]  # None for a source that was removed meanwhile; its sightings are dropped
-    zeros = _zeros(store, cache, rows, places, hits)
+    zeros = _zeros(store, rows, places, columns)
     by_time = sorted(sources.values(), key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id))
     ranks = {row.id: rank for rank, row in enumerate(by_time)}
     return np.array([ranks.get(int(i), -1) for i in ids], np.int64)[places], zeros
@@ -41,19 +40,17 @@ def in_time(
 
 def _zeros(
     store: Store,
-    cache: VectorCache,
     rows: Sequence[SourceRow | None],
     places: NDArray[np.intp],
-    hits: Hits,
+    columns: Columns,
 ) -> NDArray[np.int64] | None:
     """The wall clock at the zero of each hit's source; None unless all have one and all clocks are of one world.
 
     Args:
         store: The memory.
-        cache: Its vectors.
         rows: The sources; None for a source that was removed.
         places: For each hit the index of its source in `rows`.
-        hits: What was found.
+        columns: Of what was found.
     """
     if any(row is not None and not row.kind.single_pictures and row.start_ns is None for row in rows):
         return None
@@ -62,7 +59,7 @@ def _zeros(
         if row is None or not row.kind.single_pictures:
             continue
         own = np.flatnonzero(places == number)
-        times = cache.columns.start_ns[hits.rows[own]]
+        times = columns.start_ns[own]
         known = store.pictures_recorded(row.id, np.unique(times).tolist())
         dates = [known.get(t_ns, (0, ""))[0] for t_ns in times.tolist()]
         if any(date is None for date in dates):
@@ -96,36 +93,32 @@ def _dated(s: Sighting, row: SourceRow | None, picture_date: tuple[int | None, s
     return s if ns is None else replace(s, recorded_ns=ns, recorded_by=recorded_by)
 
 
-def doubt(store: Store, cache: VectorCache, sources: dict[int, SourceRow], found: Iterable[Hits]) -> str | None:
+def doubt(store: Store, sources: dict[int, SourceRow], found: Iterable[Columns]) -> str | None:
     """A note when the order in time of the hits of a question is weak, because some recordings are dated worse than
     others; None when all are dated alike, or all hits of each question are of one recording.
 
     Args:
         store: The memory.
-        cache: Its vectors.
         sources: Its sources by id.
-        found: The hits of each question.
+        found: The columns of the hits of each question.
     """
     recorded_by: dict[tuple[int, int], str | None] = {}
-    for hits in found:
-        own = _recorded_by(store, cache, sources, hits)
+    for columns in found:
+        own = _recorded_by(store, sources, columns)
         if len(own) > 1:
             recorded_by |= own
     return mixture(list(recorded_by.values()))
 
 
-def _recorded_by(
-    store: Store, cache: VectorCache, sources: dict[int, SourceRow], hits: Hits
-) -> dict[tuple[int, int], str | None]:
+def _recorded_by(store: Store, sources: dict[int, SourceRow], columns: Columns) -> dict[tuple[int, int], str | None]:
     """How the date of each recording of the hits is known, by source id and time of a single picture (0 in videos);
     None without a date."""
     out: dict[tuple[int, int], str | None] = {}
-    source_ids = cache.columns.source_ids[hits.rows]
-    for row in (sources[i] for i in np.unique(source_ids).tolist() if i in sources):
+    for row in (sources[i] for i in np.unique(columns.source_ids).tolist() if i in sources):
         if not row.kind.single_pictures:
             out[row.id, 0] = None if row.start_ns is None else row.recorded_by
             continue
-        times = np.unique(cache.columns.start_ns[hits.rows[source_ids == row.id]]).tolist()
+        times = np.unique(columns.start_ns[columns.source_ids == row.id]).tolist()
         dates = store.pictures_recorded(row.id, times)
         out |= {(row.id, t_ns): None if ns is None else by for t_ns, (ns, by) in dates.items()}
     return out

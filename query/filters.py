@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..records import Box, Float32
-from ..store import Columns, SourceRow, Store
+from ..store import Columns, SourceRow, Spans, Store, Vectors
+from ..store.within import Mask, bounds, meeting
 from ..timecode import NS, Moment
 from .scores import Hits, joined
 
@@ -28,31 +29,28 @@ two."""
 MUCH_LARGER = 1.5
 """A box with more than this many times the median area of its track is not used as evidence."""
 
-Spans = Mapping[int, tuple[int, int] | NDArray[np.int64]]
-"""By source id: the first and last ns (inclusive) to search. For single pictures: the sorted times of the pictures to
-search. Sources that are missing are not searched."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filtered:
     """Hits that passed the filters.
 
-    columns: those of the cache, with the spans of these hits cut. evidence: time and box by row of the cache, for hits
-    whose best view lies outside of their cut span.
+    columns: those of the hits, in their order, with cut spans. evidence: time and box by row, for hits whose best view
+    lies outside of their cut span.
     """
 
     hits: Hits
     columns: Columns
     evidence: dict[int, tuple[int, Box]] = field(default_factory=dict)
 
+    @classmethod
+    def whole(cls, cache: Vectors, hits: Hits) -> Filtered:
+        """The hits with all of their time."""
+        return cls(hits, cache.columns_of(hits.rows))
+
 
 def merged(a: Filtered, b: Filtered) -> Filtered:
     """The hits of both, each with its own times and evidence. No row may be in both."""
-    start, end = a.columns.start_ns.copy(), a.columns.end_ns.copy()
-    rows = b.hits.rows
-    start[rows], end[rows] = b.columns.start_ns[rows], b.columns.end_ns[rows]
-    columns = replace(a.columns, start_ns=start, end_ns=end)
-    return Filtered(joined(a.hits, b.hits), columns, a.evidence | b.evidence)
+    return Filtered(joined(a.hits, b.hits), a.columns.joined(b.columns), a.evidence | b.evidence)
 
 
 def spans_of(
@@ -136,49 +134,21 @@ def _stale(store: Store) -> list[str]:
     return [f"left out, since they wait for `vidmem reembed`: {', '.join(names[:3])}{more}"] if names else []
 
 
-def rows_within(columns: Columns, spans: Spans) -> NDArray[np.int64]:
-    """The rows of all tracks whose first and last times meet `spans`."""
-    low, high = _bounds(columns.source_ids, spans)
-    rows = np.flatnonzero((columns.start_ns <= high) & (columns.end_ns >= low) & (low <= high))
-    return rows[_picture_times_match(columns, rows, spans)]
-
-
-def _bounds(sources: NDArray[np.int64], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first and last ns to search for each of `sources` `(n,)`; first > last where there is nothing to search."""
-    known, place = np.unique(sources, return_inverse=True)
-    wanted = (spans.get(source, (1, 0)) for source in known.tolist())
-    ends = [(int(span[0]), int(span[-1])) if len(span) else (1, 0) for span in wanted]
-    both = np.array(ends, np.int64).reshape(-1, 2)[place]
-    return both[:, 0], both[:, 1]
-
-
-def _picture_times_match(columns: Columns, rows: NDArray[np.int64], spans: Spans) -> NDArray[np.bool_]:
-    """False for the rows that are single pictures and whose time is not among the times to search."""
-    keep = np.ones(len(rows), np.bool_)
-    for source, times in spans.items():
-        if isinstance(times, np.ndarray):
-            own = np.flatnonzero(columns.source_ids[rows] == source)
-            keep[own] = np.isin(columns.start_ns[rows[own]], times)
-    return keep
-
-
-def by_time(store: Store, columns: Columns, hits: Hits, spans: Spans) -> Filtered:
+def by_time(store: Store, cache: Vectors, hits: Hits, spans: Spans) -> Filtered:
     """The hits that were in view within `spans`."""
-    rows = hits.rows
-    sources = columns.source_ids[rows]
-    low, high = _bounds(sources, spans)
-    start, end = columns.start_ns[rows], columns.end_ns[rows]
-    meets = (start <= high) & (end >= low) & (low <= high) & _picture_times_match(columns, rows, spans)
-    inside = meets & (start >= low) & (end <= high)
+    columns = cache.columns_of(hits.rows)
+    low, high = bounds(columns.source_ids, spans)
+    meets = meeting(columns, spans)
+    inside = meets & (columns.start_ns >= low) & (columns.end_ns <= high)
     crossing = np.flatnonzero(meets & ~inside)
     views: dict[int, _Views] = {}
-    for source in np.unique(sources[crossing]).tolist():
-        here = crossing[sources[crossing] == source]
-        by_ordinal = {int(columns.ordinals[rows[i]]): int(rows[i]) for i in here}
-        for t_ns, row, box in _boxes(store, source, by_ordinal, int(spans[source][0]), int(spans[source][-1])):
-            _add(views, row, t_ns, box)
-    keep = inside | np.isin(rows, list(views))  # a track may be out of view at just that time
-    return _cut(columns, hits.take(keep), views)
+    for source in np.unique(columns.source_ids[crossing]).tolist():
+        here = crossing[columns.source_ids[crossing] == source]
+        by_ordinal = {int(columns.ordinals[i]): i for i in here.tolist()}
+        for t_ns, i, box in _boxes(store, source, by_ordinal, int(spans[source][0]), int(spans[source][-1])):
+            _add(views, i, t_ns, box)
+    inside[list(views)] = True  # a track may be out of view at just that time
+    return _cut(columns, hits, inside, views)
 
 
 def near(
@@ -205,34 +175,30 @@ def near(
 
 
 def _near(store: Store, found: Filtered, other: Filtered, within_ns: int, max_gap: float) -> Filtered:
-    a, b = found.hits.rows, other.hits.rows
     views: dict[int, _Views] = {}
-    for source in np.intersect1d(found.columns.source_ids[a], other.columns.source_ids[b]).tolist():
-        own_rows = a[found.columns.source_ids[a] == source]
-        other_rows = b[other.columns.source_ids[b] == source]
-        for start, end in _shared_times(found.columns, own_rows, other.columns, other_rows, within_ns):
-            own = _arrays(store, source, found.columns, own_rows, start, end)
-            times, rows, boxes = _arrays(store, source, other.columns, other_rows, start, end)
-            for t_ns, row, box in zip(*own, strict=True):
+    for source in np.intersect1d(found.columns.source_ids, other.columns.source_ids).tolist():
+        own = np.flatnonzero(found.columns.source_ids == source)
+        others = np.flatnonzero(other.columns.source_ids == source)
+        own_columns, other_columns = found.columns.take(own), other.columns.take(others)
+        for start, end in _shared_times(own_columns, other_columns, within_ns):
+            times, places, boxes = _arrays(store, source, other_columns, start, end)
+            rows = other.hits.rows[others[places]]
+            for t_ns, i, box in zip(*_arrays(store, source, own_columns, start, end), strict=True):
                 low, high = np.searchsorted(times, [t_ns - within_ns, t_ns + within_ns + 1])
-                different = rows[low:high] != row  # a thing is not near itself
+                different = rows[low:high] != found.hits.rows[own[i]]  # a thing is not near itself
                 if _any_close(box, boxes[low:high][different], max_gap):
-                    _add(views, int(row), int(t_ns), box)
-    return _cut(found.columns, found.hits.take(np.isin(a, list(views))), views)
+                    _add(views, int(own[i]), int(t_ns), box)
+    keep = np.zeros(len(found.hits), np.bool_)
+    keep[list(views)] = True
+    return _cut(found.columns, found.hits, keep, views)
 
 
-def _shared_times(
-    columns: Columns,
-    rows: NDArray[np.int64],
-    other_columns: Columns,
-    other_rows: NDArray[np.int64],
-    within_ns: int,
-) -> Iterator[tuple[int, int]]:
+def _shared_times(columns: Columns, other: Columns, within_ns: int) -> Iterator[tuple[int, int]]:
     """Spans that hold tracks of both kinds, widened by within_ns, in order and without overlap."""
-    low, high = other_columns.start_ns[other_rows] - within_ns, other_columns.end_ns[other_rows] + within_ns
+    low, high = other.start_ns - within_ns, other.end_ns + within_ns
     times = np.empty((0, 2), np.int64)
-    for row in rows.tolist():  # the union so far, not a list of all pairs
-        start, end = np.maximum(columns.start_ns[row], low), np.minimum(columns.end_ns[row], high)
+    for first, last in zip(columns.start_ns.tolist(), columns.end_ns.tolist(), strict=True):
+        start, end = np.maximum(first, low), np.minimum(last, high)  # the union so far, not a list of all pairs
         here = np.stack([start - within_ns, end + within_ns], axis=1)[start <= end]
         times = _union(np.concatenate([times, here]))
     yield from ((int(start), int(end)) for start, end in times)
@@ -250,15 +216,15 @@ def _union(times: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _arrays(
-    store: Store, source: int, columns: Columns, rows: NDArray[np.int64], start: int, end: int
+    store: Store, source: int, columns: Columns, start: int, end: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
-    """Times, rows and boxes of the regions of these tracks from start to end, each within its track's span, by
+    """Times, positions and boxes of the regions of these tracks from start to end, each within its track's span, by
     time."""
-    by_ordinal = {int(columns.ordinals[row]): int(row) for row in rows}
+    by_ordinal = {ordinal: i for i, ordinal in enumerate(columns.ordinals.tolist())}
     items = [
-        (t_ns, row, box)
-        for t_ns, row, box in _boxes(store, source, by_ordinal, start, end)
-        if columns.start_ns[row] <= t_ns <= columns.end_ns[row]
+        (t_ns, i, box)
+        for t_ns, i, box in _boxes(store, source, by_ordinal, start, end)
+        if columns.start_ns[i] <= t_ns <= columns.end_ns[i]
     ]
     times, numbers = (np.array([item[i] for item in items], np.int64) for i in (0, 1))
     return times, numbers, np.array([box for _, _, box in items], np.float32).reshape(-1, 4)
@@ -267,7 +233,7 @@ def _arrays(
 def _boxes(
     store: Store, source: int, by_ordinal: Mapping[int, int], start: int, end: int
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Time, row and box of every region of the tracks in `by_ordinal` (ordinal: row) from start to end."""
+    """Time, position and box of every region of the tracks in `by_ordinal` (ordinal: position) from start to end."""
     ordinals = np.array(list(by_ordinal), np.int64)
     for frame in store.regions(source, start, end):
         for i in np.flatnonzero(np.isin(frame.tracks, ordinals)).tolist():
@@ -302,18 +268,16 @@ class _Views:
         return self.times[i], (x0, y0, x1, y1)
 
 
-def _add(views: dict[int, _Views], row: int, t_ns: int, box: NDArray[np.float32]) -> None:
-    known = views.setdefault(row, _Views())
+def _add(views: dict[int, _Views], position: int, t_ns: int, box: NDArray[np.float32]) -> None:
+    known = views.setdefault(position, _Views())
     known.times.append(t_ns)
     known.boxes.append(box)
 
 
-def _cut(columns: Columns, hits: Hits, views: Mapping[int, _Views]) -> Filtered:
-    """The hits with the spans of the tracks in `views` cut to the times there."""
-    if not views:
-        return Filtered(hits, columns)
+def _cut(columns: Columns, hits: Hits, keep: Mask, views: Mapping[int, _Views]) -> Filtered:
+    """The hits to keep, with the spans of those in `views` (by position) cut to the times there."""
     start, end = columns.start_ns.copy(), columns.end_ns.copy()
-    for row, part in views.items():
-        start[row], end[row] = min(part.times), max(part.times)
+    for i, part in views.items():
+        start[i], end[i] = min(part.times), max(part.times)
     cut = replace(columns, start_ns=start, end_ns=end)
-    return Filtered(hits, cut, {row: part.best() for row, part in views.items()})
+    return Filtered(hits.take(keep), cut.take(keep), {int(hits.rows[i]): part.best() for i, part in views.items()})

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..records import Box, Sighting
-from ..store import Store, VectorCache
+from ..store import Store, Vectors
 from ..timecode import NS
 from .inventory import Stock, page
 from .naming import Guess, Naming
@@ -97,18 +95,18 @@ def names_of(store: Store, of: Stock, things: Sequence[int]) -> list[NamedThings
     ]
 
 
-def things_in(store: Store, cache: VectorCache, naming: Naming, source_id: int, t_ns: int) -> list[ThingIn]:
+def things_in(store: Store, cache: Vectors, naming: Naming, source_id: int, t_ns: int) -> list[ThingIn]:
     """The things in a single picture, each judged by this picture alone, the ones with the most probable names first.
 
     Of two boxes with the same name of which one lies mostly in the other, only the more probable one is given.
     """
-    columns = cache.columns
-    rows = np.flatnonzero((columns.source_ids == source_id) & (columns.start_ns == t_ns))
-    tokens = cache.reconstruct("text", rows)
-    boxes = {track.id: track.best_box for track in store.tracks(columns.ids[rows].tolist())}
+    rows = cache.rows_of_source(source_id)
+    rows = rows[cache.columns_of(rows).start_ns == t_ns]
+    tokens, ids = cache.reconstruct("text", rows), cache.columns_of(rows).ids.tolist()
+    boxes = {track.id: track.best_box for track in store.tracks(ids)}
     found = [
         ThingIn(track, boxes[track], naming.of(token))
-        for track, token in zip(columns.ids[rows].tolist(), tokens, strict=True)
+        for track, token in zip(ids, tokens, strict=True)
         if track in boxes
     ]
     found.sort(key=lambda one: (not one.guess.named, -(one.guess.probability or 0.0)))
@@ -140,5 +138,5 @@ def _is_wanted(guess: Guess, part: str, choice: Choice, min_probability: float |
 
 def _with_track(of: Stock, things: Sequence[int], track: int) -> list[int]:
     found, wanted = of.found, set(things)
-    own = (found.columns.ids[found.hits.rows] == track).nonzero()[0]
+    own = (found.columns.ids == track).nonzero()[0]
     return [i for i, part in enumerate(of.members) if len(own) and i in wanted and own[0] in part]

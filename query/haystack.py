@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..errors import UsageError
 from ..records import Box
-from ..store import Store, VectorCache
+from ..store import Store, Vectors, Within
+from ..store.vectors import Rows
+from ..store.within import ALWAYS
 from .question import Phrase
-from .scores import Hits, Rows
+from .scores import Hits
 from .search import among, find
 
 Rule = Literal["default", "paper"]
@@ -73,7 +75,7 @@ class HaystackAnswer:
 class Haystack:
     """All single pictures of a memory, ready for questions."""
 
-    def __init__(self, store: Store, cache: VectorCache, calibration: Calibration) -> None:
+    def __init__(self, store: Store, cache: Vectors, calibration: Calibration) -> None:
         """Raises UsageError when the memory has no single pictures."""
         self._store, self._cache = store, cache
         self._calibration = calibration
@@ -83,11 +85,8 @@ class Haystack:
 
     def rows(self, source_id: int, times: Sequence[int]) -> Rows:
         """The rows of the cache that are regions of these pictures, ascending."""
-        columns = self._cache.columns
-        own = columns.source_ids == source_id
-        if len(times) == 1:
-            return np.flatnonzero(own & (columns.start_ns == times[0]))
-        return np.flatnonzero(own & np.isin(columns.start_ns, np.array(times, np.int64)))
+        own = self._cache.rows_of_source(source_id)
+        return np.asarray(own[np.isin(self._cache.columns_of(own).start_ns, np.array(times, np.int64))], np.int64)
 
     def rows_of(self, pictures: Sequence[tuple[int, int]]) -> Rows:
         """The rows of the cache that are regions of these pictures, by the order of the pictures.
@@ -100,7 +99,7 @@ class Haystack:
             by_source.setdefault(source, []).append(t_ns)
         found = [self.rows(source, times) for source, times in by_source.items()]
         rows = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
-        place = np.array([rank[self._picture(int(row))] for row in rows], np.int64)
+        place = np.array([rank[picture] for picture in self._pictures(rows)], np.int64)
         return np.asarray(rows[np.argsort(place, kind="stable")], np.int64)
 
     def ask(self, anchor: Phrase, target: Phrase, rule: Rule = "default", rows: Rows | None = None) -> HaystackAnswer:
@@ -124,7 +123,7 @@ class Haystack:
             near = self._nearest(anchor, NEAR_MISSES, rows)
             return HaystackAnswer("not found", None, None, 0, tuple(self._regions(near)))
         best = int(np.argmax(hits.score))
-        source, t_ns = self._picture(int(hits.rows[best]))
+        ((source, t_ns),) = self._pictures(hits.rows[best : best + 1])
         inside = self.rows(source, [t_ns])
         scored, found = among(self._cache, self._calibration, inside, target)
         if rule == "paper":
@@ -135,7 +134,7 @@ class Haystack:
         second = self._regions(scored.take(np.array([top])))
         if not first or not second:  # removed by another process since the cache was read
             return HaystackAnswer("not found", None, None, 0)
-        pictures = 1 if rule == "paper" else len({self._picture(int(row)) for row in hits.rows})
+        pictures = 1 if rule == "paper" else len(set(self._pictures(hits.rows)))
         return HaystackAnswer("yes" if found.any() else "no", first[0], second[0], pictures)
 
     def _anchored(self, anchor: Phrase, rule: Rule, rows: Rows | None) -> Hits:
@@ -146,17 +145,18 @@ class Haystack:
             hits, found = among(self._cache, self._calibration, rows, anchor)
             return hits.take(found)
         hits = find(self._cache, self._calibration, anchor.text, None, anchor.contrast)
-        return hits.take(np.isin(self._cache.columns.source_ids[hits.rows], self._sources))
+        return hits.take(np.isin(self._cache.columns_of(hits.rows).source_ids, self._sources))
 
     def _nearest(self, anchor: Phrase, pictures: int, rows: Rows | None) -> Hits:
         """The best region of each of the pictures most like the anchor, best first."""
         if rows is None:
-            found, scores = self._cache.top("text", anchor.text, 16 * pictures)
-            held = np.isin(self._cache.columns.source_ids[found], self._sources)
-            found, scores = found[held], scores[held]
-            if len(self._first_of_each(found)) < pictures:  # the top rows are of videos, or of one picture
-                rows = np.flatnonzero(np.isin(self._cache.columns.source_ids, self._sources))
-        if rows is not None:
+            count, held = 16 * pictures, Within(dict.fromkeys(self._sources, ALWAYS))
+            while True:
+                found, scores = self._cache.top("text", anchor.text, count, held)
+                if len(found) < count or len(self._first_of_each(found)) >= pictures:
+                    break
+                count *= 4  # the top rows are of too few pictures
+        else:
             scores = self._cache.scores("text", anchor.text, rows)
             order = np.argsort(-scores, kind="stable")
             found, scores = rows[order], scores[order]
@@ -165,20 +165,22 @@ class Haystack:
 
     def _first_of_each(self, rows: Rows) -> NDArray[np.intp]:
         """Positions in `rows` of the first region of each picture."""
-        columns = self._cache.columns
-        keys = np.stack([columns.source_ids[rows], columns.start_ns[rows]])
+        columns = self._cache.columns_of(rows)
+        keys = np.stack([columns.source_ids, columns.start_ns])
         return np.sort(np.unique(keys, axis=1, return_index=True)[1])
 
-    def _picture(self, row: int) -> tuple[int, int]:
-        columns = self._cache.columns
-        return int(columns.source_ids[row]), int(columns.start_ns[row])
+    def _pictures(self, rows: Rows) -> list[tuple[int, int]]:
+        """The source and the time of the picture of each row."""
+        columns = self._cache.columns_of(rows)
+        return list(zip(columns.source_ids.tolist(), columns.start_ns.tolist(), strict=True))
 
     def _regions(self, hits: Hits) -> list[Region]:
         """The regions with their files; those that another process removed meanwhile are left out."""
-        tracks = {t.id: t for t in self._store.tracks([int(i) for i in self._cache.columns.ids[hits.rows]])}
+        ids = self._cache.columns_of(hits.rows).ids.tolist()
+        tracks = {t.id: t for t in self._store.tracks(ids)}
         out = []
-        for row, score in zip(hits.rows.tolist(), hits.score.tolist(), strict=True):
-            track = tracks.get(int(self._cache.columns.ids[row]))
+        for number, score in zip(ids, hits.score.tolist(), strict=True):
+            track = tracks.get(number)
             if track is None:
                 continue
             held = self._store.picture(track.source_id, track.start_ns)

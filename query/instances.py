@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..store import Columns, Store, VectorCache
+from ..store import Columns, Store, Vectors
 from ..timecode import NS
 from .filters import Filtered
 from .reid import things
-from .scores import Hits
 
 GAP_NS = 2 * NS
 """Tracks of one source with at most this between them are one stretch: a thing can be hidden for a second or two
@@ -28,7 +27,6 @@ Members = NDArray[np.intp]
 
 def group(
     columns: Columns,
-    hits: Hits,
     order: NDArray[np.int64],
     gap_ns: int = GAP_NS,
     *,
@@ -40,17 +38,15 @@ def group(
     gap.
 
     Args:
-        columns: Of the cache.
-        hits: The tracks.
+        columns: Of the hits.
         order: `(n,)` rank in time of each hit's source, older first. Spans are compared within a source only.
         gap_ns: The longest gap within a stretch.
         zero_ns: `(n,)` zero of each hit's source on one clock, if all have one. Then this clock says what is newest,
             and sources that ran at the same time, as a robot's cameras do, take turns.
     """
-    if not len(hits):
+    if not len(columns):
         return []
-    rows = hits.rows
-    start, end, source = columns.start_ns[rows], columns.end_ns[rows], columns.source_ids[rows]
+    start, end, source = columns.start_ns, columns.end_ns, columns.source_ids
     by_time = np.lexsort((start, source, order))
     start, end, source = start[by_time], end[by_time], source[by_time]
     new_source = source[1:] != source[:-1]
@@ -78,7 +74,7 @@ class Instances:
     def __init__(
         self,
         store: Store,
-        cache: VectorCache,
+        cache: Vectors,
         found: Filtered,
         order: NDArray[np.int64],
         zero_ns: NDArray[np.int64] | None,
@@ -116,7 +112,7 @@ class Instances:
     def newness(self, members: Members) -> tuple[int, int, float]:
         """A sort key: the last time in view, the newest highest; of equals the one that is more probably meant."""
         hits = self._found.hits
-        end = int(self._found.columns.end_ns[hits.rows[members]].max())
+        end = int(self._found.columns.end_ns[members].max())
         rank = int(self._order[members[0]])
         ranking = float(hits.ranking[members].max())
         if self._zero_ns is None:
@@ -144,19 +140,20 @@ class Instances:
                 yield shot
                 continue
             rows = self._found.hits.rows[shot]
-            for thing in things(self._store, self._cache, rows, self._min_cosine, self._found.columns):
+            columns = self._found.columns.take(shot)
+            for thing in things(self._store, self._cache, rows, self._min_cosine, columns):
                 yield from self._stretches(shot[thing])  # without the others there may be gaps
 
     def _stretches(self, members: Members) -> list[Members]:
         zeros = None if self._zero_ns is None else self._zero_ns[members]
-        found = group(self._found.columns, self._found.hits.take(members), self._order[members], zero_ns=zeros)
+        found = group(self._found.columns.take(members), self._order[members], zero_ns=zeros)
         return [members[stretch] for stretch in found]
 
     def _shots(self, stretch: Members) -> Sequence[Members]:
         """The stretch split at the cuts of its source."""
-        columns, rows = self._found.columns, self._found.hits.rows[stretch]
-        source = int(columns.source_ids[rows[0]])
+        columns = self._found.columns
+        source = int(columns.source_ids[stretch[0]])
         if source not in self._cuts:
             self._cuts[source] = np.array(self._store.cuts(source), np.int64)
-        shot = np.searchsorted(self._cuts[source], columns.start_ns[rows], side="right")
+        shot = np.searchsorted(self._cuts[source], columns.start_ns[stretch], side="right")
         return [stretch[shot == number] for number in np.unique(shot)]

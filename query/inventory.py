@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32, Sighting
-from ..store import Columns, SourceRow, Store, VectorCache
+from ..store import Columns, SourceRow, Spans, Store, Vectors, Within
+from ..store.vectors import Rows
 from ..timecode import NS
 from .chronology import doubt, in_time
-from .filters import Filtered, Spans, by_time, rows_within
+from .filters import Filtered, by_time
 from .instances import Members, group
 from .naming import Guess, Naming
 from .reid import numbers, positions
-from .scores import Hits, Rows
+from .scores import Hits
 from .sightings import sightings_of
 
 _BLOCK = 1024
@@ -96,7 +97,7 @@ class Stock:
     that were looked up so far.
     """
 
-    cache: VectorCache
+    cache: Vectors
     sources: dict[int, SourceRow]
     naming: Naming
     found: Filtered
@@ -110,8 +111,9 @@ class Stock:
     def judge(self, thing: int) -> Guess:
         """The name of a thing."""
         if thing not in self.judged:
-            rows = self.found.hits.rows[self.members[thing]]
-            self.judged[thing] = self.naming.of(_mean_token(self.cache, self.found.columns, rows))
+            part = self.members[thing]
+            token = _mean_token(self.cache, self.found.columns.frames[part], self.found.hits.rows[part])
+            self.judged[thing] = self.naming.of(token)
         return self.judged[thing]
 
     def length_ns(self, thing: int) -> int:
@@ -125,7 +127,7 @@ class Stock:
 
 def inventory(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     naming: Naming,
     *,
     min_cosine: float,
@@ -153,18 +155,18 @@ def inventory(
     return page(store, of, things, newest=newest, top=top)
 
 
-def stock(store: Store, cache: VectorCache, naming: Naming, *, min_cosine: float, spans: Spans | None = None) -> Stock:
+def stock(store: Store, cache: Vectors, naming: Naming, *, min_cosine: float, spans: Spans | None = None) -> Stock:
     """All things of a memory. Arguments as in `inventory`."""
     found = _all_tracks(store, cache, spans)
     rows, columns = found.hits.rows, found.columns
     sources = {row.id: row for row in store.sources()}
     if not len(rows):
         return Stock(cache, sources, naming, found, None, (), (), (), None, {})
-    number = numbers(store, columns, rows, cache.reconstruct("visual", rows), min_cosine)
-    order, zeros = in_time(store, cache, sources, found.hits)
-    totals = _totals(store, columns, rows, number, order, zeros)
+    number = numbers(store, columns, cache.reconstruct("visual", rows), min_cosine)
+    order, zeros = in_time(store, sources, columns)
+    totals = _totals(store, columns, number, order, zeros)
     longest, newest = np.lexsort((-totals.frames, -totals.length_ns)).tolist(), totals.by_newest.tolist()
-    weak = doubt(store, cache, sources, [found.hits])
+    weak = doubt(store, sources, [columns])
     return Stock(cache, sources, naming, found, totals, positions(number), longest, newest, weak, {})
 
 
@@ -189,12 +191,11 @@ def page(
     return Inventory(tuple(known), len(things), (of.doubt,) if newest and of.doubt else ())
 
 
-def _all_tracks(store: Store, cache: VectorCache, spans: Spans | None) -> Filtered:
+def _all_tracks(store: Store, cache: Vectors, spans: Spans | None) -> Filtered:
     """All tracks within the spans, with a score of 0."""
-    columns = cache.columns
-    rows = np.arange(len(columns), dtype=np.int64) if spans is None else rows_within(columns, spans)
+    rows = cache.rows_within(None if spans is None else Within(spans))
     hits = Hits(rows, np.zeros(len(rows), np.float32))
-    return Filtered(hits, columns) if spans is None else by_time(store, columns, hits, spans)
+    return Filtered.whole(cache, hits) if spans is None else by_time(store, cache, hits, spans)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,7 +216,6 @@ class _Totals:
 def _totals(
     store: Store,
     columns: Columns,
-    rows: Rows,
     number: NDArray[np.intp],
     order: NDArray[np.int64],
     zeros: NDArray[np.int64] | None,
@@ -224,27 +224,24 @@ def _totals(
 
     Args:
         store: The memory.
-        columns: With the times that count.
-        rows: All tracks `(n,)`.
+        columns: Of all tracks `(n,)`, with the times that count.
         number: The thing of each track `(n,)`.
         order: As in `group`.
         zeros: As in `group`.
     """
     n = int(number.max()) + 1
-    start, end = columns.start_ns[rows], columns.end_ns[rows]
-    keys = np.stack([number, columns.source_ids[rows], _shots(store, columns, rows)])
+    start, end = columns.start_ns, columns.end_ns
+    keys = np.stack([number, columns.source_ids, _shots(store, columns)])
     separate = np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
-    own = Columns(np.arange(len(rows)), separate, separate, start, end, columns.frames[rows])
-    hits = Hits(np.arange(len(rows)), np.zeros(len(rows), np.float32))
-    groups = group(own, hits, order, zero_ns=zeros)
+    groups = group(replace(columns, source_ids=np.asarray(separate, np.int64)), order, zero_ns=zeros)
     sizes = np.array([len(g) for g in groups])
     flat, first = np.concatenate(groups), np.cumsum(sizes) - sizes
     thing = number[flat[first]]
     length = np.maximum.reduceat(end[flat], first) - np.minimum.reduceat(start[flat], first)
     # A thing that is found twice has two tracks in one frame, which must not count twice.
     lengths = np.add.reduceat(end[flat] - start[flat], first)
-    frames = np.add.reduceat(columns.frames[rows][flat], first) * np.minimum(1, length / np.maximum(lengths, 1))
-    frames = np.where(lengths > 0, frames, np.maximum.reduceat(columns.frames[rows][flat], first))
+    frames = np.add.reduceat(columns.frames[flat], first) * np.minimum(1, length / np.maximum(lengths, 1))
+    frames = np.where(lengths > 0, frames, np.maximum.reduceat(columns.frames[flat], first))
     sightings: list[list[Members]] = [[] for _ in range(n)]
     for i, members in zip(thing.tolist(), groups, strict=True):
         sightings[i].append(members)
@@ -257,20 +254,20 @@ def _totals(
     )
 
 
-def _shots(store: Store, columns: Columns, rows: Rows) -> NDArray[np.int64]:
+def _shots(store: Store, columns: Columns) -> NDArray[np.int64]:
     """For each track `(n,)` the number of cuts in its source before its start."""
-    source, start = columns.source_ids[rows], columns.start_ns[rows]
-    shot = np.zeros(len(rows), np.int64)
+    source, start = columns.source_ids, columns.start_ns
+    shot = np.zeros(len(columns), np.int64)
     for one in np.unique(source).tolist():
         own = source == one
         shot[own] = np.searchsorted(np.array(store.cuts(one), np.int64), start[own], side="right")
     return shot
 
 
-def _mean_token(cache: VectorCache, columns: Columns, rows: Rows) -> Float32:
-    """The mean of the text tokens of tracks, by frames: it is shorter where they name different things."""
+def _mean_token(cache: Vectors, frames: NDArray[np.int64], rows: Rows) -> Float32:
+    """The mean of the text tokens of tracks, by their frames: it is shorter where they name different things."""
     total = np.zeros(cache.dim("text"), np.float32)
-    weight = columns.frames[rows] / max(int(columns.frames[rows].sum()), 1)
+    weight = frames / max(int(frames.sum()), 1)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
         total += weight[part].astype(np.float32) @ cache.reconstruct("text", rows[part])
@@ -279,7 +276,7 @@ def _mean_token(cache: VectorCache, columns: Columns, rows: Rows) -> Float32:
 
 def _known_things(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     sources: dict[int, SourceRow],
     found: Filtered,
     totals: _Totals,
@@ -341,11 +338,11 @@ def _known_things(
 
 def _span(found: Filtered, part: Members) -> Span:
     """The stretch of time of the tracks of one sighting."""
-    columns, rows = found.columns, found.hits.rows[part]
-    start, end = int(columns.start_ns[rows].min()), int(columns.end_ns[rows].max())
-    return Span(int(columns.source_ids[rows[0]]), start, end)
+    columns = found.columns
+    start, end = int(columns.start_ns[part].min()), int(columns.end_ns[part].max())
+    return Span(int(columns.source_ids[part[0]]), start, end)
 
 
 def _track_ids(found: Filtered, part: Members) -> tuple[int, ...]:
     """The sorted ids of the tracks at these positions."""
-    return tuple(np.sort(found.columns.ids[found.hits.rows[part]]).tolist())
+    return tuple(np.sort(found.columns.ids[part]).tolist())

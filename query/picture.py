@@ -18,7 +18,7 @@ from ..geometry import box_iou, cell_share, unit
 from ..indexer.views import whole_view
 from ..picture_reading import opened, rgb
 from ..records import Box, Float32, RegionTokens
-from ..store import SourceRow, Store, VectorCache
+from ..store import SourceRow, Store, Vectors
 from .paper import crop_region
 
 CANVAS = (1280, 720)
@@ -138,7 +138,7 @@ def _best_region(masks: Float32, box: Box) -> int:
     return int(np.argmax(covers - spills + fit))
 
 
-def crop_token(store: Store, cache: VectorCache, name: str, t_ns: int, box: Box) -> Float32:
+def crop_token(store: Store, cache: Vectors, name: str, t_ns: int, box: Box) -> Float32:
     """The visual token `(Dv,)` of the track that is in a box of an indexed video, or of one of the photos of a folder.
 
     Args:
@@ -171,7 +171,7 @@ def crop_token(store: Store, cache: VectorCache, name: str, t_ns: int, box: Box)
 
 def crop_track(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     source: SourceRow,
     t_ns: int,
     box: Box,
@@ -214,6 +214,6 @@ def crop_track(
     return _row(cache, source, int(frame.tracks[int(fit.argmax())]))
 
 
-def _row(cache: VectorCache, source: SourceRow, ordinal: int) -> int:
-    columns = cache.columns
-    return int(np.flatnonzero((columns.source_ids == source.id) & (columns.ordinals == ordinal))[0])
+def _row(cache: Vectors, source: SourceRow, ordinal: int) -> int:
+    rows = cache.rows_of_source(source.id)
+    return int(rows[cache.columns_of(rows).ordinals == ordinal][0])

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ..records import Float32
 from ..store import Columns
 from ..timecode import NS
-from .scores import Rows
 
 SAME_PLACE = 0.1
 """Minimum box IoU of two tracks of one moment for one thing that was found twice."""
@@ -36,7 +35,7 @@ MIN_COMMON = 3
 """The fewest things in view before and after from which the motion of the picture is taken."""
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Pairs of tracks, as positions `(p,)` and `(p,)` in an array of rows."""
+"""Pairs of tracks, as positions `(p,)` and `(p,)` in an array of tracks."""
 
 
 class HasBoxes(Protocol):
@@ -47,7 +46,7 @@ class HasBoxes(Protocol):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]: ...
 
 
-def found_twice(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs) -> NDArray[np.bool_]:
+def found_twice(store: HasBoxes, columns: Columns, pairs: Pairs) -> NDArray[np.bool_]:
     """Which pairs of tracks `(p,)` are in the same place in at least half of the frames that hold both.
 
     All such frames are looked at where that takes no more than MAX_LOOKUPS stretches of time. Of more pairs each is
@@ -56,14 +55,13 @@ def found_twice(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs) -> 
 
     Args:
         store: Where the boxes are.
-        columns: With the times that count.
-        rows: Tracks.
+        columns: Of the tracks, with the times that count.
         pairs: Tracks of one source with a time in common.
     """
     a, b = pairs
-    source = columns.source_ids[rows[a]]
-    start = np.maximum(columns.start_ns[rows[a]], columns.start_ns[rows[b]])
-    end = np.minimum(columns.end_ns[rows[a]], columns.end_ns[rows[b]])
+    source = columns.source_ids[a]
+    start = np.maximum(columns.start_ns[a], columns.start_ns[b])
+    end = np.minimum(columns.end_ns[a], columns.end_ns[b])
     pair, window = _windows(source, start, end)
     where, place = np.unique(np.stack([source[pair], window]), axis=1, return_inverse=True)
     place = place.reshape(-1)
@@ -76,7 +74,7 @@ def found_twice(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs) -> 
         low = int(where[1, number]) * WINDOW_NS
         high = min(low + WINDOW_NS - 1, (1 << 63) - 1)
         found = store.boxes(int(where[0, number]), low, high)
-        ordinals = columns.ordinals[rows[a[here]]], columns.ordinals[rows[b[here]]]
+        ordinals = columns.ordinals[a[here]], columns.ordinals[b[here]]
         votes[here] += _votes(found, ordinals, start[here], end[here])
         seen[here] = True
     return seen & (votes >= 0)

@@ -17,9 +17,9 @@ from ..encoders.probability import MIN_PROBABILITY, Curve, Mode, lift
 from ..errors import UsageError
 from ..geometry import unit
 from ..records import Float32
-from ..store import VectorCache
-from ..store.vector_cache import Kind
-from .scores import Hits, Mask, Rows, hits_of, joined, nearest
+from ..store import Vectors, Within
+from ..store.vectors import Kind, Rows
+from .scores import Hits, hits_of, joined, nearest
 
 WEAK = 0.4
 """Tracks with less than this share of the required probability are not raised, whatever they look like."""
@@ -39,13 +39,13 @@ def curve_of(calibration: Calibration, text: bool, visual: bool) -> Curve | None
 
 
 def probable(
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     text: Float32 | None,
     visual: Float32 | None,
     contrast: Float32 | None = None,
     min_probability: float | None = None,
-    allowed: Mask | None = None,
+    allowed: Within | None = None,
 ) -> Hits:
     """All tracks that are meant with at least `min_probability`, by themselves or because they look like one that is
     (see `encoders.probability.lift`).
@@ -57,7 +57,7 @@ def probable(
         visual: Unit visual token `(Dv,)`. One of the two may be None.
         contrast: Contrast phrases of the text `(c, Dt)`.
         min_probability: Minimum probability; None for `MIN_PROBABILITY`.
-        allowed: Which rows may answer; None for all.
+        allowed: Which tracks may answer; None for all.
 
     Raises:
         UsageError: no curve was fitted for such questions.
@@ -88,7 +88,7 @@ def probable(
 
 
 def probabilities(
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     hits: Hits,
     contrast: Float32 | None,
@@ -115,7 +115,7 @@ def deciding(hits: Hits) -> Float32:
     return hits.score if hits.visual is None else hits.visual
 
 
-def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float) -> Float32:
+def share(cache: Vectors, hits: Hits, contrast: Float32, temperature: float) -> Float32:
     """Softmax share `(n,)` of the phrase among itself and its contrast phrases, at each hit's text token."""
     assert hits.text is not None
     out = np.empty(len(hits), np.float32)
@@ -128,13 +128,12 @@ def share(cache: VectorCache, hits: Hits, contrast: Float32, temperature: float)
 
 
 def _best_score(
-    cache: VectorCache, curve: Curve, text: Float32 | None, visual: Float32 | None, allowed: Mask | None
+    cache: Vectors, curve: Curve, text: Float32 | None, visual: Float32 | None, allowed: Within | None
 ) -> float:
-    """The best deciding score of all rows that may answer; 0 where the curve does not use it."""
+    """The best deciding score of all tracks that may answer; 0 where the curve does not use it."""
     if curve.best <= 0:
         return 0.0
-    rows = None if allowed is None else np.flatnonzero(allowed)
-    return float(nearest(cache, text if visual is None else None, visual, 1, rows).score.max(initial=0))
+    return float(nearest(cache, text if visual is None else None, visual, 1, allowed).score.max(initial=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,14 +143,14 @@ class _Search:
     scans: what range searches found so far, by threshold, the vector and the rows found; see `_range_search`.
     """
 
-    cache: VectorCache
+    cache: Vectors
     calibration: Calibration
     curve: Curve
     text: Float32 | None
     visual: Float32 | None
     contrast: Float32 | None
     best: float
-    allowed: Mask | None
+    allowed: Within | None
     scans: list[tuple[Kind, Float32, float, tuple[Rows, Float32]]] = field(default_factory=list)
 
     def scan(self, floor: float) -> None:
@@ -173,9 +172,6 @@ class _Search:
         """
         kind, vector, threshold = self._scan_for(floor)
         rows, scores = self._range_search(kind, vector, threshold)
-        if self.allowed is not None:
-            kept = self.allowed[rows]
-            rows, scores = rows[kept], scores[kept]
         if self.text is None:
             return hits_of(rows, None, scores)
         if vector is self.text:
@@ -212,7 +208,7 @@ class _Search:
         for known_kind, known, lower, found in self.scans:
             if known_kind == kind and lower <= threshold and np.array_equal(known, vector):
                 return found if lower == threshold else self.cache.narrowed(kind, vector, found, threshold)
-        found = self.cache.range_search(kind, vector, threshold)
+        found = self.cache.range_search(kind, vector, threshold, self.allowed)
         self.scans.append((kind, vector, threshold, found))
         return found
 
@@ -234,7 +230,7 @@ def _away_from(text: Float32, contrast: Float32) -> tuple[Float32, float]:
     return direction, float(np.linalg.norm(direction))
 
 
-def _raised(cache: VectorCache, calibration: Calibration, weak: Hits, anchors: Hits, floor: float) -> Hits:
+def _raised(cache: Vectors, calibration: Calibration, weak: Hits, anchors: Hits, floor: float) -> Hits:
     """The weak hits that reach the floor because they look like a sure one: other views of a thing that is probably
     meant."""
     probability = _probability_of(weak).copy()
@@ -243,7 +239,7 @@ def _raised(cache: VectorCache, calibration: Calibration, weak: Hits, anchors: H
     return replace(weak, probability=probability).take(probability >= np.float32(floor))
 
 
-def _similarity(cache: VectorCache, hits: Hits, anchors: Hits) -> Iterator[tuple[slice, Float32]]:
+def _similarity(cache: Vectors, hits: Hits, anchors: Hits) -> Iterator[tuple[slice, Float32]]:
     """Visual cosines of hits to anchors `(m, a)`, in parts, so that memory is bounded."""
     anchor_vectors = cache.reconstruct("visual", anchors.rows)
     for start in range(0, len(hits), _BLOCK):
@@ -257,7 +253,7 @@ def _probability_of(hits: Hits) -> Float32:
 
 
 def _on_curve(
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     curve: Curve,
     hits: Hits,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -15,10 +15,10 @@ from ..encoders.registry import is_known
 from ..encoders.vocabulary import read, try_reading
 from ..errors import UnknownWordError, UsageError
 from ..records import Float32, Sighting
-from ..store import SourceRow, Store, VectorCache
+from ..store import SourceRow, Spans, Store, VectorCache, Vectors
 from . import arguments
 from .asking import Request, checked, encoded, phrases_of, question_of, vectors_of, with_contrast
-from .filters import Spans, spans_of
+from .filters import spans_of
 from .kept import Kept
 from .question import Question
 from .view import Side, View, Views
@@ -57,6 +57,7 @@ class Query:
         *,
         album: Album | None = None,
         said: bool = True,
+        vectors: Callable[[Store], Vectors] = VectorCache,
     ) -> None:
         """Prepare; the encoder is loaded by the first question that needs it.
 
@@ -68,9 +69,10 @@ class Query:
             masks: Where regions come from, see `encoders.load`.
             album: Draws the picture of a sighting when the memory may be closed; answers carry it.
             said: The user gave the name of the encoder; False if it is from the memory, which a stranger may have made.
+            vectors: Gives the searchable vectors of the memory.
         """
         self.store = store
-        self._views = Views(store, encoder, device, weights, masks, said=said)
+        self._views = Views(store, encoder, device, weights, masks, said=said, vectors=vectors)
         self._device, self._weights = device, weights
         self._album = album
         self._stocks: Kept[Stock] = Kept(weight=lambda of: len(of.found.hits), most=KEPT_TRACKS)
@@ -128,7 +130,7 @@ class Query:
             return IndexConfig.from_dict(made.config)
         return preset(find(self.spec).preset if is_known(self.spec) else "default")
 
-    def cache(self) -> VectorCache:
+    def cache(self) -> Vectors:
         """The searchable vectors, brought up to date."""
         return self._views.cache()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..records import Float32
-from .filters import MAX_GAP, WITHIN_NS, Spans
+from ..store import Spans
+from .filters import MAX_GAP, WITHIN_NS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
-from ..store import Columns, VectorCache
+from ..store import Columns, Vectors
+from ..store.vectors import Rows
 from .places import GAP_NS, MAX_LOOKUPS, HasBoxes, Pairs, Places, found_twice
-from .scores import Rows
 from .similar import similar_pairs
 
 CROWD = 4096
@@ -29,7 +29,7 @@ MIN_COSINE = 0.8
 
 def things(
     store: HasBoxes | None,
-    cache: VectorCache,
+    cache: Vectors,
     rows: Rows,
     min_cosine: float = MIN_COSINE,
     columns: Columns | None = None,
@@ -42,34 +42,31 @@ def things(
         cache: The vectors of the memory.
         rows: Tracks `(n,)`.
         min_cosine: Minimum cosine of the visual tokens of two tracks of one thing.
-        columns: With the times that count; by default the cache's.
+        columns: Of `rows`, with the times that count; by default the cache's.
     """
     if not len(rows):
         return []
-    times = cache.columns if columns is None else columns
-    return positions(numbers(store, times, rows, cache.reconstruct("visual", rows), min_cosine))
+    times = cache.columns_of(rows) if columns is None else columns
+    return positions(numbers(store, times, cache.reconstruct("visual", rows), min_cosine))
 
 
-def numbers(
-    store: HasBoxes | None, columns: Columns, rows: Rows, vectors: Float32, min_cosine: float
-) -> NDArray[np.intp]:
+def numbers(store: HasBoxes | None, columns: Columns, vectors: Float32, min_cosine: float) -> NDArray[np.intp]:
     """The number of the thing of each track `(n,)`, from 0 in the order of `things`.
 
     Args:
         store: As in `things`.
-        columns: With the times that count.
-        rows: Tracks `(n,)`.
+        columns: Of the tracks, with the times that count.
         vectors: Their visual tokens `(n, D)`.
         min_cosine: As in `things`.
     """
     pairs = similar_pairs(vectors, min_cosine)
     if store is None:
-        groups = _Groups([[]] * len(rows), [[]] * len(rows))
+        groups = _Groups([[]] * len(columns), [[]] * len(columns))
     else:
-        groups, pairs = _separated(store, columns, rows, pairs)
+        groups, pairs = _separated(store, columns, pairs)
     for i, j in _each(pairs):
         groups.join(i, j)
-    leaders = np.array([groups.leader(i) for i in range(len(rows))], np.intp)
+    leaders = np.array([groups.leader(i) for i in range(len(columns))], np.intp)
     return np.asarray(np.unique(leaders, return_inverse=True)[1], np.intp)
 
 
@@ -78,7 +75,7 @@ def positions(number: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
 
 
-def seen_again(cache: VectorCache, rows: Rows, min_cosine: float = MIN_COSINE) -> Rows:
+def seen_again(cache: Vectors, rows: Rows, min_cosine: float = MIN_COSINE) -> Rows:
     """`rows` and all other tracks of the memory that look like one of them, ascending."""
     found = [rows]
     for vector in cache.reconstruct("visual", rows):
@@ -91,18 +88,18 @@ def _each(pairs: Pairs) -> Iterator[tuple[int, int]]:
     return zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
 
 
-def _separated(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs) -> tuple[_Groups, Pairs]:
+def _separated(store: HasBoxes, columns: Columns, pairs: Pairs) -> tuple[_Groups, Pairs]:
     """Groups in which what was found twice is joined and what is in two places is kept apart, and the pairs of which
     places say nothing."""
     a, b = pairs
-    source, start, end = columns.source_ids[rows], columns.start_ns[rows], columns.end_ns[rows]
+    source, start, end = columns.source_ids, columns.start_ns, columns.end_ns
     together = (source[a] == source[b]) & (np.maximum(start[a], start[b]) <= np.minimum(end[a], end[b]))
     shift = _one_line(source, start, end)
     groups = _Groups([[s] for s in (start + shift).tolist()], [[e] for e in (end + shift).tolist()])
     twice = np.zeros(len(a), np.bool_)
-    twice[together] = found_twice(store, columns, rows, (a[together], b[together]))
+    twice[together] = found_twice(store, columns, (a[together], b[together]))
     separate = together & ~twice
-    separate[_elsewhere(store, columns, rows, pairs, together)] = True
+    separate[_elsewhere(store, columns, pairs, together)] = True
     for i, j in _each((a[separate], b[separate])):
         groups.forbid(i, j)
     _join_twice(groups, (a[twice], b[twice]), source, start, end)
@@ -160,23 +157,22 @@ def _join_twice(
             members[groups.leader(i)] = first + second
 
 
-def _elsewhere(store: HasBoxes, columns: Columns, rows: Rows, pairs: Pairs, together: NDArray[np.bool_]) -> list[int]:
+def _elsewhere(store: HasBoxes, columns: Columns, pairs: Pairs, together: NDArray[np.bool_]) -> list[int]:
     """The indices of the pairs that follow each other within GAP_NS in places too far apart; only the first MAX_LOOKUPS
     such pairs, the most similar ones, are looked at.
 
     Args:
         store: Where the boxes are.
-        columns: With the times that count.
-        rows: Tracks.
+        columns: Of the tracks, with the times that count.
         pairs: Tracks that look alike, the most similar first.
         together: Which of the pairs are in view at the same time.
     """
     a, b = pairs
-    start, end = columns.start_ns[rows], columns.end_ns[rows]
+    start, end = columns.start_ns, columns.end_ns
     first, then = np.where(end[a] < start[b], a, b), np.where(end[a] < start[b], b, a)
-    source = columns.source_ids[rows]
+    source = columns.source_ids
     close = (source[a] == source[b]) & ~together & (start[then] - end[first] <= GAP_NS)
-    places, ordinal = Places(store), columns.ordinals[rows]
+    places, ordinal = Places(store), columns.ordinals
     return [
         k
         for k in np.flatnonzero(close)[:MAX_LOOKUPS].tolist()

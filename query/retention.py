@@ -172,7 +172,7 @@ def _tracks_of(query: Query, now: View, thing: str | int) -> dict[int, list[int]
         hits = find(cache, now.calibration, vector, None, now.text.contrast(vector))
         rows = seen_again(cache, hits.rows, min_cosine)
     out: dict[int, list[int]] = {}
-    columns = cache.columns
-    for source, track in zip(columns.source_ids[rows].tolist(), columns.ids[rows].tolist(), strict=True):
+    columns = cache.columns_of(rows)
+    for source, track in zip(columns.source_ids.tolist(), columns.ids.tolist(), strict=True):
         out.setdefault(source, []).append(track)
     return out

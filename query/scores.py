@@ -12,13 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32
-from ..store import VectorCache
-from ..store.vector_cache import Kind
-
-Rows = NDArray[np.int64]
-"""Rows of the cache, `(n,)`."""
-Mask = NDArray[np.bool_]
-"""Which rows of the cache may answer, `(n,)`."""
+from ..store import Vectors, Within
+from ..store.vectors import Kind, Rows, product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +54,11 @@ def joined(a: Hits, b: Hits) -> Hits:
 
 
 def scored(
-    cache: VectorCache,
+    cache: Vectors,
     text: Float32 | None,
     visual: Float32 | None,
     min_score: float,
-    allowed: Mask | None = None,
+    allowed: Within | None = None,
 ) -> Hits:
     """All tracks with a score of at least `min_score`; with both vectors, each factor must reach it too.
 
@@ -72,22 +67,20 @@ def scored(
         text: Unit text vector `(Dt,)`.
         visual: Unit visual token `(Dv,)`. One of the two may be None.
         min_score: Minimum score.
-        allowed: Which rows may answer; None for all.
+        allowed: Which tracks may answer; None for all.
     """
     if text is None or visual is None:
         kind, vector = _only_vector(text, visual)
-        rows, scores = cache.range_search(kind, vector, min_score)
-        hits = _single_factor(rows, scores, kind)
-        return hits if allowed is None else hits.take(allowed[rows])
-    rows, visual_scores = cache.range_search("visual", visual, min_score)
-    if allowed is not None:
-        rows, visual_scores = rows[allowed[rows]], visual_scores[allowed[rows]]
+        return _single_factor(*cache.range_search(kind, vector, min_score, allowed), kind)
+    rows, visual_scores = cache.range_search("visual", visual, min_score, allowed)
     text_scores = cache.scores("text", text, rows)
     hits = hits_of(rows, text_scores, visual_scores)
     return hits.take((hits.score >= min_score) & (text_scores >= min_score))
 
 
-def nearest(cache: VectorCache, text: Float32 | None, visual: Float32 | None, k: int, rows: Rows | None = None) -> Hits:
+def nearest(
+    cache: Vectors, text: Float32 | None, visual: Float32 | None, k: int, allowed: Within | None = None
+) -> Hits:
     """The `k` tracks with the highest scores, best first, whatever their score.
 
     Args:
@@ -95,30 +88,25 @@ def nearest(cache: VectorCache, text: Float32 | None, visual: Float32 | None, k:
         text: Unit text vector `(Dt,)`.
         visual: Unit visual token `(Dv,)`. One of the two may be None.
         k: How many tracks.
-        rows: Search these rows alone; None for all.
+        allowed: Which tracks may answer; None for all.
     """
-    if rows is None and (text is None or visual is None):
+    if text is None or visual is None:
         kind, vector = _only_vector(text, visual)
-        found, scores = cache.top(kind, vector, k)
-        return _single_factor(found, scores, kind)
-    rows = np.arange(len(cache), dtype=np.int64) if rows is None else rows
-    text_scores = None if text is None else cache.scores("text", text, rows)
-    visual_scores = None if visual is None else cache.scores("visual", visual, rows)
-    hits = hits_of(rows, text_scores, visual_scores)
-    return hits.take(np.argsort(-hits.score, kind="stable")[:k])
+        return _single_factor(*cache.top(kind, vector, k, allowed), kind)
+    rows, _ = cache.top_product(text, visual, k, allowed)
+    return hits_of(rows, cache.scores("text", text, rows), cache.scores("visual", visual, rows))
 
 
 def hits_of(rows: Rows, text: Float32 | None, visual: Float32 | None) -> Hits:
     """Hits from the cosines to a text and to a picture, `(n,)`; one of them may be None.
 
-    The score is the one factor, or the product of both. The product of two negative factors counts as negative, since
-    neither is a match.
+    The score is the one factor, or the `product` of both.
     """
     if text is None or visual is None:
         score = visual if text is None else text
         assert score is not None
         return Hits(rows, score, text, visual)
-    return Hits(rows, np.where((visual < 0) & (text < 0), -visual * text, visual * text), text, visual)
+    return Hits(rows, product(text, visual), text, visual)
 
 
 def _only_vector(text: Float32 | None, visual: Float32 | None) -> tuple[Kind, Float32]:

@@ -14,26 +14,28 @@ import numpy as np
 from ..encoders.base import Calibration
 from ..encoders.probability import LOOSE_SHARE, MIN_PROBABILITY
 from ..records import Float32
-from ..store import Store, VectorCache
-from .filters import Filtered, Spans, by_time, merged, near, rows_within
+from ..store import Store, Vectors, Within
+from ..store.vectors import Rows
+from ..store.within import ALWAYS, Mask
+from .filters import Filtered, by_time, merged, near
 from .probable import curve_of, deciding, probabilities, probable, share
 from .question import Phrase, Question
 from .reid import seen_again
-from .scores import Hits, Mask, Rows, hits_of, nearest, scored
+from .scores import Hits, hits_of, nearest, scored
 
 _NEAREST_TRACKS = 12
 """How many tracks near misses are made of."""
 
 
 def find(
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     text: Float32 | None,
     visual: Float32 | None,
     contrast: Float32 | None = None,
     threshold: float | None = None,
     min_probability: float | None = None,
-    allowed: Mask | None = None,
+    allowed: Within | None = None,
 ) -> Hits:
     """All tracks that count as found for a text, a picture or both.
 
@@ -45,7 +47,7 @@ def find(
         contrast: Contrast phrases of the text `(c, Dt)`.
         threshold: Minimum score; overrides the calibrated tests and the probability.
         min_probability: Minimum probability; None for `MIN_PROBABILITY`.
-        allowed: Which rows may answer; None for all. Other rows have no effect on the result.
+        allowed: Which tracks may answer; None for all. Other tracks have no effect on the result.
 
     Raises:
         UsageError: `min_probability` is given and no curve was fitted for such questions.
@@ -67,11 +69,11 @@ def find(
 
 
 def find_each(
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     phrases: Sequence[Phrase],
     min_probability: float | None = None,
-    allowed: Mask | None = None,
+    allowed: Within | None = None,
 ) -> list[Hits]:
     """`find` for each of many phrases; where no probability is fitted, in one pass over the tracks.
 
@@ -89,15 +91,14 @@ def find_each(
         ]
     texts = np.array([phrase.text for phrase in phrases], np.float32)
     out = []
-    results = cache.range_search_many("text", texts, calibration.text_threshold)
+    results = cache.range_search_many("text", texts, calibration.text_threshold, allowed)
     for phrase, (rows, scores) in zip(phrases, results, strict=True):
         hits = hits_of(rows, scores, None)
-        hits = hits if allowed is None else hits.take(allowed[rows])
         out.append(_passing_contrast(cache, calibration, hits, phrase.contrast, calibration.contrast_probability))
     return out
 
 
-def among(cache: VectorCache, calibration: Calibration, rows: Rows, phrase: Phrase) -> tuple[Hits, Mask]:
+def among(cache: Vectors, calibration: Calibration, rows: Rows, phrase: Phrase) -> tuple[Hits, Mask]:
     """The tracks in `rows`, and which of them count as found for `phrase`, each judged by itself alone."""
     scores = cache.scores("text", phrase.text, rows)
     hits = hits_of(rows, scores, None)
@@ -124,7 +125,7 @@ def loose(calibration: Calibration) -> Calibration:
 
 
 def _passing_contrast(
-    cache: VectorCache, calibration: Calibration, hits: Hits, contrast: Float32 | None, min_share: float
+    cache: Vectors, calibration: Calibration, hits: Hits, contrast: Float32 | None, min_share: float
 ) -> Hits:
     """The hits whose share against the contrast phrases is at least `min_share`."""
     if contrast is None or min_share <= 0 or not len(hits):
@@ -137,17 +138,17 @@ class Found:
     """What answers a question.
 
     in_span: what was found in the spans to search. near: those of them that are near the other things as well, the same
-    if there are no other things. others: what was found of each of the other things. allowed: the rows that may answer,
-    None for all.
+    if there are no other things. others: what was found of each of the other things. allowed: the tracks that may
+    answer, None for all.
     """
 
     in_span: Filtered
     near: Filtered
     others: tuple[Filtered, ...]
-    allowed: Mask | None
+    allowed: Within | None
 
 
-def found(store: Store, cache: VectorCache, calibration: Calibration, question: Question) -> Found:
+def found(store: Store, cache: Vectors, calibration: Calibration, question: Question) -> Found:
     """What answers the question, with all of its filters."""
     in_span, allowed = found_in_span(store, cache, calibration, question)
     others = tuple(
@@ -158,10 +159,10 @@ def found(store: Store, cache: VectorCache, calibration: Calibration, question: 
 
 
 def found_in_span(
-    store: Store, cache: VectorCache, calibration: Calibration, question: Question
-) -> tuple[Filtered, Mask | None]:
-    """What is found within `question.spans`, and the rows that may answer. `question.near` is ignored."""
-    allowed = _allowed_rows(cache, question.spans)
+    store: Store, cache: Vectors, calibration: Calibration, question: Question
+) -> tuple[Filtered, Within | None]:
+    """What is found within `question.spans`, and the tracks that may answer. `question.near` is ignored."""
+    allowed = None if question.spans is None else Within(question.spans)
     while True:
         hits = find(
             cache,
@@ -173,29 +174,30 @@ def found_in_span(
             question.min_probability,
             allowed,
         )
-        result = _filtered(store, cache, hits, question.spans)
+        result = _filtered(store, cache, hits, allowed)
         if allowed is None:
             return result, None
         # A track may be out of view at just the time asked for. Others are compared with what was found, and with the
         # best of all: neither may be such a track.
         text = question.text if question.visual is None else None
-        best = nearest(cache, text, question.visual, 1, np.flatnonzero(allowed)).rows
-        if not _remove_unseen(store, cache, np.union1d(hits.rows, best), question.spans, allowed):
+        best = nearest(cache, text, question.visual, 1, allowed).rows
+        fewer = _without_unseen(store, cache, np.union1d(hits.rows, best), allowed)
+        if fewer is allowed:
             return result, allowed
+        allowed = fewer
 
 
-def nearest_in_span(store: Store, cache: VectorCache, question: Question, allowed: Mask | None) -> Filtered:
-    """The tracks with the highest scores among the rows that may answer, whatever their score."""
+def nearest_in_span(store: Store, cache: Vectors, question: Question, allowed: Within | None) -> Filtered:
+    """The tracks with the highest scores among those that may answer, whatever their score."""
     while True:
-        rows = None if allowed is None else np.flatnonzero(allowed)
-        hits = nearest(cache, question.text, question.visual, _NEAREST_TRACKS, rows)
-        if allowed is None or not _remove_unseen(store, cache, hits.rows, question.spans, allowed):
-            return _filtered(store, cache, hits, question.spans)
+        hits = nearest(cache, question.text, question.visual, _NEAREST_TRACKS, allowed)
+        fewer = allowed if allowed is None else _without_unseen(store, cache, hits.rows, allowed)
+        if fewer is allowed:
+            return _filtered(store, cache, hits, allowed)
+        allowed = fewer
 
 
-def with_similar(
-    store: Store, cache: VectorCache, calibration: Calibration, question: Question, result: Found
-) -> Filtered:
+def with_similar(store: Store, cache: Vectors, calibration: Calibration, question: Question, result: Found) -> Filtered:
     """What was found, and all tracks that look like one of these and pass the same filters."""
     known = result.near
     more = np.setdiff1d(seen_again(cache, known.hits.rows, calibration.same_thing), known.hits.rows)
@@ -205,30 +207,21 @@ def with_similar(
     if known.hits.probability is not None:
         best = deciding(known.hits).max(initial=0)
         hits = replace(hits, probability=probabilities(cache, calibration, hits, question.contrast, best))
-    in_span = _filtered(store, cache, hits, question.spans)
+    in_span = _filtered(store, cache, hits, result.allowed)
     return merged(known, near(store, in_span, result.others, question.within_ns, question.max_gap))
 
 
-def _allowed_rows(cache: VectorCache, spans: Spans | None) -> Mask | None:
-    """Which rows may answer by their first and last times; None for all."""
-    if spans is None:
-        return None
-    allowed = np.zeros(len(cache), np.bool_)
-    allowed[rows_within(cache.columns, spans)] = True
-    return allowed
+def _filtered(store: Store, cache: Vectors, hits: Hits, allowed: Within | None) -> Filtered:
+    """The hits that were in view within the spans of `allowed`."""
+    if allowed is None or allowed.spans is None:
+        return Filtered.whole(cache, hits)
+    return by_time(store, cache, hits, allowed.spans)
 
 
-def _filtered(store: Store, cache: VectorCache, hits: Hits, spans: Spans | None) -> Filtered:
-    """The hits that were in view within `spans`."""
-    return Filtered(hits, cache.columns) if spans is None else by_time(store, cache.columns, hits, spans)
-
-
-def _remove_unseen(store: Store, cache: VectorCache, rows: Rows, spans: Spans | None, allowed: Mask) -> bool:
-    """Remove from `allowed` those of the rows that were not in view within `spans`; return True if there were any."""
-    assert spans is not None
-    in_view = by_time(store, cache.columns, Hits(rows, np.zeros(len(rows), np.float32)), spans).hits.rows
-    allowed[np.setdiff1d(rows, in_view)] = False
-    return len(in_view) < len(rows)
+def _without_unseen(store: Store, cache: Vectors, rows: Rows, allowed: Within) -> Within:
+    """`allowed` without those of the rows that were not in view within its spans; itself if there are none."""
+    in_view = _filtered(store, cache, Hits(rows, np.zeros(len(rows), np.float32)), allowed).hits.rows
+    return allowed if len(in_view) == len(rows) else allowed.excluding(np.setdiff1d(rows, in_view))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,21 +235,19 @@ class Named:
 
 
 def name_tracks(
-    cache: VectorCache, calibration: Calibration, source_id: int, phrases: Sequence[Phrase]
+    cache: Vectors, calibration: Calibration, source_id: int, phrases: Sequence[Phrase]
 ) -> dict[int, Named]:
     """The label of each track of a source, by track id; tracks that no label is found for are left out.
 
     A label is found for the tracks that `find_each` finds in that source alone. Of several labels the most probable one
     counts, or, where no probability is fitted, the one with the highest score; of equals the first.
     """
-    best = np.full(len(cache), -np.inf, np.float32)
-    out: dict[int, Named] = {}
-    ids = cache.columns.ids
-    allowed = cache.columns.source_ids == source_id
+    best: dict[int, tuple[float, Named]] = {}
+    allowed = Within({source_id: ALWAYS})
     for label, hits in enumerate(find_each(cache, calibration, phrases, None, allowed)):
-        for i in np.flatnonzero(hits.ranking > best[hits.rows]).tolist():
-            row = int(hits.rows[i])
-            best[row] = hits.ranking[i]
-            probability = None if hits.probability is None else float(hits.probability[i])
-            out[int(ids[row])] = Named(label, float(hits.score[i]), probability)
-    return out
+        for i, (row, ranking) in enumerate(zip(hits.rows.tolist(), hits.ranking.tolist(), strict=True)):
+            if row not in best or ranking > best[row][0]:
+                probability = None if hits.probability is None else float(hits.probability[i])
+                best[row] = ranking, Named(label, float(hits.score[i]), probability)
+    ids = cache.columns_of(np.array(list(best), np.int64)).ids.tolist()
+    return {track: named for track, (_, named) in zip(ids, best.values(), strict=True)}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..encoders.base import Calibration
 from ..records import Float32, LogPoint, Sighting, SourceKind, Trail
-from ..store import SourceRow, Store, VectorCache
+from ..store import SourceRow, Store, Vectors
 from .chronology import dated
 from .filters import Filtered
 from .instances import Members
@@ -18,7 +18,7 @@ from .probable import deciding, probabilities
 def sightings_of(
     store: Store,
     sources: dict[int, SourceRow],
-    cache: VectorCache,
+    cache: Vectors,
     found: Filtered,
     groups: Sequence[Members],
     calibration: Calibration,
@@ -43,27 +43,26 @@ def sightings_of(
     probability = shown.probability
     if probability is None:
         probability = probabilities(cache, calibration, shown, contrast, deciding(hits).max(initial=0))
-    evidence = {track.id: track for track in store.tracks([int(columns.ids[hits.rows[b]]) for b in best])}
+    evidence = {track.id: track for track in store.tracks([int(columns.ids[b]) for b in best])}
     logs = LogPoints(store, sources)
     out = []
     for i, (members, top) in enumerate(zip(groups, best, strict=True)):
-        rows = hits.rows[members]
-        track = evidence.get(int(columns.ids[hits.rows[top]]))
+        track = evidence.get(int(columns.ids[top]))
         if track is None or track.source_id not in sources:
             continue  # removed by another process since the cache was read
-        end_ns = int(columns.end_ns[rows].max())
+        end_ns = int(columns.end_ns[members].max())
         frame_ns, box = found.evidence.get(int(hits.rows[top]), (track.best_ns, track.best_box))
         out.append(
             Sighting(
                 source=sources[track.source_id].uri,
-                start_ns=int(columns.start_ns[rows].min()),
+                start_ns=int(columns.start_ns[members].min()),
                 end_ns=end_ns,
                 score=float(hits.score[top]),
                 text_score=None if hits.text is None else float(hits.text[top]),
                 visual_score=None if hits.visual is None else float(hits.visual[top]),
                 frame_ns=frame_ns,
                 box=box,
-                tracks=tuple(sorted(int(i) for i in columns.ids[rows])),
+                tracks=tuple(sorted(int(i) for i in columns.ids[members])),
                 seen=logs.at(track.source_id, frame_ns),
                 last=logs.at(track.source_id, end_ns),
                 picture=_picture_file(store, sources[track.source_id], frame_ns),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..encoders import Calibration, Encoder, TextEncoder, check_stranger, load
 from ..encoders.probability import Probabilities
 from ..errors import StoreError
-from ..store import ModelRecord, Store, VectorCache
+from ..store import ModelRecord, Store, VectorCache, Vectors
 from .text_cache import text_side
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class View:
     """
 
     store: Store
-    cache: VectorCache
+    cache: Vectors
     side: Side
     calibration: Calibration
 
@@ -92,6 +92,7 @@ class Views:
         masks: str | os.PathLike[str] | MaskSource | None,
         *,
         said: bool = True,
+        vectors: Callable[[Store], Vectors] = VectorCache,
     ) -> None:
         """As `Query`. said: the user gave the name of the encoder; it is not only the memory that says it."""
         self._said = spec if said else None
@@ -99,7 +100,8 @@ class Views:
         self.side = self._side_of(spec)
         self.next: Side | None = None
         """An encoder that is about to take the place of `side`."""
-        self._cache: VectorCache | None = None
+        self._vectors = vectors
+        self._cache: Vectors | None = None
         self._refreshing = threading.Lock()
         self._own = threading.local()
 
@@ -137,7 +139,7 @@ class Views:
             stack.callback(setattr, self._own, "view", None)
             yield view
 
-    def cache(self) -> VectorCache:
+    def cache(self) -> Vectors:
         """The vectors of the current state; in a view its vectors."""
         current: View | None = getattr(self._own, "view", None)
         if current is not None:
@@ -145,7 +147,7 @@ class Views:
         with ExitStack() as stack:
             return self._enter(stack)
 
-    def _enter(self, stack: ExitStack) -> VectorCache:
+    def _enter(self, stack: ExitStack) -> Vectors:
         """Take a snapshot until `stack` closes and return its vectors."""
         state = stack.enter_context(self._store.snapshot())
         cache = self._cache
@@ -156,7 +158,7 @@ class Views:
         with self._refreshing:
             stack.enter_context(self._store.snapshot())
             cache = self._cache
-            self._cache = cache = VectorCache(self._store) if cache is None else cache.refreshed()
+            self._cache = cache = self._vectors(self._store) if cache is None else cache.refreshed()
             return cache
 
     def side_now(self) -> Side:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..encoders.base import Calibration
 from ..errors import UsageError
 from ..records import Float32
-from ..store import SourceRow, Store, VectorCache
+from ..store import SourceRow, Store, Vectors
 from .answers import Answer, Thing
 from .chronology import doubt, in_time
 from .filters import Filtered
@@ -26,7 +26,7 @@ MUCH_LIKELIER = 0.2
 
 def where(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     question: Question,
     *,
@@ -45,16 +45,16 @@ def where(
     sources = {row.id: row for row in store.sources()}
     answer = _answer(store, sources, cache, calibration, result.near, question.contrast, top)
     if not answer.total:
-        answer = _near_misses(store, sources, cache, calibration, question, result)
-        nothing_searched = result.allowed is not None and not result.allowed.any()
+        answer, looked_at = _near_misses(store, sources, cache, calibration, question, result)
+        nothing_searched = result.allowed is not None and not looked_at
         note = "nothing was looked at in the times and places asked for" if nothing_searched else None
     else:
-        note = doubt(store, cache, sources, [result.near.hits])
+        note = doubt(store, sources, [result.near.columns])
     return replace(answer, notes=(note,)) if note else answer
 
 
 def each(
-    store: Store, cache: VectorCache, calibration: Calibration, questions: Sequence[Question], *, top: int | None = 1
+    store: Store, cache: Vectors, calibration: Calibration, questions: Sequence[Question], *, top: int | None = 1
 ) -> list[Answer]:
     """`where` for each of many questions in words, without `near` and near misses.
 
@@ -63,7 +63,7 @@ def each(
     """
     sources = {row.id: row for row in store.sources()}
     results = _found_each(store, cache, calibration, questions)
-    note = doubt(store, cache, sources, [result.hits for result in results])
+    note = doubt(store, sources, [result.columns for result in results])
     out = []
     for question, result in zip(questions, results, strict=True):
         answer = _answer(store, sources, cache, calibration, result, question.contrast, top)
@@ -72,7 +72,7 @@ def each(
 
 
 def _found_each(
-    store: Store, cache: VectorCache, calibration: Calibration, questions: Sequence[Question]
+    store: Store, cache: Vectors, calibration: Calibration, questions: Sequence[Question]
 ) -> list[Filtered]:
     phrases = [
         Phrase(question.text, question.contrast)
@@ -83,12 +83,12 @@ def _found_each(
     if len(phrases) < len(questions) or len(limits) != 1:
         return [found_in_span(store, cache, calibration, question)[0] for question in questions]
     (min_probability,) = limits
-    return [Filtered(hits, cache.columns) for hits in find_each(cache, calibration, phrases, min_probability)]
+    return [Filtered.whole(cache, hits) for hits in find_each(cache, calibration, phrases, min_probability)]
 
 
 def timeline(
     store: Store,
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     question: Question,
     *,
@@ -118,7 +118,7 @@ def timeline(
         )
     if similar and len(hits.hits):
         hits = with_similar(store, cache, calibration, question, result)
-    order, zeros = in_time(store, cache, sources, hits.hits)
+    order, zeros = in_time(store, sources, hits.columns)
     instances = Instances(store, cache, hits, order, zeros, min_cosine)
     out = []
     for members in things(store, cache, hits.hits.rows, min_cosine, hits.columns):
@@ -133,14 +133,14 @@ def timeline(
 def _answer(
     store: Store,
     sources: dict[int, SourceRow],
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     result: Filtered,
     contrast: Float32 | None,
     top: int | None,
 ) -> Answer:
     """The newest sightings among what was found, and a likelier older one."""
-    order, zeros = in_time(store, cache, sources, result.hits)
+    order, zeros = in_time(store, sources, result.columns)
     instances = Instances(store, cache, result, order, zeros, calibration.same_thing)
     newest, total = instances.newest(top)
     if not newest:
@@ -165,18 +165,19 @@ def _likelier(instances: Instances, result: Filtered, newest: Members) -> Member
 def _near_misses(
     store: Store,
     sources: dict[int, SourceRow],
-    cache: VectorCache,
+    cache: Vectors,
     calibration: Calibration,
     question: Question,
     result: Found,
-) -> Answer:
+) -> tuple[Answer, bool]:
     """An answer of "not found": what was found but is not near the other things, or else the tracks with the highest
-    scores among those that may answer."""
+    scores among those that may answer; and False if there are none."""
     misses = result.in_span
     if not len(misses.hits):
         misses = nearest_in_span(store, cache, question, result.allowed)
-    order, zeros = in_time(store, cache, sources, misses.hits)
+    order, zeros = in_time(store, sources, misses.columns)
     groups, _ = Instances(store, cache, misses, order, zeros, calibration.same_thing).newest(None)
     groups.sort(key=lambda members: -float(misses.hits.score[members].max()))
     best = groups[:NEAR_MISSES]
-    return Answer((), tuple(sightings_of(store, sources, cache, misses, best, calibration, question.contrast)))
+    shown = sightings_of(store, sources, cache, misses, best, calibration, question.contrast)
+    return Answer((), tuple(shown)), len(misses.hits) > 0

@@ -15,10 +15,9 @@ from store.making import DT, MODEL, add, info
 from vidmem.encoders import Calibration
 from vidmem.query.chronology import dated, doubt, in_time, mixture
 from vidmem.query.question import Question
-from vidmem.query.scores import Hits
 from vidmem.query.where import each, timeline, where
 from vidmem.records import Sighting, SourceInfo, SourceKind
-from vidmem.store import PICTURE_NS, Picture, PictureFile, Store, VectorCache
+from vidmem.store import PICTURE_NS, Columns, Picture, PictureFile, Store, VectorCache
 from vidmem.timecode import NS
 
 NOON = 1_800_000_000 * NS
@@ -157,14 +156,14 @@ def test_a_memory_of_a_stranger(store: Store, start: object) -> None:
     assert timeline(store, VectorCache(store), CALIBRATION, Question(axis(DT, 0)))
 
 
-def hits_in(cache: VectorCache, *rows: int) -> Hits:
-    return Hits(np.array(rows, np.int64), np.ones(len(rows), np.float32))
+def hits_in(cache: VectorCache, *rows: int) -> Columns:
+    return cache.columns_of(np.array(rows, np.int64))
 
 
 def order(store: Store, *rows: int) -> tuple[list[int], list[int] | None]:
     """The ranks, and the zeros in s after noon."""
     cache = VectorCache(store)
-    ranks, zeros = in_time(store, cache, {row.id: row for row in store.sources()}, hits_in(cache, *rows))
+    ranks, zeros = in_time(store, {row.id: row for row in store.sources()}, hits_in(cache, *rows))
     assert ranks.dtype == np.int64
     return ranks.tolist(), None if zeros is None else ((zeros - NOON) // NS).tolist()
 
@@ -206,7 +205,7 @@ def test_a_source_that_was_removed_has_no_rank(store: Store) -> None:
     video(store, "b.mp4", 100)
     cache = VectorCache(store)
     sources = {row.id: row for row in store.sources() if row.id == 2}
-    ranks, zeros = in_time(store, cache, sources, hits_in(cache, 0, 1))
+    ranks, zeros = in_time(store, sources, hits_in(cache, 0, 1))
     assert ranks.tolist() == [-1, 0]
     assert zeros is not None
     assert zeros.tolist() == [0, NOON + 100 * NS]
@@ -226,10 +225,10 @@ def test_simulations_have_an_order_among_themselves_and_none_with_the_world(stor
     simulation(store, "b")
     video(store, "c.mp4", 0)
     cache, sources = VectorCache(store), {row.id: row for row in store.sources()}
-    assert in_time(store, cache, sources, hits_in(cache, 0, 1))[1] is not None
-    assert in_time(store, cache, sources, hits_in(cache, 0, 2))[1] is None
+    assert in_time(store, sources, hits_in(cache, 0, 1))[1] is not None
+    assert in_time(store, sources, hits_in(cache, 0, 2))[1] is None
     del sources[1]
-    assert in_time(store, cache, sources, hits_in(cache, 0, 2))[1] is not None  # it was removed
+    assert in_time(store, sources, hits_in(cache, 0, 2))[1] is not None  # it was removed
 
 
 def sighting(source: str, frame_ns: int, picture: str | None = None) -> Sighting:
@@ -285,7 +284,7 @@ def test_a_note_when_dates_differ_in_worth(recorded_by: list[str | None], note: 
 def doubts(store: Store, *questions: tuple[int, ...]) -> str | None:
     cache = VectorCache(store)
     found = [hits_in(cache, *rows) for rows in questions]
-    return doubt(store, cache, {row.id: row for row in store.sources()}, found)
+    return doubt(store, {row.id: row for row in store.sources()}, found)
 
 
 def test_recordings_are_compared_within_a_question_and_counted_over_all(store: Store) -> None:
@@ -315,4 +314,4 @@ def test_a_source_that_was_removed_is_no_recording(store: Store) -> None:
     video(store, "b.mp4", None)
     cache = VectorCache(store)
     sources = {row.id: row for row in store.sources() if row.id == 1}
-    assert doubt(store, cache, sources, [hits_in(cache, 0, 1)]) is None
+    assert doubt(store, sources, [hits_in(cache, 0, 1)]) is None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from seeing import axis
-from store.making import DT, DV, MODEL, add, frame, info, track
+from store.making import DT, DV, MODEL, add, frame, info, only, track
 
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities
@@ -20,7 +20,7 @@ from vidmem.query.question import Phrase, Question
 from vidmem.query.scores import Hits
 from vidmem.query.search import among, find, find_each, found_in_span, loose, name_tracks, nearest_in_span
 from vidmem.records import Float32
-from vidmem.store import Store, VectorCache
+from vidmem.store import Store, VectorCache, Within
 
 TEXT, VISUAL = axis(DT, 0), axis(DV, 0)
 PLAIN = Calibration(0.5, 0.0, 0.6, 0.4, temperature=0.5)
@@ -72,7 +72,7 @@ def test_each_kind_of_question_has_its_threshold(store: Store) -> None:
 
 def test_only_what_is_allowed_may_answer(store: Store) -> None:
     cache = memory(store, (0.7, 0.7), (0.65, 0.65))
-    second = np.array([False, True])
+    second = only([False, True])
     for calibration in (PLAIN, FITTED):
         for text, visual in ((TEXT, None), (None, VISUAL), (TEXT, VISUAL)):
             assert find(cache, calibration, text, visual, allowed=second).rows.tolist() == [1]
@@ -205,7 +205,7 @@ def test_beside_a_much_better_one_a_track_is_not_found(store: Store) -> None:
     cache = memory(store, (0.5, 0.5), (0.58, 0.58), (0.9, 0.9))
     for text, visual in ((TEXT, None), (None, VISUAL), (TEXT, VISUAL)):
         assert find(cache, best, text, visual).rows.tolist() == [1, 2]
-        assert find(cache, best, text, visual, allowed=np.array([True, True, False])).rows.tolist() == [0, 1]
+        assert find(cache, best, text, visual, allowed=only([True, True, False])).rows.tolist() == [0, 1]
 
 
 def test_with_a_picture_the_share_is_that_of_the_words(store: Store) -> None:
@@ -224,7 +224,7 @@ def test_by_words_alone_a_contrast_that_is_the_phrase_itself_narrows_nothing(sto
     assert find(cache, words, TEXT, None, TEXT[None]).rows.tolist() == [0, 1]
     assert find(cache, words, TEXT, None, np.empty((0, DT), np.float32)).rows.tolist() == [0, 1]
     assert find(cache, words, TEXT, None, axis(DT, 1)[None]).rows.tolist() == [1]
-    assert find(cache, words, TEXT, None, axis(DT, 1)[None], allowed=np.array([True, False])).rows.tolist() == []
+    assert find(cache, words, TEXT, None, axis(DT, 1)[None], allowed=only([True, False])).rows.tolist() == []
 
 
 def test_many_phrases_find_what_each_finds(store: Store) -> None:
@@ -232,7 +232,7 @@ def test_many_phrases_find_what_each_finds(store: Store) -> None:
     phrases = [Phrase(TEXT, axis(DT, 1)[None]), Phrase(axis(DT, 1)), Phrase(axis(DT, 7), axis(DT, 1)[None])]
     strict = replace(PLAIN, contrast_probability=0.5)
     for calibration, floor in ((strict, None), (FITTED, None), (FITTED, 0.9), (FITTED, 0.2)):
-        for allowed in (None, np.array([True, False, True])):
+        for allowed in (None, only([True, False, True])):
             many = find_each(cache, calibration, phrases, floor, allowed)
             assert len(many) == 3
             for phrase, hits in zip(phrases, many, strict=True):
@@ -287,11 +287,11 @@ def test_a_track_of_which_no_frame_lies_in_the_span_is_no_best_one(store: Store)
     some, allowed = found_in_span(store, cache, best, Question(TEXT, spans={row.id: (40, 60)}))
     assert some.hits.rows.tolist() == [1]
     assert allowed is not None
-    assert allowed.tolist() == [False, True]
-    assert (some.columns.start_ns[1], some.columns.end_ns[1]) == (50, 50)
-    near = nearest_in_span(store, cache, Question(TEXT, spans={row.id: (40, 60)}), np.array([True, True]))
+    assert cache.rows_within(allowed).tolist() == [1]
+    assert (some.columns.start_ns[0], some.columns.end_ns[0]) == (50, 50)
+    near = nearest_in_span(store, cache, Question(TEXT, spans={row.id: (40, 60)}), Within({row.id: (40, 60)}))
     assert near.hits.rows.tolist() == [1]
-    assert (near.columns.start_ns[1], near.columns.end_ns[1]) == (50, 50)
+    assert (near.columns.start_ns[0], near.columns.end_ns[0]) == (50, 50)
 
 
 def test_the_filters_pass_the_tests_that_the_question_asks_for(store: Store) -> None:
@@ -319,7 +319,7 @@ def test_near_misses_are_made_of_the_best_tracks_that_may_answer(store: Store, m
     assert nearest_in_span(store, cache, Question(visual=VISUAL), None).hits.rows.tolist() == [0, 2]
     assert nearest_in_span(store, cache, Question(TEXT, VISUAL), None).hits.rows.tolist() == [2, 3]
     some = Question(TEXT, spans={1: (0, 100)})
-    assert nearest_in_span(store, cache, some, np.array([True, False, True, False])).hits.rows.tolist() == [2, 0]
+    assert nearest_in_span(store, cache, some, only([True, False, True, False])).hits.rows.tolist() == [2, 0]
 
 
 def test_of_several_labels_the_best_names_a_track(store: Store) -> None:
@@ -392,9 +392,9 @@ def test_by_words_the_index_is_searched_from_the_bound_of_the_share_on(
     asked: list[tuple[Float32, float]] = []
     whole = VectorCache.range_search
 
-    def range_search(self: VectorCache, kind: Any, query: Float32, threshold: float) -> Any:
+    def range_search(self: VectorCache, kind: Any, query: Float32, threshold: float, *within: Any) -> Any:
         asked.append((query, threshold))
-        return whole(self, kind, query, threshold)
+        return whole(self, kind, query, threshold, *within)
 
     monkeypatch.setattr(VectorCache, "range_search", range_search)
     find(cache, words, TEXT, None, contrast, min_probability=0.9)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidmem.query.instances import GAP_NS, group
-from vidmem.query.scores import Hits
 from vidmem.store import Columns
 from vidmem.timecode import NS
 
@@ -25,9 +24,8 @@ def columns_of(spans: list[Span]) -> Columns:
 def grouped(spans: list[Span], rank: dict[int, int], gap: int, rows: list[int] | None = None) -> list[set[int]]:
     """Row numbers of each sighting."""
     picked = np.arange(len(spans)) if rows is None else np.array(rows, np.int64)
-    hits = Hits(picked.astype(np.int64), np.zeros(len(picked), np.float32))
     order = np.array([rank[spans[i][0]] for i in picked], np.int64)
-    return [{int(picked[i]) for i in members} for members in group(columns_of(spans), hits, order, gap)]
+    return [{int(picked[i]) for i in members} for members in group(columns_of(spans).take(picked), order, gap)]
 
 
 def plain(spans: list[Span], rank: dict[int, int], gap: int) -> list[set[int]]:
@@ -92,21 +90,18 @@ def test_only_the_hits_count() -> None:
 
 
 def test_no_hits_give_no_sightings() -> None:
-    none = Hits(np.empty(0, np.int64), np.empty(0, np.float32))
-    assert group(columns_of([(0, 0, 1)]), none, np.empty(0, np.int64)) == []
+    assert group(columns_of([]), np.empty(0, np.int64)) == []
 
 
 def test_the_gap_of_a_sighting_is_two_seconds() -> None:
     assert GAP_NS == 2_000_000_000
     for gap, count in ((GAP_NS, 1), (GAP_NS + 1, 2)):
         spans = [(0, 0, 10), (0, 10 + gap, 20 + gap)]
-        hits = Hits(np.arange(2), np.zeros(2, np.float32))
-        assert len(group(columns_of(spans), hits, np.zeros(2, np.int64))) == count
+        assert len(group(columns_of(spans), np.zeros(2, np.int64))) == count
 
 
 def test_on_one_clock_sources_take_turns_and_of_equal_ends_the_later_source_is_first() -> None:
     spans = [(0, 0, 10), (0, 20, 30), (1, 0, 5), (1, 10, 25)]
-    hits = Hits(np.arange(4), np.zeros(4, np.float32))
     order, zeros = np.array([0, 0, 1, 1]), np.array([100, 100, 105, 105])
-    found = [m.tolist() for m in group(columns_of(spans), hits, order, 1, zero_ns=zeros)]
+    found = [m.tolist() for m in group(columns_of(spans), order, 1, zero_ns=zeros)]
     assert found == [[3], [1], [2], [0]]  # last in view at 130, 130, 110, 110

@@ -146,7 +146,7 @@ def test_sources_follow_each_other_on_one_line() -> None:
 
 def test_things_are_numbered_by_their_first_track() -> None:
     vectors = np.eye(4, dtype=np.float32)[[2, 1, 2, 0, 1]]
-    found = numbers(None, columns_of(*[(0, 0)] * 5), np.arange(5), vectors, 0.9)
+    found = numbers(None, columns_of(*[(0, 0)] * 5), vectors, 0.9)
     assert found.tolist() == [0, 1, 0, 2, 1]
     assert found.dtype == np.intp
     assert [group.tolist() for group in positions(found)] == [[0, 2], [1, 4], [3]]
@@ -196,8 +196,7 @@ def alike(count: int, others: int = 0) -> Float32:
 
 
 def found(columns: Columns, vectors: Float32, *x: float) -> list[int]:
-    rows = np.arange(len(vectors))
-    return numbers(Room(columns, *x), columns, rows, vectors, 0.9).tolist()
+    return numbers(Room(columns, *x), columns.take(np.arange(len(vectors))), vectors, 0.9).tolist()
 
 
 def test_in_view_together_in_one_place_it_is_one_and_in_two_it_is_two() -> None:
@@ -287,5 +286,5 @@ def test_the_times_that_count_may_be_cut(monkeypatch: pytest.MonkeyPatch) -> Non
     cut.end_ns[:] = (9, 9, 99)
     rows = np.array([2, 1])
     room = Room(whole, 0, 0, 500)
-    assert numbers(room, whole, rows, alike(2), 0.9).tolist() == [0, 1]
-    assert numbers(room, cut, rows, alike(2), 0.9).tolist() == [0, 0]
+    assert numbers(room, whole.take(rows), alike(2), 0.9).tolist() == [0, 1]
+    assert numbers(room, cut.take(rows), alike(2), 0.9).tolist() == [0, 0]

@@ -138,7 +138,7 @@ def instances(
     hits = Hits(np.array(rows, np.int64), np.array(ranking, np.float32))
     zeros = None if zero_s is None else np.array(zero_s, np.int64) * NS
     order = np.zeros(len(rows), np.int64) if rank is None else np.array(rank, np.int64)
-    return Instances(store, cache, Filtered(hits, cache.columns), order, zeros, 0.8)
+    return Instances(store, cache, Filtered.whole(cache, hits), order, zeros, 0.8)
 
 
 def film(store: Store, *spans: tuple[int, int], looking: Sequence[int] = (), cuts: Sequence[int] = ()) -> None:
@@ -261,7 +261,7 @@ def test_sightings_are_told_apart_by_the_cut_times(store: Store) -> None:
     start[hits.rows[1]] = 11 * NS
     cut = dataclasses.replace(cache.columns, start_ns=start)
     for columns, count in ((cache.columns, 3), (cut, 2)):
-        made = Instances(store, cache, Filtered(hits, columns), np.zeros(3, np.int64), None, 0.8)
+        made = Instances(store, cache, Filtered(hits, columns.take(hits.rows)), np.zeros(3, np.int64), None, 0.8)
         assert len(made.newest(None)[0]) == count
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store.making import DT, DV, MODEL, add, info, track
+from store.making import DT, DV, MODEL, add, info, only, track
 
 from vidmem.encoders import Calibration
 from vidmem.encoders.probability import Curve, Probabilities, lift
@@ -76,7 +76,7 @@ def test_what_is_named_otherwise_is_not_found_however_it_looks(store: Store) -> 
 
 def test_what_may_not_answer_lifts_nothing(store: Store) -> None:
     cache = memory(store, (0.95, leaning(DV, 1.0)), (0.6, leaning(DV, 0.9)))
-    assert rows(cache, allowed=np.array([False, True])) == []
+    assert rows(cache, allowed=only([False, True])) == []
 
 
 def test_a_sure_picture_needs_no_name_that_is_known(store: Store) -> None:

@@ -196,7 +196,7 @@ def test_the_times_that_count_may_be_cut(store: Store) -> None:
     cut = replace(whole, start_ns=np.array([0, 15]))
     assert [g.tolist() for g in things(store, cache, np.arange(2), columns=whole)] == [[0], [1]]
     assert [g.tolist() for g in things(store, cache, np.arange(2), columns=cut)] == [[0, 1]]
-    assert [g.tolist() for g in things(store, cache, np.array([1]), columns=cut)] == [[0]]
+    assert [g.tolist() for g in things(store, cache, np.array([1]), columns=cut.take(np.array([1])))] == [[0]]
 
 
 def test_by_default_one_thing_has_a_cosine_of_four_fifths(store: Store) -> None:

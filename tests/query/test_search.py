@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from store.making import add, info, track
+from store.making import add, info, only, track
 
 from vidmem.config import IndexConfig
 from vidmem.encoders import Calibration
@@ -141,10 +141,11 @@ def test_what_the_share_leaves_out_could_not_have_been_found(
     curve = Curve(bias, score, weight, 9, 9, 9, best)
     calibration = replace(CALIBRATION, temperature=temperature, probability=Probabilities(curve, None, curve))
     may = np.random.default_rng(seed).random(N) < 0.5 if some else None
-    narrowed = find(cache, calibration, words, seen, contrast, min_probability=least, allowed=may)
+    allowed = None if may is None else only(may)
+    narrowed = find(cache, calibration, words, seen, contrast, min_probability=least, allowed=allowed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vidmem.query.probable._Search.candidates", everything)
-        every = find(cache, calibration, words, seen, contrast, min_probability=least, allowed=may)
+        every = find(cache, calibration, words, seen, contrast, min_probability=least, allowed=allowed)
     narrowed, every = by_row(narrowed), by_row(every)
     edge = np.abs(every.probability - least) < 1e-4  # a probability within rounding of the floor may go either way
     clear = every.take(~edge)
@@ -157,8 +158,7 @@ def test_what_the_share_leaves_out_could_not_have_been_found(
 
 
 def everything(search: _Search, floor: float) -> Hits:
-    rows = None if search.allowed is None else np.flatnonzero(search.allowed)
-    hits = nearest(search.cache, search.text, search.visual, N, rows)
+    hits = nearest(search.cache, search.text, search.visual, N, search.allowed)
     return hits.take(np.argsort(hits.rows))
 
 
@@ -310,8 +310,9 @@ def test_selection_and_window_equal_the_authors(
         hits = nearest(cache, words, seen, len(rows)).take(np.arange(1))
         assert hits.rows[0] == theirs.argmax()
     if number == 0 or (read[selected] > 0).all():
-        last = group(cache.columns, hits, np.zeros(len(hits), np.int64), gap_ns=NS)[0]
-        first = cache.columns.start_ns[hits.rows[last]].min(), cache.columns.end_ns[hits.rows[last]].max()
+        columns = cache.columns_of(hits.rows)
+        last = group(columns, np.zeros(len(hits), np.int64), gap_ns=NS)[0]
+        first = columns.start_ns[last].min(), columns.end_ns[last].max()
         np.testing.assert_array_equal(np.array(first) // NS, search[f"q{number}_window"])
 
 
@@ -320,11 +321,12 @@ def test_near_misses_are_of_what_may_answer_by_the_score_asked_for(memory: Memor
     words, seen = query(5, DT), query(6, DV)
     read, looked = text @ words.astype(float), visual @ seen.astype(float)
     some = np.flatnonzero(np.arange(len(read)) % 3 == 1)
+    may = only(np.isin(np.arange(len(read)), some))
     both = np.where((read < 0) & (looked < 0), -read * looked, read * looked)
     for hits, scores in (
-        (nearest(cache, words, None, 4, some), read),
-        (nearest(cache, None, seen, 4, some), looked),
-        (nearest(cache, words, seen, 4, some), both),
+        (nearest(cache, words, None, 4, may), read),
+        (nearest(cache, None, seen, 4, may), looked),
+        (nearest(cache, words, seen, 4, may), both),
     ):
         wanted = some[np.argsort(-scores[some], kind="stable")[:4]]
         assert hits.rows.tolist() == wanted.tolist()

@@ -42,7 +42,7 @@ def sightings(
     cache = more.pop("cache", None) or VectorCache(store)
     sources = {row.id: row for row in store.sources()}
     members = [np.array(group, np.intp) for group in groups]
-    found = Filtered(hits, cache.columns, more.pop("evidence", {}))
+    found = Filtered(hits, cache.columns_of(hits.rows), more.pop("evidence", {}))
     return sightings_of(store, sources, cache, found, members, calibration, more.pop("contrast", None))
 
 

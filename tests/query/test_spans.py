@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from store.making import MODEL, add, info, track
 
 from vidmem.errors import UsageError
 from vidmem.query import filters
-from vidmem.query.filters import Filtered, by_time, merged, near, rows_within, spans_of
+from vidmem.query.filters import Filtered, by_time, merged, near, spans_of
 from vidmem.query.scores import Hits
 from vidmem.records import FrameRegions, SourceInfo, SourceKind
-from vidmem.store import PICTURE_NS, Columns, Picture, PictureFile, Store, VectorCache
+from vidmem.store import PICTURE_NS, Columns, Picture, PictureFile, Spans, Store, VectorCache
+from vidmem.store.within import meeting
 from vidmem.timecode import NS, Moment
 
 NOON = 1_800_000_000 * NS
@@ -193,24 +195,29 @@ def hits_of(rows: Sequence[int]) -> Hits:
     return Hits(np.array(rows, np.int64), np.arange(1, len(rows) + 1, dtype=np.float32))
 
 
+def rows_within(tracks: Columns, spans: Spans) -> NDArray[np.intp]:
+    return np.flatnonzero(meeting(tracks, spans))
+
+
 def cut(found: Filtered) -> dict[int, tuple[float, float]]:
-    rows = found.hits.rows.tolist()
-    return {row: (int(found.columns.start_ns[row]) / NS, int(found.columns.end_ns[row]) / NS) for row in rows}
+    rows, columns = found.hits.rows.tolist(), found.columns
+    ends = zip((columns.start_ns / NS).tolist(), (columns.end_ns / NS).tolist(), strict=True)
+    return dict(zip(rows, ends, strict=True))
 
 
 def test_a_track_across_the_edge_is_cut_to_where_it_was_seen(store: Store) -> None:
     boxes: list[Box] = [(i, 0, i + 10, 10) for i in range(4)]
     seconds: list[Sequence[int]] = [range(0, 10), range(2, 5), (0, 1, 8, 9), range(5, 20)]
     a = film(store, list(zip(seconds, boxes, strict=True)))
-    known = VectorCache(store).columns
+    known = VectorCache(store)
     found = by_time(store, known, hits_of([3, 2, 1, 0]), {a: (2 * NS, 6 * NS)})
     assert cut(found) == {3: (5, 6), 1: (2, 4), 0: (2, 6)}  # the third was out of view
     assert found.hits.rows.tolist() == [3, 1, 0]
     assert found.hits.score.tolist() == [1, 3, 4]
     assert found.evidence == {3: (5 * NS, boxes[3]), 0: (2 * NS, boxes[0])}
-    assert known.start_ns[0] == 0  # those of the cache stay
+    assert known.columns.start_ns[0] == 0  # those of the cache stay
     inside = by_time(store, known, hits_of([1]), {a: (2 * NS, 4 * NS)})
-    assert inside.columns is known
+    assert cut(inside) == {1: (2, 4)}
     assert inside.evidence == {}
     assert cut(by_time(store, known, hits_of([1]), {a: (4 * NS, 9 * NS)})) == {1: (4, 4)}
     assert cut(by_time(store, known, hits_of([1]), {a: (0, 2 * NS)})) == {1: (2, 2)}
@@ -220,7 +227,7 @@ def test_a_track_across_the_edge_is_cut_to_where_it_was_seen(store: Store) -> No
 
 def test_each_source_is_cut_to_its_own_span(store: Store) -> None:
     a, b = (film(store, [(range(0, 10), BOX)], name) for name in ("a.mp4", "b.mp4"))
-    known = VectorCache(store).columns
+    known = VectorCache(store)
     spans = {a: (-5 * NS, 2 * NS), b: (8 * NS, 1 << 62)}
     assert cut(by_time(store, known, hits_of([0, 1]), spans)) == {0: (0, 2), 1: (8, 9)}
     assert cut(by_time(store, known, hits_of([0, 1]), {b: (8 * NS, 9 * NS)})) == {1: (8, 9)}
@@ -229,28 +236,28 @@ def test_each_source_is_cut_to_its_own_span(store: Store) -> None:
 
 def test_photos_at_the_times_to_search_stay_whole(store: Store) -> None:
     row = photos(store, 1, 2, 3)
-    known = VectorCache(store).columns
+    known = VectorCache(store)
     found = by_time(store, known, hits_of([0, 1, 2]), {row: np.array([0, 2 * PICTURE_NS])})
-    assert found.hits.rows.tolist() == [0, 2]
-    assert found.columns is known
+    assert cut(found) == {0: (0, 0), 2: (2 * PICTURE_NS / NS, 2 * PICTURE_NS / NS)}
 
 
 def test_both_parts_keep_their_times_and_evidence() -> None:
     tracks = columns((1, 0, 9), (1, 0, 9), (1, 0, 9))
     first = dataclasses.replace(tracks, start_ns=np.array([1, 0, 0]), end_ns=np.array([2, 9, 9]))
     second = dataclasses.replace(tracks, start_ns=np.array([0, 0, 5]), end_ns=np.array([9, 9, 6]))
-    both = merged(Filtered(hits_of([0]), first, {0: (1, BOX)}), Filtered(hits_of([2]), second, {2: (5, BOX)}))
+    one, other = first.take(np.array([0])), second.take(np.array([2]))
+    both = merged(Filtered(hits_of([0]), one, {0: (1, BOX)}), Filtered(hits_of([2]), other, {2: (5, BOX)}))
     assert both.hits.rows.tolist() == [0, 2]
-    assert both.columns.start_ns.tolist() == [1, 0, 5]
-    assert both.columns.end_ns.tolist() == [2, 9, 6]
+    assert both.columns.ids.tolist() == [0, 2]
+    assert both.columns.start_ns.tolist() == [1, 5]
+    assert both.columns.end_ns.tolist() == [2, 6]
     assert both.evidence == {0: (1, BOX), 2: (5, BOX)}
-    assert first.start_ns.tolist() == [1, 0, 0]
 
 
 def nearby(store: Store, own: Sequence[int], *others: Sequence[int], **more: Any) -> dict[int, tuple[float, float]]:
-    known = VectorCache(store).columns
-    found = Filtered(hits_of(own), known)
-    return cut(near(store, found, [Filtered(hits_of(rows), known) for rows in others], **more))
+    known = VectorCache(store)
+    found = Filtered.whole(known, hits_of(own))
+    return cut(near(store, found, [Filtered.whole(known, hits_of(rows)) for rows in others], **more))
 
 
 def test_near_is_by_default_within_two_seconds_and_one_longest_side(store: Store) -> None:
@@ -319,7 +326,7 @@ def test_things_of_two_sources_are_not_near(store: Store) -> None:
 
 def test_only_the_cut_spans_of_both_count(store: Store) -> None:
     a = film(store, [(range(0, 10), BOX), (range(0, 10), BOX)])
-    known = VectorCache(store).columns
+    known = VectorCache(store)
     own = by_time(store, known, hits_of([0]), {a: (2 * NS, 6 * NS)})
     other = by_time(store, known, hits_of([1]), {a: (5 * NS, 9 * NS)})
     found = near(store, own, [other], within_ns=0)
@@ -386,9 +393,9 @@ def test_an_empty_memory_has_no_spans_and_no_fault(store: Store) -> None:
 
 def test_a_span_of_one_moment_is_searched(store: Store) -> None:
     a = film(store, [(range(0, 10), BOX), ((4,), BOX)])
-    known = VectorCache(store).columns
+    known = VectorCache(store)
     assert cut(by_time(store, known, hits_of([0, 1]), {a: (4 * NS, 4 * NS)})) == {0: (4, 4), 1: (4, 4)}
-    assert rows_within(known, {a: (4 * NS, 4 * NS)}).tolist() == [0, 1]
+    assert rows_within(known.columns, {a: (4 * NS, 4 * NS)}).tolist() == [0, 1]
 
 
 def test_views_are_compared_in_time_and_not_the_spans_of_their_tracks_alone(store: Store) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidmem.config import IndexConfig
 from vidmem.records import FrameRegions, SourceInfo, SourceKind, Track
-from vidmem.store import Checkpoint, ModelRecord, SourceRow, Store
+from vidmem.store import Checkpoint, ModelRecord, SourceRow, Store, Within
 
 DV, DT = 24, 16
 MODEL = ModelRecord("tiny", "ab" * 32, DV, DT, IndexConfig().as_dict())
@@ -67,3 +69,8 @@ def source(size: tuple[int, int] = (160, 96), **changes: Any) -> SourceRow:
         "finished_at": None,
     }
     return SourceRow(**{**fields, **changes})
+
+
+def only(may: Sequence[bool] | NDArray[np.bool_]) -> Within:
+    """The rows for which `may` is true."""
+    return Within(None, np.flatnonzero(~np.asarray(may, np.bool_)))

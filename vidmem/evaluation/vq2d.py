@@ -91,8 +91,8 @@ def answer(
         except UsageError as error:
             return Answered(None, note=f"no token for the crop: {error}")
         crop = cache.reconstruct("visual", np.array([row]))[0]
-    columns = cache.columns
-    rows = np.flatnonzero((columns.source_ids == source.id) & (columns.start_ns < asked))
+    rows = cache.rows_of_source(source.id)
+    rows = rows[cache.columns_of(rows).start_ns < asked]
     if not len(rows):
         return Answered(None, note="nothing was seen before the query")
     visual = cache.reconstruct("visual", rows)
@@ -104,11 +104,11 @@ def answer(
     chosen = select(scores, threshold)
     times, ordinals, boxes = store.boxes(source.id, 0, asked - 1)
     step = sampling_step(times)
-    mine = np.isin(ordinals, columns.ordinals[rows[chosen]])
+    mine = np.isin(ordinals, cache.columns_of(rows[chosen]).ordinals)
     if not mine.any():
         return Answered(None, len(chosen), "the selected tracks were seen only later")
     times, ordinals, boxes = times[mine], ordinals[mine], boxes[mine]
-    by_ordinal = dict(zip(columns.ordinals[rows[chosen]].tolist(), scores[chosen].tolist(), strict=True))
+    by_ordinal = dict(zip(cache.columns_of(rows[chosen]).ordinals.tolist(), scores[chosen].tolist(), strict=True))
     rank = np.array([by_ordinal[int(ordinal)] for ordinal in ordinals], np.float32)
     frames = sampled(times, step)
     span = window([frames])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError
 from ..records import Float32
 from ..store import VectorCache
-from ..store.vector_cache import Kind
+from ..store.vectors import Kind
 
 Float64 = NDArray[np.float64]
 
@@ -168,7 +168,7 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> Balls:
     """The balls of these arrays. Raises ValueError when they do not fit each other, or hold what is not a number."""
     b, dim = arrays["centres"].shape
     m = arrays["directions"].shape[0]
-    shapes = dict.fromkeys(("radius", "longest", "shortest", "rest"), (b,))
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("radius", "longest", "shortest", "rest"), (b,))
     shapes |= dict.fromkeys(("middle", "half"), (b, m)) | {"centres": (b, dim), "directions": (m, dim)}
     for name, array in arrays.items():
         if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
@@ -205,7 +205,8 @@ def _unit_rows(vectors: NDArray[Any]) -> Float64:
     """Rows of unit length; rows of 0 stay 0."""
     wide = np.asarray(vectors, np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    out: Float64 = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    return out
 
 
 def _centres(cache: VectorCache, kind: Kind, count: int) -> Float32:

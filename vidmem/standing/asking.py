@@ -13,11 +13,13 @@ from ..query.probable import WEAK, curve_of, probabilities
 from ..query.query import Query
 from ..query.question import Question
 from ..query.reid import things
-from ..query.scores import Hits, Rows, hits_of
+from ..query.scores import Hits, hits_of
 from ..query.search import find
 from ..query.sightings import sightings_of
 from ..query.view import View
 from ..records import Sighting
+from ..store import Columns
+from ..store.vectors import Rows
 from .questions import Prepared
 from .visits import visits
 
@@ -60,19 +62,20 @@ def ask(
         ModelError: the encoder is not there any more.
     """
     with query.view() as now:
-        columns = now.cache.columns
-        own = np.flatnonzero(columns.source_ids == source_id)
+        own = now.cache.rows_of_source(source_id)
         if not len(own):
             return [], since_ns
-        newest = int(columns.end_ns[own].max())
-        recent = own[columns.end_ns[own] >= min(since_ns, newest) - away_ns]
+        end_ns = now.cache.columns_of(own).end_ns
+        newest = int(end_ns.max())
+        recent = own[end_ns >= min(since_ns, newest) - away_ns]
         found = [visit for one in asked for visit in _visits(now, one, own, recent, away_ns)]
         return sorted(found, key=lambda visit: visit.sighting.start_ns if visit.sighting else 0), newest
 
 
 def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -> list[Visit]:
-    store, cache, columns = now.store, now.cache, now.cache.columns
-    untold = _without(recent, columns.ids[recent], store.told(asked.key, columns.ids[recent].tolist()))
+    store, cache = now.store, now.cache
+    ids = cache.columns_of(recent).ids
+    untold = _without(recent, ids, store.told(asked.key, ids.tolist()))
     untold = untold[_possible(now, asked.question, untold)]
     if not len(untold):
         return []  # most of the time: nothing new that can be meant, so no search
@@ -89,15 +92,16 @@ def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -
     if not len(new):
         return []
     # What was told of long before may have been in view shortly before a track that is probable only now.
-    before = own[columns.end_ns[own] >= columns.start_ns[new.rows].min() - away_ns]
-    known = store.told(asked.key, columns.ids[before].tolist())
-    old = before[np.isin(columns.ids[before], list(known))]
+    before = own[cache.columns_of(own).end_ns >= cache.columns_of(new.rows).start_ns.min() - away_ns]
+    ids = cache.columns_of(before).ids
+    old = before[np.isin(ids, list(store.told(asked.key, ids.tolist())))]
     rows = np.concatenate([new.rows, old])
+    columns = cache.columns_of(rows)
     is_new = np.arange(len(rows)) < len(new)
     groups: list[Positions] = []
     out = []
-    for thing in _one_place(now, rows, is_new, things(store, cache, rows, now.calibration.same_thing, columns)):
-        spans = list(zip(columns.start_ns[rows[thing]].tolist(), columns.end_ns[rows[thing]].tolist(), strict=True))
+    for thing in _one_place(now, columns, is_new, things(store, cache, rows, now.calibration.same_thing, columns)):
+        spans = list(zip(columns.start_ns[thing].tolist(), columns.end_ns[thing].tolist(), strict=True))
         for positions in visits(spans, away_ns):
             members = thing[positions]
             fresh = members[is_new[members]]
@@ -106,28 +110,27 @@ def _visits(now: View, asked: Prepared, own: Rows, recent: Rows, away_ns: int) -
             if len(fresh) == len(members):
                 groups.append(fresh)
             else:
-                out.append(Visit(asked, _ids(columns.ids, rows[fresh])))
+                out.append(Visit(asked, _ids(columns.ids[fresh])))
     return [*out, *_told(now, asked, new, groups)]
 
 
 def _one_place(
-    now: View, rows: Rows, is_new: np.ndarray[tuple[int], np.dtype[np.bool_]], found: Sequence[Positions]
+    now: View, columns: Columns, is_new: np.ndarray[tuple[int], np.dtype[np.bool_]], found: Sequence[Positions]
 ) -> list[Positions]:
     """The things with those joined that have tracks in one place at one time.
 
     A detector often finds a thing in two boxes, and one box passes from track to track. What looks alike decides
     which sighting a track belongs to; but to tell of the second box would be to tell of the thing twice.
     """
-    columns = now.cache.columns
-    start, end = columns.start_ns[rows], columns.end_ns[rows]
-    a, b = np.triu_indices(len(rows), 1)
+    start, end = columns.start_ns, columns.end_ns
+    a, b = np.triu_indices(len(columns), 1)
     meet = (is_new[a] | is_new[b]) & (np.maximum(start[a], start[b]) <= np.minimum(end[a], end[b]))
     a, b = a[meet][:MOST_PAIRS], b[meet][:MOST_PAIRS]
-    number = np.empty(len(rows), np.intp)
+    number = np.empty(len(columns), np.intp)
     for i, thing in enumerate(found):
         number[thing] = i
     if len(a):
-        twice = found_twice(now.store, columns, rows, (a, b))
+        twice = found_twice(now.store, columns, (a, b))
         for i, j in zip(a[twice].tolist(), b[twice].tolist(), strict=True):
             number[number == number[j]] = number[i]
     return [np.flatnonzero(number == i) for i in np.unique(number).tolist()]
@@ -135,18 +138,16 @@ def _one_place(
 
 def _told(now: View, asked: Prepared, new: Hits, groups: Sequence[Positions]) -> list[Visit]:
     """The visits that are told, one for each group of positions in the new hits."""
-    columns = now.cache.columns
     sources = {row.id: row for row in now.store.sources()}
-    found = Filtered(new, columns)
+    found = Filtered.whole(now.cache, new)
     out = []
     for group in groups:
         for sighting in sightings_of(
             now.store, sources, now.cache, found, [group], now.calibration, asked.question.contrast
         ):
-            rows = new.rows[group]
-            start_ns = sources[int(columns.source_ids[rows[0]])].start_ns
-            ordinals = tuple(columns.ordinals[rows].tolist())
-            out.append(Visit(asked, _ids(columns.ids, rows), sighting, ordinals, start_ns))
+            own = found.columns.take(group)
+            start_ns = sources[int(own.source_ids[0])].start_ns
+            out.append(Visit(asked, _ids(own.ids), sighting, tuple(own.ordinals.tolist()), start_ns))
     return out
 
 
@@ -170,5 +171,5 @@ def _without(rows: Rows, ids: np.ndarray[tuple[int], np.dtype[np.int64]], known:
     return rows[~np.isin(ids, list(known))] if known else rows
 
 
-def _ids(ids: np.ndarray[tuple[int], np.dtype[np.int64]], rows: Rows) -> tuple[int, ...]:
-    return tuple(sorted(ids[rows].tolist()))
+def _ids(ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, ...]:
+    return tuple(sorted(ids.tolist()))

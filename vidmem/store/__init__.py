@@ -6,7 +6,9 @@ from .new_tokens import NewTokens
 from .picture_files import PICTURE_NS, Picture, PictureFile
 from .rows import ModelRecord, SourceRow, SourceState, StoreStats, TrackRow
 from .store import Store
-from .vector_cache import Columns, VectorCache
+from .vector_cache import VectorCache
+from .vectors import Vectors
+from .within import Columns, Spans, Within
 
 __all__ = [
     "PICTURE_NS",
@@ -20,8 +22,11 @@ __all__ = [
     "PictureFile",
     "SourceRow",
     "SourceState",
+    "Spans",
     "Store",
     "StoreStats",
     "TrackRow",
     "VectorCache",
+    "Vectors",
+    "Within",
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +12,9 @@ from .cache_build import BLOCK
 from .cache_file import CacheData
 from .fp16 import half_to_float
 from .store import Store
+from .vectors import Kind, Rows, Scored, product
+from .within import Columns, Within
 
-Kind = Literal["visual", "text"]
 _KINDS: tuple[Kind, Kind] = ("visual", "text")
 
 _NORM_MARGIN = 1e-3
@@ -34,20 +32,8 @@ _PRODUCTS = 1 << 23
 _SPARE = 16
 """How many more tracks than were asked for `top` looks at, so that one scan nearly always settles it."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """What queries need of every track: int64 arrays `(n,)` in the order of rows, which is by id."""
-
-    ids: NDArray[np.int64]
-    source_ids: NDArray[np.int64]
-    ordinals: NDArray[np.int64]
-    start_ns: NDArray[np.int64]
-    end_ns: NDArray[np.int64]
-    frames: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.ids)
+_WIDER = 8
+"""How many times as many tracks a search looks at when too few of the first ones may answer."""
 
 
 class VectorCache:
@@ -62,6 +48,7 @@ class VectorCache:
     def __init__(self, store: Store, data: CacheData | None = None) -> None:
         self._store = store
         self._data = cache_build.current(store) if data is None else data
+        self._columns = Columns(*self._data.columns)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -82,12 +69,31 @@ class VectorCache:
     @property
     def columns(self) -> Columns:
         """Ids, sources and spans of all tracks; read-only views."""
-        return Columns(*self._data.columns)
+        return self._columns
 
     def refreshed(self) -> VectorCache:
         """Return a cache with what was written since, by this process or another; itself when nothing was."""
         data, _ = cache_build.updated(self._store, self._data)
         return self if data is self._data else VectorCache(self._store, data)
+
+    def columns_of(self, rows: Rows) -> Columns:
+        """Return ids, sources and spans of the tracks in `rows` `(n,)`, in their order."""
+        return Columns(*self._data.columns[:, rows])
+
+    def rows_of_source(self, source_id: int) -> Rows:
+        """Return the rows of all tracks of a source, ascending."""
+        return np.flatnonzero(self._data.columns[1] == source_id)
+
+    def rows_within(self, within: Within | None) -> Rows:
+        """Return the rows of all tracks that may answer, ascending."""
+        return np.arange(len(self)) if within is None else np.flatnonzero(within.mask(self.columns))
+
+    def _kept(self, found: Scored, within: Within | None) -> Scored:
+        """What was found, without the tracks that may not answer."""
+        if within is None:
+            return found
+        may = within.mask(self.columns)[found[0]]
+        return found[0][may], found[1][may]
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows of tracks by id, -1 for unknown ids. `(n,)` -> `(n,)` int64."""
@@ -97,7 +103,7 @@ class VectorCache:
         inside[inside] = known[rows[inside]] == np.asarray(ids)[inside]
         return np.where(inside, rows, -1)
 
-    def range_search(self, kind: Kind, query: Float32, threshold: float) -> tuple[NDArray[np.int64], Float32]:
+    def range_search(self, kind: Kind, query: Float32, threshold: float, within: Within | None = None) -> Scored:
         """Find every track whose cosine to `query` is at least `threshold`: rows `(n,)`, ascending, and scores `(n,)`.
 
         The search is exact for the stored fp16 vectors. The float32 cosine that `scores` computes decides which tracks
@@ -112,11 +118,9 @@ class VectorCache:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         rows, dots = scan.at_least(self._half(kind), unit, float(threshold) - _NORM_MARGIN)
         scores: Float32 = dots * self._scale(kind)[rows]
-        return self._settled(kind, unit, rows, scores, threshold)
+        return self._kept(self._settled(kind, unit, rows, scores, threshold), within)
 
-    def narrowed(
-        self, kind: Kind, query: Float32, found: tuple[NDArray[np.int64], Float32], threshold: float
-    ) -> tuple[NDArray[np.int64], Float32]:
+    def narrowed(self, kind: Kind, query: Float32, found: Scored, threshold: float) -> Scored:
         """Return what `range_search` finds, from what it `found` with a lower threshold, without another scan.
 
         Raises:
@@ -124,9 +128,7 @@ class VectorCache:
         """
         return self._settled(kind, self._unit(kind, query), *found, threshold)
 
-    def _settled(
-        self, kind: Kind, unit: Float32, rows: NDArray[np.int64], scores: Float32, threshold: float
-    ) -> tuple[NDArray[np.int64], Float32]:
+    def _settled(self, kind: Kind, unit: Float32, rows: Rows, scores: Float32, threshold: float) -> Scored:
         """The rows whose score is at least the threshold; next to it one fixed sum decides."""
         scores = scores.copy()
         near = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
@@ -135,8 +137,8 @@ class VectorCache:
         return rows[keep], scores[keep]
 
     def range_search_many(
-        self, kind: Kind, queries: Float32, threshold: float
-    ) -> list[tuple[NDArray[np.int64], Float32]]:
+        self, kind: Kind, queries: Float32, threshold: float, within: Within | None = None
+    ) -> list[Scored]:
         """Do a `range_search` for each of `queries` `(n, D)`, in one pass over the vectors: matrix products.
 
         Raises:
@@ -167,15 +169,17 @@ class VectorCache:
             close = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
             scores[close] = self._cosines(kind, unit, rows[close])
             keep = scores >= np.float32(threshold)
-            out.append((rows[keep], scores[keep]))
+            out.append(self._kept((rows[keep], scores[keep]), within))
         return out
 
-    def top(self, kind: Kind, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
+    def top(self, kind: Kind, query: Float32, k: int, within: Within | None = None) -> Scored:
         """Find the `k` nearest tracks, or all when there are fewer: rows and scores, best first, the older id on ties.
 
         Raises:
             ValueError, UsageError: as `range_search`.
         """
+        if within is not None:
+            return self._top_within(kind, query, k, within)
         unit = self._unit(kind, query)
         k = min(k, len(self))
         if k <= 0:
@@ -189,6 +193,46 @@ class VectorCache:
             rows, _ = self.range_search(kind, query, float(scores[best[-1]]))
             scores = self._cosines(kind, unit, rows)
             best = np.argsort(-scores, kind="stable")[:k]
+        return rows[best], scores[best]
+
+    def _top_within(self, kind: Kind, query: Float32, k: int, within: Within) -> Scored:
+        """The `k` nearest of the tracks that may answer: all of these are compared, or, of many, the nearest of all
+        tracks are thinned out until enough are left."""
+        unit, rows = self._unit(kind, query), self.rows_within(within)
+        wide = _WIDER * (k + _SPARE)
+        while wide * _WIDER < len(rows):
+            found = self._kept(self.top(kind, query, wide), within)
+            if len(found[0]) >= k:
+                return found[0][:k], found[1][:k]
+            wide *= _WIDER
+        scores = self._cosines(kind, unit, rows)
+        best = np.argsort(-scores, kind="stable")[:k]
+        return rows[best], scores[best]
+
+    def top_product(self, text: Float32, visual: Float32, k: int, within: Within | None = None) -> Scored:
+        """Find the `k` best tracks by the product of their cosines to a text and to a picture (`vectors.product`).
+
+        Raises:
+            ValueError, UsageError: as `range_search`.
+        """
+        wide = _WIDER * (k + _SPARE)
+        rows, _ = self.top("visual", visual, wide, within)
+        found = self._products(text, visual, rows, k)
+        if len(rows) < wide:  # these are all that may answer
+            return found
+        # A better product has both factors above the worst of these; where that is 0, all tracks are compared.
+        least = float(found[1][-1]) if len(found[1]) == k else 0.0
+        if least > 0:
+            rows, _ = self.range_search("visual", visual, least - 1e-5, within)
+        else:
+            rows = self.rows_within(within)
+        return self._products(text, visual, rows, k)
+
+    def _products(self, text: Float32, visual: Float32, rows: Rows, k: int) -> Scored:
+        """The `k` best of these rows by the product, of equals the lower row."""
+        rows = np.sort(rows)
+        scores = product(self.scores("text", text, rows), self.scores("visual", visual, rows))
+        best = np.argsort(-scores, kind="stable")[:k]
         return rows[best], scores[best]
 
     def scores(self, kind: Kind, query: Float32, rows: NDArray[np.int64]) -> Float32:
