@@ -64,8 +64,10 @@ def tried(number: int, asked: Asked, calibration: Calibration) -> list[Tried]:
         hits = nearest(cache, q.text, q.visual, MAX_CANDIDATES)
         if q.mode == "product":  # the pictures that are most alike as well, whatever they are called
             also = nearest(cache, None, q.visual, MAX_CANDIDATES).rows
-            rows = np.union1d(hits.rows, also)
-            hits = hits_of(rows, cache.scores("text", q.text, rows), cache.scores("visual", q.visual, rows))
+            assert q.text is not None
+            assert q.visual is not None
+            both = np.union1d(hits.rows, also)
+            hits = hits_of(both, cache.scores("text", q.text, both), cache.scores("visual", q.visual, both))
         rows = asked.memory.store.tracks([int(i) for i in cache.columns_of(hits.rows).ids])
         right = [q.right is not None and q.right(row) for row in rows]
         held = None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..query.query import Query
 from ..store import ModelRecord
 from .tracks import Part
@@ -38,6 +40,6 @@ def parts_of(query: Query) -> Iterator[Parts]:
 
         @contextmanager
         def whole() -> Iterator[Part]:
-            yield Part(shard, generation, now.store, now.cache.columns.ids)
+            yield Part(shard, generation, now.store, now.cache.columns_of(np.arange(len(now.cache))).ids)
 
         yield Parts(shard, generation, len(now.cache), now.store.model(), lambda: iter([whole()]))
