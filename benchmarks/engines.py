@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.common import (
     CLIPS,
@@ -43,8 +42,7 @@ from vidmem.engines.milvus import MilvusVectors
 from vidmem.export.to_lance import to_lance
 from vidmem.export.to_milvus import to_milvus
 from vidmem.records import Float32
-from vidmem.store import VectorCache
-from vidmem.store.vector_cache import Kind
+from vidmem.store.vectors import Kind, Rows, Vectors
 
 K = 10
 LANCE = {
@@ -56,8 +54,6 @@ LANCE = {
 """How the Lance table is asked. wider: what the range is widened by, since Lance compares codes with it."""
 MILVUS = ("FLAT", "HNSW")
 """Indexes that milvus-lite has, of those that `vidmem export milvus` builds."""
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +81,7 @@ Search = Callable[[Asked, int | None], Rows]
 """Rows that a way finds: the threshold set if the number is None, else the top of it."""
 
 
-def exact(cache: VectorCache) -> Search:
+def exact(cache: Vectors) -> Search:
     """The search of the memory."""
 
     def search(asked: Asked, k: int | None) -> Rows:
@@ -98,14 +94,14 @@ def exact(cache: VectorCache) -> Search:
 
 def by_milvus(engine: MilvusVectors) -> Search:
     """As `vidmem where --engine` asks."""
-    return exact(cast(VectorCache, engine))
+    return exact(engine)
 
 
-def by_lance(path: Path, cache: VectorCache, nprobes: int, wider: float = 0.0) -> Search:
+def by_lance(path: Path, cache: Vectors, nprobes: int, wider: float = 0.0) -> Search:
     """A table as LanceDB asks it; what it gives is refined by exact scores."""
     import lancedb
 
-    opened = lancedb.connect(path.parent).open_table(path.stem)
+    opened: Any = lancedb.connect(path.parent).open_table(path.stem)
 
     def search(asked: Asked, k: int | None) -> Rows:
         query = opened.search(asked.vector, vector_column_name=asked.kind).distance_type("dot").nprobes(nprobes)

@@ -18,7 +18,7 @@ from .errors import UsageError
 from .query import arguments
 from .query.query import Query
 from .render.pictures import Pictures, SheetDrawer
-from .store import ModelRecord, SourceRow, Store, StoreStats
+from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
 
 if TYPE_CHECKING:
     from datetime import date
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .standing.opening import Receivers
     from .standing.questions import When
     from .store.standing import StandingRow
+    from .store.vectors import Vectors
 
 # Indexing, media and exports are imported where they are used: a question does not need them and starts sooner.
 
@@ -60,6 +61,12 @@ def _from(
     functools.update_wrapper(call, method)
     call.__module__, call.__qualname__ = __name__, f"Memory.{method.__name__}"
     return call
+
+
+def _searched_by(engine: str) -> Callable[[Store], Vectors]:
+    from .engines.milvus import searched_by
+
+    return searched_by(engine)
 
 
 def _query(memory: Memory) -> Query:
@@ -144,6 +151,7 @@ class Memory:
         masks: str | os.PathLike[str] | MaskSource | None = None,
         any_weights: bool = False,
         create: bool = True,
+        engine: str | None = None,
     ) -> Self:
         """Open the memory in a folder, or make a new one.
 
@@ -157,6 +165,8 @@ class Memory:
             any_weights: Open it even if other weights made it, so that `reembed` can renew its tokens. Until then they
                 do not belong to the loaded encoder.
             create: Make the folder if it does not exist.
+            engine: What searches: "milvus:URI", a server with vectors that `vidmem export milvus` wrote. It may miss
+                tracks; answers then say that they are not exact. By default the memory itself, which misses none.
 
         Raises:
             UsageError: An argument has the wrong type, the path is empty, or the encoder takes no masks.
@@ -173,6 +183,7 @@ class Memory:
             arguments.path("weights", weights)
         if masks is not None and not isinstance(masks, MaskSource):
             arguments.path("masks", masks)
+        vectors = VectorCache if engine is None else _searched_by(arguments.text("engine", engine))
         folder = default_folder() if path is None else Path(arguments.path("path", path))
         if encoder is not None:
             check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
@@ -185,7 +196,7 @@ class Memory:
             if masks is not None:
                 check_masks(spec)
             drawer = SheetDrawer(str(store.folder))
-            query = Query(store, spec, device, weights, masks, album=drawer, said=encoder is not None)
+            query = Query(store, spec, device, weights, masks, album=drawer, said=encoder is not None, vectors=vectors)
             memory = cls(store, query)
             if made is not None and not any_weights and (store.sources() or read_only):
                 store.check_model(memory.model_record(made.config))

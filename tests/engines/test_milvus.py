@@ -30,6 +30,8 @@ from vidmem.export.to_milvus import to_milvus
 from vidmem.memory import Memory
 from vidmem.records import SourceKind
 from vidmem.store import ModelRecord
+from vidmem.store.within import Within
+from vidmem.timecode import NS
 
 needs("pymilvus")
 needs("milvus_lite")
@@ -71,7 +73,7 @@ def test_answers_are_those_of_the_memory(memory: Memory, server: str, index: str
     assert (report.tracks, report.written, report.index) == (len(memory.cache()), len(memory.cache()), index)
     exact, engine = memory.cache(), opened(memory, server)
     assert engine.exact is False
-    assert (len(engine), engine.state, engine.generation) == (len(exact), exact.state, exact.generation)
+    assert (len(engine), engine.state) == (len(exact), exact.state)
     queries = memory.text_encoder.encode_text(list(fakes.NAMES))
     for kind in ("text", "visual"):
         many = engine.range_search_many(kind, queries, 0.3)
@@ -85,9 +87,30 @@ def test_answers_are_those_of_the_memory(memory: Memory, server: str, index: str
             for k in (0, 1, 3, 100):
                 for got, wanted in zip(engine.top(kind, query, k), exact.top(kind, query, k), strict=True):
                     np.testing.assert_array_equal(got, wanted)
-    ids = exact.columns.ids
-    np.testing.assert_array_equal(engine.rows_of(ids), np.arange(len(ids)))
-    np.testing.assert_array_equal(engine.reconstruct("text", ids[:0]), exact.reconstruct("text", ids[:0]))
+    rows = np.arange(len(exact))
+    np.testing.assert_array_equal(engine.rows_of(exact.columns_of(rows).ids), rows)
+    np.testing.assert_array_equal(engine.reconstruct("text", rows), exact.reconstruct("text", rows))
+
+
+def test_filters_leave_the_same_tracks(memory: Memory, server: str) -> None:
+    to_milvus(memory.query, server)
+    exact, engine = memory.cache(), opened(memory, server)
+    query = memory.text_encoder.encode_text(["red"])[0]
+    for source in memory.sources():
+        for span in ((0, 4 * NS), (5 * NS, 9 * NS), np.array([0], np.int64)):
+            within = Within({source.id: span})
+            for one in (within, within.excluding(exact.rows_within(within)[:1])):
+                for k in (1, 5):
+                    for got, wanted in zip(
+                        engine.top("text", query, k, one), exact.top("text", query, k, one), strict=True
+                    ):
+                        np.testing.assert_array_equal(got, wanted)
+                rows, _ = engine.range_search("text", query, 0.0, one)
+                np.testing.assert_array_equal(rows, exact.range_search("text", query, 0.0, one)[0])
+                for got, wanted in zip(
+                    engine.top_product(query, query, 3, one), exact.top_product(query, query, 3, one), strict=True
+                ):
+                    np.testing.assert_array_equal(got, wanted)
 
 
 def test_more_results_than_milvus_gives_are_searched_in_the_memory(
@@ -253,6 +276,32 @@ def test_the_command(indexed: Path, tmp_path: Path) -> None:
         there = held(connect(uri), uri, State.of(*_state(m), len(m.cache())))
         assert there is not None
         assert model.encoder == "colours"
+
+
+def test_questions_on_the_command_line(indexed: Path, copy: Path, tmp_path: Path) -> None:
+    uri = str(tmp_path / "v.db")
+    assert CliRunner().invoke(app, ["export", "milvus", "--to", uri, "-m", str(copy)]).exit_code == 0
+    engine = ["--engine", f"milvus:{uri}", "-m", str(copy)]
+    for question in (
+        ["where", "red", "--all"],
+        ["where", "blue", "--after", "2s"],
+        ["timeline", "green"],
+        ["where", "white"],
+    ):
+        exact = CliRunner().invoke(app, [*question, "-m", str(copy), "--nl"])
+        asked = CliRunner().invoke(app, [*question, *engine, "--nl"])
+        assert asked.exit_code == exact.exit_code, asked.output
+        assert asked.stdout == exact.stdout
+    (tmp_path / "list").write_text("red\ncyan\n")
+    watched = CliRunner().invoke(app, ["watch-list", str(tmp_path / "list"), *engine])
+    assert watched.stdout == CliRunner().invoke(app, ["watch-list", str(tmp_path / "list"), "-m", str(copy)]).stdout
+    with Memory.open(copy) as m:
+        m.remove(next(row.uri for row in m.sources() if row.kind is SourceKind.VIDEO))
+    stale = CliRunner().invoke(app, ["where", "red", *engine])
+    assert (stale.exit_code, "run `vidmem export milvus" in stale.stderr) == (4, True)
+    for spec, code in (("milvus:http://127.0.0.1:9", 4), ("lance:x", 2), ("milvus:", 2), ("milvus:ftp://x", 2)):
+        refused = CliRunner().invoke(app, ["where", "red", "--engine", spec, "-m", str(indexed)])
+        assert (refused.exit_code, refused.stdout) == (code, "")
 
 
 def _state(memory: Memory) -> tuple[str, ModelRecord, int]:

@@ -17,7 +17,7 @@ SECTIONS = {
         *("refcoco", "refs", "label_images", "first_label", "chat", "chat_share", "mix", "distractors", "turns"),
         *("repeat", "random_crop", "shards", "shard_size", "workers"),
     ),
-    "Memory and encoder": ("memory", "encoder", "masks", "device", "weights"),
+    "Memory and encoder": ("memory", "encoder", "masks", "device", "weights", "engine"),
     "Model that writes masks": (
         "model",
         "model_name",

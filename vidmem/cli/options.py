@@ -52,6 +52,14 @@ WeightsOption = Annotated[
         help="Folder of the encoder's weights. Default: VIDMEM_WEIGHTS, or the platform's data folder.",
     ),
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="milvus:URI",
+        help="Search in Milvus, where `vidmem export milvus` put the vectors. It may miss some. Default: the memory.",
+    ),
+]
 MasksOption = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,7 @@ from ..query import arguments
 from ..timecode import parse_span
 from . import completion
 from .messages import say
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption, source_option
+from .options import DeviceOption, EncoderOption, EngineOption, MemoryOption, WeightsOption, source_option
 from .signatures import parameter, parameters, set_parameters
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ OPENING: Options = {
     "encoder": (EncoderOption, None),
     "device": (DeviceOption, None),
     "weights": (WeightsOption, None),
+    "engine": (EngineOption, None),
 }
 
 
@@ -161,6 +162,7 @@ class Question:
             read_only=True,
             device=self.opening.get("device"),
             weights=self.opening["weights"],
+            engine=self.opening.get("engine"),
         )
 
 

@@ -26,7 +26,7 @@ TOP = 20
 
 @listing
 @opens("save")
-@asks(TIMES, OPENING, without=("device",))
+@asks(TIMES, OPENING, without=("device", "engine"))
 def things(
     sources: Annotated[
         list[str] | None,

@@ -6,18 +6,20 @@ that should not be; but the index may leave out what should be, and gives no bou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import StoreError, UsageError
 from ..geometry import unit
 from ..records import Float32
-from ..store import ModelRecord
-from ..store.vector_cache import Columns, Kind, VectorCache
+from ..store import ModelRecord, Store, VectorCache
+from ..store.vectors import Kind, Rows, Scored, Vectors
+from ..store.within import Columns, Within, meeting
 from .milvus_collection import State, check, index_of
-from .milvus_server import connect, errors
+from .milvus_server import check_uri, connect, errors
 
 PREFIX = "milvus:"
 MOST = 16_384
@@ -38,7 +40,7 @@ class MilvusVectors:
 
     exact = False
 
-    def __init__(self, vectors: VectorCache, client: Any, uri: str, model: ModelRecord) -> None:
+    def __init__(self, vectors: Vectors, client: Any, uri: str, model: ModelRecord) -> None:
         """Use `MilvusVectors.open`."""
         self._vectors, self._client, self._uri, self._model = vectors, client, uri, model
         memory, generation = vectors.state
@@ -48,7 +50,7 @@ class MilvusVectors:
         self._index = index_of(client, uri, self._name)
 
     @classmethod
-    def open(cls, spec: str, vectors: VectorCache, model: ModelRecord) -> MilvusVectors:
+    def open(cls, spec: str, vectors: Vectors, model: ModelRecord) -> MilvusVectors:
         """Search the vectors of a memory by the server at `milvus:URI`.
 
         Raises:
@@ -67,76 +69,89 @@ class MilvusVectors:
         return f"MilvusVectors({len(self)} tracks, {self._index})"
 
     @property
-    def generation(self) -> int:
-        """As of the vectors of the memory, like `state` and `columns`."""
-        return self._vectors.generation
-
-    @property
     def state(self) -> tuple[str, int]:
         return self._vectors.state
-
-    @property
-    def columns(self) -> Columns:
-        return self._vectors.columns
 
     def refreshed(self) -> MilvusVectors:
         """Itself while the memory stays as it is. Raises StoreError when it has changed and Milvus has not."""
         now = self._vectors.refreshed()
         return self if now is self._vectors else MilvusVectors(now, self._client, self._uri, self._model)
 
-    def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._vectors.rows_of(ids)
-
     def dim(self, kind: Kind) -> int:
         return self._vectors.dim(kind)
 
-    def scores(self, kind: Kind, query: Float32, rows: NDArray[np.int64]) -> Float32:
+    def columns_of(self, rows: Rows) -> Columns:
+        return self._vectors.columns_of(rows)
+
+    def rows_of(self, ids: NDArray[np.int64]) -> Rows:
+        return self._vectors.rows_of(ids)
+
+    def rows_of_source(self, source_id: int) -> Rows:
+        return self._vectors.rows_of_source(source_id)
+
+    def rows_within(self, within: Within | None) -> Rows:
+        return self._vectors.rows_within(within)
+
+    def scores(self, kind: Kind, query: Float32, rows: Rows) -> Float32:
         return self._vectors.scores(kind, query, rows)
 
-    def reconstruct(self, kind: Kind, rows: NDArray[np.int64]) -> Float32:
+    def reconstruct(self, kind: Kind, rows: Rows) -> Float32:
         return self._vectors.reconstruct(kind, rows)
 
-    def narrowed(
-        self, kind: Kind, query: Float32, found: tuple[NDArray[np.int64], Float32], threshold: float
-    ) -> tuple[NDArray[np.int64], Float32]:
+    def narrowed(self, kind: Kind, query: Float32, found: Scored, threshold: float) -> Scored:
         return self._vectors.narrowed(kind, query, found, threshold)
 
-    def range_search(self, kind: Kind, query: Float32, threshold: float) -> tuple[NDArray[np.int64], Float32]:
+    def top_product(self, text: Float32, visual: Float32, k: int, within: Within | None = None) -> Scored:
+        """Searched in the memory: no index knows the product of two cosines."""
+        return self._vectors.top_product(text, visual, k, within)
+
+    def range_search(self, kind: Kind, query: Float32, threshold: float, within: Within | None = None) -> Scored:
         """The tracks that Milvus finds whose score is at least `threshold`: rows `(n,)`, ascending, and scores `(n,)`.
 
         Where it finds MOST, the memory is searched instead, so that none is cut off.
         """
-        return self.range_search_many(kind, np.asarray(query)[None], threshold)[0]
+        return self.range_search_many(kind, np.asarray(query)[None], threshold, within)[0]
 
     def range_search_many(
-        self, kind: Kind, queries: Float32, threshold: float
-    ) -> list[tuple[NDArray[np.int64], Float32]]:
+        self, kind: Kind, queries: Float32, threshold: float, within: Within | None = None
+    ) -> list[Scored]:
         """`range_search` for each of `queries` `(n, D)`."""
-        out: list[tuple[NDArray[np.int64], Float32]] = []
+        out: list[Scored] = []
         for start in range(0, len(queries), TOGETHER):
             part = np.asarray(queries[start : start + TOGETHER], np.float32)
             limit = max(1, min(MOST, len(self)))
             for query, rows in zip(part, self._candidates(kind, part, limit, threshold - MARGIN), strict=True):
                 if len(rows) >= MOST:
-                    out.append(self._vectors.range_search(kind, query, threshold))
+                    out.append(self._vectors.range_search(kind, query, threshold, within))
                     continue
+                rows = self._allowed(rows, within)
                 scores = self._vectors.scores(kind, query, rows)
                 keep = scores >= np.float32(threshold)
                 out.append((rows[keep], scores[keep]))
         return out
 
-    def top(self, kind: Kind, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
-        """The `k` best of the candidates that Milvus gives: rows and scores, best first, the older id on ties."""
+    def top(self, kind: Kind, query: Float32, k: int, within: Within | None = None) -> Scored:
+        """The `k` best of the candidates that Milvus gives: rows and scores, best first, the older id on ties.
+
+        With `within` they are searched in the memory: few of what Milvus gives might be of those sources and times.
+        """
         k = min(k, len(self))
-        if k > MOST // SPARE:
-            return self._vectors.top(kind, query, k)
+        if k > MOST // SPARE or within is not None:
+            return self._vectors.top(kind, query, k, within)
         wanted = min(len(self), max(FEWEST, SPARE * k))
         (rows,) = self._candidates(kind, np.asarray(query, np.float32)[None], max(1, wanted), None)
         scores = self._vectors.scores(kind, query, rows)
         best = np.lexsort((rows, -scores))[: max(0, k)]
         return rows[best], scores[best]
 
-    def _candidates(self, kind: Kind, queries: Float32, limit: int, above: float | None) -> list[NDArray[np.int64]]:
+    def _allowed(self, rows: Rows, within: Within | None) -> Rows:
+        """Those of the rows that may answer."""
+        if within is None or not len(rows):
+            return rows
+        rows = np.setdiff1d(rows, within.without)
+        return rows if within.spans is None else rows[meeting(self._vectors.columns_of(rows), within.spans)]
+
+    def _candidates(self, kind: Kind, queries: Float32, limit: int, above: float | None) -> list[Rows]:
         """Ascending rows for each query: the `limit` nearest, of those whose inner product is more than `above`."""
         for query in queries:  # refuses what has no direction, or another length
             self._vectors.scores(kind, query, np.empty(0, np.int64))
@@ -161,6 +176,25 @@ class MilvusVectors:
         ids = [np.sort(np.array([hit["track"] for hit in hits], np.int64)) for hits in found]
         rows = [self._vectors.rows_of(some) for some in ids]
         return [some[some >= 0] for some in rows]
+
+
+def searched_by(spec: str, vectors: Callable[[Store], Vectors] = VectorCache) -> Callable[[Store], MilvusVectors]:
+    """What gives a `Query` the vectors of its memory, searched by the server at `milvus:URI`.
+
+    The server is asked at the first question. vectors: gives those of the memory.
+
+    Raises:
+        UsageError: `spec` is not milvus:URI, or the URI is not one of Milvus.
+    """
+    check_uri(uri_of(spec))
+
+    def opened(store: Store) -> MilvusVectors:
+        model = store.model()
+        if model is None:
+            raise StoreError("the memory is empty; index a video first")
+        return MilvusVectors.open(spec, vectors(store), model)
+
+    return opened
 
 
 def uri_of(spec: str) -> str:
