@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..records import Sighting
 from ..store import Columns, SourceRow, Store
-from ..timecode import is_wall_clock
+from ..timecode import NS, is_wall_clock
 
 GUESSED = frozenset({"mtime", "day"})
 """Values of `recorded_by` that are weak: files are copied, and a day has many hours."""
@@ -77,13 +77,13 @@ def _simulated(row: SourceRow) -> bool:
 
 def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighting]) -> list[Sighting]:
     """The sightings with the time at which each was recorded, where it is known."""
-    rows = {row.uri: row for row in sources}
-    pictures: dict[str, list[int]] = {}
+    rows = {row.id: row for row in sources}
+    pictures: dict[int, list[int]] = {}
     for s in sightings:
-        if s.source in rows and rows[s.source].kind.single_pictures:
-            pictures.setdefault(s.source, []).append(s.frame_ns)
-    dates = {uri: store.pictures_recorded(rows[uri].id, times) for uri, times in pictures.items()}
-    return [_dated(s, rows.get(s.source), dates.get(s.source, {}).get(s.frame_ns, (None, ""))) for s in sightings]
+        if s.source_id in rows and rows[s.source_id].kind.single_pictures:
+            pictures.setdefault(s.source_id, []).append(s.frame_ns)
+    dates = {source: store.pictures_recorded(source, times) for source, times in pictures.items()}
+    return [_dated(s, rows.get(s.source_id), dates.get(s.source_id, {}).get(s.frame_ns, (None, ""))) for s in sightings]
 
 
 def _dated(s: Sighting, row: SourceRow | None, picture_date: tuple[int | None, str]) -> Sighting:
@@ -91,6 +91,28 @@ def _dated(s: Sighting, row: SourceRow | None, picture_date: tuple[int | None, s
     if row is not None and not row.kind.single_pictures and row.start_ns is not None and not _simulated(row):
         ns, recorded_by = row.start_ns + s.frame_ns, row.recorded_by
     return s if ns is None else replace(s, recorded_ns=ns, recorded_by=recorded_by)
+
+
+def unsure_order(store: Store, columns: Columns, zeros: NDArray[np.int64] | None) -> str | None:
+    """A note when the newest of the hits may be older than one of another shard of a fleet, as clocks are not exact.
+
+    zeros: the wall clock at the zero of each hit's source, as `in_time` gives it.
+    """
+    if zeros is None or len(columns) < 2:
+        return None
+    known, place = np.unique(columns.source_ids, return_inverse=True)
+    error = np.array([store.clock_error(source) for source in known.tolist()], np.int64)[place]
+    if not error.any():
+        return None
+    end = columns.end_ns + zeros
+    newest = int(end.argmax())
+    other = store.clock_group(int(columns.source_ids[newest]))
+    apart = np.array([store.clock_group(source) != other for source in known.tolist()], np.bool_)[place]
+    close = apart & (end[newest] - end <= error[newest] + error)
+    if not close.any():
+        return None
+    seconds = (int(error[newest]) + int(error[close].max())) / NS
+    return f"which was seen last is not sure: the clocks of their shards may be {seconds:g} s apart"
 
 
 def doubt(store: Store, sources: dict[int, SourceRow], found: Iterable[Columns]) -> str | None:

@@ -71,7 +71,7 @@ def spans_of(
         return None, _stale(store)
     if after and before and after.wall == before.wall and after.ns >= before.ns:
         raise UsageError(f"{after.text!r} is not before {before.text!r}; nothing lies between them")
-    rows = [store.source(name) for name in sources] if sources else store.sources()
+    rows = [row for name in sources for row in store.sources_named(name)] if sources else store.sources()
     spans: dict[int, tuple[int, int] | NDArray[np.int64]] = {}
     undated = timeless = 0
     for row in rows:
@@ -111,6 +111,10 @@ def _span_of(
     high = (1 << 62) if before is None else before.media_ns(row.start_ns)
     if low is None or high is None:
         return None
+    # What may lie within, as far as the clock of the source is known, is searched.
+    error = store.clock_error(row.id)
+    low -= error if after is not None and after.wall else 0
+    high += error if before is not None and before.wall else 0
     return low, high - (before is not None)
 
 
@@ -122,8 +126,9 @@ def _pictures_between(
     dates = store.pictures_recorded(row.id)
     if all(ns is None for ns, _ in dates.values()):
         return None
-    low = -math.inf if after is None else after.ns
-    high = math.inf if before is None else before.ns
+    error = store.clock_error(row.id)
+    low = -math.inf if after is None else after.ns - error
+    high = math.inf if before is None else before.ns + error
     return np.array(sorted(t for t, (ns, _) in dates.items() if ns is not None and low <= ns < high), np.int64)
 
 

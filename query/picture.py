@@ -153,7 +153,7 @@ def crop_token(store: Store, cache: Vectors, name: str, t_ns: int, box: Box) -> 
     """
     if box[2] <= box[0] or box[3] <= box[1]:
         raise UsageError("the crop's box is empty; it is X,Y,W,H in pixels with W and H above 0")
-    source = store.source(name)
+    source = store.source_at(name, t_ns)
     if source.kind.single_pictures:
         photo = store.picture(source.id, t_ns)
         if photo is None:

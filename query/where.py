@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..records import Float32
 from ..store import SourceRow, Store, Vectors
 from .answers import Answer, Thing
-from .chronology import doubt, in_time
+from .chronology import doubt, in_time, unsure_order
 from .filters import Filtered
 from .instances import Instances, Members
 from .question import Phrase, Question
@@ -50,6 +50,8 @@ def where(
         note = "nothing was looked at in the times and places asked for" if nothing_searched else None
     else:
         note = doubt(store, sources, [result.near.columns])
+        unsure = unsure_order(store, result.near.columns, in_time(store, sources, result.near.columns)[1])
+        return replace(answer, notes=tuple(one for one in (note, unsure) if one))
     return replace(answer, notes=(note,)) if note else answer
 
 

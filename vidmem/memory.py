@@ -18,7 +18,7 @@ from .errors import UsageError
 from .query import arguments
 from .query.query import Query
 from .render.pictures import Pictures, SheetDrawer
-from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache
+from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache, Vectors
 
 if TYPE_CHECKING:
     from datetime import date
@@ -67,6 +67,17 @@ def _searched_by(engine: str) -> Callable[[Store], Vectors]:
     from .engines.milvus import searched_by
 
     return searched_by(engine)
+
+
+def _opened(address: str | os.PathLike[str], read_only: bool, create: bool) -> tuple[Store, Callable[[Store], Vectors]]:
+    """The store at an address, a folder or a fleet, and what gives its vectors."""
+    if not str(address).startswith("fleet:"):
+        folder = Path(address)
+        return (Store.open(folder) if read_only else Store.open(folder, write=True, create=create)), VectorCache
+    from .fleet.store import FleetStore
+    from .fleet.vectors import FleetVectors
+
+    return FleetStore.of(str(address)), FleetVectors.of
 
 
 def _query(memory: Memory) -> Query:
@@ -156,7 +167,8 @@ class Memory:
         """Open the memory in a folder, or make a new one.
 
         Args:
-            path: The folder; by default `default_folder()`.
+            path: The folder; by default `default_folder()`. Or a fleet, such as "fleet:house.catalogue", which takes
+                questions only and is always opened as with `read_only`.
             encoder: By default the encoder that made the memory, or `tiny` for a new one.
             device: `cuda`, `mps` or `cpu`; by default the fastest one found.
             read_only: Open it for questions only, and never wait for a writer.
@@ -184,19 +196,20 @@ class Memory:
         if masks is not None and not isinstance(masks, MaskSource):
             arguments.path("masks", masks)
         vectors = VectorCache if engine is None else _searched_by(arguments.text("engine", engine))
-        folder = default_folder() if path is None else Path(arguments.path("path", path))
+        address = default_folder() if path is None else arguments.path("path", path)
         if encoder is not None:
             check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
             if masks is not None:
                 check_masks(encoder)
-        store = Store.open(folder) if read_only else Store.open(folder, write=True, create=create)
+        store, vectors = _opened(address, read_only, create)
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)
             if masks is not None:
                 check_masks(spec)
             drawer = SheetDrawer(str(store.folder))
-            query = Query(store, spec, device, weights, masks, album=drawer, said=encoder is not None, vectors=vectors)
+            said = encoder is not None
+            query = Query(store, spec, device, weights, masks, album=drawer, said=said, vectors=vectors)
             memory = cls(store, query)
             if made is not None and not any_weights and (store.sources() or read_only):
                 store.check_model(memory.model_record(made.config))

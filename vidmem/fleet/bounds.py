@@ -12,7 +12,6 @@ The bounds are those of real numbers. `margin` is added for what float32 sums of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +104,16 @@ def upper_each(balls: Balls, unit: Float32, along: Float32, shard: NDArray[np.in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bounds:
-    """The bounds of one shard, for visual and text vectors. tracks: how many there are."""
+    """The bounds of one shard, for visual and text vectors.
+
+    Attributes:
+        tracks: How many tracks there are.
+        first_ns: The earliest start of a track on the clock of its source; 0 without tracks.
+        kinds: The balls of each kind of vectors.
+    """
 
     tracks: int
+    first_ns: int
     kinds: Mapping[Kind, Balls]
 
     def upper(self, kind: Kind, unit_query: Float32) -> float:
@@ -133,12 +139,12 @@ class Bounds:
         """Write the bounds to a file in the safetensors format. The same bounds give the same bytes."""
         from safetensors.numpy import save_file
 
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             f"{kind}.{name}": np.ascontiguousarray(getattr(balls, name))
             for kind, balls in self.kinds.items()
             for name in _ARRAYS
         }
-        save_file(arrays, str(path), {"vidmem.bounds": json.dumps({"format": FORMAT, "tracks": self.tracks})})
+        save_file(arrays | {"head": np.array([FORMAT, self.tracks, self.first_ns], np.int64)}, str(path))
 
     @classmethod
     def load(cls, path: Path) -> Bounds:
@@ -147,21 +153,35 @@ class Bounds:
         Raises:
             StoreError: the file is missing or damaged, or a newer vidmem wrote it.
         """
-        from safetensors import SafetensorError, safe_open
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"the bounds of a shard cannot be read ({error.strerror}); seal it again: {path}"
+            ) from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> Bounds:
+        """As `load`, from the bytes of the file. where: what it is, for messages."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
 
         try:
-            with safe_open(str(path), "np") as file:
-                head: Any = json.loads((file.metadata() or {}).get("vidmem.bounds", "null"))
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
-        except (OSError, SafetensorError, ValueError, RecursionError) as error:
-            raise StoreError(f"the bounds of a shard cannot be read ({error}); seal it again: {path}") from None
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise StoreError(f"the bounds of a shard are of another version of vidmem; seal it again: {path}")
+            arrays = load(data)
+            head = arrays["head"]
+            if head.dtype != np.int64 or head.ndim != 1 or not len(head):
+                raise ValueError("a head that is none")
+        except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+            raise StoreError(f"the bounds of a shard are damaged ({error}); seal it again: {where}") from None
+        if head[0] != FORMAT:
+            raise StoreError(f"the bounds of a shard are of another version of vidmem; seal it again: {where}")
         try:
+            _, tracks, first_ns = head.tolist()
             kinds = {kind: _checked({name: arrays[f"{kind}.{name}"] for name in _ARRAYS}) for kind in KINDS}
-            return cls(int(head["tracks"]), kinds)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"the bounds of a shard are damaged ({error}); seal it again: {path}") from None
+        except (KeyError, ValueError) as error:
+            raise StoreError(f"the bounds of a shard are damaged ({error}); seal it again: {where}") from None
+        return cls(tracks, first_ns, kinds)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> Balls:
@@ -178,7 +198,8 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> Balls:
 
 def bounds_of(cache: VectorCache) -> Bounds:
     """The bounds of all tracks of a memory. The same tracks give the same bounds."""
-    return Bounds(len(cache), {kind: _balls(cache, kind) for kind in KINDS})
+    first_ns = int(cache.columns.start_ns.min()) if len(cache) else 0
+    return Bounds(len(cache), first_ns, {kind: _balls(cache, kind) for kind in KINDS})
 
 
 def _balls(cache: VectorCache, kind: Kind) -> Balls:

@@ -105,6 +105,31 @@ def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
     return manifest.parse(data, str(at))
 
 
+def read_file(uri: str | os.PathLike[str], name: str, wanted: SealedFile) -> bytes:
+    """Read one file of a shard, wherever it lies.
+
+    Args:
+        uri: The shard.
+        name: The file.
+        wanted: Its size and checksum.
+
+    Raises:
+        StoreError: It cannot be reached, or is not as it was sealed.
+        UsageError, ModelError: As `read_manifest`.
+    """
+    at = place(uri)
+    with _store_errors(at), open_file_at(at, name) as file:
+        data = file.read(wanted.bytes + 1)
+    if len(data) != wanted.bytes or hashlib.sha256(data).hexdigest() != wanted.sha256:
+        raise StoreError(f"{name} is not as it was sealed; `vidmem verify` says more: {at}")
+    return data
+
+
+def open_file_at(at: Place, name: str) -> BinaryIO:
+    """Open a file of a shard for reading."""
+    return os.fdopen(open_file(at.folder / name, os.O_RDONLY), "rb") if at.is_local else _open(at / name)
+
+
 def upload(folder: Path, uri: str | os.PathLike[str]) -> str:
     """Copy a shard to a folder or an object store; return the address of the copy, which ends with the shard's id.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from ..address import Address
@@ -34,7 +34,7 @@ def find_source(conn: sqlite3.Connection, name: str) -> SourceRow:
     """
     found = _named(conn, name)
     if len(found) > 1:
-        raise _ambiguous(name, [row.uri for row in found])
+        raise ambiguous(name, [row.uri for row in found])
     return found[0]
 
 
@@ -42,7 +42,7 @@ def find_parts(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
     """As `find_source`, but for a log or dataset that is named without a part return all its parts in the memory."""
     found = _named(conn, name)
     if len({row.address.path for row in found}) > 1:
-        raise _ambiguous(name, [row.uri for row in found])
+        raise ambiguous(name, [row.uri for row in found])
     return found
 
 
@@ -58,24 +58,34 @@ def find_photo(conn: sqlite3.Connection, name: str) -> tuple[SourceRow, str] | N
 
 def _named(conn: sqlite3.Connection, name: str) -> list[SourceRow]:
     """All sources that the name may mean, at least one."""
-    address = Address.parse(name)
-    absolute = str(address.absolute())
+    absolute = str(Address.parse(name).absolute())
     exact = reader.source_where(conn, "uri = ?", name) or reader.source_where(conn, "uri = ?", absolute)
-    if exact is not None:
-        return [exact]
-    rows, wanted = reader.sources(conn), PurePath(name).parts
+    return [exact] if exact is not None else named(name, reader.sources(conn), lambda: picture_files.named(conn, name))
+
+
+def named(name: str, rows: Sequence[SourceRow], photos: Callable[[], list[tuple[int, str]]]) -> list[SourceRow]:
+    """Return all sources that a name may mean, at least one.
+
+    Args:
+        name: What a user calls a source; it is not the whole path of one.
+        rows: All sources.
+        photos: Gives the sources and paths of the photos that the name may mean.
+
+    Raises:
+        UsageError: It means none.
+    """
+    address, wanted = Address.parse(name), PurePath(name).parts
     found = [
         row
         for row in rows
         if wanted and wanted in (PurePath(path).parts[-len(wanted) :] for path in (row.uri, row.address.path))
     ]
     found = found or [row for row in rows if ELLIPSIS in name and _matches_shortened(name, row.uri)]
-    whole = [row for row in found if row.address.path == absolute]
+    whole = [row for row in found if row.address.path == str(address.absolute())]
     if not found:
-        if photos := picture_files.named(conn, name):
-            folder = reader.source_where(conn, "id = ?", photos[0][0])
-            if folder is not None:
-                raise UsageError(f"{name!r} is a photo; the source is its folder, give that: {folder.uri}")
+        held = {source for source, _ in photos()}
+        if folder := next((row for row in rows if row.id in held), None):
+            raise UsageError(f"{name!r} is a photo; the source is its folder, give that: {folder.uri}")
         if address.exists():
             raise UsageError(f"nothing of it is in the memory; run `vidmem index` on it first: {name}")
         raise UsageError(f"no source is called {name!r}; {_suggestion(name, [row.uri for row in rows])}")
@@ -88,7 +98,8 @@ def _matches_shortened(name: str, path: str) -> bool:
     return re.fullmatch(f"(.*[/\\\\])?{pattern}", path, re.DOTALL) is not None
 
 
-def _ambiguous(name: str, uris: list[str]) -> UsageError:
+def ambiguous(name: str, uris: list[str]) -> UsageError:
+    """Return the error for a name that several sources have."""
     return UsageError(f"{len(uris)} sources are called {name!r}; give one of: {_first_few(uris)}")
 
 

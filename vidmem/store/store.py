@@ -44,6 +44,7 @@ from .files import (
     sealed,
 )
 from .lock import hold_seal, take_writer_lock
+from .proof import Proof
 from .region_blobs import Boxes
 from .rows import ModelRecord, SourceRow, StoreStats
 from .snapshots import Snapshots, closed
@@ -384,6 +385,26 @@ class Store(Closing):
     put_tokens = _writes(new_tokens.put)
     adopt_tokens = _writes(new_tokens.adopt)
     tokens_begun = _reads(new_tokens.begun)
+
+    def sources_named(self, name: str) -> list[SourceRow]:
+        """Return the source that `source` finds; of a fleet all parts of it, which lie in several shards."""
+        return [self.source(name)]
+
+    def source_at(self, name: str, t_ns: int) -> SourceRow:
+        """Return the source that `source` finds; of a fleet the part of it that holds this time."""
+        return self.source(name)
+
+    def clock_error(self, source_id: int) -> int:
+        """Return by how many ns the recording time of a source may be wrong, as was said of its shard of a fleet."""
+        return 0
+
+    def clock_group(self, source_id: int) -> int:
+        """Return a number that sources of one clock share: of a fleet, those of one shard."""
+        return 0
+
+    def proof(self) -> Proof | None:
+        """Return what the answer of this thread's snapshot rests on so far; None for a memory, which is whole."""
+        return None
 
     def check_model(self, record: ModelRecord) -> None:
         """Raise ModelMismatchError, with what differs, unless the memory was made as `record` says."""

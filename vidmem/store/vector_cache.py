@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
 from ..records import Float32
 from . import cache_build, scan
 from .cache_build import BLOCK
 from .cache_file import CacheData
 from .fp16 import half_to_float
 from .store import Store
-from .vectors import Kind, Rows, Scored, product
+from .vectors import Kind, Rows, Scored, product, unit_query
 from .within import Columns, Within
 
 _KINDS: tuple[Kind, Kind] = ("visual", "text")
@@ -261,16 +260,7 @@ class VectorCache:
         return scale
 
     def _unit(self, kind: Kind, query: Float32) -> Float32:
-        if len(self) and np.shape(query) != (self.dim(kind),):
-            raise ValueError(f"a {kind} query has shape ({self.dim(kind)},), not {np.shape(query)}")
-        wide = np.asarray(query, np.float64)
-        norm = np.linalg.norm(wide)
-        if not np.isfinite(norm) or norm == 0:
-            raise UsageError(
-                "what was asked for has no vector to compare with, as a thing whose video was missing "
-                "when `vidmem reembed` ran; ask for something else"
-            )
-        return (wide / norm).astype(np.float32)
+        return unit_query(kind, query, self.dim(kind) if len(self) else None)
 
     def _cosines(self, kind: Kind, unit: Float32, rows: NDArray[np.int64]) -> Float32:
         """Return cosines with one fixed order of summation per row, whatever other rows are in `rows`."""

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from ..records import Float32
 from .within import Columns, Within
 
@@ -74,6 +75,26 @@ class Vectors(Protocol):
 
     def reconstruct(self, kind: Kind, rows: Rows) -> Float32:
         """The vectors of `rows`, `(n, D)` float32, whose inner product with a unit query is the score."""
+
+
+def unit_query(kind: Kind, query: Float32, dim: int | None) -> Float32:
+    """Return a query `(D,)` with unit length. dim: the length of the vectors; None if it does not matter.
+
+    Raises:
+        ValueError: it has another length.
+        UsageError: it is 0 or not finite.
+    """
+    if dim is not None and np.shape(query) != (dim,):
+        raise ValueError(f"a {kind} query has shape ({dim},), not {np.shape(query)}")
+    wide = np.asarray(query, np.float64)
+    norm = np.linalg.norm(wide)
+    if not np.isfinite(norm) or norm == 0:
+        raise UsageError(
+            "what was asked for has no vector to compare with, as a thing whose video was missing "
+            "when `vidmem reembed` ran; ask for something else"
+        )
+    out: Float32 = (wide / norm).astype(np.float32)
+    return out
 
 
 def product(text: Float32, visual: Float32) -> Float32:
