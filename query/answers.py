@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from .. import display
 from ..errors import UsageError
 from ..records import Sighting
+from ..store import Proof
 from .documents import COLUMNS, Row, sighting_row
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Answer(Sequence[Sighting]):
     near_misses: the best candidates when nothing counts as found. query: the question as plain data. total: in how many
     stretches of time it was found, whatever number was asked for; things in view at the same time count once. notes:
     one line each for people, such as what was left out. likelier: an older sighting that is much more probably meant
-    than the newest.
+    than the newest. proof: of a fleet, which shards were asked, and what may be missed; None for one memory.
     """
 
     sightings: tuple[Sighting, ...]
@@ -37,6 +38,7 @@ class Answer(Sequence[Sighting]):
     total: int = 0
     notes: tuple[str, ...] = ()
     likelier: Sighting | None = None
+    proof: Proof | None = None
     album: Album | None = field(default=None, compare=False)
 
     def to_dicts(self) -> list[Row]:
@@ -81,6 +83,14 @@ class Answer(Sequence[Sighting]):
     def __getitem__(self, index: slice) -> tuple[Sighting, ...]: ...
     def __getitem__(self, index: int | slice) -> Sighting | tuple[Sighting, ...]:
         return self.sightings[index]
+
+
+class Timeline(list["Thing"]):
+    """The things that `timeline` found, the thing seen last first. proof: as in `Answer`."""
+
+    def __init__(self, things: Iterable[Thing] = (), proof: Proof | None = None) -> None:
+        super().__init__(things)
+        self.proof = proof
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ..timecode import LONGEST_NS, iso
 
 if TYPE_CHECKING:
     from ..records import LogPoint, Pose, Sighting
+    from ..store import Proof
     from .answers import Answer, Thing
     from .haystack import HaystackAnswer, Region
     from .inventory import Inventory, KnownThing
@@ -91,12 +92,38 @@ class SightingDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class DownDocument:
+    """A shard that could not be asked. shard: its number. tracks: how many may be missed, of these sources."""
+
+    shard: int
+    reason: str
+    tracks: int
+    sources: list[str]
+    start: str | None
+    end: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsDocument:
+    """Which shards of a fleet an answer rests on.
+
+    `asked` were searched. `pruned` were not, since it is proved that nothing in them can answer. What is in those that
+    are `down` may be missed.
+    """
+
+    asked: int
+    pruned: int
+    down: list[DownDocument]
+
+
+@dataclass(frozen=True, slots=True)
 class WhereDocument:
     """When and where a thing was last seen.
 
     `sightings` are the newest, as many as were asked for. Without any, `near_misses` has the best candidates. `total`
     counts the stretches of time in which the thing was found. `likelier` is an older sighting that is much more
-    probably meant. `query` is the question as it was understood, and `notes` are lines for people.
+    probably meant. `query` is the question as it was understood, and `notes` are lines for people. `exact` is false if
+    shards of a fleet were down: then what was not found may still have been seen. `shards` is null for one memory.
     """
 
     found: bool
@@ -106,6 +133,8 @@ class WhereDocument:
     likelier: SightingDocument | None
     total: int
     notes: list[str]
+    exact: bool = True
+    shards: ShardsDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +149,15 @@ class InstanceDocument:
 
 @dataclass(frozen=True, slots=True)
 class TimelineDocument:
-    """All sightings of what was asked for, thing by thing, the thing seen last first."""
+    """All sightings of what was asked for, thing by thing, the thing seen last first.
+
+    `exact` and `shards` as in the answer of where.
+    """
 
     found: bool
     things: list[InstanceDocument]
+    exact: bool = True
+    shards: ShardsDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +190,17 @@ class ThingDocument:
 
 @dataclass(frozen=True, slots=True)
 class ThingsDocument:
-    """The things in the memory. total: how many there are, whatever number was asked for. notes: lines for people."""
+    """The things in the memory. total: how many there are, whatever number was asked for. notes: lines for people.
+
+    `exact` and `shards` as in the answer of where.
+    """
 
     found: bool
     total: int
     things: list[ThingDocument]
     notes: list[str]
+    exact: bool = True
+    shards: ShardsDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +220,8 @@ class HaystackDocument:
 
     `image` is the photo, `paths` are all files that hold it. `target_box` is the region most like the target, even if
     the answer is no. `pictures` is the number of photos that have the anchor. `source_id` and `frame_ns` are the place
-    of the photo in the memory. `near_misses` are the nearest photos when none has the anchor.
+    of the photo in the memory. `near_misses` are the nearest photos when none has the anchor. `exact` and `shards` as in
+    the answer of where.
     """
 
     answer: Literal["yes", "no", "not found"]
@@ -201,6 +241,8 @@ class HaystackDocument:
     source_id: int | None
     frame_ns: str | None
     near_misses: list[PhotoDocument]
+    exact: bool = True
+    shards: ShardsDocument | None = None
 
 
 def plain(value: Any) -> Any:
@@ -233,7 +275,19 @@ def where_document(answer: Answer, shown: Sequence[Sighting] | None = None) -> W
         likelier=None if answer.likelier is None else sighting_document(answer.likelier),
         total=answer.total,
         notes=list(answer.notes),
+        **proved(answer.proof),
     )
+
+
+def proved(proof: Proof | None) -> Row:
+    """`exact` and `shards` of a document. proof: of its answer; None for that of one memory."""
+    if proof is None:
+        return {"exact": True, "shards": None}
+    down = [
+        DownDocument(one.shard, one.reason, one.tracks, list(one.sources), iso(one.start_ns), iso(one.end_ns))
+        for one in proof.down
+    ]
+    return {"exact": proof.exact, "shards": ShardsDocument(proof.asked, proof.pruned, down)}
 
 
 def timeline_document(things: Sequence[Thing]) -> TimelineDocument:
@@ -244,13 +298,13 @@ def timeline_document(things: Sequence[Thing]) -> TimelineDocument:
         )
         for number, thing in enumerate(things, 1)
     ]
-    return TimelineDocument(bool(things), found)
+    return TimelineDocument(bool(things), found, **proved(getattr(things, "proof", None)))
 
 
 def things_document(inventory: Inventory) -> ThingsDocument:
     """The document of what `things` gives."""
     things = [thing_document(thing) for thing in inventory]
-    return ThingsDocument(bool(things), inventory.total, things, list(inventory.notes))
+    return ThingsDocument(bool(things), inventory.total, things, list(inventory.notes), **proved(inventory.proof))
 
 
 def thing_document(thing: KnownThing) -> ThingDocument:
@@ -290,6 +344,7 @@ def haystack_document(answer: HaystackAnswer, anchor: str, target: str) -> Hayst
         source_id=found.source_id if found else None,
         frame_ns=str(found.t_ns) if found else None,
         near_misses=[_photo(region) for region in answer.near_misses],
+        **proved(answer.proof),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..encoders.base import Calibration
 from ..errors import UsageError
 from ..records import Box
-from ..store import Store, Vectors, Within
+from ..store import Proof, Store, Vectors, Within
 from ..store.vectors import Rows
 from ..store.within import ALWAYS
 from .question import Phrase
@@ -62,7 +62,8 @@ class HaystackAnswer:
 
     anchor: the region that the picture was found by, None if there is none. target: the region of that picture most
     like the target, whether or not it is enough for a yes; None without regions. pictures: how many pictures have the
-    anchor; with rule "paper" 1. near_misses: the pictures nearest to the anchor when none has it.
+    anchor; with rule "paper" 1. near_misses: the pictures nearest to the anchor when none has it. proof: as in
+    `Answer`.
     """
 
     verdict: Verdict
@@ -70,6 +71,7 @@ class HaystackAnswer:
     target: Region | None
     pictures: int
     near_misses: tuple[Region, ...] = ()
+    proof: Proof | None = None
 
 
 class Haystack:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Float32, Sighting
-from ..store import Columns, SourceRow, Spans, Store, Vectors, Within
+from ..store import Columns, Proof, SourceRow, Spans, Store, Vectors, Within
 from ..store.vectors import Rows
 from ..timecode import NS
 from .chronology import doubt, in_time
@@ -70,11 +70,12 @@ class KnownThing:
 @dataclass(frozen=True, slots=True)
 class Inventory(Sequence[KnownThing]):
     """The things of a memory: a sequence. total: how many there are, whatever number was asked for. notes: for
-    people, one line each."""
+    people, one line each. proof: as in `Answer`."""
 
     things: tuple[KnownThing, ...]
     total: int = 0
     notes: tuple[str, ...] = ()
+    proof: Proof | None = None
 
     def __len__(self) -> int:
         return len(self.things)
@@ -94,7 +95,7 @@ class Stock:
     cache: the vectors of that state. sources: by id. naming: gives things their names. found: all tracks. totals: of
     the things. members: the tracks of each thing, as positions in `found`. longest, newest: the numbers of the things,
     the one longest in view or seen last first. doubt: why the second order may be wrong, or None. judged: the names
-    that were looked up so far.
+    that were looked up so far. proof: as in `Answer`.
     """
 
     cache: Vectors
@@ -107,6 +108,7 @@ class Stock:
     newest: Sequence[int]
     doubt: str | None
     judged: dict[int, Guess]
+    proof: Proof | None = None
 
     def judge(self, thing: int) -> Guess:
         """The name of a thing."""
@@ -161,13 +163,14 @@ def stock(store: Store, cache: Vectors, naming: Naming, *, min_cosine: float, sp
     rows, columns = found.hits.rows, found.columns
     sources = {row.id: row for row in store.sources()}
     if not len(rows):
-        return Stock(cache, sources, naming, found, None, (), (), (), None, {})
+        return Stock(cache, sources, naming, found, None, (), (), (), None, {}, store.proof())
     number = numbers(store, columns, cache.reconstruct("visual", rows), min_cosine)
     order, zeros = in_time(store, sources, columns)
     totals = _totals(store, columns, number, order, zeros)
     longest, newest = np.lexsort((-totals.frames, -totals.length_ns)).tolist(), totals.by_newest.tolist()
     weak = doubt(store, sources, [columns])
-    return Stock(cache, sources, naming, found, totals, positions(number), longest, newest, weak, {})
+    proof = store.proof()
+    return Stock(cache, sources, naming, found, totals, positions(number), longest, newest, weak, {}, proof)
 
 
 def page(
@@ -184,11 +187,14 @@ def page(
         top: At most this many; None for all the rest.
     """
     if of.totals is None:
-        return Inventory(())
+        return Inventory((), proof=of.proof)
     end = None if top is None else offset + top
     kept = [(thing, of.judge(thing)) for thing in things[offset:end]]
     known = _known_things(store, of.cache, of.sources, of.found, of.totals, of.members, kept, of.naming)
-    return Inventory(tuple(known), len(things), (of.doubt,) if newest and of.doubt else ())
+    proof, now = of.proof, store.proof()
+    if proof is not None and now is not None:
+        proof = proof.also(now)
+    return Inventory(tuple(known), len(things), (of.doubt,) if newest and of.doubt else (), proof)
 
 
 def _all_tracks(store: Store, cache: Vectors, spans: Spans | None) -> Filtered:

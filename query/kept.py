@@ -42,5 +42,9 @@ class Kept(Generic[T]):
             self._held.popitem(last=False)
         return self._held[key]
 
+    def drop(self, key: Hashable) -> None:
+        """Make this result anew when it is wanted next."""
+        self._held.pop(key, None)
+
     def _total(self) -> int:
         return sum(map(self._weight, self._held.values()))

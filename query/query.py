@@ -26,7 +26,7 @@ from .view import Side, View, Views
 if TYPE_CHECKING:
     from ..encoders.base import MaskSource
     from ..encoders.probability import Curve, Samples
-    from .answers import Album, Answer, Thing
+    from .answers import Album, Answer, Timeline
     from .arguments import Crop, Names, Path, Picture, Sources, Time
     from .gallery import Choice, NamedThings, ThingIn
     from .haystack import HaystackAnswer, Rule
@@ -220,7 +220,10 @@ class Query:
         request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
         with self._asked(request) as (now, question, query, notes):
             answer = where(self.store, now.cache, now.calibration, question, top=count)
-        return replace(answer, query=query, notes=(*notes, *answer.notes), album=self._album)
+            proof = self.store.proof()
+        missed = () if proof is None else proof.notes
+        notes = [*notes, *answer.notes, *missed]
+        return replace(answer, query=query, notes=tuple(notes), album=self._album, proof=proof)
 
     def timeline(
         self,
@@ -238,7 +241,7 @@ class Query:
         alike: bool = False,
         min_probability: float | None = None,
         most: int | None = None,
-    ) -> list[Thing]:
+    ) -> Timeline:
         """All sightings, thing by thing, the thing seen last first.
 
         Tracks that look alike are one thing seen again (see query/reid.py). Words that the encoder does not know are
@@ -259,6 +262,7 @@ class Query:
             min_probability: Minimum probability.
             most: The most tracks that may be found, or UsageError; None for any number.
         """
+        from .answers import Timeline
         from .where import timeline
 
         arguments.flags(alike=alike)
@@ -266,7 +270,8 @@ class Query:
             self.reading(arguments.phrase("text", text))
         request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
         with self._asked(request) as (now, question, _, _):
-            return timeline(self.store, now.cache, now.calibration, question, similar=alike, most=most)
+            found = timeline(self.store, now.cache, now.calibration, question, similar=alike, most=most)
+            return Timeline(found, self.store.proof())
 
     def things(
         self,
@@ -309,7 +314,8 @@ class Query:
         with self._stock(sources, after, before, labels, min_probability) as (of, notes):
             things = chosen(of, of.newest if newest else of.longest, choice or Choice(), min_probability)
             found = page(self.store, of, things, newest=newest, offset=skipped, top=count)
-        return replace(found, notes=(*notes, *found.notes))
+        missed = () if found.proof is None else found.proof.notes
+        return replace(found, notes=(*notes, *found.notes, *missed))
 
     def thing_names(
         self,
@@ -372,7 +378,10 @@ class Query:
                 return stock(self.store, now.cache, naming, min_cosine=now.calibration.same_thing, spans=spans)
 
             of_all, key = (state, now.cache.state, now.side), (tuple(named), start, end)
-            yield self._stocks.get(key, make, of_all) if file is None else make(), tuple(notes)
+            made = self._stocks.get(key, make, of_all) if file is None else make()
+            if made.proof is not None and not made.proof.exact:
+                self._stocks.drop(key)  # a shard that was down may be back for the next question
+            yield made, tuple(notes)
 
     def sightings(self, tracks: Iterable[int]) -> list[Sighting]:
         """All sightings of one thing, newest first, from the ids of its tracks, as `things` and `timeline` give them.
@@ -413,6 +422,9 @@ class Query:
                 for phrase in phrases
             ]
             answers = each(self.store, now.cache, now.calibration, questions)
+            proof = self.store.proof()
+        missed = () if proof is None else proof.notes
+        answers = [replace(answer, notes=(*answer.notes, *missed), proof=proof) for answer in answers]
         by_name = dict(zip(known, answers, strict=True))
         return [self._watched(name, one, by_name, notes) for name, one in zip(given, readings, strict=True)]
 
@@ -445,7 +457,8 @@ class Query:
         with self.view() as now:
             haystack = Haystack(self.store, now.cache, now.calibration)
             first, second = phrases_of(now.text, [anchor, target])
-            return haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
+            answer = haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
+            return replace(answer, proof=self.store.proof())
 
     def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: str | Iterable[str]) -> dict[int, Named]:
         """Which of `names` each track of a source has, by track id: the likeliest of those that `where` finds it for.

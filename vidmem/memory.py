@@ -15,6 +15,7 @@ from .config import IndexConfig, default_folder, preset
 from .display import memory_html, memory_text
 from .encoders import DEFAULT, Calibration, Encoder, MaskSource, TextEncoder, check, check_masks, find
 from .errors import UsageError
+from .fleet.opening import is_fleet, open_store
 from .query import arguments
 from .query.query import Query
 from .render.pictures import Pictures, SheetDrawer
@@ -71,13 +72,12 @@ def _searched_by(engine: str) -> Callable[[Store], Vectors]:
 
 def _opened(address: str | os.PathLike[str], read_only: bool, create: bool) -> tuple[Store, Callable[[Store], Vectors]]:
     """The store at an address, a folder or a fleet, and what gives its vectors."""
-    if not str(address).startswith("fleet:"):
+    if not is_fleet(address):
         folder = Path(address)
         return (Store.open(folder) if read_only else Store.open(folder, write=True, create=create)), VectorCache
-    from .fleet.store import FleetStore
     from .fleet.vectors import FleetVectors
 
-    return FleetStore.of(str(address)), FleetVectors.of
+    return open_store(address), FleetVectors.of
 
 
 def _query(memory: Memory) -> Query:
@@ -207,7 +207,7 @@ class Memory:
             spec = encoder or (made.encoder if made else DEFAULT)
             if masks is not None:
                 check_masks(spec)
-            drawer = SheetDrawer(str(store.folder))
+            drawer = SheetDrawer(store.address)
             said = encoder is not None
             query = Query(store, spec, device, weights, masks, album=drawer, said=said, vectors=vectors)
             memory = cls(store, query)

@@ -16,7 +16,9 @@ import typer
 
 from ..config import PRESETS, default_folder
 from ..encoders import DEFAULT, check_stranger, find, load_text, registry
-from ..store.source_names import source_names
+from ..fleet.address import is_fleet
+from ..fleet.opening import open_store
+from ..store.source_names import SourceNames, source_names
 
 TIMEOUT_S = 0.35
 """Seconds after which a completion offers nothing; a longer wait feels like a hang."""
@@ -103,17 +105,23 @@ def _escaped(text: str) -> str:
     return text.replace(" ", "\\ ") if os.environ.get("_VIDMEM_COMPLETE") == "complete_bash" else text
 
 
-def _memory(ctx: typer.Context) -> Path:
+def _memory(ctx: typer.Context) -> str:
     """The memory that the command line names so far, or the default one."""
     named = ctx.params.get("memory")
-    if named:
-        return Path(named)
-
-    return default_folder()
+    return str(named) if named else str(default_folder())
 
 
-def _sources(folder: Path, incomplete: str) -> list[str]:
-    paths = source_names(folder).sources
+def _known(memory: str) -> SourceNames:
+    """The sources and the encoder of a memory or a fleet."""
+    if not is_fleet(memory):
+        return source_names(Path(memory))
+    with open_store(memory) as fleet:  # its catalogue alone is read
+        model = fleet.model()
+        return SourceNames([row.uri for row in fleet.sources()], None if model is None else model.encoder)
+
+
+def _sources(memory: str, incomplete: str) -> list[str]:
+    paths = list(dict.fromkeys(_known(memory).sources))
     known = paths if os.sep in incomplete and os.path.isabs(incomplete) else short_names(paths)
     return [name for name in known if name.startswith(incomplete)]
 
@@ -129,9 +137,9 @@ def _names(ctx: typer.Context) -> list[str]:
     return list(load_labels("coco").names)
 
 
-def _encoder_of(folder: Path) -> str | None:
+def _encoder_of(memory: str) -> str | None:
     try:
-        encoder = source_names(folder).encoder
+        encoder = _known(memory).encoder
         check_stranger(encoder or DEFAULT)
         return encoder
     except Exception:  # there is no memory yet

@@ -17,6 +17,8 @@ import typer
 
 from .. import __version__
 from ..errors import ModelError, StoreError, VidmemError
+from ..fleet.address import is_fleet
+from ..fleet.opening import open_store
 from .messages import warn
 from .options import MemoryOption
 from .output import Listing, Show, count, listing
@@ -90,7 +92,7 @@ def doctor(
         *(_guarded(f"codec {name}", partial(_codec, name)) for name in CODECS),
         _guarded("encoder", _encoder),
         *(Check("encoder of a package", "broken", problem) for problem in problems()),
-        _memory(Path(memory) if memory else default_folder()),
+        _fleet(memory) if is_fleet(memory) else _memory(Path(memory) if memory else default_folder()),
     ]
     rows = [{"check": c.name, "ok": not c.remedy, "found": c.found, "remedy": c.remedy} for c in checks]
     table = [("", "check", "found")]
@@ -239,6 +241,18 @@ def _memory(folder: Path) -> Check:
     return Check(
         "memory", f"{counts}, {'writable' if writable else 'read-only: questions work, indexing does not'}: {folder}"
     )
+
+
+def _fleet(address: str | None) -> Check:
+    try:
+        with open_store(address or "") as store:
+            stats, model = store.stats(), store.model()
+    except VidmemError as error:
+        return Check("memory", "broken", str(error))
+    counts = f"{count(stats.sources, 'source')}, {count(stats.tracks, 'track')}"
+    if remedy := _encoder_problem(Path(address or "")):
+        return Check("memory", f"{counts}: {address}", remedy)
+    return Check("memory", f"{counts}, made by {model.encoder if model else '-'}: {address}")
 
 
 def _encoder_problem(folder: Path) -> str:

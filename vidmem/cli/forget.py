@@ -11,6 +11,7 @@ import typer
 
 from ..config import default_folder
 from ..errors import UsageError
+from ..fleet.address import is_fleet, refusal
 from ..memory import Memory
 from ..query.retention import carry_out, plan
 from ..store import Store
@@ -72,6 +73,8 @@ def forget(
         raise UsageError("--yes and --dry-run exclude each other; give one of them")
     moment = None if before is None else parse_moment(before)
     folder = memory or default_folder()
+    if is_fleet(folder):
+        raise refusal(str(folder))
     if not dry_run:
         _finish(folder)
     if thing is None:  # needs no encoder

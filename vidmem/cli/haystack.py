@@ -13,6 +13,7 @@ from ..query.haystack import split_question
 from .messages import say
 from .options import EncoderOption, MemoryOption, WeightsOption
 from .output import Listing, Row, Show, box_cell, listing
+from .proof import exit_code, say_missed
 from .question import say_readings
 from .saving import check_suffix, opens, say_not_saved, write_picture
 
@@ -73,6 +74,7 @@ def haystack(
     with Memory.open(memory, encoder=encoder, weights=weights, read_only=True) as m:
         say_readings(m.text_encoder, [anchor, target])
         answer = m.haystack(anchor, target, rule=rule)
+        say_missed(answer.proof)
         show(_listing(answer, anchor, target))
         if answer.anchor is None:
             near = "; ".join(f"{r.score:.3f} in {_name(r)}" for r in answer.near_misses)
@@ -83,13 +85,13 @@ def haystack(
                 say(f"{answer.pictures} pictures have {anchor!r}; this one is most like it")
             if save is not None:
                 _save(answer, save, anchor, target)
-    return 0 if answer.verdict == "yes" else 1
+    return exit_code(0 if answer.verdict == "yes" else 1, answer.proof)
 
 
 def _listing(answer: HaystackAnswer, anchor: str, target: str) -> Listing:
     found = answer.anchor
     document: Row = plain(haystack_document(answer, anchor, target))
-    row = {name: value for name, value in document.items() if name != "near_misses"}
+    row = {name: value for name, value in document.items() if name not in ("near_misses", "exact", "shards")}
     table = [
         ("answer", "anchor", "at", "target", "at", "image"),
         (

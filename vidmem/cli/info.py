@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..encoders import check_stranger, knows
 from ..errors import ModelError
+from ..fleet.address import is_fleet
 from ..query.documents import plain
 from ..query.source_documents import memory_document, source_details
 from ..records import SourceKind
@@ -107,9 +108,10 @@ def _memory_cells(row: Row) -> dict[str, str | None]:
         "photos": f"{row['photos']:,}",
         "damaged": f"{row['damaged']:,}",
         "tracks": f"{row['tracks']:,}",
-        "regions": f"{row['regions']:,}",
-        "database": size(row["database_bytes"]),
-        "cache": size(row["cache_bytes"]),
+        # Only its shards know the regions of a fleet.
+        "regions": None if is_fleet(row["memory"]) else f"{row['regions']:,}",
+        "database" if not is_fleet(row["memory"]) else "shards": size(row["database_bytes"]),
+        "cache": None if is_fleet(row["memory"]) else size(row["cache_bytes"]),
         "per hour of video": None if row["bytes_per_hour"] is None else size(row["bytes_per_hour"]),
         "encoder": row["encoder"] or "-",
         "knows": row["knows"],

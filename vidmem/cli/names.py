@@ -11,6 +11,8 @@ import typer
 
 from ..config import default_folder
 from ..encoders import DEFAULT, check_stranger, find, load_text
+from ..fleet.address import is_fleet
+from ..fleet.opening import open_store
 from ..query.documents import plain
 from ..query.source_documents import names_document
 from ..store import Store
@@ -74,6 +76,10 @@ def _encoder_of(memory: str | None) -> str:
     """The encoder that made the memory, or the default one if there is none yet."""
 
     folder = Path(memory or default_folder())
+    if is_fleet(memory):
+        with open_store(memory or "") as fleet:
+            made = fleet.model()
+        return made.encoder if made else DEFAULT
     if not (folder / DATABASE_NAME).exists():
         if memory:
             say(f"there is no memory here, so these are the names of `{DEFAULT}`: {folder}")

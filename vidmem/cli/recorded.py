@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ..config import default_folder
-from ..store import Store
 from ..timecode import recording_date
 from .messages import say
 from .options import MemoryOption, source_argument
+from .sources import open_store
 
 
 def recorded(
@@ -42,7 +41,7 @@ def recorded(
     from ..indexer.dating import parse_choice, redate  # imports PyAV
 
     chosen = parse_choice(" ".join(when))
-    with Store.open(memory or default_folder(), write=True) as store:
+    with open_store(memory, write=True) as store:
         done = redate(store, source, chosen)
     if done.pictures > 1 or done.left:
         unchanged = f", {done.left} unchanged" if done.left else ""

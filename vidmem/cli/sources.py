@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config import default_folder
+from ..fleet import opening
 from ..store import Store
 
 STATES = {"open": "interrupted", "done": "done", "partial": "done, damaged"}
@@ -14,4 +15,4 @@ OWN_DATES = "each its own"
 def open_store(memory: str | None, *, write: bool = False) -> Store:
     """Open the memory without its encoder."""
 
-    return Store.open(memory or default_folder(), write=write)
+    return opening.open_store(memory or default_folder(), write=write)

@@ -13,6 +13,7 @@ from ..timecode import clock
 from .messages import say
 from .options import check_limits, labels_option, source_argument
 from .output import Listing, Show, listing
+from .proof import exit_code
 from .question import OPENING, TIMES, Question, asks
 from .saving import check_suffix, opens, say_not_saved, write_picture
 from .sightings import NO_VIDEO, probability_cell
@@ -91,14 +92,14 @@ def things(
                 say(NO_VIDEO)
             else:
                 say("nothing was seen there" if min_probability is None else "nothing is that probable")
-            return 1
+            return exit_code(1, found.proof)
         if found.total > len(found):
             say(f"{len(found)} of {found.total} things; --all prints the rest")
         if any(not thing.named for thing in found):
             say("?: too unsure of the name in brackets; ask with `vidmem where NAME`")
         if save is not None:
             write_picture(m.things_sheet(found, _title(names)), save)
-    return 0
+    return exit_code(0, found.proof)
 
 
 def _title(names: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from ..query.chronology import mixture
 from ..query.documents import sighting_row, timeline_document
 from .messages import say
 from .output import Listing, Row, Show, listing
+from .proof import exit_code, say_missed
 from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks, say_readings
 from .saving import check_suffix, opens, say_not_saved, write_picture
 from .sightings import place, sighting_cells
@@ -58,11 +59,12 @@ def timeline(
         }
         if note := mixture(recorded_by.values()):
             say(note)
+        say_missed(things.proof)
         show(_listing(things))
         if not things:
             say("not found")
             say_not_saved(save)
-            return 1
+            return exit_code(1, things.proof)
         for number, thing in enumerate(things, 1):
             last, sources = thing.sightings[0], {s.source for s in thing.sightings}
             times = "once" if len(thing.sightings) == 1 else f"{len(thing.sightings)} times"
@@ -70,7 +72,7 @@ def timeline(
             say(f"thing {number}: seen {times}{where}, last: {place(last, last.end_ns)}")
         if save is not None:
             write_picture(m.timeline_sheet(things, question.title or "timeline"), save)
-    return 0
+    return exit_code(0, things.proof)
 
 
 def _listing(things: Sequence[Thing]) -> Listing:

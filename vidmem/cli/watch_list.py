@@ -9,10 +9,11 @@ import typer
 
 from ..encoders.vocabulary import first_lines
 from ..errors import UnknownWordError
-from ..query.documents import sighting_row
+from ..query.documents import plain, proved, sighting_row
 from ..query.labels import load_labels
 from .messages import say, warn
 from .output import Listing, Row, Show, listing
+from .proof import exit_code
 from .question import OPENING, PROBABILITY, TIMES, Question, asks
 from .sightings import sighting_cells
 
@@ -63,7 +64,8 @@ def watch_list(
     say(f"{found} of {len(wanted)} found" + (f", {unknown} not known" if unknown else ""))
     if unknown:
         return UnknownWordError.exit_code if unknown == len(wanted) else 3
-    return 0 if found else 1
+    proof = next((answer.proof for answer in answers if answer.proof is not None), None)
+    return exit_code(0 if found else 1, proof)
 
 
 def _listing(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
@@ -80,6 +82,7 @@ def _listing(names: Sequence[str], answers: Sequence[Answer]) -> Listing:
                 "found": answer.found,
                 "unknown": answer.query.get("unknown"),
                 "times": answer.total,
+                **plain(proved(answer.proof)),
                 **{field: fields.get(field) for field in FIELDS},
             }
         )

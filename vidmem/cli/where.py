@@ -17,6 +17,7 @@ from .mask_model import MaskModel, ask_on_evidence, asks_a_model, say_mask
 from .messages import say, warn
 from .options import check_limits
 from .output import Listing, Row, Show, box_cell, listing
+from .proof import exit_code
 from .question import FILTERS, OPENING, PICTURE, TESTS, TEXT, Question, asks
 from .saving import check_suffix, opens, say_not_saved, write_picture
 from .sightings import (
@@ -96,8 +97,9 @@ def where(
     """Find when and where a thing was last seen.
 
     Ask in words, with a picture, or with both. If the thing is not found, the nearest misses are printed and the exit
-    code is 1. With --model, a multimodal language model writes the mask of the thing in the frame of the newest
-    sighting. Its share of the frame is printed, --json has the mask, and --save without --all or --top draws it.
+    code is 1. It is 3 if some shards of a fleet could not be asked. With --model, a multimodal language model writes
+    the mask of the thing in the frame of the newest sighting. Its share of the frame is printed, --json has the mask,
+    and --save without --all or --top draws it.
 
     \b
     Examples:
@@ -146,7 +148,7 @@ def where(
                 write_picture(m.sheet(answer.near_misses, f"not found: {question.title}", heading=heading), save)
                 save = None
             say_not_saved(save, clip, clips, vtt)
-            return 1
+            return exit_code(1, answer.proof)
         if save is not None:
             picture = (
                 m.sheet(shown, question.title, total=max(answer.total, len(shown)))
@@ -156,7 +158,8 @@ def where(
                 )
             )
             write_picture(picture, save)
-        return write_clips(m, answer[0], answer.sightings[:top], question.title, clip=clip, clips=clips, vtt=vtt)
+        code = write_clips(m, answer[0], answer.sightings[:top], question.title, clip=clip, clips=clips, vtt=vtt)
+        return exit_code(code, answer.proof)
 
 
 def _explain(memory: Memory, answer: Answer, phrase: str, path: str) -> Row | None:
@@ -238,6 +241,8 @@ def _say_not_found(memory: Memory, answer: Answer) -> None:
     elif unfinished := sum(row.state == "open" and row.kind is not SourceKind.LIVE for row in sources):
         warn(f"{unfinished} of {len(sources)} sources are only partly indexed; run `vidmem index` on them again")
     info = memory.text_encoder.info
+    if answer.proof is not None and not answer.proof.exact:
+        say("what was not found may still have been seen, as some shards could not be asked")
     if misses and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` knows a fixed list of names; {ANY_PHRASE}")
 

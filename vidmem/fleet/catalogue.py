@@ -43,6 +43,8 @@ class Catalogue:
         from . import tables
 
         self._url, self._engine, self._tables = url, engine, tables
+        self.url = url
+        """What opens it again. It may hold a password."""
         self._path = tables.sqlite_path(url)
         self.name = tables.shown_url(url)
         """Its file or its address, without a user or a password."""

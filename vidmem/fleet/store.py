@@ -6,7 +6,6 @@ that holds it. A fleet is never written; its shards are sealed memories.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from ..records import FrameRegions, Trail, ViewMark
 from ..store import ModelRecord, Picture, PictureFile, Proof, SourceRow, Store, StoreStats, TrackRow
 from ..store.lookup import ambiguous, named
 from ..store.region_blobs import Boxes
+from .address import PREFIX, refusal
 from .asking import Asked, Desk, workers
 from .bounds_table import BoundsTable, KnownBounds
 from .catalogue import Catalogue
@@ -33,14 +33,7 @@ from .state import SOURCE_BITS, FleetState, Part
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PREFIX = "fleet:"
-"""An address that begins so is that of the catalogue of a fleet."""
 _LOCAL = (1 << SOURCE_BITS) - 1
-
-
-def is_fleet(address: str | os.PathLike[str] | None) -> bool:
-    """Return True for the address of a fleet, such as fleet:house.catalogue."""
-    return address is not None and os.fspath(address).startswith(PREFIX)
 
 
 class FleetStore(Store):
@@ -139,6 +132,11 @@ class FleetStore(Store):
         asked = self.asked()
         return self.desk.each(Asked(self.state()) if asked is None else asked, parts, work)
 
+    @property
+    def address(self) -> str:
+        """What opens it again. It may hold a password."""
+        return PREFIX + self.catalogue.url
+
     def changes(self) -> tuple[int, int]:
         return self.state().generation, 0
 
@@ -165,9 +163,7 @@ class FleetStore(Store):
         raise self._refusal()
 
     def _refusal(self) -> StoreError:
-        return StoreError(
-            f"a fleet takes questions and no changes; change the memory of a shard and seal it again: {self.folder}"
-        )
+        return refusal(str(self.folder))
 
     def settle(self) -> None:
         self.check_writable()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..encoders import DEFAULT
 from ..errors import MediaError
+from ..fleet.opening import open_store
 from ..query import arguments
 from ..query.query import Query
 from ..records import Sighting, SourceKind
-from ..store import Store
 from ..timecode import NS
 
 if TYPE_CHECKING:
@@ -224,7 +223,8 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class SheetDrawer:
-    """Draws contact sheets for an answer whose Memory may be closed. folder: of the memory.
+    """Draws contact sheets for an answer whose Memory may be closed. folder: of the memory, or the
+    address of a fleet.
 
     It opens the memory for each sheet and holds no open file, so an answer that carries it can be pickled.
     """
@@ -233,7 +233,7 @@ class SheetDrawer:
 
     def __call__(self, sighting: Sighting, title: str = "", *, others: Sequence[Sighting] = ()) -> Image.Image:
         """As `Pictures.picture`. Raises MediaError or StoreError when the video or the memory is gone."""
-        with Store.open(Path(self.folder)) as store:
+        with open_store(self.folder) as store:
             made = store.model()
             query = Query(store, made.encoder if made else DEFAULT, None, said=False)
             return Pictures(query).picture(sighting, title, others=others)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import default_folder
+from ..fleet.address import is_fleet, refusal
 from ..memory import Memory
 from ..store.files import DATABASE_NAME
 
@@ -15,13 +16,17 @@ def open_memory(path: str | os.PathLike[str] | None, *, allow_write: bool, **ope
     """Open a memory for questions.
 
     Args:
-        path: Its folder; by default `default_folder()`.
+        path: Its folder, or the address of a fleet; by default `default_folder()`.
         allow_write: Make an empty memory if there is none, so that clients can index into it.
         opening: More arguments of `Memory.open`.
 
     Raises:
         StoreError: There is no memory and `allow_write` is false, or as `Memory.open`.
     """
+    if is_fleet(path):
+        if allow_write:
+            raise refusal(str(path))
+        return Memory.open(path, read_only=True, **opening)
     folder = default_folder() if path is None else Path(path)
     # Only then, for making one takes the lock of the writer, which another process may hold.
     if allow_write and not os.path.lexists(folder / DATABASE_NAME):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from ..errors import StoreError, UsageError
+from ..fleet.address import is_fleet
 from ..media.known import check_known_file, open_known_file
 from ..media.playable import Playable, playable
 from ..memory import Memory
@@ -45,8 +46,10 @@ class Service:
 
     def __init__(self, memory: Memory, settings: Settings) -> None:
         self.memory, self.settings = memory, settings
-        self._database = Path(memory.store.folder).absolute() / DATABASE_NAME
-        self._opened = _file(self._database)
+        # The shards of a fleet are looked at one by one, and its catalogue may be on another machine.
+        fleet = is_fleet(memory.store.address)
+        self._database = None if fleet else Path(memory.store.folder).absolute() / DATABASE_NAME
+        self._opened = None if self._database is None else _file(self._database)
         self.given = given_pictures()
         self.drawn = drawn_pictures()
         self._playable: Recent[Playable] = Recent(4096)
@@ -55,7 +58,7 @@ class Service:
         self.events = Events()
         self.watch = MemoryWatch(memory.store, self.events, self.drawn.clear)
         self.folders = tuple(map(checked_folder, self.settings.folders))
-        writing = JobSettings(str(memory.store.folder), settings.allow_write, self.folders, settings.opening)
+        writing = JobSettings(memory.store.address, settings.allow_write, self.folders, settings.opening)
         self.jobs = Jobs(writing, self._told)
 
     async def run(self, pool: str, client: str, work: Callable[[], T]) -> T:
@@ -67,7 +70,7 @@ class Service:
         """
 
         def checked() -> T:
-            if _file(self._database) != self._opened:
+            if self._database is not None and _file(self._database) != self._opened:
                 raise StoreError("the memory was deleted, moved or replaced; start the server again")
             return work()
 

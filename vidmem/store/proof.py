@@ -54,6 +54,12 @@ class Proof:
     pruned: int
     down: tuple[Down, ...] = ()
 
+    def also(self, later: Proof) -> Proof:
+        """This proof with the shards that were found down since."""
+        known = {down.shard for down in self.down}
+        more = tuple(down for down in later.down if down.shard not in known)
+        return Proof(max(self.asked - len(more), 0), self.pruned, (*self.down, *more))
+
     @property
     def exact(self) -> bool:
         """True if the answer is that of all tracks. If not, what was not found may still have been seen."""

@@ -321,6 +321,11 @@ class Store(Closing):
             )
 
     @property
+    def address(self) -> str:
+        """What opens it again: the folder."""
+        return str(self.folder)
+
+    @property
     def cache_folder(self) -> Path:
         """The folder of files that can be rebuilt; it need not exist."""
         return self.folder / CACHE_NAME

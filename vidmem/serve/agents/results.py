@@ -161,7 +161,9 @@ def timeline_result(document: TimelineDocument, things: int, sightings: int, not
         replace(thing, tracks=thing.tracks[:MAX_TRACKS], sightings=thing.sightings[:sightings])
         for thing in document.things[:things]
     ]
-    return TimelineResult(document.found, shown, len(document.things), list(notes))
+    return TimelineResult(
+        document.found, shown, document.exact, document.shards, total=len(document.things), notes=list(notes)
+    )
 
 
 def haystack_result(document: HaystackDocument, notes: Sequence[str]) -> HaystackResult:

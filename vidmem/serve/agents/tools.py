@@ -80,7 +80,7 @@ class Reading:
                 answer = self.desk.memory.where(text, top=top, **filters)
             except UnknownWordError as error:
                 query = {"text": text, "image": None, "crop": None}
-                return WhereResult(False, query, [], [], None, 0, [str(error)], unknown(error)), None
+                return WhereResult(False, query, [], [], None, 0, [str(error)], unknown=unknown(error)), None
             result = results.where_result(where_document(answer))
             if len(answer) == 1:
                 return result, lambda: self.desk.memory.picture(answer[0], asked)
@@ -126,8 +126,9 @@ class Reading:
             try:
                 things = self.desk.memory.timeline(text, alike=alike, **filters)
             except UnknownWordError as error:
-                return TimelineResult(False, [], 0, [str(error)], unknown(error)), None
-            notes = [] if text is None else self._notes(text)
+                return TimelineResult(False, [], notes=[str(error)], unknown=unknown(error)), None
+            missed = () if things.proof is None else things.proof.notes
+            notes = [*([] if text is None else self._notes(text)), *missed]
             result = results.timeline_result(timeline_document(things), top, sightings, notes)
             if not things:
                 return result, None
@@ -206,7 +207,8 @@ class Reading:
             except UnknownWordError as error:
                 empty = results.nothing_found(asked_for, wanted)
                 return replace(empty, notes=[str(error)], unknown=unknown(error)), None
-            notes = [*self._notes(asked_for), *self._notes(wanted)]
+            missed = () if answer.proof is None else answer.proof.notes
+            notes = [*self._notes(asked_for), *self._notes(wanted), *missed]
             result = results.haystack_result(haystack_document(answer, asked_for, wanted), notes)
             if answer.anchor is None:
                 return result, None
