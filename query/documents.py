@@ -220,8 +220,8 @@ class HaystackDocument:
 
     `image` is the photo, `paths` are all files that hold it. `target_box` is the region most like the target, even if
     the answer is no. `pictures` is the number of photos that have the anchor. `source_id` and `frame_ns` are the place
-    of the photo in the memory. `near_misses` are the nearest photos when none has the anchor. `exact` and `shards` as in
-    the answer of where.
+    of the photo in the memory. `near_misses` are the nearest photos when none has the anchor. `exact` and `shards` are
+    those of the answer of where.
     """
 
     answer: Literal["yes", "no", "not found"]

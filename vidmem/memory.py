@@ -15,7 +15,8 @@ from .config import IndexConfig, default_folder, preset
 from .display import memory_html, memory_text
 from .encoders import DEFAULT, Calibration, Encoder, MaskSource, TextEncoder, check, check_masks, find
 from .errors import UsageError
-from .fleet.opening import is_fleet, open_store
+from .fleet.address import is_fleet
+from .fleet.opening import open_store
 from .query import arguments
 from .query.query import Query
 from .render.pictures import Pictures, SheetDrawer
@@ -201,7 +202,11 @@ class Memory:
             check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
             if masks is not None:
                 check_masks(encoder)
-        store, vectors = _opened(address, read_only, create)
+        store, own = _opened(address, read_only, create)
+        if own is not VectorCache and engine is not None:
+            store.close()
+            raise UsageError("a fleet is searched shard by shard, not by an engine; leave `engine` out")
+        vectors = own if own is not VectorCache else vectors
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)

@@ -63,7 +63,7 @@ def test_timeline(run: Run, indexed: Path, tmp_path: Path) -> None:
 def test_timeline_of_nothing(run: Run, indexed: Path, tmp_path: Path) -> None:
     result = run("timeline", "yellow", "--json", "--save", tmp_path / "t.png", "-m", indexed)
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"found": False, "things": []}
+    assert json.loads(result.stdout) == {"found": False, "things": [], "exact": True, "shards": None}
     assert not (tmp_path / "t.png").exists()
 
 

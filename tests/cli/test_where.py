@@ -31,7 +31,8 @@ def ask(run: Run, memory: Path, *args: object) -> dict[str, Any]:
 
 def test_last_sighting_as_json(run: Run, indexed: Path, walk: Path) -> None:
     document = ask(run, indexed, "red")
-    assert list(document) == ["found", "query", "sightings", "near_misses", "likelier", "total", "notes"]
+    names = ["found", "query", "sightings", "near_misses", "likelier", "total", "notes", "exact", "shards"]
+    assert list(document) == names
     assert (document["total"], document["notes"]) == (2, [])
     assert document["query"] == {"text": "red", "image": None, "crop": None}
     assert document["near_misses"] == []

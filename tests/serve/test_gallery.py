@@ -21,7 +21,14 @@ def test_things_are_chosen_by_name(client: TestClient) -> None:
     assert called(get(client, "/things", name="RE")) == ["green", "red"]
     assert called(get(client, "/things", called="red")) == ["red"]
     assert called(get(client, "/things", called="re")) == []
-    assert get(client, "/things", name="violin") == {"found": False, "total": 0, "things": [], "notes": []}
+    assert get(client, "/things", name="violin") == {
+        "found": False,
+        "total": 0,
+        "things": [],
+        "notes": [],
+        "exact": True,
+        "shards": None,
+    }
 
 
 def test_things_are_chosen_by_how_sure_their_names_are(client: TestClient) -> None:

@@ -60,7 +60,12 @@ def test_conditions(client: TestClient) -> None:
 def test_a_timeline_has_all_sightings_of_each_thing(client: TestClient) -> None:
     (thing,) = get(client, "/timeline", text="red", source=1)["things"]
     assert [s["start_s"] for s in thing["sightings"]] == [8.0, 0.0]
-    assert get(client, "/timeline", text="yellow", alike=1) == {"found": False, "things": []}
+    assert get(client, "/timeline", text="yellow", alike=1) == {
+        "found": False,
+        "things": [],
+        "exact": True,
+        "shards": None,
+    }
 
 
 def test_long_answers_are_bounded_and_say_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

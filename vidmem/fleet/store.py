@@ -171,6 +171,9 @@ class FleetStore(Store):
     def scrub_due(self) -> bool:
         return False
 
+    def tokens_begun(self) -> bool:
+        return False
+
     # What made it
 
     def model(self) -> ModelRecord | None:

@@ -162,6 +162,8 @@ def test_timeline_is_bounded_and_says_how_much_there_is(server: Any) -> None:
         "total": 0,
         "notes": [],
         "unknown": None,
+        "exact": True,
+        "shards": None,
     }
 
 
