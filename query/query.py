@@ -13,7 +13,7 @@ from ..encoders import Calibration, Encoder, Reading, TextEncoder, find, load
 from ..encoders.probability import Probabilities
 from ..encoders.registry import is_known
 from ..encoders.vocabulary import read, try_reading
-from ..errors import UnknownWordError, UsageError
+from ..errors import StoreError, UnknownWordError, UsageError
 from ..records import Float32, Sighting
 from ..store import SourceRow, Spans, Store, VectorCache, Vectors
 from . import arguments
@@ -331,6 +331,8 @@ class Query:
         from .gallery import Choice, chosen, names_of
 
         with self._stock(sources, after, before, None, None) as (of, _):
+            if of.proof is not None and not of.proof.exact:
+                raise StoreError(of.proof.notes[0])
             return names_of(self.store, of, chosen(of, of.longest, choice or Choice(), None))
 
     def things_in(self, source: SourceRow, t_ns: int) -> list[ThingIn]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import StoreError, VidmemError
 from ..store.proof import Proof
@@ -29,11 +29,23 @@ def workers() -> int:
 
 @dataclass(slots=True)
 class Asked:
-    """What one question has asked of shards so far, by their numbers. down: with the reason."""
+    """What one question has asked of shards so far, by their numbers.
+
+    searched: the shards that a search went to. down: those that failed, with the reason. told: the proof was asked for,
+    so that what is down is said in the answer.
+    """
 
     state: FleetState
     searched: set[int] = field(default_factory=set)
     down: dict[int, str] = field(default_factory=dict)
+    told: bool = False
+
+    def check(self) -> None:
+        """Raise StoreError if a shard was down: for what has no place to say so."""
+        if self.down:
+            number, reason = min(self.down.items())
+            more = f", and {len(self.down) - 1} more are down" if len(self.down) > 1 else ""
+            raise StoreError(f"shard {number} of the fleet cannot be read{more}: {reason}")
 
     def proof(self) -> Proof:
         """What the answer rests on."""
@@ -49,7 +61,7 @@ class Desk:
         """patience_s: How long a shard may take."""
         self.shards, self.patience_s = shards, patience_s
         self.pool = ThreadPoolExecutor(workers(), "shard")
-        self._late: dict[int, Future[object]] = {}
+        self._late: dict[int, Future[Any]] = {}
         self._turn = threading.Lock()
 
     def each(
@@ -86,7 +98,7 @@ class Desk:
             if future in slow and not future.cancel():
                 asked.down[part.number] = f"it did not answer within {self.patience_s:g} s"
                 with self._turn:
-                    self._late[part.number] = future  # type: ignore[assignment]
+                    self._late[part.number] = future
             elif future.cancelled():
                 asked.down[part.number] = f"others took {self.patience_s:g} s before its turn came"
             else:

@@ -92,15 +92,22 @@ class FleetStore(Store):
 
     @contextmanager
     def snapshot(self) -> Iterator[tuple[str, int]]:
-        """Let all reads of this thread in the block see one generation of the catalogue; see `Store.snapshot`."""
+        """Let all reads of this thread in the block see one generation of the catalogue; see `Store.snapshot`.
+
+        Raises:
+            StoreError: at the end, when a shard was down and nobody asked for the `proof`, so that nothing is left out
+                silently.
+        """
         if (asked := self.asked()) is not None:
             yield asked.state.id, asked.state.generation
             return
-        self._own.asked = Asked(self.state())
+        asked = self._own.asked = Asked(self.state())
         try:
-            yield self._own.asked.state.id, self._own.asked.state.generation
+            yield asked.state.id, asked.state.generation
         finally:
             self._own.asked = None
+        if not asked.told:
+            asked.check()
 
     def asked(self) -> Asked | None:
         """What this thread's question has asked so far; None outside of a snapshot."""
@@ -109,7 +116,10 @@ class FleetStore(Store):
 
     def proof(self) -> Proof | None:
         asked = self.asked()
-        return None if asked is None else asked.proof()
+        if asked is None:
+            return None
+        asked.told = True
+        return asked.proof()
 
     def state(self) -> FleetState:
         """The state of this thread's snapshot, or else that of the catalogue as it is now."""
@@ -128,9 +138,16 @@ class FleetStore(Store):
         return BoundsTable(self._bounds.of([part.row for part in state.parts]))
 
     def each(self, parts: Sequence[Part], work: Callable[[Part, OpenShard], T]) -> list[tuple[Part, T]]:
-        """Search shards in parallel; those that are down are noted for `proof`."""
-        asked = self.asked()
-        return self.desk.each(Asked(self.state()) if asked is None else asked, parts, work)
+        """Search shards in parallel; those that are down are noted for `proof`.
+
+        Raises:
+            StoreError: a shard is down, outside of a snapshot.
+        """
+        if (asked := self.asked()) is not None:
+            return self.desk.each(asked, parts, work)
+        found = self.desk.each(alone := Asked(self.state()), parts, work)
+        alone.check()
+        return found
 
     @property
     def address(self) -> str:

@@ -67,10 +67,14 @@ async function ask(method, path, body, options) {
     throw new ApiError(error.kind ?? "server", error.message ?? `The server answered ${response.status}.`,
       { status: response.status, near: error.near ?? [] });
   }
+  if (document?.exact === false) signals.dispatchEvent(new CustomEvent("inexact", { detail: document.shards.down }));
   return document;
 }
 
-/** Events of the page itself: "gone" and "there", each time the server is not or is reached. */
+/**
+ * Events of the page itself: "gone" and "there", each time the server is not or is reached; "inexact" for an answer of a
+ * fleet that may miss what is in the shards that are down.
+ */
 export const signals = new EventTarget();
 
 /** @param {number[]} box */

@@ -1,6 +1,6 @@
 /** Starts the page: the views, the bar, the keys that work everywhere, and what to do when the server is gone. */
 import { forgetKept, get, knowGeneration, listen, once, signals } from "./api.js";
-import { button, el, fill, icon } from "./dom.js";
+import { button, el, fill, icon, toast } from "./dom.js";
 import { bindKeys, showKeys } from "./keys.js";
 import { go, here, start } from "./router.js";
 import { remember, remembered } from "./store.js";
@@ -82,4 +82,14 @@ signals.addEventListener("there", () => {
   byId("banner").hidden = true;
   forgetKept();
   dispatchEvent(new Event("vidmem:back"));
+});
+
+let missed = "";
+signals.addEventListener("inexact", (event) => {
+  const down = /** @type {CustomEvent<{shard: number, tracks: number, sources: string[]}[]>} */ (event).detail;
+  const text = down.map((one) => `shard ${one.shard} (${one.sources[0] ?? ""}${one.sources.length > 1 ? ", …" : ""})`).join(", ");
+  if (text === missed) return; // once for the questions of one view
+  missed = text;
+  toast(`Not all could be asked: ${text} cannot be reached, and what was seen there may be missing.`, { seconds: 20 });
+  setTimeout(() => { missed = ""; }, 20000);
 });
