@@ -5,7 +5,7 @@ Text tokens lie about the vectors of names, visual tokens in clumps, masks are e
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +183,29 @@ def make(folder: Path, seed: int, films: Sequence[tuple[int, int, float]], photo
     (folder / "complete").touch()
 
 
-def tracks_alone(folder: Path, tracks: int, sources: int = 25, seed: int = 0, films: Sequence[SourceInfo] = ()) -> None:
+Draw = Callable[[int], tuple[Float32, Float32]]
+"""Gives visual and text tokens of n tracks, `(n, Dv)` and `(n, Dt)`."""
+
+
+def tracks_alone(
+    folder: Path,
+    tracks: int,
+    sources: int = 25,
+    seed: int = 0,
+    films: Sequence[SourceInfo] = (),
+    draw: Draw | None = None,
+) -> None:
     """A memory of `tracks` tracks without regions, unless it exists: spans of seconds in recordings of four hours.
 
-    The rows are written with the Store's own SQL in one transaction: a million take 12 seconds. `films` stand for
-    recordings that are files, of four hours each; without them there are `sources` recordings without a file.
+    The rows are written with the Store's own SQL in one transaction: a million take 12 seconds.
+
+    Args:
+        folder: Of the memory.
+        tracks: How many.
+        sources: How many recordings without a file they are from.
+        seed: Of all that is drawn.
+        films: Recordings that are files, of four hours each, in place of those.
+        draw: Gives the tokens, source by source; by default those of `Tokens`.
     """
     blank = blank_memory(folder)
     if blank is None:
@@ -216,7 +234,7 @@ def tracks_alone(folder: Path, tracks: int, sources: int = 25, seed: int = 0, fi
         n = min(per_source, tracks - done)
         start = np.sort(rng.integers(0, hours - 120 * NS, n))
         end = start + (np.clip(rng.lognormal(1.0, 1.0, n), 0, 100) * NS).astype(np.int64)
-        visual, text = tokens.draw(n)
+        visual, text = (draw or tokens.draw)(n)
         half, named = visual.astype("<f2"), text.astype("<f2")
         rows = (
             (

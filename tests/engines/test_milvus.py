@@ -118,10 +118,13 @@ def test_more_results_than_milvus_gives_are_searched_in_the_memory(
 ) -> None:
     to_milvus(memory.query, server)
     engine = opened(memory, server)
-    monkeypatch.setattr("vidmem.engines.milvus.MOST", 2)
     query = memory.text_encoder.encode_text(["red"])[0]
-    rows, _ = engine.range_search("text", query, -1.0)
-    assert len(rows) == len(memory.cache()) > 2
+    for usual, most in ((1, 16_384), (2, 3), (2, 2)):
+        monkeypatch.setattr("vidmem.engines.milvus.USUAL", usual)
+        monkeypatch.setattr("vidmem.engines.milvus.MOST", most)
+        rows, _ = engine.range_search("text", query, -1.0)
+        np.testing.assert_array_equal(rows, np.arange(len(memory.cache())))
+    assert len(rows) > 3
     assert len(engine.top("text", query, 3)[0]) == 3
 
 

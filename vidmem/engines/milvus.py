@@ -26,7 +26,10 @@ MOST = 16_384
 """The most results that Milvus gives in one answer. Where there are more, the memory is searched instead."""
 SPARE = 4
 """How many times as many candidates `top` asks for as it returns."""
-FEWEST = 64
+FEWEST = 512
+"""The fewest candidates that `top` asks for. HNSW finds .76 of the ten best of 100,000 tracks with 64."""
+USUAL = 2048
+"""Results that a range search asks for first. Only where there are so many it asks for MOST."""
 MARGIN = 0.02
 """What the threshold of a range search is lowered by, for the rounding of vectors and codes of the index."""
 NPROBE = 64
@@ -119,8 +122,10 @@ class MilvusVectors:
         out: list[Scored] = []
         for start in range(0, len(queries), TOGETHER):
             part = np.asarray(queries[start : start + TOGETHER], np.float32)
-            limit = max(1, min(MOST, len(self)))
-            for query, rows in zip(part, self._candidates(kind, part, limit, threshold - MARGIN), strict=True):
+            found = self._candidates(kind, part, USUAL, threshold - MARGIN)
+            for query, rows in zip(part, found, strict=True):
+                if len(rows) >= USUAL:
+                    (rows,) = self._candidates(kind, query[None], MOST, threshold - MARGIN)
                 if len(rows) >= MOST:
                     out.append(self._vectors.range_search(kind, query, threshold, within))
                     continue
@@ -138,8 +143,7 @@ class MilvusVectors:
         k = min(k, len(self))
         if k > MOST // SPARE or within is not None:
             return self._vectors.top(kind, query, k, within)
-        wanted = min(len(self), max(FEWEST, SPARE * k))
-        (rows,) = self._candidates(kind, np.asarray(query, np.float32)[None], max(1, wanted), None)
+        (rows,) = self._candidates(kind, np.asarray(query, np.float32)[None], max(FEWEST, SPARE * k), None)
         scores = self._vectors.scores(kind, query, rows)
         best = np.lexsort((rows, -scores))[: max(0, k)]
         return rows[best], scores[best]
@@ -157,6 +161,7 @@ class MilvusVectors:
             self._vectors.scores(kind, query, np.empty(0, np.int64))
         if not len(self):
             return [np.empty(0, np.int64) for _ in queries]
+        limit = min(limit, len(self))
         parameters: dict[str, float] = {}
         if self._index == "HNSW":
             parameters["ef"] = max(limit, FEWEST)
