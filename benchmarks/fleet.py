@@ -87,7 +87,7 @@ def noisy(tokens: tuple[Float32, Float32], seed: int) -> Draw:
     return draw
 
 
-def videos(name: str, day: int) -> list[SourceInfo]:
+def videos(name: str, number_of_day: int) -> list[SourceInfo]:
     """The videos of a shard, recorded one after the other on a day."""
     return [
         SourceInfo(
@@ -97,11 +97,16 @@ def videos(name: str, day: int) -> list[SourceInfo]:
             720,
             HOURS,
             f"{name}-{number}",
-            start_ns=BEGAN + day * DAY + number * HOURS,
+            start_ns=BEGAN + number_of_day * DAY + number * HOURS,
             recorded_by="given",
         )
         for number in range(VIDEOS)
     ]
+
+
+def day(number: int) -> str:
+    """A day as people write it; that of the shard with this number."""
+    return time.strftime("%Y-%m-%d", time.gmtime((BEGAN + number * DAY) // NS))
 
 
 def linked(made: Path, sealed: Manifest, folder: Path, name: str) -> Manifest:
@@ -219,16 +224,17 @@ def simulated(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Floa
         began = time.perf_counter()
         with Memory.open(f"fleet:{url}") as memory:
             names = names_of(memory, args.questions, 1)
-            memory.where(names[0], after="2026-01-02", before="2026-01-03")
+            some = args.shards // 2
+            memory.where(names[0], after=day(some + 1), before=day(some + 2))
             out["open_s"] = time.perf_counter() - began
             ways: dict[str, tuple[Ask, Sequence[str]]] = {
-                "one source": (lambda name: memory.where(name, sources=["/fleet/robot-0007/1.mp4"]), names),
-                "one day": (lambda name: memory.where(name, after="2026-01-09", before="2026-01-10"), names),
-                "a week": (lambda name: memory.where(name, after="2026-01-09", before="2026-01-16"), names),
+                "one source": (lambda name: memory.where(name, sources=[f"/fleet/robot-{some:04d}/1.mp4"]), names),
+                "one day": (lambda name: memory.where(name, after=day(some), before=day(some + 1)), names),
+                "a week": (lambda name: memory.where(name, after=day(some), before=day(some + 7)), names),
                 "all, by bounds": (memory.where, names),
             }
-            for way, (ask, some) in ways.items():
-                out[way] = asked(ask, some) | _memory_of(watch)
+            for way, (ask, asked_for) in ways.items():
+                out[way] = asked(ask, asked_for) | _memory_of(watch)
                 say(f"{way}: {out[way]}")
             with without_bounds():
                 few = names[: args.unpruned]
@@ -263,12 +269,13 @@ def real(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Float32, 
         names = names_of(one, args.questions, 2)
         for memory in (one, fleet):
             memory.where(names[0])
+        some = args.real_shards // 2
         questions: dict[str, Callable[[Memory], Ask]] = {
             "all": lambda memory: lambda name: memory.where(name, top=None),
-            "one day": lambda memory: (
-                lambda name: memory.where(name, top=None, after="2026-01-09", before="2026-01-10")
+            "one day": lambda memory: lambda name: memory.where(name, top=None, after=day(some), before=day(some + 1)),
+            "one video": lambda memory: (
+                lambda name: memory.where(name, top=None, sources=[f"/fleet/shard-{some}/1.mp4"])
             ),
-            "one video": lambda memory: lambda name: memory.where(name, top=None, sources=["/fleet/shard-7/1.mp4"]),
         }
         for way, question in questions.items():
             equal = sum(_plain(question(one)(name)) == _plain(question(fleet)(name)) for name in names)

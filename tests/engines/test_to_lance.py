@@ -318,7 +318,7 @@ def test_a_table_holds_the_last_state_of_each_shard(
             lance.dataset(str(path)).optimize.compact_files()
             table = LanceTable.open(str(path), schema(RECORD))
     counts = {shard: steps[generation][1] for shard, generation in expected.items()}
-    assert table.generations() == {shard: {expected[shard]} for shard, count in counts.items() if count}
+    assert table.held() == {shard: {(expected[shard], 0)} for shard, count in counts.items() if count}
     assert len(table) == sum(counts.values())
 
 

@@ -24,6 +24,7 @@ def schema(record: ModelRecord) -> Any:
         track: The id of the track in its memory, or in the fleet. `shard` and `track` together are unique.
         shard: The id of the memory, or the sha256 of the shard of a fleet.
         generation: Of the tracks of the shard when they were written.
+        clock_ns: What was added to the clocks of the shard to get `start_time` and `end_time`; 0 but in a fleet.
         source, kind, picture: The path or address, its kind, and for a single picture its file.
         start_ns, end_ns, best_ns: When it is in view and when it is seen best, in ns on the clock of the source.
         start_time, end_time: The same by the wall clock; null where that is not known.
@@ -49,6 +50,7 @@ def schema(record: ModelRecord) -> Any:
         pa.field("track", pa.int64(), nullable=False),
         pa.field("shard", pa.string(), nullable=False),
         pa.field("generation", pa.int64(), nullable=False),
+        pa.field("clock_ns", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("picture", pa.string()),
@@ -90,6 +92,7 @@ def record_batch(
         "track": [part.first + track.id for track in tracks],
         "shard": [part.shard] * len(rows),
         "generation": [part.generation] * len(rows),
+        "clock_ns": [part.clock_ns] * len(rows),
         "source": [row.source.uri for row in rows],
         "kind": [str(row.source.kind) for row in rows],
         "picture": [row.picture for row in rows],

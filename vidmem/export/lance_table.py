@@ -82,16 +82,19 @@ class LanceTable:
                     f"{shown(self.uri)}"
                 )
 
-    def generations(self) -> dict[str, set[int]]:
-        """The shards in the table, each with the generations of its rows: one, unless a newer vidmem did otherwise."""
-        found: dict[str, set[int]] = {}
+    def held(self) -> dict[str, set[tuple[int, int]]]:
+        """The shards in the table, each with the `generation` and the `clock_ns` of its rows: one pair, unless someone
+        else has changed the table."""
+        found: dict[str, set[tuple[int, int]]] = {}
         if self._dataset is None:
             return found
         with errors(self.uri, "read"):
-            for batch in self._dataset.to_batches(columns=["shard", "generation"]):
-                pairs = batch.to_pydict()
-                for shard, generation in set(zip(pairs["shard"], pairs["generation"], strict=True)):
-                    found.setdefault(shard, set()).add(generation)
+            for batch in self._dataset.to_batches(columns=["shard", "generation", "clock_ns"]):
+                columns = batch.to_pydict()
+                for shard, *state in set(
+                    zip(columns["shard"], columns["generation"], columns["clock_ns"], strict=True)
+                ):
+                    found.setdefault(shard, set()).add((state[0], state[1]))
         return found
 
     def write(self, batches: Sequence[Any]) -> list[Any]:

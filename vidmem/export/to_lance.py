@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..engines.parts import parts_of
 from ..engines.tracks import Part, batches
 from ..errors import UsageError
 from ..query.asking import encoded
@@ -15,6 +14,7 @@ from ..query.query import Query
 from ..store import ModelRecord
 from .lance_rows import record_batch, schema
 from .lance_table import LanceTable
+from .parts import parts_of
 from .thumbnails import thumbnails as thumbnails_of
 
 INDEX_FROM = 100_000
@@ -82,12 +82,14 @@ def to_lance(
             raise UsageError("there is nothing to export; index a video first")
         table = LanceTable.open(uri, schema(found.model), replace=replace)
         writer = _Writer(table, found.model, _naming(query) if names else None, thumbnails, progress)
-        known = {} if replace else table.generations()
+        known = {} if replace else table.held()
         shards = unchanged = 0
         fragments: list[Any] = []
         for opened in found.each():
             with opened as part:
-                if known.get(part.shard) == {part.generation} or (not len(part.ids) and part.shard not in known):
+                if known.get(part.shard) == {(part.generation, part.clock_ns)} or (
+                    not len(part.ids) and part.shard not in known
+                ):
                     unchanged += 1
                     continue
                 written = writer.files(part)

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..engines.milvus_collection import INDEXES, Rows, State, held, index_of, write
 from ..engines.milvus_server import connect
-from ..engines.parts import Parts, parts_of
 from ..engines.tracks import batches
 from ..errors import UsageError
 from ..query.query import Query
+from .parts import Parts, parts_of
 
 INDEX_FROM = 100_000
 """Tracks from which the default index is HNSW. Below it is FLAT, which compares all vectors and misses none."""
