@@ -47,8 +47,8 @@ from vidmem.records import Float32, SourceInfo, SourceKind
 from vidmem.store.files import SEAL_NAME
 from vidmem.timecode import NS
 
-NOISE = 0.3
-"""Length of the noise that is added to a real token of unit length; the cosine to it is .96 then."""
+NOISE = 0.1
+"""Length of the noise that is added to a real token of unit length; the cosine to it is .995 then, and .96 for .3."""
 DAY = 24 * 3600 * NS
 BEGAN = 1_767_225_600 * NS
 """2026-01-01 in UTC: the day of the first shard. Each later shard is of the next day."""
@@ -68,7 +68,7 @@ def tokens_of_places(memory: Memory) -> list[tuple[Float32, Float32]]:
     return out
 
 
-def noisy(tokens: tuple[Float32, Float32], seed: int) -> Draw:
+def noisy(tokens: tuple[Float32, Float32], seed: int, length_of_noise: float) -> Draw:
     """Draws tokens of one place, with noise."""
     rng = np.random.default_rng(seed)
 
@@ -77,7 +77,7 @@ def noisy(tokens: tuple[Float32, Float32], seed: int) -> Draw:
         out = []
         for known in tokens:
             noise = rng.standard_normal((n, known.shape[1]), dtype=np.float32)
-            noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
+            noise *= length_of_noise / np.linalg.norm(noise, axis=1, keepdims=True)
             some = known[picked]
             length = np.linalg.norm(some, axis=1, keepdims=True)
             moved = some / np.where(length > 0, length, 1) + noise
@@ -183,10 +183,15 @@ def without_bounds() -> Iterator[None]:
         yield
 
 
-def names_of(memory: Memory, count: int, seed: int) -> list[str]:
-    """Some of the names that the encoder knows, drawn at random."""
+def names_of(memory: Memory, tokens: Sequence[tuple[Float32, Float32]], count: int, seed: int) -> list[str]:
+    """Names that the encoder knows: half of those that a token of the clips is near enough to, half of all."""
+    rng = np.random.default_rng(seed)
     known = sorted(name for name, other in (memory.text_encoder.names() or {}).items() if not other)
-    return [known[i] for i in np.random.default_rng(seed).choice(len(known), count, replace=False)]
+    scores = memory.text_encoder.encode_text(known) @ np.concatenate([text for _, text in tokens]).T
+    near = np.flatnonzero(scores.max(1) >= memory.calibration.text_threshold)
+    picked = [*rng.choice(near, count // 2, replace=False), *rng.choice(len(known), count - count // 2, replace=False)]
+    rng.shuffle(picked)
+    return [known[int(i)] for i in picked]
 
 
 def simulated(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Float32, Float32]]) -> dict[str, Any]:
@@ -194,7 +199,7 @@ def simulated(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Floa
     made: list[tuple[Path, Manifest]] = []
     for number in range(args.places):
         folder = place / f"place-{number}"
-        draw = noisy(tokens[number % len(tokens)], number)
+        draw = noisy(tokens[number % len(tokens)], number, args.noise)
         tracks_alone(folder, args.tracks, seed=number, films=videos(f"place-{number}", 0), draw=draw)
         (folder / "complete").unlink()
         began = time.perf_counter()
@@ -223,7 +228,7 @@ def simulated(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Floa
     with Watch() as watch:
         began = time.perf_counter()
         with Memory.open(f"fleet:{url}") as memory:
-            names = names_of(memory, args.questions, 1)
+            names = names_of(memory, tokens, args.questions, 1)
             some = args.shards // 2
             memory.where(names[0], after=day(some + 1), before=day(some + 2))
             out["open_s"] = time.perf_counter() - began
@@ -231,7 +236,7 @@ def simulated(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Floa
                 "one source": (lambda name: memory.where(name, sources=[f"/fleet/robot-{some:04d}/1.mp4"]), names),
                 "one day": (lambda name: memory.where(name, after=day(some), before=day(some + 1)), names),
                 "a week": (lambda name: memory.where(name, after=day(some), before=day(some + 7)), names),
-                "all, by bounds": (memory.where, names),
+                "all, by bounds": (memory.where, names[: args.all_names]),
             }
             for way, (ask, asked_for) in ways.items():
                 out[way] = asked(ask, asked_for) | _memory_of(watch)
@@ -256,7 +261,11 @@ def real(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Float32, 
         for number, films in enumerate(infos):
             folder = place / f"shard-{number}"
             tracks_alone(
-                folder, args.real_tracks, seed=number, films=films, draw=noisy(tokens[number % len(tokens)], number)
+                folder,
+                args.real_tracks,
+                seed=number,
+                films=films,
+                draw=noisy(tokens[number % len(tokens)], number, args.noise),
             )
             (folder / "complete").unlink()
             catalogue.add(seal(folder), str(folder))
@@ -266,7 +275,7 @@ def real(args: argparse.Namespace, place: Path, tokens: Sequence[tuple[Float32, 
     out: dict[str, Any] = {"shards": args.real_shards, "tracks": args.real_shards * args.real_tracks}
     with Memory.open(whole, read_only=True) as one, Memory.open(f"fleet:{url}") as fleet:
         assert len(one.cache()) == len(fleet.cache()) == out["tracks"]
-        names = names_of(one, args.questions, 2)
+        names = names_of(one, tokens, args.questions, 2)
         for memory in (one, fleet):
             memory.where(names[0])
         some = args.real_shards // 2
@@ -332,12 +341,14 @@ def main() -> int:
     parser.add_argument("--real-tracks", type=int, default=20_000, help="tracks of each of them (20000)")
     parser.add_argument("--questions", type=int, default=40, help="names to ask (40)")
     parser.add_argument("--unpruned", type=int, default=5, help="names to ask without bounds (5)")
+    parser.add_argument("--noise", type=float, default=NOISE, help=f"noise that is added to real tokens ({NOISE})")
+    parser.add_argument("--all-names", type=int, default=16, help="names to ask of all shards, by bounds (16)")
     parser.add_argument("--only", choices=("simulated", "real"), help="only this part")
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (../shared/data/clips)")
     parser.add_argument("--cache", type=Path, default=OUT, help="folder for the memory of the clips (benchmarks/out)")
     parser.add_argument("--place", type=Path, help="folder for the shards, which are deleted (a temporary one)")
     args = parser.parse_args()
-    result: dict[str, Any] = {"machine": machine(), "model": model(), "noise": NOISE}
+    result: dict[str, Any] = {"machine": machine(), "model": model(), "noise": args.noise}
     clips = real_memory(args.cache, args.clips)
     if clips is None:
         return skip(args.out, result, f"no clips in {args.clips}; give their folder as --clips")
