@@ -123,7 +123,8 @@ class WhereDocument:
     `sightings` are the newest, as many as were asked for. Without any, `near_misses` has the best candidates. `total`
     counts the stretches of time in which the thing was found. `likelier` is an older sighting that is much more
     probably meant. `query` is the question as it was understood, and `notes` are lines for people. `exact` is false if
-    shards of a fleet were down: then what was not found may still have been seen. `shards` is null for one memory.
+    shards of a fleet were down, or an engine searched: then what was not found may still have been seen. `shards` is
+    null for one memory.
     """
 
     found: bool
@@ -287,7 +288,9 @@ def proved(proof: Proof | None) -> Row:
         DownDocument(one.shard, one.reason, one.tracks, list(one.sources), iso(one.start_ns), iso(one.end_ns))
         for one in proof.down
     ]
-    return {"exact": proof.exact, "shards": ShardsDocument(proof.asked, proof.pruned, down)}
+    of_fleet = bool(proof.asked or proof.pruned or down)
+    shards = ShardsDocument(proof.asked, proof.pruned, down) if of_fleet else None
+    return {"exact": proof.exact, "shards": shards}
 
 
 def timeline_document(things: Sequence[Thing]) -> TimelineDocument:

@@ -15,7 +15,7 @@ from ..encoders.registry import is_known
 from ..encoders.vocabulary import read, try_reading
 from ..errors import StoreError, UnknownWordError, UsageError
 from ..records import Float32, Sighting
-from ..store import SourceRow, Spans, Store, VectorCache, Vectors
+from ..store import Proof, SourceRow, Spans, Store, VectorCache, Vectors
 from . import arguments
 from .asking import Request, checked, encoded, phrases_of, question_of, vectors_of, with_contrast
 from .filters import spans_of
@@ -220,7 +220,7 @@ class Query:
         request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
         with self._asked(request) as (now, question, query, notes):
             answer = where(self.store, now.cache, now.calibration, question, top=count)
-            proof = self.store.proof()
+            proof = self._proof(now)
         missed = () if proof is None else proof.notes
         notes = [*notes, *answer.notes, *missed]
         return replace(answer, query=query, notes=tuple(notes), album=self._album, proof=proof)
@@ -271,7 +271,7 @@ class Query:
         request = checked(text, image, crop, threshold, sources, after, before, near, within, apart, min_probability)
         with self._asked(request) as (now, question, _, _):
             found = timeline(self.store, now.cache, now.calibration, question, similar=alike, most=most)
-            return Timeline(found, self.store.proof())
+            return Timeline(found, self._proof(now))
 
     def things(
         self,
@@ -341,6 +341,12 @@ class Query:
 
         with self.view() as now:
             return things_in(self.store, now.cache, self._naming(now, None), source.id, t_ns)
+
+    def _proof(self, now: View) -> Proof | None:
+        """What the answer to this thread's question rests on."""
+        proof = self.store.proof()
+        by = now.cache.approximate
+        return replace(proof or Proof(0, 0), approximate=by) if by else proof
 
     def _naming(self, now: View, labels: str | None) -> Naming:
         """What gives things their names. labels: a file of names, or None for those that the encoder knows."""
@@ -424,7 +430,7 @@ class Query:
                 for phrase in phrases
             ]
             answers = each(self.store, now.cache, now.calibration, questions)
-            proof = self.store.proof()
+            proof = self._proof(now)
         missed = () if proof is None else proof.notes
         answers = [replace(answer, notes=(*answer.notes, *missed), proof=proof) for answer in answers]
         by_name = dict(zip(known, answers, strict=True))
@@ -460,7 +466,7 @@ class Query:
             haystack = Haystack(self.store, now.cache, now.calibration)
             first, second = phrases_of(now.text, [anchor, target])
             answer = haystack.ask(first, second, cast("Rule", arguments.text("rule", rule)))
-            return replace(answer, proof=self.store.proof())
+            return replace(answer, proof=self._proof(now))
 
     def name_tracks(self, source: SourceRow | str | os.PathLike[str], names: str | Iterable[str]) -> dict[int, Named]:
         """Which of `names` each track of a source has, by track id: the likeliest of those that `where` finds it for.

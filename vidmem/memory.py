@@ -65,10 +65,11 @@ def _from(
     return call
 
 
-def _searched_by(engine: str) -> Callable[[Store], Vectors]:
+def _engine(spec: str) -> Callable[[Callable[[Store], Vectors]], Callable[[Store], Vectors]]:
+    """What turns that which gives the vectors of a memory into that which gives those of an engine."""
     from .engines.milvus import searched_by
 
-    return searched_by(engine)
+    return searched_by(spec)
 
 
 def _opened(address: str | os.PathLike[str], read_only: bool, create: bool) -> tuple[Store, Callable[[Store], Vectors]]:
@@ -196,17 +197,15 @@ class Memory:
             arguments.path("weights", weights)
         if masks is not None and not isinstance(masks, MaskSource):
             arguments.path("masks", masks)
-        vectors = VectorCache if engine is None else _searched_by(arguments.text("engine", engine))
+        searched = None if engine is None else _engine(arguments.text("engine", engine))
         address = default_folder() if path is None else arguments.path("path", path)
         if encoder is not None:
             check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
             if masks is not None:
                 check_masks(encoder)
-        store, own = _opened(address, read_only, create)
-        if own is not VectorCache and engine is not None:
-            store.close()
-            raise UsageError("a fleet is searched shard by shard, not by an engine; leave `engine` out")
-        vectors = own if own is not VectorCache else vectors
+        store, vectors = _opened(address, read_only, create)
+        if searched is not None:
+            vectors = searched(vectors)
         try:
             made = store.model()
             spec = encoder or (made.encoder if made else DEFAULT)

@@ -114,6 +114,9 @@ def test_milvus_searches_a_fleet(fleet: Memory, url: str, tmp_path: Path) -> Non
         for name in ("red", "blue", "cyan", "white"):
             got, wanted = m.where(name, top=None), fleet.where(name, top=None)
             assert [(s.tracks, s.start_ns) for s in got.sightings] == [(s.tracks, s.start_ns) for s in wanted.sightings]
+            assert got.proof is not None
+            assert wanted.proof is not None
+            assert (got.proof.exact, wanted.proof.exact) == (False, True)
             np.testing.assert_allclose(
                 [s.score for s in got.near_misses], [s.score for s in wanted.near_misses], atol=2e-6
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -72,7 +73,7 @@ def test_answers_are_those_of_the_memory(memory: Memory, server: str, index: str
     report = to_milvus(memory.query, server, index=index, replace=True)
     assert (report.tracks, report.written, report.index) == (len(memory.cache()), len(memory.cache()), index)
     exact, engine = memory.cache(), opened(memory, server)
-    assert engine.exact is False
+    assert engine.approximate == "Milvus"
     assert (len(engine), engine.state) == (len(exact), exact.state)
     queries = memory.text_encoder.encode_text(list(fakes.NAMES))
     for kind in ("text", "visual"):
@@ -295,6 +296,10 @@ def test_questions_on_the_command_line(indexed: Path, copy: Path, tmp_path: Path
         asked = CliRunner().invoke(app, [*question, *engine, "--nl"])
         assert asked.exit_code == exact.exit_code, asked.output
         assert asked.stdout == exact.stdout
+    document = json.loads(CliRunner().invoke(app, ["where", "red", *engine, "--json"]).stdout)
+    assert (document["exact"], document["shards"]) == (False, None)
+    assert json.loads(CliRunner().invoke(app, ["where", "red", "-m", str(copy), "--json"]).stdout)["exact"] is True
+    assert "Milvus may have missed it" in CliRunner().invoke(app, ["where", "white", *engine]).stderr
     (tmp_path / "list").write_text("red\ncyan\n")
     watched = CliRunner().invoke(app, ["watch-list", str(tmp_path / "list"), *engine])
     assert watched.stdout == CliRunner().invoke(app, ["watch-list", str(tmp_path / "list"), "-m", str(copy)]).stdout

@@ -17,4 +17,4 @@ def say_missed(proof: Proof | None) -> None:
 
 def exit_code(code: int, proof: Proof | None) -> int:
     """The exit code of an answer: INEXACT in place of 0 and 1 if a shard was down."""
-    return INEXACT if code in (0, 1) and proof is not None and not proof.exact else code
+    return INEXACT if code in (0, 1) and proof is not None and proof.down else code

@@ -241,7 +241,9 @@ def _say_not_found(memory: Memory, answer: Answer) -> None:
     elif unfinished := sum(row.state == "open" and row.kind is not SourceKind.LIVE for row in sources):
         warn(f"{unfinished} of {len(sources)} sources are only partly indexed; run `vidmem index` on them again")
     info = memory.text_encoder.info
-    if answer.proof is not None and not answer.proof.exact:
+    if answer.proof is not None and answer.proof.approximate:
+        say(f"{answer.proof.approximate} may have missed it; to be sure, ask without --engine")
+    if answer.proof is not None and answer.proof.down:
         say("what was not found may still have been seen, as some shards could not be asked")
     if misses and answer.query.get("text") is not None and not info.open_vocabulary:
         say(f"`{info.name}` knows a fixed list of names; {ANY_PHRASE}")

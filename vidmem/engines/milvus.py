@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError, UsageError
 from ..geometry import unit
 from ..records import Float32
-from ..store import ModelRecord, Store, VectorCache
+from ..store import ModelRecord, Store
 from ..store.vectors import Kind, Rows, Scored, Vectors
 from ..store.within import Columns, Within, meeting
 from .milvus_collection import State, check, index_of
@@ -41,7 +41,10 @@ TOGETHER = 16
 class MilvusVectors:
     """The vectors of a memory, searched by Milvus. Threads may share it."""
 
-    exact = False
+    @property
+    def approximate(self) -> str:
+        """What may miss tracks."""
+        return "Milvus"
 
     def __init__(self, vectors: Vectors, client: Any, uri: str, model: ModelRecord) -> None:
         """Use `MilvusVectors.open`."""
@@ -183,23 +186,26 @@ class MilvusVectors:
         return [some[some >= 0] for some in rows]
 
 
-def searched_by(spec: str, vectors: Callable[[Store], Vectors] = VectorCache) -> Callable[[Store], MilvusVectors]:
-    """What gives a `Query` the vectors of its memory, searched by the server at `milvus:URI`.
+def searched_by(spec: str) -> Callable[[Callable[[Store], Vectors]], Callable[[Store], MilvusVectors]]:
+    """What turns that which gives the vectors of a memory or fleet into that which has them searched by Milvus.
 
-    The server is asked at the first question. vectors: gives those of the memory.
+    The server at `milvus:URI` is asked at the first question.
 
     Raises:
         UsageError: `spec` is not milvus:URI, or the URI is not one of Milvus.
     """
     check_uri(uri_of(spec))
 
-    def opened(store: Store) -> MilvusVectors:
-        model = store.model()
-        if model is None:
-            raise StoreError("the memory is empty; index a video first")
-        return MilvusVectors.open(spec, vectors(store), model)
+    def searched(vectors: Callable[[Store], Vectors]) -> Callable[[Store], MilvusVectors]:
+        def opened(store: Store) -> MilvusVectors:
+            model = store.model()
+            if model is None:
+                raise StoreError("the memory is empty; index a video first")
+            return MilvusVectors.open(spec, vectors(store), model)
 
-    return opened
+        return opened
+
+    return searched
 
 
 def uri_of(spec: str) -> str:

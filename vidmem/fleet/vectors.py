@@ -60,6 +60,11 @@ class FleetVectors:
         """The id of the catalogue and its generation."""
         return self._state.id, self._state.generation
 
+    @property
+    def approximate(self) -> str:
+        """Empty: searches are exact."""
+        return ""
+
     def refreshed(self) -> FleetVectors:
         """The vectors of the state that this thread is in; itself when nothing has changed."""
         if self._fleet.state() is not self._state:

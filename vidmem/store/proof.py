@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..timecode import iso
 
@@ -48,22 +48,25 @@ class Proof:
         pruned: How many were not, since their sources, their times or the bounds of their vectors prove that nothing in
             them can answer. It does not matter whether these can be reached.
         down: Those that had to be searched and could not be.
+        approximate: What searched and may have missed tracks, such as "Milvus"; empty where the search was exact. Of a
+            memory, which has no shards, this is all that a proof says.
     """
 
     asked: int
     pruned: int
     down: tuple[Down, ...] = ()
+    approximate: str = ""
 
     def also(self, later: Proof) -> Proof:
         """This proof with the shards that were found down since."""
         known = {down.shard for down in self.down}
         more = tuple(down for down in later.down if down.shard not in known)
-        return Proof(max(self.asked - len(more), 0), self.pruned, (*self.down, *more))
+        return replace(self, asked=max(self.asked - len(more), 0), down=(*self.down, *more))
 
     @property
     def exact(self) -> bool:
         """True if the answer is that of all tracks. If not, what was not found may still have been seen."""
-        return not self.down
+        return not self.down and not self.approximate
 
     @property
     def notes(self) -> tuple[str, ...]:

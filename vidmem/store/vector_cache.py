@@ -66,6 +66,11 @@ class VectorCache:
         return self._data.memory, self._data.generation
 
     @property
+    def approximate(self) -> str:
+        """Empty: searches are exact."""
+        return ""
+
+    @property
     def columns(self) -> Columns:
         """Ids, sources and spans of all tracks; read-only views."""
         return self._columns

@@ -35,6 +35,10 @@ class Vectors(Protocol):
     def state(self) -> tuple[str, int]:
         """The id of the memory and the generation of its tracks, as `Store.snapshot` gives them."""
 
+    @property
+    def approximate(self) -> str:
+        """What searches and may miss tracks, such as "Milvus"; empty where searches are exact."""
+
     def refreshed(self) -> Vectors:
         """The vectors with what was written since; itself when nothing was."""
 
