@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..records import Float32
-from . import cache_file, meta, reader
+from . import cache_file, first_file, first_passes, meta, reader
 from .cache_file import COLUMNS, CacheData
+from .first_passes import FirstPasses
 from .fp16 import half_to_float
 from .lock import take_lock
 from .rows import ModelRecord
@@ -22,6 +24,7 @@ from .store import Store
 from .validate import damaged
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 BLOCK = 1024
 """Rows that are widened to float32 at a time, so that they stay in the processor's cache."""
@@ -36,12 +39,14 @@ Applying them takes milliseconds. Writing takes seconds on a large memory, and a
 def current(store: Store) -> CacheData:
     """Return the arrays of `store` as of now, from its cache file if that is sound; else rebuild and write them.
 
-    In a snapshot they are those of its state, and the file is written after it.
+    In a snapshot they are those of its state, and the file is written after it. So is that of the first pass of a
+    large memory, where it is missing.
     """
     with store.snapshot() as (memory, generation):
         old = _loaded(store, memory, generation)
         data, fresh = updated(store, old)
-        if data is not old and fresh >= _KEEP_UNWRITTEN * len(data):
+        anew = data is not old and fresh >= _KEEP_UNWRITTEN * len(data)
+        if anew or _lacks_first_pass(data):
             store.later(lambda: _write(store, data))
     known = "" if data is not old else ", as the cache has them"
     _log.info("vectors of %d tracks%s", len(data), known)
@@ -53,10 +58,30 @@ def _loaded(store: Store, memory: str, generation: int) -> CacheData | None:
     if model is None:
         return None
     try:
-        return cache_file.load(store.folder, memory, (model.visual_dim, model.text_dim), generation, rows)
+        data = cache_file.load(store.folder, memory, (model.visual_dim, model.text_dim), generation, rows)
     except (OSError, ValueError, StoreError) as error:
         _log.info("the vector cache is rebuilt (%s): %s", error, store.cache_folder)
         return None
+    return _with_first_pass(store, data)
+
+
+def _with_first_pass(store: Store, data: CacheData) -> CacheData:
+    """The vectors with their first pass, if they are many and its file is sound."""
+    if len(data) < first_passes.FIRST_PASS_FROM or data.crc is None:
+        return data
+    try:
+        kinds = first_file.load(store.folder, data.crc, (data.visual, data.text))
+    except (OSError, ValueError, StoreError) as error:
+        _log.info("the first pass of a search is rebuilt (%s): %s", error, store.cache_folder)
+        return data
+    return replace(data, first=FirstPasses(kinds))
+
+
+def _lacks_first_pass(data: CacheData) -> bool:
+    """True if searches among so many vectors need one, and there is none."""
+    return (
+        len(data) >= first_passes.FIRST_PASS_FROM and not data.first and data.visual.shape[1] * data.text.shape[1] > 0
+    )
 
 
 def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
@@ -70,6 +95,14 @@ def updated(store: Store, old: CacheData | None) -> tuple[CacheData, int]:
     """
     with store.snapshot() as (memory, _):
         return _updated(store, memory, old)
+
+
+def refreshed(store: Store, old: CacheData) -> CacheData:
+    """Return `old` with what has changed since, itself when nothing has; make a first pass once tracks are enough."""
+    data, _ = updated(store, old)
+    if data is not old and _lacks_first_pass(data):
+        _write(store, data)
+    return data
 
 
 def _updated(store: Store, memory: str, old: CacheData | None) -> tuple[CacheData, int]:
@@ -162,7 +195,8 @@ def _merged(old: CacheData, new: CacheData) -> CacheData | None:
     text = np.concatenate([old.text, new.text[~known]])
     columns[:, at], scale[:, at] = new.columns[:, known], new.scale[:, known]
     visual[at], text[at] = new.visual[known], new.text[known]
-    return CacheData(new.memory, new.generation, columns, visual, text, scale)
+    first = old.first.changed(at, len(old), columns.shape[1])
+    return CacheData(new.memory, new.generation, columns, visual, text, scale, first)
 
 
 def _weighed(half: NDArray[np.float16], confidence: Float32) -> tuple[NDArray[np.float16], Float32]:
@@ -192,18 +226,33 @@ def _inverse_norms(half: NDArray[np.float16]) -> Float32:
 
 
 def _write(store: Store, data: CacheData) -> None:
-    """Keep `data` for the next process, if this one may write and no other is writing."""
+    """Keep `data` for the next process, if this one may write and no other is writing; then its first pass.
+
+    A first pass takes seconds to make, so that nothing is locked meanwhile.
+    """
+    # Where only the first pass is missing, it is still asked whether this process may write.
+    saved = _saved(store, data, lambda: cache_file.save(store.folder, data) if data.crc is None else data.crc)
+    if saved is None or len(data) < first_passes.FIRST_PASS_FROM:
+        return
+    kinds = data.first.up_to_date((data.visual, data.text))
+    if kinds is not None:
+        _saved(store, data, lambda: first_file.save(store.folder, kinds, saved))
+
+
+def _saved(store: Store, data: CacheData, save: Callable[[], _T]) -> _T | None:
+    """What `save` returns, None if nothing was written."""
     try:
         with store.exclusive():
             fd = take_lock(store.cache_lock, wait=False)
             if fd is None:
-                return
+                return None
             try:
                 with store.track_changes(data.generation) as (_, removed, _):
                     stale = removed > data.generation
-                if not stale:  # what was removed since must not come back to disk
-                    cache_file.save(store.folder, data)
+                # What was removed since must not come back to disk.
+                return None if stale else save()
             finally:
                 os.close(fd)
     except (OSError, StoreError) as error:
         _log.info("the vector cache is kept in memory only (%s): %s", error, store.cache_folder)
+        return None

@@ -10,7 +10,7 @@ import json
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..limits import MAX_NS
 from ..records import Float32
 from .files import CACHE_NAME, open_file, replace_cached
+from .first_passes import FirstPasses
 from .validate import MAX_COUNT, MAX_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
@@ -45,6 +46,8 @@ class CacheData:
         text: `(n, Dt)` float16.
         scale: `(2, n)` float32: 1 / norm of each visual and text vector, 0 where the norm is 0. Rounding to fp16 moves
             norms off 1 by up to 0.0005.
+        first: What finds rows by their codes. It is made of these vectors.
+        crc: The checksum of the arrays in the file that they were loaded from; None if they were not.
     """
 
     memory: str
@@ -53,13 +56,15 @@ class CacheData:
     visual: NDArray[np.float16]
     text: NDArray[np.float16]
     scale: Float32
+    first: FirstPasses = field(default_factory=FirstPasses)
+    crc: int | None = None
 
     def __len__(self) -> int:
         return int(self.columns.shape[1])
 
 
-def save(folder: Path, data: CacheData) -> None:
-    """Replace the cache of the memory in `folder` by `data`, or leave the old one.
+def save(folder: Path, data: CacheData) -> int:
+    """Replace the cache of the memory in `folder` by `data`, or leave the old one; return the checksum of its arrays.
 
     Raises:
         OSError: the disk is full, or the folder is read-only.
@@ -80,6 +85,7 @@ def save(folder: Path, data: CacheData) -> None:
     text = json.dumps(head).encode()
     head_page = (_PREFIX.pack(_MAGIC, len(text), zlib.crc32(text)) + text).ljust(_PAYLOAD, b"\0")
     replace_cached(folder, CACHE_FILE_NAME, [head_page, *map(_raw, arrays)])
+    return crc
 
 
 def _raw(array: NDArray[np.generic]) -> memoryview:
@@ -145,6 +151,7 @@ def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows
         visual.view(np.float16).reshape(n, dv),
         texts.view(np.float16).reshape(n, dt),
         scale.view(np.float32).reshape(2, n),
+        crc=payload_crc,
     )
     if (what := odd(found)) is not None:
         raise ValueError(what)

@@ -31,6 +31,9 @@ _PRODUCTS = 1 << 23
 _SPARE = 16
 """How many more tracks than were asked for `top` looks at, so that one scan nearly always settles it."""
 
+_FEW = 512
+"""Up to so many tracks `top` begins with the first pass."""
+
 _WIDER = 8
 """How many times as many tracks a search looks at when too few of the first ones may answer."""
 
@@ -77,7 +80,7 @@ class VectorCache:
 
     def refreshed(self) -> VectorCache:
         """Return a cache with what was written since, by this process or another; itself when nothing was."""
-        data, _ = cache_build.updated(self._store, self._data)
+        data = cache_build.refreshed(self._store, self._data)
         return self if data is self._data else VectorCache(self._store, data)
 
     def columns_of(self, rows: Rows) -> Columns:
@@ -120,9 +123,21 @@ class VectorCache:
         unit = self._unit(kind, query)
         if not len(self):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        rows, dots = scan.at_least(self._half(kind), unit, float(threshold) - _NORM_MARGIN)
-        scores: Float32 = dots * self._scale(kind)[rows]
-        return self._kept(self._settled(kind, unit, rows, scores, threshold), within)
+        found = self._by_first_pass(kind, unit, threshold)
+        if found is None:
+            rows, dots = scan.at_least(self._half(kind), unit, float(threshold) - _NORM_MARGIN)
+            found = self._settled(kind, unit, rows, dots * self._scale(kind)[rows], threshold)
+        return self._kept(found, within)
+
+    def _by_first_pass(self, kind: Kind, unit: Float32, threshold: float) -> Scored | None:
+        """What `range_search` finds, without a scan of all vectors; None where that is not possible or not faster."""
+        half = self._half(kind)
+        first = self._data.first.of(_KINDS.index(kind), half)
+        found = None if first is None else first[0].at_least(half, unit, float(threshold) - _NORM_MARGIN, first[1])
+        if found is None:
+            return None
+        rows, dots = found
+        return self._settled(kind, unit, rows, dots * self._scale(kind)[rows], threshold)
 
     def narrowed(self, kind: Kind, query: Float32, found: Scored, threshold: float) -> Scored:
         """Return what `range_search` finds, from what it `found` with a lower threshold, without another scan.
@@ -143,7 +158,7 @@ class VectorCache:
     def range_search_many(
         self, kind: Kind, queries: Float32, threshold: float, within: Within | None = None
     ) -> list[Scored]:
-        """Do a `range_search` for each of `queries` `(n, D)`, in one pass over the vectors: matrix products.
+        """Do a `range_search` for each of `queries` `(n, D)`, by the first pass, or in one pass over the vectors.
 
         Raises:
             ValueError, UsageError: as `range_search`.
@@ -151,6 +166,15 @@ class VectorCache:
         units = np.array([self._unit(kind, query) for query in queries], np.float32)
         if not len(self) or not len(units):
             return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]
+        quick = {number: self._by_first_pass(kind, unit, threshold) for number, unit in enumerate(units)}
+        rest = [number for number, found in quick.items() if found is None]
+        quick.update(zip(rest, self._matrix_products(kind, units[rest], threshold), strict=True))
+        return [self._kept(found, within) for _, found in sorted(quick.items()) if found is not None]
+
+    def _matrix_products(self, kind: Kind, units: Float32, threshold: float) -> list[Scored]:
+        """What `range_search` finds for queries of unit length `(n, D)`, by matrix products of all vectors with them."""
+        if not len(units):
+            return []
         half, scale = self._half(kind), self._scale(kind)
         found: list[NDArray[np.int64]] = []
         query_numbers: list[NDArray[np.int64]] = []
@@ -167,14 +191,10 @@ class VectorCache:
         row, query, score = np.concatenate(found), np.concatenate(query_numbers), np.concatenate(dots)
         order = np.argsort(query, kind="stable")  # rows stay ascending within a query
         cuts = np.searchsorted(query[order], np.arange(1, len(units)))
-        out = []
-        for unit, members in zip(units, np.split(order, cuts), strict=True):
-            rows, scores = row[members], score[members]
-            close = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
-            scores[close] = self._cosines(kind, unit, rows[close])
-            keep = scores >= np.float32(threshold)
-            out.append(self._kept((rows[keep], scores[keep]), within))
-        return out
+        return [
+            self._settled(kind, unit, row[members], score[members], threshold)
+            for unit, members in zip(units, np.split(order, cuts), strict=True)
+        ]
 
     def top(self, kind: Kind, query: Float32, k: int, within: Within | None = None) -> Scored:
         """Find the `k` nearest tracks, or all when there are fewer: rows and scores, best first, the older id on ties.
@@ -188,12 +208,18 @@ class VectorCache:
         k = min(k, len(self))
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        rows, dots = scan.best(self._half(kind), unit, min(len(self), 2 * k + _SPARE))
+        half = self._half(kind)
+        first = self._data.first.of(_KINDS.index(kind), half) if k <= _FEW else None
+        if first is None:
+            rows, dots = scan.best(half, unit, min(len(self), 2 * k + _SPARE))
+            others = float(dots[-1])
+        else:
+            rows, others = first[0].nearest(unit, 2 * k + _SPARE, first[1])
         scores = self._cosines(kind, unit, rows)
         best = np.lexsort((rows, -scores))[:k]
-        # A track that the scan left out has at most the last inner product, and a cosine that differs from it by less
+        # A track that was left out has at most the inner product `others`, and a cosine that differs from it by less
         # than fp16 moves norms. If that can be better than the worst of these, all tracks above it are looked at.
-        if len(rows) < len(self) and dots[-1] + _NORM_MARGIN >= scores[best[-1]]:
+        if len(rows) < len(self) and others + _NORM_MARGIN >= scores[best[-1]]:
             rows, _ = self.range_search(kind, query, float(scores[best[-1]]))
             scores = self._cosines(kind, unit, rows)
             best = np.argsort(-scores, kind="stable")[:k]
