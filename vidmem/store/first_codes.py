@@ -134,9 +134,9 @@ def encode(codes: Codes, half: NDArray[np.float16]) -> tuple[NDArray[np.uint8], 
     odd = np.zeros(len(half), np.bool_)
     for start in range(0, len(half), _CHUNK):
         part = slice(start, start + _CHUNK)
-        left = half_to_float(half[part]) - codes.mean
+        left: Float32 = half_to_float(half[part]) - codes.mean
         long = np.einsum("ij,ij->i", left, left) > _LONGEST**2
-        left = left @ codes.rotation.T
+        left = np.asarray(left @ codes.rotation.T, np.float32)
         chosen = np.empty((len(left), len(codes.groups)), np.uint8)
         for number, (first, size) in enumerate(codes.groups.tolist()):
             chosen[:, number] = _subtract(left[:, first : first + size], codes.centroids[number, :, :size])
@@ -292,8 +292,8 @@ def _nearest(points: Float32, centroids: Float32) -> NDArray[np.intp]:
     if points.shape[1] == 1:
         order = np.argsort(centroids[:, 0], kind="stable")
         ascending = centroids[order, 0]
-        return order[np.searchsorted((ascending[1:] + ascending[:-1]) / 2, points[:, 0])]
-    return (points @ centroids.T - (centroids**2).sum(1) / 2).argmax(axis=1)
+        return np.asarray(order[np.searchsorted((ascending[1:] + ascending[:-1]) / 2, points[:, 0])])
+    return np.asarray((points @ centroids.T - (centroids**2).sum(1) / 2).argmax(axis=1))
 
 
 def _lengths(left: Float32, split: int) -> tuple[Float32, Float32]:

@@ -144,7 +144,7 @@ def _check(kind: Stored, half: NDArray[np.float16]) -> None:
     """Raises ValueError unless the arrays fit each other and these vectors."""
     codes, (n, dim) = kind.codes, half.shape
     groups, width = len(codes.groups), codes.width
-    shapes = [
+    shapes: list[tuple[NDArray[Any], tuple[int, ...]]] = [
         (codes.mean, (dim,)),
         (codes.rotation, (dim, dim)),
         (codes.groups, (groups, 2)),

@@ -307,4 +307,4 @@ def columns_of(blocks: Blocks, rows: Rows) -> NDArray[np.uint8]:
     inside = rows % BLOCK_ROWS
     pair, which = np.arange(width) // 2, np.arange(width) % 2
     both = view[(rows // BLOCK_ROWS)[:, None], pair[None], which[None], _PLACE[inside % 16][:, None]]
-    return np.where((inside >= 16)[:, None], both >> 4, both & 0x0F).astype(np.uint8)
+    return np.asarray(np.where((inside >= 16)[:, None], both >> 4, both & 0x0F), np.uint8)
