@@ -332,30 +332,33 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 def test_a_first_pass_is_taken_into_ram_after_some_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidmem.store.first_passes.PATIENCE", 2)
-    half = gaussian(100, 16).astype(np.float16)
+    half, text = gaussian(100, 16).astype(np.float16), gaussian(100, 8).astype(np.float16)
     passes = FirstPasses()
     assert passes.of(0, half) is None
-    assert passes.up_to_date((half, half)) is not None
+    assert passes.up_to_date((half, text)) is not None
     assert [passes.of(0, half) is None for _ in range(4)] == [True, True, False, False]
-    assert passes.of(1, half) is None  # each kind by itself
-    assert passes.of(0, half[:50]) is None
+    assert passes.of(1, text) is None  # each kind by itself
+    assert passes.of(0, half.copy()) is None  # other vectors, for all it knows
+    monkeypatch.setattr("vidmem.store.first_passes.FIRST_PASS_FROM", 101)
+    assert passes.of(0, half) is None
 
 
 @pytest.mark.usefixtures("at_once")
 def test_new_rows_wait_for_codes_until_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidmem.store.first_passes.FEW_NEW", 0.02)
     half = gaussian(1000, 16).astype(np.float16)
+    old, some = half[:900], half[:910]
     passes = FirstPasses()
-    passes.up_to_date((half[:900], half[:900]))
-    few = passes.changed(np.array([3]), 900, 910)
-    known = few.of(0, half[:910])
+    passes.up_to_date((old, old))
+    few = passes.changed(np.array([3]), (some, some))
+    known = few.of(0, some)
     assert known is not None
     assert known[1].tolist() == [3, *range(900, 910)]
-    many = few.changed(np.empty(0, np.int64), 910, 1000)
+    many = few.changed(NONE, (half, half))
     known = many.of(0, half)
     assert known is not None
     assert (len(known[0]), len(known[1])) == (1000, 0)
-    known = few.of(0, half[:910])  # the older state is as it was
+    known = few.of(0, some)  # the older state is as it was
     assert known is not None
     assert len(known[0]) == 900
 
@@ -363,14 +366,15 @@ def test_new_rows_wait_for_codes_until_they_are_many(monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("at_once")
 def test_codes_are_learned_anew_when_a_memory_has_doubled() -> None:
     half = gaussian(400, 16).astype(np.float16)
+    small, more = half[:200], half[:300]
     passes = FirstPasses()
-    passes.up_to_date((half[:200], half[:200]))
-    more = passes.changed(np.empty(0, np.int64), 200, 300).up_to_date((half[:300], half[:300]))
-    assert more is not None
-    assert [kind.trained for kind in more] == [200, 200]
-    double = passes.changed(np.empty(0, np.int64), 200, 400).up_to_date((half, half))
-    assert double is not None
-    assert [kind.trained for kind in double] == [400, 400]
+    passes.up_to_date((small, small))
+    kept = passes.changed(NONE, (more, more)).up_to_date((more, more))
+    assert kept is not None
+    assert [kind.trained for kind in kept] == [200, 200]
+    anew = passes.changed(NONE, (half, half)).up_to_date((half, half))
+    assert anew is not None
+    assert [kind.trained for kind in anew] == [400, 400]
 
 
 @pytest.mark.usefixtures("at_once")

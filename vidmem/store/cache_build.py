@@ -74,7 +74,7 @@ def _with_first_pass(store: Store, data: CacheData) -> CacheData:
     except (OSError, ValueError, StoreError) as error:
         _log.info("the first pass of a search is rebuilt (%s): %s", error, store.cache_folder)
         return data
-    return replace(data, first=FirstPasses(kinds))
+    return replace(data, first=FirstPasses(kinds, (data.visual, data.text)))
 
 
 def _lacks_first_pass(data: CacheData) -> bool:
@@ -195,7 +195,7 @@ def _merged(old: CacheData, new: CacheData) -> CacheData | None:
     text = np.concatenate([old.text, new.text[~known]])
     columns[:, at], scale[:, at] = new.columns[:, known], new.scale[:, known]
     visual[at], text[at] = new.visual[known], new.text[known]
-    first = old.first.changed(at, len(old), columns.shape[1])
+    first = old.first.changed(at, (visual, text))
     return CacheData(new.memory, new.generation, columns, visual, text, scale, first)
 
 

@@ -42,26 +42,31 @@ class _Kind:
 
 
 class FirstPasses:
-    """The first passes of a state of the vectors: none at first. Threads may share it."""
+    """The first passes of a state of the vectors: none at first. Threads may share it.
 
-    def __init__(self, kinds: Sequence[Stored] = ()) -> None:
+    They answer for just those arrays: with others, as of a later state, `of` gives nothing.
+    """
+
+    def __init__(self, kinds: Sequence[Stored] = (), halves: Halves | None = None) -> None:
         self._turn = threading.Lock()
         self._kinds = tuple(_Kind(kind) for kind in kinds)
+        self._halves = halves
 
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
-    def changed(self, rows: Rows, before: int, after: int) -> FirstPasses:
+    def changed(self, rows: Rows, halves: Halves) -> FirstPasses:
         """Return those of the vectors after a change.
 
         Args:
             rows: Which of the old rows were replaced.
-            before: How many rows there were.
-            after: How many there are.
+            halves: All vectors as they are now, visual and text; more rows than before are new ones.
         """
-        new = FirstPasses()
+        new = FirstPasses(halves=halves)
+        if self._halves is None:
+            return new
         with self._turn:
-            more = np.concatenate([rows, np.arange(before, after)]).astype(np.int64)
+            more = np.concatenate([rows, np.arange(len(self._halves[0]), len(halves[0]))]).astype(np.int64)
             new._kinds = tuple(
                 _Kind(kind.stored, kind.ready, np.union1d(kind.fresh, more), kind.scans) for kind in self._kinds
             )
@@ -74,7 +79,7 @@ class FirstPasses:
             kind: 0 for visual, 1 for text vectors.
             half: Those vectors.
         """
-        if not self._kinds or len(half) < FIRST_PASS_FROM or not half.shape[1]:
+        if not self._kinds or self._halves is None or half is not self._halves[kind] or len(half) < FIRST_PASS_FROM:
             return None
         with self._turn:
             known = self._kinds[kind]
@@ -106,7 +111,7 @@ class FirstPasses:
                     made.append(new)
             if len(made) < len(halves):
                 return None
-            self._kinds = tuple(_Kind(kind) for kind in made)
+            self._kinds, self._halves = tuple(_Kind(kind) for kind in made), halves
             return made[0], made[1]
 
 
