@@ -172,7 +172,7 @@ class VectorCache:
         return [self._kept(found, within) for _, found in sorted(quick.items()) if found is not None]
 
     def _matrix_products(self, kind: Kind, units: Float32, threshold: float) -> list[Scored]:
-        """What `range_search` finds for queries of unit length `(n, D)`, by matrix products of all vectors with them."""
+        """What `range_search` finds for queries of unit length `(n, D)`, by matrix products with all vectors."""
         if not len(units):
             return []
         half, scale = self._half(kind), self._scale(kind)
