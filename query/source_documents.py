@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..store.files import seal_id
 from ..timecode import NS, is_wall_clock, iso
 from .documents import SightingDocument
 
@@ -54,9 +55,13 @@ class SourceDetails(SourceDocument):
 
 @dataclass(frozen=True, slots=True)
 class MemoryDocument:
-    """What a memory holds, its bytes on disk, and what made it; null where nothing was indexed yet."""
+    """What a memory holds, its bytes on disk, and what made it; null where nothing was indexed yet.
+
+    `sealed` is the id of a sealed memory, else null.
+    """
 
     memory: str
+    sealed: str | None
     sources: int
     duration_s: float
     duration_ns: str
@@ -191,6 +196,7 @@ def memory_document(store: Store, knows: str | None) -> MemoryDocument:
     stats, model = store.stats(), store.model()
     return MemoryDocument(
         memory=str(store.folder),
+        sealed=seal_id(store.folder),
         sources=stats.sources,
         duration_s=stats.duration_ns / NS,
         duration_ns=str(stats.duration_ns),

@@ -227,7 +227,7 @@ def _memory(folder: Path) -> Check:
         )
     try:
         with Store.open(folder) as store:
-            stats, model, due = store.stats(), store.model(), store.scrub_due()
+            stats, model, due, sealed = store.stats(), store.model(), store.scrub_due(), store.sealed
     except StoreError as error:
         return Check("memory", "broken", str(error))
     maker = f"made by {model.encoder}" if model else "no encoder yet"
@@ -237,6 +237,8 @@ def _memory(folder: Path) -> Check:
     if due:
         remedy = "something was forgotten but is not erased; `vidmem compact` erases it"
         return Check("memory", f"{counts}: {folder}", remedy)
+    if sealed:
+        return Check("memory", f"{counts}, sealed: questions work, nothing is written: {folder}")
     writable = os.access(folder, os.W_OK) and os.access(folder / DATABASE_NAME, os.W_OK)
     return Check(
         "memory", f"{counts}, {'writable' if writable else 'read-only: questions work, indexing does not'}: {folder}"

@@ -102,6 +102,7 @@ def _memory_cells(row: Row) -> dict[str, str | None]:
     settings = row["settings"]
     return {
         "memory": row["memory"],
+        "sealed": row["sealed"],
         "sources": f"{row['sources']:,}",
         "length of video": clock(int(row["duration_ns"])),
         "frames": f"{max(row['frames'] - row['photos'], 0):,}",

@@ -192,6 +192,7 @@ class Catalogue:
             "config": json.dumps(dict(model.config), sort_keys=True),
         }
         table = self._tables.FLEET
+        conn.execute(table.select().with_for_update()).one()  # who enters or removes shards waits here for each other
         conn.execute(table.update().where(table.c.encoder.is_(None)).values(**values))
         fleet = self._fleet(conn)
         assert fleet.model is not None
@@ -228,8 +229,9 @@ class Catalogue:
             self._claim(conn, manifest.model)
             found = conn.execute(table.select().where(table.c.sha256 == manifest.id)).mappings().first()
             if found is None:
-                found = conn.execute(table.select().where(table.c.key == name).with_for_update()).mappings().first()
-                if found is not None and found["state"] == "ready":
+                self._insert(conn, {"key": name, "state": "leased", "tries": 0})  # unless it is there
+                found = conn.execute(table.select().where(table.c.key == name).with_for_update()).mappings().one()
+                if found["state"] == "ready":
                     return self._shard(found)
             values = {
                 "sha256": manifest.id,
@@ -244,32 +246,31 @@ class Catalogue:
                 "lease_until": 0,
                 "error": "",
             } | ({} if owner is None else {"lease_owner": _text(owner, "owner")})
-            if found is not None and found["state"] == "ready":  # known; it may have moved
+            if found["state"] == "ready":  # known; it may have moved
                 if found["uri"] != values["uri"]:
                     conn.execute(table.update().where(table.c.number == found["number"]).values(uri=values["uri"]))
                     self._changed(conn)
                 return self._by(conn, table.c.number == found["number"])
-            if found is not None:
-                number = int(found["number"])
-                conn.execute(table.update().where(table.c.number == number).values(**values))
-            else:
-                number = self._insert(conn, {"key": name, **values})
+            number = int(found["number"])
+            conn.execute(table.update().where(table.c.number == number).values(**values))
             self._enter_sources(conn, number, manifest)
             self._changed(conn)
             return self._by(conn, table.c.number == number)
 
-    def _insert(self, conn: sa.Connection, values: Mapping[str, Any]) -> int:
+    def _insert(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
+        """Enter a task; return its number, tries and end. None if there is one with its key: another was faster."""
         defaults = {
             **dict.fromkeys(("encoder", "uri", "lease_owner", "error"), ""),
             **dict.fromkeys(("generation", "n_tracks", "bytes", "lease_until", "tries"), 0),
             **dict.fromkeys(("clock_offset_ns", "clock_error_ns"), 0),
             "about": "{}",
         }
-        table = self._tables.SHARDS
-        number = int(conn.execute(table.insert().values(**{**defaults, **values}).returning(table.c.number)).one()[0])
-        if number > MAX_NUMBER:
+        columns = self._tables.SHARDS.c
+        query = self._tables.insert_new(conn, {**defaults, **values})
+        taken = conn.execute(query.returning(columns.number, columns.tries, columns.lease_until)).first()
+        if taken is not None and int(taken[0]) > MAX_NUMBER:
             raise StoreError(f"the catalogue has given out all its {MAX_NUMBER:,} numbers; make a new one")
-        return number
+        return taken
 
     def _enter_sources(self, conn: sa.Connection, number: int, manifest: Manifest) -> None:
         table = self._tables.SOURCES
@@ -355,21 +356,8 @@ class Catalogue:
             if taken is None:
                 if conn.execute(table.select().where(table.c.key == name)).first() is not None:
                     return None
-                taken = self._first(conn, {"key": name, **values, "tries": 1})
+                taken = self._insert(conn, {"key": name, **values, "tries": 1})
             return None if taken is None else Lease(int(taken[0]), name, who, int(taken[1]), int(taken[2]))
-
-    def _first(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
-        """Enter a task; None if another was faster."""
-        table = self._tables.SHARDS
-        defaults = {
-            **dict.fromkeys(("encoder", "uri", "error"), ""),
-            **dict.fromkeys(("generation", "n_tracks", "bytes", "clock_offset_ns", "clock_error_ns"), 0),
-        }
-        query = self._tables.insert_new(conn, {**defaults, **values})
-        taken = conn.execute(query.returning(table.c.number, table.c.tries, table.c.lease_until)).first()
-        if taken is not None and int(taken[0]) > MAX_NUMBER:
-            raise StoreError(f"the catalogue has given out all its {MAX_NUMBER:,} numbers; make a new one")
-        return taken
 
     def _held(self, lease: Lease) -> Any:
         columns = self._tables.SHARDS.c

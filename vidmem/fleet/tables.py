@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,7 @@ def check(conn: sa.Connection) -> int | None:
     if conn.dialect.name == "sqlite":
         rows = conn.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master LIMIT 100").all()
         known = all(kind in ("table", "index") and table in _OWN for kind, _, table in rows)
+        known = known and all(map(partial(_plain, conn), metadata.tables.values()))
         if not rows:
             return None
         if not known and not any(name == "fleet" for _, name, _ in rows):
@@ -215,6 +217,12 @@ def check(conn: sa.Connection) -> int | None:
     if type(found) is not int or found < 1 or (found <= FORMAT and not known):
         raise StoreError("the catalogue is damaged; restore it from a backup")
     return found
+
+
+def _plain(conn: sa.Connection, table: sa.Table) -> bool:
+    """Return True if a table of SQLite has the columns of `table`, and none that computes."""
+    found = conn.exec_driver_sql(f"PRAGMA table_xinfo({table.name})").all()
+    return [(row[1], row[6]) for row in found] == [(column.name, 0) for column in table.columns]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import stat
@@ -32,6 +33,8 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 """Ends of the names of the files that SQLite puts beside a database."""
 TEMPORARY = ".tmp"
 """End of the names of unfinished files in the cache."""
+
+_LARGEST_SEAL = 64 << 20
 
 _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 """The last bytes of a rollback journal that names a second file, which SQLite then opens and deletes
@@ -72,6 +75,28 @@ def check_files(folder: Path, *, write: bool = False) -> None:
 def sealed(folder: Path) -> bool:
     """Return True if the memory in `folder` is sealed: nothing in it may be written, made or deleted."""
     return _lstat(folder / SEAL_NAME) is not None
+
+
+def seal_id(folder: Path) -> str | None:
+    """Return the id of a sealed memory, as its manifest says; None if the memory is not sealed.
+
+    The manifest is not checked here: see `vidmem.fleet.manifest`.
+
+    Raises:
+        StoreError: The seal is a link or a device, or has no id.
+        OSError: It cannot be read.
+    """
+    if not sealed(folder):
+        return None
+    with os.fdopen(open_file(folder / SEAL_NAME, os.O_RDONLY), "rb") as file:
+        data = file.read(_LARGEST_SEAL + 1)
+    try:
+        found = json.loads(data)["id"] if len(data) <= _LARGEST_SEAL else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        found = None
+    if not isinstance(found, str) or len(found) != 64 or not found.isalnum():
+        raise StoreError(f"the seal of the memory is damaged; `vidmem verify` says more: {folder}")
+    return found
 
 
 def seal_refuses() -> StoreError:
