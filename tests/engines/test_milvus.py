@@ -79,7 +79,7 @@ def test_answers_are_those_of_the_memory(memory: Memory, server: str, index: str
     for kind in ("text", "visual"):
         many = engine.range_search_many(kind, queries, 0.3)
         for query, both in zip(queries, many, strict=True):
-            for threshold in (-1.0, 0.3, 0.6, 0.99):
+            for threshold in (-1.0, 0.3, np.float64(0.6), np.float32(0.99)):
                 rows, scores = engine.range_search(kind, query, threshold)
                 expected, expected_scores = exact.range_search(kind, query, threshold)
                 np.testing.assert_array_equal(rows, expected)

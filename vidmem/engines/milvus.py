@@ -171,7 +171,7 @@ class MilvusVectors:
         elif self._index.startswith("IVF"):
             parameters["nprobe"] = NPROBE
         if above is not None:
-            parameters["radius"] = above
+            parameters["radius"] = float(above)  # a number of NumPy has no JSON
         with errors(self._uri):
             found = self._client.search(
                 self._name,
