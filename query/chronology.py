@@ -77,13 +77,18 @@ def _simulated(row: SourceRow) -> bool:
 
 def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighting]) -> list[Sighting]:
     """The sightings with the time at which each was recorded, where it is known."""
-    rows = {row.id: row for row in sources}
+    by_id = {row.id: row for row in sources}
+    by_uri = {row.uri: row for row in by_id.values()}  # a sighting that was made by hand has no id of a source
+    rows = [by_id.get(s.source_id) or by_uri.get(s.source) for s in sightings]
     pictures: dict[int, list[int]] = {}
-    for s in sightings:
-        if s.source_id in rows and rows[s.source_id].kind.single_pictures:
-            pictures.setdefault(s.source_id, []).append(s.frame_ns)
+    for s, row in zip(sightings, rows, strict=True):
+        if row is not None and row.kind.single_pictures:
+            pictures.setdefault(row.id, []).append(s.frame_ns)
     dates = {source: store.pictures_recorded(source, times) for source, times in pictures.items()}
-    return [_dated(s, rows.get(s.source_id), dates.get(s.source_id, {}).get(s.frame_ns, (None, ""))) for s in sightings]
+    return [
+        _dated(s, row, (None, "") if row is None else dates.get(row.id, {}).get(s.frame_ns, (None, "")))
+        for s, row in zip(sightings, rows, strict=True)
+    ]
 
 
 def _dated(s: Sighting, row: SourceRow | None, picture_date: tuple[int | None, str]) -> Sighting:

@@ -29,12 +29,12 @@ from typing import assert_type
 from PIL import Image
 
 from vidmem import Answer, Memory, Sighting
-from vidmem.query.answers import Thing
+from vidmem.query.answers import Timeline
 
 def use(m: Memory, s: Sighting) -> None:
     assert_type(m.where("cup", top=None, sources="a.mp4", min_probability=0.5), Answer)
     assert_type(m.where("cup")[0], Sighting)
-    assert_type(m.timeline(image="cup.jpg", alike=True), list[Thing])
+    assert_type(m.timeline(image="cup.jpg", alike=True), Timeline)
     assert_type(m.picture(s, "cup", others=[s]), Image.Image)
     m.clip(s, "cup.mp4", box=False)
     m.where("cup", tpo=3)  # ERROR Unexpected keyword argument "tpo"

@@ -543,14 +543,3 @@ def test_a_shard_that_fails_while_its_hits_are_looked_up(pairs: Callable[..., Pa
         with pytest.raises(StoreError, match="shard 2 went down while it answered; ask again"):
             vectors.columns_of(rows)
         many.proof()
-
-
-def test_a_fleet_is_in_pieces_of_one_shard_each(pairs: Callable[..., Pair]) -> None:
-    made = sources(20)
-    pair = pairs(made, split(made, [0, 0, 1, 2, 2, 3, 4, 4, 5]))
-    many = FleetVectors(pair.many)
-    pieces = list(many.pieces())
-    assert [name for name, _, _ in pieces] == [part.row.sha256 for part in pair.many.state().parts]
-    assert np.concatenate([rows for _, _, rows in pieces]).tolist() == list(range(len(many)))
-    ((name, generation, rows),) = VectorCache(pair.one).pieces()
-    assert (name, generation, len(rows)) == (*VectorCache(pair.one).state, len(many))

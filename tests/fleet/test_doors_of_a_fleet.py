@@ -273,11 +273,6 @@ def test_addresses_that_are_none(tmp_path: Path) -> None:
         Memory.open(f"fleet:{tmp_path / 'empty.catalogue'}")
 
 
-def test_a_fleet_has_no_engine(house: House) -> None:
-    with pytest.raises(UsageError, match="leave `engine` out"):
-        Memory.open(house.fleet, read_only=True, engine="milvus:http://127.0.0.1:1")
-
-
 def test_serving_a_fleet_for_writing_is_refused(house: House) -> None:
     from vidmem.serve.opening import open_memory
 

@@ -152,7 +152,8 @@ def test_the_document_of_an_answer_has_what_is_shown_and_the_rest() -> None:
     older = replace(SIGHTING, start_ns=0)
     answer = Answer((SIGHTING, older), query={"text": "cup"}, total=5, notes=("a note",), likelier=older)
     document = plain(where_document(answer, answer.sightings[:1]))
-    assert list(document) == ["found", "query", "sightings", "near_misses", "likelier", "total", "notes"]
+    names = ["found", "query", "sightings", "near_misses", "likelier", "total", "notes", "exact", "shards"]
+    assert list(document) == names
     assert document["sightings"] == [sighting_row(SIGHTING)]
     assert (document["likelier"], document["total"], document["notes"]) == (sighting_row(older), 5, ["a note"])
     assert plain(where_document(answer))["sightings"] == [sighting_row(SIGHTING), sighting_row(older)]
@@ -163,7 +164,7 @@ def test_the_document_of_an_answer_has_what_is_shown_and_the_rest() -> None:
 def test_the_document_of_a_timeline_numbers_its_things() -> None:
     document = plain(timeline_document([Thing((SIGHTING, SIGHTING), (3, 7)), Thing((SIGHTING,), (9,))]))
     assert [(t["thing"], t["seen"], t["tracks"]) for t in document["things"]] == [(1, 2, [3, 7]), (2, 1, [9])]
-    assert plain(timeline_document([])) == {"found": False, "things": []}
+    assert plain(timeline_document([])) == {"found": False, "things": [], "exact": True, "shards": None}
 
 
 def test_secrets_in_addresses_do_not_leave_the_process() -> None:

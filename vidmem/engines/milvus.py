@@ -6,7 +6,7 @@ that should not be; but the index may leave out what should be, and gives no bou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,9 +97,6 @@ class MilvusVectors:
 
     def rows_within(self, within: Within | None) -> Rows:
         return self._vectors.rows_within(within)
-
-    def pieces(self) -> Iterator[tuple[str, int, Rows]]:
-        return self._vectors.pieces()
 
     def scores(self, kind: Kind, query: Float32, rows: Rows) -> Float32:
         return self._vectors.scores(kind, query, rows)

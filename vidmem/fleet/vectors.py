@@ -7,7 +7,7 @@ fleet is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -126,11 +126,6 @@ class FleetVectors:
             out += [rows + part.first for part, rows in some]
             self._check_listed(sum(map(len, out)))
         return np.concatenate(out) if out else np.empty(0, np.int64)
-
-    def pieces(self) -> Iterator[tuple[str, int, Rows]]:
-        """Each shard: its sha256, its generation, and its rows."""
-        for part in self._state.parts:
-            yield part.row.sha256 or "", part.row.generation, np.arange(part.first, part.first + len(part))
 
     def _check_listed(self, count: int) -> None:
         if count > MOST_LISTED:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,10 +94,6 @@ class VectorCache:
     def rows_within(self, within: Within | None) -> Rows:
         """Return the rows of all tracks that may answer, ascending."""
         return np.arange(len(self)) if within is None else np.flatnonzero(within.mask(self.columns))
-
-    def pieces(self) -> Iterator[tuple[str, int, Rows]]:
-        """Yield the id of the memory, its generation and all rows: it is one piece (see `Vectors`)."""
-        yield *self.state, np.arange(len(self))
 
     def _kept(self, found: Scored, within: Within | None) -> Scored:
         """What was found, without the tracks that may not answer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import numpy as np
@@ -57,12 +56,6 @@ class Vectors(Protocol):
 
     def rows_within(self, within: Within | None) -> Rows:
         """The rows of all tracks that may answer, ascending."""
-
-    def pieces(self) -> Iterator[tuple[str, int, Rows]]:
-        """The tracks in pieces that change as one: the id and the generation of each, and its rows, ascending.
-
-        A memory is one piece. Of a fleet each shard is one, known by its sha256.
-        """
 
     def range_search(self, kind: Kind, query: Float32, threshold: float, within: Within | None = None) -> Scored:
         """Every track with a score of at least `threshold` to `query` `(D,)`: rows, ascending, and scores."""
