@@ -45,6 +45,10 @@ class DeliveryError(VidmemError):
     """A receiver of events cannot be reached, or refuses them."""
 
 
+class WorkerError(VidmemError):
+    """A worker, or its cluster, cannot be reached or cannot take part."""
+
+
 class StoreError(VidmemError):
     """A memory cannot be read or written: damaged, read-only, disk full."""
 

@@ -86,6 +86,7 @@ EXPORTS = {
 """The commands of `vidmem export` beside its own, as EVALUATIONS, in the package `exports`."""
 
 FLEET = {
+    "index": "Index many sources with many workers into shards.",
     "add": "Enter sealed memories into a catalogue.",
     "ls": "List the shards in a catalogue.",
     "rm": "Take shards out of a catalogue.",

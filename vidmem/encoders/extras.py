@@ -12,7 +12,7 @@ LIBRARIES = (
     *("torch", "torchvision", "transformers", "open_clip", "timm", "tokenizers", "peft"),
     *("starlette", "uvicorn", "mcp", "pydantic", "anyio", "paho"),
     *("lance", "lancedb", "pymilvus", "milvus_lite"),
-    *("sqlalchemy", "psycopg", "fsspec", "s3fs"),
+    *("sqlalchemy", "psycopg", "fsspec", "s3fs", "ray"),
 )
 """Libraries that only extras bring."""
 

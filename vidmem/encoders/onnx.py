@@ -39,9 +39,19 @@ def providers(device: str | None = None) -> list[str]:
     return list(dict.fromkeys([chosen, PROVIDERS["cpu"]]))
 
 
+_most_cores: int | None = None
+
+
+def limit_cores(most: int | None) -> None:
+    """Let encoders of this process use at most so many cores, beside others that share the machine; None for all."""
+    global _most_cores
+    _most_cores = most
+
+
 def cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of CPU cores that encoders of this process may use."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return there if _most_cores is None else max(1, min(there, _most_cores))
 
 
 def session(

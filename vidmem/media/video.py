@@ -59,6 +59,11 @@ class VideoSource(Source):
             self.info = file_info(path, SourceKind.VIDEO, size, _duration_ns(container, stream), embedded)
 
     @property
+    def clock(self) -> Clock:
+        """From the times of the container to those of frames."""
+        return self._clock
+
+    @property
     def zero_ns(self) -> int:
         """Where t_ns = 0 is on the container's own clock, in ns, rounded down."""
         return self._clock.zero // self._clock.den

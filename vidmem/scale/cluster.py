@@ -1,0 +1,155 @@
+"""Connect to Ray: a cluster on this machine that lives as long as the run, or one that is there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ..encoders.extras import needing
+from ..encoders.onnx import cores
+from ..errors import UsageError, WorkerError
+
+OBJECT_STORE = 100 << 20
+"""Bytes of the object store of a local cluster. Frames and tokens never go through it."""
+_LOCAL = re.compile(r"local(?::([0-9]{1,4}))?")
+_ADDRESS = re.compile(r"(?:ray://)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where workers run.
+
+    Attributes:
+        local: Number of workers on this machine; 0 for a cluster that is there.
+        address: Of the cluster; empty for this machine.
+    """
+
+    local: int
+    address: str = ""
+
+
+def parse_workers(text: str) -> Where:
+    """Read `local`, `local:N`, `ray://HOST:PORT`, `HOST:PORT` or `auto`.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    if (found := _LOCAL.fullmatch(text)) is not None:
+        count = int(found[1]) if found[1] else cores()
+        if count < 1:
+            raise UsageError("`workers` local:N needs at least one worker")
+        return Where(count)
+    if text == "auto" or _ADDRESS.fullmatch(text):
+        return Where(0, text)
+    raise UsageError(f"`workers` is local, local:4, ray://HOST:10001, HOST:6379 or auto; not {text[:80]!r}")
+
+
+@needing("scale", "`vidmem fleet index`")
+def import_ray() -> Any:
+    """Import Ray. Raises ModelError if it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    return ray
+
+
+@contextmanager
+def connected(where: Where) -> Iterator[Any]:
+    """Give the module `ray`, connected. A cluster that this makes ends with the block; another one stays.
+
+    Raises:
+        WorkerError: The cluster cannot be reached or started.
+        ModelError: Ray is not installed.
+    """
+    ray = import_ray()
+    if ray.is_initialized():  # by whoever called this
+        yield ray
+        return
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if where.local:
+        options |= {
+            "num_cpus": where.local,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE,
+            "_temp_dir": _short_folder(),
+        }
+    else:
+        options["address"] = where.address
+    try:
+        ray.init(**options)
+    except Exception as error:  # gRPC, Ray and Redis have their own
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        remedy = (
+            "check that Ray can start here" if where.local else "start it with `ray start --head`, or check the address"
+        )
+        raise WorkerError(
+            f"the cluster of workers cannot be reached ({cause}); {remedy}: {where.address or 'local'}"
+        ) from None
+    try:
+        with _quiet():
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray print nothing when a worker dies: the run tells of it in one line. No public switch of Ray does that."""
+    from ray._private import worker
+
+    printing = getattr(worker, "print_to_stdstream", None)
+    if printing is None:
+        yield
+        return
+    worker.print_to_stdstream = lambda *args, **options: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
+
+
+def _short_folder() -> str:
+    """A folder for Ray's own files, private to this user. It is short, as paths of sockets have at most 107 letters."""
+    folder = os.path.join(tempfile.gettempdir(), f"vidmem-ray-{os.getuid() if hasattr(os, 'getuid') else 'local'}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and os.stat(folder).st_uid != os.getuid():
+        return tempfile.mkdtemp(prefix="vidmem-ray-")
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker takes of a machine: CPUs, GPUs, and the cores that its encoder uses."""
+
+    cpus: float
+    gpus: float
+    cores: int | None
+
+
+def shares(ray: Any, where: Where, cpus_per_worker: int, gpu_workers: int) -> tuple[int, Share]:
+    """How many workers there can be now, and what each takes.
+
+    Args:
+        ray: The connected module.
+        where: Where they run.
+        cpus_per_worker: CPUs of a worker in a cluster.
+        gpu_workers: Workers that share a GPU, where there are GPUs.
+    """
+    there = ray.cluster_resources()
+    gpus, cpus = float(there.get("GPU", 0)), float(there.get("CPU", 0))
+    if where.local:
+        per_gpu = gpus / where.local if gpus else 0.0
+        return where.local, Share(
+            min(1.0, cpus / where.local or 1.0), min(per_gpu, 1.0), max(1, cores() // where.local)
+        )
+    if gpus:
+        share = Share(min(1.0, cpus / (gpus * gpu_workers)), 1 / gpu_workers, None)
+        return int(gpus * gpu_workers), share
+    return int(cpus // cpus_per_worker), Share(float(cpus_per_worker), 0.0, cpus_per_worker)
