@@ -82,17 +82,21 @@ def find(entries: Sequence[Entry], *, film: bool = False) -> Listed:
     """
     out = Listed()
     seen: set[str] = set()
-    for entry in entries:
-        try:
-            found, refused = _expanded(entry, film)
-        except VidmemError as error:
-            out.refused.append(Refused(entry.path, f"{entry.where}{error}", entry.line))
-            continue
-        out.refused += [Refused(name, f"{entry.where}{cause}", entry.line) for name, cause in refused]
-        for made in _inputs(found, entry):
-            if made.name not in seen:
-                seen.add(made.name)
-                out.inputs.append(made)
+    with (
+        tempfile.TemporaryDirectory(prefix="vidmem-plan-") as folder,
+        Store.open(Path(folder) / "memory", write=True, create=True) as empty,  # nothing is known yet
+    ):
+        for entry in entries:
+            try:
+                found, refused = _expanded(entry, film)
+            except VidmemError as error:
+                out.refused.append(Refused(entry.path, f"{entry.where}{error}", entry.line))
+                continue
+            out.refused += [Refused(name, f"{entry.where}{cause}", entry.line) for name, cause in refused]
+            for made in _inputs(found, entry, empty):
+                if made.name not in seen:
+                    seen.add(made.name)
+                    out.inputs.append(made)
     return out
 
 
@@ -112,14 +116,9 @@ def _expanded(entry: Entry, film: bool) -> tuple[list[Found], list[tuple[str, st
     return found, refused + [(str(error.filename), str(unreadable(error))) for error in unread]
 
 
-def _inputs(found: Sequence[Found], entry: Entry) -> list[Input]:
-    with (
-        tempfile.TemporaryDirectory(prefix="vidmem-plan-") as folder,
-        Store.open(Path(folder) / "memory", write=True, create=True) as store,  # an empty one: nothing is known
-    ):
-        plan = planned(found, store)
+def _inputs(found: Sequence[Found], entry: Entry, empty: Store) -> list[Input]:
     out = []
-    for item in plan:
+    for item in planned(found, empty):
         if isinstance(item, Album):
             alone = (os.path.join(item.folder, path) for path in item.files)
             photos = (item.folder,) if "" in item.complete else tuple(alone)

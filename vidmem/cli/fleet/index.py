@@ -181,10 +181,8 @@ def index(
     \b
     Examples:
       vidmem fleet index walks.txt --catalogue house.catalogue --to shards
-      vidmem fleet index ~/Videos --catalogue house.catalogue --to shards
-        --workers local:4
-      vidmem fleet index runs.csv --catalogue postgresql://db/fleet
-        --to s3://archive/shards --workers ray://head:10001
+      vidmem fleet index ~/Videos --catalogue c --to shards --workers local:4
+      vidmem fleet index a.csv --catalogue c --to s3://b/s --workers ray://h:10001
     """
     from ...fleet.catalogue import Catalogue
     from ...scale import index_fleet
