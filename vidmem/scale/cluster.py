@@ -55,6 +55,7 @@ def import_ray() -> Any:
     """Import Ray. Raises ModelError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as other commands; Ray's 15 starves beside any other work
     import ray
 
     return ray
