@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,30 +74,35 @@ def connected(where: Where) -> Iterator[Any]:
         yield ray
         return
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if where.local:
-        options |= {
-            "num_cpus": where.local,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE,
-            "_temp_dir": _short_folder(),
-        }
-    else:
-        options["address"] = where.address
-    try:
-        ray.init(**options)
-    except Exception as error:  # gRPC, Ray and Redis have their own
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
-        remedy = (
-            "check that Ray can start here" if where.local else "start it with `ray start --head`, or check the address"
-        )
-        raise WorkerError(
-            f"the cluster of workers cannot be reached ({cause}); {remedy}: {where.address or 'local'}"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        if where.local:
+            # Its own folder, and a short one: the paths of sockets in it have at most 107 letters.
+            short = "/tmp" if os.path.isdir("/tmp") else None
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="vidmem-ray-", dir=short, ignore_cleanup_errors=True)
+            )
+            options |= {
+                "address": "local",
+                "num_cpus": where.local,
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE,
+                "_temp_dir": folder,
+            }
+        else:
+            options["address"] = where.address
+        try:
+            ray.init(**options)
+        except Exception as error:  # gRPC, Ray and Redis have their own
+            cause = " ".join(str(error).split())[:200] or type(error).__name__
+            remedy = (
+                "check that Ray can start here" if where.local else "check the address, or `ray start --head` there"
+            )
+            raise WorkerError(
+                f"the cluster of workers cannot be reached ({cause}); {remedy}: {where.address or 'local'}"
+            ) from None
+        stack.callback(ray.shutdown)
         with _quiet():
             yield ray
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -114,15 +119,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         worker.print_to_stdstream = printing
-
-
-def _short_folder() -> str:
-    """A folder for Ray's own files, private to this user. It is short, as paths of sockets have at most 107 letters."""
-    folder = os.path.join(tempfile.gettempdir(), f"vidmem-ray-{os.getuid() if hasattr(os, 'getuid') else 'local'}")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid") and os.stat(folder).st_uid != os.getuid():
-        return tempfile.mkdtemp(prefix="vidmem-ray-")
-    return folder
 
 
 @dataclass(frozen=True, slots=True)
