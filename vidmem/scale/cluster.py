@@ -95,7 +95,7 @@ def connected(where: Where) -> Iterator[Any]:
         except Exception as error:  # gRPC, Ray and Redis have their own
             cause = " ".join(str(error).split())[:200] or type(error).__name__
             remedy = (
-                "check that Ray can start here" if where.local else "check the address, or `ray start --head` there"
+                "check that Ray can start here" if where.local else "check the address, or run `ray start --head` there"
             )
             raise WorkerError(
                 f"the cluster of workers cannot be reached ({cause}); {remedy}: {where.address or 'local'}"
