@@ -344,6 +344,21 @@ def test_threads_share_a_catalogue(catalogue: Catalogue, made: dict[Path, Manife
     assert sum(lease is None for lease in leases) == 8
 
 
+def test_entering_and_leasing_a_task_at_once(catalogue: Catalogue, made: dict[Path, Manifest]) -> None:
+    manifest = next(iter(made.values()))
+
+    def act(i: int) -> Any:
+        return catalogue.add(manifest, "/a", key="task") if i % 2 else catalogue.lease("task", f"worker {i}", 60, {})
+
+    for _ in range(5):
+        out = many(6, act)
+        (row,) = catalogue.shards(ready=False)
+        assert row.state == "ready"
+        assert all(result.number == row.number for result in out[1::2])
+        assert all(result is None or isinstance(result, Lease) for result in out[::2])
+        catalogue.remove(row.number)
+
+
 def test_many_make_the_same_catalogue_at_once(url: str) -> None:
     def fleet(i: int) -> str:
         with Catalogue.open(url, create=True) as opened:

@@ -388,3 +388,20 @@ def test_a_seal_without_an_id(tmp_path: Path) -> None:
             seal_id(tmp_path / "m")
         with pytest.raises(StoreError, match="sealed"):
             Store.open(tmp_path / "m", write=True)
+
+
+def test_the_first_pass_of_a_large_memory_is_part_of_the_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidmem.store.first_passes.FIRST_PASS_FROM", 600)
+    made = shard(tmp_path / "m", n=700)
+    assert "cache/first_pass.bin" in made.files
+    assert not verify(tmp_path / "m")
+    unseal(tmp_path / "m")
+    assert seal(tmp_path / "m") == made
+    unseal(tmp_path / "m")
+    (tmp_path / "m" / "cache" / "first_pass.bin").unlink()
+    assert seal(tmp_path / "m") == made  # it is made again, the same
+    (tmp_path / "m" / "cache" / "first_pass.bin").unlink()
+    with Store.open(tmp_path / "m") as store:
+        assert len(VectorCache(store)) == 700
+    assert "cache/first_pass.bin" not in names(tmp_path / "m")
+    assert [problem.name for problem in verify(tmp_path / "m", quick=True)] == ["cache/first_pass.bin"]

@@ -7,13 +7,14 @@ import shutil
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from needs import needs
-from vidmem.errors import StoreError
+from vidmem.errors import StoreError, UsageError
 from vidmem.fleet import shards as module
 from vidmem.fleet import storage
 from vidmem.fleet.catalogue import Catalogue
@@ -79,7 +80,7 @@ def test_what_is_in_use_stays(rows: list[ShardRow], tmp_path: Path, monkeypatch:
         for row in rows[1:4]:
             with cache.local(row):
                 assert not verify(first, quick=True)
-        with cache.local(rows[4]), pytest.raises(StoreError, match=r"in use.*most_bytes"), cache.local(rows[1]):
+        with cache.local(rows[4]), pytest.raises(StoreError, match=r"in use.*VIDMEM_SHARDS_MB"), cache.local(rows[1]):
             pass
         assert not verify(first)
     with cache.local(rows[1]):
@@ -93,6 +94,26 @@ def test_a_shard_larger_than_the_cache(rows: list[ShardRow], tmp_path: Path) -> 
     ):
         pass
     assert not kept(tmp_path / "x")
+
+
+def test_a_catalogue_that_says_too_few_bytes(rows: list[ShardRow], tmp_path: Path) -> None:
+    lying = replace(rows[0], bytes=10)
+    with pytest.raises(StoreError, match="more bytes than the catalogue says"), Shards(None, tmp_path).local(lying):
+        pass
+    assert not kept(tmp_path)
+
+
+def test_the_environment_sets_folder_and_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VIDMEM_SHARDS", str(tmp_path / "there"))
+    assert Shards(None).folder == tmp_path / "there"
+    assert Shards(None).most_bytes == 20 << 30
+    monkeypatch.setenv("VIDMEM_SHARDS_MB", "3")
+    assert Shards(None).most_bytes == 3 << 20
+    assert Shards(None, tmp_path, 5).most_bytes == 5
+    for wrong in ("0", "-1", "much", "1.5", "9" * 20):
+        monkeypatch.setenv("VIDMEM_SHARDS_MB", wrong)
+        with pytest.raises(UsageError, match="VIDMEM_SHARDS_MB is a number of MB"):
+            Shards(None)
 
 
 def test_a_damaged_copy_is_made_again(rows: list[ShardRow], tmp_path: Path) -> None:

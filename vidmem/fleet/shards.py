@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..store.files import SEAL_NAME
 from . import checking, storage
 from .rows import ShardRow
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MOST_BYTES = 20 << 30
+FOLDER, MEGABYTES = "VIDMEM_SHARDS", "VIDMEM_SHARDS_MB"
+"""Environment variables: the folder of the cache, and its most bytes in MB (2^20 bytes)."""
 PATIENCE_SECONDS = 10.0
 """How long `local` waits for room while all shards of the cache are in use."""
 _LOCK, _ROOM, _PART = ".lock", "room.lock", ".part-"
@@ -50,24 +52,40 @@ else:
 
 
 def default_folder() -> Path:
-    """The folder of shards in the platform's folder for caches."""
+    """The folder of VIDMEM_SHARDS, else `shards` in the platform's folder for caches."""
+    if given := os.environ.get(FOLDER):
+        return Path(given).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("vidmem", appauthor=False)) / "shards"
 
 
+def _most_bytes() -> int:
+    """Most bytes of the cache, by VIDMEM_SHARDS_MB. Raises UsageError if that is malformed."""
+    text = os.environ.get(MEGABYTES, "").strip()
+    if not text:
+        return MOST_BYTES
+    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text)):
+        raise UsageError(f"the environment variable {MEGABYTES} is a number of MB from 1 on; got {text[:40]!r}")
+    return int(text) << 20
+
+
 class Shards:
     """The shards of a catalogue as folders on this machine."""
 
-    def __init__(self, catalogue: Catalogue | None, folder: Path | None = None, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, catalogue: Catalogue | None, folder: Path | None = None, most_bytes: int | None = None) -> None:
         """Make a cache.
 
         Args:
             catalogue: The catalogue of the shards; only for messages.
-            folder: Where copies are kept; by default in the platform's folder for caches. Several may share it.
-            most_bytes: Most bytes of all copies together.
+            folder: Where copies are kept; by default `default_folder()`. Several processes may share it.
+            most_bytes: Most bytes of all copies together; by default 20 GB, or what VIDMEM_SHARDS_MB says.
+
+        Raises:
+            UsageError: VIDMEM_SHARDS_MB is malformed.
         """
-        self.catalogue, self.folder, self.most_bytes = catalogue, folder or default_folder(), most_bytes
+        self.catalogue, self.folder = catalogue, folder or default_folder()
+        self.most_bytes = _most_bytes() if most_bytes is None else most_bytes
         self._known: dict[str, tuple[tuple[str, int, int, int], ...]] = {}
 
     @contextmanager
@@ -141,7 +159,7 @@ class Shards:
             shutil.rmtree(old, ignore_errors=True)
         part = self._reserve(row)
         try:
-            storage.download(row.uri, part / row.sha256, row.sha256)
+            storage.download(row.uri, part / row.sha256, row.sha256, most_bytes=row.bytes)
             os.rename(part / row.sha256, target)
         except OSError as error:
             raise StoreError(f"the shard cannot be kept ({error.strerror}); check the disk: {self.folder}") from None
@@ -154,7 +172,7 @@ class Shards:
         if needed > self.most_bytes:
             raise StoreError(
                 f"shard {row.number} has {needed:,} bytes, more than the {self.most_bytes:,} of the cache; "
-                f"raise `most_bytes`: {self.folder}"
+                f"set {MEGABYTES} to allow more: {self.folder}"
             )
         end = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -169,8 +187,8 @@ class Shards:
                 os.close(fd)
             if time.monotonic() > end:
                 raise StoreError(
-                    f"all shards in the cache are in use, and there is no room for {needed:,} bytes more; raise "
-                    f"`most_bytes`, which is {self.most_bytes:,}: {self.folder}"
+                    f"all shards in the cache are in use, and {self.most_bytes:,} bytes leave no room for {needed:,}; "
+                    f"set {MEGABYTES} to allow more: {self.folder}"
                 )
             time.sleep(0.05)
 

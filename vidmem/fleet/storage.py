@@ -156,22 +156,26 @@ def upload(folder: Path, uri: str | os.PathLike[str]) -> str:
     return str(target)
 
 
-def download(uri: str | os.PathLike[str], folder: Path, expected: str) -> Manifest:
+def download(uri: str | os.PathLike[str], folder: Path, expected: str, *, most_bytes: int | None = None) -> Manifest:
     """Copy a shard into a new folder, which appears when all of it is there and its checksums are right.
 
     Args:
         uri: The shard.
         folder: The folder to make.
         expected: The id of the shard.
+        most_bytes: Most bytes that its files may have.
 
     Raises:
-        StoreError: It cannot be reached, is another shard, or its files are not as they were sealed; the disk is full.
+        StoreError: It cannot be reached, is too large, is another shard, or its files are not as they were sealed; or
+            the disk is full.
         UsageError, ModelError: As `read_manifest`.
     """
     at = place(uri)
     sealed = read_manifest(at_text := str(at))
     if sealed.id != expected:
         raise StoreError(f"it is another shard, {sealed.id[:16]}, and not {expected[:16]}: {shown(at_text)}")
+    if most_bytes is not None and sealed.total_bytes > most_bytes:
+        raise StoreError(f"it has more bytes than the catalogue says; restore the catalogue: {shown(at_text)}")
     if at.is_local:
         _copy(at.folder, sealed, folder)
         return sealed
