@@ -27,6 +27,10 @@ ANCHORS = 256
 """How many of the probable tracks, the most probable ones, others are compared with."""
 _BLOCK = 4096
 """Rows that are looked up at a time, so that memory is bounded."""
+_SPLIT = 0.7
+"""With a picture, tracks of a larger share than this are searched by the words, the others by the picture."""
+_GAIN = 0.05
+"""By how much the least cosine to the picture must then rise, so that two searches are worth it."""
 _ROUNDING = 1e-4
 """By how much a bound is loosened, so that rounding loses no track."""
 
@@ -78,7 +82,7 @@ def probable(
         return sure
     anchors = sure.take(np.argsort(-_probability_of(sure), kind="stable")[:ANCHORS])
     weak = search.candidates(WEAK * floor)
-    weak = weak.take(~np.isin(weak.rows, sure.rows))
+    weak = weak.take(~np.isin(weak.rows, sure.rows, assume_unique=True))
     similar = np.zeros(len(weak), np.bool_)
     for part, cosine in _similarity(cache, weak, anchors):
         similar[part] = cosine.max(axis=1) > calibration.same_thing
@@ -141,6 +145,7 @@ class _Search:
     """A question with the curve that answers it. best: as in `Curve.at`; the rest as in `probable`.
 
     scans: what range searches found so far, by threshold, the vector and the rows found; see `_range_search`.
+    covers: rows that hold all candidates for a floor, with their cosines to the picture; see `_cover`.
     """
 
     cache: Vectors
@@ -152,10 +157,12 @@ class _Search:
     best: float
     allowed: Within | None
     scans: list[tuple[Kind, Float32, float, tuple[Rows, Float32]]] = field(default_factory=list)
+    covers: list[tuple[float, tuple[Rows, Float32]]] = field(default_factory=list)
 
     def scan(self, floor: float) -> None:
-        """Do the range search that `candidates` needs for `floor`. It answers higher floors as well."""
-        self._range_search(*self._scan_for(floor))
+        """Do the range searches that `candidates` needs for `floor`. They answer higher floors as well."""
+        if self._cover(floor) is None:
+            self._range_search(*self._scan_for(floor))
 
     def with_probability(self, hits: Hits) -> Hits:
         """The hits with the probability that each has by itself."""
@@ -171,7 +178,7 @@ class _Search:
         which is one range search. With a picture, the same bound thins out what the search for the picture gives.
         """
         kind, vector, threshold = self._scan_for(floor)
-        rows, scores = self._range_search(kind, vector, threshold)
+        rows, scores = self._cover(floor) or self._range_search(kind, vector, threshold)
         if self.text is None:
             return hits_of(rows, None, scores)
         if vector is self.text:
@@ -202,6 +209,32 @@ class _Search:
             if length >= 1e-6 and bound > 0:
                 return "text", (direction / length).astype(np.float32), bound / length
         return "text", self.text, self._min_score(floor)
+
+    def _cover(self, floor: float) -> tuple[Rows, Float32] | None:
+        """What the search for the picture finds for `floor`, without the tracks that cannot reach it; None where one
+        search is as good.
+
+        With the best of all shares, a picture that is hardly alike would do, and a search for that finds most tracks.
+        A track either has a large share, so that a search by the words finds it (see `candidates`), or its picture must
+        be more alike.
+        """
+        if self.visual is None or self.text is None or self.contrast is None or not len(self.contrast):
+            return None
+        for lower, (rows, scores) in self.covers:
+            if lower <= floor:
+                kept = scores >= np.float32(self._min_score(floor))
+                return rows[kept], scores[kept]
+        direction, length = _away_from(self.text, self.contrast)
+        ahead = self.calibration.temperature * (np.log(len(self.contrast)) + np.log(_SPLIT / (1 - _SPLIT))) - _ROUNDING
+        alike = self.curve.min_score(floor, self.best, _SPLIT + 1e-3)
+        if length < 1e-6 or ahead <= 0 or alike < self._min_score(floor) + _GAIN:
+            return None
+        named = self._range_search("text", (direction / length).astype(np.float32), ahead / length)[0]
+        rows = np.union1d(self._range_search("visual", self.visual, alike)[0], named)
+        scores = self.cache.scores("visual", self.visual, rows)
+        kept = scores >= np.float32(self._min_score(floor))
+        self.covers.append((floor, (rows[kept], scores[kept])))
+        return rows[kept], scores[kept]
 
     def _range_search(self, kind: Kind, vector: Float32, threshold: float) -> tuple[Rows, Float32]:
         """As that of the cache, without a scan where an earlier one had a lower threshold."""

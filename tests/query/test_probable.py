@@ -165,3 +165,50 @@ def test_what_is_less_probable_than_two_fifths_of_the_floor_is_not_raised(store:
 
     looks = leaning(DV, 1.0)
     assert rows(memory(store, (at(0.99), looks), (at(0.22), looks), (at(0.18), looks))) == [0, 1]
+
+
+@pytest.mark.parametrize("floor", [0.2, 0.5, 0.9])
+def test_by_both_two_searches_find_what_one_by_the_picture_finds(
+    store: Store, monkeypatch: pytest.MonkeyPatch, floor: float
+) -> None:
+    rng = np.random.default_rng(0)
+    tracks = [(float(told), leaning(DV, float(alike))) for told, alike in rng.uniform(-1, 1, (300, 2))]
+    cache = memory(store, *tracks)
+    contrast = np.array([OTHER, leaning(DT, -0.2), leaning(DT, 0.1, 2)])
+    found: list[dict[int, float]] = []
+    kinds: list[list[str]] = []
+    search = VectorCache.range_search
+
+    def counting(self: VectorCache, *arguments: Any) -> Any:
+        kinds[-1].append(arguments[0])
+        return search(self, *arguments)
+
+    monkeypatch.setattr(VectorCache, "range_search", counting)
+    for gain in (0.05, 9.0):  # never worth it
+        monkeypatch.setattr("vidmem.query.probable._GAIN", gain)
+        kinds.append([])
+        hits = find(cache, CALIBRATION, ASKED, leaning(DV, 1.0), contrast, min_probability=floor)
+        assert hits.probability is not None
+        found.append(dict(zip(hits.rows.tolist(), hits.probability.tolist(), strict=True)))
+    assert kinds == [["text", "visual"], ["visual"]]
+    assert found[0].keys() == found[1].keys()
+    assert all(abs(found[0][row] - found[1][row]) < 1e-5 for row in found[0])
+    assert len(found[0]) > 3
+
+
+@given(
+    st.floats(-6, 4),
+    st.floats(0.1, 20),
+    st.floats(0.05, 2),
+    st.floats(0.02, 0.98),
+    st.floats(0.01, 0.99),
+    st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 1)), min_size=1, max_size=8),
+)
+def test_no_score_below_the_least_one_of_a_share_reaches_the_probability(
+    bias: float, score: float, share: float, least: float, most: float, tracks: list[tuple[float, float]]
+) -> None:
+    curve = Curve(bias, score, share, 9, 9, 9)
+    held = np.array([min(s, most) for _, s in tracks])
+    scores = np.array([s for s, _ in tracks])
+    told = curve.at(scores, held)
+    assert (scores[told >= np.float32(least)] >= curve.min_score(least, None, most)).all()

@@ -85,8 +85,8 @@ class Curve:
             z = z + self.best * _gap_to_best(np.asarray(score, np.float64), best)
         return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
 
-    def min_score(self, probability: float, best: float | None = None) -> float:
-        """The score below which no share reaches `probability`; -inf if there is no such bound.
+    def min_score(self, probability: float, best: float | None = None, most_share: float = 1.0) -> float:
+        """The score below which no share up to `most_share` reaches `probability`; -inf if there is no such bound.
 
         best: the best score of the question, if known.
         """
@@ -95,7 +95,7 @@ class Curve:
         wanted = (
             np.log(probability / (1 - probability)) if probability < 1 else 16.0
         )  # float32 rounds to 1 from there on
-        wanted -= self.bias + self.share * float(_logit(np.array(1.0)))
+        wanted -= self.bias + self.share * float(_logit(np.array(most_share)))
         if best is None or self.best <= 0:
             return -np.inf if self.score < 1e-9 else float(wanted / self.score) - 1e-5
         # From 0 up to the best score both slopes count; below 0 the one of `best` is clipped.

@@ -297,7 +297,8 @@ def _with(rows: Rows, odd: Rows, others: Rows) -> Rows:
     """All of these rows, ascending, each once."""
     if not len(odd) and not len(others):
         return rows
-    return np.unique(np.concatenate([rows, odd, others]))
+    every = np.sort(np.concatenate([rows, odd, others]), kind="stable")
+    return every[np.diff(every, prepend=-1) > 0]
 
 
 def columns_of(blocks: Blocks, rows: Rows) -> NDArray[np.uint8]:
