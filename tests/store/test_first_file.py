@@ -278,6 +278,21 @@ def test_a_full_disk_leaves_the_search_as_it_was(full: Store, monkeypatch: pytes
     assert answers(VectorCache(full)) == flat(full, monkeypatch)
 
 
+def test_with_another_faiss_nothing_is_written_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidmem.store.first_passes.works", lambda width: False)
+    source = store.begin_source(info()).id
+    add(store, source, [track(i) for i in range(150)])
+    cache = VectorCache(store)
+    written: list[int] = []
+    monkeypatch.setattr(cache_file, "save", lambda *args: written.append(1))
+    for number in range(150, 153):
+        add(store, source, [track(number)])
+        cache = cache.refreshed()
+        assert len(cache.range_search("visual", query(), -1.0)[0]) == number + 1
+    assert not written
+    assert not path(store).exists()
+
+
 _BUILD = """
 import sys
 from pathlib import Path

@@ -80,7 +80,9 @@ def _with_first_pass(store: Store, data: CacheData) -> CacheData:
 def _lacks_first_pass(data: CacheData) -> bool:
     """True if searches among so many vectors need one, and there is none."""
     return (
-        len(data) >= first_passes.FIRST_PASS_FROM and not data.first and data.visual.shape[1] * data.text.shape[1] > 0
+        len(data) >= first_passes.FIRST_PASS_FROM
+        and not data.first
+        and all(first_passes.possible(half) for half in (data.visual, data.text))
     )
 
 

@@ -99,7 +99,7 @@ class FirstPasses:
         made: list[Stored] = []
         with self._turn:
             for number, half in enumerate(halves):
-                if not half.shape[1] or not works(columns_for(half.shape[1])):
+                if not possible(half):
                     return None
                 known = self._kinds[number] if self._kinds else _Kind()
                 if known.ready is None and known.stored is not None:
@@ -113,6 +113,11 @@ class FirstPasses:
                 return None
             self._kinds, self._halves = tuple(_Kind(kind) for kind in made), halves
             return made[0], made[1]
+
+
+def possible(half: NDArray[np.float16]) -> bool:
+    """Return True if vectors of this length can have a first pass with this FAISS."""
+    return half.shape[1] > 0 and works(columns_for(half.shape[1]))
 
 
 def _catch_up(known: _Kind, half: NDArray[np.float16], share: float) -> None:
