@@ -70,7 +70,7 @@ def test_sealing(tmp_path: Path) -> None:
             assert names(folder) == FILES
             assert not verify(folder)
 
-    for step in steps(do_seal, *prepare(0), most=20):
+    for step in steps(do_seal, *prepare(0), most=14):
         assert killed_at(step, do_seal, *prepare(step))
         check(step)
     assert {True, False} == set(states)

@@ -84,7 +84,7 @@ def test_a_manifest_comes_back_as_it_was(manifest: Manifest) -> None:
 
 
 @given(manifests(), st.data())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_any_other_byte_is_refused(manifest: Manifest, data: st.DataObject) -> None:
     text = bytearray(manifest.text())
     place = data.draw(st.integers(0, len(text) - 1))
@@ -118,7 +118,7 @@ def paths(document: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 
 
 @given(manifests(), JUNK, st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_a_field_of_another_kind_is_refused_or_means_the_same(
     manifest: Manifest, junk: object, data: st.DataObject
 ) -> None:

@@ -170,7 +170,7 @@ def test_threads_share_a_small_cache(rows: list[ShardRow], tmp_path: Path) -> No
     largest: list[int] = []
 
     def use(i: int) -> None:
-        for j in range(12):
+        for j in range(8):
             row = rows[(i * 7 + j * 3) % 5]
             try:
                 with caches[i % 2].local(row) as at:
