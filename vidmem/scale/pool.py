@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..errors import VidmemError, WorkerError
 from .cluster import Share
-from .worker import At, Worker, WorkerFacts
+from .worker import WORDS, At, Worker, WorkerFacts
 
 _GROW_S = 10.0
 """Seconds between two looks whether the cluster has grown."""
@@ -161,7 +161,7 @@ class RayPool:
         """See Pool."""
         slot = next(slot for slot in self._slots if slot.facts is not None and slot.job is None)
         slot.job, slot.at = job, At()
-        slot.result = getattr(slot.actor, job.method).options(concurrency_group="work").remote(*job.arguments)
+        slot.result = getattr(slot.actor, job.method).remote(*job.arguments)
 
     def running(self) -> dict[Any, At]:
         """See Pool."""
@@ -184,7 +184,7 @@ class RayPool:
     def everywhere(self, method: str, *arguments: Any) -> None:
         """See Pool."""
         refs = [
-            getattr(slot.actor, method).options(concurrency_group="work").remote(*arguments)
+            getattr(slot.actor, method).remote(*arguments)
             for slot in self._slots
             if slot.facts is not None and slot.job is None
         ]
@@ -200,7 +200,7 @@ class RayPool:
         wanted = number if self._most is None else min(number, self._most)
         for _ in range(wanted - self._refused - len(self._slots)):
             actor = (
-                self._ray.remote(concurrency_groups={"work": 1, "words": 1})(Worker)
+                self._ray.remote(concurrency_groups={WORDS: 1})(Worker)
                 .options(
                     num_cpus=share.cpus,
                     num_gpus=share.gpus,
@@ -209,7 +209,7 @@ class RayPool:
                 )
                 .remote(*self._make(share))
             )
-            self._slots.append(_Slot(actor, actor.hello.options(concurrency_group="words").remote()))
+            self._slots.append(_Slot(actor, actor.hello.remote()))
 
     def _taken(self, slot: _Slot, ref: Any) -> Event | None:
         """What became of a call."""
@@ -275,7 +275,7 @@ class RayPool:
                 finally:
                     slot.asked = None
             if slot.job is not None:
-                slot.asked = slot.actor.at.options(concurrency_group="words").remote()
+                slot.asked = slot.actor.at.remote()
 
 
 def _busy(slot: _Slot) -> bool:

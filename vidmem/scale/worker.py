@@ -11,9 +11,10 @@ import re
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .. import __version__
 from ..errors import VidmemError, WorkerError
@@ -31,9 +32,21 @@ if TYPE_CHECKING:
 
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WORDS = "words"
+"""The group of methods that Ray runs beside a task."""
 _NAME = re.compile("[0-9a-f]{32}")
 _STALE_S = 7 * 86_400
 """Seconds after which what a killed worker left is deleted."""
+
+
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+
+def _beside(method: _Method) -> _Method:
+    """Let Ray run a method in a thread of its own, beside the task. This is what `ray.method` sets; a worker that does
+    not run in Ray needs no Ray."""
+    vars(method)["__ray_concurrency_group__"] = WORDS
+    return method
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,7 @@ class Worker:
         if cores is not None:  # before the libraries are imported that read them
             os.environ.update(dict.fromkeys(_THREADS, str(cores)))
 
+    @_beside
     def hello(self) -> WorkerFacts:
         """Say who this is.
 
@@ -109,6 +123,7 @@ class Worker:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         return WorkerFacts(socket.gethostname(), os.getpid(), tuple(filter(None, visible.split(","))))
 
+    @_beside
     def at(self) -> At:
         """Say how far it is."""
         return self._at
