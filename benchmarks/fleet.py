@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,6 +44,7 @@ from vidmem.fleet.manifest import Manifest
 from vidmem.fleet.sealing import seal
 from vidmem.query.answers import Answer
 from vidmem.records import Float32, SourceInfo, SourceKind
+from vidmem.store import Proof
 from vidmem.store.files import SEAL_NAME
 from vidmem.timecode import NS
 
@@ -145,7 +146,15 @@ class Watch:
             self.mapped = max(self.mapped, int(sizes["RssFile"].split()[0]) * 1024)
 
 
-Ask = Callable[[str], Answer]
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search of the vectors alone found, without the grouping of sightings."""
+
+    found: bool
+    proof: Proof | None
+
+
+Ask = Callable[[str], Answer | Searched]
 
 
 def asked(ask: Ask, names: Sequence[str]) -> dict[str, Any]:
@@ -172,6 +181,24 @@ def asked(ask: Ask, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def searching(memory: Memory) -> Ask:
+    """The search that a question by a name makes: all tracks above the calibrated threshold, and the twelve best.
+
+    What is left of a question is the grouping of what was found. Here each place repeats few tracks thousands of times,
+    and grouping them says nothing of real ones.
+    """
+
+    def ask(name: str) -> Searched:
+        (vector,) = memory.text_encoder.encode_text([name])
+        with memory.store.snapshot():
+            cache = memory.cache()
+            rows, _ = cache.range_search("text", vector, memory.calibration.text_threshold)
+            cache.top("text", vector, 12)
+            return Searched(bool(len(rows)), memory.store.proof())
+
+    return ask
+
+
 @contextmanager
 def without_bounds() -> Iterator[None]:
     """Search all shards: bounds prove nothing."""
@@ -183,13 +210,26 @@ def without_bounds() -> Iterator[None]:
         yield
 
 
-def names_of(memory: Memory, count: int, seed: int) -> list[str]:
-    """Names that the encoder knows: half of those that are found in the clips, half of all."""
+def names_of(memory: Memory, count: int, seed: int, found: bool) -> list[str]:
+    """Names that the encoder knows: half of those that a track of the clips is near enough to, half of all.
+
+    found: in place of the first half, names that are found in the clips. Each place repeats few tracks many times, so
+    that such a name has thousands of sightings in a large fleet, and their grouping takes all of the time.
+    """
     rng = np.random.default_rng(seed)
     known = sorted(name for name, other in (memory.text_encoder.names() or {}).items() if not other)
-    found = [name for name, answer in zip(known, memory.watch(known), strict=True) if answer.found]
-    half = min(count // 2, len(found))
-    picked = [*rng.choice(found, half, replace=False), *rng.choice(known, count - half, replace=False)]
+    if found:
+        near = [name for name, answer in zip(known, memory.watch(known), strict=True) if answer.found]
+    else:
+        cache, threshold = memory.cache(), memory.calibration.text_threshold
+        vectors = memory.text_encoder.encode_text(known)
+        near = [
+            name
+            for name, (rows, _) in zip(known, cache.range_search_many("text", vectors, threshold), strict=True)
+            if len(rows)
+        ]
+    half = min(count // 2, len(near))
+    picked = [*rng.choice(near, half, replace=False), *rng.choice(known, count - half, replace=False)]
     rng.shuffle(picked)
     return [str(name) for name in picked]
 
@@ -237,22 +277,24 @@ def simulated(
                 "one source": (lambda name: memory.where(name, sources=[f"/fleet/robot-{some:04d}/1.mp4"]), names),
                 "one day": (lambda name: memory.where(name, after=day(some), before=day(some + 1)), names),
                 "a week": (lambda name: memory.where(name, after=day(some), before=day(some + 7)), names),
-                "all, by bounds": (memory.where, names[: args.all_names]),
+                "all (search), by bounds": (searching(memory), names[: args.all_names]),
             }
             for way, (ask, asked_for) in ways.items():
                 out[way] = asked(ask, asked_for) | _memory_of(watch)
                 say(f"{way}: {out[way]}")
             few = names[: args.unpruned]
             with without_bounds():
-                out["all, without bounds"] = asked(memory.where, few) | _memory_of(watch)
-            say(f"without bounds: {out['all, without bounds']}")
+                out["all (search), without bounds"] = asked(searching(memory), few) | _memory_of(watch)
+            say(f"without bounds: {out['all (search), without bounds']}")
             keep_open(memory, args.shards)
             with without_bounds():
-                memory.where(few[0])
-                out["all, without bounds, kept open"] = asked(memory.where, few) | _memory_of(watch)
-            say(f"kept open: {out['all, without bounds, kept open']}")
-            out["all, by bounds, kept open"] = asked(memory.where, names[: args.all_names]) | _memory_of(watch)
-            say(f"kept open: {out['all, by bounds, kept open']}")
+                searching(memory)(few[0])
+                out["all (search), without bounds, kept open"] = asked(searching(memory), few) | _memory_of(watch)
+            say(f"kept open: {out['all (search), without bounds, kept open']}")
+            out["all (search), by bounds, kept open"] = asked(searching(memory), names[: args.all_names]) | _memory_of(
+                watch
+            )
+            say(f"kept open: {out['all (search), by bounds, kept open']}")
     out["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return out
 
@@ -296,7 +338,7 @@ def real(
         for memory in (one, fleet):
             memory.where(names[0])
         some = args.real_shards // 2
-        questions: dict[str, Callable[[Memory], Ask]] = {
+        questions: dict[str, Callable[[Memory], Callable[[str], Answer]]] = {
             "all": lambda memory: lambda name: memory.where(name, top=None),
             "one day": lambda memory: lambda name: memory.where(name, top=None, after=day(some), before=day(some + 1)),
             "one video": lambda memory: (
@@ -359,6 +401,7 @@ def main() -> int:
     parser.add_argument("--questions", type=int, default=40, help="names to ask (40)")
     parser.add_argument("--unpruned", type=int, default=5, help="names to ask without bounds (5)")
     parser.add_argument("--noise", type=float, default=NOISE, help=f"noise that is added to real tokens ({NOISE})")
+    parser.add_argument("--found", action="store_true", help="ask names that are found; for a small fleet")
     parser.add_argument("--all-names", type=int, default=16, help="names to ask of all shards, by bounds (16)")
     parser.add_argument("--only", choices=("simulated", "real"), help="only this part")
     parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (../shared/data/clips)")
@@ -370,7 +413,7 @@ def main() -> int:
     if clips is None:
         return skip(args.out, result, f"no clips in {args.clips}; give their folder as --clips")
     with Memory.open(clips, read_only=True) as memory:
-        tokens, names = tokens_of_places(memory), names_of(memory, args.questions, 1)
+        tokens, names = tokens_of_places(memory), names_of(memory, args.questions, 1, args.found)
     result["names"] = names
     if args.place is not None:
         args.place.mkdir(parents=True, exist_ok=True)
