@@ -277,6 +277,7 @@ def fleet(place: Path, videos: Sequence[Path], workers: int) -> dict[str, float]
         place / "house.catalogue",
         place / "shards",
         workers=f"local:{workers}",
+        group_s=GROUP_S,
         work=place / "work",
     )
     return {
