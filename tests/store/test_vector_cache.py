@@ -84,6 +84,23 @@ def test_range_search_includes_the_boundary(full: Store, threads: bool, monkeypa
             np.testing.assert_array_equal(above, np.flatnonzero(exact > exact[row]))
 
 
+@pytest.mark.parametrize("dim", [511, 512, 768])
+def test_scores_decide_what_is_found_however_long_vectors_are(store: Store, dim: int) -> None:
+    """Sums of numbers of one size, in another order, differ the more the longer they are."""
+    rng = np.random.default_rng(0)
+    signs = np.sign(rng.standard_normal((80, dim))).astype(np.float16) / np.float16(dim**0.5)
+    scale = np.repeat(cache_build._inverse_norms(signs)[None], 2, axis=0)
+    columns = np.tile(np.arange(len(signs)), (6, 1))
+    cache = VectorCache(store, cache_file.CacheData("m", 1, columns, signs, signs, scale))
+    for row in range(8):
+        vector = signs[row].astype(np.float32)
+        scores = cache.scores("visual", vector, np.arange(len(cache)))
+        for threshold in (float(scores[row]), float(np.nextafter(scores[row], np.float32(2))), 1.0, 1.0 - 1e-6):
+            wanted = np.flatnonzero(scores >= np.float32(threshold))
+            np.testing.assert_array_equal(cache.range_search("visual", vector, threshold)[0], wanted)
+            np.testing.assert_array_equal(cache.range_search_many("visual", vector[None], threshold)[0][0], wanted)
+
+
 def test_a_track_without_direction_scores_zero(full: Store) -> None:
     cache = VectorCache(full)
     assert 7 in cache.range_search("visual", query(), 0.0)[0]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..records import Float32
 from ..store import Columns, Store, VectorCache, Within
-from ..store.vectors import Kind, Rows, Scored, unit_query
+from ..store.vectors import Kind, Rows, Scored, sum_margin, unit_query
 from .bounds_table import BoundsTable
 from .opened import OpenShard
 from .state import Part
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 300_000
 """The most tracks of a fleet that are listed at once, as for all things of some sources."""
-_SUM_MARGIN = 2e-6
-"""As in store/vector_cache.py."""
-
 _Search = Callable[[VectorCache, Within | None], Scored]
 
 
@@ -147,7 +144,7 @@ class FleetVectors:
     def narrowed(self, kind: Kind, query: Float32, found: Scored, threshold: float) -> Scored:
         """What `range_search` finds, from what it `found` with a lower threshold."""
         rows, scores = found[0], found[1].copy()
-        near = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
+        near = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= sum_margin(self.dim(kind)))
         if len(near):
             scores[near] = self.scores(kind, query, rows[near])
         keep = scores >= np.float32(threshold)

@@ -11,7 +11,7 @@ from .cache_build import BLOCK
 from .cache_file import CacheData
 from .fp16 import half_to_float
 from .store import Store
-from .vectors import Kind, Rows, Scored, product, unit_query
+from .vectors import Kind, Rows, Scored, product, sum_margin, unit_query
 from .within import Columns, Within
 
 _KINDS: tuple[Kind, Kind] = ("visual", "text")
@@ -21,9 +21,6 @@ _NORM_MARGIN = 1e-3
 
 It is half a unit in the last place of each component, 2^-11, and room for float32 sums.
 """
-
-_SUM_MARGIN = 2e-6
-"""Largest difference of two float32 sums of one cosine; nearer to the threshold, one fixed sum decides."""
 
 _PRODUCTS = 1 << 23
 """Cosines at a time in a search with many queries: 32 MB."""
@@ -150,7 +147,7 @@ class VectorCache:
     def _settled(self, kind: Kind, unit: Float32, rows: Rows, scores: Float32, threshold: float) -> Scored:
         """The rows whose score is at least the threshold; next to it one fixed sum decides."""
         scores = scores.copy()
-        near = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= _SUM_MARGIN)
+        near = np.flatnonzero(np.abs(scores - np.float32(threshold)) <= sum_margin(len(unit)))
         scores[near] = self._cosines(kind, unit, rows[near])
         keep = scores >= np.float32(threshold)
         return rows[keep], scores[keep]
@@ -184,7 +181,7 @@ class VectorCache:
             part = slice(start, start + step)
             near = half_to_float(half[part]) @ units.T
             near *= scale[part][:, None]
-            rows, which = np.nonzero(near >= threshold - _SUM_MARGIN)
+            rows, which = np.nonzero(near >= threshold - sum_margin(units.shape[1]))
             found.append(rows + start)
             query_numbers.append(which)
             dots.append(near[rows, which])

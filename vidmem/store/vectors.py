@@ -101,6 +101,15 @@ def unit_query(kind: Kind, query: Float32, dim: int | None) -> Float32:
     return out
 
 
+def sum_margin(dim: int) -> float:
+    """The largest difference of two float32 sums of one cosine of vectors of length `dim`: what is nearer to a threshold
+    is decided by one fixed sum.
+
+    Each is off by at most about dim 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+    """
+    return 2e-6 + dim * 2.0**-23
+
+
 def product(text: Float32, visual: Float32) -> Float32:
     """The score `(n,)` by a text and a picture, from the two cosines.
 
