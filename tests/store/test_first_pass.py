@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from vidmem.records import Float32
 from vidmem.store import scan
-from vidmem.store.first_codes import COLUMNS, WIDE_COLUMNS, Codes, Tables, columns_for, encode, train
+from vidmem.store.first_codes import COLUMNS, WIDE_COLUMNS, Codes, Table, Tables, columns_for, encode, train
 from vidmem.store.first_pass import (
     BLOCK_ROWS,
     FirstPass,
     _packed,
+    _Part,
     _put,
     build,
     columns_of,
@@ -256,6 +257,21 @@ def test_the_nearest_rows_and_a_bound_of_the_others(
             rows, bound = first.nearest(query, count, NONE)
             assert (np.diff(rows) > 0).all()
             assert (np.delete(exact, rows) <= bound).all()
+
+
+@pytest.mark.parametrize("count", [1, 60, 80, 99, 100, 300])
+def test_rows_whose_sums_are_0_are_not_taken_for_others(count: int) -> None:
+    """FAISS gives the row -1 in place of these."""
+    columns = np.random.default_rng(0).integers(0, 16, (100, 80)).astype(np.uint8)
+    columns[::4] = 0
+    entries = np.tile(np.arange(16) * 17, (80, 1)).astype(np.float32)
+    sums = np.take_along_axis(entries.T, columns, axis=0).sum(axis=1)
+    assert (sums[::4] == 0).all()
+    rows, last = _Part(32, _packed(columns), 100).nearest(Table(entries, 0.0, 1.0), count)
+    assert rows.min() >= 32
+    assert len(set(rows.tolist())) == len(rows)
+    assert (np.delete(sums, rows - 32) <= last).all()
+    assert count < len(sums) or len(rows) == len(sums)
 
 
 def test_codes_are_packed_and_read_again() -> None:

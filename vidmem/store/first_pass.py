@@ -218,9 +218,13 @@ class _Part:
 
     def nearest(self, question: Table, count: int) -> tuple[Rows, float]:
         """The `count` rows with the largest sums, and a sum that no other row exceeds; -1 if there is no other."""
-        sums, rows = self._index.search(question.entries.reshape(1, -1), min(count, self.count))
-        last = -1.0 if count >= self.count else float(sums[0, -1])
-        return np.asarray(rows[0], np.int64), last
+        if count >= self.count:
+            return np.arange(self.start, self.start + self.count), -1.0
+        sums, rows = self._index.search(question.entries.reshape(1, -1), count)
+        # FAISS leaves out rows whose sum is 0, and fills up with -1.
+        found = np.asarray(rows[0], np.int64)
+        held = found >= 0
+        return found[held], float(sums[0, -1]) if held.all() else 0.0
 
 
 def _faiss() -> Any:
