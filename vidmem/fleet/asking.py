@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from .state import FleetState, Part
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 30.0
-"""A shard that takes longer counts as down."""
+"""A shard that takes longer, from when its turn comes, counts as down."""
 MAX_WORKERS = 8
 
 
@@ -58,7 +59,7 @@ class Desk:
     """The threads that ask shards. Threads may share it."""
 
     def __init__(self, shards: OpenShards, patience_s: float = PATIENCE_SECONDS) -> None:
-        """patience_s: How long a shard may take."""
+        """patience_s: How long a shard may take from when its turn comes."""
         self.shards, self.patience_s = shards, patience_s
         self.pool = ThreadPoolExecutor(workers(), "shard")
         self._late: dict[int, Future[Any]] = {}
@@ -82,6 +83,7 @@ class Desk:
         if search:
             asked.searched.update(part.number for part in wanted)
         futures: list[tuple[Part, Future[T]]] = []
+        begun = [time.monotonic()]
         for part in wanted:
             with self._turn:
                 late = self._late.get(part.number)
@@ -91,16 +93,19 @@ class Desk:
             if late is not None:
                 asked.down[part.number] = "it still does not answer to an earlier question"
             else:
-                futures.append((part, self.pool.submit(self._one, part, work)))
-        _, slow = wait([future for _, future in futures], self.patience_s)
+                futures.append((part, self.pool.submit(self._one, part, work, begun)))
+        slow = {future for _, future in futures}
+        # As long as turns come, those that wait for theirs are not late: many shards take their time together.
+        while slow and (left := begun[-1] + self.patience_s - time.monotonic()) > 0:
+            slow = wait(slow, left).not_done
         out = []
         for part, future in futures:
-            if future in slow and not future.cancel():
+            if future.cancel():
+                asked.down[part.number] = f"those before it did not answer within {self.patience_s:g} s"
+            elif not future.done():
                 asked.down[part.number] = f"it did not answer within {self.patience_s:g} s"
                 with self._turn:
                     self._late[part.number] = future
-            elif future.cancelled():
-                asked.down[part.number] = f"others took {self.patience_s:g} s before its turn came"
             else:
                 try:
                     out.append((part, future.result()))
@@ -145,7 +150,8 @@ class Desk:
             reason = " ".join(str(error).split())
             raise StoreError(f"shard {part.number} went down while it answered; ask again: {reason}") from None
 
-    def _one(self, part: Part, work: Callable[[Part, OpenShard], T]) -> T:
+    def _one(self, part: Part, work: Callable[[Part, OpenShard], T], begun: list[float]) -> T:
+        begun.append(time.monotonic())
         with self.shards.use(part.row) as opened:
             return work(part, opened)
 
