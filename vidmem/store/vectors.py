@@ -102,10 +102,10 @@ def unit_query(kind: Kind, query: Float32, dim: int | None) -> Float32:
 
 
 def sum_margin(dim: int) -> float:
-    """The largest difference of two float32 sums of one cosine of vectors of length `dim`: what is nearer to a threshold
-    is decided by one fixed sum.
+    """The largest difference of two float32 sums of one cosine of vectors of length `dim`.
 
-    Each is off by at most about dim 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+    What is nearer to a threshold is decided by one fixed sum. Each sum is off by at most about dim 2^-24 (Higham,
+    Accuracy and Stability of Numerical Algorithms, section 3.1).
     """
     return 2e-6 + dim * 2.0**-23
 
