@@ -13,7 +13,7 @@ from typing import Self
 
 from .errors import UsageError
 
-_KNOWN = "https?|rtsps?|rtmps?|rtp|srt|tcp|udp|s?ftp|wss?"
+_KNOWN = "https?|rtsps?|rtmps?|rtp|srt|tcp|udp|s?ftp|wss?|postgres(?:ql)?"
 _SCHEME = re.compile(rf"\b(?!file:)[a-z][a-z0-9+.-]{{1,30}}:/{{2,}}|\b(?:{_KNOWN}):/", re.IGNORECASE)
 """The beginning of an address on a network. Of known kinds one slash is enough, since paths have no double ones."""
 _AT = re.compile("@|%40", re.IGNORECASE)

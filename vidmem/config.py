@@ -18,14 +18,21 @@ from typing import Any, Self
 
 from .errors import StoreError, UsageError
 
+MEMORY_VARIABLE = "VIDMEM_MEMORY"
 
-def default_folder() -> Path:
-    """The folder of VIDMEM_MEMORY, else `memory` in the platform's folder for data."""
-    if given := os.environ.get("VIDMEM_MEMORY"):
-        return Path(given)
+
+def default_address() -> str:
+    """The folder or the fleet that VIDMEM_MEMORY names, else `memory` in the platform's folder for data."""
+    if given := os.environ.get(MEMORY_VARIABLE):
+        return given
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("vidmem", appauthor=False)) / "memory"
+    return os.path.join(platformdirs.user_data_dir("vidmem", appauthor=False), "memory")
+
+
+def default_folder() -> Path:
+    """The default memory as a folder, for what takes no fleet."""
+    return Path(default_address())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,14 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .address import Address, without_secrets
-from .config import IndexConfig, default_folder, preset
+from .config import IndexConfig, default_address, preset
 from .display import memory_html, memory_text
 from .encoders import DEFAULT, Calibration, Encoder, MaskSource, TextEncoder, check, check_masks, find
 from .errors import UsageError
-from .fleet.address import is_fleet
+from .fleet.address import folder_of, is_fleet
 from .fleet.opening import open_store
 from .query import arguments
 from .query.query import Query
@@ -75,7 +74,7 @@ def _engine(spec: str) -> Callable[[Callable[[Store], Vectors]], Callable[[Store
 def _opened(address: str | os.PathLike[str], read_only: bool, create: bool) -> tuple[Store, Callable[[Store], Vectors]]:
     """The store at an address, a folder or a fleet, and what gives its vectors."""
     if not is_fleet(address):
-        folder = Path(address)
+        folder = folder_of(address)
         return (Store.open(folder) if read_only else Store.open(folder, write=True, create=create)), VectorCache
     from .fleet.vectors import FleetVectors
 
@@ -169,8 +168,8 @@ class Memory:
         """Open the memory in a folder, or make a new one.
 
         Args:
-            path: The folder; by default `default_folder()`. Or a fleet, such as "fleet:house.catalogue", which takes
-                questions only and is always opened as with `read_only`.
+            path: The folder; by default `config.default_address()`. Or a fleet, such as "fleet:house.catalogue", which
+                takes questions only and is always opened as with `read_only`.
             encoder: By default the encoder that made the memory, or `tiny` for a new one.
             device: `cuda`, `mps` or `cpu`; by default the fastest one found.
             read_only: Open it for questions only, and never wait for a writer.
@@ -198,7 +197,7 @@ class Memory:
         if masks is not None and not isinstance(masks, MaskSource):
             arguments.path("masks", masks)
         searched = None if engine is None else _engine(arguments.text("engine", engine))
-        address = default_folder() if path is None else arguments.path("path", path)
+        address = default_address() if path is None else arguments.path("path", path)
         if encoder is not None:
             check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
             if masks is not None:

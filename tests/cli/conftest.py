@@ -66,7 +66,7 @@ def copy(indexed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(indexed, tmp_path / "copy"))
 
 
-def process(*args: object, memory: Path, wait: bool = True, **more: Any) -> Any:
+def process(*args: object, memory: Path | str, wait: bool = True, **more: Any) -> Any:
     """Run the command line in a new process that knows the encoder `colours`."""
     code = (
         f"import sys; sys.path.insert(0, {str(TESTS)!r}); import fakes; fakes.register(); "

@@ -72,9 +72,18 @@ def test_a_mistyped_command_gets_a_suggestion(run: Run) -> None:
 
 
 def test_an_option_before_the_command_gets_a_hint(run: Run) -> None:
-    result = run("-m", "memory", "where", "red")
+    result = run("--all", "where", "red")
     assert result.exit_code == 2
-    assert "No such option: -m. Options of a command go after its name: vidmem COMMAND -m" in result.stderr
+    assert "No such option: --all. Options of a command go after its name: vidmem COMMAND --all" in result.stderr
+
+
+def test_the_memory_may_come_before_the_command(run: Run, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDMEM_MEMORY", "nosuch")
+    before = run("-m", indexed, "where", "red", "--json")
+    assert before.exit_code == 0
+    assert before.stdout == run("where", "red", "--json", "-m", indexed).stdout
+    assert run("-m", "none", "where", "red", "--json", "-m", indexed).stdout == before.stdout
+    assert os.environ["VIDMEM_MEMORY"] == "nosuch"
 
 
 def test_training_is_in_the_laboratory(run: Run) -> None:

@@ -9,7 +9,7 @@ import typer
 from ..memory import Memory
 from . import completion
 from .messages import say, warn
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption, source_argument
+from .options import AskedMemoryOption, DeviceOption, EncoderOption, WeightsOption, source_argument
 from .question import say_readings
 
 
@@ -39,7 +39,7 @@ def annotate(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="With --label: write the other tracks too.")] = False,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,

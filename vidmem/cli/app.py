@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..address import shown
+from ..config import MEMORY_VARIABLE
 from ..errors import UsageError, VidmemError
 from ..offline import go_offline
 from .commands import GROUPS, NAMES, LazyCommands, build, unknown_command
@@ -175,14 +177,32 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory", "-m", metavar="FOLDER", help="Memory of the command, as after its name; or fleet:CATALOGUE."
+        ),
+    ] = None,
 ) -> None:
     """A memory for long video: watch once, then ask when and where a thing was last seen."""
     set_loudness(quiet=quiet, verbose=verbose)
+    if memory is not None:
+        ctx.call_on_close(partial(_set_memory, os.environ.get(MEMORY_VARIABLE)))
+        _set_memory(memory)
+
+
+def _set_memory(memory: str | None) -> None:
+    """Set the variable that names the memory, or remove it."""
+    if memory is None:
+        os.environ.pop(MEMORY_VARIABLE, None)
+    else:
+        os.environ[MEMORY_VARIABLE] = memory
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 import typer
 
-from ..config import PRESETS, default_folder
+from ..config import PRESETS, default_address
 from ..encoders import DEFAULT, check_stranger, find, load_text, registry
 from ..fleet.address import is_fleet
 from ..fleet.opening import open_store
@@ -108,7 +108,7 @@ def _escaped(text: str) -> str:
 def _memory(ctx: typer.Context) -> str:
     """The memory that the command line names so far, or the default one."""
     named = ctx.params.get("memory")
-    return str(named) if named else str(default_folder())
+    return str(named) if named else default_address()
 
 
 def _known(memory: str) -> SourceNames:

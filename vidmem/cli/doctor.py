@@ -17,10 +17,10 @@ import typer
 
 from .. import __version__
 from ..errors import ModelError, StoreError, VidmemError
-from ..fleet.address import is_fleet
+from ..fleet.address import folder_of, is_fleet
 from ..fleet.opening import open_store
 from .messages import warn
-from .options import MemoryOption
+from .options import AskedMemoryOption
 from .output import Listing, Show, count, listing
 
 REQUIRED = {
@@ -62,7 +62,7 @@ def doctor(
             "Nothing is written.",
         ),
     ] = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     *,
     show: Show,
 ) -> int:
@@ -78,9 +78,10 @@ def doctor(
     """
     if verify is not None:
         return _verify(Path(verify), show)
-    from ..config import default_folder
+    from ..config import default_address
     from ..encoders.registry import problems  # here and below: what is broken must not stop the doctor
 
+    address = memory or default_address()
     checks = [
         Check("vidmem", __version__),
         Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -92,7 +93,7 @@ def doctor(
         *(_guarded(f"codec {name}", partial(_codec, name)) for name in CODECS),
         _guarded("encoder", _encoder),
         *(Check("encoder of a package", "broken", problem) for problem in problems()),
-        _fleet(memory) if is_fleet(memory) else _memory(Path(memory) if memory else default_folder()),
+        _fleet(address) if is_fleet(address) else _guarded("memory", lambda: _memory(folder_of(address))),
     ]
     rows = [{"check": c.name, "ok": not c.remedy, "found": c.found, "remedy": c.remedy} for c in checks]
     table = [("", "check", "found")]
@@ -245,19 +246,19 @@ def _memory(folder: Path) -> Check:
     )
 
 
-def _fleet(address: str | None) -> Check:
+def _fleet(address: str) -> Check:
     try:
-        with open_store(address or "") as store:
-            stats, model = store.stats(), store.model()
+        with open_store(address) as store:
+            stats, model, name = store.stats(), store.model(), store.address
     except VidmemError as error:
         return Check("memory", "broken", str(error))
     counts = f"{count(stats.sources, 'source')}, {count(stats.tracks, 'track')}"
-    if remedy := _encoder_problem(Path(address or "")):
-        return Check("memory", f"{counts}: {address}", remedy)
-    return Check("memory", f"{counts}, made by {model.encoder if model else '-'}: {address}")
+    if remedy := _encoder_problem(address):
+        return Check("memory", f"{counts}: {name}", remedy)
+    return Check("memory", f"{counts}, made by {model.encoder if model else '-'}: {name}")
 
 
-def _encoder_problem(folder: Path) -> str:
+def _encoder_problem(folder: str | Path) -> str:
     """Why the memory cannot be opened with its encoder; empty if it can."""
     from ..memory import Memory
 

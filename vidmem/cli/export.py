@@ -12,7 +12,7 @@ from ..export.instruct import STYLES
 from .export_file import write_single_file
 from .export_set import DISTRACTORS, SetOptions, parse_grids, write_training_set
 from .export_sources import EVERY, Input, check_used
-from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_option
+from .options import AskedMemoryOption, EncoderOption, WeightsOption, labels_option, source_option
 from .output import Show, listing
 
 FORMATS = ("text4seg",)
@@ -201,7 +201,7 @@ def export(
             "--workers", metavar="N", min=1, max=256, help="Processes that write. Default: one for each processor core."
         ),
     ] = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,

@@ -8,7 +8,7 @@ from .grouped import group as made
 HELP = """Keep a catalogue of many sealed memories.
 
 Each sealed memory is a shard. A catalogue is a file, for one machine, or a database in PostgreSQL, for many. Shards lie
-in folders or object stores. The options of `vidmem where` and the other questions take `--memory fleet:CATALOGUE`.
+in folders or object stores. `vidmem where` and the other questions take `--memory fleet:CATALOGUE`.
 
 \b
 Examples:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import default_folder
+from ..config import default_address
 from ..errors import UsageError
 from ..fleet.address import is_fleet, refusal
 from ..memory import Memory
@@ -72,7 +72,7 @@ def forget(
     if yes and dry_run:
         raise UsageError("--yes and --dry-run exclude each other; give one of them")
     moment = None if before is None else parse_moment(before)
-    folder = memory or default_folder()
+    folder = memory or default_address()
     if is_fleet(folder):
         raise refusal(str(folder))
     if not dry_run:

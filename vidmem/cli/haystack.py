@@ -11,7 +11,7 @@ from ..memory import Memory
 from ..query.documents import haystack_document, plain
 from ..query.haystack import split_question
 from .messages import say
-from .options import EncoderOption, MemoryOption, WeightsOption
+from .options import AskedMemoryOption, EncoderOption, WeightsOption
 from .output import Listing, Row, Show, box_cell, listing
 from .proof import exit_code, say_missed
 from .question import say_readings
@@ -47,7 +47,7 @@ def haystack(
         str | None,
         typer.Option("--save", metavar="PICTURE", help="Save the picture with both boxes (.png, .jpg, .webp)."),
     ] = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,

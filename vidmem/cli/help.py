@@ -111,10 +111,10 @@ def _protected(text: str) -> str:
 
 def write_default_memory(formatter: Any) -> None:
     """Write the path of the memory that a command uses without --memory."""
-    from ..config import default_folder  # only --help needs it
+    from ..config import default_address  # only --help needs it
 
     formatter.write_paragraph()
-    formatter.write(f"  Default memory: {shown(str(default_folder()))}\n")
+    formatter.write(f"  Default memory: {shown(default_address())}\n")
 
 
 def skip_pydantic(params: Sequence[Any]) -> list[Any]:

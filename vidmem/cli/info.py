@@ -13,7 +13,7 @@ from ..query.documents import plain
 from ..query.source_documents import memory_document, source_details
 from ..records import SourceKind
 from ..timecode import NS, age, clock, recording_date
-from .options import MemoryOption, source_argument
+from .options import AskedMemoryOption, source_argument
 from .output import Listing, Row, Show, listing, size
 from .sources import OWN_DATES, STATES, open_store
 
@@ -37,7 +37,7 @@ def info(
         str | None,
         source_argument("A source in the memory, by path or name. Default: the memory itself."),
     ] = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     *,
     show: Show,
 ) -> int:

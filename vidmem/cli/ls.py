@@ -6,14 +6,14 @@ from ..query.documents import plain
 from ..query.source_documents import source_document
 from ..timecode import clock, recording_date
 from .messages import say
-from .options import MemoryOption
+from .options import AskedMemoryOption
 from .output import Listing, Show, listing
 from .sightings import NO_VIDEO
 from .sources import OWN_DATES, STATES, open_store
 
 
 @listing
-def ls(memory: MemoryOption = None, *, show: Show) -> int:
+def ls(memory: AskedMemoryOption = None, *, show: Show) -> int:
     """List the sources in the memory.
 
     They are in the order in which they were added, with how far each is indexed.

@@ -10,12 +10,13 @@ import typer
 from ..encoders.extras import needing
 from ..errors import UsageError
 from .messages import say
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import AskedMemoryOption, DeviceOption, EncoderOption, WeightsOption
 
 
 def mcp(
     folder_of_memory: Annotated[
-        str | None, typer.Argument(metavar="MEMORY", help="Folder of the memory.", show_default=False)
+        str | None,
+        typer.Argument(metavar="MEMORY", help="Folder of the memory, or fleet:CATALOGUE.", show_default=False),
     ] = None,
     allow_write: Annotated[
         bool, typer.Option("--allow-write", help="Let agents index, annotate and forget videos.")
@@ -27,7 +28,7 @@ def mcp(
     skill: Annotated[
         bool, typer.Option("--skill", help="Print a SKILL.md that tells agents how to use vidmem, and end.")
     ] = False,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..config import default_folder
+from ..config import default_address
 from ..encoders import DEFAULT, check_stranger, find, load_text
-from ..fleet.address import is_fleet
+from ..fleet.address import folder_of, is_fleet
 from ..fleet.opening import open_store
 from ..query.documents import plain
 from ..query.source_documents import names_document
@@ -19,7 +18,7 @@ from ..store import Store
 from ..store.files import DATABASE_NAME
 from . import completion
 from .messages import say
-from .options import EncoderOption, MemoryOption, WeightsOption
+from .options import AskedMemoryOption, EncoderOption, WeightsOption
 from .output import Listing, Row, Show, listing
 
 
@@ -33,7 +32,7 @@ def names(
     ] = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     *,
     show: Show,
 ) -> int:
@@ -75,11 +74,12 @@ def names(
 def _encoder_of(memory: str | None) -> str:
     """The encoder that made the memory, or the default one if there is none yet."""
 
-    folder = Path(memory or default_folder())
-    if is_fleet(memory):
-        with open_store(memory or "") as fleet:
+    address = memory or default_address()
+    if is_fleet(address):
+        with open_store(address) as fleet:
             made = fleet.model()
         return made.encoder if made else DEFAULT
+    folder = folder_of(address)
     if not (folder / DATABASE_NAME).exists():
         if memory:
             say(f"there is no memory here, so these are the names of `{DEFAULT}`: {folder}")

@@ -7,14 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import IndexConfig
+from ..config import MEMORY_VARIABLE, IndexConfig
 from ..errors import UsageError
 from . import completion
 
-MemoryOption = Annotated[
-    str | None,
-    typer.Option("--memory", "-m", envvar="VIDMEM_MEMORY", metavar="FOLDER", help="Folder of the memory."),
-]
+
+def _memory_option(help: str) -> Any:
+    return typer.Option("--memory", "-m", envvar=MEMORY_VARIABLE, metavar="FOLDER", help=help)
+
+
+MemoryOption = Annotated[str | None, _memory_option("Folder of the memory.")]
+AskedMemoryOption = Annotated[str | None, _memory_option("Folder of the memory, or fleet:CATALOGUE.")]
+"""The memory of a command that only reads, which may be a fleet."""
 
 
 def _encoder_option(default: str) -> Any:

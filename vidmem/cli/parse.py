@@ -14,7 +14,7 @@ from ..query.labels import BUILT_IN
 from ..query.parse import areas
 from ..timecode import NS, clock
 from .messages import progress_bar, say, warn
-from .options import EncoderOption, MemoryOption, WeightsOption, labels_option, source_argument
+from .options import AskedMemoryOption, EncoderOption, WeightsOption, labels_option, source_argument
 from .output import Listing, Row, Show, listing
 from .question import say_readings
 from .saving import check_suffix, opens, write_picture
@@ -74,7 +74,7 @@ def parse(
             "--plot", metavar="PICTURE", help="Save a plot of the area of each label over time (.png, .jpg, .webp)."
         ),
     ] = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,

@@ -17,7 +17,7 @@ from ..query import arguments
 from ..timecode import parse_span
 from . import completion
 from .messages import say
-from .options import DeviceOption, EncoderOption, EngineOption, MemoryOption, WeightsOption, source_option
+from .options import AskedMemoryOption, DeviceOption, EncoderOption, EngineOption, WeightsOption, source_option
 from .signatures import parameter, parameters, set_parameters
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ FILTERS: Options = {
     ),
 }
 OPENING: Options = {
-    "memory": (MemoryOption, None),
+    "memory": (AskedMemoryOption, None),
     "encoder": (EncoderOption, None),
     "device": (DeviceOption, None),
     "weights": (WeightsOption, None),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..address import shown
+from ..errors import StoreError, UsageError
 from ..timecode import iso
 from .messages import say
 from .output import Listing, Row, Show, listing, size
@@ -27,23 +27,33 @@ def seal(
 
     The memory is shrunk and gets a manifest, seal.json, with what it holds and the checksum of every file. Nothing in
     its folder is written any more, so that it can be copied, put on a read-only disk or into an object store, and
-    entered into a catalogue. Questions work as before. A memory that did not change gets the same id again.
+    entered into a catalogue. Questions work as before. A memory that did not change gets the same id again. One that
+    is sealed already is checked, as by `vidmem verify`.
 
     \b
     Examples:
       vidmem seal monday.memory
       vidmem seal monday.memory --undo
     """
-    from ..fleet import sealing
+    from ..fleet import checking, manifest, sealing
+    from ..fleet.address import folder_of, is_fleet
+    from ..store.files import sealed
 
-    folder = Path(memory)
+    if not memory:
+        raise UsageError("the name of the memory is empty; give its folder")
+    if is_fleet(memory):
+        raise UsageError(f"a fleet is not sealed, the memories in it are: {shown(memory)}")
+    folder = folder_of(memory)
     if undo:
         if partial:
             raise UsageError("`undo` and `partial` exclude each other; give one of them")
         sealing.unseal(folder)
         say(f"the memory can be written to again: {folder}")
         return 0
+    before = sealed(folder)
     found = sealing.seal(folder, partial=partial)
+    if before and (problems := checking.verify(folder)):
+        raise StoreError(f"the memory was changed after sealing ({problems[0]}); {manifest.RESTORE}: {folder}")
     row: Row = {
         "memory": str(folder),
         "id": found.id,

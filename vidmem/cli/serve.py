@@ -10,12 +10,13 @@ import typer
 from ..encoders.extras import needing
 from ..errors import UsageError
 from .messages import say, warn
-from .options import DeviceOption, EncoderOption, MemoryOption, WeightsOption
+from .options import AskedMemoryOption, DeviceOption, EncoderOption, WeightsOption
 
 
 def serve(
     folder_of_memory: Annotated[
-        str | None, typer.Argument(metavar="MEMORY", help="Folder of the memory.", show_default=False)
+        str | None,
+        typer.Argument(metavar="MEMORY", help="Folder of the memory, or fleet:CATALOGUE.", show_default=False),
     ] = None,
     host: Annotated[
         str,
@@ -41,7 +42,7 @@ def serve(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     log_queries: Annotated[bool, typer.Option("--log-queries", help="Write questions into the log, too.")] = False,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     weights: WeightsOption = None,

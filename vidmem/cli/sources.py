@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import default_folder
+from ..config import default_address
 from ..fleet import opening
 from ..store import Store
 
@@ -15,4 +15,4 @@ OWN_DATES = "each its own"
 def open_store(memory: str | None, *, write: bool = False) -> Store:
     """Open the memory without its encoder."""
 
-    return opening.open_store(memory or default_folder(), write=write)
+    return opening.open_store(memory or default_address(), write=write)

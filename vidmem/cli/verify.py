@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from ..address import shown
 from ..errors import StoreError, VidmemError
+from ..fleet.address import is_fleet
 from .messages import warn
 from .output import Listing, Row, Show, listing
 
@@ -45,6 +47,8 @@ def verify(
       vidmem verify monday.memory
       vidmem verify house.catalogue --quick
     """
+    from ..fleet.manifest import RESTORE
+
     shards = [(where, None)] if _is_shard(where) else _shards(where)
     rows: list[Row] = []
     broken = 0
@@ -61,10 +65,11 @@ def verify(
         return 0
     if len(shards) > 1:
         warn(
-            f"{broken} of {len(shards)} shards are not as they were sealed; restore them, or seal their memories again"
+            f"{broken} of {len(shards)} shards are not as they were sealed; restore them, or undo their seals, seal "
+            "them again and enter them again"
         )
     else:
-        warn("do not use this shard: restore it, or seal its memory again")
+        warn(f"do not use this shard: {RESTORE}")
     return SOME if broken < len(shards) else StoreError.exit_code
 
 
@@ -76,6 +81,9 @@ def _is_shard(where: str) -> bool:
 
 def _shards(where: str) -> Sequence[tuple[str, str | None]]:
     from ..fleet.catalogue import Catalogue
+
+    if "://" not in where and not os.path.exists(where) and not is_fleet(where):
+        raise StoreError(f"there is no shard and no catalogue here; check the path: {where}")
 
     with Catalogue.open(where) as catalogue:
         return [(row.uri, row.sha256) for row in catalogue.shards()]

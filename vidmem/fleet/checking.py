@@ -11,7 +11,7 @@ from ..errors import StoreError
 from ..store import Store
 from ..store.files import CACHE_LOCK_NAME, CACHE_NAME, LOCK_NAME, SEAL_NAME
 from . import manifest
-from .manifest import Manifest
+from .manifest import RESTORE, Manifest
 from .sealing import described, digest
 
 _LOCKS = (LOCK_NAME, CACHE_LOCK_NAME)
@@ -58,7 +58,7 @@ def check_shard(folder: Path, expected: str | None = None) -> Manifest:
     """
     found = manifest.load(folder)
     if problems := _outside(folder, found, True, expected):
-        raise StoreError(f"the shard was changed after sealing ({problems[0]}); restore it, or seal it again: {folder}")
+        raise StoreError(f"the shard was changed after sealing ({problems[0]}); {RESTORE}: {folder}")
     return found
 
 

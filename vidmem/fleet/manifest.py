@@ -25,6 +25,8 @@ from ..store.validate import MAX_COUNT
 FORMAT = 1
 MAX_MANIFEST = 64 << 20
 """Bytes of the largest manifest that is read. A source takes about 600."""
+RESTORE = "restore it, or undo the seal of the memory with `vidmem seal --undo` and seal it again"
+"""The remedy for a shard that is not as it was sealed."""
 MAX_FILES = 64
 MAX_SOURCES = 200_000
 _HEX = re.compile("[0-9a-f]{64}")
@@ -149,6 +151,8 @@ def load(folder: Path) -> Manifest:
         with os.fdopen(open_file(folder / SEAL_NAME, os.O_RDONLY), "rb") as file:
             data = file.read(MAX_MANIFEST + 1)
     except (FileNotFoundError, NotADirectoryError):
+        if not folder.is_dir():
+            raise StoreError(f"there is no such folder; check the path: {folder}") from None
         raise StoreError(
             f"this is no sealed memory, as there is no {SEAL_NAME}; `vidmem seal` makes one of a memory: {folder}"
         ) from None
@@ -181,7 +185,7 @@ def parse(data: bytes, where: str) -> Manifest:
         raise
     except (StoreError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
         cause = str(error)[:200] if isinstance(error, StoreError) else "it cannot be read"
-        raise StoreError(f"{SEAL_NAME} is damaged or was changed ({cause}); seal the memory again: {where}") from None
+        raise StoreError(f"{SEAL_NAME} is damaged or was changed ({cause}); {RESTORE}: {where}") from None
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..store import Store
-from .address import is_fleet, refusal
+from .address import folder_of, is_fleet, refusal
 
 
 def open_store(address: str | os.PathLike[str], *, write: bool = False) -> Store:
@@ -20,7 +20,7 @@ def open_store(address: str | os.PathLike[str], *, write: bool = False) -> Store
         UsageError, VersionError, ModelError: As these.
     """
     if not is_fleet(address):
-        return Store.open(address, write=write)
+        return Store.open(folder_of(address), write=write)
     if write:
         raise refusal(os.fspath(address))
     from .store import FleetStore

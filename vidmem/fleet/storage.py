@@ -146,7 +146,7 @@ def upload(folder: Path, uri: str | os.PathLike[str]) -> str:
     """
     sealed = manifest.load(folder)
     if problems := checking.verify(folder):
-        raise StoreError(f"the shard was changed after sealing ({problems[0]}); seal the memory again: {folder}")
+        raise StoreError(f"the shard was changed after sealing ({problems[0]}); {manifest.RESTORE}: {folder}")
     target = place(uri) / sealed.id
     if target.is_local:
         _copy(folder, sealed, target.folder)

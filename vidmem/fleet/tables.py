@@ -16,7 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..address import shown, without_secrets
 from ..errors import StoreError, UsageError, VidmemError
-from ..store.files import check_database
+from ..store.files import DATABASE_NAME, check_database
+from .address import PREFIX
 
 FORMAT = 1
 BUSY_SECONDS = 30.0
@@ -85,8 +86,10 @@ def sqlite_path(url: str) -> Path | None:
     """Return the file of a catalogue in SQLite, which a path or a sqlite:/// address names; None for another address.
 
     Raises:
-        UsageError: The address is empty, or SQLite's without a file.
+        UsageError: The address is empty, or SQLite's without a file, or begins with fleet:.
     """
+    if url.startswith(PREFIX) and not os.path.exists(url):
+        raise UsageError(f"the name of a catalogue has no `{PREFIX}` here; leave that out")
     if "://" not in url or os.path.exists(url):
         if not url or "\0" in url:
             raise UsageError("the name of a catalogue is empty; give a file or postgresql://HOST/NAME")
@@ -126,6 +129,10 @@ def engine(url: str, *, create: bool = False) -> sa.Engine:
 
 
 def _sqlite(path: Path, create: bool) -> sa.Engine:
+    if path.is_dir():
+        if (path / DATABASE_NAME).exists():
+            raise StoreError(f"this is a memory and no catalogue; name the catalogue, or ask the memory alone: {path}")
+        raise StoreError(f"a catalogue is a file and there is a folder in its place; name the file: {path}")
     check_database(path)
     if not create and not path.exists():
         raise StoreError(f"there is no catalogue here; `vidmem fleet add` makes one: {path}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
-from ..config import default_folder
-from ..fleet.address import is_fleet, refusal
+from ..config import default_address
+from ..fleet.address import folder_of, is_fleet, refusal
 from ..memory import Memory
 from ..store.files import DATABASE_NAME
 
@@ -16,18 +15,19 @@ def open_memory(path: str | os.PathLike[str] | None, *, allow_write: bool, **ope
     """Open a memory for questions.
 
     Args:
-        path: Its folder, or the address of a fleet; by default `default_folder()`.
+        path: Its folder, or the address of a fleet; by default `default_address()`.
         allow_write: Make an empty memory if there is none, so that clients can index into it.
         opening: More arguments of `Memory.open`.
 
     Raises:
         StoreError: There is no memory and `allow_write` is false, or as `Memory.open`.
     """
-    if is_fleet(path):
+    address = default_address() if path is None else path
+    if is_fleet(address):
         if allow_write:
-            raise refusal(str(path))
-        return Memory.open(path, read_only=True, **opening)
-    folder = default_folder() if path is None else Path(path)
+            raise refusal(str(address))
+        return Memory.open(address, read_only=True, **opening)
+    folder = folder_of(address)
     # Only then, for making one takes the lock of the writer, which another process may hold.
     if allow_write and not os.path.lexists(folder / DATABASE_NAME):
         Memory.open(folder, **opening).close()

@@ -122,7 +122,8 @@ def explain(error: sqlite3.Error | OSError, folder: Path) -> str:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return "the folder of the memory is read-only; change its permissions or choose another folder"
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            return "a memory is a folder and there is a file in its place; choose another folder"
+            remedy = "choose another folder, or fleet:FILE for a catalogue"
+            return f"a memory is a folder and there is a file in its place; {remedy}"
         return f"the memory cannot be accessed ({error.strerror or error}); check the disk or choose another folder"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
     if code == sqlite3.SQLITE_FULL:

@@ -249,3 +249,71 @@ def test_a_mistyped_command(tmp_path: Path) -> None:
     result = process("fleet", "list", memory=tmp_path)
     assert result.returncode == 2
     assert "did you mean `vidmem fleet ls`?" in result.stderr
+
+
+def test_a_folder_in_place_of_a_catalogue(copy: Path, tmp_path: Path) -> None:
+    for folder, cause in (
+        (tmp_path, "a catalogue is a file and there is a folder in its place"),
+        (copy, "is a memory"),
+    ):
+        for command in (["fleet", "ls", folder], ["where", "red", "-m", f"fleet:{folder}"]):
+            result = process(*command, memory=copy)
+            assert result.returncode == 4
+            assert cause in result.stderr
+            assert "remove" not in result.stderr
+
+
+def test_the_name_of_a_catalogue_has_no_fleet_before_it(sealed: Path, tmp_path: Path) -> None:
+    for command in (["fleet", "add", "fleet:c", sealed], ["fleet", "ls", "fleet:c"], ["verify", "fleet:c"]):
+        result = process(*command, memory=sealed, cwd=tmp_path)
+        assert result.returncode == 2, result.stderr
+        assert "no `fleet:` here" in result.stderr
+    assert not (tmp_path / "fleet:c").exists()
+
+
+def test_a_catalogue_is_not_made_for_nothing(copy: Path, tmp_path: Path) -> None:
+    for shard, cause in ((copy, "`vidmem seal` makes one"), (tmp_path / "none", "there is no such folder")):
+        result = process("fleet", "add", tmp_path / "c", shard, memory=copy)
+        assert result.returncode == 4
+        assert cause in result.stderr
+    assert not (tmp_path / "c").exists()
+
+
+def test_verify_what_is_not_there(tmp_path: Path) -> None:
+    result = process("verify", tmp_path / "none", memory=tmp_path)
+    assert result.returncode == 4
+    assert "no shard and no catalogue" in result.stderr
+
+
+def test_sealing_again_finds_a_change(run: Run, sealed: Path) -> None:
+    data = bytearray((sealed / "memory.sqlite").read_bytes())
+    data[-1] ^= 1
+    (sealed / "memory.sqlite").write_bytes(data)
+    result = process("seal", sealed, memory=sealed)
+    assert result.returncode == 4
+    assert "memory.sqlite: its checksum is another one" in result.stderr
+    assert "vidmem seal --undo" in result.stderr
+
+
+def test_what_cannot_be_sealed(tmp_path: Path) -> None:
+    for name in ("", "fleet:house.catalogue", "s3://bucket/key"):
+        assert process("seal", name, memory=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("address", ["postgresql://me:very-secret@127.0.0.1:9/x", "s3://bucket/shard"])
+def test_an_address_is_no_memory(walk: Path, tmp_path: Path, address: str) -> None:
+    for command in (["where", "red"], ["index", walk], ["names"], ["doctor"], ["compact"]):
+        for options, variable in ((["-m", address], tmp_path), ([], address)):
+            result = process(*command, *options, memory=variable, cwd=tmp_path)
+            assert result.returncode == (4 if command == ["doctor"] else 2), result.stderr
+            assert "a fleet is asked as fleet:CATALOGUE" in result.stderr
+            assert "very-secret" not in result.stdout + result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_password_of_a_fleet_is_printed(tmp_path: Path) -> None:
+    address = "fleet:postgresql://me:very-secret@127.0.0.1:9/x"
+    for command in (["where", "red"], ["compact"], ["doctor"], ["serve", "--allow-write"], ["where", "--help"]):
+        result = process(*command, memory=address, cwd=tmp_path)
+        assert "very-secret" not in result.stdout + result.stderr
+        assert "postgresql://127.0.0.1:9/x" in result.stdout + result.stderr

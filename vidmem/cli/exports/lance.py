@@ -10,7 +10,7 @@ from ...errors import UsageError
 from ...export.to_lance import INDEX_FROM
 from ...memory import Memory
 from ..messages import progress_bar, say, warn
-from ..options import EncoderOption, MemoryOption, WeightsOption
+from ..options import AskedMemoryOption, EncoderOption, WeightsOption
 from ..output import Listing, Row, Show, count, listing
 
 
@@ -42,7 +42,7 @@ def lance(
             help=f"Build indexes. Default: from {INDEX_FROM:,} rows on; below, a flat search is exact and fast.",
         ),
     ] = None,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,

@@ -11,7 +11,7 @@ from ...engines.milvus_collection import INDEXES
 from ...export.to_milvus import INDEX_FROM, to_milvus
 from ...memory import Memory
 from ..messages import progress_bar, say
-from ..options import EncoderOption, MemoryOption, WeightsOption
+from ..options import AskedMemoryOption, EncoderOption, WeightsOption
 from ..output import Listing, Row, Show, listing
 
 
@@ -38,7 +38,7 @@ def milvus(
     replace: Annotated[
         bool, typer.Option("--replace", help="Write it again though nothing has changed, as for another --index.")
     ] = False,
-    memory: MemoryOption = None,
+    memory: AskedMemoryOption = None,
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
     *,

@@ -52,9 +52,18 @@ def add(
     from ...fleet.catalogue import Catalogue
 
     rows: list[Row] = []
+    sound: list[str] = []
     failed: list[VidmemError] = []
+    for shard in shards:
+        try:
+            storage.read_manifest(shard)
+            sound.append(shard)
+        except VidmemError as error:
+            failed.append(error)
+    if not sound:  # before a catalogue is made
+        raise failed[0]
     with Catalogue.open(catalogue, create=True) as opened:
-        for shard in shards:
+        for shard in sound:
             try:
                 at = storage.place(shard)
                 if to is not None:
