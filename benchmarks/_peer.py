@@ -61,7 +61,8 @@ class Way(ABC):
 
 
 class Vidmem(Way):
-    """The search of vidmem: `top` and `all` score, `where` and `likely` are whole answers, `words` starts at a word."""
+    """The search of vidmem: `top` and `all` score; whole answers are `where` and `likely` (to a picture), `words` (to a
+    word) and `both`."""
 
     def prepare(self) -> None:
         import faiss  # noqa: F401
@@ -82,12 +83,14 @@ class Vidmem(Way):
 
     def load(self) -> dict[str, Answer]:
         from vidmem import Memory
+        from vidmem.query.asking import phrases_of
         from vidmem.query.question import Question
         from vidmem.query.where import where
 
         memory = Memory.open(self.folder / "memory", read_only=True)
         cache, calibration = memory.cache(), memory.calibration
         words = list(memory.text_encoder.names())[::40]
+        phrases = phrases_of(memory.text_encoder, words)
 
         def ask(question: Question) -> None:
             where(memory.store, cache, calibration, question)
@@ -95,12 +98,17 @@ class Vidmem(Way):
         def ask_word(question: NDArray[np.float32]) -> None:
             memory.where(words[int(abs(float(question[0])) * 1e6) % len(words)])
 
+        def ask_both(question: NDArray[np.float32]) -> None:
+            phrase = phrases[int(abs(float(question[0])) * 1e6) % len(phrases)]
+            ask(Question(text=phrase.text, visual=question, contrast=phrase.contrast))
+
         return {
             "top": lambda q: cache.top("visual", q, K)[0],
             "all": lambda q: cache.range_search("visual", q, THRESHOLD)[0],
             "where": lambda q: ask(Question(visual=q, threshold=THRESHOLD)),
             "likely": lambda q: ask(Question(visual=q)),
             "words": ask_word,
+            "both": ask_both,
         }
 
 

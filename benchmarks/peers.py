@@ -2,7 +2,7 @@
 
 vidmem        `top`: the ten best tracks; `all`: every track above a threshold, which is what `where` needs; `where`,
               `likely`: whole answers of `Memory.where` to a picture, by a threshold and by probability; `words`: to a
-              word
+              word; `both`: to a word and a picture
 faiss         `flat`: IndexFlatIP in float32; `SQfp16`: the same in half the memory
 usearch       `exact`, in fp16; `HNSW`, which may miss some: see its recall. Above --graph tracks it is left out,
               because building it takes longer than all else

@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..geometry import unit
 from ..records import Float32
 from ..store import Vectors, Within
+from ..store.scan import in_parts
 from ..store.vectors import Kind, Rows
 from .scores import Hits, hits_of, joined, nearest
 
@@ -83,9 +84,7 @@ def probable(
     anchors = sure.take(np.argsort(-_probability_of(sure), kind="stable")[:ANCHORS])
     weak = search.candidates(WEAK * floor)
     weak = weak.take(~np.isin(weak.rows, sure.rows, assume_unique=True))
-    similar = np.zeros(len(weak), np.bool_)
-    for part, cosine in _similarity(cache, weak, anchors):
-        similar[part] = cosine.max(axis=1) > calibration.same_thing
+    similar = _alike(cache, weak, anchors, calibration.same_thing)
     weak = search.with_probability(weak.take(similar))  # looks come first: shares are expensive
     weak = weak.take(_probability_of(weak) >= np.float32(WEAK * floor))
     return joined(sure, _raised(cache, calibration, weak, anchors, floor))
@@ -272,11 +271,26 @@ def _raised(cache: Vectors, calibration: Calibration, weak: Hits, anchors: Hits,
     return replace(weak, probability=probability).take(probability >= np.float32(floor))
 
 
-def _similarity(cache: Vectors, hits: Hits, anchors: Hits) -> Iterator[tuple[slice, Float32]]:
-    """Visual cosines of hits to anchors `(m, a)`, in parts, so that memory is bounded."""
+def _alike(cache: Vectors, hits: Hits, anchors: Hits, least: float) -> NDArray[np.bool_]:
+    """Which hits `(m,)` have a visual cosine above `least` to one of the anchors."""
+    out = np.zeros(len(hits), np.bool_)
+
+    def fill(low: int, high: int) -> None:
+        for part, cosine in _similarity(cache, hits, anchors, low, high):
+            out[part] = cosine.max(axis=1) > least
+
+    in_parts(len(hits), fill, 2 * _BLOCK)
+    return out
+
+
+def _similarity(
+    cache: Vectors, hits: Hits, anchors: Hits, low: int = 0, high: int | None = None
+) -> Iterator[tuple[slice, Float32]]:
+    """Visual cosines of the hits from `low` to `high` to anchors `(m, a)`, in parts, so that memory is bounded."""
     anchor_vectors = cache.reconstruct("visual", anchors.rows)
-    for start in range(0, len(hits), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    end = len(hits) if high is None else high
+    for start in range(low, end, _BLOCK):
+        part = slice(start, min(start + _BLOCK, end))
         yield part, cache.reconstruct("visual", hits.rows[part]) @ anchor_vectors.T
 
 

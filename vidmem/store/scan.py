@@ -22,10 +22,11 @@ from ..records import Float32
 
 MAX_THREADS = 4  # a scan is bound by memory, which more threads do not make faster
 
-ONE_THREAD = 1 << 27
-"""Numbers that one thread scans, in 10 ms.
+ONE_THREAD = 1 << 25
+"""Numbers that one thread scans, in 2.5 ms.
 
-Threads of one search wait for each other: beside a busy encoder, two took 24 ms for what one does in 1 ms.
+Threads of one search wait for each other: beside a busy encoder, two took 24 ms for what one does in 1 ms. For much
+longer scans two are worth it: a million vectors of 128 numbers take one thread 10 ms.
 """
 
 _GATHERED = 4096
@@ -51,7 +52,7 @@ def at_least(half: NDArray[np.float16], query: Float32, least: float) -> Found:
         rows, dots = _above(half[start:stop], query, least)
         return rows + start, dots
 
-    return _joined(_parts(half, part))
+    return _joined(in_parts(len(half), part, ONE_THREAD // max(half.shape[1], 1)))
 
 
 def at_least_of(half: NDArray[np.float16], rows: NDArray[np.int64], query: Float32, least: float) -> Found:
@@ -65,12 +66,8 @@ def at_least_of(half: NDArray[np.float16], rows: NDArray[np.int64], query: Float
             found.append((some[at], dots))
         return found
 
-    if len(rows) * half.shape[1] <= _GATHER_ALONE or threads() == 1:
-        return _joined(part(0, len(rows)) or [(rows[:0], np.empty(0, np.float32))])
-    bounds = np.linspace(0, len(rows), threads() + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads()) as pool:
-        parts = pool.map(lambda pair: part(*pair), pairwise(bounds))
-        return _joined([found for several in parts for found in several])
+    parts = in_parts(len(rows), part, _GATHER_ALONE // max(half.shape[1], 1))
+    return _joined([found for several in parts for found in several] or [(rows[:0], np.empty(0, np.float32))])
 
 
 def best(half: NDArray[np.float16], query: Float32, k: int) -> Found:
@@ -92,7 +89,7 @@ def best(half: NDArray[np.float16], query: Float32, k: int) -> Found:
             scanner.scan_codes(stop - start, pointers[0], None, pointers[1], pointers[2], count)
         return rows[rows >= 0] + start, dots[rows >= 0]
 
-    rows, dots = _joined(_parts(half, part))
+    rows, dots = _joined(in_parts(len(half), part, ONE_THREAD // max(half.shape[1], 1)))
     order = np.lexsort((rows, -dots))[:k]
     return rows[order], dots[order]
 
@@ -169,14 +166,13 @@ def threads() -> int:
     return min(cores, MAX_THREADS)
 
 
-def _parts(half: NDArray[np.float16], scan: Callable[[int, int], _T]) -> list[_T]:
-    """Scan the whole matrix, a large one in one part for each thread; results in the order of rows."""
-    n = len(half)
-    if half.size <= ONE_THREAD or threads() == 1:
-        return [scan(0, n)]
+def in_parts(n: int, work: Callable[[int, int], _T], alone: int) -> list[_T]:
+    """Do `work(start, stop)` for 0 to `n`: at once up to `alone`, else a part for each thread; results in order."""
+    if n <= alone or threads() == 1:
+        return [work(0, n)]
     bounds = np.linspace(0, n, threads() + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads()) as pool:
-        return list(pool.map(lambda pair: scan(*pair), pairwise(bounds)))
+        return list(pool.map(lambda pair: work(*pair), pairwise(bounds)))
 
 
 def _joined(parts: list[Found]) -> Found:

@@ -28,6 +28,9 @@ _PRODUCTS = 1 << 23
 _SPARE = 16
 """How many more tracks than were asked for `top` looks at, so that one scan nearly always settles it."""
 
+_ALONE = 8192
+"""Cosines that one thread computes: threads that start cost as much as a thousand."""
+
 _FEW = 512
 """Up to so many tracks `top` begins with the first pass."""
 
@@ -294,7 +297,12 @@ class VectorCache:
         """Return cosines with one fixed order of summation per row, whatever other rows are in `rows`."""
         half, scale = self._half(kind), self._scale(kind)
         scores = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), BLOCK):
-            part = rows[start : start + BLOCK]
-            scores[start : start + BLOCK] = np.einsum("ij,j->i", half_to_float(half[part]), unit) * scale[part]
+
+        def fill(low: int, high: int) -> None:
+            for start in range(low, high, BLOCK):
+                part = slice(start, min(start + BLOCK, high))
+                own = rows[part]
+                scores[part] = np.einsum("ij,j->i", half_to_float(half[own]), unit) * scale[own]
+
+        scan.in_parts(len(rows), fill, _ALONE)
         return scores
