@@ -19,7 +19,7 @@ from PIL import Image
 from store.making import add, info, track
 
 import vidmem
-from vidmem.config import IndexConfig, preset
+from vidmem.config import IndexConfig, default_address, preset
 from vidmem.encoders import Reading
 from vidmem.errors import (
     LockedError,
@@ -31,7 +31,7 @@ from vidmem.errors import (
     UsageError,
 )
 from vidmem.media import open_source
-from vidmem.memory import Memory, default_folder
+from vidmem.memory import Memory
 from vidmem.render.contact_sheet import contact_sheet
 from vidmem.timecode import NS, parse_moment
 
@@ -255,13 +255,13 @@ def test_a_closed_memory_fails(memory: Memory) -> None:
 
 def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip: Path) -> None:
     monkeypatch.setenv("VIDMEM_MEMORY", str(tmp_path / "mine"))
-    assert default_folder() == tmp_path / "mine"
+    assert Path(default_address()) == tmp_path / "mine"
     with Memory.open() as m:
         assert m.store.folder == tmp_path / "mine"
     for value in (None, ""):
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         monkeypatch.delenv("VIDMEM_MEMORY") if value is None else monkeypatch.setenv("VIDMEM_MEMORY", value)
-        assert default_folder().parts[-2:] == ("vidmem", "memory")
+        assert Path(default_address()).parts[-2:] == ("vidmem", "memory")
 
 
 def test_a_folder_of_pictures_of_different_sizes(folder: Path, tmp_path: Path) -> None:

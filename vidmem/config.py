@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Self
 
 from .errors import StoreError, UsageError
@@ -28,11 +27,6 @@ def default_address() -> str:
     import platformdirs
 
     return os.path.join(platformdirs.user_data_dir("vidmem", appauthor=False), "memory")
-
-
-def default_folder() -> Path:
-    """The default memory as a folder, for what takes no fleet."""
-    return Path(default_address())
 
 
 @dataclass(frozen=True, slots=True)
