@@ -26,10 +26,12 @@ from vidmem.fleet.vectors import FleetVectors
 from vidmem.query.filters import spans_of
 from vidmem.query.haystack import Haystack
 from vidmem.query.of_tracks import sightings_of_tracks
+from vidmem.query.picture import crop_token
 from vidmem.query.question import Phrase, Question
 from vidmem.query.reid import seen_again, things
 from vidmem.query.where import each, timeline, where
 from vidmem.records import Float32, Sighting
+from vidmem.render.originals import source_of
 from vidmem.store import Store, VectorCache, Within
 from vidmem.timecode import NS, Moment
 
@@ -486,6 +488,30 @@ def test_parts_of_one_film_in_several_shards_are_found_by_its_name(pairs: Callab
     assert set(spans) == {row.id for row in rows}
     with pytest.raises(UsageError, match="no source is called"):
         pair.many.source("9.mp4")
+    with pytest.raises(UsageError, match="shards 1, 2 of the fleet have a source called"):
+        pair.many.source("0.mp4")
+    with pair.many.snapshot():
+        question = Question(visual=directions(15, DV)[0], threshold=-1)
+        answer = where(pair.many, FleetVectors(pair.many), PLAIN, question, top=None)
+    assert {s.source_id for s in answer.sightings if s.source == first.info.uri} == {row.id for row in rows}
+    for sighting in answer.sightings:
+        assert source_of(pair.many, sighting).id == sighting.source_id
+
+
+def test_a_crop_of_a_shard_that_is_down_is_no_wrong_crop(pairs: Callable[..., Pair]) -> None:
+    made = [film(17, i, [0]) for i in range(2)]
+    pair = pairs(made, [[one] for one in made])
+    frame = made[1].frames[0]
+    box = tuple(map(float, frame.boxes[0]))
+
+    def crop() -> Float32:
+        with pair.many.snapshot():
+            return crop_token(pair.many, FleetVectors(pair.many), made[1].info.uri, frame.t_ns, box)  # type: ignore[arg-type]
+
+    assert crop().shape == (DV,)
+    shutil.rmtree(pair.many.state().parts[1].row.uri)
+    with pytest.raises(StoreError, match="shard 2 of the fleet cannot be read"):
+        crop()
 
 
 def test_clocks_shift_recorded_times_and_doubt_the_order(pairs: Callable[..., Pair]) -> None:

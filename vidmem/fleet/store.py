@@ -96,7 +96,7 @@ class FleetStore(Store):
 
         Raises:
             StoreError: at the end, when a shard was down and nobody asked for the `proof`, so that nothing is left out
-                silently.
+                silently; or what was asked for makes no sense, which may be since it was not read.
         """
         if (asked := self.asked()) is not None:
             yield asked.state.id, asked.state.generation
@@ -104,6 +104,9 @@ class FleetStore(Store):
         asked = self._own.asked = Asked(self.state())
         try:
             yield asked.state.id, asked.state.generation
+        except UsageError:
+            asked.check()
+            raise
         finally:
             self._own.asked = None
         if not asked.told:
@@ -251,7 +254,14 @@ class FleetStore(Store):
         return row
 
     def source(self, name: str) -> SourceRow:
-        return self.sources_named(name)[0]
+        found = self.sources_named(name)
+        if len(found) > 1:
+            shards = ", ".join(str(row.id >> SOURCE_BITS) for row in found)
+            raise UsageError(
+                f"shards {shards} of the fleet have a source called {name!r}, and this works on one; open the "
+                "memory of that shard"
+            )
+        return found[0]
 
     def sources_named(self, name: str) -> list[SourceRow]:
         found = self._named(name)

@@ -58,7 +58,7 @@ class Pictures:
         """
         from .captions import confidence_text
         from .contact_sheet import contact_sheet, details
-        from .originals import Originals
+        from .originals import Originals, source_of
         from .photo_sheet import photo_sheet
         from .trajectory import trajectory
 
@@ -70,7 +70,7 @@ class Pictures:
             return photo_sheet(Originals(self.store).photo(sighting), title, details(sighting), boxes, mask)
         self._check_readable(sighting)
         with self.store.snapshot():
-            duration_ns = self.store.source(sighting.source).duration_ns
+            duration_ns = source_of(self.store, sighting).duration_ns
             moments = trajectory(self.store, sighting)
         same = [other for other in others if other.source == sighting.source and other != sighting]
         with Originals(self.store).open(sighting) as source:
@@ -196,13 +196,13 @@ class Pictures:
             MediaError: The sighting is of a photo, the video is gone or damaged, or the file cannot be written.
         """
         from ..media import cut_clip
-        from .originals import Originals
+        from .originals import Originals, source_of
         from .trajectory import box_drawer, trajectory
 
         arguments.sighting(sighting)
         arguments.flags(box=box)
         file, margin_ns = arguments.path("path", path), arguments.whole("margin_ns", margin_ns, 0)
-        row = self.store.source(sighting.source)
+        row = source_of(self.store, sighting)
         if row.kind.single_pictures:
             raise MediaError(f"a single picture gives no video; take the picture itself: {sighting.source}")
         self._check_readable(sighting)
@@ -212,7 +212,9 @@ class Pictures:
             cut_clip(source, file, start_ns, end_ns, draw_box)
 
     def _check_readable(self, sighting: Sighting) -> None:
-        row = self.store.source(sighting.source)
+        from .originals import source_of
+
+        row = source_of(self.store, sighting)
         if row.kind is SourceKind.LIVE:
             raise MediaError(
                 f"a live source keeps no pictures; record the camera to a file and index that: {sighting.source}"
