@@ -389,7 +389,11 @@ class Query:
             made = self._stocks.get(key, make, of_all) if file is None else make()
             if made.proof is not None and not made.proof.exact:
                 self._stocks.drop(key)  # a shard that was down may be back for the next question
-            yield made, tuple(notes)
+            try:
+                yield made, tuple(notes)
+            except StoreError:  # a shard went down since; asked again, the others answer
+                self._stocks.drop(key)
+                raise
 
     def sightings(self, tracks: Iterable[int]) -> list[Sighting]:
         """All sightings of one thing, newest first, from the ids of its tracks, as `things` and `timeline` give them.

@@ -199,6 +199,22 @@ def test_what_is_down_is_said_at_every_door(house: House) -> None:
         assert run("where", "green", "--memory", house.fleet)[0] == 0
 
 
+def test_things_that_were_found_while_all_was_up_are_found_again(house: House) -> None:
+    gone = house.shards[0].with_suffix(".gone")
+    with Memory.open(house.fleet) as m, served(m) as client:
+        whole = client.get(f"{BASE}/things").json()
+        assert whole["exact"] is True
+        house.shards[0].rename(gone)
+        first = client.get(f"{BASE}/things")  # it may say that a shard went down while it answered
+        assert first.status_code in (200, 503)
+        again = client.get(f"{BASE}/things")
+        assert again.status_code == 200
+        assert again.json()["exact"] is False
+        assert again.json()["things"]
+        gone.rename(house.shards[0])
+        assert client.get(f"{BASE}/things").json() == whole
+
+
 def test_a_watch_list_of_a_fleet(house: House, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("red\nyellow\n")

@@ -201,6 +201,8 @@ class Catalogue:
     def add(self, manifest: Manifest, uri: str, *, key: str | None = None, owner: str | None = None) -> ShardRow:
         """Enter a shard, or return the row that it has. A shard that lies elsewhere now gets its new address.
 
+        One folder holds one shard. So a shard that is entered where another one lay replaces it.
+
         Whoever is first with a result for a task enters it, even if the lease has ended meanwhile: what others make of
         the same task is the same. They get the row of the first.
 
@@ -249,13 +251,21 @@ class Catalogue:
             if found["state"] == "ready":  # known; it may have moved
                 if found["uri"] != values["uri"]:
                     conn.execute(table.update().where(table.c.number == found["number"]).values(uri=values["uri"]))
+                    self._replace_at(conn, str(values["uri"]), int(found["number"]))
                     self._changed(conn)
                 return self._by(conn, table.c.number == found["number"])
             number = int(found["number"])
             conn.execute(table.update().where(table.c.number == number).values(**values))
+            self._replace_at(conn, str(values["uri"]), number)
             self._enter_sources(conn, number, manifest)
             self._changed(conn)
             return self._by(conn, table.c.number == number)
+
+    def _replace_at(self, conn: sa.Connection, uri: str, number: int) -> None:
+        """Let all shards at an address but this one answer no more."""
+        columns = self._tables.SHARDS.c
+        others = (columns.uri == uri) & (columns.state == "ready") & (columns.number != number)
+        conn.execute(self._tables.SHARDS.update().where(others).values(state="replaced"))
 
     def _insert(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
         """Enter a task; return its number, tries and end. None if there is one with its key: another was faster."""

@@ -317,3 +317,38 @@ def test_no_password_of_a_fleet_is_printed(tmp_path: Path) -> None:
         result = process(*command, memory=address, cwd=tmp_path)
         assert "very-secret" not in result.stdout + result.stderr
         assert "postgresql://127.0.0.1:9/x" in result.stdout + result.stderr
+
+
+def test_a_changed_memory_replaces_its_shard(run: Run, catalogue: Path, sealed: Path) -> None:
+    assert run("seal", sealed, "--undo").exit_code == 0
+    assert run("recorded", "walk.mp4", "2026-01-31T08:30", "-m", sealed).exit_code == 0
+    assert run("seal", sealed).exit_code == 0
+    assert run("where", "red", "-m", f"fleet:{catalogue}").exit_code == 3
+    assert run("fleet", "add", catalogue, sealed).exit_code == 0
+    rows = json.loads(run("fleet", "ls", catalogue, "--json").stdout)
+    assert [(row["shard"], row["state"]) for row in rows] == [(1, "replaced"), (2, "ready")]
+    found = run("where", "red", "-m", f"fleet:{catalogue}", "--json")
+    assert found.exit_code == 0
+    assert json.loads(found.stdout)["shards"] == {"asked": 1, "pruned": 0, "down": []}
+    assert run("verify", catalogue).exit_code == 0
+
+
+def test_a_shard_that_moves_to_the_place_of_another_replaces_it(run: Run, catalogue: Path, sealed: Path) -> None:
+    other = Path(shutil.copytree(sealed, sealed.with_name("other")))
+    run("seal", other, "--undo")
+    run("recorded", "walk.mp4", "2026-01-31T08:30", "-m", other)
+    run("seal", other)
+    assert run("fleet", "add", catalogue, other).exit_code == 0
+    shutil.rmtree(sealed)
+    shutil.move(other, sealed)
+    assert run("fleet", "add", catalogue, sealed).exit_code == 0
+    rows = json.loads(run("fleet", "ls", catalogue, "--json").stdout)
+    assert [(row["shard"], row["state"]) for row in rows] == [(1, "replaced"), (2, "ready")]
+
+
+def test_a_shard_is_named_by_a_relative_path(
+    run: Run, catalogue: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sealed.parent)
+    assert run("fleet", "clock", catalogue, sealed.name, "2s").exit_code == 0
+    assert run("fleet", "rm", catalogue, f"./{sealed.name}").exit_code == 0

@@ -40,7 +40,8 @@ def add(
     """Enter sealed memories into a catalogue.
 
     The catalogue is made if there is none. All shards of a catalogue have the same encoder and settings. A shard that
-    is there already stays, and gets its new address if it was moved. With several shards the others are entered if
+    is there already stays, and gets its new address if it was moved. One that lies where another one lay, as after a
+    change of its memory, replaces it. With several shards the others are entered if
     one cannot be, and the exit code is 3.
 
     \b

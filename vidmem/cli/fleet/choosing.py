@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +38,9 @@ def chosen(catalogue: Catalogue, text: str) -> ShardRow:
         UsageError: There is none, or there are several.
     """
     rows = catalogue.shards(ready=False)
-    found = [row for row in rows if text in (str(row.number), row.uri, row.key)] or _beginning(rows, text)
+    named = [row for row in rows if text in (str(row.number), row.uri, row.key)]
+    found = named or [row for row in rows if row.uri == os.path.abspath(text)] or _beginning(rows, text)
+    found = [row for row in found if row.state != "replaced"] or found
     if len(found) == 1:
         return found[0]
     remedy = "`vidmem fleet ls` lists them"
