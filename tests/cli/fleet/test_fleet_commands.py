@@ -180,6 +180,7 @@ def test_add_copies_to_a_folder(run: Run, sealed: Path, tmp_path: Path) -> None:
 def test_add_goes_on_after_one_that_cannot_be_added(run: Run, sealed: Path, indexed: Path, tmp_path: Path) -> None:
     result = run("fleet", "add", tmp_path / "c", indexed, sealed)
     assert result.exit_code == 3
+    assert result.stderr.startswith(f"{indexed} was not entered: ")
     assert "no sealed memory" in result.stderr
     assert str(sealed) in result.stdout
     alone = process("fleet", "add", tmp_path / "c", indexed, memory=indexed)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ...address import shown
 from ...errors import VidmemError
 from ..messages import warn
 from ..output import Listing, Row, Show, listing
@@ -54,17 +55,18 @@ def add(
 
     rows: list[Row] = []
     sound: list[str] = []
-    failed: list[VidmemError] = []
-    for shard in shards:
+    failed: list[tuple[str, VidmemError]] = []
+    for given in shards:
         try:
-            storage.read_manifest(shard)
-            sound.append(shard)
+            storage.read_manifest(given)
+            sound.append(given)
         except VidmemError as error:
-            failed.append(error)
+            failed.append((given, error))
     if not sound:  # before a catalogue is made
-        raise failed[0]
+        raise failed[0][1]
     with Catalogue.open(catalogue, create=True) as opened:
-        for shard in sound:
+        for given in sound:
+            shard = given
             try:
                 at = storage.place(shard)
                 if to is not None:
@@ -73,16 +75,16 @@ def add(
                     checking.check_shard(at.folder)
                 found = opened.add(storage.read_manifest(shard), shard)
             except VidmemError as error:
-                failed.append(error)
+                failed.append((given, error))
                 continue
             rows.append({"shard": found.number, "id": found.sha256, "tracks": found.n_tracks, "uri": found.uri})
     if failed and not rows:
-        raise failed[0]
+        raise failed[0][1]
     table = [("shard", "id", "tracks", "uri")]
     table += [(str(row["shard"]), row["id"][:16], f"{row['tracks']:,}", row["uri"]) for row in rows]
     show(Listing(rows, table))
-    for cause in failed:
-        warn(str(cause))
+    for name, cause in failed:
+        warn(f"{shown(name)} was not entered: {cause}")
     return SOME if failed else 0
 
 
