@@ -490,12 +490,21 @@ def test_parts_of_one_film_in_several_shards_are_found_by_its_name(pairs: Callab
         pair.many.source("9.mp4")
     with pytest.raises(UsageError, match="shards 1, 2 of the fleet have a source called"):
         pair.many.source("0.mp4")
+    with pytest.raises(UsageError, match="shards 1, 2 of the fleet have a source called"):
+        pair.many.source_at("0.mp4", 5 * NS)  # two films of one path, not two parts of one film
     with pair.many.snapshot():
         question = Question(visual=directions(15, DV)[0], threshold=-1)
         answer = where(pair.many, FleetVectors(pair.many), PLAIN, question, top=None)
     assert {s.source_id for s in answer.sightings if s.source == first.info.uri} == {row.id for row in rows}
     for sighting in answer.sightings:
         assert source_of(pair.many, sighting).id == sighting.source_id
+
+
+def test_a_moment_of_a_film_in_parts_is_in_the_part_that_has_it(pairs: Callable[..., Pair]) -> None:
+    first = film(15, 0, [0])
+    second = replace(first, info=replace(first.info, duration_ns=120 * NS))
+    pair = pairs([first], [[first], [second]])
+    assert [pair.many.source_at("0.mp4", t * NS).id >> 20 for t in (0, 60, 61, 500)] == [1, 1, 2, 2]
 
 
 def test_a_crop_of_a_shard_that_is_down_is_no_wrong_crop(pairs: Callable[..., Pair]) -> None:

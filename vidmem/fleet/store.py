@@ -256,12 +256,15 @@ class FleetStore(Store):
     def source(self, name: str) -> SourceRow:
         found = self.sources_named(name)
         if len(found) > 1:
-            shards = ", ".join(str(row.id >> SOURCE_BITS) for row in found)
-            raise UsageError(
-                f"shards {shards} of the fleet have a source called {name!r}, and this works on one; open the "
-                "memory of that shard"
-            )
+            raise self._of_several(name, found)
         return found[0]
+
+    def _of_several(self, name: str, found: Sequence[SourceRow]) -> UsageError:
+        shards = ", ".join(str(row.id >> SOURCE_BITS) for row in found)
+        return UsageError(
+            f"shards {shards} of the fleet have a source called {name!r}, and this works on one; open the memory of "
+            "that shard"
+        )
 
     def sources_named(self, name: str) -> list[SourceRow]:
         found = self._named(name)
@@ -270,7 +273,10 @@ class FleetStore(Store):
         return found
 
     def source_at(self, name: str, t_ns: int) -> SourceRow:
-        rows = sorted(self.sources_named(name), key=lambda row: self._end_ns(row.id))
+        found = self.sources_named(name)
+        if len({row.fingerprint for row in found}) > 1:  # not parts of one film
+            raise self._of_several(name, found)
+        rows = sorted(found, key=lambda row: self._end_ns(row.id))
         return next((row for row in rows if self._end_ns(row.id) >= t_ns), rows[-1])
 
     def parts(self, name: str) -> list[SourceRow]:
