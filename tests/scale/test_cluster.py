@@ -62,9 +62,19 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.Mon
     with pytest.raises(WorkerError) as caught, connected(Where(0, "ray://127.0.0.1:1")):
         pass
     assert str(caught.value) == (
-        "the cluster of workers cannot be reached (ray client connection timeout second line); check the address, or "
-        "run `ray start --head` there: ray://127.0.0.1:1"
+        "the cluster of workers cannot be reached (ray client connection timeout second line); check the address, "
+        "run `ray start --head` there, or set RAY_AUTH_MODE=token if the cluster asks for its token: ray://127.0.0.1:1"
     )
+
+
+def test_a_cluster_that_is_lost_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = needs("ray")
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    for error in (ConnectionError("the client has been\ndisconnected"), ray.exceptions.RaySystemError("the client")):
+        with pytest.raises(WorkerError) as caught, connected(Where(0, "head:1")):
+            raise error
+        assert "the cluster of workers was lost (the client" in str(caught.value)
+        assert str(caught.value).endswith("; run the same again to continue: head:1")
 
 
 @pytest.mark.parametrize(

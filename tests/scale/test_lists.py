@@ -55,7 +55,14 @@ def test_csv_has_a_header_and_cells_with_line_breaks(tmp_path: Path) -> None:
         ("https://user:pw@host/a.mp4", "l.txt", "line 1: only files that all workers can open"),
         ("s3://bucket/a.mp4", "l.txt", "line 1: only files that all workers can open"),
         ("file://other/a.mp4", "l.txt", "line 1: the address of a file on another machine"),
-        ("name\na.mp4\n", "l.csv", "line 1: the header of a CSV list needs a column `path`"),
+        ("name\na.mp4\n", "l.csv", "line 1: the header of a CSV list needs one column `path`"),
+        ("path,path\na.mp4,b.mp4\n", "l.csv", "line 1: the header of a CSV list needs one column `path`"),
+        ('path\na.mp4\n"b.mp4\nc.mp4\n', "l.csv", "line 3: not CSV (unexpected end of data)"),
+        ("path\n" + "a" * 200_000, "l.csv", "line 2: not CSV (field larger than field limit"),
+        ('{"path": "a.mp4"}\n{"path": ' + "[" * 100_000, "l.jsonl", "line 2: not JSON of a list (nested too deep)"),
+        ('[\n{"path": "a.mp4"}\n]\n', "l.json", "line 1: not JSON"),
+        ('["a.mp4"]\n', "l.json", "line 1: no JSON object; write one on each line"),
+        ("a.mp4\n", "l.ndjson", "line 1: not JSON"),
         ("path\na.mp4,b\n", "l.csv", "line 2: 2 cells under a header of 1"),
     ],
 )
@@ -64,6 +71,12 @@ def test_mistakes_are_told_with_their_line(tmp_path: Path, text: str, name: str,
         read_list(_written(tmp_path, text, name))
     assert message in str(caught.value)
     assert "pw" not in str(caught.value)
+
+
+def test_lines_end_where_editors_end_them(tmp_path: Path) -> None:
+    text = "a\u2028b.mp4\r\nc\x0bd.mp4\re\x85f.mp4\n"
+    found = read_list(_written(tmp_path, text))
+    assert [(e.line, Path(e.path).name) for e in found] == [(1, "a\u2028b.mp4"), (2, "c\x0bd.mp4"), (3, "e\x85f.mp4")]
 
 
 def test_all_mistakes_are_told_at_once_up_to_a_limit(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -96,6 +97,26 @@ def test_the_command_indexes_all_but_what_is_bad(videos: Path, tmp_path: Path) -
     other = CliRunner().invoke(app, [*command, "--encoder", "tiny"])
     assert other.exit_code == 4
     assert "reembed" in other.stderr
+
+
+def test_a_client_of_ray_indexes_too(ray: Any, videos: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address = ray.get_runtime_context().gcs_address
+    serve = ["-m", "ray.util.client.server", "--host", "127.0.0.1", "--port", port, "--mode", "specific-server"]
+    options = ["--catalogue", tmp_path / "c", "--to", tmp_path / "shards", "--workers", f"ray://127.0.0.1:{port}"]
+    options += ["--most-workers", "1", "--encoder", "colours"]
+    code = "from vidmem.cli import main; main()"
+    with subprocess.Popen([sys.executable, *serve, "--address", address]) as server:
+        try:
+            command = [sys.executable, "-c", code, "fleet", "index", str(videos), *map(str, options)]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        finally:
+            server.terminate()
+    assert ran.returncode == 0, ran.stderr
+    assert "indexed 4 sources: 60 frames" in ran.stderr
+    assert _rows(tmp_path / "c") == single(tmp_path / "single", videos)
 
 
 def test_killed_workers_cost_nothing(videos: Path, tmp_path: Path, environment: dict[str, str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import tempfile
+import signal
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 from ..encoders.extras import needing
 from ..encoders.onnx import cores
 from ..errors import UsageError, WorkerError
+from .session import session_folder
 
 OBJECT_STORE = 100 << 20
 """Bytes of the object store of a local cluster. Frames and tokens never go through it."""
@@ -66,7 +69,7 @@ def connected(where: Where) -> Iterator[Any]:
     """Give the module `ray`, connected. A cluster that this makes ends with the block; another one stays.
 
     Raises:
-        WorkerError: The cluster cannot be reached or started.
+        WorkerError: The cluster cannot be reached or started, or was lost within the block.
         ModelError: Ray is not installed.
     """
     ray = import_ray()
@@ -74,35 +77,47 @@ def connected(where: Where) -> Iterator[Any]:
         yield ray
         return
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    terminate = signal.getsignal(signal.SIGTERM)
     with ExitStack() as stack:
         if where.local:
-            # Its own folder, and a short one: the paths of sockets in it have at most 107 letters.
-            short = "/tmp" if os.path.isdir("/tmp") else None
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="vidmem-ray-", dir=short, ignore_cleanup_errors=True)
-            )
             options |= {
                 "address": "local",
                 "num_cpus": where.local,
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
-                "_temp_dir": folder,
+                "_temp_dir": stack.enter_context(session_folder()),
             }
         else:
             options["address"] = where.address
         try:
-            ray.init(**options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Ray's client says in two lines what its error says again
+                ray.init(**options)
         except Exception as error:  # gRPC, Ray and Redis have their own
-            cause = " ".join(str(error).split())[:200] or type(error).__name__
             remedy = (
-                "check that Ray can start here" if where.local else "check the address, or run `ray start --head` there"
+                "check that Ray can start here"
+                if where.local
+                else "check the address, run `ray start --head` there, or set RAY_AUTH_MODE=token if the cluster asks "
+                "for its token"
             )
             raise WorkerError(
-                f"the cluster of workers cannot be reached ({cause}); {remedy}: {where.address or 'local'}"
+                f"the cluster of workers cannot be reached ({_cause(error)}); {remedy}: {where.address or 'local'}"
             ) from None
         stack.callback(ray.shutdown)
+        if terminate is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray's prints traces and aborts
         with _quiet():
-            yield ray
+            try:
+                yield ray
+            except (ConnectionError, ray.exceptions.RaySystemError) as error:
+                raise WorkerError(
+                    f"the cluster of workers was lost ({_cause(error)}); run the same again to continue: "
+                    f"{where.address or 'local'}"
+                ) from None
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextmanager

@@ -288,7 +288,8 @@ class Driver:
                 alone = ShardTask(key_of([given], self._settings), (given,))
                 self._tasks[alone.key] = self._entered(alone)
             return
-        self._fail(entered, f"workers died {entered.losses} times in a row at it; check their memory, or the file")
+        name = entered.task.inputs[0].name
+        self._fail(entered, f"workers died {entered.losses} times in a row; check their memory, or the file: {name}")
 
     def _after_error(self, entered: _Task, error: BaseException) -> None:
         if isinstance(error, WorkerError):
@@ -330,9 +331,10 @@ class Driver:
             self._watchers.on_source(report)
 
     def _note(self, text: str) -> None:
-        _log.info("%s", text)
         if self._watchers.note is not None:
             self._watchers.note(text)
+        else:
+            _log.info("%s", text)
 
     def _look_at_others(self) -> None:
         """Drop tasks that other drivers have done."""

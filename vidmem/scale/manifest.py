@@ -29,6 +29,9 @@ from ..media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix
 FIELDS = ("path", "recorded", "topics", "clock")
 SUFFIXES = (".txt", ".csv", ".jsonl", ".ndjson", ".json", ".lst", ".manifest")
 """Names of lists. A file of another suffix that vidmem indexes is an input itself."""
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""Where a line ends. Names of files, and texts in JSON, may hold what `str.splitlines` takes for the end of one."""
 _MAX_BYTES = 1 << 28
 _MAX_TOLD = 10
 _URL = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -115,32 +118,39 @@ def read_list(path: str) -> list[Entry]:
 
 def _rows(text: str, path: str) -> Iterator[tuple[int, Any]]:
     """Number of each line that says something, with the fields in it or a function that reads them."""
-    lines = text.splitlines()
-    if path.lower().endswith(".csv"):
+    name = path.lower()
+    if name.endswith(".csv"):
         yield from _csv_rows(text)
         return
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_LINE_END.split(text), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        if stripped.startswith("{"):
+        if stripped.startswith("{") or name.endswith(_JSON_SUFFIXES):
             yield number, lambda stripped=stripped: _json(stripped)
         else:
             yield number, {"path": stripped}
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     before = 0
-    for row in reader:
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:  # a quote that never ends, or a cell of more than 128 kB
+            yield before + 1, _raising(f"not CSV ({error})")
+            return
+        if row is None:
+            return
         line, before = before + 1, reader.line_num
         if not any(cell.strip() for cell in row) or row[0].lstrip().startswith("#"):
             continue
         if header is None:
             header = [cell.strip().lower() for cell in row]
-            if "path" not in header:
-                yield line, _raising("the header of a CSV list needs a column `path`")
+            if header.count("path") != 1:
+                yield line, _raising("the header of a CSV list needs one column `path`")
                 return
             continue
         if len(row) > len(header):
@@ -161,7 +171,10 @@ def _json(text: str) -> Mapping[str, Any]:
         made = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from None
-    assert isinstance(made, dict)
+    except RecursionError:
+        raise ValueError("not JSON of a list (nested too deep)") from None
+    if not isinstance(made, dict):
+        raise ValueError('no JSON object; write one on each line, such as {"path": "walk.mp4"}')
     return made
 
 

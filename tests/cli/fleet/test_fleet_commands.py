@@ -228,6 +228,22 @@ def test_tasks_and_errors_are_listed(run: Run, catalogue: Path) -> None:
     assert "the camera is gone" in run("fleet", "ls", catalogue).stdout
 
 
+def test_tasks_say_what_they_are_about_and_who_has_them(run: Run, catalogue: Path) -> None:
+    about = {"sources": ["/data/walk.mp4", "/data/run.mp4"], "count": 3}
+    with Catalogue.open(catalogue) as opened:
+        lease = opened.lease("a task", "worker 3", 60, about)
+        assert lease is not None
+        said = run("fleet", "ls", catalogue, "--wide").stdout
+        assert "/data/walk.mp4 and 2 more, with worker 3 until 2" in said
+        (_, row) = json.loads(run("fleet", "ls", catalogue, "--json").stdout)
+        assert (row["state"], row["about"]) == ("leased", about)
+        assert row["lease_until"] is not None
+        opened.release(lease)
+    assert "/data/walk.mp4 and 2 more, given back by worker 3" in run("fleet", "ls", catalogue, "--wide").stdout
+    (_, row) = json.loads(run("fleet", "ls", catalogue, "--json").stdout)
+    assert row["lease_until"] is None
+
+
 def test_no_catalogue(tmp_path: Path) -> None:
     for command in (["ls"], ["rm", "1"], ["clock", "1", "2s"]):
         result = process("fleet", command[0], tmp_path / "none", *command[1:], memory=tmp_path)

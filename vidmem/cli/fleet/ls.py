@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...address import shown
 from ...timecode import NS, iso
 from ..messages import say
 from ..output import Listing, Row, Show, listing, size
@@ -69,6 +70,8 @@ def _shard(row: ShardRow) -> Row:
         "clock_error_ns": str(row.clock_error_ns),
         "uri": row.uri or None,
         "owner": row.lease_owner or None,
+        "lease_until": iso(row.lease_until or None),
+        "about": dict(row.about) or None,
         "tries": row.tries,
         "error": row.error or None,
     }
@@ -79,7 +82,7 @@ def _cells(row: ShardRow) -> tuple[str, ...]:
     if row.clock_offset_ns or row.clock_error_ns:
         clock = f"{row.clock_offset_ns / NS:+g}s"
         clock += f" ±{row.clock_error_ns / NS:g}s" if row.clock_error_ns else ""
-    where = row.uri if row.state in ("ready", "replaced") else row.error or f"{row.key}, {row.lease_owner}"
+    where = row.uri if row.state in ("ready", "replaced") else row.error or _task(row)
     return (
         str(row.number),
         row.state,
@@ -89,6 +92,18 @@ def _cells(row: ShardRow) -> tuple[str, ...]:
         iso(row.t_max) or "-",
         clock,
         where,
+    )
+
+
+def _task(row: ShardRow) -> str:
+    """What a task is about, and who has it."""
+    names, count = row.about.get("sources"), row.about.get("count")
+    named = isinstance(names, list) and names and isinstance(count, int)
+    name = shown(str(names[0])) + (f" and {count - 1:,} more" if count > 1 else "") if named else row.key
+    return f"{name}, " + (
+        f"with {row.lease_owner} until {iso(row.lease_until)}"
+        if row.lease_until
+        else f"given back by {row.lease_owner}"
     )
 
 
