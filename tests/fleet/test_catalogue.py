@@ -220,6 +220,16 @@ def test_a_task_is_leased_made_and_entered(catalogue: Catalogue, made: dict[Path
     assert catalogue.shards() == [ready]
 
 
+def test_entering_a_task_costs_no_second_number(catalogue: Catalogue, made: dict[Path, Manifest]) -> None:
+    for number, manifest in enumerate(list(made.values())[:2], 1):
+        lease = catalogue.lease(f"task {number}", "worker", 60, {})
+        assert lease is not None
+        assert lease.number == number
+        assert catalogue.add(manifest, f"/{number}", key=lease.key, owner="worker").number == number
+    assert catalogue.lease("one more", "worker", 60, {}) is not None
+    assert [row.number for row in catalogue.shards(ready=False)] == [1, 2, 3]
+
+
 def test_a_failed_task_can_be_leased_again(catalogue: Catalogue) -> None:
     lease = catalogue.lease("task", "me", 60, {})
     assert lease is not None

@@ -231,8 +231,11 @@ class Catalogue:
             self._claim(conn, manifest.model)
             found = conn.execute(table.select().where(table.c.sha256 == manifest.id)).mappings().first()
             if found is None:
-                self._insert(conn, {"key": name, "state": "leased", "tries": 0})  # unless it is there
-                found = conn.execute(table.select().where(table.c.key == name).with_for_update()).mappings().one()
+                task = table.select().where(table.c.key == name).with_for_update()
+                found = conn.execute(task).mappings().first()
+                if found is None:
+                    self._insert(conn, {"key": name, "state": "leased", "tries": 0})  # unless another is faster
+                    found = conn.execute(task).mappings().one()
                 if found["state"] == "ready":
                     return self._shard(found)
             values = {
