@@ -20,6 +20,7 @@ from vidmem.scale.held import Held
 from vidmem.scale.indexing import _listed, _planned, _record
 from vidmem.scale.leases import Leases
 from vidmem.scale.manifest import entries
+from vidmem.scale.plan import ShardTask
 from vidmem.scale.pool import Event, Finished, Job, Lost, Raised, Refused
 from vidmem.scale.reports import FleetReport, FleetSourceReport
 from vidmem.scale.settings import Settings
@@ -324,6 +325,14 @@ def test_errors_are_tried_again_and_then_fail(fleet: Fleet, videos: Path) -> Non
     (row,) = fleet.catalogue.shards(ready=False)
     assert (row.state, row.error) == ("failed", "the disk is full")
     assert fleet.run(videos / "0.mp4").sources[0].state == "done"  # and can be leased again
+
+
+def test_a_folder_for_unfinished_memories_that_cannot_be_made(fleet: Fleet, videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    worker = Worker(settings(), str(tmp_path / "file"), str(tmp_path / "to"), None)
+    (given,) = worker.measure(worker.find(entries([videos / "0.mp4"])).inputs).inputs
+    with pytest.raises(StoreError, match=r"unfinished memories cannot be made \(Not a directory\); .*file/abc$"):
+        worker.shard(ShardTask("abc", (given,)))
 
 
 def test_workers_with_other_weights_refuse(fleet: Fleet, videos: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import __version__
 from ..config import IndexConfig, preset
 from ..encoders import DEFAULT, check_masks, check_stranger, find, load_text
-from ..errors import UsageError, WorkerError
+from ..errors import StoreError, UsageError, WorkerError
 from ..fleet.catalogue import Catalogue
 from ..fleet.storage import place
 from ..indexer.dating import parse_choice
@@ -112,7 +112,7 @@ def index_fleet(
         ModelMismatchError: Another encoder or other settings made the fleet.
         WorkerError: The cluster cannot be reached, or no worker can take part.
         ModelError: The encoder is unknown, or Ray is not installed.
-        StoreError: The catalogue cannot be used.
+        StoreError: The catalogue cannot be used, or the folder for shards cannot be made.
     """
     began = time.monotonic()
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
@@ -120,6 +120,12 @@ def index_fleet(
     _check(decoder, recorded, group_s, span_s, tries, most_workers, cpus_per_worker, workers_per_gpu, lease_s)
     target = str(place(to))
     entries = manifest.entries(given)
+    if place(target).is_local:
+        try:
+            Path(target).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            cause = error.strerror or type(error).__name__
+            raise StoreError(f"the folder for shards cannot be made ({cause}); choose another one: {target}") from None
     watchers = Watchers(progress, on_source, note)
     with Catalogue.open(catalogue, create=True) as opened:
         settings = replace(
@@ -132,8 +138,6 @@ def index_fleet(
             device=device,
         )
         opened.claim(_record(settings))
-        if place(target).is_local:
-            Path(target).mkdir(parents=True, exist_ok=True)
         with cluster.connected(where) as ray:
 
             def shares() -> tuple[int, Share]:

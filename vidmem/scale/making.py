@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..encoders import Encoder
-from ..errors import MediaError, UsageError, VidmemError
+from ..errors import MediaError, StoreError, UsageError, VidmemError
 from ..fleet import manifest as manifests
 from ..fleet.sealing import seal
 from ..fleet.storage import upload
@@ -99,6 +99,18 @@ def folder_of(work: Path, key: str) -> Path:
     return work / key[:32]
 
 
+def made_folder(folder: Path) -> None:
+    """Make the folder of a task, if it is not there. Raises StoreError if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        raise StoreError(
+            f"the folder for unfinished memories cannot be made ({cause}); check the disk, or choose another one: "
+            f"{folder}"
+        ) from None
+
+
 def make_shard(
     task: ShardTask,
     settings: Settings,
@@ -127,7 +139,7 @@ def make_shard(
     began, cpu = time.perf_counter(), time.process_time()
     folder = folder_of(work, task.key)
     memory = folder / "memory"
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder)
     with ExitStack() as stack:
         relay: LookingUp | None = None
 

@@ -150,7 +150,7 @@ class Worker:
 
     def stretch(self, task: StretchTask, shard_key: str) -> int:
         """Encode a stretch and send its piece; return the number of answers, 0 if it was there."""
-        from .making import about_piece, folder_of
+        from .making import about_piece, folder_of, made_folder
         from .moving import has_piece, pieces_place, send_piece
         from .stretches import write_piece
 
@@ -160,7 +160,7 @@ class Worker:
             return 0
         folder = folder_of(self._work, task.key)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-        folder.mkdir(parents=True)
+        made_folder(folder)
         begin = task.stretch.begin_ns
 
         def progress(t_ns: int, frames: int) -> None:
