@@ -97,9 +97,9 @@ def _cells(row: ShardRow) -> tuple[str, ...]:
 
 def _task(row: ShardRow) -> str:
     """What a task is about, and who has it."""
-    names, count = row.about.get("sources"), row.about.get("count")
-    named = isinstance(names, list) and names and isinstance(count, int)
-    name = shown(str(names[0])) + (f" and {count - 1:,} more" if count > 1 else "") if named else row.key
+    names, count, name = row.about.get("sources"), row.about.get("count"), row.key
+    if isinstance(names, list) and names and isinstance(count, int):
+        name = shown(str(names[0])) + (f" and {count - 1:,} more" if count > 1 else "")
     return f"{name}, " + (
         f"with {row.lease_owner} until {iso(row.lease_until)}"
         if row.lease_until
