@@ -13,6 +13,8 @@ many that all rows are scanned: those take as long as the flat fp16 scan.
 
 Seconds to build are those of this process's processor time. Bytes a vector are codes, and the 8 bytes that FAISS keeps
 of each row's number. Writes FILE.json and FILE.png.
+
+With --cells it simulates instead what cells would spare (benchmarks/first_cells.py) and writes FILE.json.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import machine, parser_for, quantile, say, slope, write_json
+from benchmarks.common import CLIPS, machine, parser_for, quantile, say, slope, write_json
+from benchmarks.first_cells import CELL_SIZES, cells_for, real_tokens, repeated, simulated, visited
 from vidmem.geometry import unit
 from vidmem.records import Float32
 from vidmem.store import scan
@@ -229,13 +233,30 @@ def plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     plt.close(figure)
 
 
+def cells(out: Path, sizes: Sequence[int], clips: Path, count: int) -> None:
+    """Write what an exact search by cells would read."""
+    made: dict[str, Callable[[int], Half]] = {kind: partial(vectors, kind, dim=256) for kind in KINDS}
+    result: dict[str, Any] = {"machine": machine()}
+    if clips.is_dir():
+        tokens = real_tokens(clips)
+        once = tokens.astype(np.float16)
+        result |= {"tokens": len(tokens), "tokens once": visited(once, questions(once, count), cells_for(len(tokens)))}
+        made["tokens"] = partial(repeated, tokens)
+    write_json(out, result | simulated(made, sizes, questions, count))
+
+
 def main() -> int:
     parser = parser_for(__doc__, "a plot is written beside it")
     parser.add_argument("--sizes", default=SIZES, help=f"tracks of 256 numbers; default: {SIZES}")
     parser.add_argument("--wide", default=WIDE_SIZES, help=f"tracks of 512 numbers, or nothing; default: {WIDE_SIZES}")
     parser.add_argument("--questions", type=int, default=40, help="questions for each figure; default: 40")
     parser.add_argument("--threads", type=int, default=2, help="threads of FAISS; default: 2")
+    parser.add_argument("--cells", nargs="?", const=CELL_SIZES, help=f"only simulate cells; default: {CELL_SIZES}")
+    parser.add_argument("--clips", type=Path, default=CLIPS, help="folder of the clips (../shared/data/clips)")
     args = parser.parse_args()
+    if args.cells:
+        cells(args.out, [int(float(size)) for size in args.cells.split(",")], args.clips, args.questions)
+        return 0
     result: dict[str, Any] = {"machine": machine(), "threads": args.threads, "rows": [], "others": []}
     result["load_before"] = os.getloadavg()
     for dim, sizes in ((256, args.sizes), (512, args.wide)):

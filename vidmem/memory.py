@@ -20,6 +20,7 @@ from .query import arguments
 from .query.query import Query
 from .render.pictures import Pictures, SheetDrawer
 from .store import ModelRecord, SourceRow, Store, StoreStats, VectorCache, Vectors
+from .store.gpu_scan import gpu_for
 
 if TYPE_CHECKING:
     from datetime import date
@@ -71,11 +72,14 @@ def _engine(spec: str) -> Callable[[Callable[[Store], Vectors]], Callable[[Store
     return searched_by(spec)
 
 
-def _opened(address: str | os.PathLike[str], read_only: bool, create: bool) -> tuple[Store, Callable[[Store], Vectors]]:
+def _opened(
+    address: str | os.PathLike[str], read_only: bool, create: bool, device: str | None
+) -> tuple[Store, Callable[[Store], Vectors]]:
     """The store at an address, a folder or a fleet, and what gives its vectors."""
     if not is_fleet(address):
         folder = folder_of(address)
-        return (Store.open(folder) if read_only else Store.open(folder, write=True, create=create)), VectorCache
+        store = Store.open(folder) if read_only else Store.open(folder, write=True, create=create)
+        return store, functools.partial(VectorCache, gpu=gpu_for(device))
     from .fleet.vectors import FleetVectors
 
     return open_store(address), FleetVectors.of
@@ -202,7 +206,7 @@ class Memory:
             check(arguments.text("encoder", encoder), weights, complete=not read_only)  # before the folder is made
             if masks is not None:
                 check_masks(encoder)
-        store, vectors = _opened(address, read_only, create)
+        store, vectors = _opened(address, read_only, create, device)
         if searched is not None:
             vectors = searched(vectors)
         try:

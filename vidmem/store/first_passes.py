@@ -1,17 +1,24 @@
-"""The first passes over the two kinds of vectors of a memory: when they are made, kept up to date, and used."""
+"""The first passes over the two kinds of vectors of a memory: when they are made, kept up to date, and used.
+
+There are codes in RAM (first_pass.py) and, before them, the vectors on a GPU (gpu_scan.py) where there is one.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..records import Float32
+from . import gpu_scan
 from .first_codes import columns_for
 from .first_pass import FirstPass, Rows, Stored, build, works
+from .gpu_scan import GpuScan
+from .scan import Found
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +29,8 @@ PATIENCE = 6
 once."""
 FEW_NEW = 0.005
 """Share of rows that may have no codes yet. They are scanned in full precision."""
+FEW_UNSENT = 0.05
+"""Share of rows that a GPU may lack. The processor scans them, which takes it a twentieth of a scan of all."""
 MANY_ODD = 0.05
 """With more rows that the codes do not bound, they are learned anew."""
 GROWTH = 2
@@ -33,12 +42,28 @@ Halves = tuple[NDArray[np.float16], NDArray[np.float16]]
 
 @dataclass(slots=True, eq=False)
 class _Kind:
-    """What is known of one kind of vectors. fresh: rows without a right code, ascending."""
+    """What is known of one kind of vectors.
+
+    Attributes:
+        fresh: Rows without a right code, ascending.
+        scans: Searches before the codes were taken into RAM.
+        gpu: The vectors on a GPU.
+        unsent: Rows that are not there as they are now, ascending.
+        asked: Searches since the last change.
+    """
 
     stored: Stored | None = None
     ready: FirstPass | None = None
     fresh: Rows = field(default_factory=lambda: _NONE)
     scans: int = 0
+    gpu: GpuScan | None = None
+    unsent: Rows = field(default_factory=lambda: _NONE)
+    asked: int = 0
+
+    def changed(self, rows: Rows) -> _Kind:
+        """What is known after a change of these rows."""
+        fresh, unsent = np.union1d(self.fresh, rows), np.union1d(self.unsent, rows)
+        return _Kind(self.stored, self.ready, fresh, self.scans, self.gpu, unsent)
 
 
 class FirstPasses:
@@ -67,10 +92,85 @@ class FirstPasses:
             return new
         with self._turn:
             more = np.concatenate([rows, np.arange(len(self._halves[0]), len(halves[0]))]).astype(np.int64)
-            new._kinds = tuple(
-                _Kind(kind.stored, kind.ready, np.union1d(kind.fresh, more), kind.scans) for kind in self._kinds
-            )
+            new._kinds = tuple(kind.changed(more) for kind in self._kinds)
         return new
+
+    def at_least(
+        self, kind: int, half: NDArray[np.float16], query: Float32, least: float, gpu: int | None = None
+    ) -> Found | None:
+        """Find what `scan.at_least` finds, to the last bit. None where a scan of all is better.
+
+        Args:
+            kind: 0 for visual, 1 for text vectors.
+            half: Those vectors `(n, D)`.
+            query: `(D,)`.
+            least: The limit.
+            gpu: Number of the GPU that may search; None for none.
+        """
+        for way, others in self._ways(kind, half, gpu):
+            if (found := way.at_least(half, query, least, others)) is not None:
+                return found
+        return None
+
+    def nearest(
+        self, kind: int, half: NDArray[np.float16], query: Float32, count: int, gpu: int | None = None
+    ) -> tuple[Rows, float] | None:
+        """Find rows with large inner products, `count` of them at least, ascending, and what no other row exceeds.
+
+        Args:
+            kind: As in `at_least`, and so the others.
+            half: The vectors.
+            query: The question.
+            count: How many.
+            gpu: The GPU.
+
+        Returns:
+            The rows and the bound; None where a scan of all is better.
+        """
+        for way, others in self._ways(kind, half, gpu):
+            if (found := way.nearest(query, count, others)) is not None:
+                return found
+        return None
+
+    def _ways(
+        self, kind: int, half: NDArray[np.float16], gpu: int | None
+    ) -> Iterator[tuple[GpuScan | FirstPass, Rows]]:
+        """The ways to search these vectors, the fastest first, and the rows that each does not know."""
+        if gpu is not None and (sent := self.on_gpu(kind, half, gpu)) is not None:
+            yield sent
+        if (coded := self.of(kind, half)) is not None:
+            yield coded
+
+    def _searchable(self, kind: int, half: NDArray[np.float16]) -> bool:
+        """True if these are the vectors of this state, and many."""
+        return (
+            bool(self._kinds)
+            and self._halves is not None
+            and half is self._halves[kind]
+            and (len(half) >= FIRST_PASS_FROM)
+        )
+
+    def on_gpu(self, kind: int, half: NDArray[np.float16], gpu: int) -> tuple[GpuScan, Rows] | None:
+        """Return the vectors on a GPU and the rows that it does not know, None if they are not there.
+
+        They are copied when a state has been searched more than `PATIENCE` times: not for a memory that is written to
+        between questions, as by a live camera. What was copied serves later states too, until `FEW_UNSENT`.
+
+        Args:
+            kind: 0 for visual, 1 for text vectors.
+            half: Those vectors.
+            gpu: Its number.
+        """
+        if not self._searchable(kind, half):
+            return None
+        with self._turn:
+            known = self._kinds[kind]
+            known.asked += 1
+            if known.gpu is not None and (not known.gpu.sound or len(known.unsent) > FEW_UNSENT * len(half)):
+                known.gpu = None
+            if known.gpu is None and known.asked == PATIENCE + 1:  # once: where it failed, it would again
+                known.gpu, known.unsent = gpu_scan.upload(half, gpu), _NONE
+            return None if known.gpu is None else (known.gpu, known.unsent)
 
     def of(self, kind: int, half: NDArray[np.float16]) -> tuple[FirstPass, Rows] | None:
         """Return the first pass of a kind (0 visual, 1 text) and the rows that it does not know, None to scan all.
@@ -79,7 +179,7 @@ class FirstPasses:
             kind: 0 for visual, 1 for text vectors.
             half: Those vectors.
         """
-        if not self._kinds or self._halves is None or half is not self._halves[kind] or len(half) < FIRST_PASS_FROM:
+        if not self._searchable(kind, half):
             return None
         with self._turn:
             known = self._kinds[kind]

@@ -47,8 +47,9 @@ class VectorCache:
         StoreError: the memory is damaged. A damaged cache file is rebuilt.
     """
 
-    def __init__(self, store: Store, data: CacheData | None = None) -> None:
-        self._store = store
+    def __init__(self, store: Store, data: CacheData | None = None, *, gpu: int | None = None) -> None:
+        """gpu: number of the GPU that may search a large memory, where FAISS sees one; None for none."""
+        self._store, self._gpu = store, gpu
         self._data = cache_build.current(store) if data is None else data
         self._columns = Columns(*self._data.columns)
 
@@ -81,7 +82,7 @@ class VectorCache:
     def refreshed(self) -> VectorCache:
         """Return a cache with what was written since, by this process or another; itself when nothing was."""
         data = cache_build.refreshed(self._store, self._data)
-        return self if data is self._data else VectorCache(self._store, data)
+        return self if data is self._data else VectorCache(self._store, data, gpu=self._gpu)
 
     def columns_of(self, rows: Rows) -> Columns:
         """Return ids, sources and spans of the tracks in `rows` `(n,)`, in their order."""
@@ -132,8 +133,8 @@ class VectorCache:
     def _by_first_pass(self, kind: Kind, unit: Float32, threshold: float) -> Scored | None:
         """What `range_search` finds, without a scan of all vectors; None where that is not possible or not faster."""
         half = self._half(kind)
-        first = self._data.first.of(_KINDS.index(kind), half)
-        found = None if first is None else first[0].at_least(half, unit, float(threshold) - _NORM_MARGIN, first[1])
+        least = float(threshold) - _NORM_MARGIN
+        found = self._data.first.at_least(_KINDS.index(kind), half, unit, least, self._gpu)
         if found is None:
             return None
         rows, dots = found
@@ -209,12 +210,13 @@ class VectorCache:
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         half = self._half(kind)
-        first = self._data.first.of(_KINDS.index(kind), half) if k <= _FEW else None
-        if first is None:
-            rows, dots = scan.best(half, unit, min(len(self), 2 * k + _SPARE))
+        wide = 2 * k + _SPARE
+        near = self._data.first.nearest(_KINDS.index(kind), half, unit, wide, self._gpu) if k <= _FEW else None
+        if near is None:
+            rows, dots = scan.best(half, unit, min(len(self), wide))
             others = float(dots[-1])
         else:
-            rows, others = first[0].nearest(unit, 2 * k + _SPARE, first[1])
+            rows, others = near
         scores = self._cosines(kind, unit, rows)
         best = np.lexsort((rows, -scores))[:k]
         # A track that was left out has at most the inner product `others`, and a cosine that differs from it by less
