@@ -187,7 +187,7 @@ def _index(dim: int, gpu: int) -> Any:
     config.device, config.useFloat16 = gpu, True
     if hasattr(config, "use_cuvs"):
         config.use_cuvs = False  # cuVS adds up in ways that the margin does not know
-    index = faiss.GpuIndexFlatIP(resources, dim, config)
+    index: Any = faiss.GpuIndexFlatIP(resources, dim, config)
     index.resources = resources  # it points to them
     return index
 
