@@ -20,6 +20,7 @@ centres in half precision, and for each vector in a visited cell its code.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ Half = NDArray[np.float16]
 
 def cells_for(n: int) -> int:
     """Cells of n vectors: 4 sqrt(n), as FAISS advises for up to a million; more cost more centres to compare."""
-    return round(4 * n**0.5)
+    return round(4 * math.sqrt(n))
 
 
 def real_tokens(clips: Path) -> Float32:
@@ -80,7 +81,7 @@ def shared_out(half: Half, count: int) -> tuple[Float32, NDArray[np.int64], Floa
     sample = half[np.sort(rng.choice(len(half), min(len(half), _SAMPLE), replace=False))].astype(np.float32)
     means = faiss.Kmeans(half.shape[1], count, niter=_ROUNDS, spherical=True, seed=1, min_points_per_centroid=1)
     means.train(sample)
-    centres = unit(means.centroids)
+    centres = unit(np.asarray(means.centroids, np.float32))
     index = faiss.IndexFlatIP(half.shape[1])
     index.add(centres)
     cell, near = np.empty(len(half), np.int64), np.empty(len(half), np.float32)
