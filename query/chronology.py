@@ -33,8 +33,9 @@ def in_time(
         return np.empty(0, np.int64), np.empty(0, np.int64)
     rows = [sources.get(int(i)) for i in ids]  # None for a source that was removed meanwhile; its sightings are dropped
     zeros = _zeros(store, rows, places, columns)
-    by_time = sorted(sources.values(), key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id))
-    ranks = {row.id: rank for rank, row in enumerate(by_time)}
+    here = [row for row in rows if row is not None]  # a fleet has tens of thousands of sources: only these are ranked
+    here.sort(key=lambda row: (0 if zeros is None else row.start_ns or 0, row.id))
+    ranks = {row.id: rank for rank, row in enumerate(here)}
     return np.array([ranks.get(int(i), -1) for i in ids], np.int64)[places], zeros
 
 
@@ -77,8 +78,10 @@ def _simulated(row: SourceRow) -> bool:
 
 def dated(store: Store, sources: Iterable[SourceRow], sightings: Sequence[Sighting]) -> list[Sighting]:
     """The sightings with the time at which each was recorded, where it is known."""
-    by_id = {row.id: row for row in sources}
-    by_uri = {row.uri: row for row in by_id.values()}  # a sighting that was made by hand has no id of a source
+    ids, uris = {s.source_id for s in sightings}, {s.source for s in sightings}
+    near = [row for row in sources if row.id in ids or row.uri in uris]
+    by_id = {row.id: row for row in near}
+    by_uri = {row.uri: row for row in near}  # a sighting that was made by hand has no id of a source
     rows = [by_id.get(s.source_id) or by_uri.get(s.source) for s in sightings]
     pictures: dict[int, list[int]] = {}
     for s, row in zip(sightings, rows, strict=True):

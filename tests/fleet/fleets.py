@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from vidmem.fleet.shards import Shards
 from vidmem.fleet.store import FleetStore
 from vidmem.records import Float32, FrameRegions, SourceInfo, SourceKind, Track
 from vidmem.store import PICTURE_NS, Picture, PictureFile, SourceRow, Store
+from vidmem.store.files import SEAL_NAME
 from vidmem.timecode import NS
 
 NOON = 1_800_000_000 * NS
@@ -136,3 +139,21 @@ def same_ids(one: Store, fleet: FleetStore) -> tuple[dict[int, int], dict[int, i
 
 def renamed(info: SourceInfo, uri: str) -> SourceInfo:
     return replace(info, uri=uri)
+
+
+def linked_fleet(folder: Path, count: int) -> Path:
+    """A catalogue of many shards of one film each: hard links to one, with manifests of their own."""
+    made = folder / "made.memory"
+    write(made, [film(30, 0, [0])])
+    sealed = seal(made)
+    path = folder / "house.catalogue"
+    with Catalogue.open(str(path), create=True) as catalogue:
+        for number in range(count):
+            at = folder / f"{number}.memory"
+            ignored = shutil.ignore_patterns(SEAL_NAME, "*.lock", "lock")
+            shutil.copytree(made, at, copy_function=os.link, ignore=ignored)
+            own = tuple(replace(one, row=replace(one.row, uri=f"/films/{number}.mp4")) for one in sealed.sources)
+            manifest = replace(sealed, sources=own).named()
+            (at / SEAL_NAME).write_bytes(manifest.text())
+            catalogue.add(manifest, str(at))
+    return path

@@ -223,7 +223,7 @@ def test_with_bounds_that_are_too_low_things_would_be_missed(
     made = sources(6)
     pair = pairs(made, split(made, range(9)))
     whole = BoundsTable.uppers
-    monkeypatch.setattr(BoundsTable, "uppers", lambda self, kind, unit: whole(self, kind, unit) - 0.1)
+    monkeypatch.setattr(BoundsTable, "uppers", lambda self, *given: whole(self, *given) - 0.1)
     differ = 0
     with pair.one.snapshot(), pair.many.snapshot():
         cache, many = VectorCache(pair.one), FleetVectors(pair.many)
@@ -419,7 +419,7 @@ def test_many_shards_may_take_longer_together_than_one(
 def test_threads_share_a_fleet(pairs: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     made = sources(12)
     pair = pairs(made, split(made, range(9)))
-    monkeypatch.setattr(pair.many.desk.shards, "most_shards", 2)  # shards are closed and opened all the time
+    monkeypatch.setattr(pair.many.desk.shards.vectors, "most", 2)  # shards are closed and opened all the time
     cache, many = VectorCache(pair.one), FleetVectors(pair.many)
     queries = np.random.default_rng(0).standard_normal((24, DV)).astype(np.float32)
 

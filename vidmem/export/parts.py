@@ -64,6 +64,7 @@ def parts_of(query: Query) -> Iterator[Parts]:
 def _shard(fleet: FleetStore, part: state.Part) -> Iterator[Part]:
     row = part.row
     assert row.sha256 is not None
-    with fleet.desk.shards.use(row) as opened, opened.store.snapshot():
+    shards = fleet.desk.shards
+    with shards.use(row) as opened, shards.reading(row) as store, store.snapshot():
         first = int(part.track_ids(np.zeros(1, np.int64))[0])
-        yield Part(row.sha256, row.generation, opened.store, opened.cache.columns.ids, first, row.clock_offset_ns)
+        yield Part(row.sha256, row.generation, store, opened.cache.columns.ids, first, row.clock_offset_ns)

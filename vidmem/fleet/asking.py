@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import StoreError, VidmemError
+from ..store import Store
 from ..store.proof import Proof
+from ..store.scan import stay_alone
 from .opened import OpenShard, OpenShards
 from .state import FleetState, Part
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 PATIENCE_SECONDS = 30.0
-"""A shard that takes longer, from when its turn comes, counts as down."""
+"""A shard that takes longer counts as down, from when a thread begins with it."""
 MAX_WORKERS = 8
 
 
@@ -59,9 +63,10 @@ class Desk:
     """The threads that ask shards. Threads may share it."""
 
     def __init__(self, shards: OpenShards, patience_s: float = PATIENCE_SECONDS) -> None:
-        """patience_s: How long a shard may take from when its turn comes."""
+        """patience_s: How long a shard may take, from when a thread begins with it."""
         self.shards, self.patience_s = shards, patience_s
-        self.pool = ThreadPoolExecutor(workers(), "shard")
+        self.pool = ThreadPoolExecutor(count := workers(), "shard")
+        self._threads = count
         self._late: dict[int, Future[Any]] = {}
         self._turn = threading.Lock()
 
@@ -69,6 +74,9 @@ class Desk:
         self, asked: Asked, parts: Iterable[Part], work: Callable[[Part, OpenShard], T], *, search: bool = True
     ) -> list[tuple[Part, T]]:
         """Do `work` on each shard, in their order, without those that are down, which `asked` takes note of.
+
+        A shard may take `patience_s` once a thread begins with it. The time before that does not count: it says nothing
+        of the shard. When all threads wait for shards that do not answer, those whose turn has not come are down, too.
 
         Args:
             asked: What the question has asked so far. What was down stays down for it.
@@ -82,38 +90,61 @@ class Desk:
         wanted = [part for part in parts if part.number not in asked.down]
         if search:
             asked.searched.update(part.number for part in wanted)
-        futures: list[tuple[Part, Future[T]]] = []
-        begun = [time.monotonic()]
+        tasks: list[_Task[T]] = []
+        alone = len(wanted) > 1
         for part in wanted:
-            with self._turn:
-                late = self._late.get(part.number)
-                if late is not None and late.done():
-                    del self._late[part.number]
-                    late = None
-            if late is not None:
+            if self._is_late(part):
                 asked.down[part.number] = "it still does not answer to an earlier question"
             else:
-                futures.append((part, self.pool.submit(self._one, part, work, begun)))
-        slow = {future for _, future in futures}
-        # As long as turns come, those that wait for theirs are not late: many shards take their time together.
-        while slow and (left := begun[-1] + self.patience_s - time.monotonic()) > 0:
-            slow = wait(slow, left).not_done
+                tasks.append(task := _Task(part))
+                task.future = self.pool.submit(self._one, task, work, alone)
+        self._wait(asked, tasks)
         out = []
-        for part, future in futures:
-            if future.cancel():
-                asked.down[part.number] = f"those before it did not answer within {self.patience_s:g} s"
-            elif not future.done():
-                asked.down[part.number] = f"it did not answer within {self.patience_s:g} s"
-                with self._turn:
-                    self._late[part.number] = future
-            else:
-                try:
-                    out.append((part, future.result()))
-                except (VidmemError, OSError) as error:
-                    if not _of_shard(error):
-                        raise
-                    asked.down[part.number] = " ".join(str(error).split())
+        for task in tasks:
+            number = task.part.number
+            if number in asked.down:
+                continue
+            try:
+                out.append((task.part, task.future.result()))
+            except (VidmemError, OSError) as error:
+                if not _of_shard(error):
+                    raise
+                asked.down[number] = " ".join(str(error).split())
         return out
+
+    def _wait(self, asked: Asked, tasks: Sequence[_Task[T]]) -> None:
+        """Wait until each task is done or its shard is down, which `asked` takes note of."""
+        todo = list(tasks)
+        while todo:
+            now = time.monotonic()
+            begun = [task.begun for task in todo if task.begun is not None]
+            _, slow = wait([task.future for task in todo], max(0.0, min(begun, default=now) + self.patience_s - now))
+            todo, now = [task for task in todo if task.future in slow and not task.future.done()], time.monotonic()
+            late = [task for task in todo if task.begun is not None and now - task.begun >= self.patience_s]
+            for task in late:
+                asked.down[task.part.number] = f"it did not answer within {self.patience_s:g} s"
+                with self._turn:
+                    self._late[task.part.number] = task.future
+            todo = [task for task in todo if task.part.number not in asked.down]
+            if todo and self._stuck():
+                for task in todo:
+                    if task.future.cancel():
+                        asked.down[task.part.number] = "its turn did not come: others do not answer"
+                todo = [task for task in todo if task.part.number not in asked.down]
+
+    def _is_late(self, part: Part) -> bool:
+        """True while a thread still waits for the shard, for a question that has given it up."""
+        with self._turn:
+            late = self._late.get(part.number)
+            if late is not None and late.done():
+                del self._late[part.number]
+                late = None
+            return late is not None
+
+    def _stuck(self) -> bool:
+        """True if all threads wait for shards that were given up."""
+        with self._turn:
+            return sum(not future.done() for future in self._late.values()) >= self._threads
 
     def one(self, asked: Asked | None, part: Part, work: Callable[[OpenShard], T], missing: T) -> T:
         """Do `work` on one shard in this thread; when it is down, note that and return `missing`.
@@ -123,11 +154,25 @@ class Desk:
         Raises:
             StoreError: the shard is down, and nothing was asked; or it has answered, and went down since.
         """
+        return self._noted(asked, part, lambda: self.shards.use(part.row), work, missing)
+
+    def read(self, asked: Asked | None, part: Part, work: Callable[[Store], T], missing: T) -> T:
+        """As `one`, with the memory of the shard in place of its vectors."""
+        return self._noted(asked, part, lambda: self.shards.reading(part.row), work, missing)
+
+    def _noted(
+        self,
+        asked: Asked | None,
+        part: Part,
+        opening: Callable[[], AbstractContextManager[U]],
+        work: Callable[[U], T],
+        missing: T,
+    ) -> T:
         known = asked is not None and part.number not in asked.searched
         if asked is not None and known and part.number in asked.down:
             return missing
         try:
-            with self.shards.use(part.row) as opened:
+            with opening() as opened:
                 return work(opened)
         except (VidmemError, OSError) as error:
             if not _of_shard(error):
@@ -150,15 +195,25 @@ class Desk:
             reason = " ".join(str(error).split())
             raise StoreError(f"shard {part.number} went down while it answered; ask again: {reason}") from None
 
-    def _one(self, part: Part, work: Callable[[Part, OpenShard], T], begun: list[float]) -> T:
-        begun.append(time.monotonic())
-        with self.shards.use(part.row) as opened:
-            return work(part, opened)
+    def _one(self, task: _Task[T], work: Callable[[Part, OpenShard], T], alone: bool) -> T:
+        task.begun = time.monotonic()
+        stay_alone(alone)
+        with self.shards.use(task.part.row) as opened:
+            return work(task.part, opened)
 
     def close(self) -> None:
         """Wait for what is under way, and close the shards."""
         self.pool.shutdown(wait=not self._late, cancel_futures=True)
         self.shards.close()
+
+
+class _Task(Generic[T]):
+    """A shard that is to be asked. begun: when a thread began, on the monotonic clock; None before."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.begun: float | None = None
+        self.future: Future[T] = Future()
 
 
 def _of_shard(error: BaseException) -> bool:

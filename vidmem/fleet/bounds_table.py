@@ -24,6 +24,8 @@ from .shards import Shards
 
 RETRY_SECONDS = 10.0
 """Bounds that were not to be had are fetched again after this."""
+FEW = 8
+"""Where fewer than one shard in so many matters, they are looked at one by one."""
 _END = ".bounds"
 
 
@@ -91,21 +93,31 @@ class BoundsTable:
         self._bounds = bounds
         self._stacked: dict[Kind, tuple[Balls, NDArray[np.intp], NDArray[np.intp]]] = {}
 
-    def uppers(self, kind: Kind, unit: Float32) -> Float64:
-        """What no score of each shard is above, `(shards,)`: inf where it is not known, -inf without tracks."""
+    def uppers(self, kind: Kind, unit: Float32, places: Sequence[int]) -> Float64:
+        """What no score of each shard is above, `(shards,)`: inf where it is not known, -inf without tracks.
+
+        places: Which shards matter, by their places; what it gives for the others is worth nothing.
+        """
         out = np.where(self.known, -np.inf, np.inf)
+        if len(places) * FEW < len(self.known):
+            for place in places:
+                if (one := self._bounds[place]) is not None:
+                    out[place] = one.upper(kind, unit)
+            return out
         if kind not in self._stacked:
             self._stacked[kind] = self._stack(kind)
-        balls, shard, places = self._stacked[kind]
+        balls, shard, held = self._stacked[kind]
         if len(balls.centres):
             width = balls.middle.shape[1]
-            along = (balls.directions @ unit).reshape(len(places), width)
-            np.maximum.at(out, places[shard], upper_each(balls, unit, along, shard))
+            along = (balls.directions @ unit).reshape(len(held), width)
+            firsts = np.searchsorted(shard, np.arange(len(held)))
+            out[held] = np.maximum.reduceat(upper_each(balls, unit, along, shard), firsts)
         return out
 
     def _stack(self, kind: Kind) -> tuple[Balls, NDArray[np.intp], NDArray[np.intp]]:
         """The balls of all shards; for each its number among the shards that have some; the places of these shards."""
-        held = [(i, one.kinds[kind]) for i, one in enumerate(self._bounds) if one is not None and one.tracks]
+        known = ((i, one.kinds[kind]) for i, one in enumerate(self._bounds) if one is not None and one.tracks)
+        held = [(i, balls) for i, balls in known if len(balls.centres)]
         if not held:
             empty = np.empty((0, 0), np.float32)
             none = np.empty(0, np.float32)

@@ -109,6 +109,10 @@ class Shards:
         with self._pinned(row) as folder:
             yield folder
 
+    def stamp(self, sha256: str) -> object:
+        """What changes with any file of a shard that `local` has given; None before."""
+        return self._known.get(sha256)
+
     @contextmanager
     def _pinned(self, row: ShardRow) -> Iterator[Path]:
         assert row.sha256 is not None

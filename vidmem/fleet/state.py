@@ -18,6 +18,7 @@ from ..errors import StoreError
 from ..store import ModelRecord, SourceRow, Within
 from ..store.proof import Down
 from ..store.vectors import Rows
+from ..store.within import ALWAYS, bounds
 from ..timecode import is_wall_clock
 from .catalogue import Catalogue
 from .rows import ShardRow, ShardSource
@@ -64,24 +65,6 @@ class Part:
         if start_ns is not None and is_wall_clock(start_ns, row.recorded_by):
             start_ns += self.row.clock_offset_ns
         return replace(row, id=self.source_id(row.id), start_ns=start_ns)
-
-    def holds(self, within: Within | None, first_ns: int | None) -> bool:
-        """False if the sources and times of the shard prove that none of its tracks may answer.
-
-        first_ns: The earliest start of a track, if it is known.
-        """
-        if not len(self):
-            return False
-        if within is None or within.spans is None:
-            return True
-        for local, source in self.sources.items():
-            span = within.spans.get(self.source_id(local))
-            if span is None or not len(span) or not source.tracks:
-                continue
-            low, high = int(span[0]), int(span[-1])
-            if low <= high and low <= source.end_ns and (first_ns is None or high >= first_ns):
-                return True
-        return False
 
     def within(self, within: Within | None) -> Within | None:
         """What may answer, in ids and rows of the shard."""
@@ -150,8 +133,39 @@ class FleetState:
         return {row.id: row for row in rows}
 
     @cached_property
+    def stale(self) -> list[str]:
+        """The sources that still have the tokens of an earlier encoder."""
+        return [row.uri for row in self.sources.values() if row.stale]
+
+    @cached_property
     def _firsts(self) -> NDArray[np.int64]:
         return np.array([part.first for part in self.parts], np.int64)
+
+    def holding(self, within: Within | None, first_ns: Sequence[int | None]) -> list[Part]:
+        """The shards whose sources and times do not prove that none of their tracks may answer.
+
+        first_ns: The earliest start of a track of each shard, if it is known.
+        """
+        if within is None or within.spans is None:
+            return [part for part in self.parts if len(part)]
+        ids, places, ends = self._ends
+        low, high = bounds(ids, within.spans)
+        first = np.array([ALWAYS[0] if ns is None else ns for ns in first_ns], np.int64)
+        meets = (low <= high) & (low <= ends) & (high >= first[places])
+        return [self.parts[place] for place in np.unique(places[meets]).tolist()]
+
+    @cached_property
+    def _ends(self) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
+        """Of each source with tracks: its id in the fleet, the place of its shard, and its last moment."""
+        held = [
+            (part.source_id(local), part.place, source.end_ns)
+            for part in self.parts
+            if len(part)
+            for local, source in part.sources.items()
+            if source.tracks
+        ]
+        ids, places, ends = np.array(held, np.int64).reshape(-1, 3).T
+        return ids, places.astype(np.intp), ends
 
     def part_of_source(self, source_id: int) -> Part | None:
         """The shard that holds a source; None for an unknown id."""

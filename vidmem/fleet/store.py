@@ -300,7 +300,7 @@ class FleetStore(Store):
         out = []
         for part in self.state().parts:
             if any(source.row.kind.single_pictures for source in part.sources.values()):
-                found = self.desk.one(self.asked(), part, lambda opened: opened.store.photo(name), None)
+                found = self.desk.read(self.asked(), part, lambda store: store.photo(name), None)
                 if found is not None:
                     out.append((part.source_row(found[0]), found[1]))
         return out
@@ -310,14 +310,14 @@ class FleetStore(Store):
         return 0 if part is None else part.sources[source_id & _LOCAL].end_ns
 
     def clock_error(self, source_id: int) -> int:
-        part = self.state().part_of_source(source_id)
+        part = self.state().by_number.get(source_id >> SOURCE_BITS)
         return 0 if part is None else part.row.clock_error_ns
 
     def clock_group(self, source_id: int) -> int:
         return source_id >> SOURCE_BITS
 
     def stale_sources(self) -> list[str]:
-        return [row.uri for row in self.sources() if row.stale]
+        return self.state().stale
 
     # What one source has, read from its shard
 
@@ -334,7 +334,7 @@ class FleetStore(Store):
         if part is None:
             return missing
         local = source_id & _LOCAL
-        return self.desk.one(self.asked(), part, lambda opened: method(opened.store, local, *args, **options), missing)
+        return self.desk.read(self.asked(), part, lambda store: method(store, local, *args, **options), missing)
 
     def cuts(self, source_id: int) -> list[int]:
         return self._read(source_id, [], Store.cuts)
@@ -393,7 +393,7 @@ class FleetStore(Store):
         found: dict[int, TrackRow] = {}
         for part, _, local in self.state().by_ids(wanted):
             none: list[TrackRow] = []
-            rows = self.desk.one(self.asked(), part, partial(_tracks, ids=local.tolist()), none)
+            rows = self.desk.read(self.asked(), part, partial(_tracks, ids=local.tolist()), none)
             found |= {row.id: row for row in (self._track(part, row) for row in rows)}
         return [found[int(i)] for i in ids if int(i) in found]
 
@@ -429,5 +429,5 @@ def _regions(store: Store, source_id: int, start_ns: int, end_ns: int) -> list[F
     return list(store.regions(source_id, start_ns, end_ns))
 
 
-def _tracks(opened: OpenShard, ids: Sequence[int]) -> list[TrackRow]:
-    return opened.store.tracks(ids)
+def _tracks(store: Store, ids: Sequence[int]) -> list[TrackRow]:
+    return store.tracks(ids)

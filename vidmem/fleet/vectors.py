@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..records import Float32
-from ..store import Columns, Store, VectorCache, Within
+from ..store import Columns, Spans, Store, VectorCache, Within
 from ..store.vectors import Kind, Rows, Scored, sum_margin, unit_query
 from .bounds_table import BoundsTable
 from .opened import OpenShard
@@ -37,6 +37,8 @@ class FleetVectors:
         """Use the state of the fleet that this thread is in. table: the bounds of its shards, if they are at hand."""
         self._fleet, self._state = fleet, fleet.state()
         self._table = fleet.bounds(self._state) if table is None else table
+        self._held: tuple[Spans | None, list[Part]] | None = None
+        """The spans of the last search, and the shards that hold some: a question searches several times."""
 
     @classmethod
     def of(cls, store: Store) -> FleetVectors:
@@ -134,8 +136,9 @@ class FleetVectors:
     def range_search(self, kind: Kind, query: Float32, threshold: float, within: Within | None = None) -> Scored:
         """Every track with a score of at least `threshold`: rows, ascending, and scores."""
         unit = self._unit(kind, query)
-        uppers = self._table.uppers(kind, unit)
-        parts = [part for part in self._holding(within) if uppers[part.place] >= threshold]
+        parts = self._holding(within)
+        uppers = self._uppers(kind, unit, parts)
+        parts = [part for part in parts if uppers[part.place] >= threshold]
         found = self._fleet.each(
             parts, lambda part, opened: opened.cache.range_search(kind, query, threshold, part.within(within))
         )
@@ -156,7 +159,7 @@ class FleetVectors:
         """A `range_search` for each of `queries` `(n, D)`; each shard is gone through once."""
         units = [self._unit(kind, query) for query in queries]
         parts = self._holding(within)
-        may = np.array([self._table.uppers(kind, unit) >= threshold for unit in units], np.bool_)
+        may = np.array([self._uppers(kind, unit, parts) >= threshold for unit in units], np.bool_)
         wanted = {part.number: np.flatnonzero(may[:, part.place]) for part in parts} if len(units) else {}
         found = self._fleet.each(
             [part for part in parts if len(wanted.get(part.number, ()))],
@@ -172,30 +175,35 @@ class FleetVectors:
 
     def top(self, kind: Kind, query: Float32, k: int, within: Within | None = None) -> Scored:
         """The `k` best tracks: rows and scores, best first, the older id on ties."""
-        uppers = self._table.uppers(kind, self._unit(kind, query))
-        return self._best(k, within, uppers, lambda cache, own: cache.top(kind, query, k, own))
+        parts = self._holding(within)
+        uppers = self._uppers(kind, self._unit(kind, query), parts)
+        return self._best(k, within, parts, uppers, lambda cache, own: cache.top(kind, query, k, own))
 
     def top_product(self, text: Float32, visual: Float32, k: int, within: Within | None = None) -> Scored:
         """As `top`, by the product of the cosines to a text and to a picture."""
-        by_text = self._table.uppers("text", self._unit("text", text))
-        by_visual = self._table.uppers("visual", self._unit("visual", visual))
+        parts = self._holding(within)
+        by_text = self._uppers("text", self._unit("text", text), parts)
+        by_visual = self._uppers("visual", self._unit("visual", visual), parts)
         # Of two factors of which one is negative, and of two negative ones, the product counts as negative.
         uppers = np.where((by_text > 0) & (by_visual > 0), by_text * by_visual, 0.0)
-        return self._best(k, within, uppers, lambda cache, own: cache.top_product(text, visual, k, own))
+        return self._best(k, within, parts, uppers, lambda cache, own: cache.top_product(text, visual, k, own))
 
-    def _best(self, k: int, within: Within | None, uppers: NDArray[np.float64], search: _Search) -> Scored:
+    def _best(
+        self, k: int, within: Within | None, parts: Sequence[Part], uppers: NDArray[np.float64], search: _Search
+    ) -> Scored:
         """The `k` best of all shards, which are asked in the order of their bounds, until none can have a better one.
 
         Args:
             k: How many.
             within: Which tracks may answer.
+            parts: The shards that may hold some.
             uppers: What no score of each shard is above `(shards,)`.
             search: Gives the best of one shard.
         """
         best: Scored = (np.empty(0, np.int64), np.empty(0, np.float32))
         if k <= 0:
             return best
-        todo = sorted(self._holding(within), key=lambda part: -uppers[part.place])
+        todo = sorted(parts, key=lambda part: -uppers[part.place])
         while todo:
             # A shard whose bound is the score of the worst may hold an equal score of an older id.
             if len(best[0]) == k and uppers[todo[0].place] < best[1][-1]:
@@ -227,8 +235,17 @@ class FleetVectors:
 
     def _holding(self, within: Within | None) -> list[Part]:
         """The shards whose sources and times do not prove that nothing in them may answer."""
-        first_ns = self._table.first_ns
-        return [part for part in self._state.parts if part.holds(within, first_ns[part.place])]
+        spans = None if within is None else within.spans
+        known = self._held
+        if known is not None and known[0] is spans:
+            return known[1]
+        parts = self._state.holding(within, self._table.first_ns)
+        self._held = spans, parts
+        return parts
+
+    def _uppers(self, kind: Kind, unit: Float32, parts: Sequence[Part]) -> NDArray[np.float64]:
+        """What no score of each shard is above `(shards,)`; only of these shards."""
+        return self._table.uppers(kind, unit, [part.place for part in parts])
 
     def _unit(self, kind: Kind, query: Float32) -> Float32:
         return unit_query(kind, query, self.dim(kind) if len(self) else None)

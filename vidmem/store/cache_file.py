@@ -21,6 +21,7 @@ from ..limits import MAX_NS
 from ..records import Float32
 from .files import CACHE_NAME, open_file, replace_cached
 from .first_passes import FirstPasses
+from .mapping import mapped
 from .validate import MAX_COUNT, MAX_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
@@ -129,7 +130,7 @@ def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows
     with os.fdopen(open_file(folder / CACHE_NAME / CACHE_FILE_NAME, os.O_RDONLY), "rb") as file:
         if os.fstat(file.fileno()).st_size < _PAYLOAD:
             raise ValueError("too short")
-        data = np.asarray(np.memmap(file, np.uint8, "r"))
+        data = mapped(file.fileno())
     magic, length, crc = _PREFIX.unpack_from(data[: _PREFIX.size].tobytes())
     text = data[_PREFIX.size : min(_PREFIX.size + length, _PAYLOAD)].tobytes()
     if magic != _MAGIC or zlib.crc32(text) != crc:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .files import CACHE_NAME, open_file, replace_cached
 from .first_codes import MOST_COLUMNS, Codes, encode
 from .first_pass import BLOCK_ROWS, Stored, columns_of
+from .mapping import mapped
 
 FIRST_FILE_NAME = "first_pass.bin"
 FORMAT = 1
@@ -80,7 +81,7 @@ def load(
     with os.fdopen(open_file(folder / CACHE_NAME / FIRST_FILE_NAME, os.O_RDONLY), "rb") as file:
         if os.fstat(file.fileno()).st_size < _PAGE:
             raise ValueError("too short")
-        data = np.asarray(np.memmap(file, np.uint8, "r"))
+        data = mapped(file.fileno())
     magic, length, crc = _PREFIX.unpack_from(data[: _PREFIX.size].tobytes())
     text = data[_PREFIX.size : min(_PREFIX.size + length, _PAGE)].tobytes()
     if magic != _MAGIC or zlib.crc32(text) != crc:

@@ -60,6 +60,11 @@ class Stored:
     odd: Rows
     trained: int
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory of the `FirstPass` that is made of it."""
+        return _bytes(self.codes, self.rows)
+
 
 def build(half: NDArray[np.float16], width: int | None = None) -> Stored | None:
     """Make the first pass for vectors `(n, D)`: 1,000,000 x 256 take 15 s of one core. None if they are too few.
@@ -105,6 +110,11 @@ class FirstPass:
 
     def __len__(self) -> int:
         return self._rows
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return _bytes(self.codes, self._rows)
 
     def stored(self) -> Stored:
         """Return it as arrays."""
@@ -186,6 +196,11 @@ class FirstPass:
         with ThreadPoolExecutor(count, initializer=_one_thread) as pool:
             several = pool.map(lambda pair: [search(part) for part in self._parts[slice(*pair)]], pairwise(bounds))
             return [found for some in several for found in some]
+
+
+def _bytes(codes: Codes, rows: int) -> int:
+    """Codes, numbers of rows as FAISS keeps them, and the rotation."""
+    return rows * (codes.width // 2 + 8) + codes.rotation.nbytes
 
 
 class _Part:

@@ -80,6 +80,12 @@ class FirstPasses:
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory that they take once searches use them."""
+        with self._turn:
+            return sum(one.bytes for known in self._kinds if (one := known.ready or known.stored) is not None)
+
     def changed(self, rows: Rows, halves: Halves) -> FirstPasses:
         """Return those of the vectors after a change.
 

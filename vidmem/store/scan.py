@@ -9,6 +9,7 @@ rows before the first answer. So its scanner of inverted files is given the rows
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -160,8 +161,23 @@ def _empty_index(dim: int) -> Any:
     return index
 
 
+_own = threading.local()
+
+
+def stay_alone(alone: bool) -> None:
+    """Let searches that this thread makes from now on start no threads of their own: it is one of several that search.
+
+    alone: False to let large matrices be scanned in parallel again.
+    """
+    if alone and not hasattr(_own, "alone"):
+        _faiss().omp_set_num_threads(1)
+    _own.alone = alone
+
+
 def threads() -> int:
     """How many threads scan a large matrix."""
+    if getattr(_own, "alone", False):
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MAX_THREADS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from ..records import Float32
 from . import cache_build, scan
 from .cache_build import BLOCK
 from .cache_file import CacheData
+from .first_passes import FirstPasses
 from .fp16 import half_to_float
 from .store import Store
 from .vectors import Kind, Rows, Scored, product, sum_margin, unit_query
@@ -78,6 +81,21 @@ class VectorCache:
     def columns(self) -> Columns:
         """Ids, sources and spans of all tracks; read-only views."""
         return self._columns
+
+    @property
+    def first_pass_bytes(self) -> int:
+        """Bytes of memory that the first pass takes once searches use it. The vectors are mapped and take none."""
+        return self._data.first.bytes
+
+    def without_first_pass(self) -> VectorCache:
+        """Return these vectors, of which each search scans all. What it finds is the same."""
+        return VectorCache(self._store, replace(self._data, first=FirstPasses()))
+
+    @property
+    def own_bytes(self) -> int:
+        """Bytes of memory that the vectors take: none where they are those of the cache file, which is mapped."""
+        arrays = (self._data.columns, self._data.visual, self._data.text, self._data.scale)
+        return 0 if self._data.crc is not None else sum(array.nbytes for array in arrays)
 
     def refreshed(self) -> VectorCache:
         """Return a cache with what was written since, by this process or another; itself when nothing was."""

@@ -47,7 +47,8 @@ class Columns:
 
 def bounds(sources: NDArray[np.int64], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first and last ns to search for each of `sources` `(n,)`; first > last where there is nothing to search."""
-    known = sorted(spans)
+    # Of a fleet there are tens of thousands of spans, and of what was found few sources.
+    known = sorted(spans if len(sources) > len(spans) else spans.keys() & set(sources.tolist()))
     if not known:
         return np.ones(len(sources), np.int64), np.zeros(len(sources), np.int64)
     ends = [(int(span[0]), int(span[-1])) if len(span) else (1, 0) for span in (spans[i] for i in known)]
@@ -61,8 +62,8 @@ def meeting(columns: Columns, spans: Spans) -> Mask:
     """Which tracks meet the spans with their first and last times. Single pictures must be among those to search."""
     low, high = bounds(columns.source_ids, spans)
     meets = (columns.start_ns <= high) & (columns.end_ns >= low) & (low <= high)
-    for source, times in spans.items():
-        if isinstance(times, np.ndarray):
+    for source in np.unique(columns.source_ids[meets]).tolist():
+        if isinstance(times := spans[source], np.ndarray):
             own = np.flatnonzero(meets & (columns.source_ids == source))
             meets[own] = np.isin(columns.start_ns[own], times)
     return meets
