@@ -24,7 +24,7 @@ REMEDY = "set the dates with `vidmem recorded`"
 def in_time(
     store: Store, sources: dict[int, SourceRow], columns: Columns
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """The rank in time of each hit's source `(n,)`, and the wall clock at the zero of each hit's source `(n,)`.
+    """The rank in time of each hit's source among these `(n,)`, and the wall clock at the zero of each hit's source.
 
     The second is None unless it is known of all hits.
     """

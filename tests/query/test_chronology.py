@@ -173,7 +173,7 @@ def test_sources_are_ranked_by_date_and_their_zeros_are_on_one_clock(store: Stor
     video(store, "early.mp4", 0)
     video(store, "middle.mp4", 60)
     assert order(store, 0, 1, 2, 0) == ([2, 0, 1, 2], [3600, 0, 60, 3600])
-    assert order(store, 2, 0) == ([1, 2], [60, 3600])
+    assert order(store, 2, 0) == ([0, 1], [60, 3600])
     assert order(store) == ([], [])
 
 
@@ -182,7 +182,7 @@ def test_without_all_dates_sources_are_ranked_as_they_were_added(store: Store) -
     video(store, "early.mp4", 0)
     video(store, "never.mp4", None)
     assert order(store, 1, 0, 2) == ([1, 0, 2], None)
-    assert order(store, 1, 0) == ([1, 2], [0, 3600])  # what has no date is before all that have one
+    assert order(store, 1, 0) == ([0, 1], [0, 3600])
 
 
 def test_sources_of_one_date_are_ranked_as_they_were_added(store: Store) -> None:
