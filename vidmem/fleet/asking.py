@@ -96,7 +96,8 @@ class Desk:
             if self._is_late(part):
                 asked.down[part.number] = "it still does not answer to an earlier question"
             else:
-                tasks.append(task := _Task(part))
+                task: _Task[T] = _Task(part)
+                tasks.append(task)
                 task.future = self.pool.submit(self._one, task, work, alone)
         self._wait(asked, tasks)
         out = []
