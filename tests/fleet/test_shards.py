@@ -211,7 +211,7 @@ def test_a_folder_is_used_where_it_is(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="another shard"), cache.local(row):
         pass
     shutil.rmtree(folder)
-    with pytest.raises(StoreError, match="no sealed memory"), cache.local(row):
+    with pytest.raises(StoreError, match="no such folder"), cache.local(row):
         pass
 
 
