@@ -60,7 +60,7 @@ def test_bounds_are_kept_and_a_damaged_copy_is_fetched_again(
 ) -> None:
     rows = [part.row for part in remote.state().parts]
     shards = remote.desk.shards.shards
-    first = KnownBounds(shards, remote.desk.pool).of(rows)
+    first = KnownBounds(shards).of(rows)
     assert all(one is not None for one in first)
     kept = sorted(shards.folder.glob("*.bounds"))
     assert len(kept) == 3
@@ -73,7 +73,7 @@ def test_bounds_are_kept_and_a_damaged_copy_is_fetched_again(
         return read(uri, name, wanted)  # type: ignore[arg-type]
 
     monkeypatch.setattr(storage, "read_file", counting)
-    again = KnownBounds(shards, remote.desk.pool).of(rows)
+    again = KnownBounds(shards).of(rows)
     assert len(fetched) == 1
     query = directions(SEED, DV)[0]
     for one, other in zip(first, again, strict=True):

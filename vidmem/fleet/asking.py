@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -17,6 +17,7 @@ from ..store.proof import Proof
 from ..store.scan import stay_alone
 from .opened import OpenShard, OpenShards
 from .state import FleetState, Part
+from .threads import Threads
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -65,7 +66,7 @@ class Desk:
     def __init__(self, shards: OpenShards, patience_s: float = PATIENCE_SECONDS) -> None:
         """patience_s: How long a shard may take, from when a thread begins with it."""
         self.shards, self.patience_s = shards, patience_s
-        self.pool = ThreadPoolExecutor(count := workers(), "shard")
+        self.pool = Threads(count := workers(), "shard")
         self._threads = count
         self._late: dict[int, Future[Any]] = {}
         self._turn = threading.Lock()
@@ -203,7 +204,7 @@ class Desk:
             return work(task.part, opened)
 
     def close(self) -> None:
-        """Wait for what is under way, and close the shards."""
+        """Wait for what is under way, but not for shards that do not answer, and close the shards."""
         self.pool.shutdown(wait=not self._late, cancel_futures=True)
         self.shards.close()
 

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 
 import numpy as np
@@ -21,9 +21,14 @@ from . import storage
 from .bounds import Balls, Bounds, Float64, upper_each
 from .rows import ShardRow
 from .shards import Shards
+from .threads import Threads
 
 RETRY_SECONDS = 10.0
 """Bounds that were not to be had are fetched again after this."""
+PATIENCE_SECONDS = 30.0
+"""When none of the bounds that are fetched has come for so long, the rest are not waited for."""
+FETCHED = 8
+"""How many bounds are fetched at a time."""
 FEW = 8
 """Where fewer than one shard in so many matters, they are looked at one by one."""
 _END = ".bounds"
@@ -32,8 +37,9 @@ _END = ".bounds"
 class KnownBounds:
     """The bounds of shards, by sha256, as far as they are known. Threads may share it."""
 
-    def __init__(self, shards: Shards, pool: Executor) -> None:
-        self._shards, self._pool = shards, pool
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._pool = Threads(FETCHED, "bounds")  # of its own: what hangs here must not keep shards from their turn
         self._known: dict[str, Bounds] = {}
         self._tried: dict[str, float] = {}
         self._turn = threading.Lock()
@@ -49,12 +55,20 @@ class KnownBounds:
                 and row.sha256 not in self._known
                 and now - self._tried.get(row.sha256, -RETRY_SECONDS) >= RETRY_SECONDS
             ]
-            for row, found in zip(wanted, self._pool.map(self._fetched, wanted), strict=True):
+            fetched = [self._pool.submit(self._fetched, row) for row in wanted]
+            _until_none_comes(fetched)
+            now = time.monotonic()
+            for row, future in zip(wanted, fetched, strict=True):
                 assert row.sha256 is not None
                 self._tried[row.sha256] = now
+                found = future.result() if future.done() and not future.cancelled() else None
                 if found is not None:
                     self._known[row.sha256] = found
             return [self._known.get(row.sha256 or "") for row in rows]
+
+    def close(self) -> None:
+        """Fetch no more, and wait for nothing."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetched(self, row: ShardRow) -> Bounds | None:
         try:
@@ -81,6 +95,17 @@ class KnownBounds:
                 with replacing(kept) as part, open(part, "wb") as file:
                     file.write(hashlib.sha256(data).digest() + data)
         return data
+
+
+def _until_none_comes(fetched: Sequence[Future[Bounds | None]]) -> None:
+    """Wait for what is fetched, as long as some of it comes, and give up the rest."""
+    todo = set(fetched)
+    while todo:
+        done, todo = wait(todo, PATIENCE_SECONDS, FIRST_COMPLETED)
+        if not done:
+            for future in todo:
+                future.cancel()
+            return
 
 
 class BoundsTable:

@@ -50,7 +50,7 @@ class FleetStore(Store):
         self.writable, self.sealed = False, True
         self.desk = Desk(OpenShards(Shards(catalogue) if shards is None else shards))
         self.workers = workers()
-        self._bounds = KnownBounds(self.desk.shards.shards, self.desk.pool)
+        self._bounds = KnownBounds(self.desk.shards.shards)
         self._own = threading.local()
         self._reading = threading.Lock()
         self._closed = False
@@ -85,6 +85,7 @@ class FleetStore(Store):
         """Close the shards and the catalogue. Closing twice is fine."""
         if not self._closed:
             self._closed = True
+            self._bounds.close()
             self.desk.close()
             self.catalogue.close()
 
