@@ -274,7 +274,7 @@ def test_a_full_disk_leaves_the_search_as_it_was(full: Store, monkeypatch: pytes
     def full_disk(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(first_file, "replace_cached", full_disk)
+    monkeypatch.setattr("vidmem.store.array_file.replace_cached", full_disk)
     assert answers(VectorCache(full)) == flat(full, monkeypatch)
 
 

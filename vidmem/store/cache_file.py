@@ -6,10 +6,6 @@ parses it in C++. These arrays are mapped, checked at memory speed and given to 
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +15,14 @@ from numpy.typing import NDArray
 
 from ..limits import MAX_NS
 from ..records import Float32
-from .files import CACHE_NAME, open_file, replace_cached
+from . import array_file
 from .first_passes import FirstPasses
-from .mapping import mapped
 from .validate import MAX_COUNT, MAX_ORDINALS
 
 CACHE_FILE_NAME = "vectors.bin"
 FORMAT = 1
 
 _MAGIC = b"VMCACHE\0"
-_PREFIX = struct.Struct("<8sII")  # magic, length of the JSON header, its crc32
-_PAYLOAD = 4096  # where arrays begin: a page, so that mapped arrays are aligned
 _MIN_SCALE = 1e-3
 """Smallest inverse norm of a sound vector: norms are about 1, and widened NaN or infinity gives over 60,000."""
 COLUMNS = ("ids", "source_ids", "ordinals", "start_ns", "end_ns", "frames")
@@ -71,26 +64,14 @@ def save(folder: Path, data: CacheData) -> int:
         OSError: the disk is full, or the folder is read-only.
         StoreError: the cache is not a folder.
     """
-    arrays = [np.ascontiguousarray(a) for a in (data.columns, data.visual, data.text, data.scale)]
-    crc = 0
-    for array in arrays:
-        crc = zlib.crc32(_raw(array), crc)
     head = {
         "format": FORMAT,
         "memory": data.memory,
         "generation": data.generation,
         "rows": len(data),
         "dims": [data.visual.shape[1], data.text.shape[1]],
-        "crc32": crc,
     }
-    text = json.dumps(head).encode()
-    head_page = (_PREFIX.pack(_MAGIC, len(text), zlib.crc32(text)) + text).ljust(_PAYLOAD, b"\0")
-    replace_cached(folder, CACHE_FILE_NAME, [head_page, *map(_raw, arrays)])
-    return crc
-
-
-def _raw(array: NDArray[np.generic]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+    return array_file.save(folder, CACHE_FILE_NAME, _MAGIC, head, (data.columns, data.visual, data.text, data.scale))
 
 
 def odd(data: CacheData) -> str | None:
@@ -127,24 +108,16 @@ def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows
         StoreError: it is a link or a device.
         ValueError: it is damaged, has another format, or was not made of this memory.
     """
-    with os.fdopen(open_file(folder / CACHE_NAME / CACHE_FILE_NAME, os.O_RDONLY), "rb") as file:
-        if os.fstat(file.fileno()).st_size < _PAYLOAD:
-            raise ValueError("too short")
-        data = mapped(file.fileno())
-    magic, length, crc = _PREFIX.unpack_from(data[: _PREFIX.size].tobytes())
-    text = data[_PREFIX.size : min(_PREFIX.size + length, _PAYLOAD)].tobytes()
-    if magic != _MAGIC or zlib.crc32(text) != crc:
-        raise ValueError("header damaged")
-    made, n, payload_crc = _header(text, memory, dims)
+    head, data = array_file.load(folder, CACHE_FILE_NAME, _MAGIC)
+    made, n, payload_crc = _header(head, memory, dims)
     if made > generation or n > rows or (made == generation and n != rows):
         raise ValueError("not of this memory's tracks")
     dv, dt = dims
     lengths = [len(COLUMNS) * 8 * n, 2 * dv * n, 2 * dt * n, 8 * n]
-    if len(data) != _PAYLOAD + sum(lengths):
+    if len(data) != sum(lengths):
         raise ValueError("wrong size")
-    if zlib.crc32(data[_PAYLOAD:].data) != payload_crc:
-        raise ValueError("checksum mismatch")
-    columns, visual, texts, scale = np.split(data[_PAYLOAD:], np.cumsum(lengths)[:-1])
+    array_file.check_arrays(data, payload_crc)
+    columns, visual, texts, scale = np.split(data, np.cumsum(lengths)[:-1])
     found = CacheData(
         memory,
         made,
@@ -159,17 +132,13 @@ def load(folder: Path, memory: str, dims: tuple[int, int], generation: int, rows
     return found
 
 
-def _header(text: bytes, memory: str, dims: tuple[int, int]) -> tuple[int, int, int]:
+def _header(head: dict[str, Any], memory: str, dims: tuple[int, int]) -> tuple[int, int, int]:
     """Return the generation, the rows and the checksum of the arrays.
 
     Raises:
         ValueError: they are not of this memory, or their vectors have other lengths.
     """
-    try:
-        head = json.loads(text)
-    except RecursionError:
-        raise ValueError("header damaged") from None
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
+    if head.get("format") != FORMAT:
         raise ValueError("another format")
     if head.get("memory") != memory:
         raise ValueError("made for another memory")

@@ -6,10 +6,6 @@ has checksums of its own, and on loading some of its codes are made again from t
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-import zlib
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,17 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import CACHE_NAME, open_file, replace_cached
+from . import array_file
 from .first_codes import MOST_COLUMNS, Codes, encode
 from .first_pass import BLOCK_ROWS, Stored, columns_of
-from .mapping import mapped
 
 FIRST_FILE_NAME = "first_pass.bin"
 FORMAT = 1
 
 _MAGIC = b"VMFIRST\0"
-_PREFIX = struct.Struct("<8sII")  # magic, length of the JSON header, its crc32
-_PAGE = 4096
 _CHECKED = 256
 """Rows whose codes are made again when a file is loaded."""
 _MOST = 1 << 40
@@ -45,10 +38,6 @@ def save(folder: Path, kinds: tuple[Stored, Stored], vectors_crc: int) -> None:
         OSError: the disk is full, or the folder is read-only.
         StoreError: the cache is not a folder.
     """
-    arrays = [np.ascontiguousarray(a) for kind in kinds for a in _arrays(kind)]
-    crc = 0
-    for array in arrays:
-        crc = zlib.crc32(_raw(array), crc)
     about = [
         {
             "rows": kind.rows,
@@ -58,9 +47,8 @@ def save(folder: Path, kinds: tuple[Stored, Stored], vectors_crc: int) -> None:
         }
         for kind in kinds
     ]
-    text = json.dumps({"format": FORMAT, "vectors": vectors_crc, "crc32": crc, "kinds": about}).encode()
-    page = (_PREFIX.pack(_MAGIC, len(text), zlib.crc32(text)) + text).ljust(_PAGE, b"\0")
-    replace_cached(folder, FIRST_FILE_NAME, [page, *map(_raw, arrays)])
+    head = {"format": FORMAT, "vectors": vectors_crc, "kinds": about}
+    array_file.save(folder, FIRST_FILE_NAME, _MAGIC, head, [a for kind in kinds for a in _arrays(kind)])
 
 
 def load(
@@ -78,23 +66,14 @@ def load(
         StoreError: it is a link or a device.
         ValueError: it is damaged, has another format, or was not made of these vectors.
     """
-    with os.fdopen(open_file(folder / CACHE_NAME / FIRST_FILE_NAME, os.O_RDONLY), "rb") as file:
-        if os.fstat(file.fileno()).st_size < _PAGE:
-            raise ValueError("too short")
-        data = mapped(file.fileno())
-    magic, length, crc = _PREFIX.unpack_from(data[: _PREFIX.size].tobytes())
-    text = data[_PREFIX.size : min(_PREFIX.size + length, _PAGE)].tobytes()
-    if magic != _MAGIC or zlib.crc32(text) != crc:
-        raise ValueError("header damaged")
+    head, data = array_file.load(folder, FIRST_FILE_NAME, _MAGIC)
     try:
-        head = json.loads(text)
         if head["format"] != FORMAT:
             raise ValueError("another format")
         if head["vectors"] != vectors_crc:
             raise ValueError("made of other vectors")
-        if zlib.crc32(data[_PAGE:].data) != head["crc32"]:
-            raise ValueError("checksum mismatch")
-        first, end = _kind(head["kinds"][0], data, _PAGE)
+        array_file.check_arrays(data, head["crc32"])
+        first, end = _kind(head["kinds"][0], data, 0)
         second, end = _kind(head["kinds"][1], data, end)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError):
         raise ValueError("header damaged") from None
@@ -113,10 +92,6 @@ def _arrays(kind: Stored) -> list[NDArray[Any]]:
 
 
 _TYPES = ("<f4", "<f4", "<i8", "<f4", "<i8", "<f4", "<i8", "|u1")
-
-
-def _raw(array: NDArray[Any]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
 
 
 def _kind(about: dict[str, Any], data: NDArray[np.uint8], at: int) -> tuple[Stored, int]:
