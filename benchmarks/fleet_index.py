@@ -42,7 +42,6 @@ VIDEOS, KILLS, EVERY_S, WORKERS = 200, 50, 10.0, 4
 SECONDS, SIZE, FPS = 6, (320, 180), 10
 GROUP_S = 30.0
 NAMES = ("umbrella", "cup", "book", "bicycle", "banana", "guitar", "clock", "teddy bear", "key", "hat", "shoe", "lamp")
-TARGET_OVERHEAD = 0.10
 TABLES = {
     "tracks": "SELECT * FROM tracks WHERE source_id = ? ORDER BY ordinal",
     "regions": "SELECT * FROM regions WHERE source_id = ? ORDER BY seq",

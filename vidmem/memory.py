@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from .standing.opening import Receivers
     from .standing.questions import When
     from .store.standing import StandingRow
-    from .store.vectors import Vectors
 
 # Indexing, media and exports are imported where they are used: a question does not need them and starts sooner.
 

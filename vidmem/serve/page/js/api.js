@@ -67,7 +67,7 @@ async function ask(method, path, body, options) {
     throw new ApiError(error.kind ?? "server", error.message ?? `The server answered ${response.status}.`,
       { status: response.status, near: error.near ?? [] });
   }
-  if (document?.exact === false) signals.dispatchEvent(new CustomEvent("inexact", { detail: document.shards.down }));
+  if (document?.exact === false && document.shards) signals.dispatchEvent(new CustomEvent("inexact", { detail: document.shards.down }));
   return document;
 }
 
