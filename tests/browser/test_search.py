@@ -216,8 +216,12 @@ def test_a_click_on_the_timeline_seeks(page: Any, served: Server) -> None:
     until(page, f"{shown} && !{shown}.seeking && Math.abs({shown}.currentTime - 20) < 1")
     lanes.press("End")
     expect(page.locator(".player-bar")).to_contain_text(re.compile(r"0:(39|40)\.\d / 0:40"))
-    until(page, f"!{shown}.seeking")  # Chromium may end a seek that another has overtaken at the place of the first
     lanes.press("Home")
+    expect(page.locator(".player-bar")).to_contain_text("0:00.0 / 0:40")
+    for _ in range(5):  # a seek may overtake another
+        lanes.press("End")
+        lanes.press("Home")
+    until(page, f"!{shown}.seeking && {shown}.currentTime < .1")
     expect(page.locator(".player-bar")).to_contain_text("0:00.0 / 0:40")
 
 

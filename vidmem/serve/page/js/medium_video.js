@@ -24,6 +24,8 @@ export class VideoMedium extends EventTarget {
     this.frame = FRAME_S;
     this.wanted = -1;
     this.fresh = false;
+    /** The seek under way is the second to the same place. */
+    this.again = false;
     /** @type {{from: number, to: number} | null} */
     this.stepped = null;
     this.closed = false;
@@ -33,6 +35,14 @@ export class VideoMedium extends EventTarget {
     this.node.addEventListener("error", () => { if (!this.closed) this.#tell("broken"); });
     this.node.addEventListener("loadedmetadata", () => { if (this.wanted >= 0) this.#go(); });
     this.node.addEventListener("seeked", () => {
+      if (this.node.seeking) return; // of a seek that another has overtaken
+      const away = Math.abs(this.node.currentTime - this.#target());
+      if (this.wanted >= 0 && away > FRAME_S && !this.again) { // it ended where the one before it went
+        this.again = true;
+        this.#go();
+        return;
+      }
+      this.again = false;
       this.wanted = -1;
       if (!("requestVideoFrameCallback" in this.node)) this.shown = this.#clock(this.node.currentTime);
       else if (!this.fresh) return; // the picture is yet to come
@@ -89,9 +99,14 @@ export class VideoMedium extends EventTarget {
     if (this.node.readyState > 0) this.#go();
   }
 
+  /** Where the clock of the video element is to be. */
+  #target() {
+    return Math.max(0, this.wanted - this.offset) + SURELY_S;
+  }
+
   #go() {
     this.fresh = false;
-    this.node.currentTime = Math.max(0, this.wanted - this.offset) + SURELY_S;
+    this.node.currentTime = this.#target();
   }
 
   step(/** @type {number} */ by) {
